@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Configuration: one struct, filled from defaults < preset < YAML files in order < key=value.
+ * Local; text in, values out. The table of keys is config_keys.h.
+ *
+ *     lj_config_defaults(&c);
+ *     lj_config_read_file(&c, "run.yaml");       nested mappings are flattened to dotted keys
+ *     lj_config_assign(&c, "optim.lr=1e-3");
+ */
+#ifndef LEJEPA_CONFIG_H
+#define LEJEPA_CONFIG_H
+
+#include "lejepa/base.h"
+
+#include <stdio.h>
+
+#include "lejepa/config_keys.h"
+
+enum { LJ_TEXT_MAX = 4096 };
+
+#define LJ_FIELD_INT(field, key, init, low, high, text)  int64_t field;
+#define LJ_FIELD_REAL(field, key, init, low, high, text) double field;
+#define LJ_FIELD_PAIR(field, key, a, b, low, high, text) double field[2];
+#define LJ_FIELD_TEXT(field, key, init, text)            char field[LJ_TEXT_MAX];
+#define LJ_FIELD_CHOICE(field, key, init, choices, text) char field[LJ_TEXT_MAX];
+
+struct lj_config {
+    LJ_CONFIG_KEYS(LJ_FIELD_INT, LJ_FIELD_REAL, LJ_FIELD_PAIR, LJ_FIELD_TEXT, LJ_FIELD_CHOICE)
+    LJ_COMMAND_KEYS(LJ_FIELD_INT, LJ_FIELD_REAL, LJ_FIELD_PAIR, LJ_FIELD_TEXT, LJ_FIELD_CHOICE)
+};
+
+enum lj_key_type { LJ_KEY_INT, LJ_KEY_REAL, LJ_KEY_PAIR, LJ_KEY_TEXT, LJ_KEY_CHOICE };
+
+/* One row of the table. */
+struct lj_key {
+    const char *name; /* dotted */
+    enum lj_key_type type;
+    size_t offset;         /* of the field in struct lj_config */
+    double init[2];        /* INT, REAL: [0]; PAIR: both */
+    const char *init_text; /* TEXT, CHOICE */
+    double low, high;      /* INT, REAL, PAIR: inclusive range */
+    const char *choices;   /* CHOICE: words separated by | */
+    const char *text;
+    bool command; /* an argument of single commands, not a setting of a run */
+};
+
+/* The rows; *count receives their number. */
+LJ_API const struct lj_key *lj_config_keys(int *count);
+/* The row named name, or NULL. */
+LJ_API const struct lj_key *lj_config_key(const char *name);
+
+LJ_API void lj_config_defaults(struct lj_config *config);
+
+/* "key=value", split at the first '='. Errors: LJ_ERR_CONFIG with the nearest known key, the range
+ * or the choices. `preset=` only records the name; lj_config_apply_preset applies it. */
+LJ_API int lj_config_assign(struct lj_config *config, const char *assignment) LJ_MUST_USE;
+LJ_API int lj_config_set(struct lj_config *config, const char *key, const char *value) LJ_MUST_USE;
+
+/* Reads a YAML file of scalars (sequences of two for pairs); origin of errors is file:line. */
+LJ_API int lj_config_read_file(struct lj_config *config, const char *path) LJ_MUST_USE;
+
+/* Defaults < preset < files < assignments, from the command line's words after the command.
+ *   words, count  in   FILE.yaml and key=value in any order */
+LJ_API int lj_config_from_words(struct lj_config *config, const char *const *words,
+                                int count) LJ_MUST_USE;
+
+/* Writes the named preset's values. Errors: LJ_ERR_CONFIG with the known names. */
+LJ_API int lj_config_apply_preset(struct lj_config *config, const char *name) LJ_MUST_USE;
+
+/* Value of one key as text that lj_config_set reads back exactly. */
+LJ_API void lj_config_value_text(const struct lj_config *config, const struct lj_key *key,
+                                 char *text, size_t capacity);
+
+/* Every value as YAML, reloadable, values exact. */
+LJ_API void lj_config_write_yaml(const struct lj_config *config, FILE *out);
+
+/* Help of one key (or, with NULL, of all), and the README's table. */
+LJ_API int lj_config_help(const char *key, FILE *out) LJ_MUST_USE;
+LJ_API void lj_config_write_table(FILE *out);
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nn: layers, the network as a flat array of nodes, parameters, and the memory plan.
+ *
+ *     net = lj_net_create()
+ *     x = lj_input(net, ...); x = lj_linear(net, "fc1", x, ...); ...     a model file composes builders
+ *     lj_params_layout(...)                                              offsets and buckets
+ *     lj_plan_create(&plan, net, images, ...)                            every value gets an offset
+ *     lj_forward(plan, run, 0, nodes)    lj_backward(plan, run, nodes, 0)
+ *
+ * No function here communicates. A layer is one file: formula, forward, backward, shape, kind,
+ * builder. Arrays are row-major float32; the leading axis of every value is images. */
+#ifndef LEJEPA_NN_H
+#define LEJEPA_NN_H
+
+#include "lejepa/base.h"
+
+/* ---- parameters -------------------------------------------------------------------------------- */
+
+enum lj_role {
+    LJ_ROLE_WEIGHT,    /* trained by the optimiser */
+    LJ_ROLE_STATISTIC, /* running statistic; its "gradient" is the lane's own value */
+};
+enum lj_init {
+    LJ_INIT_ZERO,
+    LJ_INIT_ONE,
+    LJ_INIT_NORMAL,  /* init_scale x N(0,1), cut at +-2 absolute as timm's trunc_normal_ */
+    LJ_INIT_UNIFORM, /* U(-init_scale, init_scale) */
+};
+
+enum { LJ_NAME_MAX = 96, LJ_DIMS_MAX = 4 };
+
+struct lj_param {
+    char name[LJ_NAME_MAX]; /* timm's tensor name */
+    int dims;
+    int64_t dim[LJ_DIMS_MAX];
+    int64_t count;  /* elements */
+    int64_t offset; /* in every array laid out like the parameters; elements */
+    enum lj_role role;
+    bool matrix; /* false: bias, norm, token, position */
+    enum lj_init init;
+    double init_scale;
+};
+
+/* The table of all parameters of a model (encoder and projector), and how they lie in memory: in
+ * order of the table, cut into buckets of consecutive nodes. */
+struct lj_params {
+    struct lj_param *list; /* (count) owned */
+    int count, capacity;
+    int64_t elements; /* length of an array laid out like this, padding included */
+    int64_t trained;  /* trained scalars, without padding and statistics */
+    int buckets;
+    int64_t *bounds; /* (buckets + 1) elements; owned */
+};
+LJ_API void lj_params_destroy(struct lj_params *params);
+/* Index of the named parameter, or -1. */
+LJ_API int lj_params_find(const struct lj_params *params, const char *name);
+/* Fills weights (elements) with initial values drawn by (seed, index); padding is zero. Local. */
+LJ_API void lj_params_init(const struct lj_params *params, int64_t seed, float *weights);
+
+/* ---- network ------------------------------------------------------------------------------------- */
+
+/* Shape of one image's worth of a value: (C, H, W), (T, C) or (C). */
+struct lj_shape {
+    int dims;
+    int64_t dim[3];
+};
+LJ_API int64_t lj_shape_count(const struct lj_shape *shape);
+/* Last axis, and the product of the others. */
+LJ_API int64_t lj_shape_features(const struct lj_shape *shape);
+LJ_API int64_t lj_shape_rows(const struct lj_shape *shape);
+
+typedef struct {
+    int32_t index;
+} lj_val;
+
+enum { LJ_INPUTS_MAX = 2, LJ_NODE_PARAMS_MAX = 4, LJ_NODE_INTS_MAX = 6 };
+
+struct lj_node {
+    const struct lj_layer_kind *kind;
+    char name[LJ_NAME_MAX];
+    int inputs;
+    int32_t in[LJ_INPUTS_MAX]; /* values; the node's output is value number = node number */
+    int params;
+    int32_t param[LJ_NODE_PARAMS_MAX]; /* in the table */
+    int64_t ints[LJ_NODE_INTS_MAX];    /* meaning: the layer file */
+    double real;                       /* eps, drop rate */
+    int32_t block;                     /* scope for memory.recompute: blocks; -1 none */
+    struct lj_shape shape;             /* at the reference image size */
+};
+
+/* What a call of forward or backward sees. */
+struct lj_call {
+    const struct lj_node *node;
+    int64_t images; /* of this run: V_group x n, view-major */
+    struct lj_shape in_shape[LJ_INPUTS_MAX], out_shape;
+    const float *x[LJ_INPUTS_MAX]; /* inputs (images, in_shape) */
+    float *y;                      /* output (images, out_shape) */
+    float *saved;                  /* written by forward, read by backward */
+    float *scratch;                /* of this thread */
+    const float *param[LJ_NODE_PARAMS_MAX];
+    /* backward only */
+    const float *dy;
+    float *dx[LJ_INPUTS_MAX];   /* NULL: not wanted */
+    bool dx_add[LJ_INPUTS_MAX]; /* add to dx instead of storing */
+    float *dparam[LJ_NODE_PARAMS_MAX];
+    bool dparam_add;
+    const struct lj_run *run;
+};
+
+/* Extra needs of a node at a given shape. */
+struct lj_need {
+    int64_t saved;   /* floats kept from forward to backward */
+    int64_t scratch; /* floats during a call */
+};
+
+struct lj_layer_kind {
+    const char *name;
+    bool keeps_input[LJ_INPUTS_MAX]; /* backward reads x[i] */
+    bool keeps_output;               /* backward reads y */
+    bool passes_gradient;            /* d(x[0]) is d(y): same storage, backward leaves it alone */
+    /* Output shape and needs from the input shapes. Errors: LJ_ERR_CONFIG. */
+    int (*shape)(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                 struct lj_shape *out, struct lj_need *need);
+    void (*forward)(const struct lj_call *call);
+    void (*backward)(const struct lj_call *call);
+    /* Batch statistics over all lanes of the global batch, NULL for layers without: a lane's share
+     * of the sums is added to sums (sync_count(node) integers at fixed point); after the exact sum
+     * over ranks, forward (backward) of every lane reads the totals from run->sync. */
+    int64_t (*sync_count)(const struct lj_node *node);
+    void (*sync_forward)(const struct lj_call *call, int64_t *sums, int64_t *unfit);
+    void (*sync_backward)(const struct lj_call *call, int64_t *sums, int64_t *unfit);
+    int64_t (*flops)(const struct lj_node *node, const struct lj_shape *in); /* forward multiply-
+                                            adds of one image, times 2; NULL: not counted */
+};
+
+struct lj_net {
+    struct lj_node *node; /* (count) owned */
+    int count, capacity;
+    struct lj_params *params; /* borrowed; several nets may share one table */
+    int32_t block;            /* of nodes added now */
+    int status;               /* first failure of a builder; text in the error record */
+    char scope[LJ_NAME_MAX];  /* prefix of names */
+};
+LJ_API int lj_net_create(struct lj_net **net, struct lj_params *params) LJ_MUST_USE;
+LJ_API void lj_net_destroy(struct lj_net *net);
+/* Prefix of the names of nodes added from now on, and the recompute block they belong to. */
+LJ_API void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...)
+    LJ_PRINTF(3, 4);
+LJ_API int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input);
+
+/* Builders (local; a failure is kept in net->status, later builders then do nothing). */
+LJ_API lj_val lj_input(struct lj_net *net, struct lj_shape shape);
+LJ_API lj_val lj_patch_embed(struct lj_net *net, const char *name, lj_val x, int64_t patch,
+                             int64_t width);
+LJ_API lj_val lj_tokens(struct lj_net *net, const char *name, lj_val x, int64_t registers,
+                        int64_t grid_h, int64_t grid_w);
+LJ_API lj_val lj_linear(struct lj_net *net, const char *name, lj_val x, int64_t width,
+                        enum lj_init init, double init_scale);
+LJ_API lj_val lj_layernorm(struct lj_net *net, const char *name, lj_val x, double eps);
+LJ_API lj_val lj_attention(struct lj_net *net, const char *name, lj_val qkv, int64_t heads);
+LJ_API lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x);
+LJ_API lj_val lj_relu(struct lj_net *net, const char *name, lj_val x);
+LJ_API lj_val lj_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val branch,
+                          double drop_rate, int64_t layer);
+LJ_API lj_val lj_pool_token(struct lj_net *net, const char *name, lj_val x);
+LJ_API lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64_t skip);
+LJ_API lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_batch);
+
+/* Lays out every parameter of the table: cuts the nodes of the nets (in this order) into buckets of
+ * at most about bucket_bytes, a layer never cut. first_node[b] (buckets + 1, owned by the caller's
+ * segments) tells which nodes of which net a bucket covers. */
+struct lj_segment {
+    int net;        /* index into nets */
+    int first, end; /* nodes [first, end) whose parameters make up this bucket */
+};
+LJ_API int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int count,
+                            int64_t bucket_bytes, struct lj_segment *segments,
+                            int capacity) LJ_MUST_USE;
+
+/* ---- memory plan ---------------------------------------------------------------------------------- */
+
+enum lj_plan_mode {
+    LJ_PLAN_INFER,     /* forward only; values die after their last reader */
+    LJ_PLAN_TRAIN,     /* what backward needs is kept */
+    LJ_PLAN_RECOMPUTE, /* block inputs are kept, blocks run forward again inside backward */
+};
+struct lj_plan;
+
+/* Plans `images` images of input shape `input` through net. Local.
+ * Errors: LJ_ERR_CONFIG when a layer cannot take its input, LJ_ERR_RESOURCE. net is borrowed. */
+LJ_API int lj_plan_create(struct lj_plan **plan, const struct lj_net *net, int64_t images,
+                          const struct lj_shape *input, enum lj_plan_mode mode) LJ_MUST_USE;
+LJ_API void lj_plan_destroy(struct lj_plan *plan);
+LJ_API int64_t lj_plan_arena(const struct lj_plan *plan);   /* floats per lane */
+LJ_API int64_t lj_plan_scratch(const struct lj_plan *plan); /* floats per thread */
+LJ_API int64_t lj_plan_images(const struct lj_plan *plan);
+LJ_API int64_t lj_plan_sync_count(const struct lj_plan *plan); /* largest of its nodes, integers */
+LJ_API const struct lj_net *lj_plan_net(const struct lj_plan *plan);
+
+/* One lane's pass through a plan. Caller provides everything. */
+struct lj_run {
+    float *arena;            /* (lj_plan_arena) of this lane */
+    float *scratch;          /* (lj_plan_scratch) of this thread */
+    const float *weights;    /* laid out like the parameters */
+    float *gradient;         /* the current segment's bucket of this lane; NULL in forward */
+    int64_t gradient_first;  /* element of the parameters that gradient[0] is */
+    bool gradient_add;       /* add to what another run of this lane wrote */
+    const int64_t *sync;     /* totals of batch statistics of the current node */
+    int64_t sync_rows;       /* rows they were summed over */
+    bool train;              /* drop path on, batch statistics instead of running ones */
+    int64_t seed, step;      /* name drop path's draws */
+    int64_t first_slot, n;   /* slot in the global batch of this lane's first sample; samples */
+    int64_t first_view;      /* of this group of views */
+    void (*between)(void *); /* called after each node, may be NULL: lets communication progress */
+    void *between_data;
+};
+
+/* Where a value lies, and its gradient. The input is value 0, the output value count - 1. */
+LJ_API float *lj_plan_value(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
+LJ_API float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
+
+/* Nodes [first, end) upwards, or downwards. In LJ_PLAN_RECOMPUTE a backward range covers whole
+ * blocks. Local. */
+LJ_API void lj_forward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
+LJ_API void lj_backward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
+/* One lane's share of a sync node's sums, before lj_forward (lj_backward) of that node. */
+LJ_API void lj_sync_forward(const struct lj_plan *plan, const struct lj_run *run, int node,
+                            int64_t *sums, int64_t *unfit);
+LJ_API void lj_sync_backward(const struct lj_plan *plan, const struct lj_run *run, int node,
+                             int64_t *sums, int64_t *unfit);
+
+#endif

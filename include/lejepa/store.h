@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store: checkpoints (one HDF5 file, independent of the rank count) and safetensors.
+ *
+ * Checkpoint layout: /weights/<timm name> float32 with attributes (role, description);
+ * /optim/moment1/<name>, /optim/moment2/<name>; attributes on /: format, format_version, step, seed,
+ * config (YAML), provenance (JSON), checksum algorithm; dataset /data/mean, /data/std float32. */
+#ifndef LEJEPA_STORE_H
+#define LEJEPA_STORE_H
+
+#include "lejepa/base.h"
+#include "lejepa/comm.h"
+#include "lejepa/nn.h"
+
+enum { LJ_PATH_MAX = 4096 };
+
+/* What a checkpoint holds. All arrays laid out like params. */
+struct lj_checkpoint {
+    const struct lj_params *params;
+    int64_t step; /* finished steps */
+    int64_t seed;
+    const char *config;     /* YAML text */
+    const char *provenance; /* JSON text */
+    const float *weights;
+    const float *moment1; /* NULL when written without optimiser state */
+    const float *moment2;
+    int channels;
+    const float *mean, *std; /* (channels) of the pixels */
+};
+
+/* Writes dir/step-%09d.h5: temporary name, flush, fsync, XXH3-64 checksums of each dataset's bytes
+ * kept as attribute `xxh3`, rename, directory fsync; then removes all but the newest `keep`.
+ * Local (rank 0). Errors: LJ_ERR_RESOURCE (disk full ...): the temporary file is removed. */
+LJ_API int lj_checkpoint_write(const char *dir, const struct lj_checkpoint *checkpoint,
+                               int keep) LJ_MUST_USE;
+
+/* Newest checkpoint of dir that verifies; damaged ones are warned about by name. Local (rank 0).
+ *   path  out  "" when there is none. Errors: none good although some exist: LJ_ERR_CHECKPOINT. */
+LJ_API int lj_checkpoint_newest(const char *dir, char path[LJ_PATH_MAX]) LJ_MUST_USE;
+
+/* Checks structure and every checksum. Local. Errors: LJ_ERR_CHECKPOINT. */
+LJ_API int lj_checkpoint_verify(const char *path) LJ_MUST_USE;
+
+/* The head: texts and numbers, without weights. Strings are owned by head until _free. Local. */
+struct lj_checkpoint_head {
+    int64_t step, seed;
+    char *config, *provenance;
+    int channels;
+    float *mean, *std;
+};
+LJ_API int lj_checkpoint_read_head(const char *path, struct lj_checkpoint_head *head) LJ_MUST_USE;
+LJ_API void lj_checkpoint_head_free(struct lj_checkpoint_head *head);
+
+/* Reads into arrays laid out like params; moments may be NULL (not wanted). Names and shapes must
+ * match exactly. Local; checks checksums. Errors: LJ_ERR_CHECKPOINT naming tensor, expected, found. */
+LJ_API int lj_checkpoint_read(const char *path, const struct lj_params *params, float *weights,
+                              float *moment1, float *moment2) LJ_MUST_USE;
+
+/* ---- safetensors ---------------------------------------------------------------------------------- */
+
+/* Writes the parameters as float32 tensors with their names; those whose name starts with
+ * skip_prefix (may be NULL) are left out. metadata is a JSON object of strings or NULL. Atomic by
+ * temporary name and rename. Local. */
+LJ_API int lj_safetensors_write(const char *path, const struct lj_params *params,
+                                const float *weights, const char *skip_prefix,
+                                const char *metadata) LJ_MUST_USE;
+
+/* Reads F32, F16 or BF16 tensors into weights. Every parameter whose name does not start with
+ * optional_prefix must be there with its shape; tensors nobody asks for are listed in one warning.
+ * Hostile files are safe: header length, JSON, dtype, shape, offsets (in order, no overlap, inside
+ * the file) are all checked. Local. Errors: LJ_ERR_CHECKPOINT. */
+LJ_API int lj_safetensors_read(const char *path, const struct lj_params *params,
+                               const char *optional_prefix, float *weights) LJ_MUST_USE;
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Labelled, aligned, counted memory. A header in front of each block remembers label and size, so
+ * that what is open at exit can be named. */
+#include "lejepa/base.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64, LABELS_MAX = 64 };
+
+struct header {
+    int label;
+    size_t bytes;
+};
+_Static_assert(sizeof(struct header) <= ALIGNMENT, "the header fits in front of an aligned block");
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lj_memory_use uses[LABELS_MAX];
+static int labels;
+static int64_t calls;
+
+/* Index of the label's line; the last line collects what no longer fits. */
+static int find_label(const char *label)
+{
+    for (int i = 0; i < labels; i++)
+        if (strcmp(uses[i].label, label) == 0)
+            return i;
+    if (labels == LABELS_MAX)
+        return LABELS_MAX - 1;
+    uses[labels].label = label;
+    return labels++;
+}
+
+static int book(const char *label, size_t bytes)
+{
+    pthread_mutex_lock(&lock);
+    int i = find_label(label);
+    uses[i].bytes += bytes;
+    uses[i].blocks++;
+    if (uses[i].bytes > uses[i].peak_bytes)
+        uses[i].peak_bytes = uses[i].bytes;
+    calls++;
+    pthread_mutex_unlock(&lock);
+    return i;
+}
+
+void *lj_alloc(size_t bytes, const char *label)
+{
+    size_t whole = 0;
+    void *base = NULL;
+    if (__builtin_add_overflow(bytes, 2 * ALIGNMENT, &whole) ||
+        posix_memalign(&base, ALIGNMENT, whole) != 0) {
+        lj_fail(LJ_ERR_RESOURCE,
+                "out of memory: %zu MiB for %s; use more ranks, a smaller batch, or "
+                "memory.recompute=lanes",
+                bytes >> 20, label);
+        return NULL;
+    }
+    memset(base, 0, whole);
+    struct header *header = base;
+    header->label = book(label, bytes);
+    header->bytes = bytes;
+    return (char *)base + ALIGNMENT;
+}
+
+void *lj_alloc_array(int64_t count, size_t size, const char *label)
+{
+    size_t bytes = 0;
+    if (count < 0 || __builtin_mul_overflow((size_t)count, size, &bytes))
+        bytes = SIZE_MAX;
+    return lj_alloc(bytes, label);
+}
+
+void lj_free(void *block)
+{
+    if (!block)
+        return;
+    struct header *header = (struct header *)(void *)((char *)block - ALIGNMENT);
+    pthread_mutex_lock(&lock);
+    uses[header->label].bytes -= header->bytes;
+    uses[header->label].blocks--;
+    pthread_mutex_unlock(&lock);
+    free(header);
+}
+
+int lj_memory_report(struct lj_memory_use *use, int capacity)
+{
+    pthread_mutex_lock(&lock);
+    int count = labels;
+    for (int i = 0; i < count && i < capacity; i++)
+        use[i] = uses[i];
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+int64_t lj_memory_calls(void)
+{
+    pthread_mutex_lock(&lock);
+    int64_t count = calls;
+    pthread_mutex_unlock(&lock);
+    return count;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Counter-based randomness: philox4x64-10 (Salmon et al., SC 2011) from Random123. A stream is named,
+ * not stored: key (seed, purpose), counter (a, b, c, draw). */
+#include "lejepa/base.h"
+
+#include <math.h>
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#include <Random123/philox.h>
+#pragma GCC diagnostic pop
+
+static void philox(uint64_t out[4], const uint64_t key[2], const uint64_t counter[4])
+{
+    philox4x64_ctr_t c = {{counter[0], counter[1], counter[2], counter[3]}};
+    philox4x64_key_t k = {{key[0], key[1]}};
+    philox4x64_ctr_t r = philox4x64(c, k);
+    for (int i = 0; i < 4; i++)
+        out[i] = r.v[i];
+}
+
+void lj_rng_begin(struct lj_rng *rng, int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b,
+                  uint64_t c)
+{
+    *rng = (struct lj_rng){
+        .key = {(uint64_t)seed, (uint64_t)purpose}, .counter = {a, b, c, 0}, .used = 4};
+}
+
+uint64_t lj_rng_bits(struct lj_rng *rng)
+{
+    if (rng->used == 4) {
+        philox(rng->block, rng->key, rng->counter);
+        rng->counter[3]++;
+        rng->used = 0;
+    }
+    return rng->block[rng->used++];
+}
+
+double lj_rng_uniform(struct lj_rng *rng)
+{
+    return (double)(lj_rng_bits(rng) >> 11) * 0x1p-53;
+}
+
+double lj_rng_between(struct lj_rng *rng, double low, double high)
+{
+    return low + (high - low) * lj_rng_uniform(rng);
+}
+
+/* Lemire's multiplication with rejection: every value equally likely. */
+int64_t lj_rng_below(struct lj_rng *rng, int64_t n)
+{
+    LJ_CHECK(n >= 1, "lj_rng_below(%lld)", (long long)n);
+    uint64_t range = (uint64_t)n, threshold = (0 - range) % range;
+    for (;;) {
+        unsigned __int128 product = (unsigned __int128)lj_rng_bits(rng) * range;
+        if ((uint64_t)product >= threshold)
+            return (int64_t)(uint64_t)(product >> 64);
+    }
+}
+
+bool lj_rng_chance(struct lj_rng *rng, double probability)
+{
+    return lj_rng_uniform(rng) < probability;
+}
+
+double lj_rng_normal(struct lj_rng *rng)
+{
+    double u = 1.0 - lj_rng_uniform(rng); /* (0, 1] */
+    double v = lj_rng_uniform(rng);
+    return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925 * v);
+}
+
+/* One Feistel round: mixes the right half with the key by one philox block. */
+static uint64_t feistel_round(const uint64_t key[2], uint64_t a, uint64_t b, uint64_t round,
+                              uint64_t right)
+{
+    uint64_t counter[4] = {a, b, round, right}, out[4];
+    philox(out, key, counter);
+    return out[0];
+}
+
+/* A balanced Feistel network permutes 0 .. 4^half-1, the smallest such range that holds n; values at
+ * or above n are sent through again until they fall below (cycle walking: at most 4 turns expected). */
+int64_t lj_permute(int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b, int64_t n,
+                   int64_t i)
+{
+    LJ_CHECK(i >= 0 && i < n, "lj_permute: %lld of %lld", (long long)i, (long long)n);
+    int half = 1;
+    while (half < 31 && ((int64_t)1 << (2 * half)) < n)
+        half++;
+    uint64_t mask = ((uint64_t)1 << half) - 1, value = (uint64_t)i;
+    uint64_t key[2] = {(uint64_t)seed, (uint64_t)purpose};
+    do {
+        uint64_t left = value >> half, right = value & mask;
+        for (uint64_t round = 0; round < 4; round++) {
+            uint64_t mixed = left ^ (feistel_round(key, a, b, round, right) & mask);
+            left = right;
+            right = mixed;
+        }
+        value = left << half | right;
+    } while (value >= (uint64_t)n);
+    return (int64_t)value;
+}

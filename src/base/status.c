@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Error records, broken invariants and fault injection. */
+#include "lejepa/base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_MAX = 2048 };
+
+static _Thread_local char record[TEXT_MAX];
+static void (*abort_hook)(int);
+static int fault_rank;
+
+int lj_fail(int status, const char *format, ...)
+{
+    char text[TEXT_MAX]; /* format may quote the present record */
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    lj_error_set(text);
+    return status;
+}
+
+const char *lj_error_text(void)
+{
+    return record;
+}
+
+void lj_error_set(const char *text)
+{
+    size_t length = strnlen(text, TEXT_MAX - 1);
+    memmove(record, text, length);
+    record[length] = 0;
+}
+
+void lj_set_abort_hook(void (*hook)(int exit_code))
+{
+    abort_hook = hook;
+}
+
+void lj_broken(const char *file, int line, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "lejepa_mpi: error: broken invariant at %s:%d: ", file, line);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "; please report this\n");
+    va_end(arguments);
+    if (abort_hook)
+        abort_hook(-LJ_ERR_BUG);
+    exit(-LJ_ERR_BUG);
+}
+
+void lj_fault_set_rank(int rank)
+{
+    fault_rank = rank;
+}
+
+int lj_fault(const char *point, int64_t step)
+{
+    const char *wanted = getenv("LJ_FAULT");
+    if (!wanted)
+        return LJ_OK;
+    char here[128];
+    snprintf(here, sizeof here, "%s:%d:%lld", point, fault_rank, (long long)step);
+    if (strcmp(wanted, here) != 0)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_RESOURCE, "injected fault at %s, step %lld (LJ_FAULT is set; unset it)",
+                   point, (long long)step);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Agreement on failure, and the small collectives. */
+#include "comm_mpi.h"
+
+#include <limits.h>
+#include <string.h>
+
+enum { TEXT_MAX = 2048 };
+
+int lj_agree(struct lj_comm *comm, int status)
+{
+    /* MINLOC on (good?, rank) finds the lowest failing rank; one more round only if there is one. */
+    struct {
+        int good, rank;
+    } mine = {status == LJ_OK, comm->rank}, lowest;
+    MPI_Allreduce(&mine, &lowest, 1, MPI_2INT, MPI_MINLOC, comm->mpi->comm);
+    if (lowest.good)
+        return LJ_OK;
+    struct {
+        int status;
+        char text[TEXT_MAX];
+    } reason = {.status = status};
+    if (comm->rank == lowest.rank)
+        strncpy(reason.text, lj_error_text(), TEXT_MAX - 1);
+    MPI_Bcast(&reason, (int)sizeof reason, MPI_BYTE, lowest.rank, comm->mpi->comm);
+    bool named = strncmp(reason.text, "rank ", 5) == 0;
+    if (comm->size > 1 && !named)
+        return lj_fail(reason.status, "rank %d: %s", lowest.rank, reason.text);
+    lj_error_set(reason.text);
+    return reason.status;
+}
+
+void lj_broadcast(struct lj_comm *comm, void *data, int64_t bytes, int root)
+{
+    for (int64_t done = 0; done < bytes; done += lj_comm_bytes_max)
+        MPI_Bcast((char *)data + done, (int)lj_min_i64(bytes - done, lj_comm_bytes_max), MPI_BYTE,
+                  root, comm->mpi->comm);
+}
+
+void lj_barrier(struct lj_comm *comm)
+{
+    MPI_Barrier(comm->mpi->comm);
+}
+
+static int64_t all_reduce_i64(struct lj_comm *comm, int64_t value, MPI_Op op)
+{
+    MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, op, comm->mpi->comm);
+    return value;
+}
+
+int64_t lj_all_min(struct lj_comm *comm, int64_t value)
+{
+    return all_reduce_i64(comm, value, MPI_MIN);
+}
+
+int64_t lj_all_max(struct lj_comm *comm, int64_t value)
+{
+    return all_reduce_i64(comm, value, MPI_MAX);
+}
+
+int64_t lj_all_sum(struct lj_comm *comm, int64_t value)
+{
+    return all_reduce_i64(comm, value, MPI_SUM);
+}
+
+void lj_all_gather_f64(struct lj_comm *comm, const double *values, int count, double *all)
+{
+    MPI_Allgather(values, count, MPI_DOUBLE, all, count, MPI_DOUBLE, comm->mpi->comm);
+}
+
+void lj_all_gather_bytes(struct lj_comm *comm, const void *mine, void *all,
+                         const int64_t *bytes_of_rank)
+{
+    int64_t start = 0;
+    for (int r = 0; r < comm->size; r++) {
+        if (r == comm->rank && mine != (const char *)all + start)
+            memcpy((char *)all + start, mine, (size_t)bytes_of_rank[r]);
+        lj_broadcast(comm, (char *)all + start, bytes_of_rank[r], r);
+        start += bytes_of_rank[r];
+    }
+}

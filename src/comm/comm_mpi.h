@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to comm: the communicator behind struct lj_comm. */
+#ifndef LEJEPA_COMM_MPI_H
+#define LEJEPA_COMM_MPI_H
+
+#include "lejepa/comm.h"
+
+#include <mpi.h>
+
+struct lj_comm_mpi {
+    MPI_Comm comm;
+    bool owned; /* a duplicate or part of ours: freed with it */
+};
+
+/* Largest number of bytes in one call: Open MPI 4.1 has int counts. */
+static const int64_t lj_comm_bytes_max = (int64_t)1 << 30;
+
+#endif

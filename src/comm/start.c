@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting and ending MPI, communicators, and what happens when an MPI call fails. */
+#include "comm_mpi.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static MPI_Errhandler handler = MPI_ERRHANDLER_NULL;
+
+void lj_comm_abort(int exit_code)
+{
+    int started = 0, ended = 0;
+    MPI_Initialized(&started);
+    MPI_Finalized(&ended);
+    if (started && !ended)
+        MPI_Abort(MPI_COMM_WORLD, exit_code);
+    _Exit(exit_code);
+}
+
+/* mpirun would return the MPI error class; this handler ends the job with our code. */
+static void on_mpi_error(MPI_Comm *comm, int *code, ...)
+{
+    (void)comm;
+    char text[MPI_MAX_ERROR_STRING];
+    int length = 0, rank = 0;
+    MPI_Error_string(*code, text, &length);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    fprintf(stderr, "lejepa_mpi: error: rank %d: an MPI call failed while in phase '%s': %s\n",
+            rank, lj_phase_name(lj_phase_current()), text);
+    lj_comm_abort(-LJ_ERR_COMM);
+}
+
+static int wrap(struct lj_comm **comm, MPI_Comm mpi, bool duplicated)
+{
+    struct lj_comm *c = lj_alloc(sizeof *c, "communicators");
+    struct lj_comm_mpi *m = lj_alloc(sizeof *m, "communicators");
+    if (!c || !m) {
+        lj_free(c);
+        lj_free(m);
+        return LJ_ERR_RESOURCE;
+    }
+    m->comm = mpi;
+    m->owned = duplicated;
+    c->mpi = m;
+    MPI_Comm_rank(mpi, &c->rank);
+    MPI_Comm_size(mpi, &c->size);
+    if (handler == MPI_ERRHANDLER_NULL)
+        MPI_Comm_create_errhandler(on_mpi_error, &handler);
+    MPI_Comm_set_errhandler(mpi, handler);
+    *comm = c;
+    return LJ_OK;
+}
+
+int lj_comm_start(struct lj_comm **world)
+{
+    int provided = 0;
+    MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+    int rank = 0;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    lj_log_set_speaker(rank == 0);
+    lj_fault_set_rank(rank);
+    lj_set_abort_hook(lj_comm_abort);
+    if (provided < MPI_THREAD_FUNNELED)
+        return lj_fail(LJ_ERR_COMM, "this MPI gives no threads (MPI_THREAD_FUNNELED is needed); "
+                                    "use an MPI built with thread support");
+    return wrap(world, MPI_COMM_WORLD, false);
+}
+
+void lj_comm_finish(struct lj_comm *world)
+{
+    lj_comm_destroy(world);
+    if (handler != MPI_ERRHANDLER_NULL)
+        MPI_Errhandler_free(&handler);
+    lj_set_abort_hook(NULL);
+    MPI_Finalize();
+}
+
+int lj_comm_create(struct lj_comm **comm, const void *mpi_comm)
+{
+    MPI_Comm duplicate;
+    MPI_Comm_dup(*(const MPI_Comm *)mpi_comm, &duplicate);
+    return wrap(comm, duplicate, true);
+}
+
+void lj_comm_destroy(struct lj_comm *comm)
+{
+    if (!comm)
+        return;
+    if (comm->mpi->owned)
+        MPI_Comm_free(&comm->mpi->comm);
+    lj_free(comm->mpi);
+    lj_free(comm);
+}
+
+int lj_comm_first(struct lj_comm *comm, int size, struct lj_comm **sub)
+{
+    *sub = NULL;
+    MPI_Comm part = MPI_COMM_NULL;
+    MPI_Comm_split(comm->mpi->comm, comm->rank < size ? 0 : MPI_UNDEFINED, comm->rank, &part);
+    int status = part == MPI_COMM_NULL ? LJ_OK : wrap(sub, part, true);
+    return lj_agree(comm, status);
+}
+
+bool lj_comm_is_root(const struct lj_comm *comm)
+{
+    return comm->rank == 0;
+}
