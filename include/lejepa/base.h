@@ -141,6 +141,14 @@ LJ_API double lj_rng_normal(struct lj_rng *rng); /* N(0,1), Box-Muller in double
 LJ_API int64_t lj_permute(int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b, int64_t n,
                           int64_t i);
 
+/* ---- fixed point ---------------------------------------------------------------------------- */
+
+/* A float32 or double sum rounded once to 64-bit fixed point at 2^-32; sums of such integers do not
+ * depend on their order. What is not finite, or not below 2^29 in magnitude, contributes 0 and adds 1
+ * to *unfit; it is never converted. */
+LJ_API int64_t lj_to_fixed(double value, int64_t *unfit);
+LJ_API double lj_from_fixed(int64_t value);
+
 /* ---- phases ------------------------------------------------------------------------------- */
 
 /* Where a rank's time goes. Phases of the main thread exclude each other: begin stops the phase

@@ -90,11 +90,6 @@ LJ_API struct lj_ledger_entry *lj_ledger_entry(struct lj_ledger *ledger, const c
 LJ_API void lj_sum_exact(struct lj_comm *comm, struct lj_ledger_entry *entry, int64_t *values,
                          int64_t count);
 
-/* Fixed point at 2^-32 of one float32 or double sum. What is not finite, or not below 2^29 in
- * magnitude, contributes 0 and adds 1 to *unfit. Local. */
-LJ_API int64_t lj_to_fixed(double value, int64_t *unfit);
-LJ_API double lj_from_fixed(int64_t value);
-
 /* ---- lanes ----------------------------------------------------------------------------------- */
 
 /* Lanes [first, end) of rank r of P: floor(rG/P) .. floor((r+1)G/P). */

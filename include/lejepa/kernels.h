@@ -74,6 +74,9 @@ struct lj_kernels {
     /* SIGReg: g[r, j] = sum_k a[k, j] cos(k step x) + b[k, j] sin(k step x); g may be x */
     void (*ecf_gradient)(float *g, const float *x, int64_t ldx, const float *a, const float *b,
                          int64_t ld, int64_t rows, int64_t columns, int knots, float step);
+    /* sums[i] += x[i] rounded to fixed point at 2^-32. What is not finite, or not below 64 in magnitude,
+     * adds 0; returns how many. */
+    int64_t (*add_fixed)(int64_t *sums, const float *x, int64_t count);
 };
 /* The selected table. */
 LJ_API const struct lj_kernels *lj_kernels(void);

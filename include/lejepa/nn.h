@@ -219,8 +219,8 @@ struct lj_run {
 LJ_API float *lj_plan_value(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
 LJ_API float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
 
-/* Nodes [first, end) upwards, or downwards. In LJ_PLAN_RECOMPUTE a backward range covers whole
- * blocks. Local. */
+/* Nodes [first, end) upwards, or downwards. In LJ_PLAN_RECOMPUTE backward runs a block forward again
+ * when it reaches the block's last node. Local. */
 LJ_API void lj_forward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
 LJ_API void lj_backward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
 /* One lane's share of a sync node's sums, before lj_forward (lj_backward) of that node. */

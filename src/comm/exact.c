@@ -3,22 +3,7 @@
  * associative, so neither the rank count nor MPI's algorithm can change a bit. */
 #include "comm_mpi.h"
 
-#include <math.h>
 #include <string.h>
-
-int64_t lj_to_fixed(double value, int64_t *unfit)
-{
-    if (!(fabs(value) < 0x1p29)) { /* also catches NaN */
-        *unfit += 1;
-        return 0;
-    }
-    return (int64_t)llrint(value * 0x1p32);
-}
-
-double lj_from_fixed(int64_t value)
-{
-    return (double)value * 0x1p-32;
-}
 
 struct lj_ledger_entry *lj_ledger_entry(struct lj_ledger *ledger, const char *name,
                                         const char *collective)

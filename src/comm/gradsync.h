@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to comm: the state of the gradient reduction. */
+#ifndef LEJEPA_GRADSYNC_H
+#define LEJEPA_GRADSYNC_H
+
+#include "chain.h"
+#include "comm_mpi.h"
+
+/* One bucket on its way. Two of them take turns, so that one can be packed while the other moves. */
+struct lj_move {
+    int bucket; /* -1: idle */
+    float *send, *receive;
+    int *send_count, *send_start, *receive_count, *receive_start; /* (size) elements */
+    MPI_Request request;
+    double started;
+};
+
+struct lj_gradsync {
+    struct lj_comm *comm;
+    int64_t lanes, first_lane, end_lane; /* of the batch; of this rank */
+    int buckets;
+    const int64_t *bounds; /* (buckets + 1) owned */
+    int slots;
+    bool whole_leaf, fast;
+
+    float **leaf;                    /* (slots) where a lane writes now; NULL: none taken */
+    float **buffers, **free_buffers; /* (buffer_count) all of them; a stack of idle ones */
+    int buffer_count, free_count;
+    struct lj_chain chain;
+
+    struct lj_block *all_blocks; /* of rank 0, rank 1, ... */
+    int *blocks_of_rank;         /* (size + 1) first block of each rank */
+
+    struct lj_move move[2];
+    int turn;
+    int64_t nonfinite;
+    struct lj_shard shard;
+    double *square_sums; /* one per LJ_PIECE_ALIGN parameters */
+    struct lj_ledger_entry *ledger_gradient, *ledger_weights;
+};
+
+/* First element of rank's piece of the bucket (of the bucket's end for rank == size). */
+int64_t lj_piece_first(const struct lj_gradsync *sync, int bucket, int rank);
+/* The chain's buffers become free again. */
+void lj_gradsync_reset_chain(struct lj_gradsync *sync);
+int lj_gradsync_allocate_moves(struct lj_gradsync *sync, int64_t widest_bucket);
+void lj_gradsync_free_moves(struct lj_gradsync *sync);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The gradient reduction: buckets on their way between ranks.
+ *
+ * What rank r sends to rank p: r's blocks of p's piece, one after the other, then one number: how
+ * many elements of r's blocks are not finite. So everybody knows before any update whether there may
+ * be one, without a collective of its own. */
+#include "gradsync.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+static int blocks_of(const struct lj_gradsync *s, int rank)
+{
+    return s->blocks_of_rank[rank + 1] - s->blocks_of_rank[rank];
+}
+
+static int64_t piece_count(const struct lj_gradsync *s, int bucket, int rank)
+{
+    return lj_piece_first(s, bucket, rank + 1) - lj_piece_first(s, bucket, rank);
+}
+
+static int allocate_move(struct lj_gradsync *s, struct lj_move *move, int64_t widest)
+{
+    int size = s->comm->size;
+    int64_t piece = 0;
+    for (int b = 0; b < s->buckets; b++)
+        piece = lj_max_i64(piece, piece_count(s, b, s->comm->rank));
+    int64_t sent = widest * blocks_of(s, s->comm->rank) + size;
+    int64_t received = piece * s->blocks_of_rank[size] + size;
+    if (sent > INT_MAX || received > INT_MAX)
+        return lj_fail(
+            LJ_ERR_CONFIG,
+            "a layer of %lld parameters in %d blocks exceeds what one MPI call can move; "
+            "use fewer lanes per rank (a power of two)",
+            (long long)widest, blocks_of(s, s->comm->rank));
+    move->bucket = -1;
+    move->request = MPI_REQUEST_NULL;
+    move->send = lj_alloc_array(sent, sizeof(float), "gradient buffers");
+    move->receive = lj_alloc_array(received, sizeof(float), "gradient buffers");
+    move->send_count = lj_alloc_array(4 * size, sizeof(int), "gradient reduction");
+    if (!move->send || !move->receive || !move->send_count)
+        return LJ_ERR_RESOURCE;
+    move->send_start = move->send_count + size;
+    move->receive_count = move->send_start + size;
+    move->receive_start = move->receive_count + size;
+    return LJ_OK;
+}
+
+int lj_gradsync_allocate_moves(struct lj_gradsync *s, int64_t widest)
+{
+    int64_t bytes = (s->bounds[s->buckets] * blocks_of(s, s->comm->rank) +
+                     (int64_t)s->buckets * s->comm->size) *
+                    (int64_t)sizeof(float);
+    if (s->comm->size == 1)
+        return LJ_OK;
+    s->ledger_gradient->predicted_bytes_per_call = bytes / s->buckets;
+    s->ledger_weights->predicted_bytes_per_call =
+        s->shard.elements * (int64_t)sizeof(float) / s->buckets;
+    LJ_TRY(allocate_move(s, &s->move[0], widest));
+    return allocate_move(s, &s->move[1], widest);
+}
+
+void lj_gradsync_free_moves(struct lj_gradsync *s)
+{
+    for (int i = 0; i < 2; i++) {
+        lj_free(s->move[i].send);
+        lj_free(s->move[i].receive);
+        lj_free(s->move[i].send_count);
+    }
+}
+
+static int64_t count_nonfinite(const float *x, int64_t count)
+{
+    int64_t bad = 0;
+#pragma omp parallel for schedule(static) reduction(+ : bad) if (count > 1 << 16)
+    for (int64_t i = 0; i < count; i++)
+        bad += !isfinite(x[i]);
+    return bad;
+}
+
+/* Start of the chain's block j at the bucket. */
+static const float *block_data(const struct lj_gradsync *s, int bucket, int j)
+{
+    return s->chain.data[j] + (s->whole_leaf ? s->bounds[bucket] : 0);
+}
+
+static int64_t count_nonfinite_blocks(const struct lj_gradsync *s, int bucket)
+{
+    int64_t bad = 0;
+    for (int j = 0; j < s->chain.depth; j++)
+        bad += count_nonfinite(block_data(s, bucket, j), s->bounds[bucket + 1] - s->bounds[bucket]);
+    return bad;
+}
+
+/* Lays the blocks out by receiver. A rank without lanes sends nothing but its count of zero; with
+ * MPI's own reduction it sends zeros. */
+static void pack(struct lj_gradsync *s, struct lj_move *move, int bucket)
+{
+    int size = s->comm->size, me = s->comm->rank, blocks = blocks_of(s, me);
+    float bad = (float)count_nonfinite_blocks(s, bucket);
+    int64_t at = 0, from = 0;
+    for (int p = 0; p < size; p++) {
+        int64_t count = piece_count(s, bucket, p);
+        int64_t offset = lj_piece_first(s, bucket, p) - s->bounds[bucket];
+        move->send_start[p] = (int)at;
+        for (int j = 0; j < blocks; j++, at += count) {
+            if (j < s->chain.depth)
+                memcpy(move->send + at, block_data(s, bucket, j) + offset,
+                       (size_t)count * sizeof(float));
+            else
+                memset(move->send + at, 0, (size_t)count * sizeof(float));
+        }
+        move->send[at++] = bad;
+        move->send_count[p] = (int)at - move->send_start[p];
+        int64_t incoming = blocks_of(s, p) * piece_count(s, bucket, me) + 1;
+        move->receive_start[p] = (int)from;
+        move->receive_count[p] = (int)incoming;
+        from += incoming;
+    }
+}
+
+/* The tree over everybody's blocks of my piece. */
+static void finish_tree(struct lj_gradsync *s, struct lj_move *move)
+{
+    int64_t count = s->shard.count[move->bucket];
+    struct lj_chain tree = {.lanes = s->lanes};
+    for (int r = 0; r < s->comm->size; r++) {
+        float *data = move->receive + move->receive_start[r];
+        for (int j = s->blocks_of_rank[r]; j < s->blocks_of_rank[r + 1]; j++, data += count)
+            lj_chain_add(&tree, s->all_blocks[j], data, count, NULL, NULL);
+        s->nonfinite += (int64_t)*data;
+    }
+    LJ_CHECK(tree.depth == 1, "the tree has %d roots", tree.depth);
+    memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], tree.data[0],
+           (size_t)count * sizeof(float));
+}
+
+static void take_reduced(struct lj_gradsync *s, struct lj_move *move)
+{
+    int64_t count = s->shard.count[move->bucket];
+    memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], move->receive,
+           (size_t)count * sizeof(float));
+    s->nonfinite += (int64_t)move->receive[count];
+}
+
+static void complete(struct lj_gradsync *s, struct lj_move *move)
+{
+    if (move->bucket < 0)
+        return;
+    double start = lj_now_s();
+    MPI_Wait(&move->request, MPI_STATUS_IGNORE);
+    s->ledger_gradient->exposed_seconds += lj_now_s() - start;
+    s->ledger_gradient->seconds += lj_now_s() - move->started;
+    if (s->fast)
+        take_reduced(s, move);
+    else
+        finish_tree(s, move);
+    move->bucket = -1;
+}
+
+/* One rank: its only block is the total. */
+static void take_own(struct lj_gradsync *s, int bucket)
+{
+    LJ_CHECK(s->chain.depth == 1, "the tree has %d roots", s->chain.depth);
+    s->nonfinite += count_nonfinite_blocks(s, bucket);
+    memcpy(s->shard.gradient + s->shard.shard_offset[bucket], block_data(s, bucket, 0),
+           (size_t)s->shard.count[bucket] * sizeof(float));
+}
+
+static void move_bucket(struct lj_gradsync *s, int bucket)
+{
+    struct lj_move *move = &s->move[s->turn ^= 1];
+    complete(s, move);
+    pack(s, move, bucket);
+    move->bucket = bucket;
+    move->started = lj_now_s();
+    if (s->fast)
+        MPI_Ireduce_scatter(move->send, move->receive, move->send_count, MPI_FLOAT, MPI_SUM,
+                            s->comm->mpi->comm, &move->request);
+    else
+        MPI_Ialltoallv(move->send, move->send_count, move->send_start, MPI_FLOAT, move->receive,
+                       move->receive_count, move->receive_start, MPI_FLOAT, s->comm->mpi->comm,
+                       &move->request);
+    int last = s->comm->size - 1;
+    s->ledger_gradient->calls++;
+    s->ledger_gradient->bytes +=
+        (int64_t)(move->send_start[last] + move->send_count[last]) * (int64_t)sizeof(float);
+}
+
+void lj_gradsync_start(struct lj_gradsync *s, int bucket)
+{
+    if (s->comm->size == 1)
+        take_own(s, bucket);
+    else
+        move_bucket(s, bucket);
+    if (!s->whole_leaf || bucket == 0)
+        lj_gradsync_reset_chain(s);
+}
+
+void lj_gradsync_progress(struct lj_gradsync *s)
+{
+    int done = 0;
+    for (int i = 0; i < 2; i++)
+        if (s->move[i].bucket >= 0)
+            MPI_Test(&s->move[i].request, &done, MPI_STATUS_IGNORE);
+}
+
+void lj_gradsync_finish(struct lj_gradsync *s, int64_t *nonfinite)
+{
+    if (s->comm->size > 1) {
+        complete(s, &s->move[s->turn ^ 1]);
+        complete(s, &s->move[s->turn]);
+    }
+    *nonfinite = s->nonfinite;
+    s->nonfinite = 0;
+}

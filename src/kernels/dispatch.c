@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which level of the kernels runs: looked up once, lowered by LJ_ISA, then fixed. */
+#include "kernel_tables.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct lj_kernels *selected;
+
+const char *lj_isa_name(enum lj_isa isa)
+{
+    static const char *const names[LJ_ISA_COUNT] = {"scalar", "avx2", "avx512"};
+    return names[isa];
+}
+
+/* __builtin_cpu_supports also asks whether the operating system saves the registers. */
+static enum lj_isa processor_isa(void)
+{
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    return avx2 && avx512 ? LJ_ISA_AVX512 : avx2 ? LJ_ISA_AVX2 : LJ_ISA_SCALAR;
+}
+
+int lj_isa_best(enum lj_isa *isa)
+{
+    *isa = processor_isa();
+    const char *wanted = getenv("LJ_ISA");
+    if (!wanted || !*wanted)
+        return LJ_OK;
+    for (int level = 0; level < LJ_ISA_COUNT; level++) {
+        if (strcmp(wanted, lj_isa_name((enum lj_isa)level)) != 0)
+            continue;
+        if (level > (int)*isa)
+            return lj_fail(LJ_ERR_CONFIG,
+                           "LJ_ISA=%s: this processor has %s at most; unset LJ_ISA or lower it",
+                           wanted, lj_isa_name(*isa));
+        *isa = (enum lj_isa)level;
+        return LJ_OK;
+    }
+    return lj_fail(LJ_ERR_CONFIG, "LJ_ISA=%s: expected scalar, avx2 or avx512", wanted);
+}
+
+const struct lj_kernels *lj_kernels_of(enum lj_isa isa)
+{
+    static const struct lj_kernels *const tables[LJ_ISA_COUNT] = {
+        &lj_kernels_scalar, &lj_kernels_avx2, &lj_kernels_avx512};
+    return isa <= processor_isa() ? tables[isa] : NULL;
+}
+
+int lj_kernels_select(enum lj_isa isa)
+{
+    const struct lj_kernels *table = lj_kernels_of(isa);
+    if (!table)
+        return lj_fail(LJ_ERR_CONFIG, "kernels at level %s do not run on this processor (%s)",
+                       lj_isa_name(isa), lj_isa_name(processor_isa()));
+    lj_gemm_force_isa(isa);
+    selected = table;
+    return LJ_OK;
+}
+
+const struct lj_kernels *lj_kernels(void)
+{
+    if (!selected) {
+        enum lj_isa isa;
+        LJ_CHECK(lj_isa_best(&isa) == LJ_OK && lj_kernels_select(isa) == LJ_OK, "%s",
+                 lj_error_text());
+    }
+    return selected;
+}

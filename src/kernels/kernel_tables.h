@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to kernels: the table of each ISA level. */
+#ifndef LEJEPA_KERNEL_TABLES_H
+#define LEJEPA_KERNEL_TABLES_H
+
+#include "lejepa/kernels.h"
+
+extern const struct lj_kernels lj_kernels_scalar, lj_kernels_avx2, lj_kernels_avx512;
+
+/* Tells BLIS which of its kernels to use; before its first product. */
+void lj_gemm_force_isa(enum lj_isa isa);
+
+#endif

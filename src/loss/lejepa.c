@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The LeJEPA loss: prediction and SIGReg over the global batch, through one small allreduce. */
+#include "loss_state.h"
+
+#include <string.h>
+
+int64_t lj_lejepa_bytes(const struct lj_lejepa_config *config)
+{
+    double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX];
+    int64_t knots = lj_sigreg_knots(config->grid, t, weight);
+    return 8 * (2 * config->views * config->slices * knots + LJ_SCALARS);
+}
+
+static int check(const struct lj_lejepa_config *c)
+{
+    if (c->views < 1 || c->centre_views < 1 || c->centre_views > c->views)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "the centre takes %lld of %lld views; set views.global between 1 and all",
+                       (long long)c->centre_views, (long long)c->views);
+    if (c->width < 1 || c->slices < 1 || c->slots < 1 || c->lane_rows < 1)
+        return lj_fail(LJ_ERR_CONFIG, "loss: width, slices, slots and rows must be positive");
+    return LJ_OK;
+}
+
+static void *take(int64_t count, size_t size)
+{
+    return lj_alloc_array(count, size, "loss");
+}
+
+static int allocate(struct lj_lejepa *loss)
+{
+    const struct lj_lejepa_config *c = &loss->config;
+    int64_t sums = lj_loss_sums(loss), rows = lj_max_i64(LJ_TILE_ROWS, c->lane_rows);
+    loss->slices = take(c->width * c->slices, sizeof(float));
+    loss->coefficient = take(sums, sizeof(float));
+    loss->sums = take(c->slots, sizeof *loss->sums);
+    loss->scratch = take(c->slots, sizeof *loss->scratch);
+    if (!loss->slices || !loss->coefficient || !loss->sums || !loss->scratch)
+        return LJ_ERR_RESOURCE;
+    for (int s = 0; s < c->slots; s++) {
+        loss->sums[s] = take(sums + LJ_SCALARS, sizeof(int64_t));
+        loss->scratch[s] = take((rows + 2 * loss->knots) * LJ_TILE_SLICES, sizeof(float));
+        if (!loss->sums[s] || !loss->scratch[s])
+            return LJ_ERR_RESOURCE;
+    }
+    return LJ_OK;
+}
+
+int lj_lejepa_create(struct lj_lejepa **loss, struct lj_comm *comm,
+                     const struct lj_lejepa_config *config, struct lj_ledger *ledger)
+{
+    LJ_TRY(check(config));
+    struct lj_lejepa *l = lj_alloc(sizeof *l, "loss");
+    if (!l)
+        return LJ_ERR_RESOURCE;
+    l->config = *config;
+    l->comm = comm;
+    l->knots = lj_sigreg_knots(config->grid, l->t, l->weight);
+    if (ledger) {
+        l->ledger = lj_ledger_entry(ledger, "sigreg", "MPI_Allreduce");
+        l->ledger->predicted_bytes_per_call = lj_lejepa_bytes(config);
+    }
+    int status = allocate(l);
+    if (status == LJ_OK)
+        *loss = l;
+    else
+        lj_lejepa_destroy(l);
+    return status;
+}
+
+void lj_lejepa_destroy(struct lj_lejepa *loss)
+{
+    if (!loss)
+        return;
+    for (int s = 0; s < loss->config.slots; s++) {
+        lj_free(loss->sums ? loss->sums[s] : NULL);
+        lj_free(loss->scratch ? loss->scratch[s] : NULL);
+    }
+    lj_free(loss->sums);
+    lj_free(loss->scratch);
+    lj_free(loss->slices);
+    lj_free(loss->coefficient);
+    lj_free(loss);
+}
+
+static void clear(struct lj_lejepa *loss)
+{
+    for (int s = 0; s < loss->config.slots; s++)
+        memset(loss->sums[s], 0, (size_t)(lj_loss_sums(loss) + LJ_SCALARS) * sizeof(int64_t));
+}
+
+void lj_lejepa_begin(struct lj_lejepa *loss, int64_t step)
+{
+    const struct lj_lejepa_config *c = &loss->config;
+    clear(loss);
+    lj_slices_draw(loss->slices, c->width, c->slices, c->seed, step);
+}
+
+void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices)
+{
+    const struct lj_lejepa_config *c = &loss->config;
+    clear(loss);
+    memcpy(loss->slices, slices, (size_t)(c->width * c->slices) * sizeof *slices);
+    lj_slices_normalise(loss->slices, c->width, c->slices);
+}
+
+void lj_lejepa_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t n)
+{
+    LJ_CHECK(slot >= 0 && slot < loss->config.slots && n <= loss->config.lane_rows,
+             "lane of %lld rows in slot %d", (long long)n, slot);
+    int64_t *scalar = loss->sums[slot] + lj_loss_sums(loss);
+    lj_sigreg_add(loss, slot, proj, n);
+    scalar[LJ_SUM_SAMPLES] += n;
+    scalar[LJ_SUM_PREDICTION] +=
+        lj_to_fixed(lj_prediction_sum(loss, proj, n), &scalar[LJ_SUM_UNFIT]);
+}
+
+/* All slots into the first; a rank that failed contributes nothing but the flag. */
+static int64_t *collect_slots(struct lj_lejepa *loss, int local)
+{
+    int64_t count = lj_loss_sums(loss) + LJ_SCALARS, *total = loss->sums[0];
+    for (int s = 1; s < loss->config.slots; s++)
+        for (int64_t i = 0; i < count; i++)
+            total[i] += loss->sums[s][i];
+    if (local != LJ_OK)
+        memset(total, 0, (size_t)count * sizeof *total);
+    total[lj_loss_sums(loss) + LJ_SUM_FAILED] = local != LJ_OK;
+    return total;
+}
+
+int lj_lejepa_reduce(struct lj_lejepa *loss, int local, struct lj_lejepa_terms *terms)
+{
+    const struct lj_lejepa_config *c = &loss->config;
+    int64_t *sums = collect_slots(loss, local);
+    const int64_t *scalar = sums + lj_loss_sums(loss);
+    lj_sum_exact(loss->comm, loss->ledger, sums, lj_loss_sums(loss) + LJ_SCALARS);
+    if (scalar[LJ_SUM_FAILED] > 0)
+        return lj_agree(loss->comm, local);
+    loss->samples = lj_max_i64(scalar[LJ_SUM_SAMPLES], 1);
+    terms->samples = scalar[LJ_SUM_SAMPLES];
+    terms->unfit = scalar[LJ_SUM_UNFIT];
+    terms->prediction = lj_from_fixed(scalar[LJ_SUM_PREDICTION]) /
+                        ((double)loss->samples * (double)(c->views * c->width));
+    terms->sigreg = lj_sigreg_finish(loss);
+    double share = c->additive ? 1 : 1 - c->lambda;
+    terms->total = c->lambda * terms->sigreg + share * terms->prediction;
+    return LJ_OK;
+}
+
+void lj_lejepa_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
+                        float *dproj)
+{
+    lj_prediction_gradient(loss, proj, n, dproj);
+    lj_sigreg_gradient(loss, slot, proj, n, dproj);
+}

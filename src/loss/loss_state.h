@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to loss: the state of the LeJEPA loss. */
+#ifndef LEJEPA_LOSS_STATE_H
+#define LEJEPA_LOSS_STATE_H
+
+#include "lejepa/loss.h"
+
+/* Columns of slices worked on at once: a tile of projections stays in the cache between the product
+ * and the recurrence. Rows of one block of sums. */
+enum { LJ_TILE_SLICES = 256, LJ_TILE_ROWS = 128, LJ_BLOCK_ROWS = 32 };
+
+/* What follows the sums of cos and sin in the reduction's buffer. */
+enum lj_scalar { LJ_SUM_SAMPLES, LJ_SUM_FAILED, LJ_SUM_UNFIT, LJ_SUM_PREDICTION, LJ_SCALARS };
+
+struct lj_lejepa {
+    struct lj_lejepa_config config;
+    struct lj_comm *comm;
+    struct lj_ledger_entry *ledger;
+    int knots; /* K */
+    double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX];
+    int64_t samples; /* N, after reduce */
+
+    float *slices;   /* (D, M) */
+    int64_t **sums;  /* (slots) each (V, 2, K, M) cos and sin, then LJ_SCALARS; fixed point 2^-32 */
+    float **scratch; /* (slots) see lj_loss_scratch */
+    float *coefficient; /* (V, 2, K, M) of cos and sin in the gradient */
+};
+
+/* Number of sums of cos and sin. */
+static inline int64_t lj_loss_sums(const struct lj_lejepa *loss)
+{
+    return loss->config.views * 2 * loss->knots * loss->config.slices;
+}
+
+/* First of the K x M sums of view v: part 0 cos, 1 sin. */
+static inline int64_t lj_loss_at(const struct lj_lejepa *loss, int64_t view, int part)
+{
+    return (2 * view + part) * loss->knots * loss->config.slices;
+}
+
+/* sigreg.c: rows' sums of cos and sin; the statistic; its gradient added to dproj. */
+void lj_sigreg_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t n);
+double lj_sigreg_finish(struct lj_lejepa *loss);
+void lj_sigreg_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
+                        float *dproj);
+
+/* prediction.c: sum over the lane of |z - centre|^2; its gradient stored in dproj. */
+double lj_prediction_sum(const struct lj_lejepa *loss, const float *proj, int64_t n);
+void lj_prediction_gradient(const struct lj_lejepa *loss, const float *proj, int64_t n,
+                            float *dproj);
+
+/* slices.c */
+void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, int64_t step);
+void lj_slices_normalise(float *slices, int64_t width, int64_t count);
+
+#endif

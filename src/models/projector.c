@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The projector: an MLP whose hidden layers are normalised; its last layer is bare. Tensor names are
+ * those of torchvision.ops.MLP, which counts linear, norm, activation and dropout. */
+#include "lejepa/models.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static lj_val normalise(struct lj_net *n, const char *name, lj_val x, const char *norm)
+{
+    if (strcmp(norm, "batch") == 0 || strcmp(norm, "lane") == 0)
+        return lj_batchnorm(n, name, x, strcmp(norm, "batch") == 0);
+    if (strcmp(norm, "layer") == 0)
+        return lj_layernorm(n, name, x, 1e-5);
+    return x;
+}
+
+/* PyTorch's default for Linear: U(-1/sqrt(fan in), 1/sqrt(fan in)), weight and bias. */
+static lj_val default_linear(struct lj_net *n, const char *name, lj_val x, int64_t in, int64_t out)
+{
+    return lj_linear(n, name, x, out, LJ_INIT_UNIFORM, 1 / sqrt((double)in));
+}
+
+lj_val lj_projector(struct lj_net *n, int64_t width, const struct lj_projector_config *c)
+{
+    char name[16];
+    int64_t in = width;
+    lj_net_scope(n, -1, "projector");
+    lj_val x = lj_input(n, (struct lj_shape){1, {width}});
+    for (int layer = 0; layer + 1 < (int)c->layers; layer++) {
+        snprintf(name, sizeof name, "%d", 4 * layer);
+        x = default_linear(n, name, x, in, c->hidden);
+        snprintf(name, sizeof name, "%d", 4 * layer + 1);
+        x = normalise(n, name, x, c->norm);
+        snprintf(name, sizeof name, "%d", 4 * layer + 2);
+        x = lj_relu(n, name, x);
+        in = c->hidden;
+    }
+    snprintf(name, sizeof name, "%d", 4 * (int)(c->layers - 1));
+    return default_linear(n, name, x, in, c->out); /* (D) */
+}

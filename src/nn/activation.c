@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Elementwise activations: exact GELU y = x Phi(x) (Hendrycks & Gimpel 2016), ReLU y = max(x, 0). */
+#include "nn_build.h"
+
+#include "lejepa/kernels.h"
+
+static int same_shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                      struct lj_shape *out, struct lj_need *need)
+{
+    (void)node, (void)images, (void)need;
+    *out = in[0];
+    return LJ_OK;
+}
+
+static int64_t elements(const struct lj_call *c)
+{
+    return c->images * lj_shape_count(&c->in_shape[0]);
+}
+
+static void gelu_forward(const struct lj_call *c)
+{
+    lj_kernels()->gelu(c->y, c->x[0], elements(c));
+}
+
+static void gelu_backward(const struct lj_call *c)
+{
+    lj_kernels()->gelu_backward(c->dx[0], c->dy, c->x[0], elements(c), c->dx_add[0]);
+}
+
+static const struct lj_layer_kind gelu_kind = {.name = "gelu",
+                                               .keeps_input = {true},
+                                               .shape = same_shape,
+                                               .forward = gelu_forward,
+                                               .backward = gelu_backward};
+
+lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x)
+{
+    return lj_net_add(net, (struct lj_node){.kind = &gelu_kind, .inputs = 1, .in = {x.index}},
+                      name);
+}
+
+/* NaN stays NaN, so that a broken step is seen. */
+static void relu_forward(const struct lj_call *c)
+{
+    for (int64_t i = 0, count = elements(c); i < count; i++)
+        c->y[i] = c->x[0][i] < 0 ? 0 : c->x[0][i];
+}
+
+static void relu_backward(const struct lj_call *c)
+{
+    for (int64_t i = 0, count = elements(c); i < count; i++) {
+        float d = c->y[i] > 0 ? c->dy[i] : 0;
+        c->dx[0][i] = c->dx_add[0] ? c->dx[0][i] + d : d;
+    }
+}
+
+static const struct lj_layer_kind relu_kind = {.name = "relu",
+                                               .keeps_output = true,
+                                               .shape = same_shape,
+                                               .forward = relu_forward,
+                                               .backward = relu_backward};
+
+lj_val lj_relu(struct lj_net *net, const char *name, lj_val x)
+{
+    return lj_net_add(net, (struct lj_node){.kind = &relu_kind, .inputs = 1, .in = {x.index}},
+                      name);
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Batch normalisation of rows (Ioffe & Szegedy 2015) over the rows of one lane, or of the whole global
+ * batch:
+ *   y = xhat w + b, xhat = (x - mean) rstd, rstd = 1 / sqrt(var + eps), biased variance
+ *   dx = w rstd (dy - mean(dy) - xhat mean(dy xhat))    dw = sum(dy xhat)    db = sum(dy)
+ * Outside training the running statistics stand in for mean and var. They are parameters of role
+ * STATISTIC: what a lane writes as their "gradient" is its mean and unbiased variance.
+ *
+ * Over the global batch, each lane adds its sums over blocks of at most 32 rows, rounded to fixed point,
+ * to 2 C integers; the caller sums these over ranks. Forward takes sum(x - r) and sum((x - r)^2) about
+ * the running mean r, which all ranks share, so that squares do not cancel. Backward's sums are scaled
+ * by 2^16, because gradients are small (resolution 2^-48, range 2^13).
+ * ints: [0] over the batch. real: eps. Saved: mean, rstd, then (backward) two rows of sums. */
+#include "nn_build.h"
+
+#include "lejepa/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { BLOCK_ROWS = 32 };
+enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR };
+static const double gradient_scale = 65536;
+
+static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                 struct lj_shape *out, struct lj_need *need)
+{
+    (void)images, (void)node;
+    LJ_CHECK(in[0].dims == 1, "batch normalisation takes rows");
+    *out = in[0];
+    need->saved = 3 * in[0].dim[0];
+    need->scratch = 2 * in[0].dim[0];
+    return LJ_OK;
+}
+
+static int64_t width_of(const struct lj_call *c)
+{
+    return c->in_shape[0].dim[0];
+}
+
+static bool over_batch(const struct lj_call *c)
+{
+    return c->node->ints[0] != 0;
+}
+
+/* ---- statistics of one lane -------------------------------------------------------------------------- */
+
+static void lane_statistics(const struct lj_call *c, float *mean, float *var)
+{
+    int64_t width = width_of(c), rows = c->images;
+    memset(mean, 0, (size_t)width * sizeof *mean);
+    memset(var, 0, (size_t)width * sizeof *var);
+    lj_kernels()->column_sums(mean, c->x[0], rows, width);
+    for (int64_t j = 0; j < width; j++)
+        mean[j] /= (float)rows;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) {
+            float d = c->x[0][r * width + j] - mean[j];
+            var[j] += d * d;
+        }
+    for (int64_t j = 0; j < width; j++)
+        var[j] /= (float)rows;
+}
+
+/* Sums over rows [first, end) of dy and dy xhat. */
+static void gradient_sums(const struct lj_call *c, int64_t first, int64_t end, float *sum,
+                          float *product)
+{
+    int64_t width = width_of(c);
+    const float *mean = c->saved, *rstd = c->saved + width;
+    memset(sum, 0, (size_t)width * sizeof *sum);
+    memset(product, 0, (size_t)width * sizeof *product);
+    for (int64_t r = first; r < end; r++)
+        for (int64_t j = 0; j < width; j++) {
+            float d = c->dy[r * width + j];
+            sum[j] += d;
+            product[j] += d * ((c->x[0][r * width + j] - mean[j]) * rstd[j]);
+        }
+}
+
+/* ---- statistics of the global batch -------------------------------------------------------------------- */
+
+static int64_t sync_count(const struct lj_node *node)
+{
+    return node->ints[0] ? 2 * node->shape.dim[0] : 0;
+}
+
+static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
+{
+    int64_t width = width_of(c);
+    const float *shift = c->param[RUNNING_MEAN];
+    float *sum = c->scratch, *square = c->scratch + width;
+    for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
+        memset(sum, 0, 2 * (size_t)width * sizeof *sum);
+        for (int64_t r = first; r < lj_min_i64(first + BLOCK_ROWS, c->images); r++)
+            for (int64_t j = 0; j < width; j++) {
+                float d = c->x[0][r * width + j] - shift[j];
+                sum[j] += d;
+                square[j] += d * d;
+            }
+        for (int64_t j = 0; j < 2 * width; j++)
+            sums[j] += lj_to_fixed((double)sum[j], unfit);
+    }
+}
+
+static void batch_statistics(const struct lj_call *c, float *mean, float *var)
+{
+    int64_t width = width_of(c);
+    double rows = (double)c->run->sync_rows;
+    for (int64_t j = 0; j < width; j++) {
+        double d = lj_from_fixed(c->run->sync[j]) / rows;
+        double square = lj_from_fixed(c->run->sync[width + j]) / rows;
+        mean[j] = (float)((double)c->param[RUNNING_MEAN][j] + d);
+        var[j] = (float)fmax(square - d * d, 0);
+    }
+}
+
+static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
+{
+    int64_t width = width_of(c);
+    for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
+        gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, c->images), c->scratch,
+                      c->scratch + width);
+        for (int64_t j = 0; j < 2 * width; j++)
+            sums[j] += lj_to_fixed((double)c->scratch[j] * gradient_scale, unfit);
+    }
+}
+
+/* ---- forward, backward -------------------------------------------------------------------------------- */
+
+static void forward(const struct lj_call *c)
+{
+    int64_t width = width_of(c);
+    float *mean = c->saved, *rstd = c->saved + width, *var = c->saved + 2 * width;
+    if (!c->run->train) {
+        memcpy(mean, c->param[RUNNING_MEAN], (size_t)width * sizeof *mean);
+        memcpy(var, c->param[RUNNING_VAR], (size_t)width * sizeof *var);
+    } else if (over_batch(c)) {
+        batch_statistics(c, mean, var);
+    } else {
+        lane_statistics(c, mean, var);
+    }
+    for (int64_t j = 0; j < width; j++)
+        rstd[j] = 1.0f / sqrtf(var[j] + (float)c->node->real);
+    for (int64_t r = 0; r < c->images; r++)
+        for (int64_t j = 0; j < width; j++)
+            c->y[r * width + j] =
+                (c->x[0][r * width + j] - mean[j]) * rstd[j] * c->param[WEIGHT][j] +
+                c->param[BIAS][j];
+}
+
+/* This lane's share of the parameters' gradients, and its statistics. */
+static void backward_params(const struct lj_call *c, const float *sum, const float *product)
+{
+    int64_t width = width_of(c);
+    const float *mean = c->saved, *var = c->saved + 2 * width;
+    double rows = (double)(over_batch(c) ? c->run->sync_rows : c->images);
+    LJ_CHECK(!c->dparam_add, "batch normalisation runs once per lane");
+    for (int64_t j = 0; j < width; j++) {
+        c->dparam[WEIGHT][j] = product[j];
+        c->dparam[BIAS][j] = sum[j];
+        c->dparam[RUNNING_MEAN][j] = mean[j];
+        c->dparam[RUNNING_VAR][j] = (float)((double)var[j] * rows / fmax(rows - 1, 1));
+    }
+}
+
+/* scratch (2, C) in: sums; out: means over the rows that share statistics. */
+static void make_means(const struct lj_call *c)
+{
+    for (int64_t j = 0; j < 2 * width_of(c); j++)
+        c->scratch[j] = over_batch(c) ? (float)(lj_from_fixed(c->run->sync[j]) / gradient_scale /
+                                                (double)c->run->sync_rows)
+                                      : c->scratch[j] / (float)c->images;
+}
+
+static void backward(const struct lj_call *c)
+{
+    int64_t width = width_of(c);
+    const float *mean = c->saved, *rstd = c->saved + width;
+    float *dmean = c->scratch, *dproduct = c->scratch + width;
+    gradient_sums(c, 0, c->images, dmean, dproduct);
+    backward_params(c, dmean, dproduct);
+    make_means(c);
+    for (int64_t r = 0; r < c->images; r++)
+        for (int64_t j = 0; j < width; j++) {
+            int64_t i = r * width + j;
+            float xhat = (c->x[0][i] - mean[j]) * rstd[j];
+            float d = c->param[WEIGHT][j] * rstd[j] * (c->dy[i] - dmean[j] - xhat * dproduct[j]);
+            c->dx[0][i] = c->dx_add[0] ? c->dx[0][i] + d : d;
+        }
+}
+
+#define BATCHNORM_KIND(kind_name)                                                 \
+    .name = kind_name, .keeps_input = {true}, .shape = shape, .forward = forward, \
+    .backward = backward
+
+static const struct lj_layer_kind lane_kind = {BATCHNORM_KIND("batchnorm_lane")};
+static const struct lj_layer_kind batch_kind = {
+    BATCHNORM_KIND("batchnorm_batch"), .sync_count = sync_count, .sync_forward = sync_forward,
+    .sync_backward = sync_backward};
+
+lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_global_batch)
+{
+    int64_t width = lj_net_shape(net, x).dim[0];
+    struct lj_node node = {.kind = over_global_batch ? &batch_kind : &lane_kind,
+                           .inputs = 1,
+                           .in = {x.index},
+                           .ints = {over_global_batch},
+                           .real = 1e-5};
+    lj_val y = lj_net_add(net, node, name);
+    static const char *const leaf[] = {"weight", "bias", "running_mean", "running_var"};
+    for (int p = WEIGHT; p <= RUNNING_VAR; p++) {
+        bool one = p == WEIGHT || p == RUNNING_VAR;
+        struct lj_param param = {.dims = 1,
+                                 .dim = {width},
+                                 .role = p >= RUNNING_MEAN ? LJ_ROLE_STATISTIC : LJ_ROLE_WEIGHT,
+                                 .init = one ? LJ_INIT_ONE : LJ_INIT_ZERO};
+        char path[LJ_NAME_MAX];
+        lj_net_param(net, y, param, lj_join(path, name, leaf[p]));
+    }
+    return y;
+}

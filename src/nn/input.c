@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The input: value 0 of every network, written by the caller. It is never run. */
+#include "nn_build.h"
+
+static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                 struct lj_shape *out, struct lj_need *need)
+{
+    (void)in, (void)images, (void)need;
+    out->dims = (int)node->ints[0];
+    for (int i = 0; i < out->dims; i++)
+        out->dim[i] = node->ints[1 + i];
+    return LJ_OK;
+}
+
+static const struct lj_layer_kind kind = {.name = "input", .shape = shape};
+
+lj_val lj_input(struct lj_net *net, struct lj_shape input)
+{
+    struct lj_node node = {.kind = &kind,
+                           .ints = {input.dims, input.dim[0], input.dim[1], input.dim[2]}};
+    return lj_net_add(net, node, "input");
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The network as a flat array of nodes, and the builders' common part. */
+#include "nn_build.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int64_t lj_shape_count(const struct lj_shape *shape)
+{
+    int64_t count = 1;
+    for (int i = 0; i < shape->dims; i++)
+        count *= shape->dim[i];
+    return count;
+}
+
+int64_t lj_shape_features(const struct lj_shape *shape)
+{
+    return shape->dims > 0 ? shape->dim[shape->dims - 1] : 1;
+}
+
+int64_t lj_shape_rows(const struct lj_shape *shape)
+{
+    return shape->dims > 0 ? lj_shape_count(shape) / lj_shape_features(shape) : 1;
+}
+
+int lj_net_create(struct lj_net **net, struct lj_params *params)
+{
+    struct lj_net *n = lj_alloc(sizeof *n, "network");
+    if (!n)
+        return LJ_ERR_RESOURCE;
+    n->params = params;
+    n->block = -1;
+    *net = n;
+    return LJ_OK;
+}
+
+void lj_net_destroy(struct lj_net *net)
+{
+    if (!net)
+        return;
+    lj_free(net->node);
+    lj_free(net);
+}
+
+void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(net->scope, sizeof net->scope, format, arguments);
+    va_end(arguments);
+    net->block = block;
+}
+
+/* Doubles an array of `size`-byte elements that is full. */
+static int grow(void **array, int count, int *capacity, size_t size)
+{
+    if (count < *capacity)
+        return LJ_OK;
+    int wanted = *capacity ? 2 * *capacity : 64;
+    void *larger = lj_alloc_array(wanted, size, "network");
+    if (!larger)
+        return LJ_ERR_RESOURCE;
+    if (count > 0)
+        memcpy(larger, *array, (size_t)count * size);
+    lj_free(*array);
+    *array = larger;
+    *capacity = wanted;
+    return LJ_OK;
+}
+
+static void full_name(char out[LJ_NAME_MAX], const struct lj_net *net, const char *name)
+{
+    const char *dot = net->scope[0] && name[0] ? "." : "";
+    int length = snprintf(out, LJ_NAME_MAX, "%s%s%s", net->scope, dot, name);
+    LJ_CHECK(length < LJ_NAME_MAX, "a name is too long: %s.%s", net->scope, name);
+}
+
+lj_val lj_net_add(struct lj_net *net, struct lj_node node, const char *name)
+{
+    lj_val nothing = {0};
+    if (net->status != LJ_OK)
+        return nothing;
+    struct lj_need need = {0};
+    struct lj_shape in[LJ_INPUTS_MAX] = {{0}};
+    for (int i = 0; i < node.inputs; i++)
+        in[i] = net->node[node.in[i]].shape;
+    node.block = net->block;
+    full_name(node.name, net, name);
+    net->status = node.kind->shape(&node, in, 1, &node.shape, &need);
+    if (net->status == LJ_OK)
+        net->status = grow((void **)&net->node, net->count, &net->capacity, sizeof node);
+    if (net->status != LJ_OK)
+        return nothing;
+    net->node[net->count] = node;
+    return (lj_val){net->count++};
+}
+
+struct lj_shape lj_net_shape(const struct lj_net *net, lj_val x)
+{
+    return net->status == LJ_OK ? net->node[x.index].shape : (struct lj_shape){0};
+}
+
+void lj_net_param(struct lj_net *net, lj_val owner, struct lj_param param, const char *name)
+{
+    if (net->status != LJ_OK)
+        return;
+    struct lj_params *params = net->params;
+    net->status = grow((void **)&params->list, params->count, &params->capacity, sizeof param);
+    if (net->status != LJ_OK)
+        return;
+    full_name(param.name, net, name);
+    LJ_CHECK(lj_params_find(params, param.name) < 0, "two parameters named %s", param.name);
+    param.count = 1;
+    for (int i = 0; i < param.dims; i++)
+        param.count *= param.dim[i];
+    struct lj_node *node = &net->node[owner.index];
+    LJ_CHECK(node->params < LJ_NODE_PARAMS_MAX, "too many parameters in %s", node->name);
+    node->param[node->params++] = params->count;
+    params->list[params->count++] = param;
+}
+
+int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input)
+{
+    int64_t sum = 0;
+    struct lj_shape *shape = lj_alloc_array(net->count, sizeof *shape, "network");
+    if (!shape)
+        return 0;
+    for (int i = 0; i < net->count; i++) {
+        const struct lj_node *node = &net->node[i];
+        struct lj_shape in[LJ_INPUTS_MAX] = {{0}};
+        struct lj_need need = {0};
+        for (int k = 0; k < node->inputs; k++)
+            in[k] = shape[node->in[k]];
+        if (node->inputs == 0)
+            shape[i] = *input;
+        else if (node->kind->shape(node, in, 1, &shape[i], &need) != LJ_OK)
+            break;
+        if (node->kind->flops)
+            sum += node->kind->flops(node, in);
+    }
+    lj_free(shape);
+    return sum;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to nn: what builders of layers use. */
+#ifndef LEJEPA_NN_BUILD_H
+#define LEJEPA_NN_BUILD_H
+
+#include "lejepa/nn.h"
+
+#include <stdio.h>
+
+/* Adds a node (kind, inputs, ints and real are set) under the net's scope; its shape comes from the
+ * kind. A failure is kept in net->status. */
+lj_val lj_net_add(struct lj_net *net, struct lj_node node, const char *name);
+
+/* Adds a parameter (dims, dim, role, matrix, init, init_scale are set) to a node; name is below the
+ * net's scope. */
+void lj_net_param(struct lj_net *net, lj_val owner, struct lj_param param, const char *name);
+
+/* Reference shape of a value. */
+struct lj_shape lj_net_shape(const struct lj_net *net, lj_val x);
+
+/* "name.leaf", or leaf when name is empty; returns path. */
+static inline const char *lj_join(char path[LJ_NAME_MAX], const char *name, const char *leaf)
+{
+    snprintf(path, LJ_NAME_MAX, "%s%s%s", name, name[0] ? "." : "", leaf);
+    return path;
+}
+
+/* True for the input node, whose value the caller writes. */
+static inline bool lj_node_is_input(const struct lj_node *node)
+{
+    return node->inputs == 0;
+}
+
+#endif

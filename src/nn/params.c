@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of parameters: how it lies in memory, and its initial values. */
+#include "lejepa/nn.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { TENSOR_ALIGN = 16, BUCKET_ALIGN = 4096 }; /* elements: a cache line; a piece (comm) */
+
+void lj_params_destroy(struct lj_params *params)
+{
+    lj_free(params->list);
+    lj_free(params->bounds);
+    *params = (struct lj_params){0};
+}
+
+int lj_params_find(const struct lj_params *params, const char *name)
+{
+    for (int i = 0; i < params->count; i++)
+        if (strcmp(params->list[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+static double draw(struct lj_rng *rng, const struct lj_param *param)
+{
+    double value;
+    switch (param->init) {
+    case LJ_INIT_ZERO:
+        return 0;
+    case LJ_INIT_ONE:
+        return 1;
+    case LJ_INIT_UNIFORM:
+        return lj_rng_between(rng, -param->init_scale, param->init_scale);
+    case LJ_INIT_NORMAL:
+        do
+            value = param->init_scale * lj_rng_normal(rng);
+        while (fabs(value) > 2);
+        return value;
+    }
+    return 0;
+}
+
+void lj_params_init(const struct lj_params *params, int64_t seed, float *weights)
+{
+    memset(weights, 0, (size_t)params->elements * sizeof *weights);
+    for (int p = 0; p < params->count; p++) {
+        const struct lj_param *param = &params->list[p];
+        struct lj_rng rng;
+        lj_rng_begin(&rng, seed, LJ_DRAW_INIT, (uint64_t)p, 0, 0);
+        for (int64_t i = 0; i < param->count; i++)
+            weights[param->offset + i] = (float)draw(&rng, param);
+    }
+}
+
+static int64_t node_bytes(const struct lj_params *params, const struct lj_node *node)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < node->params; i++)
+        bytes += params->list[node->param[i]].count * (int64_t)sizeof(float);
+    return bytes;
+}
+
+/* Gives the node's tensors their places after `at`; returns the new end. */
+static int64_t place(struct lj_params *params, const struct lj_node *node, int64_t at)
+{
+    for (int i = 0; i < node->params; i++) {
+        struct lj_param *param = &params->list[node->param[i]];
+        param->offset = at;
+        at = lj_round_up(at + param->count, TENSOR_ALIGN);
+        if (param->role == LJ_ROLE_WEIGHT)
+            params->trained += param->count;
+    }
+    return at;
+}
+
+int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int count,
+                     int64_t bucket_bytes, struct lj_segment *segments, int capacity)
+{
+    params->bounds = lj_alloc_array(capacity + 1, sizeof *params->bounds, "network");
+    if (!params->bounds)
+        return LJ_ERR_RESOURCE;
+    int64_t at = 0;
+    params->buckets = 0;
+    params->trained = 0;
+    for (int n = 0; n < count; n++) {
+        int64_t filled = 0;
+        for (int i = 0; i < nets[n]->count; i++) {
+            int64_t bytes = node_bytes(params, &nets[n]->node[i]);
+            bool opens = i == 0 || (bytes > 0 && filled > 0 && filled + bytes > bucket_bytes);
+            if (opens) {
+                LJ_CHECK(params->buckets < capacity, "more than %d buckets", capacity);
+                at = lj_round_up(at, BUCKET_ALIGN);
+                params->bounds[params->buckets] = at;
+                segments[params->buckets++] = (struct lj_segment){.net = n, .first = i};
+                filled = 0;
+            }
+            at = place(params, &nets[n]->node[i], at);
+            filled += bytes;
+            segments[params->buckets - 1].end = i + 1;
+        }
+    }
+    params->elements = lj_round_up(lj_max_i64(at, 1), BUCKET_ALIGN);
+    params->bounds[params->buckets] = params->elements;
+    return LJ_OK;
+}

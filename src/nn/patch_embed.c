@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Patch embedding: a convolution of stride = kernel = patch, as a product. The image (C, H, W) becomes
+ * rows of patches (T, C p p), T = (H/p)(W/p) in row order; y = rows W^T + b, W (width, C, p, p).
+ * ints: [0] patch, [1] width. Scratch: the rows. The images' own gradient is never wanted. */
+#include "nn_build.h"
+
+#include "lejepa/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                 struct lj_shape *out, struct lj_need *need)
+{
+    int64_t patch = node->ints[0], height = in[0].dim[1], width = in[0].dim[2];
+    if (height % patch != 0 || width % patch != 0)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "model.patch: %lld does not divide the view of %lld x %lld pixels; set "
+                       "views.global_size and views.local_size to multiples of the patch, or "
+                       "another model.patch",
+                       (long long)patch, (long long)height, (long long)width);
+    int64_t tokens = (height / patch) * (width / patch);
+    *out = (struct lj_shape){.dims = 2, .dim = {tokens, node->ints[1]}};
+    need->scratch = images * tokens * in[0].dim[0] * patch * patch;
+    return LJ_OK;
+}
+
+/* rows (T, C, p, p) of one image. */
+static void cut_patches(float *rows, const float *image, const struct lj_shape *in, int64_t patch)
+{
+    int64_t channels = in->dim[0], height = in->dim[1], width = in->dim[2];
+    for (int64_t top = 0; top < height; top += patch)
+        for (int64_t left = 0; left < width; left += patch)
+            for (int64_t c = 0; c < channels; c++)
+                for (int64_t y = 0; y < patch; y++, rows += patch)
+                    memcpy(rows, image + (c * height + top + y) * width + left,
+                           (size_t)patch * sizeof *rows);
+}
+
+static int64_t cut_all(const struct lj_call *c)
+{
+    int64_t count = lj_shape_count(&c->in_shape[0]), tokens = c->out_shape.dim[0];
+    for (int64_t i = 0; i < c->images; i++)
+        cut_patches(c->scratch + i * count, c->x[0] + i * count, &c->in_shape[0], c->node->ints[0]);
+    return count / tokens;
+}
+
+static void forward(const struct lj_call *c)
+{
+    int64_t in = cut_all(c), rows = c->images * c->out_shape.dim[0], out = c->out_shape.dim[1];
+    lj_gemm(false, true, rows, out, in, 1, c->scratch, in, c->param[0], in, 0, c->y, out);
+    lj_kernels()->add_bias(c->y, c->param[1], rows, out);
+}
+
+static void backward(const struct lj_call *c)
+{
+    int64_t in = cut_all(c), rows = c->images * c->out_shape.dim[0], out = c->out_shape.dim[1];
+    lj_gemm(true, false, out, in, rows, 1, c->dy, out, c->scratch, in, c->dparam_add ? 1.0f : 0.0f,
+            c->dparam[0], in);
+    if (!c->dparam_add)
+        memset(c->dparam[1], 0, (size_t)out * sizeof(float));
+    lj_kernels()->column_sums(c->dparam[1], c->dy, rows, out);
+}
+
+static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
+{
+    return 2 * lj_shape_count(&in[0]) * node->ints[1];
+}
+
+static const struct lj_layer_kind kind = {.name = "patch_embed",
+                                          .keeps_input = {true},
+                                          .shape = shape,
+                                          .forward = forward,
+                                          .backward = backward,
+                                          .flops = flops};
+
+/* Initialised as PyTorch's Conv2d: U(-1/sqrt(fan in), 1/sqrt(fan in)). */
+lj_val lj_patch_embed(struct lj_net *net, const char *name, lj_val x, int64_t patch, int64_t width)
+{
+    int64_t channels = lj_net_shape(net, x).dim[0];
+    struct lj_node node = {.kind = &kind, .inputs = 1, .in = {x.index}, .ints = {patch, width}};
+    lj_val y = lj_net_add(net, node, name);
+    char path[LJ_NAME_MAX];
+    double bound = 1 / sqrt((double)(channels * patch * patch));
+    struct lj_param weight = {.dims = 4,
+                              .dim = {width, channels, patch, patch},
+                              .matrix = true,
+                              .init = LJ_INIT_UNIFORM,
+                              .init_scale = bound};
+    struct lj_param bias = {
+        .dims = 1, .dim = {width}, .init = LJ_INIT_UNIFORM, .init_scale = bound};
+    lj_net_param(net, y, weight, lj_join(path, name, "proj.weight"));
+    lj_net_param(net, y, bias, lj_join(path, name, "proj.bias"));
+    return y;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From tokens (T, C) to one vector (C): the first token, or the mean of the tokens after the first
+ * ints[0]. */
+#include "nn_build.h"
+
+#include "lejepa/kernels.h"
+
+#include <string.h>
+
+static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                 struct lj_shape *out, struct lj_need *need)
+{
+    (void)node, (void)images, (void)need;
+    *out = (struct lj_shape){.dims = 1, .dim = {in[0].dim[1]}};
+    return LJ_OK;
+}
+
+static void token_forward(const struct lj_call *c)
+{
+    int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
+    for (int64_t i = 0; i < c->images; i++)
+        memcpy(c->y + i * width, c->x[0] + i * stride, (size_t)width * sizeof(float));
+}
+
+static void clear_unless_adding(const struct lj_call *c)
+{
+    if (!c->dx_add[0])
+        memset(c->dx[0], 0, (size_t)(c->images * lj_shape_count(&c->in_shape[0])) * sizeof(float));
+}
+
+static void token_backward(const struct lj_call *c)
+{
+    int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
+    clear_unless_adding(c);
+    for (int64_t i = 0; i < c->images; i++)
+        lj_kernels()->add(c->dx[0] + i * stride, c->dy + i * width, width);
+}
+
+static const struct lj_layer_kind token_kind = {
+    .name = "pool_token", .shape = shape, .forward = token_forward, .backward = token_backward};
+
+lj_val lj_pool_token(struct lj_net *net, const char *name, lj_val x)
+{
+    return lj_net_add(net, (struct lj_node){.kind = &token_kind, .inputs = 1, .in = {x.index}},
+                      name);
+}
+
+static void mean_forward(const struct lj_call *c)
+{
+    int64_t skip = c->node->ints[0], tokens = c->in_shape[0].dim[0] - skip;
+    int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
+    for (int64_t i = 0; i < c->images; i++) {
+        float *y = c->y + i * width;
+        memset(y, 0, (size_t)width * sizeof *y);
+        lj_kernels()->column_sums(y, c->x[0] + i * stride + skip * width, tokens, width);
+        for (int64_t j = 0; j < width; j++)
+            y[j] /= (float)tokens;
+    }
+}
+
+static void mean_backward(const struct lj_call *c)
+{
+    int64_t skip = c->node->ints[0], tokens = c->in_shape[0].dim[0] - skip;
+    int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
+    clear_unless_adding(c);
+    for (int64_t i = 0; i < c->images; i++)
+        for (int64_t t = 0; t < tokens; t++)
+            lj_kernels()->axpy(c->dx[0] + i * stride + (skip + t) * width, 1.0f / (float)tokens,
+                               c->dy + i * width, width);
+}
+
+static const struct lj_layer_kind mean_kind = {
+    .name = "pool_mean", .shape = shape, .forward = mean_forward, .backward = mean_backward};
+
+lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64_t skip)
+{
+    struct lj_node node = {.kind = &mean_kind, .inputs = 1, .in = {x.index}, .ints = {skip}};
+    return lj_net_add(net, node, name);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Residual sum with stochastic depth (Huang et al. 2016; timm's DropPath): y = trunk + s branch, where
+ * in training s is 0 with probability `rate` and 1 / (1 - rate) otherwise, drawn per sample and view.
+ * real: rate; ints: [0] number of the layer. */
+#include "nn_build.h"
+
+#include "lejepa/kernels.h"
+
+#include <string.h>
+
+static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                 struct lj_shape *out, struct lj_need *need)
+{
+    (void)node, (void)images, (void)need;
+    *out = in[0];
+    return LJ_OK;
+}
+
+/* The branch's factor for one image; named by step, slot, view and layer, never by rank. */
+static float keep_scale(const struct lj_call *c, int64_t image)
+{
+    const struct lj_run *run = c->run;
+    double rate = c->node->real;
+    if (!run->train || rate <= 0)
+        return 1;
+    int64_t slot = run->first_slot + image % run->n, view = run->first_view + image / run->n;
+    struct lj_rng rng;
+    lj_rng_begin(&rng, run->seed, LJ_DRAW_DROP_PATH, (uint64_t)run->step, (uint64_t)slot,
+                 (uint64_t)(view << 32 | c->node->ints[0]));
+    return lj_rng_chance(&rng, rate) ? 0 : (float)(1 / (1 - rate));
+}
+
+static void forward(const struct lj_call *c)
+{
+    int64_t count = lj_shape_count(&c->in_shape[0]);
+    for (int64_t i = 0; i < c->images; i++) {
+        float *y = c->y + i * count;
+        memcpy(y, c->x[0] + i * count, (size_t)count * sizeof *y);
+        lj_kernels()->axpy(y, keep_scale(c, i), c->x[1] + i * count, count);
+    }
+}
+
+/* d(trunk) is dy itself where they share storage. */
+static void backward_trunk(const struct lj_call *c, int64_t all)
+{
+    if (!c->dx[0] || c->dx[0] == c->dy)
+        return;
+    if (c->dx_add[0])
+        lj_kernels()->add(c->dx[0], c->dy, all);
+    else
+        memcpy(c->dx[0], c->dy, (size_t)all * sizeof *c->dy);
+}
+
+static void backward(const struct lj_call *c)
+{
+    int64_t count = lj_shape_count(&c->in_shape[0]);
+    backward_trunk(c, c->images * count);
+    if (!c->dx_add[1])
+        memset(c->dx[1], 0, (size_t)(c->images * count) * sizeof(float));
+    for (int64_t i = 0; i < c->images; i++)
+        lj_kernels()->axpy(c->dx[1] + i * count, keep_scale(c, i), c->dy + i * count, count);
+}
+
+static const struct lj_layer_kind kind = {.name = "residual",
+                                          .passes_gradient = true,
+                                          .shape = shape,
+                                          .forward = forward,
+                                          .backward = backward};
+
+lj_val lj_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val branch,
+                   double drop_rate, int64_t layer)
+{
+    struct lj_node node = {.kind = &kind,
+                           .inputs = 2,
+                           .in = {trunk.index, branch.index},
+                           .real = drop_rate,
+                           .ints = {layer}};
+    return lj_net_add(net, node, name);
+}
