@@ -128,7 +128,8 @@ struct lj_gradsync_plan {
     const int64_t *bounds; /* (buckets + 1) first element of each bucket; borrowed until create
                                    returns; multiples of LJ_PIECE_ALIGN */
     int slots;             /* lanes worked on at once */
-    bool whole_leaf;       /* a leaf holds all buckets (lane by lane), not one */
+    int joint;               /* buckets [0, joint) share one leaf, for backward that goes lane by
+                                lane; the others have a leaf of their own */
     bool fast;             /* MPI's own reductions instead of the tree: reduce: fast */
 };
 struct lj_gradsync;
@@ -140,11 +141,12 @@ LJ_API int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
 LJ_API void lj_gradsync_destroy(struct lj_gradsync *sync);
 
 /* Where the lane worked on in `slot` writes its gradient of `bucket`: (bounds[b+1] - bounds[b])
- * floats, all of which it must write. Local; valid until lj_gradsync_add of this slot. */
+ * floats, all of which it must write. Local; valid until lj_gradsync_add of this slot. Joint buckets
+ * lie behind one another in one leaf. */
 LJ_API float *lj_gradsync_leaf(struct lj_gradsync *sync, int bucket, int slot);
 
-/* Adds the leaf in `slot` as that lane's. Lanes of this rank come in ascending order per bucket.
- * Local; splits elements over OpenMP threads. */
+/* Adds the leaf in `slot` as that lane's; once for all joint buckets. Lanes of this rank come in
+ * ascending order per bucket. Local; splits elements over OpenMP threads. */
 LJ_API void lj_gradsync_add(struct lj_gradsync *sync, int bucket, int slot, int64_t lane);
 
 /* All lanes of this rank are in: starts moving the bucket. Collective (nonblocking), buckets from

@@ -57,6 +57,9 @@ LJ_API int lj_params_find(const struct lj_params *params, const char *name);
 /* Fills weights (elements) with initial values drawn by (seed, index); padding is zero. Local. */
 LJ_API void lj_params_init(const struct lj_params *params, int64_t seed, float *weights);
 
+/* Zeroes what lies between the tensors of a bucket; values[0] is the bucket's first element. */
+LJ_API void lj_params_clear_gaps(const struct lj_params *params, int bucket, float *values);
+
 /* ---- network ------------------------------------------------------------------------------------- */
 
 /* Shape of one image's worth of a value: (C, H, W), (T, C) or (C). */
@@ -167,8 +170,8 @@ LJ_API lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64
 LJ_API lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_batch);
 
 /* Lays out every parameter of the table: cuts the nodes of the nets (in this order) into buckets of
- * at most about bucket_bytes, a layer never cut. first_node[b] (buckets + 1, owned by the caller's
- * segments) tells which nodes of which net a bucket covers. */
+ * at most about bucket_bytes, a layer never cut; the node after a sync node opens one. segments (one
+ * per bucket, at most capacity) tells which nodes of which net a bucket covers. */
 struct lj_segment {
     int net;        /* index into nets */
     int first, end; /* nodes [first, end) whose parameters make up this bucket */

@@ -21,6 +21,16 @@ int64_t lj_piece_first(const struct lj_gradsync *s, int bucket, int rank)
     return s->bounds[bucket] + rank * units / s->comm->size * LJ_PIECE_ALIGN;
 }
 
+int64_t lj_leaf_offset(const struct lj_gradsync *s, int bucket)
+{
+    return bucket < s->joint ? s->bounds[bucket] : 0;
+}
+
+int64_t lj_leaf_width(const struct lj_gradsync *s, int bucket)
+{
+    return bucket < s->joint ? s->bounds[s->joint] : s->bounds[bucket + 1] - s->bounds[bucket];
+}
+
 static int64_t widest_bucket(const struct lj_gradsync *s)
 {
     int64_t widest = 0;
@@ -77,7 +87,7 @@ static int lay_out_shard(struct lj_gradsync *s)
 
 static int allocate_leaves(struct lj_gradsync *s)
 {
-    int64_t width = s->whole_leaf ? s->bounds[s->buckets] : widest_bucket(s);
+    int64_t width = lj_max_i64(s->bounds[s->joint], widest_bucket(s));
     int depth = s->fast ? 1 : lj_lane_depth(s->first_lane, s->end_lane, s->lanes);
     int slots = s->end_lane > s->first_lane ? s->slots : 0;
     s->free_count = 0;
@@ -120,7 +130,7 @@ int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
         s->lanes = plan->lanes;
         s->buckets = plan->buckets;
         s->slots = plan->slots;
-        s->whole_leaf = plan->whole_leaf;
+        s->joint = plan->joint;
         s->fast = plan->fast;
         s->chain.lanes = plan->lanes;
         s->ledger_gradient = lj_ledger_entry(ledger, "gradient",
@@ -170,13 +180,12 @@ float *lj_gradsync_leaf(struct lj_gradsync *s, int bucket, int slot)
         LJ_CHECK(s->free_count > 0, "no free leaf");
         s->leaf[slot] = s->free_buffers[--s->free_count];
     }
-    return s->whole_leaf ? s->leaf[slot] + s->bounds[bucket] : s->leaf[slot];
+    return s->leaf[slot] + lj_leaf_offset(s, bucket);
 }
 
 void lj_gradsync_add(struct lj_gradsync *s, int bucket, int slot, int64_t lane)
 {
-    int64_t width =
-        s->whole_leaf ? s->bounds[s->buckets] : s->bounds[bucket + 1] - s->bounds[bucket];
+    int64_t width = lj_leaf_width(s, bucket);
     float *data = s->leaf[slot];
     s->leaf[slot] = NULL;
     if (s->fast && s->chain.depth == 1) {

@@ -21,7 +21,8 @@ struct lj_gradsync {
     int buckets;
     const int64_t *bounds; /* (buckets + 1) owned */
     int slots;
-    bool whole_leaf, fast;
+    int joint;
+    bool fast;
 
     float **leaf;                    /* (slots) where a lane writes now; NULL: none taken */
     float **buffers, **free_buffers; /* (buffer_count) all of them; a stack of idle ones */
@@ -41,6 +42,9 @@ struct lj_gradsync {
 
 /* First element of rank's piece of the bucket (of the bucket's end for rank == size). */
 int64_t lj_piece_first(const struct lj_gradsync *sync, int bucket, int rank);
+/* Where a bucket starts in its leaf, and the leaf's length; elements. */
+int64_t lj_leaf_offset(const struct lj_gradsync *sync, int bucket);
+int64_t lj_leaf_width(const struct lj_gradsync *sync, int bucket);
 /* The chain's buffers become free again. */
 void lj_gradsync_reset_chain(struct lj_gradsync *sync);
 int lj_gradsync_allocate_moves(struct lj_gradsync *sync, int64_t widest_bucket);

@@ -82,7 +82,7 @@ static int64_t count_nonfinite(const float *x, int64_t count)
 /* Start of the chain's block j at the bucket. */
 static const float *block_data(const struct lj_gradsync *s, int bucket, int j)
 {
-    return s->chain.data[j] + (s->whole_leaf ? s->bounds[bucket] : 0);
+    return s->chain.data[j] + lj_leaf_offset(s, bucket);
 }
 
 static int64_t count_nonfinite_blocks(const struct lj_gradsync *s, int bucket)
@@ -194,7 +194,7 @@ void lj_gradsync_start(struct lj_gradsync *s, int bucket)
         take_own(s, bucket);
     else
         move_bucket(s, bucket);
-    if (!s->whole_leaf || bucket == 0)
+    if (bucket >= s->joint || bucket == 0)
         lj_gradsync_reset_chain(s);
 }
 

@@ -74,6 +74,14 @@ static int64_t place(struct lj_params *params, const struct lj_node *node, int64
     return at;
 }
 
+/* Backward of a sync node waits for all lanes, so it must be the first thing a segment does: the node
+ * after it opens a bucket. */
+static bool follows_sync(const struct lj_net *net, int i)
+{
+    const struct lj_node *before = &net->node[i - 1];
+    return before->kind->sync_count && before->kind->sync_count(before) > 0;
+}
+
 int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int count,
                      int64_t bucket_bytes, struct lj_segment *segments, int capacity)
 {
@@ -87,7 +95,8 @@ int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int c
         int64_t filled = 0;
         for (int i = 0; i < nets[n]->count; i++) {
             int64_t bytes = node_bytes(params, &nets[n]->node[i]);
-            bool opens = i == 0 || (bytes > 0 && filled > 0 && filled + bytes > bucket_bytes);
+            bool opens = i == 0 || follows_sync(nets[n], i) ||
+                         (bytes > 0 && filled > 0 && filled + bytes > bucket_bytes);
             if (opens) {
                 LJ_CHECK(params->buckets < capacity, "more than %d buckets", capacity);
                 at = lj_round_up(at, BUCKET_ALIGN);
@@ -103,4 +112,20 @@ int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int c
     params->elements = lj_round_up(lj_max_i64(at, 1), BUCKET_ALIGN);
     params->bounds[params->buckets] = params->elements;
     return LJ_OK;
+}
+
+void lj_params_clear_gaps(const struct lj_params *params, int bucket, float *values)
+{
+    int64_t first = params->bounds[bucket], end = params->bounds[bucket + 1], at = first;
+    for (int p = 0; p <= params->count; p++) {
+        int64_t next = p < params->count ? params->list[p].offset : end;
+        if (next > end)
+            next = end;
+        if (next > at)
+            memset(values + (at - first), 0, (size_t)(next - at) * sizeof *values);
+        if (next == end)
+            return;
+        if (next >= first)
+            at = next + params->list[p].count;
+    }
 }

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* AdamW with decoupled weight decay (Loshchilov & Hutter 2019), as PyTorch computes it:
+ *   w <- w (1 - lr decay)    m <- b1 m + (1 - b1) g    v <- b2 v + (1 - b2) g^2
+ *   w <- w - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
+ * Elementwise, so bits do not depend on which rank owns an element. */
+#include "lejepa/optim.h"
+
+#include "lejepa/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+struct lj_optim {
+    struct lj_optim_config config;
+    struct lj_stretch_of_shard *stretch; /* (stretches) owned */
+    int stretches, capacity;
+    struct lj_pieces pieces; /* arrays owned */
+    float *moment[2];        /* (shard) each */
+};
+
+/* Elements a thread takes at once: a multiple of a cache line. */
+enum { CHUNK = 1 << 14 };
+
+static enum lj_treatment treatment_of(const struct lj_optim *o, const struct lj_param *param)
+{
+    if (param->role == LJ_ROLE_STATISTIC)
+        return LJ_TREAT_STATISTIC;
+    return o->config.decay_matrices_only && !param->matrix ? LJ_TREAT_NO_DECAY : LJ_TREAT_DECAY;
+}
+
+/* The part of a parameter that lies in a piece, if any. */
+static void add_overlap(struct lj_optim *o, const struct lj_param *param, int piece)
+{
+    int64_t first = o->pieces.first[piece], end = first + o->pieces.count[piece];
+    int64_t low = lj_max_i64(first, param->offset);
+    int64_t high = lj_min_i64(end, param->offset + param->count);
+    if (low >= high)
+        return;
+    LJ_CHECK(o->stretches < o->capacity, "more stretches than tensors and pieces allow");
+    o->stretch[o->stretches++] =
+        (struct lj_stretch_of_shard){.shard = o->pieces.offset[piece] + low - first,
+                                     .weights = low,
+                                     .count = high - low,
+                                     .treatment = treatment_of(o, param)};
+}
+
+static int64_t *copy_of(const int64_t *values, int count)
+{
+    int64_t *copy = lj_alloc_array(count, sizeof *copy, "optimiser");
+    if (copy)
+        memcpy(copy, values, (size_t)count * sizeof *copy);
+    return copy;
+}
+
+static int build(struct lj_optim *o, const struct lj_params *params, const struct lj_pieces *pieces)
+{
+    int count = pieces->count_of_pieces;
+    o->pieces = *pieces;
+    o->pieces.first = copy_of(pieces->first, count);
+    o->pieces.count = copy_of(pieces->count, count);
+    o->pieces.offset = copy_of(pieces->offset, count);
+    o->capacity = params->count + count;
+    o->stretch = lj_alloc_array(o->capacity, sizeof *o->stretch, "optimiser");
+    for (int i = 0; i < 2; i++)
+        o->moment[i] = lj_alloc_array(pieces->elements, sizeof(float), "optimiser moments");
+    if (!o->pieces.first || !o->pieces.count || !o->pieces.offset || !o->stretch || !o->moment[0] ||
+        !o->moment[1])
+        return LJ_ERR_RESOURCE;
+    for (int b = 0; b < count; b++)
+        for (int p = 0; p < params->count; p++)
+            add_overlap(o, &params->list[p], b);
+    return LJ_OK;
+}
+
+int lj_optim_create(struct lj_optim **optim, const struct lj_params *params,
+                    const struct lj_pieces *pieces, const struct lj_optim_config *config)
+{
+    struct lj_optim *o = lj_alloc(sizeof *o, "optimiser");
+    if (!o)
+        return LJ_ERR_RESOURCE;
+    o->config = *config;
+    int status = build(o, params, pieces);
+    if (status == LJ_OK)
+        *optim = o;
+    else
+        lj_optim_destroy(o);
+    return status;
+}
+
+void lj_optim_destroy(struct lj_optim *optim)
+{
+    if (!optim)
+        return;
+    lj_free((void *)optim->pieces.first);
+    lj_free((void *)optim->pieces.count);
+    lj_free((void *)optim->pieces.offset);
+    lj_free(optim->stretch);
+    lj_free(optim->moment[0]);
+    lj_free(optim->moment[1]);
+    lj_free(optim);
+}
+
+void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient)
+{
+    float momentum = (float)optim->config.statistic_momentum;
+    float share = 1.0f / (float)optim->config.lanes;
+    for (int s = 0; s < optim->stretches; s++) {
+        const struct lj_stretch_of_shard *part = &optim->stretch[s];
+        if (part->treatment != LJ_TREAT_STATISTIC)
+            continue;
+        float *running = weights + part->weights, *sum = gradient + part->shard;
+        for (int64_t i = 0; i < part->count; i++) {
+            running[i] += momentum * (sum[i] * share - running[i]);
+            sum[i] = 0;
+        }
+    }
+}
+
+static void step_chunk(struct lj_optim *o, const struct lj_stretch_of_shard *part, int64_t at,
+                       const struct lj_adamw_factors *factors, float scale, float *weights,
+                       float *gradient)
+{
+    int64_t count = lj_min_i64(CHUNK, part->count - at), shard = part->shard + at;
+    float *g = gradient + shard;
+    for (int64_t i = 0; scale != 1 && i < count; i++)
+        g[i] *= scale;
+    lj_kernels()->adamw(weights + part->weights + at, o->moment[0] + shard, o->moment[1] + shard, g,
+                        count, factors);
+}
+
+void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale, float *weights,
+                   float *gradient)
+{
+    const struct lj_optim_config *c = &optim->config;
+    struct lj_adamw_factors factors = {.lr = (float)lr,
+                                       .beta1 = (float)c->beta1,
+                                       .beta2 = (float)c->beta2,
+                                       .eps = (float)c->eps,
+                                       .correct1 = (float)(1 / (1 - pow(c->beta1, (double)step))),
+                                       .correct2 = (float)(1 / (1 - pow(c->beta2, (double)step)))};
+    for (int s = 0; s < optim->stretches; s++) {
+        const struct lj_stretch_of_shard *part = &optim->stretch[s];
+        if (part->treatment == LJ_TREAT_STATISTIC)
+            continue;
+        factors.decay = part->treatment == LJ_TREAT_DECAY ? (float)c->weight_decay : 0;
+#pragma omp parallel for schedule(static) if (part->count > 4 * CHUNK)
+        for (int64_t at = 0; at < part->count; at += CHUNK)
+            step_chunk(optim, part, at, &factors, (float)scale, weights, gradient);
+    }
+}
+
+float *lj_optim_moment(struct lj_optim *optim, int which)
+{
+    return optim->moment[which];
+}
+
+void lj_optim_restore(struct lj_optim *optim, int which, const float *whole)
+{
+    const struct lj_pieces *p = &optim->pieces;
+    for (int b = 0; b < p->count_of_pieces; b++)
+        memcpy(optim->moment[which] + p->offset[b], whole + p->first[b],
+               (size_t)p->count[b] * sizeof *whole);
+}
