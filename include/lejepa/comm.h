@@ -140,8 +140,11 @@ LJ_API int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
                               struct lj_ledger *ledger) LJ_MUST_USE;
 LJ_API void lj_gradsync_destroy(struct lj_gradsync *sync);
 
+/* Takes the leaves of slots 0 .. count-1, before threads fill them. Local; main thread. */
+LJ_API void lj_gradsync_take_leaves(struct lj_gradsync *sync, int count);
+
 /* Where the lane worked on in `slot` writes its gradient of `bucket`: (bounds[b+1] - bounds[b])
- * floats, all of which it must write. Local; valid until lj_gradsync_add of this slot. Joint buckets
+ * floats, all of which it must write. Local; valid from lj_gradsync_take_leaves to lj_gradsync_add. Joint buckets
  * lie behind one another in one leaf. */
 LJ_API float *lj_gradsync_leaf(struct lj_gradsync *sync, int bucket, int slot);
 

@@ -152,7 +152,8 @@ LJ_API void lj_net_scope(struct lj_net *net, int32_t block, const char *format, 
 LJ_API int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input);
 
 /* Builders (local; a failure is kept in net->status, later builders then do nothing). */
-LJ_API lj_val lj_input(struct lj_net *net, struct lj_shape shape);
+/* The input; wants_gradient: backward also makes the gradient at it. */
+LJ_API lj_val lj_input(struct lj_net *net, struct lj_shape shape, bool wants_gradient);
 LJ_API lj_val lj_patch_embed(struct lj_net *net, const char *name, lj_val x, int64_t patch,
                              int64_t width);
 LJ_API lj_val lj_tokens(struct lj_net *net, const char *name, lj_val x, int64_t registers,

@@ -174,12 +174,16 @@ static void release(void *context, float *buffer)
     s->free_buffers[s->free_count++] = buffer;
 }
 
-float *lj_gradsync_leaf(struct lj_gradsync *s, int bucket, int slot)
+void lj_gradsync_take_leaves(struct lj_gradsync *s, int count)
 {
-    if (!s->leaf[slot]) {
-        LJ_CHECK(s->free_count > 0, "no free leaf");
+    for (int slot = 0; slot < count; slot++) {
+        LJ_CHECK(s->free_count > 0 && !s->leaf[slot], "no free leaf for slot %d", slot);
         s->leaf[slot] = s->free_buffers[--s->free_count];
     }
+}
+
+float *lj_gradsync_leaf(struct lj_gradsync *s, int bucket, int slot)
+{
     return s->leaf[slot] + lj_leaf_offset(s, bucket);
 }
 

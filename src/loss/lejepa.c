@@ -30,7 +30,7 @@ static void *take(int64_t count, size_t size)
 static int allocate(struct lj_lejepa *loss)
 {
     const struct lj_lejepa_config *c = &loss->config;
-    int64_t sums = lj_loss_sums(loss), rows = lj_max_i64(LJ_TILE_ROWS, c->lane_rows);
+    int64_t sums = lj_loss_sums(loss);
     loss->slices = take(c->width * c->slices, sizeof(float));
     loss->coefficient = take(sums, sizeof(float));
     loss->sums = take(c->slots, sizeof *loss->sums);
@@ -39,7 +39,7 @@ static int allocate(struct lj_lejepa *loss)
         return LJ_ERR_RESOURCE;
     for (int s = 0; s < c->slots; s++) {
         loss->sums[s] = take(sums + LJ_SCALARS, sizeof(int64_t));
-        loss->scratch[s] = take((rows + 2 * loss->knots) * LJ_TILE_SLICES, sizeof(float));
+        loss->scratch[s] = take((LJ_TILE_ROWS + 2 * loss->knots) * LJ_TILE_SLICES, sizeof(float));
         if (!loss->sums[s] || !loss->scratch[s])
             return LJ_ERR_RESOURCE;
     }

@@ -15,7 +15,7 @@
 
 #include <math.h>
 
-/* Scratch of a slot: projections (LJ_TILE_ROWS rounded up to whole views, LJ_TILE_SLICES), then sums
+/* Scratch of a slot: projections (LJ_TILE_ROWS, LJ_TILE_SLICES), then sums
  * of one block (2, K, LJ_TILE_SLICES). */
 struct tile {
     int64_t first_view, views; /* several whole views when lanes are small, else one */
@@ -25,8 +25,7 @@ struct tile {
 
 static float *block_sums(const struct lj_lejepa *loss, int slot)
 {
-    int64_t rows = lj_max_i64(LJ_TILE_ROWS, loss->config.lane_rows);
-    return loss->scratch[slot] + rows * LJ_TILE_SLICES;
+    return loss->scratch[slot] + LJ_TILE_ROWS * LJ_TILE_SLICES;
 }
 
 /* x (tile.views x tile.rows, tile.slices) = z A: the rows of a tile are contiguous in proj, because it

@@ -27,7 +27,7 @@ lj_val lj_projector(struct lj_net *n, int64_t width, const struct lj_projector_c
     char name[16];
     int64_t in = width;
     lj_net_scope(n, -1, "projector");
-    lj_val x = lj_input(n, (struct lj_shape){1, {width}});
+    lj_val x = lj_input(n, (struct lj_shape){1, {width}}, true);
     for (int layer = 0; layer + 1 < (int)c->layers; layer++) {
         snprintf(name, sizeof name, "%d", 4 * layer);
         x = default_linear(n, name, x, in, c->hidden);

@@ -24,7 +24,7 @@ lj_val lj_vit(struct lj_net *n, const struct lj_vit_config *c)
 {
     int64_t grid = c->size / c->patch;
     lj_net_scope(n, -1, "%s", "");
-    lj_val x = lj_input(n, (struct lj_shape){3, {c->channels, c->size, c->size}});
+    lj_val x = lj_input(n, (struct lj_shape){3, {c->channels, c->size, c->size}}, false);
     x = lj_patch_embed(n, "patch_embed", x, c->patch, c->width); /* (T, C) */
     x = lj_tokens(n, "tokens", x, c->registers, grid, grid);     /* + class, registers */
     for (int b = 0; b < (int)c->depth; b++) {

@@ -10,7 +10,7 @@
  * to 2 C integers; the caller sums these over ranks. Forward takes sum(x - r) and sum((x - r)^2) about
  * the running mean r, which all ranks share, so that squares do not cancel. Backward's sums are scaled
  * by 2^16, because gradients are small (resolution 2^-48, range 2^13).
- * ints: [0] over the batch. real: eps. Saved: mean, rstd, then (backward) two rows of sums. */
+ * ints: [0] over the batch. real: eps. Saved: mean, rstd, variance. Scratch: two rows of sums. */
 #include "nn_build.h"
 
 #include "lejepa/kernels.h"

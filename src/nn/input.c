@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The input: value 0 of every network, written by the caller. It is never run. */
+/* The input: value 0 of every network, written by the caller. It is never run.
+ * ints: [0] dimensions, [1] to [3] their sizes, [4] whether its gradient is wanted. */
 #include "nn_build.h"
 
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
@@ -14,9 +15,9 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
 
 static const struct lj_layer_kind kind = {.name = "input", .shape = shape};
 
-lj_val lj_input(struct lj_net *net, struct lj_shape input)
+lj_val lj_input(struct lj_net *net, struct lj_shape input, bool wants_gradient)
 {
     struct lj_node node = {.kind = &kind,
-                           .ints = {input.dims, input.dim[0], input.dim[1], input.dim[2]}};
+                           .ints = {input.dims, input.dim[0], input.dim[1], input.dim[2], wants_gradient}};
     return lj_net_add(net, node, "input");
 }

@@ -25,6 +25,12 @@ static inline const char *lj_join(char path[LJ_NAME_MAX], const char *name, cons
     return path;
 }
 
+/* False for images: nobody wants their gradient. */
+static inline bool lj_node_wants_gradient(const struct lj_node *node)
+{
+    return node->inputs > 0 || node->ints[4] != 0;
+}
+
 /* True for the input node, whose value the caller writes. */
 static inline bool lj_node_is_input(const struct lj_node *node)
 {

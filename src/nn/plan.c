@@ -7,6 +7,8 @@
  * its last node's backward. */
 #include "plan.h"
 
+#include "nn_build.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,8 +159,10 @@ static void find_gradient_lifetimes(struct lj_plan *plan)
     const struct lj_net *net = plan->net;
     if (!trains(plan))
         return;
-    for (int i = net->count - 1; i > 0; i--) {
+    for (int i = net->count - 1; i >= 0; i--) {
         struct lj_placing *at = &plan->at[i];
+        if (!lj_node_wants_gradient(&net->node[i]))
+            continue;
         int reader = last_reader(net, i);
         at->gradient.size = at->value[0].size;
         at->gradient.birth = reader < 0 ? turn(plan) : backward_event(plan, reader);

@@ -61,8 +61,8 @@ static struct lj_call make_backward_call(const struct lj_plan *plan, const struc
     struct lj_call call = make_call(plan, run, i, true);
     call.dy = lj_plan_gradient(plan, run, i);
     for (int k = 0; k < node->inputs; k++) {
-        if (lj_node_is_input(&net->node[node->in[k]]))
-            continue; /* nobody wants the gradient of the images */
+        if (!lj_node_wants_gradient(&net->node[node->in[k]]))
+            continue;
         call.dx[k] = lj_plan_gradient(plan, run, node->in[k]);
         call.dx_add[k] = written_before(net, node->in[k], i);
     }

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The batch of a step, and what the small allreduce says about it. */
+#include "trainer.h"
+
+#include <math.h>
+
+int lj_trainer_next_batch(struct lj_trainer *t)
+{
+    int status = lj_fault("step", t->step);
+    lj_phase_begin(LJ_PHASE_WAIT_DATA);
+    if (status == LJ_OK && t->loader)
+        status = lj_loader_next(t->loader, t->step, &t->batch);
+    lj_phase_end();
+    t->failed = status != LJ_OK;
+    return status;
+}
+
+int lj_trainer_agree(struct lj_trainer *t, int local, int64_t unfit, struct lj_step_report *report)
+{
+    lj_phase_begin(LJ_PHASE_SMALL_ALLREDUCE);
+    int status = lj_lejepa_reduce(t->loss, local, &report->loss);
+    lj_phase_end();
+    report->nonfinite = status == LJ_OK ? report->loss.unfit + unfit : 0;
+    return status;
+}
+
+/* Row of proj (views x n, D) of my lane k that holds a value not finite; -1: none. */
+static int64_t find_nonfinite(struct lj_trainer *t, int64_t k)
+{
+    const struct lj_plan *plan = t->plan[LJ_PART_PROJECTOR];
+    struct lj_run run = lj_trainer_run(t, LJ_PART_PROJECTOR, k, 0);
+    int64_t width = t->model->config.projector.out, rows = lj_plan_images(plan);
+    const float *proj = lj_plan_value(plan, &run, lj_plan_net(plan)->count - 1);
+    for (int64_t i = 0; i < rows * width; i++)
+        if (!isfinite(proj[i]))
+            return i / width;
+    return -1;
+}
+
+int lj_trainer_name_culprit(struct lj_trainer *t)
+{
+    int status = LJ_OK;
+    for (int64_t k = 0; status == LJ_OK && k < lj_my_lanes(t); k++) {
+        int64_t row = find_nonfinite(t, k);
+        if (row < 0)
+            continue;
+        char name[1024];
+        const struct lj_draw *draw = &t->batch.draws[k * t->n + row % t->n];
+        lj_archive_name_row(t->archive, lj_archive_row(t->archive, draw->index), name, sizeof name);
+        status = lj_fail(LJ_ERR_NUMERIC,
+                         "step %lld: the projection of %s, view %lld, is not finite; lower optim.lr "
+                         "or set optim.clip, and look at this sample",
+                         (long long)t->step, name, (long long)(row / t->n));
+    }
+    status = lj_agree(t->comm, status);
+    if (status == LJ_OK)    /* only sums or gradients were not finite: everybody knows that */
+        status = lj_fail(LJ_ERR_NUMERIC,
+                         "step %lld: the gradient is not finite or out of range; lower optim.lr or "
+                         "set optim.clip",
+                         (long long)t->step);
+    return status;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plans and memory of a trainer: all of it taken here, before the first step. */
+#include "trainer.h"
+
+#include <string.h>
+
+static int plan_parts(struct lj_trainer *t)
+{
+    const struct lj_vit_config *vit = &t->model->config.vit;
+    enum lj_plan_mode mode = strcmp(t->config.memory_recompute, "blocks") == 0 ? LJ_PLAN_RECOMPUTE
+                                                                              : LJ_PLAN_TRAIN;
+    int64_t sizes[2] = {vit->size, t->model->config.local_size};
+    for (int part = LJ_PART_GLOBAL; part <= LJ_PART_LOCAL; part++) {
+        struct lj_shape image = {3, {vit->channels, sizes[part], sizes[part]}};
+        if (t->views[part] > 0)
+            LJ_TRY(lj_plan_create(&t->plan[part], t->model->net[LJ_NET_ENCODER],
+                                  t->views[part] * t->n, &image, mode));
+    }
+    struct lj_shape row = {1, {t->model->embedding}};
+    return lj_plan_create(&t->plan[LJ_PART_PROJECTOR], t->model->net[LJ_NET_PROJECTOR],
+                          lj_views_of_batch(t) * t->n, &row, LJ_PLAN_TRAIN);
+}
+
+static int take_arenas(struct lj_trainer *t, enum lj_part part)
+{
+    bool shared = t->by_lane && part != LJ_PART_PROJECTOR;
+    if (!t->plan[part])
+        return LJ_OK;
+    t->arenas[part] = shared ? t->slots : (int)lj_my_lanes(t);
+    t->arena[part] = lj_alloc_array(t->arenas[part], sizeof(float *), "trainer");
+    if (!t->arena[part])
+        return LJ_ERR_RESOURCE;
+    for (int i = 0; i < t->arenas[part]; i++) {
+        t->arena[part][i] = lj_alloc_array(lj_plan_arena(t->plan[part]), sizeof(float), "activations");
+        if (!t->arena[part][i])
+            return LJ_ERR_RESOURCE;
+    }
+    return LJ_OK;
+}
+
+static int take_scratch(struct lj_trainer *t)
+{
+    int64_t floats = 1;
+    for (int part = 0; part < LJ_PARTS; part++)
+        if (t->plan[part])
+            floats = lj_max_i64(floats, lj_plan_scratch(t->plan[part]));
+    for (int part = LJ_PART_GLOBAL; part <= LJ_PART_LOCAL; part++)
+        if (t->plan[part])
+            floats = lj_max_i64(floats, lj_view_scratch(&t->recipe[part]));
+    t->scratch = lj_alloc_array(t->slots, sizeof *t->scratch, "trainer");
+    t->sync_sums = lj_alloc_array(t->slots, sizeof *t->sync_sums, "trainer");
+    t->sync_count = lj_plan_sync_count(t->plan[LJ_PART_PROJECTOR]);
+    if (!t->scratch || !t->sync_sums)
+        return LJ_ERR_RESOURCE;
+    for (int s = 0; s < t->slots; s++) {
+        t->scratch[s] = lj_alloc_array(floats, sizeof(float), "scratch");
+        t->sync_sums[s] = lj_alloc_array(t->sync_count + 1, sizeof(int64_t), "trainer");
+        if (!t->scratch[s] || !t->sync_sums[s])
+            return LJ_ERR_RESOURCE;
+    }
+    return LJ_OK;
+}
+
+int lj_trainer_plan(struct lj_trainer *t)
+{
+    LJ_TRY(plan_parts(t));
+    LJ_TRY(take_scratch(t));
+    for (int part = 0; part < LJ_PARTS; part++)
+        LJ_TRY(take_arenas(t, (enum lj_part)part));
+    t->weights = lj_alloc_array(t->model->params.elements, sizeof(float), "weights");
+    for (int i = 0; i < 2 && lj_comm_is_root(t->comm); i++) {
+        t->moment[i] = lj_alloc_array(t->model->params.elements, sizeof(float), "checkpoint");
+        if (!t->moment[i])
+            return LJ_ERR_RESOURCE;
+    }
+    return t->weights ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
+void lj_trainer_release(struct lj_trainer *t)
+{
+    for (int part = 0; part < LJ_PARTS; part++) {
+        for (int i = 0; t->arena[part] && i < t->arenas[part]; i++)
+            lj_free(t->arena[part][i]);
+        lj_free(t->arena[part]);
+        lj_plan_destroy(t->plan[part]);
+    }
+    for (int s = 0; s < t->slots; s++) {
+        lj_free(t->scratch ? t->scratch[s] : NULL);
+        lj_free(t->sync_sums ? t->sync_sums[s] : NULL);
+    }
+    lj_free(t->scratch);
+    lj_free(t->sync_sums);
+    lj_free(t->weights);
+    lj_free(t->moment[0]);
+    lj_free(t->moment[1]);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checkpoints of a trainer: written by rank 0 from gathered shards, read by rank 0 and broadcast, so
+ * that they know nothing of the number of ranks. */
+#include "trainer.h"
+
+#include "lejepa/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* What must be equal for a run to continue exactly: everything that names the arithmetic. Rank 0. */
+static int check_head(const struct lj_trainer *t, const struct lj_checkpoint_head *head,
+                      const char *path)
+{
+    int channels = lj_archive_info(t->archive)->channels;
+    if (head->seed != t->config.seed)
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: was trained with seed=%lld, this run has seed=%lld; use the same seed or "
+                       "another run.dir",
+                       path, (long long)head->seed, (long long)t->config.seed);
+    if (head->channels != channels)
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: was trained on %d channels, this archive has %d; use another run.dir", path,
+                       head->channels, channels);
+    return LJ_OK;
+}
+
+static int read_on_root(struct lj_trainer *t, const char *path)
+{
+    struct lj_checkpoint_head head;
+    if (!lj_comm_is_root(t->comm))
+        return LJ_OK;
+    LJ_TRY(lj_checkpoint_read_head(path, &head));
+    int status = check_head(t, &head, path);
+    if (status == LJ_OK) {
+        t->first_step = head.step;
+        memcpy(t->mean, head.mean, (size_t)head.channels * sizeof *t->mean);
+        memcpy(t->std, head.std, (size_t)head.channels * sizeof *t->std);
+        status = lj_checkpoint_read(path, &t->model->params, t->weights, t->moment[0], t->moment[1]);
+    }
+    lj_checkpoint_head_free(&head);
+    return status;
+}
+
+/* Every rank receives the whole moment in the gradient-sized weights' stead, and keeps its pieces. */
+static int spread_moment(struct lj_trainer *t, int which)
+{
+    int64_t bytes = t->model->params.elements * (int64_t)sizeof(float);
+    float *whole = lj_comm_is_root(t->comm) ? t->moment[which]
+                                            : lj_alloc((size_t)bytes, "resuming");
+    LJ_TRY(lj_agree(t->comm, whole ? LJ_OK : LJ_ERR_RESOURCE));
+    lj_broadcast(t->comm, whole, bytes, 0);
+    lj_optim_restore(t->optim, which, whole);
+    if (!lj_comm_is_root(t->comm))
+        lj_free(whole);
+    return LJ_OK;
+}
+
+int lj_trainer_resume(struct lj_trainer *t, const char *path)
+{
+    LJ_TRY(lj_agree(t->comm, read_on_root(t, path)));
+    lj_broadcast(t->comm, &t->first_step, sizeof t->first_step, 0);
+    lj_broadcast(t->comm, t->mean, sizeof t->mean, 0);
+    lj_broadcast(t->comm, t->std, sizeof t->std, 0);
+    lj_broadcast(t->comm, t->weights, t->model->params.elements * (int64_t)sizeof(float), 0);
+    LJ_TRY(spread_moment(t, 0));
+    return spread_moment(t, 1);
+}
+
+static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished)
+{
+    if (!lj_comm_is_root(t->comm))
+        return LJ_OK;
+    char *yaml = NULL, provenance[512];
+    size_t length = 0;
+    FILE *text = open_memstream(&yaml, &length);
+    if (!text)
+        return lj_fail(LJ_ERR_RESOURCE, "out of memory for the configuration's text");
+    lj_config_write_yaml(&t->config, text);
+    fclose(text);
+    snprintf(provenance, sizeof provenance,
+             "{\"program\": \"lejepa_mpi %s\", \"ranks\": %d, \"archive_fingerprint\": \"%016llx\"}",
+             LJ_VERSION, t->comm->size,
+             (unsigned long long)lj_archive_info(t->archive)->fingerprint);
+    struct lj_checkpoint checkpoint = {.params = &t->model->params,
+                                       .step = finished,
+                                       .seed = t->config.seed,
+                                       .config = yaml,
+                                       .provenance = provenance,
+                                       .weights = t->weights,
+                                       .moment1 = t->moment[0],
+                                       .moment2 = t->moment[1],
+                                       .channels = lj_archive_info(t->archive)->channels,
+                                       .mean = t->mean,
+                                       .std = t->std};
+    int status = lj_checkpoint_write(dir, &checkpoint, (int)t->config.checkpoint_keep);
+    free(yaml);
+    return status;
+}
+
+int lj_trainer_checkpoint(struct lj_trainer *t, const char *dir, int64_t finished)
+{
+    lj_phase_begin(LJ_PHASE_CHECKPOINT);
+    for (int i = 0; i < 2; i++) {
+        if (lj_comm_is_root(t->comm))
+            memset(t->moment[i], 0, (size_t)t->model->params.elements * sizeof(float));
+        lj_gradsync_collect(t->gradsync, lj_optim_moment(t->optim, i), t->moment[i]);
+    }
+    int status = lj_agree(t->comm, write_on_root(t, dir, finished));
+    lj_phase_end();
+    return status;
+}
+
+uint64_t lj_trainer_hash(const struct lj_trainer *t)
+{
+    return XXH3_64bits(t->weights, (size_t)t->model->params.elements * sizeof(float));
+}
+
+int64_t lj_trainer_first_step(const struct lj_trainer *t)
+{
+    return t->first_step;
+}
+
+int64_t lj_trainer_steps(const struct lj_trainer *t)
+{
+    return t->steps;
+}
+
+struct lj_ledger *lj_trainer_ledger(struct lj_trainer *t)
+{
+    return &t->ledger;
+}
+
+double lj_trainer_step_flops(const struct lj_trainer *t)
+{
+    const struct lj_vit_config *vit = &t->model->config.vit;
+    int64_t sizes[2] = {vit->size, t->model->config.local_size};
+    struct lj_shape row = {1, {t->model->embedding}};
+    double projector = (double)lj_net_flops(t->model->net[LJ_NET_PROJECTOR], &row), sum = 0;
+    for (int part = 0; part < 2; part++) {
+        struct lj_shape image = {3, {vit->channels, sizes[part], sizes[part]}};
+        if (t->views[part] > 0)
+            sum += (double)t->views[part] *
+                   ((double)lj_net_flops(t->model->net[LJ_NET_ENCODER], &image) + projector);
+    }
+    return 3 * sum * (double)t->config.batch_size;
+}

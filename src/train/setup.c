@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From configuration and archive to a trainer. Each phase is local work, then one agreement. */
+#include "trainer.h"
+
+#include "lejepa/kernels.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+/* About the size of a bucket of gradients: large enough for the network, small enough that the first
+ * moves early and a lane's share stays in the cache. */
+static const int64_t bucket_bytes = (int64_t)4 << 20;
+
+int lj_agree_on_kernels(struct lj_comm *comm, const char **name)
+{
+    enum lj_isa isa = LJ_ISA_SCALAR;
+    LJ_TRY(lj_agree(comm, lj_isa_best(&isa)));
+    isa = (enum lj_isa)lj_all_min(comm, (int64_t)isa);
+    *name = lj_isa_name(isa);
+    return lj_agree(comm, lj_kernels_select(isa));
+}
+
+/* ---- lanes ------------------------------------------------------------------------------------------------ */
+
+static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
+{
+    if (c->batch_size % lanes != 0)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "batch.size %lld is not a multiple of %s %lld; change one of them",
+                       (long long)c->batch_size,
+                       c->batch_lanes ? "batch.lanes" : "the 8 samples of a lane, so lanes would be",
+                       (long long)lanes);
+    if (c->batch_lanes > 0 && size > lanes)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "%d ranks but batch.lanes=%lld: a lane is computed by one rank; use at most "
+                       "%lld ranks, or more lanes",
+                       size, (long long)lanes, (long long)lanes);
+    int64_t n = c->batch_size / lanes;
+    if (strcmp(c->projector_norm, "lane") == 0 && c->projector_layers > 1 && n < 8)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "batch.lanes=%lld gives lanes of %lld samples; projector.norm=lane needs at "
+                       "least 8 for its statistics: use at most %lld lanes, or another "
+                       "projector.norm",
+                       (long long)lanes, (long long)n, (long long)lj_max_i64(c->batch_size / 8, 1));
+    return LJ_OK;
+}
+
+static int deal_lanes(struct lj_trainer *t)
+{
+    const struct lj_config *c = &t->config;
+    t->lanes = c->batch_lanes ? c->batch_lanes : lj_max_i64(c->batch_size / 8, 1);
+    LJ_TRY(check_lanes(c, t->lanes, t->comm->size));
+    t->n = c->batch_size / t->lanes;
+    lj_lanes_of_rank(t->lanes, t->comm->size, t->comm->rank, &t->first_lane, &t->end_lane);
+    if (t->comm->size > t->lanes)
+        lj_warn("%d ranks but %lld lanes: %lld ranks compute nothing and only join reductions; "
+                "batch.size=%lld would use all of them",
+                t->comm->size, (long long)t->lanes, (long long)(t->comm->size - t->lanes),
+                (long long)(t->comm->size * t->n));
+    return LJ_OK;
+}
+
+static int check_samples(const struct lj_trainer *t)
+{
+    int64_t selected = lj_archive_info(t->archive)->selected;
+    if (selected >= t->config.batch_size)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA,
+                   "%s: %lld samples are selected, fewer than batch.size %lld: a sample would meet "
+                   "itself in the batch; lower batch.size or select more rows",
+                   t->config.data_archive, (long long)selected, (long long)t->config.batch_size);
+}
+
+/* ---- model, schedule, recipes -------------------------------------------------------------------------------- */
+
+static void make_schedule(struct lj_trainer *t)
+{
+    const struct lj_config *c = &t->config;
+    double samples = (double)lj_archive_info(t->archive)->selected;
+    double steps_per_epoch = samples / (double)c->batch_size;
+    t->steps = c->train_steps ? c->train_steps : (int64_t)ceil(c->train_epochs * steps_per_epoch);
+    t->schedule = (struct lj_schedule){
+        .peak = c->optim_lr,
+        .floor = c->optim_lr_floor < 0 ? c->optim_lr / 1000 : c->optim_lr_floor,
+        .warmup_steps = fmin(c->optim_warmup_epochs * steps_per_epoch, (double)t->steps),
+        .steps = t->steps};
+}
+
+static int make_model(struct lj_trainer *t)
+{
+    const struct lj_archive_info *info = lj_archive_info(t->archive);
+    struct lj_model_config config;
+    LJ_TRY(lj_model_config(&config, &t->config, info->channels, lj_min_i64(info->height, info->width)));
+    t->views[0] = t->config.views_global;
+    t->views[1] = t->config.views_local;
+    LJ_TRY(lj_model_create(&t->model, &config, bucket_bytes));
+    LJ_TRY(lj_view_recipe(&t->recipe[0], &t->config, info, false, config.vit.size, t->mean, t->std));
+    return lj_view_recipe(&t->recipe[1], &t->config, info, true, config.local_size, t->mean, t->std);
+}
+
+static int make_loss(struct lj_trainer *t)
+{
+    const struct lj_config *c = &t->config;
+    struct lj_lejepa_config loss = {
+        .views = lj_views_of_batch(t),
+        .centre_views = strcmp(c->predict_centre, "all") == 0 ? lj_views_of_batch(t) : t->views[0],
+        .width = c->projector_out,
+        .slices = c->sigreg_slices,
+        .grid = c->sigreg_grid[0],
+        .lambda = c->loss_lambda,
+        .additive = strcmp(c->loss_combine, "additive") == 0,
+        .seed = c->seed,
+        .slots = t->slots,
+        .lane_rows = t->n};
+    if (!loss.additive && c->loss_lambda > 1)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "loss.lambda: %g is above 1, which loss.combine=convex does not allow; use "
+                       "0 to 1, or loss.combine=additive",
+                       c->loss_lambda);
+    return lj_lejepa_create(&t->loss, t->comm, &loss, &t->ledger);
+}
+
+static int prepare_locally(struct lj_trainer *t)
+{
+    t->slots = t->config.threads ? (int)t->config.threads : omp_get_max_threads();
+    omp_set_num_threads(t->slots);
+    t->by_lane = strcmp(t->config.memory_recompute, "lanes") == 0;
+    LJ_TRY(deal_lanes(t));
+    LJ_TRY(make_model(t));
+    LJ_TRY(check_samples(t));
+    make_schedule(t);
+    LJ_TRY(make_loss(t));
+    LJ_TRY(lj_fault("setup", -1));
+    return lj_trainer_plan(t);
+}
+
+/* ---- reductions and optimiser ---------------------------------------------------------------------------------- */
+
+static int make_gradsync(struct lj_trainer *t)
+{
+    struct lj_gradsync_plan plan = {.lanes = t->lanes,
+                                    .buckets = t->model->params.buckets,
+                                    .bounds = t->model->params.bounds,
+                                    .slots = t->slots,
+                                    .joint = t->by_lane ? lj_encoder_buckets(t) : 0,
+                                    .fast = strcmp(t->config.reduce, "fast") == 0};
+    if (t->sync_count > 0) {
+        t->sync_ledger = lj_ledger_entry(&t->ledger, "batchnorm", "MPI_Allreduce");
+        t->sync_ledger->predicted_bytes_per_call = 8 * (t->sync_count + 1);
+    }
+    return lj_gradsync_create(&t->gradsync, t->comm, &plan, &t->ledger);
+}
+
+static int make_optim(struct lj_trainer *t)
+{
+    const struct lj_config *c = &t->config;
+    const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
+    struct lj_pieces pieces = {.count_of_pieces = shard->buckets,
+                               .first = shard->first,
+                               .count = shard->count,
+                               .offset = shard->shard_offset,
+                               .elements = shard->elements};
+    struct lj_optim_config config = {.beta1 = c->optim_beta1,
+                                     .beta2 = c->optim_beta2,
+                                     .eps = c->optim_eps,
+                                     .weight_decay = c->optim_weight_decay,
+                                     .decay_matrices_only = strcmp(c->optim_decay_on, "all") != 0,
+                                     .statistic_momentum = 0.1,
+                                     .lanes = t->lanes};
+    return lj_optim_create(&t->optim, &t->model->params, &pieces, &config);
+}
+
+static int make_loader(struct lj_trainer *t)
+{
+    if (lj_my_lanes(t) == 0)
+        return LJ_OK;
+    return lj_loader_create(&t->loader, t->archive, &t->config, t->lanes, t->first_lane,
+                            t->end_lane, t->n, t->first_step);
+}
+
+static int create_collectively(struct lj_trainer *t, const char *resume_from)
+{
+    LJ_TRY(lj_agree(t->comm, prepare_locally(t)));
+    LJ_TRY(make_gradsync(t));
+    LJ_TRY(lj_agree(t->comm, make_optim(t)));
+    if (resume_from) {
+        LJ_TRY(lj_trainer_resume(t, resume_from));
+    } else {
+        LJ_TRY(lj_archive_statistics(t->archive, t->comm, t->mean, t->std));
+        lj_params_init(&t->model->params, t->config.seed, t->weights);
+    }
+    return lj_agree(t->comm, make_loader(t));
+}
+
+int lj_trainer_create(struct lj_trainer **trainer, struct lj_comm *comm,
+                      const struct lj_config *config, struct lj_archive *archive,
+                      const char *resume_from)
+{
+    lj_phase_begin(LJ_PHASE_SETUP);
+    struct lj_trainer *t = lj_alloc(sizeof *t, "trainer");
+    int status = lj_agree(comm, t ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK) {
+        t->config = *config;
+        t->comm = comm;
+        t->archive = archive;
+        status = create_collectively(t, resume_from);
+    }
+    if (status == LJ_OK)
+        *trainer = t;
+    else
+        lj_trainer_destroy(t);
+    lj_phase_end();
+    return status;
+}
+
+void lj_trainer_destroy(struct lj_trainer *t)
+{
+    if (!t)
+        return;
+    lj_loader_destroy(t->loader);
+    lj_optim_destroy(t->optim);
+    lj_gradsync_destroy(t->gradsync);
+    lj_lejepa_destroy(t->loss);
+    lj_trainer_release(t);
+    lj_model_destroy(t->model);
+    lj_free(t);
+}

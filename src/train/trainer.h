@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to train: everything a step touches, all of it allocated before the first step. */
+#ifndef LEJEPA_TRAINER_H
+#define LEJEPA_TRAINER_H
+
+#include "lejepa/optim.h"
+#include "lejepa/train.h"
+
+/* The passes of a lane: the encoder on its global and on its local views, the projector on all. */
+enum lj_part { LJ_PART_GLOBAL, LJ_PART_LOCAL, LJ_PART_PROJECTOR, LJ_PARTS };
+
+struct lj_trainer {
+    struct lj_config config;
+    struct lj_comm *comm;
+    struct lj_archive *archive;    /* borrowed */
+    struct lj_model *model;
+    struct lj_ledger ledger;
+
+    int64_t lanes, first_lane, end_lane;    /* G; this rank's */
+    int64_t n;                              /* samples of a lane */
+    bool failed;                            /* this rank has no batch: it only joins collectives */
+    int64_t views[2];                       /* global, local */
+    int slots;                              /* lanes worked on at once: OpenMP threads */
+    bool by_lane;                           /* memory.recompute: lanes */
+
+    struct lj_plan *plan[LJ_PARTS];         /* [LJ_PART_LOCAL] NULL without local views */
+    float **arena[LJ_PARTS];                /* of my lanes; of slots for the encoder when by_lane */
+    int arenas[LJ_PARTS];
+    float **scratch;                        /* (slots) of plans and views */
+    int64_t **sync_sums;                    /* (slots) batch statistics */
+    int64_t sync_count;                     /* largest, without the trailing count of unfit values */
+    struct lj_ledger_entry *sync_ledger;
+
+    struct lj_view_recipe recipe[2];        /* global, local */
+    float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
+    struct lj_loader *loader;               /* NULL on ranks without lanes */
+    struct lj_batch batch;
+
+    float *weights;                         /* (params.elements) */
+    struct lj_lejepa *loss;
+    struct lj_gradsync *gradsync;
+    struct lj_optim *optim;
+    struct lj_schedule schedule;
+    int64_t steps, first_step, step;        /* of the run; of this process; now */
+    float *moment[2];                       /* root: whole moments on their way to a checkpoint */
+};
+
+static inline int64_t lj_my_lanes(const struct lj_trainer *t)
+{
+    return t->failed ? 0 : t->end_lane - t->first_lane;
+}
+
+static inline int lj_encoder_buckets(const struct lj_trainer *t)
+{
+    int buckets = 0;
+    while (buckets < t->model->params.buckets && t->model->segment[buckets].net == LJ_NET_ENCODER)
+        buckets++;
+    return buckets;
+}
+
+static inline int64_t lj_views_of_batch(const struct lj_trainer *t)
+{
+    return t->views[0] + t->views[1];
+}
+
+/* One lane's run through a part; k counts my lanes. */
+struct lj_run lj_trainer_run(const struct lj_trainer *t, enum lj_part part, int64_t k, int slot);
+
+/* passes.c: the parts of a step that run lane by lane. */
+
+/* Views and encoder of all my lanes; embeddings become the projector's input. */
+void lj_pass_encode(struct lj_trainer *t);
+/* The projector, layer by layer where batch statistics are shared. Collective then.
+ * Adds the number of values out of range to *unfit. */
+void lj_pass_project(struct lj_trainer *t, int64_t *unfit);
+/* My lanes' shares of the loss; then, after the reduction, the gradient at the projections. */
+void lj_pass_loss(struct lj_trainer *t);
+void lj_pass_loss_gradient(struct lj_trainer *t);
+/* Backward of projector and encoder; finished buckets start moving. Collective. */
+void lj_pass_backward(struct lj_trainer *t, int64_t *unfit);
+
+/* batch.c: waits for the batch of t->step (local); then the small allreduce with what this rank and the
+ * batch statistics have to say (collective). report->nonfinite counts what was out of range. */
+int lj_trainer_next_batch(struct lj_trainer *t);
+int lj_trainer_agree(struct lj_trainer *t, int local, int64_t unfit, struct lj_step_report *report);
+/* Names a sample and view whose projection is not finite, in an LJ_ERR_NUMERIC. Collective. */
+int lj_trainer_name_culprit(struct lj_trainer *t);
+
+/* memory.c */
+int lj_trainer_plan(struct lj_trainer *t);
+void lj_trainer_release(struct lj_trainer *t);
+
+/* resume.c: weights and moments from a checkpoint on every rank. Collective. */
+int lj_trainer_resume(struct lj_trainer *t, const char *path);
+
+#endif
