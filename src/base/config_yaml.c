@@ -75,8 +75,8 @@ static int read_pair(struct reader *r)
         return fail_here(r, "an anchor (&name) is not supported; write the value alone");
     if (key && key->type != LJ_KEY_PAIR)
         return lj_fail(LJ_ERR_CONFIG,
-                       "%s:%lu: %s takes one value, not a list; write several files as a,b",
-                       r->path, line, r->name);
+                       "%s:%lu: %s takes one value, not a list; join files with commas", r->path,
+                       line, r->name);
     for (int i = 0;; i++) {
         const char *text = NULL;
         LJ_TRY(advance(r));
