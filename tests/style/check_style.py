@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""House style, checked: format, include DAG, banned calls, licence lines, lengths, unfinished notes.
+
+    check_style.py ROOT         checks the tree; one line per complaint, exit 1 if any
+    check_style.py --self-test  feeds itself one bad example of each kind and expects a complaint
+"""
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+FORMATTER = "clang-format-14"
+FILE_LINES, FUNCTION_LINES = 600, 100
+
+# module: modules whose headers it may include, besides its own (DESIGN: "The parts")
+EDGES = {
+    "base": "",
+    "kernels": "base",
+    "comm": "base",
+    "nn": "kernels base",
+    "data": "kernels comm base",
+    "optim": "nn kernels base",
+    "loss": "kernels comm base",
+    "models": "nn base",
+    "store": "nn comm base",
+    "eval": "store models loss data comm nn kernels base",
+    "train": "eval store models loss optim data comm nn kernels base",
+    "report": "eval data base",
+    "app": "report train eval store models loss optim data comm nn kernels base",
+}
+BASE_HEADERS = {"config", "config_keys"}
+
+# system header: paths it may be included from
+CONFINED = [
+    (r"mpi\.h", r"src/comm/|tests/"),
+    (r"hdf5\.h", r"src/data/archive|src/store/|src/eval/|tests/"),
+    (r"(blis(/blis)?|sleef|immintrin|x86intrin|dnnl|oneapi/dnnl/dnnl)\.h", r"src/kernels/"),
+]
+
+# call: why not, and the paths where it is allowed
+TESTS_AND_MEMORY = r"src/base/memory\.c|tests/"
+BANNED = {name: ("it does not know the size of its target", r"$^")
+          for name in ("strcpy", "strcat", "sprintf", "vsprintf", "gets")}
+BANNED.update({name: ("randomness is lj_rng", r"$^") for name in ("rand", "srand", "random", "drand48")})
+BANNED["exit"] = ("a rank never leaves alone", r"src/base/status\.c|src/comm/start\.c|src/app/main\.c")
+BANNED.update({name: ("memory is lj_alloc and lj_free", TESTS_AND_MEMORY)
+               for name in ("malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_alloc",
+                            "strdup", "strndup")})
+
+LICENCE = "SPDX-License-Identifier: Apache-2.0"
+
+
+def blanked(text):
+    """text with comments and literals replaced by blanks of the same lines."""
+    pattern = r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
+    return re.sub(pattern, lambda m: re.sub(r"[^\n]", " ", m.group()), text, flags=re.S)
+
+
+def module_of(path):
+    """The module a path belongs to; None for tests and others."""
+    parts = path.split("/")
+    if parts[0] == "src" and len(parts) > 2:
+        return parts[1]
+    return module_of_header(path[len("include/"):]) if path.startswith("include/lejepa/") else None
+
+
+def module_of_header(name):
+    """The module of "lejepa/NAME.h"; NAME itself when it is none of ours."""
+    stem = name[len("lejepa/"):-len(".h")]
+    return "base" if stem in BASE_HEADERS else stem if stem in EDGES else stem.split("_")[0]
+
+
+def check_includes(path, text):
+    module = module_of(path)
+    for number, line in enumerate(text.split("\n"), 1):
+        found = re.match(r'\s*#\s*include\s*[<"]([^>"]+)[>"]', line)
+        if not found:
+            continue
+        name = found.group(1)
+        for header, places in CONFINED:
+            if re.fullmatch(header, name) and not re.match(places, path):
+                yield f"{path}:{number}: {name} is not for this directory"
+        if module is None:
+            continue
+        if module not in EDGES:
+            yield f"{path}:{number}: {module} is not a module of the design"
+        elif name.startswith("lejepa/"):
+            other = module_of_header(name)
+            if other != module and other not in EDGES[module].split():
+                yield f"{path}:{number}: {module} must not include {name}"
+        elif "../" in name or name.split("/")[0] in EDGES and "/" in name:
+            yield f"{path}:{number}: {name} reaches into another directory"
+
+
+def check_calls(path, text):
+    for number, line in enumerate(blanked(text).split("\n"), 1):
+        for name in re.findall(r"(?<![\w.>])(\w+)\s*\(", line):
+            reason, places = BANNED.get(name, ("", ""))
+            if reason and not re.match(places, path):
+                yield f"{path}:{number}: {name} is banned here: {reason}"
+
+
+def check_functions(path, text):
+    """Bodies open and close in column 0; the signature begins after the last blank or comment."""
+    lines = text.split("\n")
+    opened = None
+    for number, line in enumerate(lines):
+        if line == "{":
+            opened = number
+        elif line == "}" and opened is not None:
+            first = opened
+            while first > 0 and re.match(r"[\w\s*]", lines[first - 1]) and lines[first - 1].strip() \
+                    and not re.search(r"\*/\s*$", lines[first - 1]):
+                first -= 1
+            above, back = lines[first - 1] if first else "", first - 1
+            while back > 0 and above.strip().endswith("*/") and "/*" not in lines[back]:
+                back -= 1
+            reason = lines[back].lstrip().startswith("/* Long:") if first else False
+            if number - first + 1 > FUNCTION_LINES and not reason:
+                yield (f"{path}:{first + 1}: function of {number - first + 1} lines; at most "
+                       f"{FUNCTION_LINES}, or say why above it: /* Long: ... */")
+            opened = None
+
+
+def check_text(path, text):
+    lines = text.split("\n")
+    if LICENCE not in "\n".join(lines[:2]):
+        yield f"{path}:1: no line '{LICENCE}' at the top"
+    if len(lines) - 1 > FILE_LINES:
+        yield f"{path}: {len(lines) - 1} lines; at most {FILE_LINES}"
+    for number, line in enumerate(lines, 1):
+        if re.search(r"\bTO" r"DO\b(?!.*#\d)", line):
+            yield f"{path}:{number}: unfinished note without the #number of an issue"
+
+
+def check_file(path, text):
+    complaints = list(check_text(path, text))
+    if path.endswith((".c", ".h")):
+        for check in (check_includes, check_calls, check_functions):
+            complaints += check(path, text)
+    return complaints
+
+
+def check_format(root, paths):
+    if not shutil.which(FORMATTER):
+        return [f"{FORMATTER} is missing: jobs/install-deps.sh test installs it"]
+    run = subprocess.run([FORMATTER, "--dry-run", "-Werror", *paths], cwd=root,
+                         stderr=subprocess.PIPE, text=True, check=False)
+    found = re.findall(r"^(\S+?:\d+):\d+: error", run.stderr, flags=re.M)
+    if run.returncode and not found:
+        return [f"{FORMATTER}: {run.stderr.strip()}"]
+    return [f"{place}: not formatted; run {FORMATTER} -i" for place in dict.fromkeys(found)]
+
+
+def files(root):
+    """Sources, headers, scripts and meson files, as paths relative to root."""
+    for top in ("src", "include", "tests", "jobs", ".ci"):
+        for path in sorted((root / top).rglob("*")):
+            script = path.suffix == "" and path.is_file() and path.read_bytes()[:2] == b"#!"
+            if script or path.name == "meson.build" or path.suffix in (".c", ".h", ".py", ".sh"):
+                yield path.relative_to(root).as_posix()
+    yield "meson.build"
+
+
+def check_tree(root):
+    paths = list(files(root))
+    complaints = check_format(root, [p for p in paths if p.endswith((".c", ".h"))])
+    for path in paths:
+        complaints += check_file(path, (root / path).read_text())
+    return complaints
+
+
+def bad_examples():
+    """(path, text, part of the complaint; "" where none may come)"""
+    head = f"/* {LICENCE} */\n"
+    body = "int f(void)\n{\n" + "    f();\n" * FUNCTION_LINES + "}\n"
+    note = "/* TO" + "DO"
+    yield "src/loss/a.c", head + '#include "lejepa/train.h"\n', "must not include"
+    yield "include/lejepa/base.h", head + '#include "lejepa/comm.h"\n', "must not include"
+    yield "src/data/a.c", head + '#include "lejepa/nn.h"\n', "must not include"
+    yield "src/loss/a.c", head + '#include "../comm/comm_mpi.h"\n', "reaches into"
+    yield "src/loss/a.c", head + '#include "comm/comm_mpi.h"\n', "reaches into"
+    yield "src/extra/a.c", head + '#include "a.h"\n', "not a module"
+    yield "src/loss/a.c", head + "#include <mpi.h>\n", "not for this directory"
+    yield "src/data/views.c", head + "#include <hdf5.h>\n", "not for this directory"
+    for name in ("immintrin.h", "sleef.h", "blis.h", "oneapi/dnnl/dnnl.h"):
+        yield "src/nn/a.c", head + f"#include <{name}>\n", "not for this directory"
+    for name in BANNED:
+        yield "src/nn/a.c", head + f"int x = {name} (1);\n", f"{name} is banned"
+    yield "tests/nn/a.c", head + "int x = rand();\n", "rand is banned"
+    yield "src/nn/a.c", "int x;\n", LICENCE
+    yield "jobs/a.sh", "#!/bin/sh\n", LICENCE
+    yield "src/nn/a.c", head + "\n" + body, "function of"
+    yield "src/nn/a.c", head + "\n/* Short: no */\n" + body, "function of"
+    yield "src/nn/a.c", head + "int x;\n" * FILE_LINES, "at most"
+    yield "src/nn/a.c", head + note + " later */\n", "unfinished"
+    yield "src/nn/a.c", head + note + " #12 later */\n", ""
+    yield "src/nn/a.c", head + "\n/* Long: one table of cases,\n * in order. */\n" + body, ""
+    yield "src/nn/a.c", head + '/* free(x) */\nint x = p->free(1) + lj_free("malloc(1)");\n', ""
+    yield "src/base/memory.c", head + "int x = free(1);\n", ""
+    yield "tests/nn/a.c", head + "#include <mpi.h>\nint x = malloc(1);\n", ""
+    yield "src/data/archive_open.c", head + '#include <hdf5.h>\n#include "lejepa/comm.h"\n', ""
+    yield "src/train/step.c", head + '#include "lejepa/config.h"\n#include "step.h"\n', ""
+
+
+def self_test(directory):
+    wrong = []
+    for path, text, part in bad_examples():
+        complaints = check_file(path, text)
+        if part and not any(part in c for c in complaints) or not part and complaints:
+            wrong.append(f"{path}: expected '{part}', found {complaints}:\n{text[:200]}")
+    root = pathlib.Path(directory)
+    shutil.copy(pathlib.Path(__file__).resolve().parents[2] / ".clang-format", root)
+    for path, text, bad in (("bad.c", "int  x ;\n", True), ("good.c", "int x;\n", False)):
+        (root / path).write_text(text)
+        if bool(check_format(root, [path])) != bad:
+            wrong.append(f"format of {path}: {check_format(root, [path])}")
+    return wrong
+
+
+def main():
+    if sys.argv[1:] == ["--self-test"]:
+        import tempfile
+        with tempfile.TemporaryDirectory() as directory:
+            complaints = self_test(directory)
+    elif len(sys.argv) == 2:
+        complaints = check_tree(pathlib.Path(sys.argv[1]))
+    else:
+        sys.exit(__doc__)
+    for complaint in complaints:
+        print(complaint)
+    sys.exit(1 if complaints else 0)
+
+
+main()

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A Criterion case on several ranks. One case a launch: MPI starts once in a process.
+ *
+ *     Test(suite, name, .timeout = 60)
+ *     {
+ *         struct lj_comm *comm = lj_case_begin();
+ *         lj_all_assert(comm, sum == 3, "sum is %d", sum);     on every rank
+ *         lj_case_end(comm);
+ *     } */
+#ifndef LEJEPA_TEST_MPI_CASE_H
+#define LEJEPA_TEST_MPI_CASE_H
+
+#include "lejepa/comm.h"
+
+#include <criterion/criterion.h>
+
+/* Starts MPI. Collective over the launch. */
+struct lj_comm *lj_case_begin(void);
+/* Ends MPI. Collective. */
+void lj_case_end(struct lj_comm *comm);
+
+/* True if the condition holds on every rank; otherwise text (capacity bytes, the same on each rank)
+ * says "rank r: " and the lowest failing rank's message. Collective. */
+bool lj_all_hold(struct lj_comm *comm, bool condition, char *text, size_t capacity,
+                 const char *format, ...) LJ_PRINTF(5, 6);
+
+/* Asserts on all ranks together, with the failing rank's text. An assertion on one rank alone would
+ * lose its message and leave the others hanging in their next collective. Collective. */
+#define lj_all_assert(comm, condition, ...)                                                    \
+    do {                                                                                       \
+        char lj_text[1024];                                                                    \
+        bool lj_held = lj_all_hold((comm), (condition), lj_text, sizeof lj_text, __VA_ARGS__); \
+        cr_assert(lj_held, "%s", lj_text);                                                     \
+    } while (0)
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Random arrays: one stream of the purpose LJ_DRAW_TEST each. */
+#include "random.h"
+
+#include "lejepa/base.h"
+
+void lj_random_normal_f64(double *x, int64_t n, uint64_t stream)
+{
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 0, LJ_DRAW_TEST, stream, 0, 0);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = lj_rng_normal(&rng);
+}
+
+void lj_random_normal_f32(float *x, int64_t n, uint64_t stream)
+{
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 0, LJ_DRAW_TEST, stream, 0, 0);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)lj_rng_normal(&rng);
+}
+
+void lj_random_between_f64(double *x, int64_t n, double low, double high, uint64_t stream)
+{
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 0, LJ_DRAW_TEST, stream, 1, 0);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = lj_rng_between(&rng, low, high);
+}
+
+/* 24 bits a draw: what a float of [0, 1) holds, so that rounding never reaches 1. */
+void lj_random_between_f32(float *x, int64_t n, float low, float high, uint64_t stream)
+{
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 0, LJ_DRAW_TEST, stream, 1, 0);
+    for (int64_t i = 0; i < n; i++) {
+        float unit = (float)(lj_rng_bits(&rng) >> 40) * 0x1p-24f;
+        x[i] = low + (high - low) * unit;
+    }
+}

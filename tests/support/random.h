@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Arrays of reproducible noise: element i of stream s is a function of (seed 0, s, i) alone. */
+#ifndef LEJEPA_TEST_RANDOM_H
+#define LEJEPA_TEST_RANDOM_H
+
+#include <stdint.h>
+
+/* x (n) from N(0, 1). */
+void lj_random_normal_f32(float *x, int64_t n, uint64_t stream);
+void lj_random_normal_f64(double *x, int64_t n, uint64_t stream);
+/* x (n) from [low, high). */
+void lj_random_between_f32(float *x, int64_t n, float low, float high, uint64_t stream);
+void lj_random_between_f64(double *x, int64_t n, double low, double high, uint64_t stream);
+
+#endif
