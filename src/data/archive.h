@@ -13,6 +13,7 @@
  *   archive_chunk.c   raw chunk -> rows as stored                     (any thread, no HDF5)
  *   archive_convert.c row as stored -> planes
  *   archive_read.c    selected indices -> images
+ *   archive_resize.c  data.size
  *   archive_statistics.c  mean, deviation, percentiles
  *   archive.c         the public functions */
 #ifndef LEJEPA_DATA_ARCHIVE_H
@@ -65,7 +66,7 @@ struct lj_scratch {
     int64_t used; /* time of last use */
     size_t packed_bytes, rows_bytes;
     unsigned char *packed, *rows, *spare;
-    float *planes; /* (C, stored H, stored W) and what resizing needs */
+    float *planes, *resize; /* (C, stored H, stored W), and what resizing needs */
     struct libdeflate_decompressor *inflate;
 };
 
@@ -185,6 +186,15 @@ void lj_stretch_planes(const struct lj_archive_head *head, float *planes);
 /* As lj_archive_read, but before stretch and resize, (count, C, stored H, stored W). */
 int lj_archive_read_plain(struct lj_archive *archive, int64_t first, int64_t count,
                           float *images) LJ_MUST_USE;
+
+/* ---- archive_resize.c ---- */
+
+bool lj_archive_resizes(const struct lj_archive_info *info);
+/* Floats that lj_archive_resize needs besides. */
+int64_t lj_archive_resize_scratch(const struct lj_archive_info *info);
+/* planes (C, stored H, stored W) to image (C, H, W). */
+void lj_archive_resize(const struct lj_archive_info *info, float *image, const float *planes,
+                       float *scratch);
 
 /* ---- archive_statistics.c ---- */
 

@@ -67,8 +67,10 @@ static struct lj_scratch *scratch_create(const struct lj_archive *archive)
     s->rows = lj_alloc(rows, "archive scratch");
     s->spare = lj_alloc(rows, "archive scratch");
     s->planes = lj_alloc_array(plane, sizeof *s->planes, "archive scratch");
+    s->resize =
+        lj_alloc_array(lj_archive_resize_scratch(info), sizeof *s->resize, "archive scratch");
     s->inflate = libdeflate_alloc_decompressor();
-    if (s->packed && s->rows && s->spare && s->planes && s->inflate)
+    if (s->packed && s->rows && s->spare && s->planes && s->resize && s->inflate)
         return s;
     lj_scratch_free(s);
     return NULL;
@@ -82,6 +84,7 @@ void lj_scratch_free(struct lj_scratch *scratch)
     lj_free(scratch->rows);
     lj_free(scratch->spare);
     lj_free(scratch->planes);
+    lj_free(scratch->resize);
     if (scratch->inflate)
         libdeflate_free_decompressor(scratch->inflate);
     lj_free(scratch);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Selected indices -> images: block by block, row by row: convert, check, stretch. */
+/* Selected indices -> images: block by block, row by row: convert, check, stretch,
+ * resize. */
 #include "archive.h"
 
 #include <string.h>
@@ -26,14 +27,18 @@ static int check_finite(const struct lj_archive *archive, int64_t row, const flo
 }
 
 static int read_row(const struct request *request, int64_t row, const unsigned char *stored,
-                    float *image)
+                    struct lj_scratch *scratch, float *image)
 {
     struct lj_archive *archive = request->archive;
-    lj_convert_row(&archive->head, stored, image);
+    bool resizes = !request->plain && lj_archive_resizes(&archive->head.info);
+    float *planes = resizes ? scratch->planes : image;
+    lj_convert_row(&archive->head, stored, planes);
     if (request->plain)
         return LJ_OK;
-    LJ_TRY(check_finite(archive, row, image));
-    lj_stretch_planes(&archive->head, image);
+    LJ_TRY(check_finite(archive, row, planes));
+    lj_stretch_planes(&archive->head, planes);
+    if (resizes)
+        lj_archive_resize(&archive->head.info, image, planes, scratch->resize);
     return LJ_OK;
 }
 
@@ -55,7 +60,7 @@ static int read_run(const struct request *request, int64_t i, int64_t n, float *
     LJ_TRY(lj_block_read(archive, part, row - archive->part[part].first_row, n, &scratch, &stored));
     int status = LJ_OK;
     for (int64_t k = 0; k < n && status == LJ_OK; k++)
-        status = read_row(request, row + k, stored + (size_t)k * lj_row_bytes(archive),
+        status = read_row(request, row + k, stored + (size_t)k * lj_row_bytes(archive), scratch,
                           images + k * request->floats);
     lj_scratch_release(archive, scratch);
     return status;

@@ -574,6 +574,35 @@ Test(archive, stretches_by_percentile)
     lj_archive_close(archive);
 }
 
+/* Halving averages: a ramp along one axis stays one, a constant stays itself. The ramp 8 c of a
+ * column c becomes, away from the border, 8 (2 k + 1/2) in column k. */
+static double ramp(int i)
+{
+    return 8 * (i % 16);
+}
+
+Test(archive, resizes)
+{
+    for (int i = 0; i < 3 * 12 * 16; i++)
+        values[i] = ramp(i);
+    struct dataset d = {
+        .name = "images", .type = H5T_IEEE_F32LE, .dims = 3, .dim = {3, 12, 16}, .values = values};
+    write_file(in_directory("a.h5"), false, &d, 1);
+    struct lj_archive_options options = options_of(in_directory("a.h5"));
+    options.size = 8;
+    struct lj_archive *archive = open_with(&options);
+    const struct lj_archive_info *info = lj_archive_info(archive);
+    cr_assert(info->height == 8 && info->width == 8 && info->stored_height == 12);
+    images[3 * 64] = -1;
+    cr_assert_eq(lj_archive_read(archive, 0, 3, images), LJ_OK);
+    for (int i = 0; i < 3 * 64; i++)
+        if (i % 8 > 0 && i % 8 < 7)
+            cr_assert_float_eq(images[i], 8 * (2 * (i % 8) + 0.5), 1e-4, "%d: %g", i,
+                               (double)images[i]);
+    cr_assert_eq(images[3 * 64], -1.0f);
+    lj_archive_close(archive);
+}
+
 /* 0 .. N-1: mean (N-1)/2, variance (N^2-1)/12. */
 static double counting(int i)
 {
