@@ -165,7 +165,7 @@ Test(loader, failure_of_the_thread_arrives_with_its_text)
     lj_loader_destroy(loader);
 }
 
-/* A file that shrinks while training runs: the row is named, nothing hangs. */
+/* A row that cannot be used is named, from one thread and from several; nothing hangs. */
 Test(loader, unreadable_data_arrives_with_its_row)
 {
     for (int64_t threads = 1; threads <= 3; threads += 2) {
