@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The archive's inside. An archive is a row of parts (datasets); a part is read in blocks of
+ * consecutive rows (its storage chunks); a block is decoded into a scratch, its rows are converted
+ * to float32 planes.
+ *
+ *   archive_hdf5.c    the lock, opening files, reading columns, messages
+ *   archive_files.c   data.archive -> list of files
+ *   archive_find.c    file -> datasets of images
+ *   archive_axes.c    shape -> order of the axes
+ *   archive_index.c   datasets -> parts, groups                       (rank 0)
+ *   archive_labels.c  labels, data.where                              (rank 0)
+ *   archive_block.c   part, block -> rows as stored                   (any thread)
+ *   archive_chunk.c   raw chunk -> rows as stored                     (any thread, no HDF5)
+ *   archive_convert.c row as stored -> planes
+ *   archive_read.c    selected indices -> images
+ *   archive_resize.c  data.size
+ *   archive_statistics.c  mean, deviation, percentiles
+ *   archive.c         the public functions */
+#ifndef LEJEPA_DATA_ARCHIVE_H
+#define LEJEPA_DATA_ARCHIVE_H
+
+#include <hdf5.h>
+#include <pthread.h>
+
+#include "lejepa/data.h"
+
+struct libdeflate_decompressor;
+
+enum { LJ_FILTERS_MAX = 3, LJ_OPEN_MAX = 32, LJ_SCRATCH_MAX = 96, LJ_NAME_BYTES = 1024 };
+
+/* In memory, native byte order; what HDF5 is asked for. */
+enum lj_element { LJ_U8, LJ_I8, LJ_U16, LJ_I16, LJ_U32, LJ_F32, LJ_F64 };
+enum lj_axes { LJ_NHWC, LJ_NCHW, LJ_NHW };
+enum lj_stretch { LJ_STRETCH_NONE, LJ_STRETCH_ASINH, LJ_STRETCH_LOG1P, LJ_STRETCH_PERCENTILE };
+
+/* One dataset. Plain data: broadcast as it is. */
+struct lj_part {
+    int64_t file, dataset; /* offsets into the archive's texts */
+    int64_t rows, first_row;
+    int64_t block_rows; /* rows of a storage chunk; 0: not chunked, any rows can be read */
+    int64_t group_rows; /* rows read together: whole chunks, or a handful of rows */
+    int32_t raw;        /* chunks can be decoded without HDF5 */
+    int32_t filters;    /* of the pipeline, in the order of writing; only when raw */
+    int32_t filter[LJ_FILTERS_MAX];
+    int32_t run_rows; /* most rows read at once when not in blocks */
+};
+
+/* What is the same on every rank. Plain data: broadcast as it is. */
+struct lj_archive_head {
+    struct lj_archive_info info; /* its texts are set on each rank */
+    enum lj_element element;
+    enum lj_axes axes;
+    enum lj_stretch stretch;
+    int64_t nan_zero;
+    int64_t groups, texts_bytes;
+    int64_t filtered; /* data.where left rows out: there is a table of rows */
+    char type_text[8], axes_text[8], reason_text[256], storage_text[256];
+    char images_text[LJ_NAME_BYTES], labels_text[LJ_NAME_BYTES];
+    float low[LJ_CHANNELS_MAX], high[LJ_CHANNELS_MAX]; /* percentiles */
+};
+
+/* A decoded block, and the memory to decode the next. */
+struct lj_scratch {
+    int64_t part, block; /* held whole in rows; -1: none */
+    bool busy;
+    int64_t used; /* time of last use */
+    size_t packed_bytes, rows_bytes;
+    unsigned char *packed, *rows, *spare;
+    float *planes, *resize; /* (C, stored H, stored W), and what resizing needs */
+    struct libdeflate_decompressor *inflate;
+};
+
+struct lj_archive {
+    struct lj_archive_head head;
+    struct lj_part *part; /* (parts) */
+    char *texts;
+    int64_t *row;   /* (selected) or NULL: all rows */
+    int32_t *label; /* (selected) or NULL */
+    int64_t *group; /* (groups + 1) */
+    /* below: this rank's own */
+    bool have_statistics, hdf5_only;
+    float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
+    hid_t *open; /* (parts) dataset handle or -1; guarded by the HDF5 lock */
+    int64_t opened[LJ_OPEN_MAX];
+    int64_t openings;
+    pthread_mutex_t lock; /* of scratch */
+    struct lj_scratch *scratch[LJ_SCRATCH_MAX];
+    int64_t uses;
+};
+
+/* ---- archive_hdf5.c: call with the lock held ---- */
+
+/* Opens for reading without file locks. Errors: LJ_ERR_DATA with the reason. */
+int lj_hdf5_open_file(const char *path, hid_t *file) LJ_MUST_USE;
+hid_t lj_hdf5_memory_type(enum lj_element element);
+size_t lj_element_bytes(enum lj_element element);
+/* "17092x64x64x3" */
+void lj_hdf5_shape_text(const hsize_t *dim, int dims, char *text, size_t capacity);
+/* Is the dataset there? */
+bool lj_hdf5_has(hid_t file, const char *dataset);
+/* Reads a column of numbers: shape (n), (n, 1), ... Sets *rows; values (rows) owned by the caller.
+ * Errors: LJ_ERR_DATA; *values is NULL. */
+int lj_hdf5_read_column(hid_t file, const char *path, const char *dataset, int64_t *rows,
+                        double **values) LJ_MUST_USE;
+
+/* ---- archive_files.c ---- */
+
+struct lj_file_list {
+    char **path; /* owned */
+    int64_t count;
+};
+int lj_file_list_make(struct lj_file_list *list, const char *text) LJ_MUST_USE;
+void lj_file_list_free(struct lj_file_list *list);
+
+/* ---- archive_find.c: with the lock held ---- */
+
+struct lj_found {
+    char path[LJ_NAME_BYTES]; /* "/group/images" */
+    int dims;
+    bool numeric;
+    hsize_t dim[H5S_MAX_RANK];
+};
+struct lj_found_list {
+    struct lj_found *at; /* owned */
+    int64_t count, capacity;
+};
+/* The datasets of images of one file, sorted by path. images: data.images, "" automatic. */
+int lj_find_images(struct lj_found_list *list, hid_t file, const char *path,
+                   const char *images) LJ_MUST_USE;
+
+/* ---- archive_axes.c ---- */
+
+/* Decides the order of the axes and fills axes, channels, stored size and the reason. Visible to
+ * tests. */
+LJ_API int lj_axes_decide(struct lj_archive_head *head, const char *wanted, const hsize_t *dim,
+                          int dims, const char *where) LJ_MUST_USE;
+
+/* ---- archive_index.c, archive_labels.c: rank 0 ---- */
+
+int lj_archive_index(struct lj_archive *archive,
+                     const struct lj_archive_options *options) LJ_MUST_USE;
+/* Labels of all rows and the rows that data.where keeps. */
+int lj_archive_columns(struct lj_archive *archive,
+                       const struct lj_archive_options *options) LJ_MUST_USE;
+
+/* ---- archive_block.c ---- */
+
+const char *lj_part_file(const struct lj_archive *archive, const struct lj_part *part);
+const char *lj_part_dataset(const struct lj_archive *archive, const struct lj_part *part);
+/* The part that the row lies in. */
+int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row);
+size_t lj_row_bytes(const struct lj_archive *archive);
+/* Rows from first on that lj_block_read can deliver at once; at most count. */
+int64_t lj_block_run(const struct lj_part *part, int64_t first, int64_t count);
+/* Makes rows [first, first + count) of a part, all of one block, available.
+ *   *at  out  the first of them, in the scratch, rows next to each other as stored
+ *   *scratch  out  given back by lj_scratch_release */
+int lj_block_read(struct lj_archive *archive, int64_t part, int64_t first, int64_t count,
+                  struct lj_scratch **scratch, const unsigned char **at) LJ_MUST_USE;
+void lj_scratch_release(struct lj_archive *archive, struct lj_scratch *scratch);
+void lj_scratch_free(struct lj_scratch *scratch);
+/* Closes this rank's datasets. */
+void lj_parts_close(struct lj_archive *archive);
+
+/* Tests compare the two ways to read a chunk: true leaves everything to HDF5. */
+LJ_API void lj_archive_use_hdf5_only(struct lj_archive *archive, bool only);
+
+/* ---- archive_chunk.c ---- */
+
+/* Undoes the part's filters but those in skipped (bit i: filter i was not applied).
+ *   scratch->packed (packed_bytes) in;  scratch->rows (bytes) out
+ * False when the chunk is damaged. */
+bool lj_chunk_decode(const struct lj_part *part, struct lj_scratch *scratch, size_t packed_bytes,
+                     uint32_t skipped, size_t bytes, size_t element_bytes);
+
+/* ---- archive_convert.c ---- */
+
+/* One stored row to planes (C, H, W) in units of the full scale. */
+void lj_convert_row(const struct lj_archive_head *head, const void *row, float *planes);
+bool lj_all_finite(const float *values, int64_t count);
+/* data.nan=zero, then data.stretch, in place. */
+void lj_stretch_planes(const struct lj_archive_head *head, float *planes);
+
+/* ---- archive_read.c ---- */
+
+/* As lj_archive_read, but before stretch and resize, (count, C, stored H, stored W). */
+int lj_archive_read_plain(struct lj_archive *archive, int64_t first, int64_t count,
+                          float *images) LJ_MUST_USE;
+
+/* ---- archive_resize.c ---- */
+
+bool lj_archive_resizes(const struct lj_archive_info *info);
+/* Floats that lj_archive_resize needs besides. */
+int64_t lj_archive_resize_scratch(const struct lj_archive_info *info);
+/* planes (C, stored H, stored W) to image (C, H, W). */
+void lj_archive_resize(const struct lj_archive_info *info, float *image, const float *planes,
+                       float *scratch);
+
+/* ---- archive_statistics.c ---- */
+
+/* Estimates head.low and head.high. Local (rank 0). */
+int lj_archive_percentiles(struct lj_archive *archive) LJ_MUST_USE;
+
+#endif

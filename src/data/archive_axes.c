@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order of the axes. Said by data.axes, or by the shape:
+ *   three axes                                                       (N, H, W)
+ *   the last at most 64 and below both before it, which are alike    (N, H, W, C)
+ *   the second at most 64 and below both after it, which are alike   (N, C, H, W)
+ * Alike: neither is more than four times the other. The rule that decided is told to the user. */
+#include "archive.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool alike(hsize_t a, hsize_t b)
+{
+    return a <= 4 * b && b <= 4 * a;
+}
+
+/* Is c the channels of images of h x w? */
+static bool is_channels(hsize_t c, hsize_t h, hsize_t w)
+{
+    return c <= LJ_CHANNELS_MAX && c < h && c < w && alike(h, w);
+}
+
+static int decide_by_shape(struct lj_archive_head *head, const hsize_t *dim, int dims,
+                           const char *shape, const char *where)
+{
+    bool last = dims == 4 && is_channels(dim[3], dim[1], dim[2]);
+    bool second = dims == 4 && is_channels(dim[1], dim[2], dim[3]);
+    char *reason = head->reason_text;
+    size_t capacity = sizeof head->reason_text;
+    if (dims == 3) {
+        head->axes = LJ_NHW;
+        snprintf(reason, capacity, "three axes: images without channels");
+    } else if (last) {
+        head->axes = LJ_NHWC;
+        snprintf(reason, capacity,
+                 "the last axis (%llu) is small and below both before it: channels",
+                 (unsigned long long)dim[3]);
+    } else if (second) {
+        head->axes = LJ_NCHW;
+        snprintf(reason, capacity,
+                 "the second axis (%llu) is small and below both after it: channels",
+                 (unsigned long long)dim[1]);
+    } else {
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: shape %s leaves open which axis holds the channels; say so by "
+                       "data.axes=nhwc or data.axes=nchw",
+                       where, shape);
+    }
+    return LJ_OK;
+}
+
+static int decide_by_user(struct lj_archive_head *head, const char *wanted, int dims,
+                          const char *shape, const char *where)
+{
+    head->axes = strcmp(wanted, "nhwc") == 0   ? LJ_NHWC
+                 : strcmp(wanted, "nchw") == 0 ? LJ_NCHW
+                                               : LJ_NHW;
+    if (dims != (int)strlen(wanted))
+        return lj_fail(LJ_ERR_DATA, "%s: data.axes=%s needs %zu axes, found shape %s", where,
+                       wanted, strlen(wanted), shape);
+    snprintf(head->reason_text, sizeof head->reason_text, "data.axes says so");
+    return LJ_OK;
+}
+
+int lj_axes_decide(struct lj_archive_head *head, const char *wanted, const hsize_t *dim, int dims,
+                   const char *where)
+{
+    static const char *const names[] = {[LJ_NHWC] = "nhwc", [LJ_NCHW] = "nchw", [LJ_NHW] = "nhw"};
+    char shape[256];
+    lj_hdf5_shape_text(dim, dims, shape, sizeof shape);
+    for (int i = 1; i < dims; i++)
+        if (dim[i] == 0 || dim[i] > 1 << 20)
+            return lj_fail(LJ_ERR_DATA, "%s: expected images, found shape %s", where, shape);
+    if (strcmp(wanted, "auto") == 0)
+        LJ_TRY(decide_by_shape(head, dim, dims, shape, where));
+    else
+        LJ_TRY(decide_by_user(head, wanted, dims, shape, where));
+    int channel_axis = head->axes == LJ_NHWC ? 3 : 1, height_axis = head->axes == LJ_NCHW ? 2 : 1;
+    hsize_t channels = head->axes == LJ_NHW ? 1 : dim[channel_axis];
+    if (channels > LJ_CHANNELS_MAX)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: expected at most %d channels, found shape %s as %s; check "
+                       "data.axes",
+                       where, LJ_CHANNELS_MAX, shape, names[head->axes]);
+    head->info.channels = (int)channels;
+    head->info.stored_height = (int64_t)dim[height_axis];
+    head->info.stored_width = (int64_t)dim[height_axis + 1];
+    snprintf(head->axes_text, sizeof head->axes_text, "%s", names[head->axes]);
+    return LJ_OK;
+}

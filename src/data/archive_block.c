@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of a part, as stored, in memory. A storage chunk is decoded whole and kept in its scratch
+ * until the scratch is needed for another, so that neighbouring reads inflate it once. Chunks along
+ * the rows under filters we know are read raw (a copy under the HDF5 lock) and decoded outside the
+ * lock; everything else, and a chunk that was never written, goes through H5Dread. */
+#include "archive.h"
+
+#include <libdeflate.h>
+#include <string.h>
+
+const char *lj_part_file(const struct lj_archive *archive, const struct lj_part *part)
+{
+    return archive->texts + part->file;
+}
+
+const char *lj_part_dataset(const struct lj_archive *archive, const struct lj_part *part)
+{
+    return archive->texts + part->dataset;
+}
+
+int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row)
+{
+    int64_t low = 0, high = archive->head.info.parts;
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        if (archive->part[middle].first_row <= row)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+size_t lj_row_bytes(const struct lj_archive *archive)
+{
+    const struct lj_archive_info *info = &archive->head.info;
+    return (size_t)(info->channels * info->stored_height * info->stored_width) *
+           lj_element_bytes(archive->head.element);
+}
+
+/* ---- scratch ---- */
+
+/* Rows that a scratch must hold for the most demanding part. */
+static int64_t rows_needed(const struct lj_archive *archive)
+{
+    int64_t rows = 1;
+    for (int p = 0; p < archive->head.info.parts; p++) {
+        const struct lj_part *part = &archive->part[p];
+        rows = lj_max_i64(rows, part->block_rows ? part->block_rows : part->run_rows);
+    }
+    return rows;
+}
+
+static struct lj_scratch *scratch_create(const struct lj_archive *archive)
+{
+    const struct lj_archive_info *info = &archive->head.info;
+    size_t rows = (size_t)rows_needed(archive) * lj_row_bytes(archive) + 16;
+    int64_t plane = (int64_t)info->channels * info->stored_height * info->stored_width;
+    struct lj_scratch *s = lj_alloc(sizeof *s, "archive scratch");
+    if (!s)
+        return NULL;
+    /* deflate never expands by more than this; what is larger is left to HDF5 */
+    s->packed_bytes = rows + rows / 512 + 1024;
+    s->rows_bytes = rows;
+    s->part = s->block = -1;
+    s->packed = lj_alloc(s->packed_bytes, "archive scratch");
+    s->rows = lj_alloc(rows, "archive scratch");
+    s->spare = lj_alloc(rows, "archive scratch");
+    s->planes = lj_alloc_array(plane, sizeof *s->planes, "archive scratch");
+    s->resize =
+        lj_alloc_array(lj_archive_resize_scratch(info), sizeof *s->resize, "archive scratch");
+    s->inflate = libdeflate_alloc_decompressor();
+    if (s->packed && s->rows && s->spare && s->planes && s->resize && s->inflate)
+        return s;
+    lj_scratch_free(s);
+    return NULL;
+}
+
+void lj_scratch_free(struct lj_scratch *scratch)
+{
+    if (!scratch)
+        return;
+    lj_free(scratch->packed);
+    lj_free(scratch->rows);
+    lj_free(scratch->spare);
+    lj_free(scratch->planes);
+    lj_free(scratch->resize);
+    if (scratch->inflate)
+        libdeflate_free_decompressor(scratch->inflate);
+    lj_free(scratch);
+}
+
+/* The best free scratch: one that holds the block, else the one not used for longest, else a place
+ * for a new one. -1: none. */
+static int choose_scratch(struct lj_archive *archive, int64_t part, int64_t block)
+{
+    int best = -1, empty = -1;
+    for (int i = 0; i < LJ_SCRATCH_MAX; i++) {
+        struct lj_scratch *s = archive->scratch[i];
+        if (!s) {
+            empty = empty < 0 ? i : empty;
+            continue;
+        }
+        if (s->busy)
+            continue;
+        if (s->part == part && s->block == block && block >= 0)
+            return i;
+        if (best < 0 || s->used < archive->scratch[best]->used)
+            best = i;
+    }
+    return best >= 0 ? best : empty;
+}
+
+static struct lj_scratch *scratch_take(struct lj_archive *archive, int64_t part, int64_t block)
+{
+    pthread_mutex_lock(&archive->lock);
+    int i = choose_scratch(archive, part, block);
+    struct lj_scratch *s = i < 0 ? NULL : archive->scratch[i];
+    if (i >= 0 && !s)
+        s = archive->scratch[i] = scratch_create(archive);
+    if (s) {
+        s->busy = true;
+        s->used = ++archive->uses;
+    }
+    pthread_mutex_unlock(&archive->lock);
+    return s;
+}
+
+void lj_scratch_release(struct lj_archive *archive, struct lj_scratch *scratch)
+{
+    pthread_mutex_lock(&archive->lock);
+    scratch->busy = false;
+    pthread_mutex_unlock(&archive->lock);
+}
+
+/* ---- datasets: with the HDF5 lock held ---- */
+
+/* Closes the dataset opened longest ago when too many are open; a file closes with its last one. */
+static void make_room(struct lj_archive *archive, int64_t part)
+{
+    int64_t place = archive->openings++ % LJ_OPEN_MAX;
+    if (archive->openings > LJ_OPEN_MAX) {
+        int64_t old = archive->opened[place];
+        H5Dclose(archive->open[old]);
+        archive->open[old] = -1;
+    }
+    archive->opened[place] = part;
+}
+
+/* The file may have been replaced since rank 0 looked: never read more than there is room for. */
+static bool is_as_indexed(const struct lj_archive *archive, int64_t part, hid_t dataset)
+{
+    const struct lj_archive_info *info = &archive->head.info;
+    const hsize_t height = (hsize_t)info->stored_height, width = (hsize_t)info->stored_width,
+                  channels = (hsize_t)info->channels;
+    const hsize_t wanted[][4] = {[LJ_NHWC] = {0, height, width, channels},
+                                 [LJ_NCHW] = {0, channels, height, width},
+                                 [LJ_NHW] = {0, height, width, 0}};
+    hid_t space = H5Dget_space(dataset);
+    hsize_t dim[H5S_MAX_RANK];
+    int dims = H5Sget_simple_extent_dims(space, dim, NULL);
+    H5Sclose(space);
+    bool same = dims == (archive->head.axes == LJ_NHW ? 3 : 4) &&
+                dim[0] == (hsize_t)archive->part[part].rows;
+    for (int i = 1; i < dims && same; i++)
+        same = dim[i] == wanted[archive->head.axes][i];
+    return same;
+}
+
+static int dataset_open(struct lj_archive *archive, int64_t part, hid_t *dataset)
+{
+    *dataset = archive->open[part];
+    if (*dataset >= 0)
+        return LJ_OK;
+    const char *path = lj_part_file(archive, &archive->part[part]);
+    const char *name = lj_part_dataset(archive, &archive->part[part]);
+    hid_t file = -1;
+    LJ_TRY(lj_hdf5_open_file(path, &file));
+    *dataset = H5Dopen2(file, name, H5P_DEFAULT);
+    H5Fclose(file); /* stays open while its dataset is */
+    if (*dataset >= 0 && !is_as_indexed(archive, part, *dataset)) {
+        H5Dclose(*dataset);
+        *dataset = -1;
+    }
+    if (*dataset < 0)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s:%s: is not what it was when the archive was opened; was the "
+                       "file replaced?",
+                       path, name);
+    make_room(archive, part);
+    archive->open[part] = *dataset;
+    return LJ_OK;
+}
+
+void lj_parts_close(struct lj_archive *archive)
+{
+    lj_hdf5_lock();
+    for (int p = 0; archive->open && p < archive->head.info.parts; p++)
+        if (archive->open[p] >= 0)
+            H5Dclose(archive->open[p]);
+    lj_hdf5_unlock();
+}
+
+/* ---- reading ---- */
+
+static int unreadable(const struct lj_archive *archive, int64_t part, int64_t first)
+{
+    char name[LJ_NAME_BYTES];
+    lj_archive_name_row(archive, archive->part[part].first_row + first, name, sizeof name);
+    return lj_fail(LJ_ERR_DATA,
+                   "%s: its data is damaged; copy the file again, or leave the row out", name);
+}
+
+/* Rows [first, first + count) through HDF5, converted to the native type. Lock held. */
+static bool read_rows(const struct lj_archive *archive, hid_t dataset, int64_t first, int64_t count,
+                      void *rows)
+{
+    hsize_t start[4] = {0}, extent[4] = {0};
+    hid_t space = H5Dget_space(dataset);
+    int dims = H5Sget_simple_extent_dims(space, extent, NULL);
+    start[0] = (hsize_t)first;
+    extent[0] = (hsize_t)count;
+    H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, extent, NULL);
+    hid_t memory = H5Screate_simple(dims, extent, NULL);
+    herr_t status = H5Dread(dataset, lj_hdf5_memory_type(archive->head.element), memory, space,
+                            H5P_DEFAULT, rows);
+    H5Sclose(memory);
+    H5Sclose(space);
+    return status >= 0;
+}
+
+/* The raw chunk that begins at row first. 0 bytes: not there, or not as expected. Lock held. */
+static size_t read_raw(hid_t dataset, int64_t first, struct lj_scratch *scratch, uint32_t *skipped)
+{
+    hsize_t offset[4] = {(hsize_t)first, 0, 0, 0}, bytes = 0;
+    if (H5Dget_chunk_storage_size(dataset, offset, &bytes) < 0 || bytes > scratch->packed_bytes)
+        return 0;
+    if (bytes == 0 || H5Dread_chunk(dataset, H5P_DEFAULT, offset, skipped, scratch->packed) < 0)
+        return 0;
+    return (size_t)bytes;
+}
+
+/* A whole block, into scratch->rows. */
+static int fill_block(struct lj_archive *archive, int64_t part_index, int64_t block,
+                      struct lj_scratch *scratch)
+{
+    const struct lj_part *part = &archive->part[part_index];
+    int64_t first = block * part->block_rows;
+    size_t packed = 0;
+    uint32_t skipped = 0;
+    hid_t dataset = -1;
+    bool good = true;
+    lj_hdf5_lock();
+    int status = dataset_open(archive, part_index, &dataset);
+    if (status == LJ_OK && part->raw && !archive->hdf5_only)
+        packed = read_raw(dataset, first, scratch, &skipped);
+    if (status == LJ_OK && packed == 0)
+        good = read_rows(archive, dataset, first, lj_min_i64(part->block_rows, part->rows - first),
+                         scratch->rows);
+    lj_hdf5_unlock();
+    LJ_TRY(status);
+    if (packed)
+        good = lj_chunk_decode(part, scratch, packed, skipped,
+                               (size_t)part->block_rows * lj_row_bytes(archive),
+                               lj_element_bytes(archive->head.element));
+    return good ? LJ_OK : unreadable(archive, part_index, first);
+}
+
+/* Just these rows, of a part that is not read in blocks. */
+static int fill_run(struct lj_archive *archive, int64_t part, int64_t row, int64_t count,
+                    struct lj_scratch *scratch)
+{
+    hid_t dataset = -1;
+    lj_hdf5_lock();
+    int status = dataset_open(archive, part, &dataset);
+    if (status == LJ_OK && !read_rows(archive, dataset, row, count, scratch->rows))
+        status = unreadable(archive, part, row);
+    lj_hdf5_unlock();
+    return status;
+}
+
+int64_t lj_block_run(const struct lj_part *part, int64_t first, int64_t count)
+{
+    if (part->block_rows)
+        return lj_min_i64(count, part->block_rows - first % part->block_rows);
+    return lj_min_i64(count, part->run_rows);
+}
+
+int lj_block_read(struct lj_archive *archive, int64_t part_index, int64_t first, int64_t count,
+                  struct lj_scratch **scratch, const unsigned char **at)
+{
+    const struct lj_part *part = &archive->part[part_index];
+    int64_t block = part->block_rows ? first / part->block_rows : -1;
+    struct lj_scratch *s = scratch_take(archive, part_index, block);
+    if (!s)
+        return lj_fail(LJ_ERR_RESOURCE, "out of memory to decode a chunk; repack the archive with "
+                                        "smaller chunks (`pack`)");
+    bool held = block >= 0 && s->part == part_index && s->block == block;
+    int status = LJ_OK;
+    if (!held) {
+        s->part = s->block = -1;
+        status = block >= 0 ? fill_block(archive, part_index, block, s)
+                            : fill_run(archive, part_index, first, count, s);
+    }
+    if (status != LJ_OK) {
+        lj_scratch_release(archive, s);
+        return status;
+    }
+    s->part = part_index;
+    s->block = block;
+    *scratch = s;
+    *at = s->rows + (size_t)(block >= 0 ? first % part->block_rows : 0) * lj_row_bytes(archive);
+    return LJ_OK;
+}
+
+void lj_archive_use_hdf5_only(struct lj_archive *archive, bool only)
+{
+    archive->hdf5_only = only;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* data.archive -> files: a path, a comma-separated list, a glob, a directory of *.h5 and *.hdf5.
+ * What the user lists keeps its order; what a glob or a directory yields is sorted by bytes, so that
+ * rows have the same numbers under any locale. */
+#include "archive.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int append(struct lj_file_list *list, char *const *paths, size_t count)
+{
+    char **all = lj_alloc_array(list->count + (int64_t)count, sizeof *all, "archive");
+    if (!all)
+        return LJ_ERR_RESOURCE;
+    for (int64_t i = 0; i < list->count; i++)
+        all[i] = list->path[i];
+    lj_free(list->path);
+    list->path = all;
+    for (size_t i = 0; i < count; i++) {
+        char *copy = lj_alloc(strlen(paths[i]) + 1, "archive");
+        if (!copy)
+            return LJ_ERR_RESOURCE;
+        strcpy(copy, paths[i]);
+        all[list->count++] = copy;
+    }
+    return LJ_OK;
+}
+
+/* Appends what matches the patterns (the second may be NULL), sorted. */
+static int append_matches(struct lj_file_list *list, const char *item, const char *first,
+                          const char *second)
+{
+    glob_t found = {0};
+    int missing = glob(first, GLOB_NOSORT, NULL, &found);
+    if (second)
+        missing &= glob(second, GLOB_NOSORT | (missing ? 0 : GLOB_APPEND), NULL, &found);
+    int status = LJ_OK;
+    if (missing) {
+        status = lj_fail(LJ_ERR_DATA, "%s: no HDF5 file (*.h5, *.hdf5) matches; check data.archive",
+                         item);
+    } else {
+        qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, by_bytes);
+        status = append(list, found.gl_pathv, found.gl_pathc);
+    }
+    globfree(&found);
+    return status;
+}
+
+static int append_item(struct lj_file_list *list, char *item)
+{
+    struct stat info;
+    if (stat(item, &info) == 0 && S_ISDIR(info.st_mode)) {
+        char first[8192], second[8192];
+        snprintf(first, sizeof first, "%s/*.h5", item);
+        snprintf(second, sizeof second, "%s/*.hdf5", item);
+        return append_matches(list, item, first, second);
+    }
+    if (strpbrk(item, "*?[") && stat(item, &info) != 0)
+        return append_matches(list, item, item, NULL);
+    return append(list, &item, 1);
+}
+
+int lj_file_list_make(struct lj_file_list *list, const char *text)
+{
+    *list = (struct lj_file_list){0};
+    char *copy = lj_alloc(strlen(text) + 1, "archive");
+    if (!copy)
+        return LJ_ERR_RESOURCE;
+    strcpy(copy, text);
+    int status = LJ_OK;
+    char *rest = NULL;
+    for (char *item = strtok_r(copy, ",", &rest); item && status == LJ_OK;
+         item = strtok_r(NULL, ",", &rest))
+        status = append_item(list, item);
+    lj_free(copy);
+    if (status == LJ_OK && list->count == 0)
+        status = lj_fail(LJ_ERR_DATA, "data.archive names no file; give data.archive=PATH");
+    if (status != LJ_OK)
+        lj_file_list_free(list);
+    return status;
+}
+
+void lj_file_list_free(struct lj_file_list *list)
+{
+    for (int64_t i = 0; i < list->count; i++)
+        lj_free(list->path[i]);
+    lj_free(list->path);
+    *list = (struct lj_file_list){0};
+}

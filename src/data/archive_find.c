@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which datasets of a file are the images. Named by data.images: that one, or, for a bare name,
+ * every dataset of that name in any group. Otherwise, among the 3-D and 4-D datasets of numbers that
+ * are not called like labels:
+ *   1. those with the best of the names images, image, x, data, imgs;
+ *   2. else, if all share one name or all are 3-D (scans as stacks of slices): all of them;
+ *   3. else it is ambiguous, and the message lists them. */
+#include "archive.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const image_names[] = {"images", "image", "x", "data", "imgs", NULL};
+static const char *const label_names[] = {"labels", "label", "ans", "y", "target", "targets", NULL};
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Place of the name in the list, or the list's length. */
+static int place_in(const char *const *names, const char *name)
+{
+    int i = 0;
+    while (names[i] && strcasecmp(names[i], name) != 0)
+        i++;
+    return i;
+}
+
+static int list_grow(struct lj_found_list *list)
+{
+    if (list->count < list->capacity)
+        return LJ_OK;
+    int64_t capacity = 2 * list->capacity + 16;
+    struct lj_found *at = lj_alloc_array(capacity, sizeof *at, "archive");
+    if (!at)
+        return LJ_ERR_RESOURCE;
+    if (list->count)
+        memcpy(at, list->at, (size_t)list->count * sizeof *at);
+    lj_free(list->at);
+    list->at = at;
+    list->capacity = capacity;
+    return LJ_OK;
+}
+
+static int list_add(struct lj_found_list *list, hid_t dataset, const char *path)
+{
+    LJ_TRY(list_grow(list));
+    struct lj_found *found = &list->at[list->count];
+    snprintf(found->path, sizeof found->path, "%s%s", path[0] == '/' ? "" : "/", path);
+    hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
+    H5T_class_t class = H5Tget_class(type);
+    found->numeric = class == H5T_INTEGER || class == H5T_FLOAT;
+    found->dims = H5Sget_simple_extent_dims(space, found->dim, NULL);
+    H5Tclose(type);
+    H5Sclose(space);
+    list->count += found->dims >= 0;
+    return LJ_OK;
+}
+
+static herr_t visit(hid_t root, const char *name, const H5O_info_t *info, void *data)
+{
+    if (info->type != H5O_TYPE_DATASET)
+        return 0;
+    hid_t dataset = H5Dopen2(root, name, H5P_DEFAULT);
+    if (dataset < 0)
+        return 0;
+    int status = list_add(data, dataset, name);
+    H5Dclose(dataset);
+    return status == LJ_OK ? 0 : -1;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct lj_found *)a)->path, ((const struct lj_found *)b)->path);
+}
+
+/* "/images (17092x64x64x3), /labels (17092)" */
+static void describe(const struct lj_found_list *list, char *text, size_t capacity)
+{
+    size_t used = (size_t)snprintf(text, capacity, "%s", list->count ? "" : "no dataset");
+    for (int64_t i = 0; i < list->count && used < capacity; i++) {
+        char shape[128];
+        lj_hdf5_shape_text(list->at[i].dim, list->at[i].dims, shape, sizeof shape);
+        used +=
+            (size_t)snprintf(text + used, capacity - used, "%s%s (%s%s)", i ? ", " : "",
+                             list->at[i].path, shape, list->at[i].numeric ? "" : ", no numbers");
+    }
+}
+
+/* More than one value per row, in 3 or 4 axes, and not called like labels. */
+static bool may_be_images(const struct lj_found *found)
+{
+    if (!found->numeric || found->dims < 3 || found->dims > 4)
+        return false;
+    hsize_t most = 0;
+    for (int i = 1; i < found->dims; i++)
+        most = found->dim[i] > most ? found->dim[i] : most;
+    const char *name = base_name(found->path);
+    return most > 1 && label_names[place_in(label_names, name)] == NULL;
+}
+
+/* Keeps the elements for which keep says so. */
+static void filter(struct lj_found_list *list, bool (*keep)(const struct lj_found *, const void *),
+                   const void *data)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < list->count; i++)
+        if (keep(&list->at[i], data))
+            list->at[kept++] = list->at[i];
+    list->count = kept;
+}
+
+static bool is_candidate(const struct lj_found *found, const void *data)
+{
+    (void)data;
+    return may_be_images(found);
+}
+
+static bool has_place(const struct lj_found *found, const void *place)
+{
+    return place_in(image_names, base_name(found->path)) == *(const int *)place;
+}
+
+static bool has_name(const struct lj_found *found, const void *name)
+{
+    return strcmp(base_name(found->path), name) == 0;
+}
+
+/* Rules 1 to 3 of the head of this file. */
+static int choose(struct lj_found_list *list, const char *path)
+{
+    char there[1200];
+    describe(list, there, sizeof there);
+    filter(list, is_candidate, NULL);
+    if (list->count == 0)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: expected a dataset of images, 3 or 4 axes of numbers, found %s", path,
+                       there);
+    int best = place_in(image_names, "");
+    bool one_name = true, flat = true;
+    for (int64_t i = 0; i < list->count; i++) {
+        int place = place_in(image_names, base_name(list->at[i].path));
+        best = place < best ? place : best;
+        one_name = one_name && has_name(&list->at[i], base_name(list->at[0].path));
+        flat = flat && list->at[i].dims == 3;
+    }
+    if (image_names[best])
+        filter(list, has_place, &best);
+    else if (!one_name && !flat)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: several datasets may be the images: %s; choose by data.images=NAME",
+                       path, there);
+    return LJ_OK;
+}
+
+/* data.images names a path, or the name of datasets in any group. */
+static int pick(struct lj_found_list *list, hid_t file, const char *path, const char *images)
+{
+    char there[1200];
+    describe(list, there, sizeof there);
+    if (!strchr(images, '/'))
+        filter(list, has_name, images);
+    else
+        list->count = 0;
+    if (list->count)
+        return LJ_OK;
+    hid_t dataset = H5Dopen2(file, images, H5P_DEFAULT);
+    if (dataset < 0)
+        return lj_fail(LJ_ERR_DATA, "%s: there is no dataset %s (data.images); found %s", path,
+                       images, there);
+    int status = list_add(list, dataset, images);
+    H5Dclose(dataset);
+    return status;
+}
+
+static int check_kind(const struct lj_found *found, const char *path)
+{
+    char shape[256];
+    lj_hdf5_shape_text(found->dim, found->dims, shape, sizeof shape);
+    if (!found->numeric)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s:%s: expected integers or floats, found strings, compounds or encoded "
+                       "images; the command `pack` converts",
+                       path, found->path);
+    if (found->dims < 3 || found->dims > 4)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s:%s: expected shape (N,H,W,C), (N,C,H,W) or (N,H,W), found %s; choose "
+                       "another by data.images=NAME",
+                       path, found->path, shape);
+    return LJ_OK;
+}
+
+int lj_find_images(struct lj_found_list *list, hid_t file, const char *path, const char *images)
+{
+    if (H5Ovisit2(file, H5_INDEX_NAME, H5_ITER_INC, visit, list, H5O_INFO_BASIC) < 0)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: cannot list its datasets; the file is damaged, copy it again", path);
+    qsort(list->at, (size_t)list->count, list->at ? sizeof *list->at : 1, by_path);
+    LJ_TRY(images[0] ? pick(list, file, path, images) : choose(list, path));
+    for (int64_t i = 0; i < list->count; i++)
+        LJ_TRY(check_kind(&list->at[i], path));
+    return LJ_OK;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The process-wide HDF5 lock, and the calls whose failures need explaining. HDF5's own error stack
+ * is silenced: a user wants one line that says what to do. */
+#include "archive.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static pthread_mutex_t hdf5_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool hdf5_opened;
+
+void lj_hdf5_lock(void)
+{
+    pthread_mutex_lock(&hdf5_lock);
+    if (hdf5_opened)
+        return;
+    H5open();
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    hdf5_opened = true;
+}
+
+void lj_hdf5_unlock(void)
+{
+    pthread_mutex_unlock(&hdf5_lock);
+}
+
+/* What can be told without HDF5: existence, permission, a gzip wrapper. */
+static int check_file(const char *path, int64_t *bytes)
+{
+    struct stat info;
+    int handle = open(path, O_RDONLY | O_CLOEXEC);
+    if (handle < 0)
+        return lj_fail(LJ_ERR_DATA, "%s: cannot be opened: %s; check data.archive", path,
+                       strerror(errno));
+    unsigned char magic[2] = {0, 0};
+    ssize_t got = read(handle, magic, sizeof magic);
+    int described = fstat(handle, &info);
+    close(handle);
+    if (described != 0 || !S_ISREG(info.st_mode) || got < 0)
+        return lj_fail(LJ_ERR_DATA, "%s: expected a file, found something that cannot be read",
+                       path);
+    *bytes = info.st_size;
+    if (got == 2 && magic[0] == 0x1f && magic[1] == 0x8b)
+        return lj_fail(LJ_ERR_DATA, "%s: is compressed as a whole; run gunzip on it first", path);
+    return LJ_OK;
+}
+
+int lj_hdf5_open_file(const char *path, hid_t *file)
+{
+    int64_t bytes = 0;
+    *file = -1;
+    LJ_TRY(check_file(path, &bytes));
+    if (H5Fis_hdf5(path) <= 0)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: expected an HDF5 file, found %lld bytes of something else; the command "
+                       "`pack` converts other formats",
+                       path, (long long)bytes);
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_file_locking(access, false, true); /* locks fail on many cluster file systems */
+    *file = H5Fopen(path, H5F_ACC_RDONLY, access);
+    H5Pclose(access);
+    if (*file < 0)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: the HDF5 file is truncated or damaged (%lld bytes); copy it again",
+                       path, (long long)bytes);
+    return LJ_OK;
+}
+
+hid_t lj_hdf5_memory_type(enum lj_element element)
+{
+    switch (element) {
+    case LJ_U8:
+        return H5T_NATIVE_UINT8;
+    case LJ_I8:
+        return H5T_NATIVE_INT8;
+    case LJ_U16:
+        return H5T_NATIVE_UINT16;
+    case LJ_I16:
+        return H5T_NATIVE_INT16;
+    case LJ_U32:
+        return H5T_NATIVE_UINT32;
+    case LJ_F32:
+        return H5T_NATIVE_FLOAT;
+    default:
+        return H5T_NATIVE_DOUBLE;
+    }
+}
+
+size_t lj_element_bytes(enum lj_element element)
+{
+    static const size_t bytes[] = {
+        [LJ_U8] = 1,  [LJ_I8] = 1,  [LJ_U16] = 2, [LJ_I16] = 2,
+        [LJ_U32] = 4, [LJ_F32] = 4, [LJ_F64] = 8,
+    };
+    return bytes[element];
+}
+
+void lj_hdf5_shape_text(const hsize_t *dim, int dims, char *text, size_t capacity)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (int i = 0; i < dims && used < capacity; i++)
+        used += (size_t)snprintf(text + used, capacity - used, "%s%llu", i ? "x" : "",
+                                 (unsigned long long)dim[i]);
+    if (dims == 0)
+        snprintf(text, capacity, "scalar");
+}
+
+bool lj_hdf5_has(hid_t file, const char *dataset)
+{
+    hid_t object = H5Dopen2(file, dataset, H5P_DEFAULT);
+    if (object < 0)
+        return false;
+    H5Dclose(object);
+    return true;
+}
+
+/* Rows of a column, or -1 when the dataset is no column of numbers. */
+static int64_t column_rows(hid_t dataset, hsize_t *dim, int *dims)
+{
+    hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
+    H5T_class_t class = H5Tget_class(type);
+    bool good = class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM;
+    *dims = H5Sget_simple_extent_dims(space, dim, NULL);
+    good = good && *dims >= 1;
+    for (int i = 1; i < *dims; i++)
+        good = good && dim[i] == 1;
+    H5Tclose(type);
+    H5Sclose(space);
+    return good ? (int64_t)dim[0] : -1;
+}
+
+static int read_column(hid_t dataset, const char *path, const char *name, int64_t *rows,
+                       double **values)
+{
+    hsize_t dim[H5S_MAX_RANK];
+    int dims = 0;
+    char shape[256];
+    *rows = column_rows(dataset, dim, &dims);
+    lj_hdf5_shape_text(dim, dims, shape, sizeof shape);
+    if (*rows < 0)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s:%s: expected one number per row, found shape %s or no numbers", path,
+                       name, shape);
+    *values = lj_alloc_array(*rows, sizeof **values, "archive");
+    if (!*values)
+        return LJ_ERR_RESOURCE;
+    if (H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, *values) >= 0)
+        return LJ_OK;
+    lj_free(*values);
+    *values = NULL;
+    return lj_fail(LJ_ERR_DATA, "%s:%s: cannot be read; the file is damaged, copy it again", path,
+                   name);
+}
+
+int lj_hdf5_read_column(hid_t file, const char *path, const char *dataset, int64_t *rows,
+                        double **values)
+{
+    *values = NULL;
+    hid_t object = H5Dopen2(file, dataset, H5P_DEFAULT);
+    if (object < 0)
+        return lj_fail(LJ_ERR_DATA, "%s: there is no dataset %s", path, dataset);
+    int status = read_column(object, path, dataset, rows, values);
+    H5Dclose(object);
+    return status;
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rank 0's work at opening: every file is opened once, its datasets of images become parts, their
+ * shapes and types are compared, and the rows are cut into groups. */
+#include "archive.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+/* Rows that are read together when storage does not say: at most 64, about 256 KiB. Chunks of fewer
+ * than 16 rows are taken several together, up to that, so that the table of groups stays small. */
+enum { GROUP_ROWS = 64, GROUP_BYTES = 256 << 10, GROUP_CHUNK_ROWS = 16 };
+/* Larger chunks are left to HDF5, row by row, rather than held whole. */
+static const int64_t block_bytes_max = INT64_C(1) << 29;
+
+struct builder {
+    struct lj_archive *archive;
+    int64_t part_capacity, text_capacity;
+    hsize_t dim[4]; /* of the first part; dim[0] unused */
+    int dims;
+    XXH3_state_t *hash;
+};
+
+/* A larger copy of an array of count elements. */
+static int grow(void **array, int64_t count, int64_t *capacity, int64_t needed, size_t bytes)
+{
+    if (needed <= *capacity)
+        return LJ_OK;
+    int64_t larger = 2 * needed + 64;
+    void *copy = lj_alloc_array(larger, bytes, "archive");
+    if (!copy)
+        return LJ_ERR_RESOURCE;
+    if (count)
+        memcpy(copy, *array, (size_t)count * bytes);
+    lj_free(*array);
+    *array = copy;
+    *capacity = larger;
+    return LJ_OK;
+}
+
+static int add_text(struct builder *b, const char *text, int64_t *offset)
+{
+    int64_t length = (int64_t)strlen(text) + 1, *used = &b->archive->head.texts_bytes;
+    void *texts = b->archive->texts;
+    LJ_TRY(grow(&texts, *used, &b->text_capacity, *used + length, 1));
+    b->archive->texts = texts;
+    memcpy(b->archive->texts + *used, text, (size_t)length);
+    *offset = *used;
+    *used += length;
+    return LJ_OK;
+}
+
+/* Name of a stored type, and what it is read as; NULL when it cannot be. Wide integers go through
+ * double, half floats through float: HDF5 converts. */
+static const char *type_name(hid_t type, enum lj_element *element)
+{
+    static const struct {
+        H5T_class_t class;
+        size_t bytes;
+        H5T_sign_t sign;
+        enum lj_element element;
+        const char *name;
+    } types[] = {
+        {H5T_INTEGER, 1, H5T_SGN_NONE, LJ_U8, "u8"},   {H5T_INTEGER, 1, H5T_SGN_2, LJ_I8, "i8"},
+        {H5T_INTEGER, 2, H5T_SGN_NONE, LJ_U16, "u16"}, {H5T_INTEGER, 2, H5T_SGN_2, LJ_I16, "i16"},
+        {H5T_INTEGER, 4, H5T_SGN_NONE, LJ_U32, "u32"}, {H5T_INTEGER, 4, H5T_SGN_2, LJ_F64, "i32"},
+        {H5T_INTEGER, 8, H5T_SGN_NONE, LJ_F64, "u64"}, {H5T_INTEGER, 8, H5T_SGN_2, LJ_F64, "i64"},
+        {H5T_FLOAT, 2, H5T_SGN_ERROR, LJ_F32, "f16"},  {H5T_FLOAT, 4, H5T_SGN_ERROR, LJ_F32, "f32"},
+        {H5T_FLOAT, 8, H5T_SGN_ERROR, LJ_F64, "f64"},
+    };
+    H5T_class_t class = H5Tget_class(type);
+    H5T_sign_t sign = class == H5T_INTEGER ? H5Tget_sign(type) : H5T_SGN_ERROR;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i].class == class && types[i].bytes == H5Tget_size(type) &&
+            types[i].sign == sign) {
+            *element = types[i].element;
+            return types[i].name;
+        }
+    return NULL;
+}
+
+/* The first part settles type, axes and shape; the others must agree. */
+static int agree_with_first(struct builder *b, const struct lj_found *found, const char *type,
+                            enum lj_element element, const char *axes, const char *where)
+{
+    struct lj_archive_head *head = &b->archive->head;
+    if (head->info.parts == 0) {
+        b->dims = found->dims;
+        memcpy(b->dim, found->dim, sizeof b->dim);
+        head->element = element;
+        snprintf(head->type_text, sizeof head->type_text, "%s", type);
+        snprintf(head->images_text, sizeof head->images_text, "%s", found->path);
+        return lj_axes_decide(head, axes, found->dim, found->dims, where);
+    }
+    bool same = found->dims == b->dims;
+    for (int i = 1; i < b->dims && same; i++)
+        same = found->dim[i] == b->dim[i];
+    char mine[128], first[128];
+    lj_hdf5_shape_text(found->dim + 1, found->dims - 1, mine, sizeof mine);
+    lj_hdf5_shape_text(b->dim + 1, b->dims - 1, first, sizeof first);
+    if (!same)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: expected images of shape %s as in the first dataset (%s), found %s; "
+                       "choose by data.archive and data.images",
+                       where, first, head->images_text, mine);
+    if (strcmp(type, head->type_text) != 0)
+        return lj_fail(LJ_ERR_DATA, "%s: expected type %s as in the first dataset (%s), found %s",
+                       where, head->type_text, head->images_text, type);
+    return LJ_OK;
+}
+
+/* Reads the filter pipeline: its text, whether we can undo it ourselves, whether HDF5 can. */
+static int read_filters(struct lj_part *part, hid_t plan, size_t element_bytes, const char *where,
+                        char *text, size_t capacity)
+{
+    int count = H5Pget_nfilters(plan), seen[3] = {0, 0, 0};
+    size_t used = strlen(text);
+    part->filters = 0;
+    for (int i = 0; i < count; i++) {
+        unsigned flags, values[8] = {0}, config;
+        size_t value_count = 8;
+        char name[64] = "";
+        int id = H5Pget_filter2(plan, (unsigned)i, &flags, &value_count, values, sizeof name, name,
+                                &config);
+        bool ours =
+            id == H5Z_FILTER_DEFLATE || id == H5Z_FILTER_SHUFFLE || id == H5Z_FILTER_FLETCHER32;
+        bool fits = id != H5Z_FILTER_SHUFFLE || values[0] == element_bytes;
+        if (ours && fits && ++seen[id - 1] == 1 && part->filters < LJ_FILTERS_MAX)
+            part->filter[part->filters++] = id;
+        else
+            part->raw = 0;
+        if (used < capacity)
+            used += (size_t)snprintf(text + used, capacity - used, ", %.40s", name);
+        if (H5Zfilter_avail(id) <= 0)
+            return lj_fail(LJ_ERR_DATA,
+                           "%s: is stored by filter %d (%.40s), which this HDF5 does not have; "
+                           "convert it with `h5repack -f GZIP=4`",
+                           where, id, name);
+    }
+    return LJ_OK;
+}
+
+/* How a dataset is stored, and so in which blocks it is read. */
+static int read_storage(struct lj_archive_head *head, struct lj_part *part, hid_t dataset,
+                        const struct lj_found *found, size_t row_bytes, const char *where)
+{
+    hid_t plan = H5Dget_create_plist(dataset), type = H5Dget_type(dataset);
+    hsize_t chunk[H5S_MAX_RANK] = {0};
+    char text[256] = "contiguous", shape[128];
+    int status = LJ_OK;
+    if (H5Pget_layout(plan) == H5D_CHUNKED) {
+        H5Pget_chunk(plan, found->dims, chunk);
+        lj_hdf5_shape_text(chunk, found->dims, shape, sizeof shape);
+        snprintf(text, sizeof text, "chunked %s", shape);
+        part->raw = H5Tequal(type, lj_hdf5_memory_type(head->element)) > 0;
+        for (int i = 1; i < found->dims; i++)
+            part->raw = part->raw && chunk[i] == found->dim[i];
+        status =
+            read_filters(part, plan, lj_element_bytes(head->element), where, text, sizeof text);
+        part->block_rows = (int64_t)chunk[0];
+    }
+    int64_t few = lj_max_i64(1, lj_min_i64(GROUP_ROWS, GROUP_BYTES / (int64_t)row_bytes));
+    part->run_rows = (int32_t)few;
+    part->group_rows = few;
+    if (part->block_rows)
+        part->group_rows =
+            part->block_rows * lj_max_i64(1, lj_min_i64(few, GROUP_CHUNK_ROWS) / part->block_rows);
+    if (part->block_rows > block_bytes_max / (int64_t)row_bytes)
+        part->raw = 0, part->block_rows = 0;
+    if (head->info.parts == 0)
+        snprintf(head->storage_text, sizeof head->storage_text, "%s", text);
+    H5Tclose(type);
+    H5Pclose(plan);
+    return status;
+}
+
+static int add_part(struct builder *b, const struct lj_found *found, hid_t dataset,
+                    const char *path, const char *axes)
+{
+    struct lj_archive *archive = b->archive;
+    struct lj_archive_info *info = &archive->head.info;
+    char where[2 * LJ_NAME_BYTES];
+    snprintf(where, sizeof where, "%s:%s", path, found->path);
+    enum lj_element element = LJ_U8;
+    hid_t type = H5Dget_type(dataset);
+    const char *name = type_name(type, &element);
+    H5Tclose(type);
+    if (!name)
+        return lj_fail(LJ_ERR_DATA, "%s: expected integers of 1 to 8 or floats of 2 to 8 bytes",
+                       where);
+    LJ_TRY(agree_with_first(b, found, name, element, axes, where));
+    void *parts = archive->part;
+    LJ_TRY(grow(&parts, info->parts, &b->part_capacity, info->parts + 1, sizeof *archive->part));
+    archive->part = parts;
+    struct lj_part part = {.rows = (int64_t)found->dim[0], .first_row = info->rows};
+    LJ_TRY(read_storage(&archive->head, &part, dataset, found, lj_row_bytes(archive), where));
+    LJ_TRY(add_text(b, path, &part.file));
+    LJ_TRY(add_text(b, found->path, &part.dataset));
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    XXH3_64bits_update(b->hash, base, strlen(base));
+    XXH3_64bits_update(b->hash, found->path, strlen(found->path));
+    XXH3_64bits_update(b->hash, found->dim, (size_t)found->dims * sizeof *found->dim);
+    XXH3_64bits_update(b->hash, name, strlen(name));
+    if (part.rows > 0)
+        archive->part[info->parts++] = part;
+    info->rows += part.rows;
+    return LJ_OK;
+}
+
+static int add_file(struct builder *b, hid_t file, const char *path,
+                    const struct lj_archive_options *options)
+{
+    struct lj_found_list list = {0};
+    int status = lj_find_images(&list, file, path, options->images);
+    for (int64_t i = 0; i < list.count && status == LJ_OK; i++) {
+        hid_t dataset = H5Dopen2(file, list.at[i].path, H5P_DEFAULT);
+        if (dataset < 0) {
+            status = lj_fail(LJ_ERR_DATA, "%s:%s: cannot be opened; the file is damaged", path,
+                             list.at[i].path);
+        } else {
+            status = add_part(b, &list.at[i], dataset, path, options->axes);
+            H5Dclose(dataset);
+        }
+    }
+    struct stat about = {0};
+    if (stat(path, &about) == 0)
+        XXH3_64bits_update(b->hash, &about.st_size, sizeof about.st_size);
+    lj_free(list.at);
+    return status;
+}
+
+static int add_files(struct builder *b, const struct lj_archive_options *options)
+{
+    struct lj_file_list files = {0};
+    LJ_TRY(lj_file_list_make(&files, options->files));
+    int status = LJ_OK;
+    lj_hdf5_lock();
+    for (int64_t i = 0; i < files.count && status == LJ_OK; i++) {
+        hid_t file = -1;
+        status = lj_hdf5_open_file(files.path[i], &file);
+        if (status == LJ_OK)
+            status = add_file(b, file, files.path[i], options);
+        if (file >= 0)
+            H5Fclose(file);
+    }
+    lj_hdf5_unlock();
+    lj_file_list_free(&files);
+    if (status == LJ_OK && b->archive->head.info.rows == 0)
+        status = lj_fail(LJ_ERR_DATA, "%s: expected images, found datasets without rows",
+                         options->files);
+    return status;
+}
+
+/* The first selected index after i that lies in another group. */
+static int64_t group_end(const struct lj_archive *archive, int64_t i)
+{
+    int64_t row = lj_archive_row(archive, i);
+    const struct lj_part *part = &archive->part[lj_archive_part_of(archive, row)];
+    int64_t within = (row - part->first_row) / part->group_rows;
+    int64_t end = part->first_row + lj_min_i64(part->rows, (within + 1) * part->group_rows);
+    if (!archive->row)
+        return end;
+    while (i < archive->head.info.selected && archive->row[i] < end)
+        i++;
+    return i;
+}
+
+static int make_groups(struct lj_archive *archive)
+{
+    int64_t selected = archive->head.info.selected, count = 0;
+    for (int64_t i = 0; i < selected; i = group_end(archive, i))
+        count++;
+    archive->group = lj_alloc_array(count + 1, sizeof *archive->group, "archive");
+    if (!archive->group)
+        return LJ_ERR_RESOURCE;
+    for (int64_t i = 0, g = 0; i < selected; g++) {
+        i = group_end(archive, i);
+        archive->group[g + 1] = i;
+    }
+    archive->head.groups = count;
+    return LJ_OK;
+}
+
+static int index_all(struct builder *b, const struct lj_archive_options *options)
+{
+    LJ_TRY(add_files(b, options));
+    struct lj_archive_info *info = &b->archive->head.info;
+    info->fingerprint = XXH3_64bits_digest(b->hash);
+    info->height = options->size ? options->size : info->stored_height;
+    info->width = options->size ? options->size : info->stored_width;
+    LJ_TRY(lj_archive_columns(b->archive, options));
+    return make_groups(b->archive);
+}
+
+int lj_archive_index(struct lj_archive *archive, const struct lj_archive_options *options)
+{
+    struct builder b = {.archive = archive, .hash = XXH3_createState()};
+    if (!b.hash)
+        return lj_fail(LJ_ERR_RESOURCE, "out of memory for the archive's fingerprint");
+    XXH3_64bits_reset(b.hash);
+    int status = index_all(&b, options);
+    XXH3_freeState(b.hash);
+    return status;
+}

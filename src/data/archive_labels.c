@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Columns that belong to the images: labels, and the column that data.where compares. They lie in
+ * the group of their images, or at the root of the same file, or (labels) in one file for all.
+ * Automatic labels are taken only where every part has them and all values are integers. */
+#include "archive.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const automatic_names[] = {"labels", "label", "ans", "y", "target", "targets"};
+enum { AUTOMATIC_NAMES = sizeof automatic_names / sizeof *automatic_names };
+
+/* Where a column called name lies for this part: beside the images, else from the root. False when
+ * there is none. */
+static bool locate(hid_t file, const char *images, const char *name, char *path, size_t capacity)
+{
+    int group = (int)(strrchr(images, '/') - images);
+    if (name[0] != '/') {
+        snprintf(path, capacity, "%.*s/%s", group, images, name);
+        if (lj_hdf5_has(file, path))
+            return true;
+    }
+    snprintf(path, capacity, "%s%s", name[0] == '/' ? "" : "/", name);
+    return lj_hdf5_has(file, path);
+}
+
+/* Copies one part's column into values (rows of the part). */
+static int part_column(hid_t file, const char *path, const char *column, int64_t rows,
+                       double *values, const char *key)
+{
+    double *read = NULL;
+    int64_t found = 0;
+    LJ_TRY(lj_hdf5_read_column(file, path, column, &found, &read));
+    int status = LJ_OK;
+    if (found != rows)
+        status = lj_fail(LJ_ERR_DATA,
+                         "%s:%s: expected one value for each of %lld images, found %lld; choose "
+                         "another by %s",
+                         path, column, (long long)rows, (long long)found, key);
+    else if (rows)
+        memcpy(values, read, (size_t)rows * sizeof *values);
+    lj_free(read);
+    return status;
+}
+
+/* The column called name of every part, one after the other. *missing: a part has none. */
+static int column_of_parts(const struct lj_archive *archive, const char *name, const char *key,
+                           double *values, bool *missing, char *first, size_t capacity)
+{
+    int status = LJ_OK;
+    *missing = false;
+    for (int p = 0; p < archive->head.info.parts && status == LJ_OK && !*missing; p++) {
+        const struct lj_part *part = &archive->part[p];
+        const char *path = lj_part_file(archive, part);
+        char column[2 * LJ_NAME_BYTES];
+        hid_t file = -1;
+        status = lj_hdf5_open_file(path, &file);
+        if (status == LJ_OK) {
+            *missing = !locate(file, lj_part_dataset(archive, part), name, column, sizeof column);
+            if (*missing)
+                snprintf(first, capacity, "%.*s", (int)capacity - 1, path);
+            else if (p == 0)
+                snprintf(first, capacity, "%.*s", (int)capacity - 1, column);
+            if (!*missing)
+                status = part_column(file, path, column, part->rows, values + part->first_row, key);
+            H5Fclose(file);
+        }
+    }
+    return status;
+}
+
+/* Index of the first value that is no 32-bit integer, or rows. */
+static int64_t first_unfit(const double *values, int64_t rows)
+{
+    int64_t i = 0;
+    while (i < rows && values[i] == nearbyint(values[i]) && fabs(values[i]) < INT32_MAX)
+        i++;
+    return i;
+}
+
+/* data.labels=NAME or FILE:NAME. */
+static int named_labels(struct lj_archive *archive, const char *name, double *values)
+{
+    struct lj_archive_head *head = &archive->head;
+    const char *colon = strrchr(name, ':');
+    bool missing = false;
+    if (colon) {
+        char path[4096];
+        snprintf(path, sizeof path, "%.*s", (int)(colon - name), name);
+        hid_t file = -1;
+        LJ_TRY(lj_hdf5_open_file(path, &file));
+        snprintf(head->labels_text, sizeof head->labels_text, "%.1000s", name);
+        int status =
+            part_column(file, path, colon + 1, head->info.rows, values, "data.labels=FILE:NAME");
+        H5Fclose(file);
+        LJ_TRY(status);
+    } else {
+        LJ_TRY(column_of_parts(archive, name, "data.labels", values, &missing, head->labels_text,
+                               sizeof head->labels_text));
+    }
+    if (missing)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: there is no dataset %s (data.labels); `inspect` lists them",
+                       head->labels_text, name);
+    int64_t unfit = first_unfit(values, head->info.rows);
+    if (unfit < head->info.rows)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: expected integers, found %g at row %lld; choose another by "
+                       "data.labels=NAME",
+                       name, values[unfit], (long long)unfit);
+    head->info.has_labels = true;
+    return LJ_OK;
+}
+
+/* Is the automatic name one of a column of numbers in the first file? Tables of masks, strings or
+ * one-hot rows under such a name are no labels. */
+static int is_column(const struct lj_archive *archive, const char *name, bool *good)
+{
+    const char *path = lj_part_file(archive, archive->part);
+    char column[2 * LJ_NAME_BYTES];
+    hid_t file = -1;
+    LJ_TRY(lj_hdf5_open_file(path, &file));
+    *good = locate(file, lj_part_dataset(archive, archive->part), name, column, sizeof column);
+    if (*good) {
+        double *values = NULL;
+        int64_t rows = 0;
+        *good = lj_hdf5_read_column(file, path, column, &rows, &values) == LJ_OK &&
+                first_unfit(values, rows) == rows;
+        lj_free(values);
+    }
+    H5Fclose(file);
+    return LJ_OK;
+}
+
+static int automatic_labels(struct lj_archive *archive, double *values)
+{
+    struct lj_archive_head *head = &archive->head;
+    for (int i = 0; i < AUTOMATIC_NAMES && !head->info.has_labels; i++) {
+        bool good = false, missing = false;
+        LJ_TRY(is_column(archive, automatic_names[i], &good));
+        if (!good)
+            continue;
+        LJ_TRY(column_of_parts(archive, automatic_names[i], "data.labels (none: ignore)", values,
+                               &missing, head->labels_text, sizeof head->labels_text));
+        head->info.has_labels = !missing && first_unfit(values, head->info.rows) == head->info.rows;
+    }
+    if (!head->info.has_labels)
+        head->labels_text[0] = 0;
+    return LJ_OK;
+}
+
+static int64_t count_equal(const double *values, int64_t rows, double wanted)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < rows; i++)
+        count += values[i] == wanted;
+    return count;
+}
+
+/* data.where=DATASET=VALUE -> table of rows. values: scratch (rows). */
+static int select_rows(struct lj_archive *archive, const char *where, double *values)
+{
+    char name[LJ_NAME_BYTES], first[LJ_NAME_BYTES], *end = NULL;
+    const char *equals = strrchr(where, '=');
+    int64_t rows = archive->head.info.rows;
+    double wanted = equals ? strtod(equals + 1, &end) : 0;
+    if (!equals || equals == where || end == equals + 1 || *end)
+        return lj_fail(LJ_ERR_CONFIG, "data.where=%s: expected DATASET=NUMBER, for example split=0",
+                       where);
+    snprintf(name, sizeof name, "%.*s", (int)(equals - where), where);
+    bool missing = false;
+    LJ_TRY(column_of_parts(archive, name, "data.where", values, &missing, first, sizeof first));
+    if (missing)
+        return lj_fail(LJ_ERR_DATA, "%s: there is no dataset %s (data.where)", first, name);
+    int64_t selected = count_equal(values, rows, wanted), kept = 0;
+    if (selected == 0)
+        return lj_fail(LJ_ERR_DATA, "data.where=%s selects none of %lld rows", where,
+                       (long long)rows);
+    archive->row = lj_alloc_array(selected, sizeof *archive->row, "archive");
+    if (!archive->row)
+        return LJ_ERR_RESOURCE;
+    for (int64_t i = 0; i < rows; i++)
+        if (values[i] == wanted)
+            archive->row[kept++] = i;
+    archive->head.info.selected = selected;
+    archive->head.filtered = 1;
+    return LJ_OK;
+}
+
+/* Labels of the selected rows, from those of all. */
+static int keep_labels(struct lj_archive *archive, const double *values)
+{
+    struct lj_archive_info *info = &archive->head.info;
+    archive->label = lj_alloc_array(info->selected, sizeof *archive->label, "archive");
+    if (!archive->label)
+        return LJ_ERR_RESOURCE;
+    int64_t largest = -1;
+    for (int64_t i = 0; i < info->selected; i++) {
+        archive->label[i] = (int32_t)values[lj_archive_row(archive, i)];
+        largest = lj_max_i64(largest, archive->label[i]);
+    }
+    info->classes = largest + 1;
+    return LJ_OK;
+}
+
+static int read_labels(struct lj_archive *archive, const char *labels, double *values)
+{
+    if (strcmp(labels, "none") == 0)
+        return LJ_OK;
+    lj_hdf5_lock();
+    int status =
+        labels[0] ? named_labels(archive, labels, values) : automatic_labels(archive, values);
+    lj_hdf5_unlock();
+    return status;
+}
+
+static int read_where(struct lj_archive *archive, const char *where, double *values)
+{
+    archive->head.info.selected = archive->head.info.rows;
+    if (!where[0])
+        return LJ_OK;
+    lj_hdf5_lock();
+    int status = select_rows(archive, where, values);
+    lj_hdf5_unlock();
+    return status;
+}
+
+int lj_archive_columns(struct lj_archive *archive, const struct lj_archive_options *options)
+{
+    double *values = lj_alloc_array(archive->head.info.rows, sizeof *values, "archive");
+    if (!values)
+        return LJ_ERR_RESOURCE;
+    int status = read_where(archive, options->where, values);
+    if (status == LJ_OK)
+        status = read_labels(archive, options->labels, values);
+    if (status == LJ_OK && archive->head.info.has_labels)
+        status = keep_labels(archive, values);
+    lj_free(values);
+    return status;
+}

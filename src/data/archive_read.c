@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Selected indices -> images: block by block, row by row: convert, check, stretch,
+ * resize. */
+#include "archive.h"
+
+#include <string.h>
+
+/* What a reader wants done with each row. */
+struct request {
+    struct lj_archive *archive;
+    bool plain;     /* neither stretched nor resized, not checked */
+    int64_t floats; /* of one image */
+};
+
+static int check_finite(const struct lj_archive *archive, int64_t row, const float *planes)
+{
+    const struct lj_archive_info *info = &archive->head.info;
+    if (archive->head.nan_zero || archive->head.element < LJ_F32 ||
+        lj_all_finite(planes, info->channels * info->stored_height * info->stored_width))
+        return LJ_OK;
+    char name[2 * LJ_NAME_BYTES];
+    lj_archive_name_row(archive, row, name, sizeof name);
+    return lj_fail(LJ_ERR_DATA,
+                   "%s: holds pixels that are not finite; leave it out by data.where, or set "
+                   "data.nan=zero",
+                   name);
+}
+
+static int read_row(const struct request *request, int64_t row, const unsigned char *stored,
+                    struct lj_scratch *scratch, float *image)
+{
+    struct lj_archive *archive = request->archive;
+    bool resizes = !request->plain && lj_archive_resizes(&archive->head.info);
+    float *planes = resizes ? scratch->planes : image;
+    lj_convert_row(&archive->head, stored, planes);
+    if (request->plain)
+        return LJ_OK;
+    LJ_TRY(check_finite(archive, row, planes));
+    lj_stretch_planes(&archive->head, planes);
+    if (resizes)
+        lj_archive_resize(&archive->head.info, image, planes, scratch->resize);
+    return LJ_OK;
+}
+
+/* Number of selected indices from i on, below end, whose rows follow each other in one run. */
+static int64_t run_length(const struct lj_archive *archive, int64_t i, int64_t end, int64_t most)
+{
+    int64_t n = 1, row = lj_archive_row(archive, i);
+    while (n < most && i + n < end && lj_archive_row(archive, i + n) == row + n)
+        n++;
+    return n;
+}
+
+static int read_run(const struct request *request, int64_t i, int64_t n, float *images)
+{
+    struct lj_archive *archive = request->archive;
+    int64_t row = lj_archive_row(archive, i), part = lj_archive_part_of(archive, row);
+    struct lj_scratch *scratch = NULL;
+    const unsigned char *stored = NULL;
+    LJ_TRY(lj_block_read(archive, part, row - archive->part[part].first_row, n, &scratch, &stored));
+    int status = LJ_OK;
+    for (int64_t k = 0; k < n && status == LJ_OK; k++)
+        status = read_row(request, row + k, stored + (size_t)k * lj_row_bytes(archive), scratch,
+                          images + k * request->floats);
+    lj_scratch_release(archive, scratch);
+    return status;
+}
+
+static int read_all(const struct request *request, int64_t first, int64_t count, float *images)
+{
+    struct lj_archive *archive = request->archive;
+    LJ_CHECK(first >= 0 && count >= 0 && first + count <= archive->head.info.selected,
+             "samples %lld + %lld of %lld", (long long)first, (long long)count,
+             (long long)archive->head.info.selected);
+    for (int64_t i = first, n = 0; i < first + count; i += n) {
+        int64_t row = lj_archive_row(archive, i);
+        const struct lj_part *part = &archive->part[lj_archive_part_of(archive, row)];
+        int64_t within = row - part->first_row;
+        int64_t most = lj_block_run(part, within, part->rows - within);
+        n = run_length(archive, i, first + count, most);
+        LJ_TRY(read_run(request, i, n, images + (i - first) * request->floats));
+    }
+    return LJ_OK;
+}
+
+int lj_archive_read(struct lj_archive *archive, int64_t first, int64_t count, float *images)
+{
+    const struct lj_archive_info *info = &archive->head.info;
+    struct request request = {.archive = archive,
+                              .floats = info->channels * info->height * info->width};
+    return read_all(&request, first, count, images);
+}
+
+int lj_archive_read_plain(struct lj_archive *archive, int64_t first, int64_t count, float *images)
+{
+    const struct lj_archive_info *info = &archive->head.info;
+    struct request request = {.archive = archive,
+                              .plain = true,
+                              .floats = info->channels * info->stored_height * info->stored_width};
+    return read_all(&request, first, count, images);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mean and standard deviation of each channel; percentiles for data.stretch=percentile.
+ *
+ * Sums are formed group by group in double precision, each group by one rank, in the order of its
+ * rows. Every rank then receives all groups' sums (their bits, by an exact integer sum in which all
+ * other ranks contribute zero) and adds them in the order of the groups: the same bits on any number
+ * of ranks. Of large archives, evenly spaced groups that together hold about 65536 samples. */
+#include "archive.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAMPLES_MAX = 65536, LANES = 8 };
+
+/* Percentiles: rows looked at, and values of a channel kept for sorting. */
+enum { PERCENTILE_ROWS = 1024, PERCENTILE_VALUES = 1 << 20 };
+
+/* ---- the chosen groups ---- */
+
+struct choice {
+    int64_t groups; /* chosen */
+    int64_t all;    /* of the archive */
+};
+
+static struct choice choose(const struct lj_archive *archive)
+{
+    int64_t all = archive->head.groups, selected = archive->head.info.selected;
+    if (selected <= SAMPLES_MAX)
+        return (struct choice){all, all};
+    int64_t groups = (int64_t)((__int128)SAMPLES_MAX * all / selected);
+    return (struct choice){lj_max_i64(1, groups), all};
+}
+
+static int64_t chosen(const struct choice *choice, int64_t i)
+{
+    return (int64_t)((__int128)i * choice->all / choice->groups);
+}
+
+/* ---- sums ---- */
+
+/* Adds the sum and the sum of squares of one plane. Eight partial sums in a fixed pattern let the
+ * processor work on several at once. */
+static void add_plane(const float *x, int64_t count, double sums[2])
+{
+    double sum[LANES] = {0}, square[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            double v = x[i + k];
+            sum[k] += v;
+            square[k] += v * v;
+        }
+    for (; i < count; i++) {
+        sum[i % LANES] += x[i];
+        square[i % LANES] += (double)x[i] * x[i];
+    }
+    for (int k = 0; k < LANES; k++) {
+        sums[0] += sum[k];
+        sums[1] += square[k];
+    }
+}
+
+/* sums (C, 2) of one group, a few rows at a time through images (rows_max images). */
+static int add_group(struct lj_archive *archive, int64_t group, float *images, int64_t rows_max,
+                     double *sums)
+{
+    const struct lj_archive_info *info = &archive->head.info;
+    int64_t pixels = info->height * info->width, end = archive->group[group + 1];
+    for (int64_t i = archive->group[group]; i < end; i += rows_max) {
+        int64_t n = lj_min_i64(rows_max, end - i);
+        LJ_TRY(lj_archive_read(archive, i, n, images));
+        for (int64_t k = 0; k < n; k++)
+            for (int c = 0; c < info->channels; c++)
+                add_plane(images + (k * info->channels + c) * pixels, pixels, sums + 2 * c);
+    }
+    return LJ_OK;
+}
+
+/* This rank's share of the chosen groups; sums (groups, C, 2), zeroed. */
+static int add_mine(struct lj_archive *archive, const struct lj_comm *comm,
+                    const struct choice *choice, double *sums)
+{
+    const struct lj_archive_info *info = &archive->head.info;
+    int64_t floats = info->channels * info->height * info->width, first, end;
+    int64_t rows_max = lj_max_i64(1, lj_min_i64(64, (4 << 20) / floats));
+    first = (int64_t)((__int128)choice->groups * comm->rank / comm->size);
+    end = (int64_t)((__int128)choice->groups * (comm->rank + 1) / comm->size);
+    float *images = lj_alloc_array(rows_max * floats, sizeof *images, "archive");
+    if (!images)
+        return LJ_ERR_RESOURCE;
+    int status = LJ_OK;
+    for (int64_t i = first; i < end && status == LJ_OK; i++)
+        status =
+            add_group(archive, chosen(choice, i), images, rows_max, sums + 2 * info->channels * i);
+    lj_free(images);
+    return status;
+}
+
+/* A channel that does not vary gets deviation 1, so that (x - mean) / std is 0. */
+static void finish(struct lj_archive *archive, const struct choice *choice, const double *sums)
+{
+    const struct lj_archive_info *info = &archive->head.info;
+    int64_t samples = 0;
+    for (int64_t i = 0; i < choice->groups; i++)
+        samples += archive->group[chosen(choice, i) + 1] - archive->group[chosen(choice, i)];
+    if (samples < info->selected)
+        lj_say("pixel statistics from %lld of %lld samples", (long long)samples,
+               (long long)info->selected);
+    double count = (double)samples * (double)(info->height * info->width);
+    for (int c = 0; c < info->channels; c++) {
+        double sum = 0, square = 0;
+        for (int64_t i = 0; i < choice->groups; i++) {
+            sum += sums[2 * (i * info->channels + c)];
+            square += sums[2 * (i * info->channels + c) + 1];
+        }
+        double mean = sum / count, variance = square / count - mean * mean;
+        bool varies = variance > 1e-12 * (square / count);
+        archive->mean[c] = (float)mean;
+        archive->std[c] = varies ? (float)sqrt(variance) : 1.0f;
+    }
+    archive->have_statistics = true;
+}
+
+static int compute(struct lj_archive *archive, struct lj_comm *comm)
+{
+    struct choice choice = choose(archive);
+    int64_t count = 2 * choice.groups * archive->head.info.channels;
+    double *sums = lj_alloc_array(count, sizeof *sums, "archive");
+    int status = sums ? add_mine(archive, comm, &choice, sums) : LJ_ERR_RESOURCE;
+    status = lj_agree(comm, status);
+    if (status == LJ_OK) {
+        _Static_assert(sizeof(double) == sizeof(int64_t), "bits of doubles are summed as integers");
+        int64_t *bits = (int64_t *)(void *)sums;
+        lj_sum_exact(comm, NULL, bits, count);
+        finish(archive, &choice, sums);
+    }
+    lj_free(sums);
+    return status;
+}
+
+int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, float *mean, float *std)
+{
+    if (!archive->have_statistics) {
+        int status = compute(archive, comm);
+        if (status != LJ_OK)
+            return status;
+    }
+    size_t bytes = (size_t)archive->head.info.channels * sizeof *mean;
+    memcpy(mean, archive->mean, bytes);
+    memcpy(std, archive->std, bytes);
+    return LJ_OK;
+}
+
+/* ---- percentiles ---- */
+
+static int ascending(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* Every stride-th finite value of each channel, appended to values (C, capacity). */
+static void sample_planes(const struct lj_archive_info *info, const float *image, int64_t stride,
+                          int64_t phase, float *values, int64_t *count, int64_t capacity)
+{
+    int64_t pixels = info->stored_height * info->stored_width;
+    for (int c = 0; c < info->channels; c++)
+        for (int64_t p = phase % stride; p < pixels; p += stride) {
+            float x = image[c * pixels + p];
+            if (isfinite(x) && count[c] < capacity)
+                values[c * capacity + count[c]++] = x;
+        }
+}
+
+static void settle_percentiles(struct lj_archive_head *head, float *values, const int64_t *count,
+                               int64_t capacity)
+{
+    for (int c = 0; c < head->info.channels; c++) {
+        float *x = values + c * capacity;
+        qsort(x, (size_t)count[c], sizeof *x, ascending);
+        head->low[c] = count[c] ? x[(count[c] - 1) / 100] : 0.0f;
+        head->high[c] = count[c] ? x[(count[c] - 1) * 99 / 100] : 0.0f;
+    }
+}
+
+/* Rows evenly spaced over the selected ones, at most PERCENTILE_ROWS; of each, pixels evenly spaced
+ * with a start that moves from row to row. */
+int lj_archive_percentiles(struct lj_archive *archive)
+{
+    struct lj_archive_info *info = &archive->head.info;
+    int64_t rows = lj_min_i64(info->selected, PERCENTILE_ROWS), count[LJ_CHANNELS_MAX] = {0};
+    int64_t pixels = info->stored_height * info->stored_width;
+    int64_t most = PERCENTILE_VALUES / info->channels;
+    int64_t stride = (rows * pixels + most - 1) / most;
+    int64_t capacity = rows * ((pixels + stride - 1) / stride);
+    float *image = lj_alloc_array(info->channels * pixels, sizeof *image, "archive");
+    float *values = lj_alloc_array(info->channels * capacity, sizeof *values, "archive");
+    int status = image && values ? LJ_OK : LJ_ERR_RESOURCE;
+    for (int64_t i = 0; i < rows && status == LJ_OK; i++) {
+        int64_t index = (int64_t)((__int128)i * info->selected / rows);
+        status = lj_archive_read_plain(archive, index, 1, image);
+        if (status == LJ_OK)
+            sample_planes(info, image, stride, i, values, count, capacity);
+    }
+    if (status == LJ_OK)
+        settle_percentiles(&archive->head, values, count, capacity);
+    lj_free(image);
+    lj_free(values);
+    return status;
+}

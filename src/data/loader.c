@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loader thread prepares the batch of the next step while the current one trains.
+ *
+ * Each lane mixes its samples inside a window (sampler.c). The window that a lane is in is held in
+ * memory, so every storage chunk is inflated once per window. Where data.cache cannot hold the
+ * windows of all lanes of this rank, the remaining lanes read their samples again, step by step: the
+ * order of samples never depends on memory, only the speed does.
+ *
+ * A step is prepared in rounds: lanes serve what their window holds; those that have come to its end
+ * list the runs of rows of their next window; all runs are read, by data.threads threads.
+ *
+ * Two batches exist. Batch s may be written when the training thread asks for step s - 1, because
+ * that gives back batch s - 2. */
+#include "sampler.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCHES = 2, WINDOW_FEWEST = 16, WINDOW_MOST = 256 };
+static const int64_t window_bytes = 8 << 20;
+
+/* Consecutive selected indices to be read to one place. */
+struct run {
+    int64_t first, count;
+    float *images;
+};
+
+/* One lane of this rank. */
+struct lane {
+    float *window;         /* (window samples) or NULL: not held */
+    int64_t first, length; /* positions held; length 0: nothing yet */
+    int64_t served;        /* samples of the present step that are in place */
+};
+
+struct lj_loader {
+    struct lj_archive *archive;
+    struct lj_sampler *sampler;
+    int64_t first_lane, lanes, n, window, floats; /* floats of one image */
+    int threads;
+    struct lane *lane; /* (lanes) */
+    struct run *run;   /* (run_capacity) of the present round */
+    int64_t runs, run_capacity;
+    float *images[BATCHES];         /* (lanes, n, C, H, W) */
+    struct lj_draw *draws[BATCHES]; /* (lanes, n) */
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t changed;
+    int64_t prepared; /* steps below are ready */
+    int64_t asked;    /* the step in the hands of the training thread, or the first one */
+    bool stop;
+    int status; /* of the thread */
+    char text[2048];
+};
+
+/* ---- one step's batch ---- */
+
+static int by_index(const void *a, const void *b)
+{
+    int64_t x = ((const struct run *)a)->first, y = ((const struct run *)b)->first;
+    return (x > y) - (x < y);
+}
+
+static void add_run(struct lj_loader *l, int64_t index, float *image)
+{
+    struct run *last = l->runs ? &l->run[l->runs - 1] : NULL;
+    if (last && last->first + last->count == index &&
+        last->images + last->count * l->floats == image) {
+        last->count++;
+        return;
+    }
+    LJ_CHECK(l->runs < l->run_capacity, "the loader planned %lld runs", (long long)l->run_capacity);
+    l->run[l->runs++] = (struct run){.first = index, .count = 1, .images = image};
+}
+
+/* Lists the runs of the window that the lane's position lies in. */
+static void list_window(struct lj_loader *l, int64_t k, int64_t position)
+{
+    struct lane *lane = &l->lane[k];
+    const int64_t *indices = NULL;
+    lj_sampler_window(l->sampler, l->first_lane + k, position, &lane->first, &lane->length,
+                      &indices);
+    for (int64_t i = 0; i < lane->length; i++)
+        add_run(l, indices[i], lane->window + i * l->floats);
+}
+
+/* Lists the samples of a lane whose window is not held, in the order of the archive, so that those
+ * of one chunk are read next to each other. */
+static void list_samples(struct lj_loader *l, int64_t k, float *images, const struct lj_draw *draws)
+{
+    int64_t before = l->runs;
+    for (int64_t i = 0; i < l->n; i++) {
+        LJ_CHECK(l->runs < l->run_capacity, "the loader planned %lld runs",
+                 (long long)l->run_capacity);
+        l->run[l->runs++] = (struct run){draws[i].index, 1, images + i * l->floats};
+    }
+    qsort(l->run + before, (size_t)(l->runs - before), sizeof *l->run, by_index);
+    l->lane[k].served = l->n;
+}
+
+/* Copies what the lane's window holds of the step. */
+static void serve(struct lj_loader *l, int64_t k, int64_t step, float *images)
+{
+    struct lane *lane = &l->lane[k];
+    for (; lane->served < l->n; lane->served++) {
+        int64_t position = step * l->n + lane->served;
+        if (position < lane->first || position >= lane->first + lane->length)
+            return;
+        int64_t slot = lj_sampler_slot(l->sampler, l->first_lane + k, position);
+        memcpy(images + lane->served * l->floats, lane->window + slot * l->floats,
+               (size_t)l->floats * sizeof *images);
+    }
+}
+
+static int read_run(struct lj_loader *l, const struct run *run)
+{
+    return lj_archive_read(l->archive, run->first, run->count, run->images);
+}
+
+/* Reads all listed runs; of several failures the first in the list counts. */
+static int read_runs(struct lj_loader *l)
+{
+    int64_t failed = l->runs;
+    int status = LJ_OK;
+#pragma omp parallel for num_threads(l->threads) schedule(dynamic) if (l->threads > 1)
+    for (int64_t i = 0; i < l->runs; i++) {
+        int mine = read_run(l, &l->run[i]);
+        if (mine != LJ_OK) {
+#pragma omp critical(loader_failure)
+            if (i < failed) {
+                failed = i;
+                status = mine;
+                strncpy(l->text, lj_error_text(), sizeof l->text - 1);
+            }
+        }
+    }
+    l->runs = 0;
+    return status == LJ_OK ? LJ_OK : lj_fail(status, "%s", l->text);
+}
+
+static bool told_to_stop(struct lj_loader *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool stop = l->stop;
+    pthread_mutex_unlock(&l->lock);
+    return stop;
+}
+
+static void draw_batch(struct lj_loader *l, int64_t step, struct lj_draw *draws)
+{
+    for (int64_t k = 0; k < l->lanes; k++)
+        for (int64_t i = 0; i < l->n; i++)
+            lj_sampler_at(l->sampler, l->first_lane + k, step * l->n + i, &draws[k * l->n + i]);
+}
+
+/* One round: true in *more while some lane is not served. */
+static int prepare_round(struct lj_loader *l, int64_t step, float *images,
+                         const struct lj_draw *draws, bool *more)
+{
+    *more = false;
+    for (int64_t k = 0; k < l->lanes; k++) {
+        struct lane *lane = &l->lane[k];
+        float *mine = images + k * l->n * l->floats;
+        if (lane->served == l->n)
+            continue;
+        if (!lane->window) {
+            list_samples(l, k, mine, draws + k * l->n);
+            continue;
+        }
+        serve(l, k, step, mine);
+        if (lane->served < l->n) {
+            list_window(l, k, step * l->n + lane->served);
+            *more = true;
+        }
+    }
+    return read_runs(l);
+}
+
+static int prepare(struct lj_loader *l, int64_t step)
+{
+    float *images = l->images[step % BATCHES];
+    struct lj_draw *draws = l->draws[step % BATCHES];
+    LJ_TRY(lj_fault("read", step));
+    draw_batch(l, step, draws);
+    for (int64_t k = 0; k < l->lanes; k++)
+        l->lane[k].served = 0;
+    for (bool more = true; more && !told_to_stop(l);)
+        LJ_TRY(prepare_round(l, step, images, draws, &more));
+    return LJ_OK;
+}
+
+/* ---- the thread ---- */
+
+static void *run_thread(void *data)
+{
+    struct lj_loader *l = data;
+    pthread_mutex_lock(&l->lock);
+    while (!l->stop && l->status == LJ_OK) {
+        if (l->prepared >= l->asked + BATCHES) {
+            pthread_cond_wait(&l->changed, &l->lock);
+            continue;
+        }
+        int64_t step = l->prepared;
+        pthread_mutex_unlock(&l->lock);
+        int status = prepare(l, step);
+        pthread_mutex_lock(&l->lock);
+        l->status = status;
+        if (status == LJ_OK)
+            l->prepared++;
+        else
+            strncpy(l->text, lj_error_text(), sizeof l->text - 1);
+        pthread_cond_broadcast(&l->changed);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+/* Signals are the main thread's business. */
+static int start_thread(struct lj_loader *l)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&l->thread, NULL, run_thread, l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    l->started = error == 0;
+    if (error)
+        return lj_fail(LJ_ERR_RESOURCE,
+                       "cannot start the loader thread: %s; raise the limit on "
+                       "processes (ulimit -u)",
+                       strerror(error));
+    return LJ_OK;
+}
+
+/* ---- creation ---- */
+
+/* The same on every rank: from the size of a sample, or as configured; never more than a lane's
+ * part of an epoch. */
+static int64_t choose_window(const struct lj_config *config, int64_t sample_bytes, int64_t part)
+{
+    int64_t window =
+        lj_max_i64(WINDOW_FEWEST, lj_min_i64(WINDOW_MOST, window_bytes / sample_bytes));
+    if (config->data_window > 0)
+        window = config->data_window;
+    return lj_min_i64(window, part);
+}
+
+/* Windows of as many lanes as data.cache holds. */
+static int allocate_windows(struct lj_loader *l, int64_t cache_mib)
+{
+    int64_t bytes = l->window * l->floats * (int64_t)sizeof(float);
+    int64_t held = lj_min_i64(l->lanes, (int64_t)(((__int128)cache_mib << 20) / bytes));
+    for (int64_t k = 0; k < held; k++) {
+        l->lane[k].window = lj_alloc((size_t)bytes, "loader windows");
+        if (!l->lane[k].window)
+            return LJ_ERR_RESOURCE;
+    }
+    if (held < l->lanes)
+        lj_warn("data.cache=%lld MiB holds the windows of %lld of %lld lanes, the others are read "
+                "again and again: data.cache=%lld holds all",
+                (long long)cache_mib, (long long)held, (long long)l->lanes,
+                (long long)((l->lanes * bytes >> 20) + 1));
+    return LJ_OK;
+}
+
+static int allocate(struct lj_loader *l, const struct lj_config *config)
+{
+    int64_t samples = l->lanes * l->n;
+    l->lane = lj_alloc_array(l->lanes, sizeof *l->lane, "loader");
+    l->run_capacity = l->lanes * lj_max_i64(l->window, l->n);
+    l->run = lj_alloc_array(l->run_capacity, sizeof *l->run, "loader");
+    bool good = l->lane && l->run;
+    for (int b = 0; b < BATCHES; b++) {
+        l->images[b] = lj_alloc_array(samples * l->floats, sizeof *l->images[b], "loader batches");
+        l->draws[b] = lj_alloc_array(samples, sizeof *l->draws[b], "loader batches");
+        good = good && l->images[b] && l->draws[b];
+    }
+    return good ? allocate_windows(l, config->data_cache) : LJ_ERR_RESOURCE;
+}
+
+static int set_up(struct lj_loader *l, const struct lj_config *config, int64_t lanes)
+{
+    const struct lj_archive_info *info = lj_archive_info(l->archive);
+    const int64_t *first = NULL;
+    int64_t groups = lj_archive_groups(l->archive, &first);
+    if (info->selected < lanes * l->n)
+        return lj_fail(LJ_ERR_DATA,
+                       "an archive smaller than a batch cannot be trained on: expected at least "
+                       "batch.size=%lld samples, found %lld; lower batch.size",
+                       (long long)(lanes * l->n), (long long)info->selected);
+    l->floats = info->channels * info->height * info->width;
+    l->window = choose_window(config, l->floats * (int64_t)sizeof(float),
+                              (info->selected + lanes - 1) / lanes);
+    l->threads = (int)config->data_threads;
+    LJ_TRY(lj_sampler_create(&l->sampler, config->seed, lanes, groups, first, l->window));
+    LJ_TRY(allocate(l, config));
+    return start_thread(l);
+}
+
+int lj_loader_create(struct lj_loader **loader, struct lj_archive *archive,
+                     const struct lj_config *config, int64_t lanes, int64_t first_lane,
+                     int64_t end_lane, int64_t n, int64_t first_step)
+{
+    *loader = NULL;
+    struct lj_loader *l = lj_alloc(sizeof *l, "loader");
+    if (!l)
+        return LJ_ERR_RESOURCE;
+    l->archive = archive;
+    l->first_lane = first_lane;
+    l->lanes = end_lane - first_lane;
+    l->n = n;
+    l->prepared = l->asked = first_step;
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->changed, NULL);
+    int status = set_up(l, config, lanes);
+    if (status == LJ_OK)
+        *loader = l;
+    else
+        lj_loader_destroy(l);
+    return status;
+}
+
+static void stop_thread(struct lj_loader *l)
+{
+    if (!l->started)
+        return;
+    pthread_mutex_lock(&l->lock);
+    l->stop = true;
+    pthread_cond_broadcast(&l->changed);
+    pthread_mutex_unlock(&l->lock);
+    pthread_join(l->thread, NULL);
+}
+
+void lj_loader_destroy(struct lj_loader *loader)
+{
+    if (!loader)
+        return;
+    stop_thread(loader);
+    for (int64_t k = 0; loader->lane && k < loader->lanes; k++)
+        lj_free(loader->lane[k].window);
+    for (int b = 0; b < BATCHES; b++) {
+        lj_free(loader->images[b]);
+        lj_free(loader->draws[b]);
+    }
+    lj_free(loader->lane);
+    lj_free(loader->run);
+    lj_sampler_destroy(loader->sampler);
+    pthread_cond_destroy(&loader->changed);
+    pthread_mutex_destroy(&loader->lock);
+    lj_free(loader);
+}
+
+int lj_loader_next(struct lj_loader *loader, int64_t step, struct lj_batch *batch)
+{
+    lj_phase_begin(LJ_PHASE_WAIT_DATA);
+    pthread_mutex_lock(&loader->lock);
+    LJ_CHECK(step == loader->asked || step == loader->asked + 1,
+             "lj_loader_next: step %lld after %lld", (long long)step, (long long)loader->asked);
+    loader->asked = step;
+    pthread_cond_broadcast(&loader->changed);
+    while (loader->prepared <= step && loader->status == LJ_OK)
+        pthread_cond_wait(&loader->changed, &loader->lock);
+    int status = LJ_OK;
+    if (loader->prepared <= step)
+        status = lj_fail(loader->status, "%s", loader->text);
+    pthread_mutex_unlock(&loader->lock);
+    lj_phase_end();
+    *batch = (struct lj_batch){.step = step,
+                               .lanes = loader->lanes,
+                               .n = loader->n,
+                               .images = loader->images[step % BATCHES],
+                               .draws = loader->draws[step % BATCHES]};
+    return status;
+}

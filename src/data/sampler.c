@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The endless stream of samples of each lane.
+ *
+ * N samples, G lanes. In epoch e the groups are put into the order of a keyed bijection, which makes
+ * one sequence of all N samples; lane g owns
+ *
+ *     n(g, e) = floor(((e+1) N + g) / G) - floor((e N + g) / G)
+ *
+ * of them, next to those of the lanes below it. Over the lanes this sums to N (Hermite's identity),
+ * it differs by at most one between lanes, and over epochs it telescopes to floor((e N + g) / G), so
+ * no lane ever gets ahead of another by more than one sample.
+ *
+ * A lane's part is cut into windows of at most `window` samples, and inside a window the samples are
+ * mixed by another keyed bijection. The first window of a part is shorter, by a different amount for
+ * each lane (multiples of the golden ratio), so that the lanes of a rank do not all come to the end
+ * of their windows in the same step: reading is spread evenly over the steps.
+ *
+ * Products like e N are formed in 128 bits. */
+#include "sampler.h"
+
+#include <string.h>
+
+enum { TABLES = 2 }; /* a batch may reach over the end of an epoch */
+
+/* Sequence of the groups in one epoch. */
+struct table {
+    int64_t epoch;  /* -1: empty */
+    int64_t *start; /* (groups + 1) place of each group's first sample in the sequence */
+    int64_t *first; /* (groups) its selected index */
+};
+
+struct lj_sampler {
+    int64_t seed, lanes, groups, window;
+    int64_t samples;      /* N */
+    int64_t *group_first; /* (groups + 1) */
+    struct table table[TABLES];
+    int64_t *indices; /* (window) of the window asked for last */
+};
+
+/* A window of a lane, in places of the epoch's sequence. */
+struct window {
+    int64_t epoch;
+    int64_t place;    /* of its first sample in the sequence of all lanes */
+    int64_t length;   /* samples */
+    int64_t position; /* of its first sample in the lane's endless stream */
+};
+
+static int64_t floor_div(__int128 a, int64_t b)
+{
+    return (int64_t)(a / b); /* a >= 0 */
+}
+
+/* Samples that lane received in all epochs before `epoch`. */
+static int64_t served_before(const struct lj_sampler *s, int64_t lane, int64_t epoch)
+{
+    return floor_div((__int128)epoch * s->samples + lane, s->lanes);
+}
+
+/* Samples that all lanes below `lane` received in all epochs before `epoch`: with e N = q G + r it is
+ * the sum over h < lane of q + (1 if h >= G - r). */
+static __int128 served_below(const struct lj_sampler *s, int64_t lane, int64_t epoch)
+{
+    __int128 all = (__int128)epoch * s->samples;
+    __int128 quotient = all / s->lanes;
+    int64_t rest = (int64_t)(all % s->lanes);
+    return quotient * lane + lj_max_i64(0, lane - (s->lanes - rest));
+}
+
+/* The last epoch that begins at or before the position: the largest e with
+ * floor((e N + g) / G) <= position. */
+static int64_t epoch_of(const struct lj_sampler *s, int64_t lane, int64_t position)
+{
+    return floor_div(((__int128)position + 1) * s->lanes - lane - 1, s->samples);
+}
+
+/* How many samples the first window of a lane falls short of a whole one: the fractional part of
+ * lane times the golden ratio, which spreads any run of neighbouring lanes evenly. */
+static int64_t shortened_by(const struct lj_sampler *s, int64_t lane)
+{
+    uint64_t fraction = (uint64_t)lane * UINT64_C(0x9E3779B97F4A7C15);
+    return (int64_t)(((unsigned __int128)fraction * (uint64_t)s->window) >> 64);
+}
+
+static struct window window_of(const struct lj_sampler *s, int64_t lane, int64_t position)
+{
+    int64_t epoch = epoch_of(s, lane, position);
+    int64_t before = served_before(s, lane, epoch);
+    int64_t part = served_before(s, lane, epoch + 1) - before;
+    int64_t shift = shortened_by(s, lane);
+    int64_t from = (position - before + shift) / s->window * s->window - shift;
+    int64_t start = lj_max_i64(from, 0);
+    int64_t end = lj_min_i64(from + s->window, part);
+    int64_t part_place = (int64_t)(served_below(s, lane, epoch + 1) - served_below(s, lane, epoch));
+    return (struct window){.epoch = epoch,
+                           .place = part_place + start,
+                           .length = end - start,
+                           .position = before + start};
+}
+
+static void table_fill(const struct lj_sampler *s, struct table *table, int64_t epoch)
+{
+    int64_t place = 0;
+    for (int64_t i = 0; i < s->groups; i++) {
+        int64_t g = lj_permute(s->seed, LJ_DRAW_ORDER, (uint64_t)epoch, 0, s->groups, i);
+        table->start[i] = place;
+        table->first[i] = s->group_first[g];
+        place += s->group_first[g + 1] - s->group_first[g];
+    }
+    table->start[s->groups] = place;
+    table->epoch = epoch;
+}
+
+static const struct table *table_of(struct lj_sampler *s, int64_t epoch)
+{
+    struct table *table = &s->table[epoch % TABLES];
+    if (table->epoch != epoch)
+        table_fill(s, table, epoch);
+    return table;
+}
+
+/* The group of the epoch's sequence that the place lies in. */
+static int64_t group_at(const struct lj_sampler *s, const struct table *table, int64_t place)
+{
+    int64_t low = 0, high = s->groups; /* start[low] <= place < start[high] */
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        if (table->start[middle] <= place)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int64_t slot_in(const struct lj_sampler *s, const struct window *w, int64_t position)
+{
+    return lj_permute(s->seed, LJ_DRAW_ORDER, (uint64_t)w->epoch, 1 + (uint64_t)w->place, w->length,
+                      position - w->position);
+}
+
+static int tables_create(struct lj_sampler *s, const int64_t *group_first)
+{
+    size_t bytes = sizeof *group_first;
+    s->group_first = lj_alloc_array(s->groups + 1, bytes, "sampler");
+    s->indices = lj_alloc_array(s->window, bytes, "sampler");
+    bool good = s->group_first && s->indices;
+    for (int i = 0; i < TABLES; i++) {
+        s->table[i].epoch = -1;
+        s->table[i].start = lj_alloc_array(s->groups + 1, bytes, "sampler");
+        s->table[i].first = lj_alloc_array(s->groups, bytes, "sampler");
+        good = good && s->table[i].start && s->table[i].first;
+    }
+    if (!good)
+        return LJ_ERR_RESOURCE;
+    memcpy(s->group_first, group_first, (size_t)(s->groups + 1) * bytes);
+    return LJ_OK;
+}
+
+int lj_sampler_create(struct lj_sampler **sampler, int64_t seed, int64_t lanes, int64_t groups,
+                      const int64_t *group_first, int64_t window)
+{
+    *sampler = NULL;
+    LJ_CHECK(lanes > 0 && groups > 0 && window > 0 && group_first[groups] > 0,
+             "lj_sampler_create: %lld lanes, %lld groups, window %lld", (long long)lanes,
+             (long long)groups, (long long)window);
+    struct lj_sampler *s = lj_alloc(sizeof *s, "sampler");
+    if (!s)
+        return LJ_ERR_RESOURCE;
+    *s = (struct lj_sampler){.seed = seed, .lanes = lanes, .groups = groups, .window = window};
+    s->samples = group_first[groups];
+    int status = tables_create(s, group_first);
+    if (status == LJ_OK)
+        *sampler = s;
+    else
+        lj_sampler_destroy(s);
+    return status;
+}
+
+void lj_sampler_destroy(struct lj_sampler *sampler)
+{
+    if (!sampler)
+        return;
+    for (int i = 0; i < TABLES; i++) {
+        lj_free(sampler->table[i].start);
+        lj_free(sampler->table[i].first);
+    }
+    lj_free(sampler->group_first);
+    lj_free(sampler->indices);
+    lj_free(sampler);
+}
+
+void lj_sampler_at(struct lj_sampler *sampler, int64_t lane, int64_t position, struct lj_draw *draw)
+{
+    struct window w = window_of(sampler, lane, position);
+    const struct table *table = table_of(sampler, w.epoch);
+    int64_t place = w.place + slot_in(sampler, &w, position);
+    int64_t group = group_at(sampler, table, place);
+    *draw = (struct lj_draw){.epoch = w.epoch,
+                             .index = table->first[group] + place - table->start[group]};
+}
+
+void lj_sampler_window(struct lj_sampler *sampler, int64_t lane, int64_t position, int64_t *first,
+                       int64_t *length, const int64_t **indices)
+{
+    struct window w = window_of(sampler, lane, position);
+    const struct table *table = table_of(sampler, w.epoch);
+    int64_t group = group_at(sampler, table, w.place);
+    for (int64_t i = 0; i < w.length; i++) {
+        int64_t place = w.place + i;
+        while (place >= table->start[group + 1])
+            group++;
+        sampler->indices[i] = table->first[group] + place - table->start[group];
+    }
+    *first = w.position;
+    *length = w.length;
+    *indices = sampler->indices;
+}
+
+int64_t lj_sampler_slot(struct lj_sampler *sampler, int64_t lane, int64_t position)
+{
+    struct window w = window_of(sampler, lane, position);
+    return slot_in(sampler, &w, position);
+}
