@@ -261,10 +261,11 @@ static void describe_sources(const struct pack *pack, char *text, size_t capacit
 static int write_archive(const struct pack *pack)
 {
     char description[256], source[2 * LJ_TEXT_MAX] = "";
-    snprintf(description, sizeof description,
-             "images with labels; %s samples of each part, drawn with seed %lld, in file order",
-             pack->config->arg_balanced ? "equally many of each class of the" : "randomly chosen",
-             (long long)pack->config->seed);
+    snprintf(
+        description, sizeof description,
+        "images with labels: a random choice of each part%s, seed %lld, in the order of the files",
+        pack->config->arg_balanced ? ", equally many of each class" : "",
+        (long long)pack->config->seed);
     describe_sources(pack, source, sizeof source);
     struct lj_archive_content content = {
         .rows = pack->rows,
