@@ -57,6 +57,8 @@
     REAL(views_blur, "views.blur", 0.5, 0.0, 1.0, "probability of Gaussian blur")                  \
     PAIR(views_blur_sigma, "views.blur_sigma", 0.1, 2.0, 0.01, 100.0,                              \
         "sigma of the blur in pixels of a 224 pixel view, scaled with the view's size")            \
+    INT(views_blur_kernel, "views.blur_kernel", 0, 0, 255,                                         \
+        "0: 3 sigma each way; else odd, pixels, and sigma is in pixels of the view, not scaled")   \
     REAL(views_solarize, "views.solarize", 0.2, 0.0, 1.0,                                          \
         "probability of solarizing above one half (RGB)")                                          \
     REAL(views_noise, "views.noise", 0.0, 0.0, 1.0, "probability of additive Gaussian noise")      \
@@ -141,6 +143,7 @@
     TEXT(arg_parts, "parts", "",                                                                   \
         "pack: IMAGES,LABELS,SPLIT,COUNT for each part, parts separated by `;`; COUNT 0: all")     \
     INT(arg_balanced, "balanced", 0, 0, 1, "pack: 1: the same number of samples of every class")   \
+    TEXT(arg_licence, "licence", "", "pack: text file whose contents are stored as attribute licence") \
     REAL(arg_l2, "l2", 0.001, 0.0, 1.0e6, "probe: L2 strength of the linear probe")                \
     CHOICE(arg_features, "features", "model", "model|untrained|pixels",                            \
         "embed: the checkpoint's encoder, the same encoder untrained, or raw pixels")

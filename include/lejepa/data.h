@@ -4,7 +4,7 @@
  *     lj_archive_open(&archive, comm, &options)      rank 0 indexes, everybody learns
  *     lj_loader_create(&loader, archive, ...)        a thread prefetches
  *     lj_loader_next(loader, step, &batch)           images of this rank's lanes
- *     lj_views_make(&recipe, image, ..., view)       one view of one image
+ *     lj_view_make(&recipe, image, ..., view)        one view of one image
  *
  * hdf5.h appears only in archive*.c. One process-wide lock guards every HDF5 call of the program;
  * store and eval take it too. */
@@ -157,7 +157,8 @@ struct lj_view_recipe {
     double flip, flip_vertical, rotate;
     bool colour; /* 3 channels in 0..1: jitter, grey, solarize apply */
     double jitter, brightness, contrast, saturation, hue, grey, solarize;
-    double blur, blur_sigma[2]; /* in pixels of this view */
+    double blur, blur_sigma[2]; /* sigma in pixels of this view */
+    int64_t blur_kernel;        /* pixels, odd; 0: 3 sigma each way */
     double noise, noise_sigma, intensity, band_dropout;
     const float *mean, *std; /* (C) borrowed; last step is (x - mean) / std */
 };
@@ -184,8 +185,7 @@ LJ_API void lj_view_centre(const struct lj_view_recipe *recipe, const float *ima
 
 /* Image operations, (C, H, W) float32 planes, each as torchvision defines it on float tensors.
  * Local. lj_image_resize: box [top, left, height, width) of the source to (out_h, out_w), bilinear,
- * antialias. scratch: (C * out_w * box_h + 4 * (out_w + out_h) * (support + 2)) floats, see
- * lj_image_resize_scratch. */
+ * antialias. scratch: lj_image_resize_scratch floats. */
 LJ_API int64_t lj_image_resize_scratch(int channels, int64_t box_h, int64_t box_w, int64_t out_h,
                                        int64_t out_w);
 LJ_API void lj_image_resize(float *out, const float *image, int channels, int64_t height,

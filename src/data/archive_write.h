@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writes a training archive. Private to data. Local; takes the HDF5 lock. */
+#ifndef LEJEPA_DATA_ARCHIVE_WRITE_H
+#define LEJEPA_DATA_ARCHIVE_WRITE_H
+
+#include "lejepa/base.h"
+
+struct lj_archive_content {
+    int64_t rows, height, width;
+    const uint8_t *images; /* (rows, height, width) */
+    const int32_t *labels; /* (rows) */
+    const uint8_t *split;  /* (rows) */
+    const char *description, *source;
+    const char *licence; /* "" none */
+};
+
+/* Writes `images` chunked by 64 rows with shuffle and deflate, `labels`, `split` and attributes. The
+ * same content gives the same bytes: no times are stored. The file is made in memory, written under a
+ * temporary name beside path, synced and renamed; on failure nothing of it remains.
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_archive_write(const char *path, const struct lj_archive_content *content) LJ_MUST_USE;
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Operations on images of float32 planes, (C, H, W) row-major, in place unless an out is named. Each
+ * does what torchvision 0.14 defines for float tensors; colours lie in 0..1. Private to data; visible
+ * so that tests can compare each operation. Local, no allocation. */
+#ifndef LEJEPA_DATA_IMAGE_H
+#define LEJEPA_DATA_IMAGE_H
+
+#include "lejepa/data.h"
+
+/* Hot loops are compiled twice and chosen when the program is loaded. No product is fused and no sum
+ * reordered in either, so both give the same bits. Sanitizers do not stand the resolver, which runs
+ * before they are ready. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IMAGE_HOT
+#elif defined(__x86_64__)
+#define IMAGE_HOT __attribute__((target_clones("avx2", "default")))
+#else
+#define IMAGE_HOT
+#endif
+
+/* Part of a source image: rows top .. top + height - 1, columns left .. left + width - 1. */
+struct lj_image_box {
+    int64_t top, left, height, width;
+};
+
+/* ---- image.c --------------------------------------------------------------------------------- */
+
+LJ_API void lj_image_flip_x(float *image, int channels, int64_t height, int64_t width);
+LJ_API void lj_image_flip_y(float *image, int channels, int64_t height, int64_t width);
+/* Counter-clockwise by quarters * 90 degrees; square planes. scratch (size, size). */
+LJ_API void lj_image_rotate(float *image, int channels, int64_t size, int quarters, float *scratch);
+/* 1 - x where x >= threshold. */
+LJ_API void lj_image_solarize(float *image, int64_t count, float threshold);
+/* (x - centre) * gain + shift */
+LJ_API void lj_image_affine(float *plane, int64_t count, float centre, float gain, float shift);
+
+/* ---- image_colour.c: rgb (3, pixels) --------------------------------------------------------- */
+
+LJ_API void lj_image_brightness(float *rgb, int64_t pixels, float factor);
+LJ_API void lj_image_contrast(float *rgb, int64_t pixels, float factor);
+LJ_API void lj_image_saturation(float *rgb, int64_t pixels, float factor);
+LJ_API void lj_image_hue(float *rgb, int64_t pixels, float shift); /* turns, -0.5 .. 0.5 */
+LJ_API void lj_image_grey(float *rgb, int64_t pixels);             /* three equal channels */
+
+/* ---- image_blur.c ---------------------------------------------------------------------------- */
+
+LJ_API int64_t lj_image_blur_scratch(int64_t height, int64_t width);
+/* Kernel of 2 radius + 1 pixels, reflected at the border; radius < min(height, width). */
+LJ_API void lj_image_blur(float *image, int channels, int64_t height, int64_t width, double sigma,
+                          int64_t radius, float *scratch);
+
+/* ---- image_resize.c -------------------------------------------------------------------------- */
+
+/* The part `window` of what resizing the part `box` of image to (full_h, full_w) gives; pixels
+ * outside the window are not computed. scratch: lj_image_resize_scratch of box and (full_h, full_w).
+ *   out  (C, window.height, window.width) */
+LJ_API void lj_image_resize_window(float *out, const float *image, int channels, int64_t height,
+                                   int64_t width, const struct lj_image_box *box, int64_t full_h,
+                                   int64_t full_w, const struct lj_image_box *window,
+                                   float *scratch);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Views: from the configuration to a recipe, and from an image to a view. Order of operations: crop and
+ * resize, colour jitter, greyscale, blur, solarize, flips and rotation, then for any number of channels
+ * intensity, noise, band dropout and normalisation. The last four are one pass in units of the
+ * channel's standard deviation: with z = (x - mean) / std,
+ *   out = gain z + shift + noise, or 0 when the band is dropped. */
+#include "view_plan.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- recipe ---------------------------------------------------------------------------------- */
+
+static int check_pair(const char *key, const double pair[2])
+{
+    if (pair[0] <= pair[1])
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CONFIG, "%s is %g,%g: the first must not exceed the second", key, pair[0],
+                   pair[1]);
+}
+
+static int check_recipe(const struct lj_view_recipe *r, const struct lj_config *config, bool local)
+{
+    LJ_TRY(check_pair(local ? "views.local_scale" : "views.global_scale", r->scale));
+    LJ_TRY(check_pair("views.ratio", r->ratio));
+    LJ_TRY(check_pair("views.blur_sigma", config->views_blur_sigma));
+    if (r->size < 1)
+        return lj_fail(LJ_ERR_CONFIG, "%s is %lld: a view has at least 1 pixel",
+                       local ? "views.local_size" : "views.global_size", (long long)r->size);
+    if (r->blur_kernel > 0 && r->blur_kernel % 2 == 0)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "views.blur_kernel is %lld: give an odd number of pixels or 0",
+                       (long long)r->blur_kernel);
+    return LJ_OK;
+}
+
+/* Colours are known to lie in 0..1 for plain bytes and after the percentile stretch. */
+static bool has_colour(const struct lj_config *config, const struct lj_archive_info *info)
+{
+    bool bytes = strcmp(info->type, "u8") == 0 && strcmp(config->data_stretch, "none") == 0;
+    return info->channels == 3 && (bytes || strcmp(config->data_stretch, "percentile") == 0);
+}
+
+static void copy_probabilities(struct lj_view_recipe *r, const struct lj_config *c)
+{
+    r->flip = c->views_flip;
+    r->flip_vertical = c->views_flip_vertical;
+    r->rotate = c->views_rotate;
+    r->jitter = c->views_jitter;
+    r->brightness = c->views_brightness;
+    r->contrast = c->views_contrast;
+    r->saturation = c->views_saturation;
+    r->hue = c->views_hue;
+    r->grey = c->views_grey;
+    r->solarize = c->views_solarize;
+    r->blur = c->views_blur;
+    r->noise = c->views_noise;
+    r->noise_sigma = c->views_noise_sigma;
+    r->intensity = c->views_intensity;
+    r->band_dropout = c->views_band_dropout;
+}
+
+int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config,
+                   const struct lj_archive_info *info, bool local, int64_t size, const float *mean,
+                   const float *std)
+{
+    LJ_CHECK(info->channels >= 1 && info->channels <= LJ_CHANNELS_MAX, "%d channels",
+             info->channels);
+    const double *scale = local ? config->views_local_scale : config->views_global_scale;
+    /* The blur of a recipe for 224 pixels covers the same part of a smaller view. */
+    double zoom = config->views_blur_kernel > 0 ? 1.0 : (double)size / 224.0;
+    *recipe = (struct lj_view_recipe){
+        .channels = info->channels,
+        .height = info->height,
+        .width = info->width,
+        .size = size,
+        .scale = {scale[0], scale[1]},
+        .ratio = {config->views_ratio[0], config->views_ratio[1]},
+        .colour = has_colour(config, info),
+        .blur_sigma = {zoom * config->views_blur_sigma[0], zoom * config->views_blur_sigma[1]},
+        .blur_kernel = config->views_blur_kernel,
+        .mean = mean,
+        .std = std,
+    };
+    copy_probabilities(recipe, config);
+    return check_recipe(recipe, config, local);
+}
+
+/* ---- scratch --------------------------------------------------------------------------------- */
+
+/* Size of the whole image after its shorter side became r->size, rounded down as torchvision does. */
+static void fitted_size(const struct lj_view_recipe *r, int64_t *height, int64_t *width)
+{
+    int64_t shorter = lj_min_i64(r->height, r->width);
+    *height = r->size * r->height / shorter;
+    *width = r->size * r->width / shorter;
+}
+
+int64_t lj_view_scratch(const struct lj_view_recipe *recipe)
+{
+    const struct lj_view_recipe *r = recipe;
+    int64_t height, width;
+    fitted_size(r, &height, &width);
+    /* The whole image is the largest crop. */
+    int64_t crop = lj_image_resize_scratch(r->channels, r->height, r->width, r->size, r->size);
+    int64_t fit = lj_image_resize_scratch(r->channels, r->height, r->width, height, width);
+    int64_t blur = lj_image_blur_scratch(r->size, r->size); /* holds a rotated plane too */
+    return lj_max_i64(lj_max_i64(crop, fit), blur);
+}
+
+/* ---- views ----------------------------------------------------------------------------------- */
+
+static void jitter_colours(float *rgb, int64_t pixels, const struct lj_view_plan *plan)
+{
+    for (int i = 0; i < LJ_JITTERS; i++) {
+        float factor = plan->factor[plan->order[i]];
+        switch (plan->order[i]) {
+        case LJ_BRIGHTNESS:
+            lj_image_brightness(rgb, pixels, factor);
+            break;
+        case LJ_CONTRAST:
+            lj_image_contrast(rgb, pixels, factor);
+            break;
+        case LJ_SATURATION:
+            lj_image_saturation(rgb, pixels, factor);
+            break;
+        case LJ_HUE:
+            lj_image_hue(rgb, pixels, factor);
+            break;
+        case LJ_JITTERS:
+            break;
+        }
+    }
+}
+
+static void turn(float *view, const struct lj_view_recipe *r, const struct lj_view_plan *plan,
+                 float *scratch)
+{
+    if (plan->flip_x)
+        lj_image_flip_x(view, r->channels, r->size, r->size);
+    if (plan->flip_y)
+        lj_image_flip_y(view, r->channels, r->size, r->size);
+    if (plan->quarters)
+        lj_image_rotate(view, r->channels, r->size, plan->quarters, scratch);
+}
+
+/* A constant channel has no deviation: its view is zero. */
+static float inverse_std(const struct lj_view_recipe *r, int c)
+{
+    return r->std[c] > 0.0f ? 1.0f / r->std[c] : 1.0f;
+}
+
+/* Box-Muller in float32, two values from one draw of 64 bits: 32 bits of radius reach 6.7 sigma. */
+static void add_noise(float *plane, int64_t pixels, double sigma, struct lj_rng *rng)
+{
+    for (int64_t i = 0; i < pixels; i += 2) {
+        uint64_t bits = lj_rng_bits(rng);
+        float share = ((float)(uint32_t)bits + 0.5f) * 0x1p-32f; /* (0, 1] */
+        float angle = (float)(bits >> 32) * (6.2831853f * 0x1p-32f);
+        float radius = (float)sigma * sqrtf(-2.0f * logf(share));
+        plane[i] += radius * cosf(angle);
+        if (i + 1 < pixels)
+            plane[i + 1] += radius * sinf(angle);
+    }
+}
+
+static void finish_channels(float *view, const struct lj_view_recipe *r,
+                            const struct lj_view_plan *plan, struct lj_rng *rng)
+{
+    int64_t pixels = r->size * r->size;
+    for (int c = 0; c < r->channels; c++) {
+        float *plane = view + c * pixels;
+        if (plan->dropped[c]) {
+            memset(plane, 0, (size_t)pixels * sizeof *plane);
+            continue;
+        }
+        lj_image_affine(plane, pixels, r->mean[c], plan->gain[c] * inverse_std(r, c),
+                        plan->shift[c]);
+        if (plan->noise > 0.0)
+            add_noise(plane, pixels, plan->noise, rng);
+    }
+}
+
+void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64_t seed,
+                  const struct lj_draw *draw, int64_t number, float *view, float *scratch)
+{
+    const struct lj_view_recipe *r = recipe;
+    int64_t pixels = r->size * r->size;
+    struct lj_image_box all = {0, 0, r->size, r->size};
+    struct lj_view_plan plan;
+    struct lj_rng rng;
+    lj_rng_begin(&rng, seed, LJ_DRAW_VIEW, (uint64_t)draw->epoch, (uint64_t)draw->index,
+                 (uint64_t)number);
+    lj_view_plan(&plan, r, &rng);
+
+    lj_image_resize_window(view, image, r->channels, r->height, r->width, &plan.crop, r->size,
+                           r->size, &all, scratch);
+    if (plan.jitter)
+        jitter_colours(view, pixels, &plan);
+    if (plan.grey)
+        lj_image_grey(view, pixels);
+    if (plan.blur)
+        lj_image_blur(view, r->channels, r->size, r->size, plan.sigma, plan.radius, scratch);
+    if (plan.solarize)
+        lj_image_solarize(view, r->channels * pixels, 0.5f);
+    turn(view, r, &plan, scratch);
+    finish_channels(view, r, &plan, &rng);
+}
+
+void lj_view_centre(const struct lj_view_recipe *recipe, const float *image, float *view,
+                    float *scratch)
+{
+    const struct lj_view_recipe *r = recipe;
+    int64_t height, width;
+    fitted_size(r, &height, &width);
+    struct lj_image_box all = {0, 0, r->height, r->width};
+    /* Half pixels go to the even side, as Python rounds. */
+    struct lj_image_box window = {.top = llrint((double)(height - r->size) / 2.0),
+                                  .left = llrint((double)(width - r->size) / 2.0),
+                                  .height = r->size,
+                                  .width = r->size};
+    lj_image_resize_window(view, image, r->channels, r->height, r->width, &all, height, width,
+                           &window, scratch);
+    for (int c = 0; c < r->channels; c++)
+        lj_image_affine(view + c * r->size * r->size, r->size * r->size, r->mean[c],
+                        inverse_std(r, c), 0.0f);
+}

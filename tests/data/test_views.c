@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Views: purity, distributions, which operations apply where, and the evaluation view. */
+#include "../../src/data/view_plan.h"
+#include "image_golden.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const float zeros[LJ_CHANNELS_MAX];
+static float ones[LJ_CHANNELS_MAX];
+static struct lj_config config;
+
+/* The table's defaults for what a recipe reads. */
+static void set_defaults(void)
+{
+#define IGNORE_KEY(field, key, ...)
+#define SET_REAL(field, key, init, low, high, text) config.field = init;
+#define SET_PAIR(field, key, a, b, low, high, text) config.field[0] = a, config.field[1] = b;
+    LJ_CONFIG_KEYS(IGNORE_KEY, SET_REAL, SET_PAIR, IGNORE_KEY, IGNORE_KEY)
+    strcpy(config.data_stretch, "none");
+    for (int c = 0; c < LJ_CHANNELS_MAX; c++)
+        ones[c] = 1.0f;
+}
+
+TestSuite(views, .init = set_defaults);
+
+static struct lj_view_recipe recipe_for(int channels, int64_t height, int64_t width, int64_t size,
+                                        bool local)
+{
+    struct lj_archive_info info = {
+        .channels = channels, .height = height, .width = width, .type = "u8"};
+    struct lj_view_recipe recipe;
+    cr_assert(lj_view_recipe(&recipe, &config, &info, local, size, zeros, ones) == LJ_OK, "%s",
+              lj_error_text());
+    return recipe;
+}
+
+/* Nothing random but the crop, which is the whole image. */
+static void plain(struct lj_view_recipe *r)
+{
+    r->scale[0] = r->scale[1] = 1.0;
+    r->ratio[0] = r->ratio[1] = (double)r->width / (double)r->height;
+    r->flip = r->jitter = r->grey = r->solarize = r->blur = 0.0;
+}
+
+static float *random_image(int64_t count)
+{
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 2, LJ_DRAW_TEST, 0, 0, 0);
+    float *image = malloc((size_t)count * sizeof *image);
+    for (int64_t i = 0; i < count; i++)
+        image[i] = (float)lj_rng_uniform(&rng);
+    return image;
+}
+
+/* The view, from scratch of the stated size with a guard behind it. */
+static float *view_of(const struct lj_view_recipe *r, const float *image, int64_t seed,
+                      struct lj_draw draw, int64_t number)
+{
+    int64_t need = lj_view_scratch(r), count = r->channels * r->size * r->size;
+    float *scratch = malloc((size_t)(need + 1) * sizeof *scratch);
+    float *view = malloc((size_t)(count + 1) * sizeof *view);
+    memset(scratch, 0xff, (size_t)need * sizeof *scratch); /* NaN: nothing may be assumed */
+    scratch[need] = view[count] = 17.0f;
+    lj_view_make(r, image, seed, &draw, number, view, scratch);
+    cr_assert(scratch[need] == 17.0f && view[count] == 17.0f, "wrote beyond an array");
+    free(scratch);
+    return view;
+}
+
+static struct lj_view_plan plan_of(const struct lj_view_recipe *r, int64_t number)
+{
+    struct lj_view_plan plan;
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 3, LJ_DRAW_VIEW, 0, 0, (uint64_t)number);
+    lj_view_plan(&plan, r, &rng);
+    return plan;
+}
+
+Test(views, recipe_refuses_reversed_pairs_and_empty_views)
+{
+    struct lj_archive_info info = {.channels = 3, .height = 8, .width = 8, .type = "u8"};
+    struct lj_view_recipe r;
+    cr_expect(lj_view_recipe(&r, &config, &info, true, 0, zeros, ones) == LJ_ERR_CONFIG);
+    cr_expect(strstr(lj_error_text(), "views.local_size") != NULL);
+    config.views_blur_kernel = 6;
+    cr_expect(lj_view_recipe(&r, &config, &info, true, 8, zeros, ones) == LJ_ERR_CONFIG);
+    config.views_blur_kernel = 0;
+    double *pairs[] = {config.views_local_scale, config.views_ratio, config.views_blur_sigma};
+    const char *names[] = {"views.local_scale", "views.ratio", "views.blur_sigma"};
+    for (int i = 0; i < 3; i++) {
+        double low = pairs[i][0];
+        pairs[i][0] = pairs[i][1] + 0.1;
+        cr_expect(lj_view_recipe(&r, &config, &info, true, 8, zeros, ones) == LJ_ERR_CONFIG);
+        cr_expect(strstr(lj_error_text(), names[i]) != NULL);
+        pairs[i][0] = low;
+    }
+}
+
+Test(views, blur_sigma_scales_with_the_view_unless_a_kernel_is_given)
+{
+    struct lj_view_recipe r = recipe_for(3, 64, 64, 112, false);
+    cr_expect(fabs(r.blur_sigma[0] - 0.05) < 1e-12 && fabs(r.blur_sigma[1] - 1.0) < 1e-12);
+    config.views_blur_kernel = 7;
+    r = recipe_for(3, 64, 64, 112, false);
+    cr_expect(r.blur_sigma[0] == 0.1 && r.blur_sigma[1] == 2.0);
+    cr_expect(plan_of(&r, 0).radius == 3);
+    r.size = 2; /* reflection needs a radius below the size */
+    cr_expect(plan_of(&r, 0).radius == 1);
+    config.views_blur_kernel = 0;
+}
+
+Test(views, a_view_is_a_pure_function_of_its_names)
+{
+    struct lj_view_recipe r = recipe_for(3, 40, 30, 24, false);
+    r.noise = 0.5;
+    float *image = random_image(3 * 40 * 30);
+    struct lj_draw draw = {4, 77};
+    float *first = view_of(&r, image, 9, draw, 1), *again = view_of(&r, image, 9, draw, 1);
+    cr_expect(memcmp(first, again, 3 * 24 * 24 * sizeof *first) == 0);
+    float *others[] = {view_of(&r, image, 8, draw, 1), view_of(&r, image, 9, draw, 2),
+                       view_of(&r, image, 9, (struct lj_draw){5, 77}, 1),
+                       view_of(&r, image, 9, (struct lj_draw){4, 78}, 1)};
+    for (int i = 0; i < 4; i++) {
+        cr_expect(largest_difference(first, others[i], 3 * 24 * 24) > 0.01, "name %d", i);
+        free(others[i]);
+    }
+    free(first);
+    free(again);
+    free(image);
+}
+
+/* Area and log ratio are uniform: their means over many crops; the box is rounded to pixels. */
+Test(views, crops_stay_in_the_ranges_of_the_recipe)
+{
+    struct lj_view_recipe r = recipe_for(3, 500, 500, 96, true);
+    double area = 0.0, logratio = 0.0, left = 0.0;
+    int n = 20000;
+    for (int k = 0; k < n; k++) {
+        struct lj_image_box box = plan_of(&r, k).crop;
+        double share = (double)(box.height * box.width) / 250000.0;
+        double ratio = (double)box.width / (double)box.height;
+        cr_assert(share > 0.049 && share < 0.302, "area %g", share);
+        cr_assert(ratio > 0.74 && ratio < 1.35, "ratio %g", ratio);
+        cr_assert(box.top >= 0 && box.left >= 0 && box.top + box.height <= 500 &&
+                  box.left + box.width <= 500);
+        area += share / n;
+        logratio += log(ratio) / n;
+        left += (double)box.left / (double)(500 - box.width) / n;
+    }
+    /* five standard errors: (0.25, 0.575, 1) / sqrt(12 n) */
+    cr_expect(fabs(area - 0.175) < 5 * 0.25 / sqrt(12.0 * n), "mean area %g", area);
+    cr_expect(fabs(logratio) < 5 * 0.576 / sqrt(12.0 * n), "mean log ratio %g", logratio);
+    cr_expect(fabs(left - 0.5) < 5 / sqrt(12.0 * n), "mean position %g", left);
+}
+
+Test(views, a_box_that_never_fits_falls_back_to_the_centre)
+{
+    struct lj_view_recipe r = recipe_for(1, 10, 100, 8, false);
+    r.scale[0] = 1.0;
+    struct lj_image_box box = plan_of(&r, 0).crop;
+    cr_expect(box.height == 10 && box.width == 13 && box.top == 0 && box.left == 43);
+    r = recipe_for(1, 100, 10, 8, false);
+    r.scale[0] = 1.0;
+    box = plan_of(&r, 0).crop;
+    cr_expect(box.height == 13 && box.width == 10 && box.top == 43 && box.left == 0);
+}
+
+Test(views, decisions_have_the_probabilities_of_the_recipe)
+{
+    struct lj_view_recipe r = recipe_for(3, 32, 32, 32, false);
+    r.rotate = 0.4;
+    int n = 20000, jitter = 0, grey = 0, solarize = 0, blur = 0, flip = 0, turned = 0, one = 0;
+    int first[LJ_JITTERS] = {0};
+    for (int k = 0; k < n; k++) {
+        struct lj_view_plan plan = plan_of(&r, k);
+        jitter += plan.jitter;
+        grey += plan.grey;
+        solarize += plan.solarize;
+        blur += plan.blur;
+        flip += plan.flip_x;
+        turned += plan.quarters != 0;
+        one += plan.quarters == 1;
+        first[plan.order[0]]++;
+        cr_assert(!plan.flip_y);
+        cr_assert(plan.factor[LJ_BRIGHTNESS] >= 0.6f && plan.factor[LJ_BRIGHTNESS] <= 1.4f);
+        cr_assert(plan.factor[LJ_SATURATION] >= 0.8f && plan.factor[LJ_SATURATION] <= 1.2f);
+        cr_assert(fabsf(plan.factor[LJ_HUE]) <= 0.1f);
+    }
+    struct {
+        int count;
+        double expected;
+    } rows[] = {{jitter, 0.8},    {grey, 0.2},     {solarize, 0.2}, {blur, 0.5},
+                {flip, 0.5},      {turned, 0.4},   {one, 0.4 / 3},  {first[0], 0.25},
+                {first[1], 0.25}, {first[3], 0.25}};
+    for (int i = 0; i < 10; i++)
+        cr_expect(fabs((double)rows[i].count / n - rows[i].expected) < 2.5 / sqrt(n), "row %d: %g",
+                  i, (double)rows[i].count / n);
+}
+
+Test(views, the_order_of_jitter_is_a_permutation)
+{
+    struct lj_view_recipe r = recipe_for(3, 32, 32, 32, false);
+    for (int k = 0; k < 100; k++) {
+        struct lj_view_plan plan = plan_of(&r, k);
+        int seen = 0;
+        for (int i = 0; i < LJ_JITTERS; i++)
+            seen |= 1 << plan.order[i];
+        cr_assert(seen == 15);
+    }
+}
+
+Test(views, colour_operations_need_three_channels_in_0_to_1)
+{
+    int channels[] = {1, 3, 10};
+    for (int i = 0; i < 3; i++)
+        cr_expect(recipe_for(channels[i], 16, 16, 16, false).colour == (channels[i] == 3));
+    strcpy(config.data_stretch, "asinh");
+    cr_expect(!recipe_for(3, 16, 16, 16, false).colour);
+    strcpy(config.data_stretch, "percentile");
+    cr_expect(recipe_for(3, 16, 16, 16, false).colour);
+    strcpy(config.data_stretch, "none");
+    for (int i = 0; i < 3; i += 2) { /* 1 and 10 channels: the plain view comes out */
+        struct lj_view_recipe r = recipe_for(channels[i], 16, 16, 16, false);
+        plain(&r);
+        r.jitter = r.grey = r.solarize = 1.0;
+        float *image = random_image(10 * 16 * 16);
+        float *view = view_of(&r, image, 1, (struct lj_draw){0, 0}, 0);
+        cr_expect(largest_difference(view, image, channels[i] * 16 * 16) == 0.0);
+        free(view);
+        free(image);
+    }
+}
+
+Test(views, small_and_odd_sizes_give_finite_views)
+{
+    int64_t sizes[][4] = {{1, 1, 1, 1},  {3, 1, 1, 5},    {3, 2, 7, 1}, {1, 28, 28, 28},
+                          {10, 9, 5, 8}, {3, 17, 40, 64}, {64, 3, 3, 2}};
+    for (int i = 0; i < 7; i++) {
+        struct lj_view_recipe r =
+            recipe_for((int)sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3], i % 2);
+        r.flip_vertical = r.rotate = r.blur = r.noise = r.intensity = r.band_dropout = 0.5;
+        float *image = random_image(sizes[i][0] * sizes[i][1] * sizes[i][2]);
+        for (int k = 0; k < 50; k++) {
+            float *view = view_of(&r, image, 1, (struct lj_draw){0, 0}, k);
+            for (int64_t p = 0; p < sizes[i][0] * sizes[i][3] * sizes[i][3]; p++)
+                cr_assert(fabsf(view[p]) < 10.0f, "case %d, view %d", i, k);
+            free(view);
+        }
+        free(image);
+    }
+}
+
+Test(views, intensity_noise_and_dropout_are_in_units_of_the_deviation)
+{
+    struct lj_view_recipe r = recipe_for(2, 32, 32, 32, false);
+    float mean[2] = {0.5f, 10.0f}, std[2] = {0.25f, 100.0f};
+    plain(&r);
+    r.mean = mean;
+    r.std = std;
+    float *image = random_image(2 * 32 * 32);
+    for (int i = 0; i < 1024; i++)
+        image[i] = 0.5f, image[1024 + i] = 110.0f; /* z = 0 and 1 */
+    r.intensity = 1.0;
+    struct lj_view_plan plan = plan_of(&r, 0);
+    float *view = view_of(&r, image, 3, (struct lj_draw){0, 0}, 0);
+    cr_expect(fabsf(view[0] - plan.shift[0]) < 1e-6f && fabsf(plan.shift[0]) <= 0.2f);
+    cr_expect(fabsf(view[1024] - plan.gain[1] - plan.shift[1]) < 1e-6f && plan.gain[1] != 1.0f);
+    free(view);
+
+    r.intensity = 0.0;
+    r.noise = 1.0;
+    plan = plan_of(&r, 0);
+    view = view_of(&r, image, 3, (struct lj_draw){0, 0}, 0);
+    double square = 0.0;
+    for (int i = 0; i < 1024; i++)
+        square += (double)((view[i + 1024] - 1.0f) * (view[i + 1024] - 1.0f)) / 1024;
+    cr_expect(plan.noise > 0.0 && fabs(sqrt(square) / plan.noise - 1.0) < 0.1);
+    double neighbours = 0.0; /* the two values of a draw are independent */
+    for (int i = 1024; i < 2048; i += 2)
+        neighbours += (double)((view[i] - 1.0f) * (view[i + 1] - 1.0f)) / 512 / square;
+    cr_expect(fabs(neighbours) < 5 / sqrt(512));
+    free(view);
+
+    r.noise = 0.0;
+    r.band_dropout = 1.0; /* never all of them */
+    view = view_of(&r, image, 3, (struct lj_draw){0, 0}, 0);
+    cr_expect(plan_of(&r, 0).dropped[0] != plan_of(&r, 0).dropped[1]);
+    cr_expect(view[1024] == (plan_of(&r, 0).dropped[1] ? 0.0f : 1.0f));
+    free(view);
+    free(image);
+}
+
+Test(views, flips_act_on_the_view)
+{
+    struct lj_view_recipe r = recipe_for(1, 3, 3, 3, false);
+    plain(&r);
+    r.flip = 1.0;
+    float image[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9}, x[9] = {3, 2, 1, 6, 5, 4, 9, 8, 7};
+    float xy[9] = {9, 8, 7, 6, 5, 4, 3, 2, 1};
+    float *view = view_of(&r, image, 1, (struct lj_draw){0, 0}, 0);
+    cr_expect(largest_difference(view, x, 9) < 1e-6);
+    free(view);
+    r.flip_vertical = 1.0;
+    view = view_of(&r, image, 1, (struct lj_draw){0, 0}, 0);
+    cr_expect(largest_difference(view, xy, 9) < 1e-6);
+    free(view);
+}
+
+Test(views, normalisation_comes_last_and_a_constant_channel_gives_zero)
+{
+    struct lj_view_recipe r = recipe_for(3, 1, 1, 1, false);
+    float mean[3] = {0.5f, 0.25f, 0.75f}, std[3] = {0.5f, 0.125f, 0.0f};
+    plain(&r);
+    r.mean = mean;
+    r.std = std;
+    float image[3] = {1.0f, 0.5f, 0.75f}, expected[3] = {1.0f, 2.0f, 0.0f};
+    float *view = view_of(&r, image, 1, (struct lj_draw){0, 0}, 0);
+    cr_expect(largest_difference(view, expected, 3) < 1e-6);
+    free(view);
+    r.solarize = 1.0; /* before normalisation: 1 becomes 0, 0.5 stays, 0.75 becomes 0.25 */
+    float solarized[3] = {-1.0f, 2.0f, -0.5f};
+    view = view_of(&r, image, 1, (struct lj_draw){0, 0}, 0);
+    cr_expect(largest_difference(view, solarized, 3) < 1e-6);
+    free(view);
+}
+
+Test(views, the_evaluation_view_equals_torchvision)
+{
+    struct image_case c;
+    int k = 0;
+    for (; image_case_read(&c, "centre", k); k++) {
+        struct lj_view_recipe r =
+            recipe_for(c.channels, c.height, c.width, (int64_t)c.args[0], false);
+        int64_t count = c.channels * r.size * r.size;
+        float *view = malloc((size_t)count * sizeof *view);
+        float *scratch = malloc((size_t)lj_view_scratch(&r) * sizeof *scratch);
+        lj_view_centre(&r, c.image, view, scratch);
+        double worst = largest_difference(view, c.expected, count);
+        cr_expect(worst < 1e-5, "case %d: %g", k, worst);
+        free(view);
+        free(scratch);
+        image_case_free(&c);
+    }
+    cr_assert(k == 7);
+}
