@@ -14,13 +14,7 @@
 #include "lejepa/base.h"
 #include "lejepa/comm.h"
 #include "lejepa/config.h"
-
-/* ---- HDF5 lock ------------------------------------------------------------------------------- */
-
-/* Debian's parallel HDF5 is not thread-safe. lj_hdf5_lock also opens the library and silences its
- * error stack on first use. Local. */
-LJ_API void lj_hdf5_lock(void);
-LJ_API void lj_hdf5_unlock(void);
+#include "lejepa/hdf5_lock.h"
 
 /* ---- archive --------------------------------------------------------------------------------- */
 

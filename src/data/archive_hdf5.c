@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The process-wide HDF5 lock, and the calls whose failures need explaining. HDF5's own error stack
- * is silenced: a user wants one line that says what to do. */
+/* HDF5 calls whose failures need explaining. HDF5's own error stack is silenced: a user wants one line
+ * that says what to do. */
 #include "archive.h"
 
 #include <errno.h>
@@ -9,24 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static pthread_mutex_t hdf5_lock = PTHREAD_MUTEX_INITIALIZER;
-static bool hdf5_opened;
-
-void lj_hdf5_lock(void)
-{
-    pthread_mutex_lock(&hdf5_lock);
-    if (hdf5_opened)
-        return;
-    H5open();
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    hdf5_opened = true;
-}
-
-void lj_hdf5_unlock(void)
-{
-    pthread_mutex_unlock(&hdf5_lock);
-}
 
 /* What can be told without HDF5: existence, permission, a gzip wrapper. */
 static int check_file(const char *path, int64_t *bytes)
@@ -53,6 +35,7 @@ int lj_hdf5_open_file(const char *path, hid_t *file)
 {
     int64_t bytes = 0;
     *file = -1;
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     LJ_TRY(check_file(path, &bytes));
     if (H5Fis_hdf5(path) <= 0)
         return lj_fail(LJ_ERR_DATA,

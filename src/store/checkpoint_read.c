@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading and verifying checkpoints. Nothing is believed: the kind of file, the head, each
+ * dataset's type, shape, size on disk and checksum are checked before a value is handed out. */
+#include "store_hdf5.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+/* An open checkpoint whose head is verified. */
+struct reader {
+    const char *path;
+    hid_t file;
+    struct lj_store_head head;
+    char *format, *config, *provenance; /* owned; what head points to */
+};
+
+/* A dataset found in the file. */
+struct found {
+    hid_t set;
+    int dims;
+    int64_t dim[LJ_DIMS_MAX];
+    int64_t count;
+};
+
+static int damaged(const struct reader *reader, const char *what, const char *name)
+{
+    return lj_fail(LJ_ERR_CHECKPOINT,
+                   "%s: %s%s is missing or damaged; use another checkpoint (`lejepa_mpi checkpoint "
+                   "verify` tells which are good)",
+                   reader->path, what, name);
+}
+
+/* ---- head ---------------------------------------------------------------------------------- */
+
+/* Says what a plain look at the file already shows; HDF5 would only say that it failed. */
+static int check_file(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return lj_fail(LJ_ERR_CHECKPOINT, "%s: %s; expected a checkpoint file", path,
+                       strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return lj_fail(LJ_ERR_CHECKPOINT, "%s: not a regular file; expected a checkpoint file",
+                       path);
+    if (status.st_size == 0)
+        return lj_fail(LJ_ERR_CHECKPOINT, "%s: the file is empty; use another checkpoint", path);
+    return LJ_OK;
+}
+
+static int read_attributes(struct reader *reader)
+{
+    hid_t file = reader->file;
+    struct lj_store_head *head = &reader->head;
+    uint64_t hash = 0;
+    if (!lj_store_get_text(file, "format", &reader->format) ||
+        strcmp(reader->format, LJ_CHECKPOINT_FORMAT) != 0 ||
+        !lj_store_get_i64(file, "format_version", &head->version))
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: not a checkpoint of lejepa_mpi: attribute format is not \"%s\"",
+                       reader->path, LJ_CHECKPOINT_FORMAT);
+    if (head->version != LJ_CHECKPOINT_VERSION)
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: format_version is %lld, this program reads %d; use the version of the "
+                       "program that wrote it",
+                       reader->path, (long long)head->version, (int)LJ_CHECKPOINT_VERSION);
+    if (!lj_store_get_i64(file, "step", &head->step) ||
+        !lj_store_get_i64(file, "seed", &head->seed) ||
+        !lj_store_get_i64(file, "tensors", &head->tensors) ||
+        !lj_store_get_i64(file, "moments", &head->moments) ||
+        !lj_store_get_text(file, "config", &reader->config) ||
+        !lj_store_get_text(file, "provenance", &reader->provenance) ||
+        !lj_store_get_u64(file, "xxh3", &hash))
+        return damaged(reader, "an attribute of /", "");
+    head->format = reader->format;
+    head->config = reader->config;
+    head->provenance = reader->provenance;
+    if (hash != lj_store_head_hash(head))
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: the attributes of / do not have their checksum; use another checkpoint",
+                       reader->path);
+    return LJ_OK;
+}
+
+static void reader_close(struct reader *reader)
+{
+    if (reader->file >= 0)
+        H5Fclose(reader->file);
+    lj_free(reader->format);
+    lj_free(reader->config);
+    lj_free(reader->provenance);
+    lj_store_end();
+}
+
+/* Takes the lock; reader_close gives it back, also after a failure. */
+static int reader_open(struct reader *reader, const char *path)
+{
+    *reader = (struct reader){.path = path, .file = -1};
+    lj_store_begin();
+    LJ_TRY(check_file(path));
+    hid_t access = lj_store_access();
+    reader->file = H5Fopen(path, H5F_ACC_RDONLY, access);
+    H5Pclose(access);
+    if (reader->file < 0)
+        return lj_fail(
+            LJ_ERR_CHECKPOINT,
+            "%s: not a readable HDF5 file (truncated or damaged); use another checkpoint", path);
+    return read_attributes(reader);
+}
+
+/* ---- datasets ------------------------------------------------------------------------------ */
+
+/* float32, contiguous, as many bytes on disk as its shape says. */
+static bool inspect(struct found *found)
+{
+    hid_t type = H5Dget_type(found->set), space = H5Dget_space(found->set);
+    hid_t plist = H5Dget_create_plist(found->set);
+    hsize_t dim[LJ_DIMS_MAX];
+    found->dims = H5Sget_simple_extent_ndims(space);
+    bool good = H5Tequal(type, H5T_IEEE_F32LE) > 0 && found->dims >= 0 &&
+                found->dims <= LJ_DIMS_MAX && H5Sget_simple_extent_dims(space, dim, NULL) >= 0 &&
+                H5Pget_layout(plist) == H5D_CONTIGUOUS && H5Pget_external_count(plist) == 0;
+    if (good) {
+        for (int i = 0; i < found->dims; i++)
+            found->dim[i] = (int64_t)dim[i];
+        found->count = (int64_t)H5Sget_simple_extent_npoints(space);
+        good = found->count >= 0 &&
+               H5Dget_storage_size(found->set) / sizeof(float) == (hsize_t)found->count;
+    }
+    H5Pclose(plist);
+    H5Sclose(space);
+    H5Tclose(type);
+    return good;
+}
+
+static int tensor_open(const struct reader *reader, const char *group, const char *name,
+                       struct found *found)
+{
+    char path[LJ_NAME_MAX + 64];
+    *found = (struct found){.set = -1};
+    if (snprintf(path, sizeof path, "%s/%s", group, name) >= (int)sizeof path)
+        return damaged(reader, "a tensor's name in ", group);
+    if (H5Lexists(reader->file, path, H5P_DEFAULT) > 0)
+        found->set = H5Dopen2(reader->file, path, H5P_DEFAULT);
+    if (found->set < 0)
+        return damaged(reader, "", path);
+    if (inspect(found))
+        return LJ_OK;
+    H5Dclose(found->set);
+    return lj_fail(LJ_ERR_CHECKPOINT,
+                   "%s: %s is not a whole contiguous float32 dataset; use another checkpoint",
+                   reader->path, path);
+}
+
+/* Reads all values and compares their checksum; closes the dataset. */
+static int tensor_read_close(const struct reader *reader, const char *group, const char *name,
+                             const struct found *found, float *values)
+{
+    uint64_t expected = 0;
+    bool good = H5Dread(found->set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0 &&
+                lj_store_get_u64(found->set, "xxh3", &expected);
+    H5Dclose(found->set);
+    if (!good)
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: %s/%s or its checksum is unreadable (truncated?); "
+                       "use another checkpoint",
+                       reader->path, group, name);
+    uint64_t hash = XXH3_64bits(values, (size_t)found->count * sizeof(float));
+    if (hash == expected)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CHECKPOINT,
+                   "%s: %s/%s has checksum %016llx, expected %016llx; use another checkpoint",
+                   reader->path, group, name, (unsigned long long)hash,
+                   (unsigned long long)expected);
+}
+
+static void shape_text(char text[128], int dims, const int64_t *dim)
+{
+    int at = snprintf(text, 128, "(");
+    for (int i = 0; i < dims; i++)
+        at += snprintf(text + at, 128 - (size_t)at, i ? ", %lld" : "%lld", (long long)dim[i]);
+    snprintf(text + at, 128 - (size_t)at, ")");
+}
+
+static int check_shape(const struct reader *reader, const char *group, const char *name,
+                       const struct found *found, int dims, const int64_t *dim)
+{
+    if (found->dims == dims && memcmp(found->dim, dim, (size_t)dims * sizeof *dim) == 0)
+        return LJ_OK;
+    char has[128], wants[128];
+    shape_text(has, found->dims, found->dim);
+    shape_text(wants, dims, dim);
+    return lj_fail(LJ_ERR_CHECKPOINT,
+                   "%s: %s/%s has shape %s, expected %s; give the configuration that the "
+                   "checkpoint was made with",
+                   reader->path, group, name, has, wants);
+}
+
+/* Number of links in a group; -1 when it is not there. */
+static int64_t group_links(const struct reader *reader, const char *group)
+{
+    H5G_info_t info;
+    return H5Gget_info_by_name(reader->file, group, &info, H5P_DEFAULT) >= 0 ? (int64_t)info.nlinks
+                                                                             : -1;
+}
+
+static bool group_name(const struct reader *reader, const char *group, int64_t index,
+                       char name[LJ_NAME_MAX])
+{
+    ssize_t length = H5Lget_name_by_idx(reader->file, group, H5_INDEX_NAME, H5_ITER_INC,
+                                        (hsize_t)index, name, LJ_NAME_MAX, H5P_DEFAULT);
+    return length > 0 && length < LJ_NAME_MAX;
+}
+
+static int check_count(const struct reader *reader, const char *group)
+{
+    int64_t links = group_links(reader, group);
+    if (links == reader->head.tensors)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CHECKPOINT,
+                   "%s: %s has %lld tensors, expected %lld; use another checkpoint", reader->path,
+                   group, (long long)links, (long long)reader->head.tensors);
+}
+
+/* ---- pixels -------------------------------------------------------------------------------- */
+
+/* One of /data/mean and /data/std into memory of its own. */
+static int read_pixels(const struct reader *reader, const char *name, int *channels, float **values)
+{
+    struct found found;
+    LJ_TRY(tensor_open(reader, "/data", name, &found));
+    *values = NULL;
+    if (found.dims == 1 && found.count <= INT32_MAX)
+        *values = lj_alloc_array(found.count, sizeof(float), "checkpoint pixel statistics");
+    if (!*values) {
+        H5Dclose(found.set);
+        return damaged(reader, "/data/", name);
+    }
+    *channels = (int)found.count;
+    return tensor_read_close(reader, "/data", name, &found, *values);
+}
+
+static int read_both_pixels(const struct reader *reader, struct lj_checkpoint_head *head)
+{
+    int deviations = 0;
+    LJ_TRY(read_pixels(reader, "mean", &head->channels, &head->mean));
+    LJ_TRY(read_pixels(reader, "std", &deviations, &head->std));
+    if (deviations == head->channels)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CHECKPOINT, "%s: /data/std has %d channels, expected %d as /data/mean",
+                   reader->path, deviations, head->channels);
+}
+
+static int read_head(struct reader *reader, struct lj_checkpoint_head *head)
+{
+    LJ_TRY(read_both_pixels(reader, head));
+    head->step = reader->head.step;
+    head->seed = reader->head.seed;
+    head->config = reader->config;
+    head->provenance = reader->provenance;
+    reader->config = reader->provenance = NULL;
+    return LJ_OK;
+}
+
+int lj_checkpoint_read_head(const char *path, struct lj_checkpoint_head *head)
+{
+    struct reader reader;
+    *head = (struct lj_checkpoint_head){0};
+    int status = reader_open(&reader, path);
+    if (status == LJ_OK)
+        status = read_head(&reader, head);
+    reader_close(&reader);
+    if (status != LJ_OK)
+        lj_checkpoint_head_free(head);
+    return status;
+}
+
+void lj_checkpoint_head_free(struct lj_checkpoint_head *head)
+{
+    lj_free(head->config);
+    lj_free(head->provenance);
+    lj_free(head->mean);
+    lj_free(head->std);
+    *head = (struct lj_checkpoint_head){0};
+}
+
+/* ---- whole arrays -------------------------------------------------------------------------- */
+
+static bool wanted(const struct lj_params *params, const char *name)
+{
+    for (int i = 0; i < params->count; i++)
+        if (strcmp(params->list[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Names a tensor of the file that the model does not have. */
+static int name_surplus(const struct reader *reader, const struct lj_params *params,
+                        const char *group)
+{
+    char name[LJ_NAME_MAX];
+    for (int64_t i = 0; i < group_links(reader, group); i++)
+        if (group_name(reader, group, i, name) && !wanted(params, name))
+            return lj_fail(LJ_ERR_CHECKPOINT,
+                           "%s: tensor %s/%s is not in the model, which has %d tensors (the file "
+                           "%lld); give the configuration that the checkpoint was made with",
+                           reader->path, group, name, params->count,
+                           (long long)reader->head.tensors);
+    return check_count(reader, group);
+}
+
+static int read_array(const struct reader *reader, const char *group,
+                      const struct lj_params *params, float *values)
+{
+    if (!values)
+        return LJ_OK;
+    for (int i = 0; i < params->count; i++) {
+        const struct lj_param *param = &params->list[i];
+        struct found found;
+        LJ_TRY(tensor_open(reader, group, param->name, &found));
+        int status = check_shape(reader, group, param->name, &found, param->dims, param->dim);
+        if (status != LJ_OK) {
+            H5Dclose(found.set);
+            return status;
+        }
+        LJ_TRY(tensor_read_close(reader, group, param->name, &found, values + param->offset));
+    }
+    return name_surplus(reader, params, group);
+}
+
+static int read_all(const struct reader *reader, const struct lj_params *params, float *weights,
+                    float *moment1, float *moment2)
+{
+    if ((moment1 || moment2) && !reader->head.moments)
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: holds no optimiser state, so training cannot resume from it; use a "
+                       "checkpoint that `train` wrote",
+                       reader->path);
+    LJ_TRY(read_array(reader, "/weights", params, weights));
+    LJ_TRY(read_array(reader, "/optim/moment1", params, moment1));
+    return read_array(reader, "/optim/moment2", params, moment2);
+}
+
+int lj_checkpoint_read(const char *path, const struct lj_params *params, float *weights,
+                       float *moment1, float *moment2)
+{
+    struct reader reader;
+    int status = reader_open(&reader, path);
+    if (status == LJ_OK)
+        status = read_all(&reader, params, weights, moment1, moment2);
+    reader_close(&reader);
+    return status;
+}
+
+/* ---- verification -------------------------------------------------------------------------- */
+
+/* A tensor against its checksum and, for moments, against the shape of its weight. */
+static int verify_tensor(const struct reader *reader, const char *group, const char *name,
+                         const struct found *weight, struct found *found)
+{
+    LJ_TRY(tensor_open(reader, group, name, found));
+    int status = LJ_OK;
+    if (weight)
+        status = check_shape(reader, group, name, found, weight->dims, weight->dim);
+    float *values = NULL;
+    if (status == LJ_OK) {
+        values = lj_alloc_array(found->count, sizeof(float), "checkpoint verification");
+        status = values ? LJ_OK : LJ_ERR_RESOURCE;
+    }
+    if (status == LJ_OK)
+        status = tensor_read_close(reader, group, name, found, values);
+    else
+        H5Dclose(found->set);
+    lj_free(values);
+    return status;
+}
+
+static int verify_name(const struct reader *reader, const char *name)
+{
+    struct found weight, moment;
+    LJ_TRY(verify_tensor(reader, "/weights", name, NULL, &weight));
+    if (!reader->head.moments)
+        return LJ_OK;
+    LJ_TRY(verify_tensor(reader, "/optim/moment1", name, &weight, &moment));
+    return verify_tensor(reader, "/optim/moment2", name, &weight, &moment);
+}
+
+static int verify_all(struct reader *reader)
+{
+    struct lj_checkpoint_head pixels = {0};
+    int status = read_both_pixels(reader, &pixels);
+    lj_checkpoint_head_free(&pixels);
+    LJ_TRY(status);
+    LJ_TRY(check_count(reader, "/weights"));
+    if (reader->head.moments) {
+        LJ_TRY(check_count(reader, "/optim/moment1"));
+        LJ_TRY(check_count(reader, "/optim/moment2"));
+    }
+    char name[LJ_NAME_MAX];
+    for (int64_t i = 0; i < reader->head.tensors; i++) {
+        if (!group_name(reader, "/weights", i, name))
+            return damaged(reader, "a tensor's name in ", "/weights");
+        LJ_TRY(verify_name(reader, name));
+    }
+    return LJ_OK;
+}
+
+int lj_checkpoint_verify(const char *path)
+{
+    struct reader reader;
+    int status = reader_open(&reader, path);
+    if (status == LJ_OK)
+        status = verify_all(&reader);
+    reader_close(&reader);
+    return status;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attributes and file access of checkpoints. Texts are fixed-length UTF-8 with their NUL, so that
+ * nothing lies in HDF5's global heap, which has no checksum. */
+#include "store_hdf5.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+enum { TEXT_MAX = 64 << 20 }; /* no text of ours is near it; a damaged length may be */
+
+void lj_store_begin(void)
+{
+    lj_hdf5_lock();
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+void lj_store_end(void)
+{
+    lj_hdf5_unlock();
+}
+
+hid_t lj_store_access(void)
+{
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    if (access >= 0 && H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
+        H5Pset_file_locking(access, false, true) >= 0)
+        return access;
+    H5Pclose(access);
+    return -1;
+}
+
+/* One attribute of `type`; the type is left to the caller. */
+static bool put(hid_t object, const char *name, hid_t stored, hid_t memory, const void *value)
+{
+    hid_t space = H5Screate(H5S_SCALAR);
+    hid_t attribute = H5Acreate2(object, name, stored, space, H5P_DEFAULT, H5P_DEFAULT);
+    bool good = attribute >= 0 && H5Awrite(attribute, memory, value) >= 0;
+    good = (attribute < 0 || H5Aclose(attribute) >= 0) && good;
+    H5Sclose(space);
+    return good;
+}
+
+bool lj_store_put_i64(hid_t object, const char *name, int64_t value)
+{
+    return put(object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
+}
+
+bool lj_store_put_u64(hid_t object, const char *name, uint64_t value)
+{
+    return put(object, name, H5T_STD_U64LE, H5T_NATIVE_UINT64, &value);
+}
+
+bool lj_store_put_text(hid_t object, const char *name, const char *text)
+{
+    hid_t type = H5Tcopy(H5T_C_S1);
+    bool good = type >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0 &&
+                H5Tset_size(type, strlen(text) + 1) >= 0 && put(object, name, type, type, text);
+    H5Tclose(type);
+    return good;
+}
+
+/* Opens a scalar attribute, or returns a negative handle. */
+static hid_t open_scalar(hid_t object, const char *name)
+{
+    if (H5Aexists(object, name) <= 0)
+        return -1;
+    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+    if (attribute < 0)
+        return -1;
+    hid_t space = H5Aget_space(attribute);
+    bool scalar = H5Sget_simple_extent_npoints(space) == 1;
+    H5Sclose(space);
+    if (scalar)
+        return attribute;
+    H5Aclose(attribute);
+    return -1;
+}
+
+static bool get_integer(hid_t object, const char *name, hid_t memory, void *value)
+{
+    hid_t attribute = open_scalar(object, name);
+    if (attribute < 0)
+        return false;
+    hid_t type = H5Aget_type(attribute);
+    bool good = H5Tget_class(type) == H5T_INTEGER && H5Aread(attribute, memory, value) >= 0;
+    H5Tclose(type);
+    H5Aclose(attribute);
+    return good;
+}
+
+bool lj_store_get_i64(hid_t object, const char *name, int64_t *value)
+{
+    return get_integer(object, name, H5T_NATIVE_INT64, value);
+}
+
+bool lj_store_get_u64(hid_t object, const char *name, uint64_t *value)
+{
+    return get_integer(object, name, H5T_NATIVE_UINT64, value);
+}
+
+bool lj_store_get_text(hid_t object, const char *name, char **text)
+{
+    *text = NULL;
+    hid_t attribute = open_scalar(object, name);
+    if (attribute < 0)
+        return false;
+    hid_t type = H5Aget_type(attribute);
+    size_t size = H5Tget_size(type);
+    bool good = H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0 &&
+                size <= TEXT_MAX && (*text = lj_alloc(size + 1, "checkpoint texts")) != NULL &&
+                H5Aread(attribute, type, *text) >= 0;
+    if (!good) {
+        lj_free(*text);
+        *text = NULL;
+    }
+    H5Tclose(type);
+    H5Aclose(attribute);
+    return good;
+}
+
+uint64_t lj_store_head_hash(const struct lj_store_head *head)
+{
+    const int64_t numbers[] = {head->version, head->step, head->seed, head->tensors, head->moments};
+    XXH3_state_t *state = XXH3_createState();
+    LJ_CHECK(state, "no memory for a checksum");
+    XXH3_64bits_reset(state);
+    XXH3_64bits_update(state, numbers, sizeof numbers);
+    XXH3_64bits_update(state, head->format, strlen(head->format) + 1);
+    XXH3_64bits_update(state, head->config, strlen(head->config) + 1);
+    XXH3_64bits_update(state, head->provenance, strlen(head->provenance) + 1);
+    uint64_t hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return hash;
+}
