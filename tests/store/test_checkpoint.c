@@ -168,6 +168,21 @@ Test(checkpoint, disk_full_at_any_byte)
     fixture_destroy(&f);
 }
 
+/* A device that refuses every write. The file size limit above also stops the final truncation, and
+ * so would not show that a failed write alone is noticed: the reason must be that of the write. */
+Test(checkpoint, device_full)
+{
+    struct fixture f;
+    char temporary[128];
+    cr_assert(fixture_create(&f));
+    snprintf(temporary, sizeof temporary, "%s/.step-000000020.h5.tmp", f.dir);
+    cr_assert_eq(symlink("/dev/full", temporary), 0);
+    cr_assert_eq(write_step(&f, 20, 2), LJ_ERR_RESOURCE);
+    cr_assert(strstr(lj_error_text(), "No space left on device"), "%s", lj_error_text());
+    cr_assert_eq(files_in(f.dir), 0);
+    fixture_destroy(&f);
+}
+
 Test(checkpoint, injected_faults)
 {
     struct fixture f;
