@@ -178,6 +178,16 @@ LJ_API double lj_phase_seconds(enum lj_phase phase);
 LJ_API const char *lj_phase_name(enum lj_phase phase);
 LJ_API void lj_phase_reset(void); /* all seconds to zero; the running phase starts anew */
 
+/* ---- threads --------------------------------------------------------------------------------- */
+
+/* Sets the number of OpenMP threads of this process: wanted, or with 0 what OMP_NUM_THREADS says, else
+ * 1. Errors: LJ_ERR_CONFIG when the process is bound to fewer processing units than that; the text says
+ * which flags of mpirun help.
+ *   threads  out */
+LJ_API int lj_threads_use(int64_t wanted, int *threads) LJ_MUST_USE;
+/* The processing units this process is bound to, as a list like "0-3,8"; returns their number. */
+LJ_API int lj_threads_binding(char *text, size_t capacity);
+
 /* ---- small helpers ------------------------------------------------------------------------ */
 
 static inline int64_t lj_min_i64(int64_t a, int64_t b)

@@ -58,6 +58,10 @@ LJ_API int lj_config_set(struct lj_config *config, const char *key, const char *
 /* Reads a YAML file of scalars (sequences of two for pairs); origin of errors is file:line. */
 LJ_API int lj_config_read_file(struct lj_config *config, const char *path) LJ_MUST_USE;
 
+/* The same from a text; origin names it in errors. */
+LJ_API int lj_config_read_text(struct lj_config *config, const char *text,
+                               const char *origin) LJ_MUST_USE;
+
 /* Defaults < preset < files < assignments, from the command line's words after the command.
  *   words, count  in   FILE.yaml and key=value in any order */
 LJ_API int lj_config_from_words(struct lj_config *config, const char *const *words,
@@ -72,6 +76,9 @@ LJ_API void lj_config_value_text(const struct lj_config *config, const struct lj
 
 /* Every value as YAML, reloadable, values exact. */
 LJ_API void lj_config_write_yaml(const struct lj_config *config, FILE *out);
+
+/* The same as a text. Owned by the caller: lj_free. NULL: LJ_ERR_RESOURCE. */
+LJ_API char *lj_config_yaml(const struct lj_config *config);
 
 /* Help of one key (or, with NULL, of all), and the README's table. */
 LJ_API int lj_config_help(const char *key, FILE *out) LJ_MUST_USE;

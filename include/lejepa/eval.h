@@ -5,7 +5,47 @@
 #ifndef LEJEPA_EVAL_H
 #define LEJEPA_EVAL_H
 
-#include "lejepa/base.h"
+#include "lejepa/comm.h"
+#include "lejepa/config.h"
+#include "lejepa/data.h"
+#include "lejepa/models.h"
+
+/* ---- embedding an archive ------------------------------------------------------------------------ */
+
+/* What turns images into embeddings. Everything is borrowed. */
+struct lj_embedder {
+    const struct lj_model *model;
+    const float *weights;    /* laid out like the model's parameters */
+    const float *mean, *std; /* (C) of the pixels */
+    const struct lj_config *config;
+    bool pixels; /* raw pixels of the evaluation view instead of the encoder's output */
+};
+/* Width of a row: the encoder's embedding, or C size size pixels. */
+LJ_API int64_t lj_embed_width(const struct lj_embedder *embedder);
+
+/* Embeddings of the first `rows` selected samples in evaluation views. Tiles of 32 samples from the
+ * first are the unit of computation, so the bits do not depend on ranks or threads. Collective over
+ * comm, whose ranks share the work.
+ *   embeddings  (rows, width) out, on every rank */
+LJ_API int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder,
+                    struct lj_archive *archive, int64_t rows, float *embeddings) LJ_MUST_USE;
+
+/* A model for inference out of a checkpoint: architecture from its configuration, its weights (or,
+ * untrained, the initial ones of its seed) and pixel statistics on every rank. Collective.
+ *   path  a checkpoint file, or a run directory (its newest checkpoint). Release with _free. */
+struct lj_pretrained {
+    struct lj_config config; /* the run's */
+    struct lj_model *model;  /* owned */
+    float *weights;          /* owned */
+    int channels;
+    int64_t size, step;
+    float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
+};
+LJ_API int lj_pretrained_load(struct lj_pretrained *pretrained, struct lj_comm *comm,
+                              const char *path, bool untrained) LJ_MUST_USE;
+LJ_API void lj_pretrained_free(struct lj_pretrained *pretrained);
+
+/* ---- numbers ------------------------------------------------------------------------------------- */
 
 struct lj_accuracy {
     double top1;     /* share of rows predicted right */

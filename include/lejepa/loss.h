@@ -15,22 +15,23 @@
 #include "lejepa/comm.h"
 
 struct lj_lejepa_config {
-    int64_t views;           /* V */
-    int64_t centre_views;    /* the first so many views make the prediction's centre */
-    int64_t width;           /* D */
-    int64_t slices;          /* M */
-    char grid;               /* 'a': 17 knots on [0, 3]; 'b': 17 knots on [-5, 5] */
+    int64_t views;        /* V */
+    int64_t centre_views; /* the first so many views make the prediction's centre */
+    int64_t width;        /* D */
+    int64_t slices;       /* M */
+    char grid;            /* 'a': 17 knots on [0, 3]; 'b': 17 knots on [-5, 5] */
     double lambda;
     bool additive;
     int64_t seed;
-    int slots;               /* lanes worked on at once (threads) */
-    int64_t lane_rows;       /* n: samples of a lane, at most */
+    int slots;         /* lanes worked on at once (threads) */
+    int64_t lane_rows; /* n: samples of a lane, at most */
 };
 
 struct lj_lejepa_terms {
-    double total, prediction, sigreg;    /* dimensionless; the same bits on every rank */
-    int64_t samples;                     /* N of the global batch */
-    int64_t unfit;                       /* values that were not finite or out of range, all ranks */
+    double total, prediction, sigreg; /* dimensionless; the same bits on every rank */
+    int64_t samples;                  /* N of the global batch */
+    int64_t stop, save;               /* in: this rank asks for it (0, 1); out: how many ranks do */
+    int64_t unfit;                    /* values that were not finite or out of range, all ranks */
 };
 
 struct lj_lejepa;
@@ -54,9 +55,9 @@ LJ_API void lj_lejepa_add(struct lj_lejepa *loss, int slot, const float *proj, i
 
 /* Sums over all slots and ranks. Collective; ranks without samples take part.
  *   local  in   this rank's status so far; rides in the reduction
- *   terms  out
+ *   terms  out  (stop and save: in and out)
  * Errors: the agreed status if any rank passed local != LJ_OK.
- * Cost: one reduction of 8 (2 V M K + 4) bytes. */
+ * Cost: one reduction of 8 (2 V M K + 6) bytes. */
 LJ_API int lj_lejepa_reduce(struct lj_lejepa *loss, int local,
                             struct lj_lejepa_terms *terms) LJ_MUST_USE;
 
@@ -65,7 +66,7 @@ LJ_API int lj_lejepa_reduce(struct lj_lejepa *loss, int local,
 LJ_API void lj_lejepa_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
                                float *dproj);
 
-/* Bytes of the one small allreduce: 8 (2 V M K + 4). */
+/* Bytes of the one small allreduce: 8 (2 V M K + 6). */
 LJ_API int64_t lj_lejepa_bytes(const struct lj_lejepa_config *config);
 
 /* SIGReg averaged over slices for each slice: (M) statistic of slice m, mean over views. Local, after

@@ -13,22 +13,22 @@
 
 /* Vision transformer (Dosovitskiy et al. 2021) with timm's tensor names and initialisation. */
 struct lj_vit_config {
-    int64_t channels, size;    /* of a global view: size x size pixels */
+    int64_t channels, size; /* of a global view: size x size pixels */
     int64_t patch, width, depth, heads, hidden, registers;
-    int64_t head;              /* width of a linear head that makes the embedding; 0: none */
-    bool mean_pool;            /* mean of patch tokens and fc_norm, instead of norm and class token */
-    double drop_path;          /* rate of the last block */
+    int64_t head;     /* width of a linear head that makes the embedding; 0: none */
+    bool mean_pool;   /* mean of patch tokens and fc_norm, instead of norm and class token */
+    double drop_path; /* rate of the last block */
 };
 
 struct lj_projector_config {
     int64_t hidden, layers, out;
-    char norm[16];             /* "batch" "lane" "layer" "none" */
+    char norm[16]; /* "batch" "lane" "layer" "none" */
 };
 
 struct lj_model_config {
     struct lj_vit_config vit;
     struct lj_projector_config projector;
-    int64_t local_size;        /* pixels of local views */
+    int64_t local_size; /* pixels of local views */
 };
 
 /* Numbers of the model, with presets and automatic values resolved.
@@ -50,8 +50,8 @@ struct lj_model {
     struct lj_model_config config;
     struct lj_params params;
     struct lj_net *net[LJ_NETS];
-    struct lj_segment segment[LJ_SEGMENTS_MAX];    /* one per bucket */
-    int64_t embedding;                             /* width */
+    struct lj_segment segment[LJ_SEGMENTS_MAX]; /* one per bucket */
+    int64_t embedding;                          /* width */
 };
 /* bucket_bytes: about the size of a gradient bucket. */
 LJ_API int lj_model_create(struct lj_model **model, const struct lj_model_config *config,

@@ -10,7 +10,7 @@
 struct lj_schedule {
     double peak, floor;
     double warmup_steps;
-    int64_t steps;    /* of the whole run */
+    int64_t steps; /* of the whole run */
 };
 /* Learning rate of step (0, 1, ...). */
 LJ_API double lj_schedule_at(const struct lj_schedule *schedule, int64_t step);
@@ -18,15 +18,15 @@ LJ_API double lj_schedule_at(const struct lj_schedule *schedule, int64_t step);
 /* A run of elements that are treated alike. */
 enum lj_treatment { LJ_TREAT_DECAY, LJ_TREAT_NO_DECAY, LJ_TREAT_STATISTIC };
 struct lj_stretch_of_shard {
-    int64_t shard, weights, count;    /* first element in the shard and in the weights; length */
+    int64_t shard, weights, count; /* first element in the shard and in the weights; length */
     enum lj_treatment treatment;
 };
 
 struct lj_optim_config {
     double beta1, beta2, eps, weight_decay;
-    bool decay_matrices_only;    /* biases, norms, tokens and positions are not decayed */
-    double statistic_momentum;   /* 0.1: weight of the newest batch statistic */
-    int64_t lanes;               /* G: a statistic's gradient is the sum over lanes */
+    bool decay_matrices_only;  /* biases, norms, tokens and positions are not decayed */
+    double statistic_momentum; /* 0.1: weight of the newest batch statistic */
+    int64_t lanes;             /* G: a statistic's gradient is the sum over lanes */
 };
 
 struct lj_optim;

@@ -20,10 +20,11 @@ struct lj_trainer;
 
 /* What one step reports; the same values on every rank. */
 struct lj_step_report {
-    struct lj_lejepa_terms loss;
+    struct lj_lejepa_terms
+        loss; /* loss.stop and loss.save are also inputs: requests of this rank */
     double lr;
-    double grad_norm;      /* NaN unless asked for or clipping */
-    int64_t nonfinite;     /* gradient elements that were not finite; > 0: no update was made */
+    double grad_norm;  /* NaN unless asked for or clipping */
+    int64_t nonfinite; /* gradient elements that were not finite; > 0: no update was made */
 };
 
 /* Agrees on the lowest ISA level of all ranks, forces it on the libraries and returns it. Collective;
@@ -47,13 +48,17 @@ LJ_API void lj_trainer_destroy(struct lj_trainer *trainer);
 LJ_API int lj_trainer_step(struct lj_trainer *trainer, int64_t step, bool want_norm,
                            struct lj_step_report *report) LJ_MUST_USE;
 
-LJ_API int64_t lj_trainer_first_step(const struct lj_trainer *trainer);    /* 0, or after resuming */
-LJ_API int64_t lj_trainer_steps(const struct lj_trainer *trainer);         /* of the whole run */
+LJ_API int64_t lj_trainer_first_step(const struct lj_trainer *trainer); /* 0, or after resuming */
+LJ_API int64_t lj_trainer_steps(const struct lj_trainer *trainer);      /* of the whole run */
 LJ_API struct lj_ledger *lj_trainer_ledger(struct lj_trainer *trainer);
 /* XXH3 of all weights; equal on all ranks. Local. */
 LJ_API uint64_t lj_trainer_hash(const struct lj_trainer *trainer);
 /* FLOP of one step by DESIGN's count: 3 x forward multiply-adds x 2 of encoder and projector. */
 LJ_API double lj_trainer_step_flops(const struct lj_trainer *trainer);
+/* Replaces the encoder's weights by those of a safetensors file (timm's names); the projector keeps its
+ * own. Collective. Errors: LJ_ERR_CHECKPOINT. */
+LJ_API int lj_trainer_load_weights(struct lj_trainer *trainer, const char *path) LJ_MUST_USE;
+
 /* Writes the checkpoint of `finished` steps into dir. Collective. */
 LJ_API int lj_trainer_checkpoint(struct lj_trainer *trainer, const char *dir,
                                  int64_t finished) LJ_MUST_USE;
@@ -62,8 +67,8 @@ LJ_API int lj_trainer_checkpoint(struct lj_trainer *trainer, const char *dir,
  * Returns LJ_OK, LJ_STOPPED, or an agreed error already described by lj_error_text. */
 LJ_API int lj_train(struct lj_comm *comm, struct lj_config *config) LJ_MUST_USE;
 
-/* The command `selftest`: trains a small model on sub-communicators of 1 .. P ranks and compares hashes
- * of weights and losses. Collective over comm. Errors: LJ_ERR_BUG when they differ. */
-LJ_API int lj_selftest(struct lj_comm *comm) LJ_MUST_USE;
+/* The command `selftest`: trains a small model on config's archive on sub-communicators of 1 .. P ranks
+ * and compares hashes of weights and losses. Collective over comm. Errors: LJ_ERR_BUG when they differ. */
+LJ_API int lj_selftest(struct lj_comm *comm, const struct lj_config *config) LJ_MUST_USE;
 
 #endif

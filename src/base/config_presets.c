@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-/* Blur: sigma 0.1 .. 2 in pixels of a 128 pixel view is 0.175 .. 3.5 in those of a 224 pixel view,
- * the unit of the key. Solarize: probability 0.2 of a transform that acts with 0.5. */
+/* Blur: with a kernel given, sigma is in pixels of the view. Solarize: probability 0.2 of a transform that acts with 0.5. */
 static const char *const minimal[] = {
     "model=vit_small",
     "model.patch=8",

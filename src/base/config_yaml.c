@@ -150,12 +150,8 @@ static int read_stream(struct reader *r)
     return LJ_OK;
 }
 
-int lj_config_read_file(struct lj_config *config, const char *path)
+static int read_open(struct lj_config *config, FILE *file, const char *path)
 {
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return lj_fail(LJ_ERR_CONFIG, "%s: cannot open the configuration: %s", path,
-                       strerror(errno));
     struct reader r = {.config = config, .path = path};
     int status = LJ_OK;
     if (yaml_parser_initialize(&r.parser)) {
@@ -168,6 +164,23 @@ int lj_config_read_file(struct lj_config *config, const char *path)
     }
     fclose(file);
     return status;
+}
+
+int lj_config_read_file(struct lj_config *config, const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return lj_fail(LJ_ERR_CONFIG, "%s: cannot open the configuration: %s", path,
+                       strerror(errno));
+    return read_open(config, file, path);
+}
+
+int lj_config_read_text(struct lj_config *config, const char *text, const char *origin)
+{
+    FILE *file = fmemopen((void *)text, strlen(text), "rb");
+    if (!file)
+        return lj_fail(LJ_ERR_CONFIG, "%s: holds no configuration", origin);
+    return read_open(config, file, origin);
 }
 
 /* ---- out ----------------------------------------------------------------------------------- */
@@ -213,4 +226,26 @@ void lj_config_write_yaml(const struct lj_config *config, FILE *out)
             fputs(text, out);
         fputc('\n', out);
     }
+}
+
+/* Every byte of a value may become six (\uXXXX), each line has a key and punctuation. */
+static size_t yaml_bound(void)
+{
+    int count = 0;
+    lj_config_keys(&count);
+    return (size_t)count * (6 * (size_t)LJ_TEXT_MAX + 128);
+}
+
+char *lj_config_yaml(const struct lj_config *config)
+{
+    char *text = lj_alloc(yaml_bound(), "configuration");
+    FILE *out = text ? fmemopen(text, yaml_bound(), "w") : NULL;
+    if (!out) {
+        lj_free(text);
+        lj_fail(LJ_ERR_RESOURCE, "out of memory for the configuration's text");
+        return NULL;
+    }
+    lj_config_write_yaml(config, out);
+    fclose(out);
+    return text;
 }

@@ -132,12 +132,16 @@ int lj_lejepa_reduce(struct lj_lejepa *loss, int local, struct lj_lejepa_terms *
 {
     const struct lj_lejepa_config *c = &loss->config;
     int64_t *sums = collect_slots(loss, local);
-    const int64_t *scalar = sums + lj_loss_sums(loss);
+    int64_t *scalar = sums + lj_loss_sums(loss);
+    scalar[LJ_SUM_STOP] = terms->stop;
+    scalar[LJ_SUM_SAVE] = terms->save;
     lj_sum_exact(loss->comm, loss->ledger, sums, lj_loss_sums(loss) + LJ_SCALARS);
     if (scalar[LJ_SUM_FAILED] > 0)
         return lj_agree(loss->comm, local);
     loss->samples = lj_max_i64(scalar[LJ_SUM_SAMPLES], 1);
     terms->samples = scalar[LJ_SUM_SAMPLES];
+    terms->stop = scalar[LJ_SUM_STOP];
+    terms->save = scalar[LJ_SUM_SAVE];
     terms->unfit = scalar[LJ_SUM_UNFIT];
     terms->prediction = lj_from_fixed(scalar[LJ_SUM_PREDICTION]) /
                         ((double)loss->samples * (double)(c->views * c->width));

@@ -10,7 +10,15 @@
 enum { LJ_TILE_SLICES = 256, LJ_TILE_ROWS = 128, LJ_BLOCK_ROWS = 32 };
 
 /* What follows the sums of cos and sin in the reduction's buffer. */
-enum lj_scalar { LJ_SUM_SAMPLES, LJ_SUM_FAILED, LJ_SUM_UNFIT, LJ_SUM_PREDICTION, LJ_SCALARS };
+enum lj_scalar {
+    LJ_SUM_SAMPLES,
+    LJ_SUM_FAILED,
+    LJ_SUM_UNFIT,
+    LJ_SUM_PREDICTION,
+    LJ_SUM_STOP,
+    LJ_SUM_SAVE,
+    LJ_SCALARS
+};
 
 struct lj_lejepa {
     struct lj_lejepa_config config;

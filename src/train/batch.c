@@ -47,13 +47,14 @@ int lj_trainer_name_culprit(struct lj_trainer *t)
         char name[1024];
         const struct lj_draw *draw = &t->batch.draws[k * t->n + row % t->n];
         lj_archive_name_row(t->archive, lj_archive_row(t->archive, draw->index), name, sizeof name);
-        status = lj_fail(LJ_ERR_NUMERIC,
-                         "step %lld: the projection of %s, view %lld, is not finite; lower optim.lr "
-                         "or set optim.clip, and look at this sample",
-                         (long long)t->step, name, (long long)(row / t->n));
+        status =
+            lj_fail(LJ_ERR_NUMERIC,
+                    "step %lld: the projection of %s, view %lld, is not finite; lower optim.lr "
+                    "or set optim.clip, and look at this sample",
+                    (long long)t->step, name, (long long)(row / t->n));
     }
     status = lj_agree(t->comm, status);
-    if (status == LJ_OK)    /* only sums or gradients were not finite: everybody knows that */
+    if (status == LJ_OK) /* only sums or gradients were not finite: everybody knows that */
         status = lj_fail(LJ_ERR_NUMERIC,
                          "step %lld: the gradient is not finite or out of range; lower optim.lr or "
                          "set optim.clip",

@@ -7,8 +7,8 @@
 static int plan_parts(struct lj_trainer *t)
 {
     const struct lj_vit_config *vit = &t->model->config.vit;
-    enum lj_plan_mode mode = strcmp(t->config.memory_recompute, "blocks") == 0 ? LJ_PLAN_RECOMPUTE
-                                                                              : LJ_PLAN_TRAIN;
+    enum lj_plan_mode mode =
+        strcmp(t->config.memory_recompute, "blocks") == 0 ? LJ_PLAN_RECOMPUTE : LJ_PLAN_TRAIN;
     int64_t sizes[2] = {vit->size, t->model->config.local_size};
     for (int part = LJ_PART_GLOBAL; part <= LJ_PART_LOCAL; part++) {
         struct lj_shape image = {3, {vit->channels, sizes[part], sizes[part]}};
@@ -31,7 +31,8 @@ static int take_arenas(struct lj_trainer *t, enum lj_part part)
     if (!t->arena[part])
         return LJ_ERR_RESOURCE;
     for (int i = 0; i < t->arenas[part]; i++) {
-        t->arena[part][i] = lj_alloc_array(lj_plan_arena(t->plan[part]), sizeof(float), "activations");
+        t->arena[part][i] =
+            lj_alloc_array(lj_plan_arena(t->plan[part]), sizeof(float), "activations");
         if (!t->arena[part][i])
             return LJ_ERR_RESOURCE;
     }

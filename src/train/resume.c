@@ -6,7 +6,6 @@
 #include "lejepa/store.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -16,14 +15,15 @@ static int check_head(const struct lj_trainer *t, const struct lj_checkpoint_hea
 {
     int channels = lj_archive_info(t->archive)->channels;
     if (head->seed != t->config.seed)
-        return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: was trained with seed=%lld, this run has seed=%lld; use the same seed or "
-                       "another run.dir",
-                       path, (long long)head->seed, (long long)t->config.seed);
+        return lj_fail(
+            LJ_ERR_CHECKPOINT,
+            "%s: was trained with seed=%lld, this run has seed=%lld; use the same seed or "
+            "another run.dir",
+            path, (long long)head->seed, (long long)t->config.seed);
     if (head->channels != channels)
         return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: was trained on %d channels, this archive has %d; use another run.dir", path,
-                       head->channels, channels);
+                       "%s: was trained on %d channels, this archive has %d; use another run.dir",
+                       path, head->channels, channels);
     return LJ_OK;
 }
 
@@ -38,7 +38,8 @@ static int read_on_root(struct lj_trainer *t, const char *path)
         t->first_step = head.step;
         memcpy(t->mean, head.mean, (size_t)head.channels * sizeof *t->mean);
         memcpy(t->std, head.std, (size_t)head.channels * sizeof *t->std);
-        status = lj_checkpoint_read(path, &t->model->params, t->weights, t->moment[0], t->moment[1]);
+        status =
+            lj_checkpoint_read(path, &t->model->params, t->weights, t->moment[0], t->moment[1]);
     }
     lj_checkpoint_head_free(&head);
     return status;
@@ -48,8 +49,8 @@ static int read_on_root(struct lj_trainer *t, const char *path)
 static int spread_moment(struct lj_trainer *t, int which)
 {
     int64_t bytes = t->model->params.elements * (int64_t)sizeof(float);
-    float *whole = lj_comm_is_root(t->comm) ? t->moment[which]
-                                            : lj_alloc((size_t)bytes, "resuming");
+    float *whole =
+        lj_comm_is_root(t->comm) ? t->moment[which] : lj_alloc((size_t)bytes, "resuming");
     LJ_TRY(lj_agree(t->comm, whole ? LJ_OK : LJ_ERR_RESOURCE));
     lj_broadcast(t->comm, whole, bytes, 0);
     lj_optim_restore(t->optim, which, whole);
@@ -69,21 +70,28 @@ int lj_trainer_resume(struct lj_trainer *t, const char *path)
     return spread_moment(t, 1);
 }
 
+int lj_trainer_load_weights(struct lj_trainer *t, const char *path)
+{
+    int status = LJ_OK;
+    if (lj_comm_is_root(t->comm))
+        status = lj_safetensors_read(path, &t->model->params, "projector.", t->weights);
+    LJ_TRY(lj_agree(t->comm, status));
+    lj_broadcast(t->comm, t->weights, t->model->params.elements * (int64_t)sizeof(float), 0);
+    return LJ_OK;
+}
+
 static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished)
 {
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
-    char *yaml = NULL, provenance[512];
-    size_t length = 0;
-    FILE *text = open_memstream(&yaml, &length);
-    if (!text)
-        return lj_fail(LJ_ERR_RESOURCE, "out of memory for the configuration's text");
-    lj_config_write_yaml(&t->config, text);
-    fclose(text);
-    snprintf(provenance, sizeof provenance,
-             "{\"program\": \"lejepa_mpi %s\", \"ranks\": %d, \"archive_fingerprint\": \"%016llx\"}",
-             LJ_VERSION, t->comm->size,
-             (unsigned long long)lj_archive_info(t->archive)->fingerprint);
+    char provenance[512];
+    char *yaml = lj_config_yaml(&t->config);
+    if (!yaml)
+        return LJ_ERR_RESOURCE;
+    snprintf(
+        provenance, sizeof provenance,
+        "{\"program\": \"lejepa_mpi %s\", \"ranks\": %d, \"archive_fingerprint\": \"%016llx\"}",
+        LJ_VERSION, t->comm->size, (unsigned long long)lj_archive_info(t->archive)->fingerprint);
     struct lj_checkpoint checkpoint = {.params = &t->model->params,
                                        .step = finished,
                                        .seed = t->config.seed,
@@ -96,7 +104,7 @@ static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished
                                        .mean = t->mean,
                                        .std = t->std};
     int status = lj_checkpoint_write(dir, &checkpoint, (int)t->config.checkpoint_keep);
-    free(yaml);
+    lj_free(yaml);
     return status;
 }
 

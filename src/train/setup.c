@@ -5,7 +5,6 @@
 #include "lejepa/kernels.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 /* About the size of a bucket of gradients: large enough for the network, small enough that the first
@@ -26,11 +25,11 @@ int lj_agree_on_kernels(struct lj_comm *comm, const char **name)
 static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
 {
     if (c->batch_size % lanes != 0)
-        return lj_fail(LJ_ERR_CONFIG,
-                       "batch.size %lld is not a multiple of %s %lld; change one of them",
-                       (long long)c->batch_size,
-                       c->batch_lanes ? "batch.lanes" : "the 8 samples of a lane, so lanes would be",
-                       (long long)lanes);
+        return lj_fail(
+            LJ_ERR_CONFIG, "batch.size %lld is not a multiple of %s %lld; change one of them",
+            (long long)c->batch_size,
+            c->batch_lanes ? "batch.lanes" : "the 8 samples of a lane, so lanes would be",
+            (long long)lanes);
     if (c->batch_lanes > 0 && size > lanes)
         return lj_fail(LJ_ERR_CONFIG,
                        "%d ranks but batch.lanes=%lld: a lane is computed by one rank; use at most "
@@ -91,12 +90,19 @@ static int make_model(struct lj_trainer *t)
 {
     const struct lj_archive_info *info = lj_archive_info(t->archive);
     struct lj_model_config config;
-    LJ_TRY(lj_model_config(&config, &t->config, info->channels, lj_min_i64(info->height, info->width)));
+    LJ_TRY(lj_model_config(&config, &t->config, info->channels,
+                           lj_min_i64(info->height, info->width)));
+    /* Resolved numbers go into config.yaml and checkpoints, so that the model can be built again. */
+    t->config.views_global_size = config.vit.size;
+    t->config.views_local_size = config.local_size;
+    t->config.model_patch = config.vit.patch;
     t->views[0] = t->config.views_global;
     t->views[1] = t->config.views_local;
     LJ_TRY(lj_model_create(&t->model, &config, bucket_bytes));
-    LJ_TRY(lj_view_recipe(&t->recipe[0], &t->config, info, false, config.vit.size, t->mean, t->std));
-    return lj_view_recipe(&t->recipe[1], &t->config, info, true, config.local_size, t->mean, t->std);
+    LJ_TRY(
+        lj_view_recipe(&t->recipe[0], &t->config, info, false, config.vit.size, t->mean, t->std));
+    return lj_view_recipe(&t->recipe[1], &t->config, info, true, config.local_size, t->mean,
+                          t->std);
 }
 
 static int make_loss(struct lj_trainer *t)
@@ -123,8 +129,7 @@ static int make_loss(struct lj_trainer *t)
 
 static int prepare_locally(struct lj_trainer *t)
 {
-    t->slots = t->config.threads ? (int)t->config.threads : omp_get_max_threads();
-    omp_set_num_threads(t->slots);
+    LJ_TRY(lj_threads_use(t->config.threads, &t->slots));
     t->by_lane = strcmp(t->config.memory_recompute, "lanes") == 0;
     LJ_TRY(deal_lanes(t));
     LJ_TRY(make_model(t));

@@ -12,37 +12,37 @@ enum lj_part { LJ_PART_GLOBAL, LJ_PART_LOCAL, LJ_PART_PROJECTOR, LJ_PARTS };
 struct lj_trainer {
     struct lj_config config;
     struct lj_comm *comm;
-    struct lj_archive *archive;    /* borrowed */
+    struct lj_archive *archive; /* borrowed */
     struct lj_model *model;
     struct lj_ledger ledger;
 
-    int64_t lanes, first_lane, end_lane;    /* G; this rank's */
-    int64_t n;                              /* samples of a lane */
-    bool failed;                            /* this rank has no batch: it only joins collectives */
-    int64_t views[2];                       /* global, local */
-    int slots;                              /* lanes worked on at once: OpenMP threads */
-    bool by_lane;                           /* memory.recompute: lanes */
+    int64_t lanes, first_lane, end_lane; /* G; this rank's */
+    int64_t n;                           /* samples of a lane */
+    bool failed;                         /* this rank has no batch: it only joins collectives */
+    int64_t views[2];                    /* global, local */
+    int slots;                           /* lanes worked on at once: OpenMP threads */
+    bool by_lane;                        /* memory.recompute: lanes */
 
-    struct lj_plan *plan[LJ_PARTS];         /* [LJ_PART_LOCAL] NULL without local views */
-    float **arena[LJ_PARTS];                /* of my lanes; of slots for the encoder when by_lane */
+    struct lj_plan *plan[LJ_PARTS]; /* [LJ_PART_LOCAL] NULL without local views */
+    float **arena[LJ_PARTS];        /* of my lanes; of slots for the encoder when by_lane */
     int arenas[LJ_PARTS];
-    float **scratch;                        /* (slots) of plans and views */
-    int64_t **sync_sums;                    /* (slots) batch statistics */
-    int64_t sync_count;                     /* largest, without the trailing count of unfit values */
+    float **scratch;     /* (slots) of plans and views */
+    int64_t **sync_sums; /* (slots) batch statistics */
+    int64_t sync_count;  /* largest, without the trailing count of unfit values */
     struct lj_ledger_entry *sync_ledger;
 
-    struct lj_view_recipe recipe[2];        /* global, local */
+    struct lj_view_recipe recipe[2]; /* global, local */
     float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
-    struct lj_loader *loader;               /* NULL on ranks without lanes */
+    struct lj_loader *loader; /* NULL on ranks without lanes */
     struct lj_batch batch;
 
-    float *weights;                         /* (params.elements) */
+    float *weights; /* (params.elements) */
     struct lj_lejepa *loss;
     struct lj_gradsync *gradsync;
     struct lj_optim *optim;
     struct lj_schedule schedule;
-    int64_t steps, first_step, step;        /* of the run; of this process; now */
-    float *moment[2];                       /* root: whole moments on their way to a checkpoint */
+    int64_t steps, first_step, step; /* of the run; of this process; now */
+    float *moment[2];                /* root: whole moments on their way to a checkpoint */
 };
 
 static inline int64_t lj_my_lanes(const struct lj_trainer *t)
@@ -85,6 +85,10 @@ int lj_trainer_next_batch(struct lj_trainer *t);
 int lj_trainer_agree(struct lj_trainer *t, int local, int64_t unfit, struct lj_step_report *report);
 /* Names a sample and view whose projection is not finite, in an LJ_ERR_NUMERIC. Collective. */
 int lj_trainer_name_culprit(struct lj_trainer *t);
+
+/* guard.c: LJ_ERR_NUMERIC when the projections' effective rank is below `least`; does nothing unless
+ * `now` and least > 0. Collective. */
+int lj_trainer_guard(struct lj_trainer *t, double least, bool now);
 
 /* memory.c */
 int lj_trainer_plan(struct lj_trainer *t);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to app: the commands. Each is collective over comm and returns a status whose text is in the
+ * error record; main prints it once. */
+#ifndef LEJEPA_APP_H
+#define LEJEPA_APP_H
+
+#include "lejepa/comm.h"
+#include "lejepa/config.h"
+#include "lejepa/data.h"
+
+/* The words after the command, and the configuration made of them (the same on every rank). */
+struct lj_call_words {
+    const char *const *word;
+    int count;
+    const char
+        *file; /* the one word that is neither key=value nor YAML: diagnose FILE; NULL: none */
+};
+
+int lj_command_train(struct lj_comm *comm, struct lj_config *config,
+                     const struct lj_call_words *words);
+int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
+                     const struct lj_call_words *words);
+int lj_command_probe(struct lj_comm *comm, struct lj_config *config,
+                     const struct lj_call_words *words);
+int lj_command_diagnose(struct lj_comm *comm, struct lj_config *config,
+                        const struct lj_call_words *words);
+int lj_command_export(struct lj_comm *comm, struct lj_config *config,
+                      const struct lj_call_words *words);
+int lj_command_import(struct lj_comm *comm, struct lj_config *config,
+                      const struct lj_call_words *words);
+int lj_command_inspect(struct lj_comm *comm, struct lj_config *config,
+                       const struct lj_call_words *words);
+int lj_command_pack(struct lj_comm *comm, struct lj_config *config,
+                    const struct lj_call_words *words);
+int lj_command_selftest(struct lj_comm *comm, struct lj_config *config,
+                        const struct lj_call_words *words);
+int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
+                          const struct lj_call_words *words);
+
+/* True if some word sets this key. */
+bool lj_words_set(const struct lj_call_words *words, const char *key);
+
+/* An empty data.archive means the example archive: its training rows, unless data.where says otherwise.
+ * Errors: LJ_ERR_DATA when it is nowhere. */
+int lj_use_example(struct lj_config *config);
+/* The options of the configuration's archive; strings are borrowed from config. */
+struct lj_archive_options lj_options_of(const struct lj_config *config);
+
+#endif

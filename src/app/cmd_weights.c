@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* export and import: checkpoint <-> safetensors with timm's names; checkpoint: list and verify. */
+#include "app.h"
+
+#include "lejepa/eval.h"
+#include "lejepa/store.h"
+#include "lejepa/train.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int lj_command_export(struct lj_comm *comm, struct lj_config *config,
+                      const struct lj_call_words *words)
+{
+    (void)words;
+    static struct lj_pretrained pretrained; /* holds a configuration: too large for the stack */
+    int status = LJ_OK;
+    if (!config->arg_checkpoint[0] || !config->arg_out[0])
+        status = lj_fail(LJ_ERR_CONFIG, "export: give checkpoint= and out=FILE.safetensors");
+    LJ_TRY(lj_agree(comm, status));
+    LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint, false));
+    if (lj_comm_is_root(comm)) {
+        char metadata[256];
+        snprintf(metadata, sizeof metadata,
+                 "{\"format\": \"pt\", \"creator\": \"lejepa_mpi %s\", \"step\": \"%lld\"}",
+                 LJ_VERSION, (long long)pretrained.step);
+        status = lj_safetensors_write(config->arg_out, &pretrained.model->params,
+                                      pretrained.weights, "projector.", metadata);
+        if (status == LJ_OK)
+            lj_say("%s: encoder of step %lld", config->arg_out, (long long)pretrained.step);
+    }
+    lj_pretrained_free(&pretrained);
+    return lj_agree(comm, status);
+}
+
+/* A trainer holds everything a checkpoint needs; its encoder's weights are replaced by the file's. */
+static int import_into(struct lj_comm *comm, struct lj_config *config, struct lj_archive *archive)
+{
+    struct lj_trainer *trainer = NULL;
+    char dir[LJ_PATH_MAX];
+    snprintf(dir, sizeof dir, "%.4000s/checkpoints", config->arg_out);
+    LJ_TRY(lj_trainer_create(&trainer, comm, config, archive, NULL));
+    int status = lj_trainer_load_weights(trainer, config->arg_weights);
+    if (status == LJ_OK && lj_comm_is_root(comm)) {
+        mkdir(config->arg_out, 0777);
+        mkdir(dir, 0777);
+    }
+    if (status == LJ_OK)
+        status = lj_trainer_checkpoint(trainer, dir, 0);
+    if (status == LJ_OK)
+        lj_say("%s: checkpoint of step 0; train run.dir=%s continues from it", dir,
+               config->arg_out);
+    lj_trainer_destroy(trainer);
+    return status;
+}
+
+int lj_command_import(struct lj_comm *comm, struct lj_config *config,
+                      const struct lj_call_words *words)
+{
+    (void)words;
+    int status = LJ_OK;
+    const char *isa = "";
+    struct lj_archive *archive = NULL;
+    if (!config->arg_weights[0] || !config->arg_out[0])
+        status =
+            lj_fail(LJ_ERR_CONFIG, "import: give weights=FILE.safetensors, out=DIR, and the model "
+                                   "and data.archive it is for");
+    LJ_TRY(lj_agree(comm, status));
+    LJ_TRY(lj_agree(comm, lj_use_example(config)));
+    LJ_TRY(lj_agree_on_kernels(comm, &isa));
+    struct lj_archive_options options = lj_options_of(config);
+    LJ_TRY(lj_archive_open(&archive, comm, &options));
+    status = import_into(comm, config, archive);
+    lj_archive_close(archive);
+    return status;
+}
+
+static bool is_checkpoint_name(const char *name)
+{
+    size_t length = strlen(name);
+    return strncmp(name, "step-", 5) == 0 && length > 8 && strcmp(name + length - 3, ".h5") == 0;
+}
+
+/* Prints the verdict on one file; *bad counts the damaged. */
+static int verify_one(const char *path, int *bad)
+{
+    struct lj_checkpoint_head head;
+    int status = lj_checkpoint_verify(path);
+    if (status == LJ_OK)
+        status = lj_checkpoint_read_head(path, &head);
+    if (status != LJ_OK) {
+        printf("%s: damaged: %s\n", path, lj_error_text());
+        *bad += 1;
+        return status;
+    }
+    printf("%s: good, step %lld\n", path, (long long)head.step);
+    lj_checkpoint_head_free(&head);
+    return LJ_OK;
+}
+
+static int verify_all(const char *where)
+{
+    char path[LJ_PATH_MAX], dir[LJ_PATH_MAX];
+    struct stat info;
+    int bad = 0;
+    if (stat(where, &info) == 0 && !S_ISDIR(info.st_mode))
+        return verify_one(where, &bad);
+    snprintf(dir, sizeof dir, "%.4000s/checkpoints", where);
+    if (stat(dir, &info) != 0)
+        snprintf(dir, sizeof dir, "%.4000s", where);
+    DIR *listing = opendir(dir);
+    int found = 0;
+    for (struct dirent *entry; listing && (entry = readdir(listing));)
+        if (is_checkpoint_name(entry->d_name)) {
+            snprintf(path, sizeof path, "%.3800s/%.250s", dir, entry->d_name);
+            found++;
+            verify_one(path, &bad);
+        }
+    if (listing)
+        closedir(listing);
+    if (found == 0)
+        return lj_fail(LJ_ERR_CHECKPOINT, "%s: holds no checkpoint", where);
+    return bad ? lj_fail(LJ_ERR_CHECKPOINT, "%s: %d of %d checkpoints are damaged", where, bad,
+                         found)
+               : LJ_OK;
+}
+
+int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
+                          const struct lj_call_words *words)
+{
+    (void)config;
+    int status = LJ_OK;
+    if (!words->file)
+        status = lj_fail(LJ_ERR_CONFIG, "checkpoint: give a run directory or a checkpoint file");
+    else if (lj_comm_is_root(comm))
+        status = verify_all(words->file);
+    return lj_agree(comm, status);
+}

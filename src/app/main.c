@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program: which command, its words, and the exit code that all ranks share. */
+#include "app.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct command {
+    const char *name;
+    int (*run)(struct lj_comm *comm, struct lj_config *config, const struct lj_call_words *words);
+    bool takes_file;
+    const char *text;
+};
+
+static const struct command commands[] = {
+    {"train", lj_command_train, false, "pretrains an encoder (the default command)"},
+    {"embed", lj_command_embed, false,
+     "writes embeddings: embed checkpoint=PATH data.archive=PATH out=emb.h5"},
+    {"probe", lj_command_probe, false, "kNN and linear probe: probe train=emb1.h5 test=emb2.h5"},
+    {"diagnose", lj_command_diagnose, true,
+     "is this embedding an isotropic Gaussian? diagnose FILE.h5 [grad=out.h5]"},
+    {"inspect", lj_command_inspect, false, "reads an archive and prints what it inferred"},
+    {"pack", lj_command_pack, false, "makes a training archive: pack out=FILE.h5 parts=..."},
+    {"export", lj_command_export, false,
+     "checkpoint to safetensors: export checkpoint=PATH out=FILE"},
+    {"import", lj_command_import, false, "safetensors to a run: import weights=FILE out=DIR ..."},
+    {"selftest", lj_command_selftest, false, "same bits on 1..P ranks of this machine?"},
+    {"checkpoint", lj_command_checkpoint, true, "lists and verifies: checkpoint DIR or FILE"},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_usage(FILE *out)
+{
+    fprintf(out, "usage: lejepa_mpi [COMMAND] [FILE.yaml ...] [key=value ...]\n\n");
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].text);
+    fprintf(out, "  %-11s %s\n  %-11s %s\n\n", "help",
+            "help [KEY]: this text and all keys, or one key", "version", "the version");
+}
+
+/* help and version answer without MPI. Returns an exit code, or -1 for other commands. */
+static int answer_alone(int argc, char **argv)
+{
+    const char *first = argc > 1 ? argv[1] : "";
+    if (strcmp(first, "version") == 0 || strcmp(first, "--version") == 0) {
+        printf("lejepa_mpi %s\n", LJ_VERSION);
+        return 0;
+    }
+    if (strcmp(first, "help") != 0 && strcmp(first, "--help") != 0 && strcmp(first, "-h") != 0)
+        return -1;
+    if (argc > 2 && strcmp(argv[2], "table") == 0) { /* README.md's table is made by this */
+        lj_config_write_table(stdout);
+        return 0;
+    }
+    if (argc == 2)
+        print_usage(stdout);
+    int status = lj_config_help(argc > 2 ? argv[2] : NULL, stdout);
+    if (status != LJ_OK)
+        lj_error_line(lj_error_text());
+    return -status;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static bool is_setting(const char *word)
+{
+    size_t length = strlen(word);
+    return strchr(word, '=') || (length > 5 && strcmp(word + length - 5, ".yaml") == 0) ||
+           (length > 4 && strcmp(word + length - 4, ".yml") == 0);
+}
+
+/* Splits argv into command, file and settings. */
+static int read_words(int argc, char **argv, const struct command **command,
+                      struct lj_call_words *words, const char **settings)
+{
+    int at = 1;
+    *command = &commands[0];
+    if (argc > 1 && !is_setting(argv[1])) {
+        *command = find_command(argv[at++]);
+        if (!*command)
+            return lj_fail(
+                LJ_ERR_CONFIG,
+                "%s: no such command; lejepa_mpi help lists them (settings are key=value)",
+                argv[1]);
+    }
+    for (; at < argc; at++) {
+        if (is_setting(argv[at]))
+            settings[words->count++] = argv[at];
+        else if ((*command)->takes_file && !words->file)
+            words->file = argv[at];
+        else
+            return lj_fail(LJ_ERR_CONFIG, "%s: expected key=value or FILE.yaml after %s", argv[at],
+                           (*command)->name);
+    }
+    words->word = settings;
+    return LJ_OK;
+}
+
+/* Rank 0 reads files and words, so that all ranks have the same values. */
+static int read_config(struct lj_comm *comm, struct lj_config *config,
+                       const struct lj_call_words *words)
+{
+    int status = LJ_OK;
+    if (lj_comm_is_root(comm))
+        status = lj_config_from_words(config, words->word, words->count);
+    LJ_TRY(lj_agree(comm, status));
+    lj_broadcast(comm, config, sizeof *config, 0);
+    return LJ_OK;
+}
+
+static int run_command(struct lj_comm *comm, int argc, char **argv)
+{
+    static struct lj_config config; /* too large for the stack */
+    const struct command *command = NULL;
+    struct lj_call_words words = {0};
+    const char **settings = lj_alloc_array(argc, sizeof *settings, "command line");
+    int status = settings ? read_words(argc, argv, &command, &words, settings) : LJ_ERR_RESOURCE;
+    status = lj_agree(comm, status);
+    if (status == LJ_OK)
+        status = read_config(comm, &config, &words);
+    if (status == LJ_OK)
+        status = command->run(comm, &config, &words);
+    lj_free(settings);
+    return status;
+}
+
+/* Every block that lj_alloc gave must be back: a leak is a bug, and every run tests for it. */
+static int check_memory(void)
+{
+    struct lj_memory_use use[64];
+    int labels = lj_memory_report(use, 64), open = 0;
+    for (int i = 0; i < labels && i < 64; i++)
+        if (use[i].blocks > 0) {
+            fprintf(stderr, "lejepa_mpi: error: %lld blocks of %s are still open at exit\n",
+                    (long long)use[i].blocks, use[i].label);
+            open++;
+        }
+    return open ? LJ_ERR_BUG : LJ_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct lj_comm *world = NULL;
+    int alone = answer_alone(argc, argv);
+    if (alone >= 0)
+        return alone;
+    int status = lj_comm_start(&world);
+    if (status == LJ_OK)
+        status = run_command(world, argc, argv);
+    if (status == LJ_STOPPED)
+        lj_say("%s", lj_error_text());
+    else if (status != LJ_OK)
+        lj_error_line(lj_error_text());
+    lj_comm_finish(world);
+    int leaks = check_memory();
+    return -(status != LJ_OK ? status : leaks);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands share: looking at words, the example archive, archive options. */
+#include "app.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+bool lj_words_set(const struct lj_call_words *words, const char *key)
+{
+    size_t length = strlen(key);
+    for (int i = 0; i < words->count; i++)
+        if (strncmp(words->word[i], key, length) == 0 && words->word[i][length] == '=')
+            return true;
+    return false;
+}
+
+int lj_use_example(struct lj_config *config)
+{
+    if (config->data_archive[0])
+        return LJ_OK;
+    const char *set = getenv("LEJEPA_DATA");
+    const char *const places[] = {set ? set : "", LJ_INSTALLED_DATA, LJ_SOURCE_DATA};
+    for (int i = 0; i < 3; i++) {
+        snprintf(config->data_archive, sizeof config->data_archive, "%.4000s/fashion-mini.h5",
+                 places[i]);
+        if (places[i][0] && access(config->data_archive, R_OK) == 0) {
+            if (!config->data_where[0])
+                snprintf(config->data_where, sizeof config->data_where, "split=0");
+            return LJ_OK;
+        }
+    }
+    return lj_fail(LJ_ERR_DATA,
+                   "data.archive: is empty, and the example archive fashion-mini.h5 is "
+                   "neither in %s nor in %s; set data.archive",
+                   LJ_INSTALLED_DATA, LJ_SOURCE_DATA);
+}
+
+struct lj_archive_options lj_options_of(const struct lj_config *c)
+{
+    return (struct lj_archive_options){.files = c->data_archive,
+                                       .images = c->data_images,
+                                       .labels = c->data_labels,
+                                       .where = c->data_where,
+                                       .axes = c->data_axes,
+                                       .stretch = c->data_stretch,
+                                       .nan = c->data_nan,
+                                       .size = c->data_size};
+}

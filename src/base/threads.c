@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How many threads this process runs, and where it may run them. */
+#include "lejepa/base.h"
+
+#include <hwloc.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int lj_threads_binding(char *text, size_t capacity)
+{
+    int count = 0;
+    hwloc_topology_t topology;
+    hwloc_bitmap_t set = hwloc_bitmap_alloc();
+    snprintf(text, capacity, "?");
+    if (set && hwloc_topology_init(&topology) == 0) {
+        if (hwloc_topology_load(topology) == 0 &&
+            hwloc_get_cpubind(topology, set, HWLOC_CPUBIND_PROCESS) == 0) {
+            hwloc_bitmap_list_snprintf(text, capacity, set);
+            count = hwloc_bitmap_weight(set);
+        }
+        hwloc_topology_destroy(topology);
+    }
+    hwloc_bitmap_free(set);
+    return count;
+}
+
+int lj_threads_use(int64_t wanted, int *threads)
+{
+    const char *environment = getenv("OMP_NUM_THREADS");
+    if (wanted == 0)
+        wanted = environment && *environment ? omp_get_max_threads() : 1;
+    char units[256];
+    int bound = wanted > 1 ? lj_threads_binding(units, sizeof units) : 0;
+    if (wanted > 1 && bound > 0 && bound < wanted)
+        return lj_fail(
+            LJ_ERR_CONFIG,
+            "threads: %lld wanted, but this process is bound to %d processing unit%s (%s); "
+            "use mpirun --map-by ppr:1:numa:PE=%lld --bind-to core, or --bind-to none, or "
+            "threads=%d",
+            (long long)wanted, bound, bound == 1 ? "" : "s", units, (long long)wanted, bound);
+    omp_set_num_threads((int)wanted);
+    *threads = (int)wanted;
+    return LJ_OK;
+}

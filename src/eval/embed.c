@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Embeddings of an archive: ranks take contiguous tiles, threads take tiles of a rank. */
+#include "lejepa/eval.h"
+
+#include <omp.h>
+#include <string.h>
+
+enum { TILE = 32 }; /* samples that go through the encoder together */
+
+/* What one thread needs. */
+struct desk {
+    float *images, *scratch, *arena;
+};
+
+struct work {
+    const struct lj_embedder *embedder;
+    struct lj_archive *archive;
+    struct lj_view_recipe recipe;
+    struct lj_plan *plan; /* NULL for raw pixels */
+    int64_t rows, width;
+    struct desk *desk; /* (desks) */
+    int desks;
+};
+
+int64_t lj_embed_width(const struct lj_embedder *e)
+{
+    const struct lj_vit_config *vit = &e->model->config.vit;
+    return e->pixels ? vit->channels * vit->size * vit->size : e->model->embedding;
+}
+
+static int64_t image_floats(const struct lj_archive *archive)
+{
+    const struct lj_archive_info *info = lj_archive_info(archive);
+    return info->channels * info->height * info->width;
+}
+
+static int64_t view_floats(const struct work *w)
+{
+    return w->recipe.channels * w->recipe.size * w->recipe.size;
+}
+
+static int take_desk(const struct work *w, struct desk *desk)
+{
+    int64_t scratch = lj_view_scratch(&w->recipe);
+    if (w->plan)
+        scratch = lj_max_i64(scratch, lj_plan_scratch(w->plan));
+    int64_t arena = w->plan ? lj_plan_arena(w->plan) : TILE * view_floats(w);
+    desk->images = lj_alloc_array(TILE * image_floats(w->archive), sizeof(float), "evaluation");
+    desk->scratch = lj_alloc_array(scratch, sizeof(float), "evaluation");
+    desk->arena = lj_alloc_array(arena, sizeof(float), "evaluation");
+    return desk->images && desk->scratch && desk->arena ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
+static int check_archive(const struct lj_embedder *e, const struct lj_archive_info *info)
+{
+    int64_t channels = e->model->config.vit.channels;
+    if (info->channels == channels)
+        return LJ_OK;
+    return lj_fail(
+        LJ_ERR_DATA,
+        "%s: has %d channels, the encoder was trained on %lld; choose another data.images",
+        info->images, info->channels, (long long)channels);
+}
+
+static int prepare(struct work *w)
+{
+    const struct lj_embedder *e = w->embedder;
+    const struct lj_archive_info *info = lj_archive_info(w->archive);
+    const struct lj_vit_config *vit = &e->model->config.vit;
+    struct lj_shape image = {3, {vit->channels, vit->size, vit->size}};
+    LJ_TRY(check_archive(e, info));
+    LJ_TRY(lj_view_recipe(&w->recipe, e->config, info, false, vit->size, e->mean, e->std));
+    if (!e->pixels)
+        LJ_TRY(
+            lj_plan_create(&w->plan, e->model->net[LJ_NET_ENCODER], TILE, &image, LJ_PLAN_INFER));
+    w->width = lj_embed_width(e);
+    w->desks = omp_get_max_threads();
+    w->desk = lj_alloc_array(w->desks, sizeof *w->desk, "evaluation");
+    if (!w->desk)
+        return LJ_ERR_RESOURCE;
+    for (int d = 0; d < w->desks; d++)
+        LJ_TRY(take_desk(w, &w->desk[d]));
+    return LJ_OK;
+}
+
+static void release(struct work *w)
+{
+    for (int d = 0; w->desk && d < w->desks; d++) {
+        lj_free(w->desk[d].images);
+        lj_free(w->desk[d].scratch);
+        lj_free(w->desk[d].arena);
+    }
+    lj_free(w->desk);
+    lj_plan_destroy(w->plan);
+}
+
+/* One tile; its last images may be missing, their places are computed and dropped. */
+static int embed_tile(const struct work *w, const struct desk *desk, int64_t tile, float *out)
+{
+    int64_t first = tile * TILE, count = lj_min_i64(TILE, w->rows - first);
+    struct lj_run run = {
+        .arena = desk->arena, .scratch = desk->scratch, .weights = w->embedder->weights, .n = TILE};
+    float *views = w->plan ? lj_plan_value(w->plan, &run, 0) : desk->arena;
+    LJ_TRY(lj_archive_read(w->archive, first, count, desk->images));
+    for (int64_t i = 0; i < count; i++)
+        lj_view_centre(&w->recipe, desk->images + i * image_floats(w->archive),
+                       views + i * view_floats(w), desk->scratch);
+    memset(views + count * view_floats(w), 0,
+           (size_t)((TILE - count) * view_floats(w)) * sizeof *views);
+    if (w->plan) {
+        int nodes = lj_plan_net(w->plan)->count;
+        lj_forward(w->plan, &run, 1, nodes);
+        views = lj_plan_value(w->plan, &run, nodes - 1);
+    }
+    memcpy(out, views, (size_t)(count * w->width) * sizeof *out);
+    return LJ_OK;
+}
+
+/* Tiles [first, end) into mine, which holds the first of them at 0. */
+static int embed_tiles(const struct work *w, int64_t first, int64_t end, float *mine)
+{
+    int status = LJ_OK;
+    char text[2048] = "";
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t tile = first; tile < end; tile++) {
+        int one = embed_tile(w, &w->desk[omp_get_thread_num()], tile,
+                             mine + (tile - first) * TILE * w->width);
+        if (one == LJ_OK)
+            continue;
+#pragma omp critical(embed_failure)
+        {
+            status = one;
+            strncpy(text, lj_error_text(), sizeof text - 1);
+        }
+    }
+    if (status != LJ_OK)
+        lj_error_set(text);
+    return status;
+}
+
+static void rows_of_rank(const struct work *w, int size, int rank, int64_t *first, int64_t *end)
+{
+    int64_t tiles = (w->rows + TILE - 1) / TILE;
+    lj_lanes_of_rank(tiles, size, rank, first, end);
+}
+
+int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder, struct lj_archive *archive,
+             int64_t rows, float *embeddings)
+{
+    struct work w = {.embedder = embedder, .archive = archive, .rows = rows};
+    int64_t *bytes = lj_alloc_array(comm->size, sizeof *bytes, "evaluation");
+    int64_t first = 0, end = 0;
+    int status = bytes ? prepare(&w) : LJ_ERR_RESOURCE;
+    for (int r = 0; status == LJ_OK && r < comm->size; r++) {
+        rows_of_rank(&w, comm->size, r, &first, &end);
+        bytes[r] = (lj_min_i64(end * TILE, rows) - lj_min_i64(first * TILE, rows)) * w.width *
+                   (int64_t)sizeof(float);
+    }
+    if (status == LJ_OK) {
+        rows_of_rank(&w, comm->size, comm->rank, &first, &end);
+        status = embed_tiles(&w, first, end, embeddings + first * TILE * w.width);
+    }
+    status = lj_agree(comm, status);
+    if (status == LJ_OK)
+        lj_all_gather_bytes(comm, embeddings + first * TILE * w.width, embeddings, bytes);
+    release(&w);
+    lj_free(bytes);
+    return status;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model for inference out of a checkpoint. Rank 0 reads, everybody receives. */
+#include "lejepa/eval.h"
+#include "lejepa/store.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A run directory stands for its newest checkpoint. */
+static int resolve(const char *path, char file[LJ_PATH_MAX])
+{
+    struct stat info;
+    char dir[LJ_PATH_MAX];
+    snprintf(dir, sizeof dir, "%.4000s/checkpoints", path);
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        snprintf(file, LJ_PATH_MAX, "%.4000s", path);
+        return LJ_OK;
+    }
+    if (stat(dir, &info) != 0)
+        snprintf(dir, sizeof dir, "%.4000s", path);
+    LJ_TRY(lj_checkpoint_newest(dir, file));
+    if (!file[0])
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: holds no checkpoint; give a checkpoint file or the "
+                       "directory of a run",
+                       path);
+    return LJ_OK;
+}
+
+static int read_head(struct lj_pretrained *p, const char *file)
+{
+    struct lj_checkpoint_head head;
+    LJ_TRY(lj_checkpoint_read_head(file, &head));
+    p->step = head.step;
+    p->channels = head.channels;
+    int status = LJ_OK;
+    if (head.channels < 1 || head.channels > LJ_CHANNELS_MAX)
+        status = lj_fail(LJ_ERR_CHECKPOINT, "%s: %d channels, expected 1 to %d", file,
+                         head.channels, LJ_CHANNELS_MAX);
+    if (status == LJ_OK) {
+        memcpy(p->mean, head.mean, (size_t)head.channels * sizeof *p->mean);
+        memcpy(p->std, head.std, (size_t)head.channels * sizeof *p->std);
+        lj_config_defaults(&p->config);
+        status = lj_config_read_text(&p->config, head.config, file);
+    }
+    lj_checkpoint_head_free(&head);
+    return status;
+}
+
+/* The run wrote the pixels it resolved; a checkpoint whose size is automatic cannot be rebuilt. */
+static int build(struct lj_pretrained *p)
+{
+    struct lj_model_config config;
+    p->size = p->config.views_global_size;
+    LJ_TRY(lj_model_config(&config, &p->config, p->channels, p->size));
+    LJ_TRY(lj_model_create(&p->model, &config, (int64_t)64 << 20));
+    p->weights = lj_alloc_array(p->model->params.elements, sizeof(float), "weights");
+    return p->weights ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
+static int fill(struct lj_pretrained *p, struct lj_comm *comm, const char *file, bool untrained)
+{
+    if (untrained)
+        lj_params_init(&p->model->params, p->config.seed, p->weights);
+    else if (lj_comm_is_root(comm))
+        return lj_checkpoint_read(file, &p->model->params, p->weights, NULL, NULL);
+    return LJ_OK;
+}
+
+int lj_pretrained_load(struct lj_pretrained *p, struct lj_comm *comm, const char *path,
+                       bool untrained)
+{
+    char file[LJ_PATH_MAX] = "";
+    memset(p, 0, sizeof *p);
+    int status = LJ_OK;
+    if (lj_comm_is_root(comm)) {
+        status = resolve(path, file);
+        if (status == LJ_OK)
+            status = read_head(p, file);
+    }
+    LJ_TRY(lj_agree(comm, status));
+    lj_broadcast(comm, p, sizeof *p, 0);
+    status = lj_agree(comm, build(p));
+    if (status == LJ_OK)
+        status = lj_agree(comm, fill(p, comm, file, untrained));
+    if (status == LJ_OK)
+        lj_broadcast(comm, p->weights, p->model->params.elements * (int64_t)sizeof(float), 0);
+    else
+        lj_pretrained_free(p);
+    return status;
+}
+
+void lj_pretrained_free(struct lj_pretrained *p)
+{
+    lj_model_destroy(p->model);
+    lj_free(p->weights);
+    p->model = NULL;
+    p->weights = NULL;
+}

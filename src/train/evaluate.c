@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Quality while training: a kNN on a labelled archive, and the embedding's effective rank. */
+#include "run.h"
+
+#include "lejepa/eval.h"
+
+#include <math.h>
+#include <string.h>
+
+static const int neighbours = 20;
+static const double temperature = 0.07;
+
+static int open_rows(struct lj_run_state *run, const char *where, struct lj_archive **archive)
+{
+    const struct lj_config *c = run->config;
+    struct lj_archive_options options = {.files =
+                                             c->eval_archive[0] ? c->eval_archive : c->data_archive,
+                                         .images = c->data_images,
+                                         .labels = c->data_labels,
+                                         .where = where,
+                                         .axes = c->data_axes,
+                                         .stretch = c->data_stretch,
+                                         .nan = c->data_nan,
+                                         .size = c->data_size};
+    LJ_TRY(lj_archive_open(archive, run->comm, &options));
+    if (lj_archive_info(*archive)->has_labels)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA,
+                   "%s: has no labels, which eval.every=%lld needs; set data.labels, another "
+                   "eval.archive, or eval.every=0",
+                   options.files, (long long)c->eval_every);
+}
+
+int lj_run_open_evaluation(struct lj_run_state *run)
+{
+    const struct lj_config *c = run->config;
+    if (c->eval_every == 0)
+        return LJ_OK;
+    if (!c->eval_where[0])
+        return lj_fail(LJ_ERR_CONFIG, "eval.where: is empty; name the rows to predict, for example "
+                                      "eval.where=split=1 (the bank is data.where)");
+    LJ_TRY(open_rows(run, c->data_where, &run->eval_bank));
+    return open_rows(run, c->eval_where, &run->eval_query);
+}
+
+void lj_run_close_evaluation(struct lj_run_state *run)
+{
+    lj_archive_close(run->eval_bank);
+    lj_archive_close(run->eval_query);
+}
+
+/* Rank 0 predicts; its numbers are for reading and never feed back. */
+static int score(struct lj_run_state *run, int64_t finished, const float *bank, int64_t bank_rows,
+                 const float *query, int64_t rows, int64_t width)
+{
+    const int32_t *truth = lj_archive_labels(run->eval_query);
+    int32_t *predicted = lj_alloc_array(rows, sizeof *predicted, "evaluation");
+    struct lj_spectrum spectrum = {.eigenvalues =
+                                       lj_alloc_array(width, sizeof(double), "evaluation")};
+    int status = predicted && spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE;
+    if (status == LJ_OK)
+        status = lj_knn(bank, lj_archive_labels(run->eval_bank), bank_rows, query, rows, width,
+                        neighbours, temperature, predicted);
+    if (status == LJ_OK)
+        status = lj_spectrum_of(query, rows, width, &spectrum);
+    if (status == LJ_OK) {
+        struct lj_accuracy accuracy = lj_accuracy_of(predicted, truth, rows);
+        lj_run_log_evaluation(run, finished, accuracy.top1, accuracy.balanced,
+                              spectrum.effective_rank);
+        lj_say("step %8lld  kNN accuracy %.4f (balanced %.4f)  effective rank %.1f of %lld",
+               (long long)finished, accuracy.top1, accuracy.balanced, spectrum.effective_rank,
+               (long long)width);
+    }
+    lj_free(predicted);
+    lj_free(spectrum.eigenvalues);
+    return status;
+}
+
+static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t bank_rows,
+                           int64_t rows, float *bank, float *query, int64_t width)
+{
+    struct lj_trainer *t = run->trainer;
+    struct lj_embedder embedder = {.model = t->model,
+                                   .weights = t->weights,
+                                   .mean = t->mean,
+                                   .std = t->std,
+                                   .config = &t->config};
+    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, bank));
+    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, query));
+    int status = LJ_OK;
+    if (lj_comm_is_root(run->comm))
+        status = score(run, finished, bank, bank_rows, query, rows, width);
+    return lj_agree(run->comm, status);
+}
+
+int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
+{
+    int64_t bank_rows =
+        lj_min_i64(lj_archive_info(run->eval_bank)->selected, run->config->eval_bank);
+    int64_t rows = lj_archive_info(run->eval_query)->selected,
+            width = run->trainer->model->embedding;
+    lj_phase_begin(LJ_PHASE_EVALUATION);
+    float *bank = lj_alloc_array(bank_rows * width, sizeof *bank, "evaluation");
+    float *query = lj_alloc_array(rows * width, sizeof *query, "evaluation");
+    int status = lj_agree(run->comm, bank && query ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK)
+        status = embed_and_score(run, finished, bank_rows, rows, bank, query, width);
+    lj_free(bank);
+    lj_free(query);
+    lj_phase_end();
+    return status;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* metrics.jsonl and progress. Losses are written with enough digits to be exact. */
+#include "run.h"
+
+#include <math.h>
+#include <string.h>
+
+static double samples_per_s(const struct lj_run_state *run)
+{
+    double seconds = lj_now_s() - run->started_s;
+    double samples = (double)run->done * (double)run->config->batch_size;
+    return seconds > 0 ? samples / seconds : 0;
+}
+
+static double epoch_of(const struct lj_run_state *run, int64_t finished)
+{
+    return (double)finished * (double)run->config->batch_size /
+           (double)lj_archive_info(run->archive)->selected;
+}
+
+/* JSON has no NaN. */
+static void put_number(FILE *out, const char *name, double value)
+{
+    if (isfinite(value))
+        fprintf(out, ", \"%s\": %.9g", name, value);
+    else
+        fprintf(out, ", \"%s\": null", name);
+}
+
+void lj_run_log_step(struct lj_run_state *run, int64_t finished,
+                     const struct lj_step_report *report)
+{
+    FILE *out = run->metrics;
+    double rate = samples_per_s(run);
+    fprintf(out, "{\"step\": %lld, \"epoch\": %.6g", (long long)finished, epoch_of(run, finished));
+    fprintf(out, ", \"loss\": %.17g, \"pred\": %.17g, \"sigreg\": %.17g", report->loss.total,
+            report->loss.prediction, report->loss.sigreg);
+    put_number(out, "lr", report->lr);
+    put_number(out, "grad_norm", report->grad_norm);
+    put_number(out, "samples_per_s", rate);
+    put_number(out, "views_per_s", rate * (double)lj_views_of_batch(run->trainer));
+    if (report->nonfinite > 0)
+        fprintf(out, ", \"skipped\": true");
+    fprintf(out, "}\n");
+    fflush(out);
+}
+
+void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished, double top1, double balanced,
+                           double effective_rank)
+{
+    FILE *out = run->metrics;
+    fprintf(out, "{\"step\": %lld, \"epoch\": %.6g, \"event\": \"evaluation\"", (long long)finished,
+            epoch_of(run, finished));
+    put_number(out, "knn_top1", top1);
+    put_number(out, "knn_balanced", balanced);
+    put_number(out, "effective_rank", effective_rank);
+    fprintf(out, "}\n");
+    fflush(out);
+}
+
+static void time_text(char text[32], double seconds)
+{
+    long s = lround(seconds);
+    if (s >= 3600)
+        snprintf(text, 32, "%ldh%02ldm", s / 3600, s / 60 % 60);
+    else
+        snprintf(text, 32, "%ldm%02lds", s / 60, s % 60);
+}
+
+static void draw_bar(char bar[32], double share)
+{
+    int filled = (int)(share * 24);
+    for (int i = 0; i < 24; i++)
+        bar[i] = i < filled ? '#' : '.';
+    bar[24] = 0;
+}
+
+void lj_run_progress(struct lj_run_state *run, int64_t finished,
+                     const struct lj_step_report *report)
+{
+    int64_t steps = run->trainer->steps;
+    double rate = samples_per_s(run);
+    char eta[32], bar[32];
+    time_text(eta,
+              rate > 0 ? (double)(steps - finished) * (double)run->config->batch_size / rate : 0);
+    draw_bar(bar, (double)finished / (double)lj_max_i64(steps, 1));
+    if (run->terminal)
+        fprintf(stderr, "\r[%s] %lld/%lld  loss %.4f  %.0f samples/s  %s left \033[K%s", bar,
+                (long long)finished, (long long)steps, report->loss.total, rate, eta,
+                finished == steps ? "\n" : "");
+    else
+        lj_say("step %8lld/%lld  epoch %7.2f  loss %9.5f  pred %9.6f  sigreg %9.4f  lr %.3e  "
+               "%8.1f samples/s  %s left",
+               (long long)finished, (long long)steps, epoch_of(run, finished), report->loss.total,
+               report->loss.prediction, report->loss.sigreg, report->lr, rate, eta);
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a run tells at its start and end, and timing.json. */
+#include "run.h"
+
+#include "lejepa/kernels.h"
+
+#include <jansson.h>
+#include <string.h>
+
+/* ---- start ------------------------------------------------------------------------------------------------- */
+
+static void say_model(const struct lj_trainer *t)
+{
+    const struct lj_vit_config *v = &t->model->config.vit;
+    lj_say("model: ViT patch %lld, width %lld, depth %lld, heads %lld; embedding %lld; projector "
+           "%lld-%lld (%s); %.2f M parameters",
+           (long long)v->patch, (long long)v->width, (long long)v->depth, (long long)v->heads,
+           (long long)t->model->embedding, (long long)t->model->config.projector.hidden,
+           (long long)t->model->config.projector.out, t->model->config.projector.norm,
+           (double)t->model->params.trained * 1e-6);
+}
+
+static void say_batch(const struct lj_trainer *t)
+{
+    const struct lj_config *c = &t->config;
+    lj_say(
+        "batch: %lld samples in %lld lanes of %lld; views: %lld global %lld px, %lld local %lld px",
+        (long long)c->batch_size, (long long)t->lanes, (long long)t->n, (long long)t->views[0],
+        (long long)t->model->config.vit.size, (long long)t->views[1],
+        (long long)t->model->config.local_size);
+    lj_say("loss: lambda %g (%s), centre %s, SIGReg on %lld slices per view, grid %s (floor %.4f), "
+           "N global, prediction averaged over width",
+           c->loss_lambda, c->loss_combine, c->predict_centre, (long long)c->sigreg_slices,
+           c->sigreg_grid, lj_sigreg_floor(c->sigreg_grid[0]));
+    lj_say("schedule: %lld steps, warm-up %.0f, learning rate %g to %g, AdamW decay %g on %s",
+           (long long)t->steps, t->schedule.warmup_steps, t->schedule.peak, t->schedule.floor,
+           c->optim_weight_decay, c->optim_decay_on);
+}
+
+static void say_memory(void)
+{
+    struct lj_memory_use use[64];
+    int labels = lj_memory_report(use, 64);
+    char line[2048] = "";
+    size_t at = 0;
+    double sum = 0;
+    for (int i = 0; i < labels && i < 64; i++) {
+        sum += (double)use[i].bytes;
+        if (use[i].bytes >> 20)
+            at += (size_t)snprintf(line + at, sizeof line - at, ", %s %.0f", use[i].label,
+                                   (double)use[i].bytes / 1048576);
+        if (at >= sizeof line)
+            break;
+    }
+    lj_say("memory of rank 0: %.0f MiB%s", sum / 1048576, line);
+}
+
+static void say_plan(struct lj_trainer *t)
+{
+    for (int i = 0; i < t->ledger.count; i++) {
+        const struct lj_ledger_entry *e = &t->ledger.entry[i];
+        lj_say("communication: %-10s %-19s %12lld bytes per call and rank%s", e->name,
+               e->collective, (long long)e->predicted_bytes_per_call,
+               strcmp(e->name, "sigreg") == 0 ? ", whatever the batch, the width or the ranks"
+                                              : "");
+    }
+}
+
+/* Cores of every rank, when there are few enough to read. */
+static void say_binding(struct lj_run_state *run)
+{
+    char units[256];
+    double mine = lj_threads_binding(units, sizeof units), most = mine, least = mine;
+    double *all = lj_alloc_array(run->comm->size, sizeof *all, "report");
+    if (!all)
+        return;
+    lj_all_gather_f64(run->comm, &mine, 1, all);
+    for (int r = 0; r < run->comm->size; r++) {
+        most = all[r] > most ? all[r] : most;
+        least = all[r] < least ? all[r] : least;
+    }
+    lj_say(
+        "ranks: %d, %d thread%s each; rank 0 may run on processing units %s; %.0f to %.0f units a "
+        "rank",
+        run->comm->size, run->trainer->slots, run->trainer->slots == 1 ? "" : "s", units, least,
+        most);
+    lj_free(all);
+}
+
+int lj_run_report_start(struct lj_run_state *run, const char *isa)
+{
+    char archive[1024];
+    struct lj_trainer *t = run->trainer;
+    lj_archive_describe(run->archive, archive, sizeof archive);
+    lj_say("lejepa_mpi %s; kernels %s; precision %s; products BLIS; reduce %s; recompute %s",
+           LJ_VERSION, isa, t->config.precision, t->config.reduce, t->config.memory_recompute);
+    say_binding(run);
+    lj_say("archive: %s", archive);
+    say_model(t);
+    say_batch(t);
+    say_memory();
+    say_plan(t);
+    lj_say("run directory: %s%s", run->dir, t->first_step > 0 ? " (continuing)" : "");
+    return LJ_OK;
+}
+
+/* ---- end ------------------------------------------------------------------------------------------------------ */
+
+struct phase_row {
+    double min, mean, max;
+    int slowest; /* rank of max */
+};
+
+static void gather_phases(struct lj_run_state *run, double *all, struct phase_row *rows)
+{
+    double mine[LJ_PHASE_COUNT];
+    int size = run->comm->size;
+    for (int p = 0; p < LJ_PHASE_COUNT; p++)
+        mine[p] = lj_phase_seconds((enum lj_phase)p);
+    lj_all_gather_f64(run->comm, mine, LJ_PHASE_COUNT, all);
+    for (int p = 0; p < LJ_PHASE_COUNT; p++) {
+        struct phase_row row = {.min = all[p]};
+        for (int r = 0; r < size; r++) {
+            double s = all[r * LJ_PHASE_COUNT + p];
+            row.mean += s / size;
+            row.min = s < row.min ? s : row.min;
+            if (s > row.max) {
+                row.max = s;
+                row.slowest = r;
+            }
+        }
+        rows[p] = row;
+    }
+}
+
+static void say_phases(const struct phase_row *rows, double total)
+{
+    lj_say("%-24s %10s %10s %10s  %5s  %s", "phase", "min s", "mean s", "max s", "share",
+           "slowest");
+    for (int p = 0; p < LJ_PHASE_COUNT; p++)
+        if (rows[p].max > 0)
+            lj_say("%-24s %10.3f %10.3f %10.3f  %4.0f%%  rank %d", lj_phase_name((enum lj_phase)p),
+                   rows[p].min, rows[p].mean, rows[p].max, 100 * rows[p].mean / total,
+                   rows[p].slowest);
+}
+
+static void say_ledger(const struct lj_ledger *ledger)
+{
+    lj_say("%-12s %-20s %8s %14s %14s %9s %9s", "collective", "call", "calls", "bytes/call",
+           "predicted", "s", "exposed");
+    for (int i = 0; i < ledger->count; i++) {
+        const struct lj_ledger_entry *e = &ledger->entry[i];
+        lj_say("%-12s %-20s %8lld %14lld %14lld %9.3f %9.3f", e->name, e->collective,
+               (long long)e->calls, (long long)(e->calls ? e->bytes / e->calls : 0),
+               (long long)e->predicted_bytes_per_call, e->seconds, e->exposed_seconds);
+    }
+}
+
+/* What bounds the run, in a sentence. */
+static void make_verdict(const struct phase_row *rows, double total, char *text, size_t capacity)
+{
+    double wait = rows[LJ_PHASE_WAIT_DATA].mean / total, views = rows[LJ_PHASE_VIEWS].mean / total;
+    double comm = (rows[LJ_PHASE_SMALL_ALLREDUCE].mean + rows[LJ_PHASE_GRADIENT_COMM].mean +
+                   rows[LJ_PHASE_WEIGHT_COMM].mean) /
+                  total;
+    double evaluation = rows[LJ_PHASE_EVALUATION].mean / total;
+    if (wait > 0.05)
+        snprintf(text, capacity,
+                 "waiting for data takes %.0f %% of the time: raise data.threads, or "
+                 "pack the archive in smaller chunks",
+                 100 * wait);
+    else if (comm > 0.2)
+        snprintf(text, capacity,
+                 "communication takes %.0f %% of the time: use fewer ranks with more "
+                 "threads, or a larger batch.size",
+                 100 * comm);
+    else if (views > 0.2)
+        snprintf(text, capacity,
+                 "making views takes %.0f %% of the time: load smaller images "
+                 "(data.size) or a larger encoder",
+                 100 * views);
+    else if (evaluation > 0.2)
+        snprintf(text, capacity, "evaluation takes %.0f %% of the time: raise eval.every",
+                 100 * evaluation);
+    else
+        snprintf(text, capacity,
+                 "bound by the arithmetic of encoder and projector (%.0f %% of the "
+                 "time): more ranks make it faster",
+                 100 *
+                     (rows[LJ_PHASE_FORWARD].mean + rows[LJ_PHASE_BACKWARD].mean +
+                      rows[LJ_PHASE_PROJECTOR].mean) /
+                     total);
+}
+
+static json_t *phases_json(const struct phase_row *rows)
+{
+    json_t *list = json_array();
+    for (int p = 0; p < LJ_PHASE_COUNT; p++)
+        if (rows[p].max > 0)
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:f, s:f, s:f}", "name",
+                                            lj_phase_name((enum lj_phase)p), "min_s", rows[p].min,
+                                            "mean_s", rows[p].mean, "max_s", rows[p].max));
+    return list;
+}
+
+static json_t *ledger_json(const struct lj_ledger *ledger)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < ledger->count; i++) {
+        const struct lj_ledger_entry *e = &ledger->entry[i];
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:f}", "name", e->name, "collective",
+                            e->collective, "calls", (json_int_t)e->calls, "bytes_per_call",
+                            (json_int_t)(e->calls ? e->bytes / e->calls : 0),
+                            "predicted_bytes_per_call", (json_int_t)e->predicted_bytes_per_call,
+                            "seconds", e->seconds, "exposed_seconds", e->exposed_seconds));
+    }
+    return list;
+}
+
+static int write_timing(struct lj_run_state *run, const struct phase_row *rows,
+                        double samples_per_s, double gflops, const char *verdict)
+{
+    char path[LJ_PATH_MAX];
+    snprintf(path, sizeof path, "%.4000s/timing.json", run->dir);
+    json_t *all = json_pack("{s:o, s:o, s:f, s:f, s:f, s:s}", "phases", phases_json(rows), "ledger",
+                            ledger_json(&run->trainer->ledger), "samples_per_s", samples_per_s,
+                            "views_per_s", samples_per_s * (double)lj_views_of_batch(run->trainer),
+                            "gflops", gflops, "verdict", verdict);
+    int written = all ? json_dump_file(all, path, JSON_INDENT(1)) : -1;
+    json_decref(all);
+    return written == 0 ? LJ_OK : lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written", path);
+}
+
+static int tell_end(struct lj_run_state *run, const struct phase_row *rows)
+{
+    double seconds = lj_now_s() - run->started_s, total = 0;
+    for (int p = 0; p < LJ_PHASE_COUNT; p++)
+        total += rows[p].mean;
+    double rate = (double)run->done * (double)run->config->batch_size / seconds;
+    double gflops = lj_trainer_step_flops(run->trainer) * (double)run->done / seconds * 1e-9;
+    char verdict[256];
+    make_verdict(rows, total, verdict, sizeof verdict);
+    say_phases(rows, total);
+    say_ledger(&run->trainer->ledger);
+    lj_say("%lld steps in %.1f s: %.1f samples/s, %.1f views/s, %.1f GFLOP/s on %d ranks",
+           (long long)run->done, seconds, rate, rate * (double)lj_views_of_batch(run->trainer),
+           gflops, run->comm->size);
+    lj_say("verdict: %s", verdict);
+    return write_timing(run, rows, rate, gflops, verdict);
+}
+
+int lj_run_report_end(struct lj_run_state *run)
+{
+    struct phase_row rows[LJ_PHASE_COUNT];
+    double *all = lj_alloc_array((int64_t)run->comm->size * LJ_PHASE_COUNT, sizeof *all, "report");
+    int status = lj_agree(run->comm, all ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK) {
+        gather_phases(run, all, rows);
+        status = lj_agree(run->comm, lj_comm_is_root(run->comm) ? tell_end(run, rows) : LJ_OK);
+    }
+    lj_free(all);
+    return status;
+}

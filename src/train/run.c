@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command `train`: the steps, and what happens between them. Collective throughout: whatever a
+ * decision depends on is the same on every rank, because it came through a reduction. */
+#include "run.h"
+
+#include "signals.h"
+
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool due(int64_t every, int64_t finished)
+{
+    return every > 0 && finished % every == 0;
+}
+
+/* ---- set-up -------------------------------------------------------------------------------------------------- */
+
+static int open_archive(struct lj_run_state *run)
+{
+    const struct lj_config *c = run->config;
+    struct lj_archive_options options = {.files = c->data_archive,
+                                         .images = c->data_images,
+                                         .labels = c->data_labels,
+                                         .where = c->data_where,
+                                         .axes = c->data_axes,
+                                         .stretch = c->data_stretch,
+                                         .nan = c->data_nan,
+                                         .size = c->data_size};
+    return lj_archive_open(&run->archive, run->comm, &options);
+}
+
+static int set_up(struct lj_run_state *run)
+{
+    char resume_from[LJ_PATH_MAX] = "";
+    const char *isa = "";
+    LJ_TRY(lj_agree_on_kernels(run->comm, &isa));
+    LJ_TRY(open_archive(run));
+    LJ_TRY(lj_run_open_evaluation(run));
+    LJ_TRY(lj_run_open_dir(run, resume_from));
+    LJ_TRY(lj_trainer_create(&run->trainer, run->comm, run->config, run->archive,
+                             resume_from[0] ? resume_from : NULL));
+    LJ_TRY(lj_agree(run->comm, lj_run_open_files(run, run->trainer->first_step)));
+    return lj_run_report_start(run, isa);
+}
+
+static void tear_down(struct lj_run_state *run)
+{
+    if (run->metrics)
+        fclose(run->metrics);
+    lj_trainer_destroy(run->trainer);
+    lj_run_close_evaluation(run);
+    lj_archive_close(run->archive);
+    lj_log_close();
+}
+
+/* ---- between steps ------------------------------------------------------------------------------------------- */
+
+/* Does this rank want to stop? Any rank may be the one that got the signal; rank 0 also looks at the
+ * clock and for a file STOP. */
+static bool wants_stop(const struct lj_run_state *run)
+{
+    if (lj_signals_stop())
+        return true;
+    if (!lj_comm_is_root(run->comm))
+        return false;
+    char path[LJ_PATH_MAX];
+    snprintf(path, sizeof path, "%.4000s/STOP", run->dir);
+    double limit = run->config->run_max_seconds;
+    return access(path, F_OK) == 0 || (limit > 0 && lj_now_s() - run->started_s > limit);
+}
+
+static void log_step(struct lj_run_state *run, int64_t finished,
+                     const struct lj_step_report *report)
+{
+    bool line = due(run->config->log_every, finished) || finished == run->trainer->steps;
+    if (!lj_comm_is_root(run->comm) || !(line || run->terminal))
+        return;
+    if (line)
+        lj_run_log_step(run, finished, report);
+    lj_run_progress(run, finished, report);
+}
+
+/* What a step that is not finite means for the run. */
+static int judge_step(struct lj_run_state *run, const struct lj_step_report *report)
+{
+    if (report->nonfinite == 0)
+        return LJ_OK;
+    if (strcmp(run->config->guard_nonfinite, "stop") == 0)
+        return lj_trainer_name_culprit(run->trainer);
+    lj_warn("step %lld: %lld values were not finite; no update was made (guard.nonfinite=skip)",
+            (long long)run->trainer->step, (long long)report->nonfinite);
+    return LJ_OK;
+}
+
+static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_save)
+{
+    const struct lj_config *c = run->config;
+    if (due(c->eval_every, finished) || (c->eval_every > 0 && finished == run->trainer->steps))
+        LJ_TRY(lj_run_evaluate(run, finished));
+    if (due(c->checkpoint_every, finished) || asked_to_save || finished == run->trainer->steps)
+        LJ_TRY(lj_trainer_checkpoint(run->trainer, run->checkpoints, finished));
+    return LJ_OK;
+}
+
+/* ---- the run --------------------------------------------------------------------------------------------------- */
+
+static int run_steps(struct lj_run_state *run)
+{
+    struct lj_trainer *t = run->trainer;
+    for (int64_t step = t->first_step; step < t->steps; step++) {
+        bool log = due(run->config->log_every, step + 1);
+        struct lj_step_report report = {
+            .loss = {.stop = wants_stop(run), .save = lj_signals_take_save()}};
+        lj_watchdog_feed(step);
+        LJ_TRY(lj_trainer_step(t, step, log, &report));
+        LJ_TRY(judge_step(run, &report));
+        run->done++;
+        log_step(run, step + 1, &report);
+        LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log));
+        bool stop = report.loss.stop > 0 && step + 1 < t->steps;
+        LJ_TRY(after_step(run, step + 1, report.loss.save > 0 || stop));
+        if (stop)
+            return lj_fail(LJ_STOPPED,
+                           "stopped at step %lld of %lld as asked, with a checkpoint; the "
+                           "same command continues",
+                           (long long)(step + 1), (long long)t->steps);
+    }
+    return LJ_OK;
+}
+
+static int train(struct lj_run_state *run)
+{
+    struct lj_trainer *t = run->trainer;
+    if (t->first_step >= t->steps) {
+        lj_say("nothing to do: %lld of %lld steps are done; raise train.epochs or train.steps",
+               (long long)t->first_step, (long long)t->steps);
+        return LJ_OK;
+    }
+    LJ_TRY(lj_agree(run->comm, lj_watchdog_start(run->comm->rank, run->config->guard_stall_s)));
+    lj_signals_install();
+    lj_phase_reset();
+    run->started_s = lj_now_s();
+    int status = run_steps(run);
+    lj_watchdog_stop();
+    lj_signals_restore();
+    if (status == LJ_OK || status == LJ_STOPPED) {
+        char text[2048];
+        snprintf(text, sizeof text, "%s", lj_error_text());
+        LJ_TRY(lj_run_report_end(run));
+        lj_error_set(text);
+    }
+    return status;
+}
+
+int lj_train(struct lj_comm *comm, struct lj_config *config)
+{
+    struct lj_run_state *run = lj_alloc(sizeof *run, "run");
+    LJ_TRY(lj_agree(comm, run ? LJ_OK : LJ_ERR_RESOURCE));
+    run->comm = comm;
+    run->config = config;
+    run->terminal = lj_comm_is_root(comm) && isatty(STDERR_FILENO);
+    int status = set_up(run);
+    if (status == LJ_OK)
+        status = train(run);
+    tear_down(run);
+    lj_free(run);
+    return status;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to train: a run around a trainer. */
+#ifndef LEJEPA_RUN_H
+#define LEJEPA_RUN_H
+
+#include "trainer.h"
+
+#include "lejepa/store.h"
+
+#include <stdio.h>
+
+struct lj_run_state {
+    struct lj_comm *comm;
+    struct lj_config *config;
+    struct lj_archive *archive;
+    struct lj_trainer *trainer;
+    char dir[LJ_PATH_MAX];                     /* run.dir, the same on every rank */
+    char checkpoints[LJ_PATH_MAX];             /* dir/checkpoints */
+    FILE *metrics;                             /* metrics.jsonl; root only */
+    double started_s;                          /* of this process's training */
+    int64_t done;                              /* steps finished by this process */
+    bool terminal;                             /* standard error is one: a bar instead of lines */
+    struct lj_archive *eval_bank, *eval_query; /* labelled rows for the kNN; NULL: none */
+};
+
+/* run_dir.c: picks or makes the directory, opens log.txt; finds the checkpoint to continue from ("" none).
+ * Collective. */
+int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX]);
+/* Opens metrics.jsonl, without what a lost continuation wrote after step `first`; writes config.yaml.
+ * Local (root). */
+int lj_run_open_files(struct lj_run_state *run, int64_t first);
+
+/* metrics.c: one object of metrics.jsonl; the progress bar or line. Root only. */
+void lj_run_log_step(struct lj_run_state *run, int64_t finished,
+                     const struct lj_step_report *report);
+void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished, double top1, double balanced,
+                           double effective_rank);
+void lj_run_progress(struct lj_run_state *run, int64_t finished,
+                     const struct lj_step_report *report);
+
+/* evaluate.c: the kNN on a labelled archive. Collective. */
+int lj_run_open_evaluation(struct lj_run_state *run);
+int lj_run_evaluate(struct lj_run_state *run, int64_t finished);
+void lj_run_close_evaluation(struct lj_run_state *run);
+
+/* report.c: what a run tells at its start and end; timing.json. Collective. */
+int lj_run_report_start(struct lj_run_state *run, const char *isa);
+int lj_run_report_end(struct lj_run_state *run);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The directory of a run and its files. Rank 0 picks it and tells the others. */
+#include "run.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Makes path and what leads to it. */
+static int make_dirs(const char *path)
+{
+    char part[LJ_PATH_MAX];
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = part + 1;; slash++) {
+        if (*slash != '/' && *slash != 0)
+            continue;
+        char kept = *slash;
+        *slash = 0;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return lj_fail(LJ_ERR_RESOURCE,
+                           "%s: cannot make the directory: %s; set run.dir to a "
+                           "place you may write to",
+                           part, strerror(errno));
+        *slash = kept;
+        if (!kept)
+            return LJ_OK;
+    }
+}
+
+/* runs/<date-time>, made anew; two runs started in the same second get different names. */
+static int make_new_dir(char path[LJ_PATH_MAX])
+{
+    LJ_TRY(make_dirs("runs"));
+    time_t now = time(NULL);
+    struct tm local;
+    localtime_r(&now, &local);
+    char stamp[64];
+    strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &local);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(path, LJ_PATH_MAX, i ? "runs/%s-%d" : "runs/%s", stamp, i);
+        if (mkdir(path, 0777) == 0)
+            return LJ_OK;
+        if (errno != EEXIST)
+            break;
+    }
+    return lj_fail(LJ_ERR_RESOURCE, "%s: cannot make the run directory: %s; set run.dir", path,
+                   strerror(errno));
+}
+
+static int open_on_root(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
+{
+    char path[LJ_PATH_MAX];
+    if (run->config->run_dir[0])
+        snprintf(run->dir, sizeof run->dir, "%.4000s", run->config->run_dir);
+    else
+        LJ_TRY(make_new_dir(run->dir));
+    snprintf(run->checkpoints, sizeof run->checkpoints, "%.4000s/checkpoints", run->dir);
+    LJ_TRY(make_dirs(run->checkpoints));
+    snprintf(path, sizeof path, "%.4000s/log.txt", run->dir);
+    LJ_TRY(lj_log_open(path));
+    return lj_checkpoint_newest(run->checkpoints, resume_from);
+}
+
+int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
+{
+    int status = lj_comm_is_root(run->comm) ? open_on_root(run, resume_from) : LJ_OK;
+    LJ_TRY(lj_agree(run->comm, status));
+    lj_broadcast(run->comm, run->dir, sizeof run->dir, 0);
+    lj_broadcast(run->comm, run->checkpoints, sizeof run->checkpoints, 0);
+    lj_broadcast(run->comm, resume_from, LJ_PATH_MAX, 0);
+    memcpy(run->config->run_dir, run->dir, sizeof run->config->run_dir);
+    return LJ_OK;
+}
+
+/* True for a line of a step that the checkpoint already holds. */
+static bool keeps_line(const char *line, int64_t first)
+{
+    json_t *object = json_loads(line, 0, NULL);
+    json_t *step = object ? json_object_get(object, "step") : NULL;
+    bool keep = step && json_is_integer(step) && json_integer_value(step) <= first;
+    json_decref(object);
+    return keep;
+}
+
+/* Cuts metrics.jsonl after the last line that the checkpoint holds: a killed run may have logged steps
+ * that this one will do again. */
+static int cut_metrics(const char *path, int64_t first)
+{
+    char line[LJ_PATH_MAX];
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return LJ_OK;
+    long end = 0;
+    while (fgets(line, sizeof line, file) && strchr(line, '\n') && keeps_line(line, first))
+        end = ftell(file);
+    fclose(file);
+    if (truncate(path, end) != 0)
+        return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be cut to step %lld: %s", path,
+                       (long long)first, strerror(errno));
+    return LJ_OK;
+}
+
+int lj_run_open_files(struct lj_run_state *run, int64_t first)
+{
+    char path[LJ_PATH_MAX];
+    if (!lj_comm_is_root(run->comm))
+        return LJ_OK;
+    snprintf(path, sizeof path, "%.4000s/config.yaml", run->dir);
+    FILE *yaml = fopen(path, "w");
+    if (!yaml)
+        return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
+    lj_config_write_yaml(&run->trainer->config, yaml);
+    if (fclose(yaml) != 0)
+        return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
+    snprintf(path, sizeof path, "%.4000s/metrics.jsonl", run->dir);
+    LJ_TRY(cut_metrics(path, first));
+    run->metrics = fopen(path, "a");
+    if (!run->metrics)
+        return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
+    return LJ_OK;
+}

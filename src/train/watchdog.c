@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The watchdog: when a step takes longer than guard.stall_s, every rank says where it is, then the job
+ * ends. A rank that hangs in a collective cannot say so itself; this thread can. */
+#include "signals.h"
+
+#include "lejepa/comm.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+
+/* Ranks notice within this time of each other; the first to end the job waits so long for the others'
+ * lines. */
+static const double grace_s = 2;
+
+static pthread_t thread;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+static bool running, ending;
+static int own_rank;
+static double limit_s;
+static _Atomic double fed_s;
+static _Atomic int64_t fed_step;
+
+/* Sleeps until `seconds` passed or the run ends; true: ends. */
+static bool sleep_unless_ending(double seconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    double whole = (double)until.tv_nsec * 1e-9 + seconds;
+    until.tv_sec += (time_t)whole;
+    until.tv_nsec = (long)((whole - (double)(time_t)whole) * 1e9);
+    pthread_mutex_lock(&lock);
+    while (!ending && pthread_cond_timedwait(&wake, &lock, &until) == 0) {
+    }
+    bool ended = ending;
+    pthread_mutex_unlock(&lock);
+    return ended;
+}
+
+static void *watch(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        double left = fed_s + limit_s - lj_now_s();
+        if (left <= 0)
+            break;
+        if (sleep_unless_ending(left))
+            return NULL;
+    }
+    fprintf(stderr,
+            "lejepa_mpi: error: rank %d: no progress for %.0f s at step %lld, in phase '%s'; look "
+            "for a slow or dead node or file system, or raise guard.stall_s\n",
+            own_rank, limit_s, (long long)fed_step, lj_phase_name(lj_phase_current()));
+    if (!sleep_unless_ending(grace_s))
+        lj_comm_abort(-LJ_ERR_COMM);
+    return NULL;
+}
+
+int lj_watchdog_start(int rank, double stall_s)
+{
+    own_rank = rank;
+    limit_s = stall_s;
+    lj_watchdog_feed(0);
+    if (stall_s <= 0)
+        return LJ_OK;
+    ending = false;
+    sigset_t all, old; /* signals are the main thread's */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    running = pthread_create(&thread, NULL, watch, NULL) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return running ? LJ_OK : lj_fail(LJ_ERR_RESOURCE, "the watchdog's thread cannot start");
+}
+
+void lj_watchdog_feed(int64_t step)
+{
+    fed_step = step;
+    fed_s = lj_now_s();
+}
+
+void lj_watchdog_stop(void)
+{
+    if (!running)
+        return;
+    pthread_mutex_lock(&lock);
+    ending = true;
+    pthread_cond_signal(&wake);
+    pthread_mutex_unlock(&lock);
+    pthread_join(thread, NULL);
+    running = false;
+}
