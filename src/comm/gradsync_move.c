@@ -34,7 +34,6 @@ static int allocate_move(struct lj_gradsync *s, struct lj_move *move, int64_t wi
             "a layer of %lld parameters in %d blocks exceeds what one MPI call can move; "
             "use fewer lanes per rank (a power of two)",
             (long long)widest, blocks_of(s, s->comm->rank));
-    move->bucket = -1;
     move->request = MPI_REQUEST_NULL;
     move->send = lj_alloc_array(sent, sizeof(float), "gradient buffers");
     move->receive = lj_alloc_array(received, sizeof(float), "gradient buffers");
@@ -52,6 +51,7 @@ int lj_gradsync_allocate_moves(struct lj_gradsync *s, int64_t widest)
     int64_t bytes = (s->bounds[s->buckets] * blocks_of(s, s->comm->rank) +
                      (int64_t)s->buckets * s->comm->size) *
                     (int64_t)sizeof(float);
+    s->move[0].bucket = s->move[1].bucket = -1;
     if (s->comm->size == 1)
         return LJ_OK;
     s->ledger_gradient->predicted_bytes_per_call = bytes / s->buckets;
