@@ -141,11 +141,9 @@ static int compute(struct lj_archive *archive, struct lj_comm *comm)
 
 int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, float *mean, float *std)
 {
-    if (!archive->have_statistics) {
-        int status = compute(archive, comm);
-        if (status != LJ_OK)
-            return status;
-    }
+    /* Another communicator may have computed them on some of these ranks only. */
+    if (lj_all_min(comm, archive->have_statistics) == 0)
+        LJ_TRY(compute(archive, comm));
     size_t bytes = (size_t)archive->head.info.channels * sizeof *mean;
     memcpy(mean, archive->mean, bytes);
     memcpy(std, archive->std, bytes);
