@@ -194,15 +194,15 @@ static void backward(const struct lj_call *c)
     .name = kind_name, .keeps_input = {true}, .shape = shape, .forward = forward, \
     .backward = backward
 
-static const struct lj_layer_kind lane_kind = {BATCHNORM_KIND("batchnorm_lane")};
-static const struct lj_layer_kind batch_kind = {
+const struct lj_layer_kind lj_kind_batchnorm_lane = {BATCHNORM_KIND("batchnorm_lane")};
+const struct lj_layer_kind lj_kind_batchnorm_batch = {
     BATCHNORM_KIND("batchnorm_batch"), .sync_count = sync_count, .sync_forward = sync_forward,
     .sync_backward = sync_backward};
 
 lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_global_batch)
 {
     int64_t width = lj_net_shape(net, x).dim[0];
-    struct lj_node node = {.kind = over_global_batch ? &batch_kind : &lane_kind,
+    struct lj_node node = {.kind = over_global_batch ? &lj_kind_batchnorm_batch : &lj_kind_batchnorm_lane,
                            .inputs = 1,
                            .in = {x.index},
                            .ints = {over_global_batch},
