@@ -136,6 +136,9 @@ struct lj_layer_kind {
                                             adds of one image, times 2; NULL: not counted */
 };
 
+/* All kinds, (count) of them; a network takes no other. Owned by nn. */
+LJ_API const struct lj_layer_kind *const *lj_layer_kinds(int *count);
+
 struct lj_net {
     struct lj_node *node; /* (count) owned */
     int count, capacity;

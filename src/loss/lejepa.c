@@ -104,6 +104,8 @@ void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices)
     lj_slices_normalise(loss->slices, c->width, c->slices);
 }
 
+/* The lane's prediction sum is divided by V D before it becomes fixed point: the total then holds mean
+ * squares up to 2^31 / N, where the plain sum wraps around in a diverging run. */
 void lj_lejepa_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t n)
 {
     LJ_CHECK(slot >= 0 && slot < loss->config.slots && n <= loss->config.lane_rows,
@@ -111,8 +113,9 @@ void lj_lejepa_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t 
     int64_t *scalar = loss->sums[slot] + lj_loss_sums(loss);
     lj_sigreg_add(loss, slot, proj, n);
     scalar[LJ_SUM_SAMPLES] += n;
+    double elements = (double)(loss->config.views * loss->config.width);
     scalar[LJ_SUM_PREDICTION] +=
-        lj_to_fixed(lj_prediction_sum(loss, proj, n), &scalar[LJ_SUM_UNFIT]);
+        lj_to_fixed(lj_prediction_sum(loss, proj, n) / elements, &scalar[LJ_SUM_UNFIT]);
 }
 
 /* All slots into the first; a rank that failed contributes nothing but the flag. */
@@ -143,8 +146,7 @@ int lj_lejepa_reduce(struct lj_lejepa *loss, int local, struct lj_lejepa_terms *
     terms->stop = scalar[LJ_SUM_STOP];
     terms->save = scalar[LJ_SUM_SAVE];
     terms->unfit = scalar[LJ_SUM_UNFIT];
-    terms->prediction = lj_from_fixed(scalar[LJ_SUM_PREDICTION]) /
-                        ((double)loss->samples * (double)(c->views * c->width));
+    terms->prediction = lj_from_fixed(scalar[LJ_SUM_PREDICTION]) / (double)loss->samples;
     terms->sigreg = lj_sigreg_finish(loss);
     double share = c->additive ? 1 : 1 - c->lambda;
     terms->total = c->lambda * terms->sigreg + share * terms->prediction;

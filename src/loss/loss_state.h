@@ -58,7 +58,7 @@ void lj_prediction_gradient(const struct lj_lejepa *loss, const float *proj, int
                             float *dproj);
 
 /* slices.c */
-void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, int64_t step);
-void lj_slices_normalise(float *slices, int64_t width, int64_t count);
+LJ_API void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, int64_t step);
+LJ_API void lj_slices_normalise(float *slices, int64_t width, int64_t count);
 
 #endif

@@ -27,7 +27,7 @@ static void gelu_backward(const struct lj_call *c)
     lj_kernels()->gelu_backward(c->dx[0], c->dy, c->x[0], elements(c), c->dx_add[0]);
 }
 
-static const struct lj_layer_kind gelu_kind = {.name = "gelu",
+const struct lj_layer_kind lj_kind_gelu = {.name = "gelu",
                                                .keeps_input = {true},
                                                .shape = same_shape,
                                                .forward = gelu_forward,
@@ -35,7 +35,7 @@ static const struct lj_layer_kind gelu_kind = {.name = "gelu",
 
 lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x)
 {
-    return lj_net_add(net, (struct lj_node){.kind = &gelu_kind, .inputs = 1, .in = {x.index}},
+    return lj_net_add(net, (struct lj_node){.kind = &lj_kind_gelu, .inputs = 1, .in = {x.index}},
                       name);
 }
 
@@ -54,7 +54,7 @@ static void relu_backward(const struct lj_call *c)
     }
 }
 
-static const struct lj_layer_kind relu_kind = {.name = "relu",
+const struct lj_layer_kind lj_kind_relu = {.name = "relu",
                                                .keeps_output = true,
                                                .shape = same_shape,
                                                .forward = relu_forward,
@@ -62,6 +62,6 @@ static const struct lj_layer_kind relu_kind = {.name = "relu",
 
 lj_val lj_relu(struct lj_net *net, const char *name, lj_val x)
 {
-    return lj_net_add(net, (struct lj_node){.kind = &relu_kind, .inputs = 1, .in = {x.index}},
+    return lj_net_add(net, (struct lj_node){.kind = &lj_kind_relu, .inputs = 1, .in = {x.index}},
                       name);
 }

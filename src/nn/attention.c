@@ -99,7 +99,7 @@ static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
     return 2 * 2 * in[0].dim[0] * in[0].dim[0] * in[0].dim[1] / 3;
 }
 
-static const struct lj_layer_kind kind = {.name = "attention",
+const struct lj_layer_kind lj_kind_attention = {.name = "attention",
                                           .keeps_input = {true},
                                           .shape = shape,
                                           .forward = forward,
@@ -108,6 +108,6 @@ static const struct lj_layer_kind kind = {.name = "attention",
 
 lj_val lj_attention(struct lj_net *net, const char *name, lj_val qkv, int64_t heads)
 {
-    struct lj_node node = {.kind = &kind, .inputs = 1, .in = {qkv.index}, .ints = {heads}};
+    struct lj_node node = {.kind = &lj_kind_attention, .inputs = 1, .in = {qkv.index}, .ints = {heads}};
     return lj_net_add(net, node, name);
 }

@@ -8,9 +8,10 @@
  *
  * Over the global batch, each lane adds its sums over blocks of at most 32 rows, rounded to fixed point,
  * to 2 C integers; the caller sums these over ranks. Forward takes sum(x - r) and sum((x - r)^2) about
- * the running mean r, which all ranks share, so that squares do not cancel. Backward's sums are scaled
+ * the running mean r, which all ranks share, so that squares cancel little once r has settled; at first
+ * rows may lie many deviations from it, so both are summed in double. Backward's sums are scaled
  * by 2^16, because gradients are small (resolution 2^-48, range 2^13).
- * ints: [0] over the batch. real: eps. Saved: mean, rstd, variance. Scratch: two rows of sums. */
+ * ints: [0] over the batch. real: eps. Saved: mean, rstd, variance. Scratch: two rows of sums in double. */
 #include "nn_build.h"
 
 #include "lejepa/kernels.h"
@@ -29,7 +30,7 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
     LJ_CHECK(in[0].dims == 1, "batch normalisation takes rows");
     *out = in[0];
     need->saved = 3 * in[0].dim[0];
-    need->scratch = 2 * in[0].dim[0];
+    need->scratch = 4 * in[0].dim[0];
     return LJ_OK;
 }
 
@@ -89,17 +90,17 @@ static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
 {
     int64_t width = width_of(c);
     const float *shift = c->param[RUNNING_MEAN];
-    float *sum = c->scratch, *square = c->scratch + width;
+    double *sum = (double *)(void *)c->scratch, *square = sum + width;
     for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
         memset(sum, 0, 2 * (size_t)width * sizeof *sum);
         for (int64_t r = first; r < lj_min_i64(first + BLOCK_ROWS, c->images); r++)
             for (int64_t j = 0; j < width; j++) {
-                float d = c->x[0][r * width + j] - shift[j];
+                double d = (double)c->x[0][r * width + j] - (double)shift[j];
                 sum[j] += d;
                 square[j] += d * d;
             }
         for (int64_t j = 0; j < 2 * width; j++)
-            sums[j] += lj_to_fixed((double)sum[j], unfit);
+            sums[j] += lj_to_fixed(sum[j], unfit);
     }
 }
 
@@ -194,15 +195,16 @@ static void backward(const struct lj_call *c)
     .name = kind_name, .keeps_input = {true}, .shape = shape, .forward = forward, \
     .backward = backward
 
-static const struct lj_layer_kind lane_kind = {BATCHNORM_KIND("batchnorm_lane")};
-static const struct lj_layer_kind batch_kind = {
+const struct lj_layer_kind lj_kind_batchnorm_lane = {BATCHNORM_KIND("batchnorm_lane")};
+const struct lj_layer_kind lj_kind_batchnorm_batch = {
     BATCHNORM_KIND("batchnorm_batch"), .sync_count = sync_count, .sync_forward = sync_forward,
     .sync_backward = sync_backward};
 
 lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_global_batch)
 {
     int64_t width = lj_net_shape(net, x).dim[0];
-    struct lj_node node = {.kind = over_global_batch ? &batch_kind : &lane_kind,
+    struct lj_node node = {.kind = over_global_batch ? &lj_kind_batchnorm_batch
+                                                     : &lj_kind_batchnorm_lane,
                            .inputs = 1,
                            .in = {x.index},
                            .ints = {over_global_batch},

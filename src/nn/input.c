@@ -13,11 +13,12 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
     return LJ_OK;
 }
 
-static const struct lj_layer_kind kind = {.name = "input", .shape = shape};
+const struct lj_layer_kind lj_kind_input = {.name = "input", .shape = shape};
 
 lj_val lj_input(struct lj_net *net, struct lj_shape input, bool wants_gradient)
 {
-    struct lj_node node = {.kind = &kind,
-                           .ints = {input.dims, input.dim[0], input.dim[1], input.dim[2], wants_gradient}};
+    struct lj_node node = {
+        .kind = &lj_kind_input,
+        .ints = {input.dims, input.dim[0], input.dim[1], input.dim[2], wants_gradient}};
     return lj_net_add(net, node, "input");
 }

@@ -42,7 +42,7 @@ static void backward(const struct lj_call *c)
                               c->dx_add[0]);
 }
 
-static const struct lj_layer_kind kind = {.name = "layernorm",
+const struct lj_layer_kind lj_kind_layernorm = {.name = "layernorm",
                                           .keeps_input = {true},
                                           .shape = shape,
                                           .forward = forward,
@@ -52,7 +52,7 @@ lj_val lj_layernorm(struct lj_net *net, const char *name, lj_val x, double eps)
 {
     struct lj_shape in = lj_net_shape(net, x);
     int64_t width = lj_shape_features(&in);
-    struct lj_node node = {.kind = &kind, .inputs = 1, .in = {x.index}, .real = eps};
+    struct lj_node node = {.kind = &lj_kind_layernorm, .inputs = 1, .in = {x.index}, .real = eps};
     lj_val y = lj_net_add(net, node, name);
     char path[LJ_NAME_MAX];
     struct lj_param weight = {.dims = 1, .dim = {width}, .init = LJ_INIT_ONE};

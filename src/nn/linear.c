@@ -44,7 +44,7 @@ static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
     return 2 * lj_shape_count(&in[0]) * node->ints[0];
 }
 
-static const struct lj_layer_kind kind = {.name = "linear",
+const struct lj_layer_kind lj_kind_linear = {.name = "linear",
                                           .keeps_input = {true},
                                           .shape = shape,
                                           .forward = forward,
@@ -57,7 +57,7 @@ lj_val lj_linear(struct lj_net *net, const char *name, lj_val x, int64_t width, 
 {
     struct lj_shape in = lj_net_shape(net, x);
     int64_t fan_in = lj_shape_features(&in);
-    struct lj_node node = {.kind = &kind, .inputs = 1, .in = {x.index}, .ints = {width}};
+    struct lj_node node = {.kind = &lj_kind_linear, .inputs = 1, .in = {x.index}, .ints = {width}};
     lj_val y = lj_net_add(net, node, name);
     char path[LJ_NAME_MAX];
     struct lj_param weight = {

@@ -75,9 +75,19 @@ static void full_name(char out[LJ_NAME_MAX], const struct lj_net *net, const cha
     LJ_CHECK(length < LJ_NAME_MAX, "a name is too long: %s.%s", net->scope, name);
 }
 
+static bool is_listed(const struct lj_layer_kind *kind)
+{
+    int count;
+    const struct lj_layer_kind *const *list = lj_layer_kinds(&count);
+    while (count > 0 && list[count - 1] != kind)
+        count--;
+    return count > 0;
+}
+
 lj_val lj_net_add(struct lj_net *net, struct lj_node node, const char *name)
 {
     lj_val nothing = {0};
+    LJ_CHECK(is_listed(node.kind), "layer kind %s is missing in kinds.c", node.kind->name);
     if (net->status != LJ_OK)
         return nothing;
     struct lj_need need = {0};

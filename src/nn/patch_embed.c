@@ -67,7 +67,7 @@ static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
     return 2 * lj_shape_count(&in[0]) * node->ints[1];
 }
 
-static const struct lj_layer_kind kind = {.name = "patch_embed",
+const struct lj_layer_kind lj_kind_patch_embed = {.name = "patch_embed",
                                           .keeps_input = {true},
                                           .shape = shape,
                                           .forward = forward,
@@ -78,7 +78,7 @@ static const struct lj_layer_kind kind = {.name = "patch_embed",
 lj_val lj_patch_embed(struct lj_net *net, const char *name, lj_val x, int64_t patch, int64_t width)
 {
     int64_t channels = lj_net_shape(net, x).dim[0];
-    struct lj_node node = {.kind = &kind, .inputs = 1, .in = {x.index}, .ints = {patch, width}};
+    struct lj_node node = {.kind = &lj_kind_patch_embed, .inputs = 1, .in = {x.index}, .ints = {patch, width}};
     lj_val y = lj_net_add(net, node, name);
     char path[LJ_NAME_MAX];
     double bound = 1 / sqrt((double)(channels * patch * patch));

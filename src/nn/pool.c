@@ -36,12 +36,12 @@ static void token_backward(const struct lj_call *c)
         lj_kernels()->add(c->dx[0] + i * stride, c->dy + i * width, width);
 }
 
-static const struct lj_layer_kind token_kind = {
+const struct lj_layer_kind lj_kind_pool_token = {
     .name = "pool_token", .shape = shape, .forward = token_forward, .backward = token_backward};
 
 lj_val lj_pool_token(struct lj_net *net, const char *name, lj_val x)
 {
-    return lj_net_add(net, (struct lj_node){.kind = &token_kind, .inputs = 1, .in = {x.index}},
+    return lj_net_add(net, (struct lj_node){.kind = &lj_kind_pool_token, .inputs = 1, .in = {x.index}},
                       name);
 }
 
@@ -69,11 +69,11 @@ static void mean_backward(const struct lj_call *c)
                                c->dy + i * width, width);
 }
 
-static const struct lj_layer_kind mean_kind = {
+const struct lj_layer_kind lj_kind_pool_mean = {
     .name = "pool_mean", .shape = shape, .forward = mean_forward, .backward = mean_backward};
 
 lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64_t skip)
 {
-    struct lj_node node = {.kind = &mean_kind, .inputs = 1, .in = {x.index}, .ints = {skip}};
+    struct lj_node node = {.kind = &lj_kind_pool_mean, .inputs = 1, .in = {x.index}, .ints = {skip}};
     return lj_net_add(net, node, name);
 }

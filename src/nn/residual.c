@@ -61,7 +61,7 @@ static void backward(const struct lj_call *c)
         lj_kernels()->axpy(c->dx[1] + i * count, keep_scale(c, i), c->dy + i * count, count);
 }
 
-static const struct lj_layer_kind kind = {.name = "residual",
+const struct lj_layer_kind lj_kind_residual = {.name = "residual",
                                           .passes_gradient = true,
                                           .shape = shape,
                                           .forward = forward,
@@ -70,7 +70,7 @@ static const struct lj_layer_kind kind = {.name = "residual",
 lj_val lj_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val branch,
                    double drop_rate, int64_t layer)
 {
-    struct lj_node node = {.kind = &kind,
+    struct lj_node node = {.kind = &lj_kind_residual,
                            .inputs = 2,
                            .in = {trunk.index, branch.index},
                            .real = drop_rate,

@@ -171,7 +171,7 @@ static void backward(const struct lj_call *c)
                 c->dparam[0] + p * width, width);
 }
 
-static const struct lj_layer_kind kind = {
+const struct lj_layer_kind lj_kind_tokens = {
     .name = "tokens", .shape = shape, .forward = forward, .backward = backward};
 
 lj_val lj_tokens(struct lj_net *net, const char *name, lj_val x, int64_t registers, int64_t grid_h,
@@ -179,7 +179,7 @@ lj_val lj_tokens(struct lj_net *net, const char *name, lj_val x, int64_t registe
 {
     int64_t width = lj_net_shape(net, x).dim[1], rows = 1 + registers + grid_h * grid_w;
     struct lj_node node = {
-        .kind = &kind, .inputs = 1, .in = {x.index}, .ints = {registers, grid_h, grid_w}};
+        .kind = &lj_kind_tokens, .inputs = 1, .in = {x.index}, .ints = {registers, grid_h, grid_w}};
     lj_val y = lj_net_add(net, node, name);
     struct lj_param pos = {
         .dims = 3, .dim = {1, rows, width}, .init = LJ_INIT_NORMAL, .init_scale = 0.02};

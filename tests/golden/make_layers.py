@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes layers.h5: inputs, parameters, outputs and gradients of single layers by PyTorch, computed in
+double precision from float32 inputs. Groups are the names in tests/nn/layer_cases.c.
+
+    python3 tests/golden/make_layers.py tests/golden/layers.h5
+"""
+import sys
+
+import h5py
+import torch
+import torch.nn.functional as F
+
+torch.manual_seed(1)
+
+
+def attention(heads):
+    def forward(x):
+        b, t, c = x.shape
+        q, k, v = x.reshape(b, t, 3, heads, c // 3 // heads).permute(2, 0, 3, 1, 4)
+        p = ((q @ k.transpose(-2, -1)) * (c // 3 // heads) ** -0.5).softmax(-1)
+        return (p @ v).transpose(1, 2).reshape(b, t, c // 3)
+    return forward
+
+
+def tokens(grid0, grid, registers):
+    def forward(x, pos, cls, reg=None):
+        n = 1 + registers
+        patches = pos[:, n:].reshape(1, *grid0, -1).permute(0, 3, 1, 2)
+        if grid != grid0:
+            patches = F.interpolate(patches, size=grid, mode="bicubic", antialias=True,
+                                    align_corners=False)
+        patches = patches.permute(0, 2, 3, 1).reshape(1, grid[0] * grid[1], -1)
+        prefix = [cls] + ([reg] if registers else [])
+        x = torch.cat([p.expand(len(x), -1, -1) for p in prefix] + [x], 1)
+        return x + torch.cat([pos[:, :n], patches], 1)
+    return forward
+
+
+def tokens_params(grid0, registers, width):
+    shapes = [(1, 1 + registers + grid0[0] * grid0[1], width), (1, 1, width)]
+    return shapes + ([(1, registers, width)] if registers else [])
+
+
+def batchnorm(x, weight, bias):
+    return F.batch_norm(x, None, None, weight, bias, True, 0.1, 1e-5)
+
+
+linear = F.linear
+CASES = {
+    "linear": ((2, 3, 5), [(7, 5), (7,)], linear),
+    "linear_one": ((1, 1), [(1, 1), (1,)], linear),
+    "layernorm": ((2, 3, 11), [(11,), (11,)], lambda x, w, b: F.layer_norm(x, (11,), w, b, 1e-6)),
+    "layernorm_eps": ((3, 19), [(19,), (19,)], lambda x, w, b: F.layer_norm(x, (19,), w, b, 0.5)),
+    "gelu": ((1, 4, 9), [], F.gelu),
+    "relu": ((1, 4, 9), [], F.relu),
+    "attention": ((2, 5, 18), [], attention(2)),
+    "attention_one_token": ((1, 1, 9), [], attention(3)),
+    "attention_one_head": ((1, 17, 15), [], attention(1)),
+    "tokens": ((2, 9, 4), tokens_params((3, 3), 2, 4), tokens((3, 3), (3, 3), 2)),
+    "tokens_smaller": ((2, 9, 4), tokens_params((5, 5), 0, 4), tokens((5, 5), (3, 3), 0)),
+    "tokens_larger": ((2, 24, 3), tokens_params((2, 3), 1, 3), tokens((2, 3), (4, 6), 1)),
+    "tokens_wide": ((3, 3, 4), tokens_params((2, 6), 1, 4), tokens((2, 6), (1, 3), 1)),
+    "patch_embed": ((2, 2, 6, 9), [(5, 2, 3, 3), (5,)],
+                    lambda x, w, b: F.conv2d(x, w, b, stride=3).flatten(2).transpose(1, 2)),
+    "pool_token": ((2, 4, 5), [], lambda x: x[:, 0]),
+    "pool_mean": ((2, 6, 5), [], lambda x: x[:, 2:].mean(1)),
+    "batchnorm_lane": ((9, 5), [(5,), (5,)], batchnorm),
+    "batchnorm_batch": ((41, 5), [(5,), (5,)], batchnorm),
+    "residual": ((2, 3, 4), [], lambda x: x + F.gelu(x)),
+}
+
+with h5py.File(sys.argv[1], "w") as f:
+    for name, (shape, params, forward) in CASES.items():
+        x = torch.randn(shape).double().requires_grad_()
+        p = [torch.randn(s).double().requires_grad_() for s in params]
+        y = forward(x, *p)
+        dy = torch.randn(y.shape).double()
+        (y * dy).sum().backward()
+        g = f.create_group(name)
+        g["x"], g["y"], g["dy"], g["dx"] = (v.detach().float().numpy() for v in (x, y, dy, x.grad))
+        for i, v in enumerate(p):
+            g[f"p{i}"], g[f"dp{i}"] = v.detach().float().numpy(), v.grad.float().numpy()
+        if name.startswith("batchnorm"):  # what running statistics are made from
+            g["dp2"] = x.mean(0).detach().float().numpy()
+            g["dp3"] = x.var(0, unbiased=True).detach().float().numpy()
+    f.attrs["versions"] = f"torch {torch.__version__}"

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two small vision transformers against PyTorch: tensor names and shapes as timm's, embeddings of global
+ * and local crops, and every parameter's gradient summed over both groups. */
+#include "lejepa/models.h"
+
+#include "golden.h"
+#include "net_case.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct lj_vit_config base = {
+    .channels = 2, .size = 16, .patch = 4, .width = 12, .depth = 2, .heads = 3, .hidden = 20};
+
+static struct lj_golden golden(const char *group, const char *part, const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s/%s", group, part, name);
+    return lj_golden_f32("vit.h5", path);
+}
+
+/* Shapes and values of every parameter by its name; none is left over (the trained count agrees). */
+static void load_weights(struct net_case *c, const char *group)
+{
+    for (int p = 0; p < c->params.count; p++) {
+        const struct lj_param *param = &c->params.list[p];
+        struct lj_golden w = golden(group, "weight", param->name);
+        cr_assert_eq(w.dims, param->dims, "%s", param->name);
+        for (int i = 0; i < w.dims; i++)
+            cr_assert_eq(w.shape[i], param->dim[i], "%s: axis %d", param->name, i);
+        memcpy(c->weights + param->offset, w.f32, (size_t)w.count * sizeof(float));
+        lj_golden_free(&w);
+    }
+}
+
+static void compare(const char *what, const float *got, const struct lj_golden *expected)
+{
+    double largest = 0;
+    for (int64_t i = 0; i < expected->count; i++)
+        largest = fmax(largest, fabs((double)expected->f32[i]));
+    for (int64_t i = 0; i < expected->count; i++)
+        cr_assert(fabs((double)got[i] - (double)expected->f32[i]) <= 2e-5 * fmax(largest, 0.1),
+                  "%s: element %lld is %.7g, PyTorch has %.7g", what, (long long)i, (double)got[i],
+                  (double)expected->f32[i]);
+}
+
+/* One group of views; its gradient is added to what is there when `add`. */
+static void run_group(struct net_case *c, const char *group, const char *part, int64_t size,
+                      enum lj_plan_mode mode, bool add)
+{
+    struct lj_golden x = golden(group, part, "x"), y = golden(group, part, "y"),
+                     dy = golden(group, part, "dy");
+    struct lj_shape shape = {3, {2, size, size}};
+    net_case_plan(c, x.shape[0], &shape, mode);
+    cr_assert_eq(net_case_outputs(c), y.count);
+    float *out = malloc((size_t)y.count * sizeof *out);
+    net_case_forward(c, x.f32, out);
+    compare(part, out, &y);
+    c->run.gradient_add = add;
+    net_case_backward(c, dy.f32, NULL);
+    free(out);
+    lj_golden_free(&x);
+    lj_golden_free(&y);
+    lj_golden_free(&dy);
+}
+
+static void check(const char *group, const struct lj_vit_config *config, enum lj_plan_mode mode)
+{
+    struct net_case c;
+    net_case_begin(&c);
+    lj_vit(c.net, config);
+    net_case_layout(&c);
+    load_weights(&c, group);
+    run_group(&c, group, "global", 16, mode, false);
+    run_group(&c, group, "local", 8, mode, true);
+    for (int p = 0; p < c.params.count; p++) {
+        struct lj_golden expected = golden(group, "gradient", c.params.list[p].name);
+        compare(c.params.list[p].name, c.gradient + c.params.list[p].offset, &expected);
+        lj_golden_free(&expected);
+    }
+    net_case_end(&c);
+}
+
+Test(vit, class_token_without_registers)
+{
+    check("class", &base, LJ_PLAN_TRAIN);
+    check("class", &base, LJ_PLAN_RECOMPUTE);
+}
+
+Test(vit, mean_pool_with_two_registers_and_a_head)
+{
+    struct lj_vit_config config = base;
+    config.registers = 2;
+    config.mean_pool = true;
+    config.head = 5;
+    check("mean", &config, LJ_PLAN_TRAIN);
+    check("mean", &config, LJ_PLAN_RECOMPUTE);
+}
+
+/* timm's vit_small_patch8_224 at 128 pixels with a head of 512: 21 664 640 parameters; torchvision's
+ * MLP 512-2048-2048-16 with BatchNorm: 5 287 952. */
+Test(vit, counts_of_parameters)
+{
+    struct lj_model_config config = {
+        .vit = {.channels = 3,
+                .size = 128,
+                .patch = 8,
+                .width = 384,
+                .depth = 12,
+                .heads = 6,
+                .hidden = 1536,
+                .head = 512},
+        .projector = {.hidden = 2048, .layers = 3, .out = 16, .norm = "batch"},
+        .local_size = 64};
+    struct lj_model *model;
+    cr_assert_eq(lj_model_create(&model, &config, 1 << 22), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(model->embedding, 512);
+    cr_assert_eq(model->params.trained, 21664640 + 5287952, "%lld",
+                 (long long)model->params.trained);
+    cr_assert(lj_params_find(&model->params, "projector.5.running_var") >= 0);
+    cr_assert(lj_params_find(&model->params, "projector.8.bias") >= 0);
+    lj_model_destroy(model);
+}

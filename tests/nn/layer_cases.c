@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "layer_cases.h"
+
+static lj_val linear(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_linear(net, "layer", x, c->op.out, LJ_INIT_NORMAL, 1);
+}
+
+static lj_val layernorm(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_layernorm(net, "layer", x, c->op.eps);
+}
+
+static lj_val gelu(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_gelu(net, "layer", x);
+}
+
+static lj_val relu(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_relu(net, "layer", x);
+}
+
+static lj_val attention(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_attention(net, "layer", x, c->op.heads);
+}
+
+static lj_val tokens(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_tokens(net, "layer", x, c->op.skip, c->op.grid0[0], c->op.grid0[1]);
+}
+
+static lj_val patch_embed(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_patch_embed(net, "layer", x, c->op.patch, c->op.out);
+}
+
+static lj_val pool_token(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_pool_token(net, "layer", x);
+}
+
+static lj_val pool_mean(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_pool_mean(net, "layer", x, c->op.skip);
+}
+
+static lj_val batchnorm_lane(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_batchnorm(net, "layer", x, false);
+}
+
+static lj_val batchnorm_batch(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_batchnorm(net, "layer", x, true);
+}
+
+/* y = x + gelu(x), nothing dropped */
+static lj_val residual(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_residual(net, "layer", x, lj_gelu(net, "branch", x), 0, 0);
+}
+
+static void reference_residual(const struct reference_op *op, const double *x,
+                               const double *const *p, double *y)
+{
+    reference_gelu(op, x, p, y);
+    for (int64_t i = 0; i < op->images * op->rows * op->width; i++)
+        y[i] += x[i];
+}
+
+#define SHAPE(...) .built = {__VA_ARGS__}, .run = {__VA_ARGS__}
+#define OP(n, ...) .images = n, .op = {.images = n, __VA_ARGS__}
+
+const struct layer_case layer_cases[] = {
+    {"linear", "linear", SHAPE(2, {3, 5}), OP(2, .rows = 3, .width = 5, .out = 7),
+     .reference = reference_linear, .build = linear},
+    {"linear_one", "linear", SHAPE(1, {1}), OP(1, .rows = 1, .width = 1, .out = 1),
+     .reference = reference_linear, .build = linear},
+    {"layernorm", "layernorm", SHAPE(2, {3, 11}), OP(2, .rows = 3, .width = 11, .eps = 1e-6),
+     .reference = reference_layernorm, .build = layernorm},
+    {"layernorm_eps", "layernorm", SHAPE(1, {19}), OP(3, .rows = 1, .width = 19, .eps = 0.5),
+     .reference = reference_layernorm, .build = layernorm},
+    {"gelu", "gelu", SHAPE(2, {4, 9}), OP(1, .rows = 4, .width = 9), .reference = reference_gelu,
+     .build = gelu},
+    {"relu", "relu", SHAPE(2, {4, 9}), OP(1, .rows = 4, .width = 9), .reference = reference_relu,
+     .build = relu},
+    {"attention", "attention", SHAPE(2, {5, 18}), OP(2, .rows = 5, .width = 6, .heads = 2),
+     .reference = reference_attention, .build = attention},
+    {"attention_one_token", "attention", SHAPE(2, {1, 9}), OP(1, .rows = 1, .width = 3, .heads = 3),
+     .reference = reference_attention, .build = attention},
+    {"attention_one_head", "attention", SHAPE(2, {17, 15}),
+     OP(1, .rows = 17, .width = 5, .heads = 1), .reference = reference_attention,
+     .build = attention},
+    {"tokens", "tokens", SHAPE(2, {9, 4}),
+     OP(2, .rows = 9, .width = 4, .skip = 2, .grid = {3, 3}, .grid0 = {3, 3}),
+     .reference = reference_tokens, .build = tokens},
+    {"tokens_smaller", "tokens", .built = {2, {25, 4}}, .run = {2, {9, 4}},
+     OP(2, .rows = 9, .width = 4, .grid = {3, 3}, .grid0 = {5, 5}), .reference = reference_tokens,
+     .build = tokens},
+    {"tokens_larger", "tokens", .built = {2, {6, 3}}, .run = {2, {24, 3}},
+     OP(2, .rows = 24, .width = 3, .skip = 1, .grid = {4, 6}, .grid0 = {2, 3}),
+     .reference = reference_tokens, .build = tokens},
+    {"tokens_wide", "tokens", .built = {2, {12, 4}}, .run = {2, {3, 4}},
+     OP(3, .rows = 3, .width = 4, .skip = 1, .grid = {1, 3}, .grid0 = {2, 6}),
+     .reference = reference_tokens, .build = tokens},
+    {"patch_embed", "patch_embed", SHAPE(3, {2, 6, 9}),
+     OP(2, .channels = 2, .height = 6, .width = 9, .patch = 3, .out = 5),
+     .reference = reference_patch_embed, .build = patch_embed, .no_dx = true},
+    {"pool_token", "pool_token", SHAPE(2, {4, 5}), OP(2, .rows = 4, .width = 5),
+     .reference = reference_pool_token, .build = pool_token},
+    {"pool_mean", "pool_mean", SHAPE(2, {6, 5}), OP(2, .rows = 6, .width = 5, .skip = 2),
+     .reference = reference_pool_mean, .build = pool_mean},
+    {"batchnorm_lane", "batchnorm_lane", SHAPE(1, {5}), OP(9, .rows = 1, .width = 5, .eps = 1e-5),
+     .reference = reference_batchnorm, .build = batchnorm_lane},
+    {"batchnorm_batch", "batchnorm_batch", SHAPE(1, {5}),
+     OP(41, .rows = 1, .width = 5, .eps = 1e-5), .reference = reference_batchnorm,
+     .build = batchnorm_batch},
+    {"residual", "residual", SHAPE(2, {3, 4}), OP(2, .rows = 3, .width = 4),
+     .reference = reference_residual, .build = residual},
+};
+const int layer_case_count = (int)(sizeof layer_cases / sizeof *layer_cases);

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The memory plan on a vision transformer of three blocks: every mode gives the same bits, memory that
+ * was never written is never read, and stretches in use at the same time are apart. */
+#include "lejepa/models.h"
+
+#include "../../src/nn/plan.h"
+#include "net_case.h"
+#include "random.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { IMAGES = 6, PIXELS = 2 * 12 * 12, WIDTH = 8 };
+static const struct lj_vit_config config = {.channels = 2,
+                                            .size = 12,
+                                            .patch = 4,
+                                            .width = WIDTH,
+                                            .depth = 3,
+                                            .heads = 2,
+                                            .hidden = 20,
+                                            .registers = 1,
+                                            .drop_path = 0.4};
+static const struct lj_shape global = {3, {2, 12, 12}}, local = {3, {2, 8, 8}};
+
+static void begin(struct net_case *c)
+{
+    net_case_begin(c);
+    lj_vit(c->net, &config);
+    net_case_layout(c);
+}
+
+struct pass {
+    float x[IMAGES * PIXELS], y[IMAGES * WIDTH], dy[IMAGES * WIDTH];
+};
+
+static void fill(struct pass *p)
+{
+    lj_random_normal_f32(p->x, IMAGES * PIXELS, 1);
+    lj_random_normal_f32(p->dy, IMAGES * WIDTH, 2);
+}
+
+static bool same(const float *a, const float *b, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(a[i]))
+            return false;
+    return memcmp(a, b, (size_t)count * sizeof *a) == 0;
+}
+
+/* All trained elements of two gradients. */
+static bool same_gradient(const struct net_case *c, const float *a, const float *b)
+{
+    for (int p = 0; p < c->params.count; p++)
+        if (!same(a + c->params.list[p].offset, b + c->params.list[p].offset,
+                  c->params.list[p].count))
+            return false;
+    return true;
+}
+
+Test(plan, every_mode_gives_the_same_bits)
+{
+    static struct pass train, other;
+    struct net_case c;
+    int64_t arena[3];
+    begin(&c);
+    fill(&train);
+    net_case_plan(&c, IMAGES, &global, LJ_PLAN_TRAIN);
+    net_case_forward(&c, train.x, train.y);
+    net_case_backward(&c, train.dy, NULL);
+    size_t bytes = (size_t)c.params.elements * sizeof(float);
+    float *gradient = malloc(bytes);
+    memcpy(gradient, c.gradient, bytes);
+    arena[0] = lj_plan_arena(c.plan);
+
+    net_case_plan(&c, IMAGES, &global, LJ_PLAN_RECOMPUTE);
+    for (int again = 0; again < 2; again++) { /* over NaN, then over what the first pass left */
+        net_case_forward(&c, train.x, other.y);
+        cr_assert(same(train.y, other.y, IMAGES * WIDTH), "recompute: output");
+        memset(c.gradient, 0xff, bytes);
+        net_case_backward(&c, train.dy, NULL);
+        cr_assert(same_gradient(&c, gradient, c.gradient), "recompute: gradient");
+    }
+    arena[1] = lj_plan_arena(c.plan);
+
+    net_case_plan(&c, IMAGES, &global, LJ_PLAN_INFER);
+    net_case_forward(&c, train.x, other.y);
+    cr_assert(same(train.y, other.y, IMAGES * WIDTH), "infer: output");
+    arena[2] = lj_plan_arena(c.plan);
+    cr_assert(arena[2] < arena[1] && arena[1] < arena[0], "arenas %lld %lld %lld",
+              (long long)arena[0], (long long)arena[1], (long long)arena[2]);
+    free(gradient);
+    net_case_end(&c);
+}
+
+static void check_apart(const struct lj_stretch *a, const struct lj_stretch *b, int64_t arena)
+{
+    cr_assert(a->offset >= 0 && a->offset + a->size <= arena && a->offset % 16 == 0);
+    bool in_time = a->birth <= b->death && b->birth <= a->death;
+    bool in_space = a->offset < b->offset + b->size && b->offset < a->offset + a->size;
+    cr_assert(!(in_time && in_space), "[%lld, +%lld) at %d..%d and [%lld, +%lld) at %d..%d",
+              (long long)a->offset, (long long)a->size, a->birth, a->death, (long long)b->offset,
+              (long long)b->size, b->birth, b->death);
+}
+
+Test(plan, stretches_in_use_together_are_apart)
+{
+    for (enum lj_plan_mode mode = LJ_PLAN_INFER; mode <= LJ_PLAN_RECOMPUTE; mode++) {
+        struct net_case c;
+        begin(&c);
+        net_case_plan(&c, IMAGES, &global, mode);
+        const struct lj_stretch *all[1024];
+        int count = 0;
+        for (int i = 0; i < c.net->count; i++) {
+            const struct lj_placing *at = &c.plan->at[i];
+            const struct lj_stretch *own[] = {&at->value[0], &at->value[1], &at->saved[0],
+                                              &at->saved[1], &at->gradient};
+            for (int k = 0; k < 5; k++)
+                if (own[k]->size > 0)
+                    all[count++] = own[k];
+        }
+        cr_assert_gt(count, c.net->count - 1);
+        for (int i = 0; i < count; i++)
+            for (int j = 0; j < i; j++)
+                check_apart(all[i], all[j], lj_plan_arena(c.plan));
+        net_case_end(&c);
+    }
+}
+
+/* Global and local crops share the parameters: the second group adds its gradient to the first's. */
+Test(plan, two_groups_of_views_share_parameters)
+{
+    static struct pass p;
+    struct net_case c;
+    begin(&c);
+    fill(&p);
+    size_t bytes = (size_t)c.params.elements * sizeof(float);
+    float *one = malloc(bytes), *two = malloc(bytes);
+    net_case_plan(&c, IMAGES, &local, LJ_PLAN_TRAIN);
+    net_case_forward(&c, p.x, p.y);
+    net_case_backward(&c, p.dy, NULL);
+    memcpy(two, c.gradient, bytes);
+    net_case_plan(&c, IMAGES, &global, LJ_PLAN_TRAIN);
+    net_case_forward(&c, p.x, p.y);
+    net_case_backward(&c, p.dy, NULL);
+    memcpy(one, c.gradient, bytes);
+    net_case_plan(&c, IMAGES, &local, LJ_PLAN_TRAIN);
+    c.run.gradient_add = true;
+    net_case_forward(&c, p.x, p.y);
+    net_case_backward(&c, p.dy, NULL);
+    for (int k = 0; k < c.params.count; k++)
+        for (int64_t i = 0; i < c.params.list[k].count; i++) {
+            int64_t at = c.params.list[k].offset + i;
+            double sum = (double)one[at] + (double)two[at];
+            cr_assert(fabs((double)c.gradient[at] - sum) < 1e-5 * fmax(1, fabs(sum)), "%s: %g, %g",
+                      c.params.list[k].name, (double)c.gradient[at], sum);
+        }
+    free(one);
+    free(two);
+    net_case_end(&c);
+}
+
+Test(plan, refuses_a_size_the_patch_does_not_divide)
+{
+    struct net_case c;
+    struct lj_plan *plan = NULL;
+    begin(&c);
+    int status = lj_plan_create(&plan, c.net, 1, &(struct lj_shape){3, {2, 10, 12}}, LJ_PLAN_INFER);
+    cr_assert_eq(status, LJ_ERR_CONFIG);
+    cr_assert_not_null(strstr(lj_error_text(), "model.patch"));
+    net_case_end(&c);
+}

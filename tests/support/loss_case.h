@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A global batch through the loss: rows cut into lanes, lanes spread over the ranks. */
+#ifndef LEJEPA_TEST_LOSS_CASE_H
+#define LEJEPA_TEST_LOSS_CASE_H
+
+#include "lejepa/loss.h"
+
+struct loss_batch {
+    struct lj_lejepa_config config; /* lane_rows: rows of every lane but the last */
+    int64_t samples;
+    const float *z;      /* (V, samples, D) */
+    const float *slices; /* (D, M); NULL: those of step 0 */
+    bool backwards;      /* lanes are added in descending order */
+    int local;           /* this rank's status when it comes to the reduction */
+};
+
+/* Collective. dz (V, samples, D): rows of other ranks' lanes stay as they are; NULL: not wanted.
+ * slice_values (M) may be NULL. Returns the status of lj_lejepa_reduce. */
+int loss_case_run(struct lj_comm *comm, const struct loss_batch *batch, struct lj_ledger *ledger,
+                  struct lj_lejepa_terms *terms, float *dz, double *slice_values);
+
+/* Rows [first, end) of the batch that belong to this rank. */
+void loss_case_rows(const struct lj_comm *comm, const struct loss_batch *batch, int64_t *first,
+                    int64_t *end);
+
+#endif

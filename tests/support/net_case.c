@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net_case.h"
+
+#include "../../src/nn/plan.h"
+#include "random.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+static float *take(int64_t count)
+{
+    float *values = lj_alloc_array(count, sizeof *values, "test");
+    cr_assert_not_null(values);
+    for (int64_t i = 0; i < count; i++)
+        values[i] = NAN;
+    return values;
+}
+
+void net_case_begin(struct net_case *c)
+{
+    *c = (struct net_case){0};
+    cr_assert_eq(lj_net_create(&c->net, &c->params), LJ_OK);
+}
+
+void net_case_layout(struct net_case *c)
+{
+    cr_assert_eq(c->net->status, LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_params_layout(&c->params, &c->net, 1, 1 << 20, c->segment, NET_CASE_SEGMENTS),
+                 LJ_OK);
+    c->weights = take(c->params.elements);
+    c->gradient = take(c->params.elements);
+    for (int p = 0; p < c->params.count; p++) {
+        const struct lj_param *param = &c->params.list[p];
+        lj_random_between_f32(c->weights + param->offset, param->count, 0.2f, 0.9f,
+                              100 + (uint64_t)p);
+        for (int64_t i = 0; i < param->count; i += 2)
+            c->weights[param->offset + i] *= -1;
+    }
+}
+
+void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *input,
+                   enum lj_plan_mode mode)
+{
+    lj_plan_destroy(c->plan);
+    lj_free(c->run.arena);
+    lj_free(c->run.scratch);
+    cr_assert_eq(lj_plan_create(&c->plan, c->net, images, input, mode), LJ_OK, "%s",
+                 lj_error_text());
+    c->run = (struct lj_run){.arena = take(lj_plan_arena(c->plan)),
+                             .scratch = take(lj_plan_scratch(c->plan)),
+                             .weights = c->weights,
+                             .gradient = c->gradient,
+                             .train = true,
+                             .step = 3,
+                             .n = images};
+}
+
+void net_case_end(struct net_case *c)
+{
+    lj_plan_destroy(c->plan);
+    lj_net_destroy(c->net);
+    lj_params_destroy(&c->params);
+    lj_free(c->run.arena);
+    lj_free(c->run.scratch);
+    lj_free(c->weights);
+    lj_free(c->gradient);
+}
+
+int64_t net_case_inputs(const struct net_case *c, const struct lj_shape *input)
+{
+    return lj_plan_images(c->plan) * lj_shape_count(input);
+}
+
+int64_t net_case_outputs(const struct net_case *c)
+{
+    return lj_plan_images(c->plan) * lj_shape_count(&c->plan->at[c->net->count - 1].shape);
+}
+
+static size_t input_bytes(const struct net_case *c)
+{
+    return (size_t)net_case_inputs(c, &c->plan->at[0].shape) * sizeof(float);
+}
+
+/* Totals of a sync node over this one lane, as comm would return them. */
+static void share(struct net_case *c, int node, bool backward)
+{
+    const struct lj_node *n = &c->net->node[node];
+    int64_t unfit = 0, count = n->kind->sync_count ? n->kind->sync_count(n) : 0;
+    if (count == 0)
+        return;
+    cr_assert_leq(count, NET_CASE_SUMS);
+    memset(c->sums, 0, sizeof c->sums);
+    (backward ? lj_sync_backward : lj_sync_forward)(c->plan, &c->run, node, c->sums, &unfit);
+    cr_assert_eq(unfit, 0);
+    c->run.sync = c->sums;
+    c->run.sync_rows = lj_plan_images(c->plan);
+}
+
+void net_case_forward(struct net_case *c, const float *x, float *y)
+{
+    int last = c->net->count - 1;
+    memcpy(lj_plan_value(c->plan, &c->run, 0), x, input_bytes(c));
+    for (int node = 0; node < c->net->count; node++) {
+        share(c, node, false);
+        lj_forward(c->plan, &c->run, node, node + 1);
+    }
+    memcpy(y, lj_plan_value(c->plan, &c->run, last), (size_t)net_case_outputs(c) * sizeof *y);
+}
+
+void net_case_backward(struct net_case *c, const float *dy, float *dx)
+{
+    int last = c->net->count - 1;
+    memcpy(lj_plan_gradient(c->plan, &c->run, last), dy, (size_t)net_case_outputs(c) * sizeof *dy);
+    for (int node = last; node >= 0; node--) {
+        share(c, node, true);
+        lj_backward(c->plan, &c->run, node, node + 1);
+    }
+    if (dx)
+        memcpy(dx, lj_plan_gradient(c->plan, &c->run, 0), input_bytes(c));
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A small network with everything a pass needs. All memory starts as NaN: what is read before it is
+ * written shows in the results.
+ *
+ *     struct net_case c;
+ *     net_case_begin(&c);
+ *     lj_val x = lj_input(c.net, ...); ...              builders
+ *     net_case_layout(&c);                              parameters get places; weights are random
+ *     net_case_plan(&c, images, &shape, LJ_PLAN_TRAIN);
+ *     net_case_forward(&c, x, y);  net_case_backward(&c, dy, dx);
+ *     net_case_end(&c); */
+#ifndef LEJEPA_TEST_NET_CASE_H
+#define LEJEPA_TEST_NET_CASE_H
+
+#include "lejepa/nn.h"
+
+enum { NET_CASE_SEGMENTS = 64, NET_CASE_SUMS = 64 };
+
+struct net_case {
+    struct lj_params params;
+    struct lj_net *net;
+    struct lj_segment segment[NET_CASE_SEGMENTS];
+    struct lj_plan *plan;
+    float *weights, *gradient;   /* (params.elements) */
+    struct lj_run run;           /* train; step 3; first_slot 0; n = images */
+    int64_t sums[NET_CASE_SUMS]; /* totals of the sync node at work */
+};
+
+void net_case_begin(struct net_case *c);
+void net_case_layout(struct net_case *c);
+void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *input,
+                   enum lj_plan_mode mode);
+void net_case_end(struct net_case *c);
+
+/* x, y: (images, shape). Runs all nodes. */
+void net_case_forward(struct net_case *c, const float *x, float *y);
+/* dy like y; dx like x, or NULL. The gradient lands in c->gradient. */
+void net_case_backward(struct net_case *c, const float *dy, float *dx);
+
+/* Elements of the input and output of a run. */
+int64_t net_case_inputs(const struct net_case *c, const struct lj_shape *input);
+int64_t net_case_outputs(const struct net_case *c);
+
+#endif

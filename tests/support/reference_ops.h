@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Layers in plain double, forward only, one image after the other: written from the formulas, with
+ * nothing shared with src. Their gradients are taken by central differences. */
+#ifndef LEJEPA_TEST_REFERENCE_OPS_H
+#define LEJEPA_TEST_REFERENCE_OPS_H
+
+#include <stdint.h>
+
+/* Sizes of an operation; which ones it reads is said at each. */
+struct reference_op {
+    int64_t images, rows, width; /* input (images, rows, width) */
+    int64_t out;                 /* output width */
+    int64_t heads, skip;         /* attention; tokens before the mean, or registers */
+    int64_t height, channels;    /* image (channels, height, width) and its patch in `out` */
+    int64_t patch;
+    int64_t grid[2], grid0[2]; /* positions: of this image, of the table */
+    double eps;
+};
+
+/* y from x and the parameters p[0], p[1], ... in the layer's order. */
+typedef void reference_forward(const struct reference_op *op, const double *x,
+                               const double *const *p, double *y);
+
+reference_forward reference_linear;    /* y = x W^T + b; p: W (out, width), b */
+reference_forward reference_layernorm; /* p: weight, bias; eps */
+reference_forward reference_gelu;      /* y = x Phi(x) */
+reference_forward reference_relu;
+reference_forward reference_attention;   /* x (images, rows, 3 width) -> (images, rows, width) */
+reference_forward reference_tokens;      /* p: pos, cls, registers; skip registers; grids */
+reference_forward reference_patch_embed; /* p: W (out, channels, patch, patch), b */
+reference_forward reference_pool_token;
+reference_forward reference_pool_mean; /* mean of rows from `skip` on */
+reference_forward reference_batchnorm; /* over images; rows 1; p: weight, bias; eps */
+
+#endif
