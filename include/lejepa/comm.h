@@ -26,7 +26,8 @@ LJ_API void lj_comm_finish(struct lj_comm *world);
 /* Ends the whole job at once with this exit code; never returns. Local. */
 LJ_API _Noreturn void lj_comm_abort(int exit_code);
 
-/* Wraps a duplicate of the caller's communicator, for programs that run MPI themselves.
+/* Wraps a duplicate of the caller's communicator, for programs that run MPI themselves. Installs what
+ * lj_comm_start installs; rank 0 of this communicator becomes the speaker.
  *   mpi_comm  in  a pointer to the caller's MPI_Comm
  * Collective over it. */
 LJ_API int lj_comm_create(struct lj_comm **comm, const void *mpi_comm) LJ_MUST_USE;
@@ -128,7 +129,7 @@ struct lj_gradsync_plan {
     const int64_t *bounds; /* (buckets + 1) first element of each bucket; borrowed until create
                                    returns; multiples of LJ_PIECE_ALIGN */
     int slots;             /* lanes worked on at once */
-    int joint;               /* buckets [0, joint) share one leaf, for backward that goes lane by
+    int joint;             /* buckets [0, joint) share one leaf, for backward that goes lane by
                                 lane; the others have a leaf of their own */
     bool fast;             /* MPI's own reductions instead of the tree: reduce: fast */
 };
@@ -160,7 +161,9 @@ LJ_API void lj_gradsync_start(struct lj_gradsync *sync, int bucket);
 LJ_API void lj_gradsync_progress(struct lj_gradsync *sync);
 
 /* Completes all buckets. Collective in effect.
- *   nonfinite  out  elements that were not finite, over all ranks; the same value everywhere */
+ *   nonfinite  out  elements of all lanes that were not finite, or so large (2^127 / G and above)
+ *                   that a sum over lanes might not be; at most 2^24. The same value everywhere and on
+ *                   any number of ranks: 0 means that every total is finite */
 LJ_API void lj_gradsync_finish(struct lj_gradsync *sync, int64_t *nonfinite);
 
 /* My pieces, concatenated in order of buckets: piece b is elements [first[b], first[b] + count[b])
@@ -173,8 +176,8 @@ struct lj_shard {
 };
 LJ_API const struct lj_shard *lj_gradsync_shard(const struct lj_gradsync *sync);
 
-/* Euclidean norm of the whole gradient: squares in fixed blocks of 4096 along a fixed tree.
- * Collective: one allgather of 8 bytes per block. */
+/* Euclidean norm of the whole gradient: squares in fixed blocks of 4096 along a fixed tree. The same
+ * bits on any number of ranks. Collective: one allreduce of 8 bytes per block. */
 LJ_API double lj_gradsync_norm(struct lj_gradsync *sync);
 
 /* Everybody's pieces of `weights` (in: mine are current; out: all are). Collective. */

@@ -2,10 +2,19 @@
 /* Agreement on failure, and the small collectives. */
 #include "comm_mpi.h"
 
-#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { TEXT_MAX = 2048 };
+
+int64_t lj_comm_bytes_max = (int64_t)1 << 30;
+
+/* A text that an agreement of fewer ranks has passed on already starts with "rank r: ". */
+static bool names_rank(const char *text)
+{
+    int rank = 0, length = 0;
+    return sscanf(text, "rank %d:%n", &rank, &length) == 1 && length > 0;
+}
 
 int lj_agree(struct lj_comm *comm, int status)
 {
@@ -23,8 +32,7 @@ int lj_agree(struct lj_comm *comm, int status)
     if (comm->rank == lowest.rank)
         strncpy(reason.text, lj_error_text(), TEXT_MAX - 1);
     MPI_Bcast(&reason, (int)sizeof reason, MPI_BYTE, lowest.rank, comm->mpi->comm);
-    bool named = strncmp(reason.text, "rank ", 5) == 0;
-    if (comm->size > 1 && !named)
+    if (comm->size > 1 && !names_rank(reason.text))
         return lj_fail(reason.status, "rank %d: %s", lowest.rank, reason.text);
     lj_error_set(reason.text);
     return reason.status;
@@ -73,7 +81,7 @@ void lj_all_gather_bytes(struct lj_comm *comm, const void *mine, void *all,
 {
     int64_t start = 0;
     for (int r = 0; r < comm->size; r++) {
-        if (r == comm->rank && mine != (const char *)all + start)
+        if (r == comm->rank && bytes_of_rank[r] > 0 && mine != (const char *)all + start)
             memcpy((char *)all + start, mine, (size_t)bytes_of_rank[r]);
         lj_broadcast(comm, (char *)all + start, bytes_of_rank[r], r);
         start += bytes_of_rank[r];

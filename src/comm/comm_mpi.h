@@ -12,7 +12,8 @@ struct lj_comm_mpi {
     bool owned; /* a duplicate or part of ours: freed with it */
 };
 
-/* Largest number of bytes in one call: Open MPI 4.1 has int counts. */
-static const int64_t lj_comm_bytes_max = (int64_t)1 << 30;
+/* Largest number of bytes in one call, a multiple of 8: Open MPI 4.1 has int counts. A variable, so
+ * that a test of the splitting can lower it. */
+extern LJ_API int64_t lj_comm_bytes_max;
 
 #endif

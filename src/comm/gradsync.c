@@ -8,6 +8,7 @@
 
 #include "lanes.h"
 
+#include <math.h>
 #include <string.h>
 
 static void *take(int64_t count, size_t size)
@@ -123,8 +124,11 @@ static int create_locally(struct lj_gradsync *s, const struct lj_gradsync_plan *
 int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
                        const struct lj_gradsync_plan *plan, struct lj_ledger *ledger)
 {
+    LJ_CHECK(plan->lanes > 0 && plan->buckets > 0 && plan->bounds[plan->buckets] > 0,
+             "a plan of %lld lanes and %d buckets", (long long)plan->lanes, plan->buckets);
     struct lj_gradsync *s = lj_alloc(sizeof *s, "gradient reduction");
     int status = LJ_ERR_RESOURCE;
+    *sync = NULL;
     if (s) {
         s->comm = comm;
         s->lanes = plan->lanes;
@@ -133,9 +137,11 @@ int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
         s->joint = plan->joint;
         s->fast = plan->fast;
         s->chain.lanes = plan->lanes;
+        s->limit = (float)(0x1p127 / (double)plan->lanes);
         s->ledger_gradient = lj_ledger_entry(ledger, "gradient",
                                              plan->fast ? "MPI_Ireduce_scatter" : "MPI_Ialltoallv");
         s->ledger_weights = lj_ledger_entry(ledger, "weights", "MPI_Iallgatherv");
+        s->ledger_norm = lj_ledger_entry(ledger, "norm", "MPI_Allreduce");
         lj_lanes_of_rank(s->lanes, comm->size, comm->rank, &s->first_lane, &s->end_lane);
         status = create_locally(s, plan);
     }
@@ -168,6 +174,20 @@ void lj_gradsync_destroy(struct lj_gradsync *s)
     lj_free(s);
 }
 
+/* Elements at or above the limit or not a number. */
+static int64_t count_unfit(const float *x, int64_t count, float limit)
+{
+    int64_t unfit = 0;
+#pragma omp parallel for schedule(static) reduction(+ : unfit) if (count > 1 << 16)
+    for (int64_t block = 0; block < count; block += LJ_PIECE_ALIGN) {
+        int here = 0;
+        for (int i = 0; i < LJ_PIECE_ALIGN; i++)
+            here += !(fabsf(x[block + i]) < limit);
+        unfit += here;
+    }
+    return unfit;
+}
+
 static void release(void *context, float *buffer)
 {
     struct lj_gradsync *s = context;
@@ -192,6 +212,7 @@ void lj_gradsync_add(struct lj_gradsync *s, int bucket, int slot, int64_t lane)
     int64_t width = lj_leaf_width(s, bucket);
     float *data = s->leaf[slot];
     s->leaf[slot] = NULL;
+    s->unfit_here += count_unfit(data, width, s->limit);
     if (s->fast && s->chain.depth == 1) {
         lj_add_in_parallel(s->chain.data[0], data, width);
         release(s, data);

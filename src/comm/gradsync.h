@@ -12,7 +12,7 @@ struct lj_move {
     float *send, *receive;
     int *send_count, *send_start, *receive_count, *receive_start; /* (size) elements */
     MPI_Request request;
-    double started;
+    double started, ended; /* ended 0: not seen to have completed */
 };
 
 struct lj_gradsync {
@@ -34,11 +34,16 @@ struct lj_gradsync {
 
     struct lj_move move[2];
     int turn;
-    int64_t nonfinite;
+    float limit;        /* magnitude from which a sum over lanes might overflow */
+    int64_t unfit_here; /* elements of my lanes at or above it, not yet sent */
+    int64_t unfit;      /* of everybody, received */
     struct lj_shard shard;
     double *square_sums; /* one per LJ_PIECE_ALIGN parameters */
-    struct lj_ledger_entry *ledger_gradient, *ledger_weights;
+    struct lj_ledger_entry *ledger_gradient, *ledger_weights, *ledger_norm;
 };
+
+/* Counts above this are not told apart: the largest that float32 sums reach exactly. */
+enum { LJ_UNFIT_MAX = 1 << 24 };
 
 /* First element of rank's piece of the bucket (of the bucket's end for rank == size). */
 int64_t lj_piece_first(const struct lj_gradsync *sync, int bucket, int rank);
@@ -47,6 +52,7 @@ int64_t lj_leaf_offset(const struct lj_gradsync *sync, int bucket);
 int64_t lj_leaf_width(const struct lj_gradsync *sync, int bucket);
 /* The chain's buffers become free again. */
 void lj_gradsync_reset_chain(struct lj_gradsync *sync);
+/* Makes both moves idle, and takes their buffers if there is anybody to send to. */
 int lj_gradsync_allocate_moves(struct lj_gradsync *sync, int64_t widest_bucket);
 void lj_gradsync_free_moves(struct lj_gradsync *sync);
 

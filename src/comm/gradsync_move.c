@@ -2,12 +2,12 @@
 /* The gradient reduction: buckets on their way between ranks.
  *
  * What rank r sends to rank p: r's blocks of p's piece, one after the other, then one number: how
- * many elements of r's blocks are not finite. So everybody knows before any update whether there may
- * be one, without a collective of its own. */
+ * many elements of r's lanes are unfit for a sum. So everybody knows before any update whether there
+ * may be one, without a collective of its own. Lanes are counted, not their sums, because which sums
+ * exist where depends on the number of ranks. */
 #include "gradsync.h"
 
 #include <limits.h>
-#include <math.h>
 #include <string.h>
 
 static int blocks_of(const struct lj_gradsync *s, int rank)
@@ -34,7 +34,6 @@ static int allocate_move(struct lj_gradsync *s, struct lj_move *move, int64_t wi
             "a layer of %lld parameters in %d blocks exceeds what one MPI call can move; "
             "use fewer lanes per rank (a power of two)",
             (long long)widest, blocks_of(s, s->comm->rank));
-    move->request = MPI_REQUEST_NULL;
     move->send = lj_alloc_array(sent, sizeof(float), "gradient buffers");
     move->receive = lj_alloc_array(received, sizeof(float), "gradient buffers");
     move->send_count = lj_alloc_array(4 * size, sizeof(int), "gradient reduction");
@@ -51,12 +50,17 @@ int lj_gradsync_allocate_moves(struct lj_gradsync *s, int64_t widest)
     int64_t bytes = (s->bounds[s->buckets] * blocks_of(s, s->comm->rank) +
                      (int64_t)s->buckets * s->comm->size) *
                     (int64_t)sizeof(float);
-    s->move[0].bucket = s->move[1].bucket = -1;
+    for (int i = 0; i < 2; i++) {
+        s->move[i].bucket = -1;
+        s->move[i].request = MPI_REQUEST_NULL;
+    }
     if (s->comm->size == 1)
         return LJ_OK;
     s->ledger_gradient->predicted_bytes_per_call = bytes / s->buckets;
     s->ledger_weights->predicted_bytes_per_call =
         s->shard.elements * (int64_t)sizeof(float) / s->buckets;
+    s->ledger_norm->predicted_bytes_per_call =
+        s->bounds[s->buckets] / LJ_PIECE_ALIGN * (int64_t)sizeof(double);
     LJ_TRY(allocate_move(s, &s->move[0], widest));
     return allocate_move(s, &s->move[1], widest);
 }
@@ -70,27 +74,18 @@ void lj_gradsync_free_moves(struct lj_gradsync *s)
     }
 }
 
-static int64_t count_nonfinite(const float *x, int64_t count)
-{
-    int64_t bad = 0;
-#pragma omp parallel for schedule(static) reduction(+ : bad) if (count > 1 << 16)
-    for (int64_t i = 0; i < count; i++)
-        bad += !isfinite(x[i]);
-    return bad;
-}
-
 /* Start of the chain's block j at the bucket. */
 static const float *block_data(const struct lj_gradsync *s, int bucket, int j)
 {
     return s->chain.data[j] + lj_leaf_offset(s, bucket);
 }
 
-static int64_t count_nonfinite_blocks(const struct lj_gradsync *s, int bucket)
+/* What is known of unfit elements leaves with this bucket. */
+static float take_unfit(struct lj_gradsync *s)
 {
-    int64_t bad = 0;
-    for (int j = 0; j < s->chain.depth; j++)
-        bad += count_nonfinite(block_data(s, bucket, j), s->bounds[bucket + 1] - s->bounds[bucket]);
-    return bad;
+    int64_t unfit = lj_min_i64(s->unfit_here, LJ_UNFIT_MAX);
+    s->unfit_here = 0;
+    return (float)unfit;
 }
 
 /* Lays the blocks out by receiver. A rank without lanes sends nothing but its count of zero; with
@@ -98,8 +93,10 @@ static int64_t count_nonfinite_blocks(const struct lj_gradsync *s, int bucket)
 static void pack(struct lj_gradsync *s, struct lj_move *move, int bucket)
 {
     int size = s->comm->size, me = s->comm->rank, blocks = blocks_of(s, me);
-    float bad = (float)count_nonfinite_blocks(s, bucket);
+    float unfit = take_unfit(s);
     int64_t at = 0, from = 0;
+    LJ_CHECK(s->fast || s->chain.depth == blocks, "bucket %d has %d of this rank's %d blocks",
+             bucket, s->chain.depth, blocks);
     for (int p = 0; p < size; p++) {
         int64_t count = piece_count(s, bucket, p);
         int64_t offset = lj_piece_first(s, bucket, p) - s->bounds[bucket];
@@ -111,7 +108,7 @@ static void pack(struct lj_gradsync *s, struct lj_move *move, int bucket)
             else
                 memset(move->send + at, 0, (size_t)count * sizeof(float));
         }
-        move->send[at++] = bad;
+        move->send[at++] = unfit;
         move->send_count[p] = (int)at - move->send_start[p];
         int64_t incoming = blocks_of(s, p) * piece_count(s, bucket, me) + 1;
         move->receive_start[p] = (int)from;
@@ -129,7 +126,7 @@ static void finish_tree(struct lj_gradsync *s, struct lj_move *move)
         float *data = move->receive + move->receive_start[r];
         for (int j = s->blocks_of_rank[r]; j < s->blocks_of_rank[r + 1]; j++, data += count)
             lj_chain_add(&tree, s->all_blocks[j], data, count, NULL, NULL);
-        s->nonfinite += (int64_t)*data;
+        s->unfit += (int64_t)*data;
     }
     LJ_CHECK(tree.depth == 1, "the tree has %d roots", tree.depth);
     memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], tree.data[0],
@@ -141,7 +138,7 @@ static void take_reduced(struct lj_gradsync *s, struct lj_move *move)
     int64_t count = s->shard.count[move->bucket];
     memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], move->receive,
            (size_t)count * sizeof(float));
-    s->nonfinite += (int64_t)move->receive[count];
+    s->unfit += (int64_t)move->receive[count];
 }
 
 static void complete(struct lj_gradsync *s, struct lj_move *move)
@@ -149,9 +146,12 @@ static void complete(struct lj_gradsync *s, struct lj_move *move)
     if (move->bucket < 0)
         return;
     double start = lj_now_s();
+    lj_phase_begin(LJ_PHASE_GRADIENT_COMM);
     MPI_Wait(&move->request, MPI_STATUS_IGNORE);
-    s->ledger_gradient->exposed_seconds += lj_now_s() - start;
-    s->ledger_gradient->seconds += lj_now_s() - move->started;
+    lj_phase_end();
+    double end = lj_now_s();
+    s->ledger_gradient->exposed_seconds += end - start;
+    s->ledger_gradient->seconds += (move->ended > 0 ? move->ended : end) - move->started;
     if (s->fast)
         take_reduced(s, move);
     else
@@ -163,7 +163,8 @@ static void complete(struct lj_gradsync *s, struct lj_move *move)
 static void take_own(struct lj_gradsync *s, int bucket)
 {
     LJ_CHECK(s->chain.depth == 1, "the tree has %d roots", s->chain.depth);
-    s->nonfinite += count_nonfinite_blocks(s, bucket);
+    s->unfit += s->unfit_here;
+    s->unfit_here = 0;
     memcpy(s->shard.gradient + s->shard.shard_offset[bucket], block_data(s, bucket, 0),
            (size_t)s->shard.count[bucket] * sizeof(float));
 }
@@ -175,6 +176,7 @@ static void move_bucket(struct lj_gradsync *s, int bucket)
     pack(s, move, bucket);
     move->bucket = bucket;
     move->started = lj_now_s();
+    move->ended = 0;
     if (s->fast)
         MPI_Ireduce_scatter(move->send, move->receive, move->send_count, MPI_FLOAT, MPI_SUM,
                             s->comm->mpi->comm, &move->request);
@@ -200,10 +202,15 @@ void lj_gradsync_start(struct lj_gradsync *s, int bucket)
 
 void lj_gradsync_progress(struct lj_gradsync *s)
 {
-    int done = 0;
-    for (int i = 0; i < 2; i++)
-        if (s->move[i].bucket >= 0)
-            MPI_Test(&s->move[i].request, &done, MPI_STATUS_IGNORE);
+    for (int i = 0; i < 2; i++) {
+        struct lj_move *move = &s->move[i];
+        int done = 0;
+        if (move->request == MPI_REQUEST_NULL)
+            continue;
+        MPI_Test(&move->request, &done, MPI_STATUS_IGNORE);
+        if (done)
+            move->ended = lj_now_s();
+    }
 }
 
 void lj_gradsync_finish(struct lj_gradsync *s, int64_t *nonfinite)
@@ -212,6 +219,6 @@ void lj_gradsync_finish(struct lj_gradsync *s, int64_t *nonfinite)
         complete(s, &s->move[s->turn ^ 1]);
         complete(s, &s->move[s->turn]);
     }
-    *nonfinite = s->nonfinite;
-    s->nonfinite = 0;
+    *nonfinite = lj_min_i64(s->unfit, LJ_UNFIT_MAX);
+    s->unfit = 0;
 }

@@ -25,6 +25,19 @@ static double square_sum(const float *x, int64_t count)
            ((part[4] + part[5]) + (part[6] + part[7]));
 }
 
+/* Every block has one owner and zeros elsewhere, so this sum has one term and is exact. */
+static void share_square_sums(struct lj_gradsync *s, int blocks)
+{
+    struct lj_ledger_entry *ledger = s->ledger_norm;
+    double start = lj_now_s();
+    MPI_Allreduce(MPI_IN_PLACE, s->square_sums, blocks, MPI_DOUBLE, MPI_SUM, s->comm->mpi->comm);
+    double seconds = lj_now_s() - start;
+    ledger->calls++;
+    ledger->bytes += blocks * (int64_t)sizeof *s->square_sums;
+    ledger->seconds += seconds;
+    ledger->exposed_seconds += seconds;
+}
+
 double lj_gradsync_norm(struct lj_gradsync *s)
 {
     int64_t blocks = s->bounds[s->buckets] / LJ_PIECE_ALIGN;
@@ -34,8 +47,8 @@ double lj_gradsync_norm(struct lj_gradsync *s)
         for (int64_t i = 0; i < s->shard.count[b]; i += LJ_PIECE_ALIGN)
             sums[(s->shard.first[b] + i) / LJ_PIECE_ALIGN] =
                 square_sum(s->shard.gradient + s->shard.shard_offset[b] + i, LJ_PIECE_ALIGN);
-    /* Every block has one owner and zeros elsewhere, so this sum has one term and is exact. */
-    MPI_Allreduce(MPI_IN_PLACE, sums, (int)blocks, MPI_DOUBLE, MPI_SUM, s->comm->mpi->comm);
+    if (s->comm->size > 1)
+        share_square_sums(s, (int)blocks);
     return sqrt(tree_sum(sums, 0, blocks));
 }
 

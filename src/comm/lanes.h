@@ -6,10 +6,10 @@
 #include "lejepa/comm.h"
 
 /* left and right are the two children of one node. */
-bool lj_block_siblings(struct lj_block left, struct lj_block right);
+LJ_API bool lj_block_siblings(struct lj_block left, struct lj_block right);
 /* block is a left child whose sibling holds no lane: its sum is the parent's, passed through. */
-bool lj_block_passes(struct lj_block block, int64_t lanes);
+LJ_API bool lj_block_passes(struct lj_block block, int64_t lanes);
 /* Most blocks that lie side by side while lanes [first, end) are added one by one. */
-int lj_lane_depth(int64_t first, int64_t end, int64_t lanes);
+LJ_API int lj_lane_depth(int64_t first, int64_t end, int64_t lanes);
 
 #endif

@@ -30,36 +30,49 @@ static void on_mpi_error(MPI_Comm *comm, int *code, ...)
     lj_comm_abort(-LJ_ERR_COMM);
 }
 
-static int wrap(struct lj_comm **comm, MPI_Comm mpi, bool duplicated)
+/* Wraps on every rank or on none; owned: mpi is freed with the wrapper, or here if there is none.
+ * Collective over mpi. */
+static int wrap(struct lj_comm **comm, MPI_Comm mpi, bool owned)
 {
-    struct lj_comm *c = lj_alloc(sizeof *c, "communicators");
-    struct lj_comm_mpi *m = lj_alloc(sizeof *m, "communicators");
-    if (!c || !m) {
-        lj_free(c);
-        lj_free(m);
-        return LJ_ERR_RESOURCE;
-    }
-    m->comm = mpi;
-    m->owned = duplicated;
-    c->mpi = m;
-    MPI_Comm_rank(mpi, &c->rank);
-    MPI_Comm_size(mpi, &c->size);
     if (handler == MPI_ERRHANDLER_NULL)
         MPI_Comm_create_errhandler(on_mpi_error, &handler);
     MPI_Comm_set_errhandler(mpi, handler);
+    struct lj_comm *c = lj_alloc(sizeof *c, "communicators");
+    struct lj_comm_mpi *m = lj_alloc(sizeof *m, "communicators");
+    int mine = c && m, everybody = 0;
+    MPI_Allreduce(&mine, &everybody, 1, MPI_INT, MPI_MIN, mpi);
+    if (!everybody) {
+        lj_free(c);
+        lj_free(m);
+        if (owned)
+            MPI_Comm_free(&mpi);
+        return mine ? lj_fail(LJ_ERR_RESOURCE, "another rank has no memory for a communicator")
+                    : LJ_ERR_RESOURCE;
+    }
+    *m = (struct lj_comm_mpi){.comm = mpi, .owned = owned};
+    c->mpi = m;
+    MPI_Comm_rank(mpi, &c->rank);
+    MPI_Comm_size(mpi, &c->size);
     *comm = c;
     return LJ_OK;
+}
+
+/* What base has to know about the ranks. */
+static void introduce(MPI_Comm mpi)
+{
+    int rank = 0;
+    MPI_Comm_rank(mpi, &rank);
+    lj_log_set_speaker(rank == 0);
+    lj_fault_set_rank(rank);
+    lj_set_abort_hook(lj_comm_abort);
 }
 
 int lj_comm_start(struct lj_comm **world)
 {
     int provided = 0;
+    *world = NULL;
     MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
-    int rank = 0;
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    lj_log_set_speaker(rank == 0);
-    lj_fault_set_rank(rank);
-    lj_set_abort_hook(lj_comm_abort);
+    introduce(MPI_COMM_WORLD);
     if (provided < MPI_THREAD_FUNNELED)
         return lj_fail(LJ_ERR_COMM, "this MPI gives no threads (MPI_THREAD_FUNNELED is needed); "
                                     "use an MPI built with thread support");
@@ -78,7 +91,9 @@ void lj_comm_finish(struct lj_comm *world)
 int lj_comm_create(struct lj_comm **comm, const void *mpi_comm)
 {
     MPI_Comm duplicate;
+    *comm = NULL;
     MPI_Comm_dup(*(const MPI_Comm *)mpi_comm, &duplicate);
+    introduce(duplicate);
     return wrap(comm, duplicate, true);
 }
 

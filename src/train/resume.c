@@ -51,12 +51,14 @@ static int spread_moment(struct lj_trainer *t, int which)
     int64_t bytes = t->model->params.elements * (int64_t)sizeof(float);
     float *whole =
         lj_comm_is_root(t->comm) ? t->moment[which] : lj_alloc((size_t)bytes, "resuming");
-    LJ_TRY(lj_agree(t->comm, whole ? LJ_OK : LJ_ERR_RESOURCE));
-    lj_broadcast(t->comm, whole, bytes, 0);
-    lj_optim_restore(t->optim, which, whole);
+    int status = lj_agree(t->comm, whole ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK) {
+        lj_broadcast(t->comm, whole, bytes, 0);
+        lj_optim_restore(t->optim, which, whole);
+    }
     if (!lj_comm_is_root(t->comm))
         lj_free(whole);
-    return LJ_OK;
+    return status;
 }
 
 int lj_trainer_resume(struct lj_trainer *t, const char *path)

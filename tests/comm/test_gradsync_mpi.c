@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The gradient reduction on several ranks, against a tree written here by recursion. A lane's leaf
+ * depends on (step, lane, element) alone, so the expected totals are known to every rank; their bits
+ * must not depend on the number of ranks, slots, threads, or on how buckets are filled. */
+#include "mpi_case.h"
+
+#include <math.h>
+#include <mpi.h>
+#include <omp.h>
+#include <string.h>
+
+enum { BUCKETS_MOST = 4, UNIT = LJ_PIECE_ALIGN };
+
+struct layout {
+    int64_t lanes;
+    int buckets;
+    int64_t units[BUCKETS_MOST + 1]; /* bounds in units of LJ_PIECE_ALIGN */
+    int slots, joint, threads;
+};
+
+/* Powers of two and not, more and fewer lanes than ranks, pieces of no element, a bucket that threads
+ * share, all kinds of joint. */
+static const struct layout layouts[] = {
+    {6, 4, {0, 1, 3, 4, 9}, 1, 0, 1}, {6, 4, {0, 1, 3, 4, 9}, 2, 4, 2},
+    {6, 4, {0, 1, 3, 4, 9}, 3, 2, 2}, {1, 1, {0, 2}, 1, 0, 1},
+    {3, 2, {0, 17, 18}, 2, 1, 2},     {5, 2, {0, 17, 36}, 2, 0, 2},
+    {13, 3, {0, 1, 2, 3}, 4, 1, 1},   {8, 2, {0, 5, 9}, 8, 2, 2},
+    {40, 2, {0, 1, 2}, 3, 0, 1},      {16, 3, {0, 8, 9, 17}, 5, 3, 1},
+};
+enum { LAYOUTS = sizeof layouts / sizeof *layouts };
+
+static struct lj_comm *world;
+
+/* ---- leaves and their sum ---------------------------------------------------------------------- */
+
+/* One element of one lane's leaf; tests of unfit values replace it. */
+typedef float (*leaf_value)(int64_t step, int64_t lane, int64_t element);
+
+static uint64_t mixed(uint64_t x) /* splitmix64 */
+{
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+/* Magnitudes from 2^-20 to 2^20, either sign. */
+static float wild(int64_t step, int64_t lane, int64_t element)
+{
+    uint64_t bits = mixed(mixed(mixed((uint64_t)element + 1) + (uint64_t)lane) + (uint64_t)step);
+    float mantissa = 1 + (float)(bits >> 41) * 0x1p-23f;
+    float sign = bits & 1 ? -1.0f : 1.0f;
+    return sign * ldexpf(mantissa, (int)((bits >> 8) % 41) - 20);
+}
+
+/* Sum over lanes [start, start + width) below `lanes`: halves first, absent halves left out. */
+static float tree(leaf_value value, int64_t lanes, int64_t start, int64_t width, int64_t step,
+                  int64_t element)
+{
+    if (width == 1)
+        return value(step, start, element);
+    float left = tree(value, lanes, start, width / 2, step, element);
+    if (start + width / 2 >= lanes)
+        return left;
+    return left + tree(value, lanes, start + width / 2, width / 2, step, element);
+}
+
+static float total(leaf_value value, int64_t lanes, int64_t step, int64_t element)
+{
+    int64_t width = 1;
+    while (width < lanes)
+        width *= 2;
+    return tree(value, lanes, 0, width, step, element);
+}
+
+/* ---- running the reduction ----------------------------------------------------------------------- */
+
+struct run {
+    const struct layout *layout;
+    struct lj_comm *comm;
+    struct lj_gradsync *sync;
+    struct lj_ledger ledger;
+    int64_t bounds[BUCKETS_MOST + 1], first_lane, end_lane;
+    leaf_value value;
+    int64_t step;
+};
+
+static void run_begin(struct run *r, struct lj_comm *comm, const struct layout *layout, bool fast)
+{
+    *r = (struct run){.layout = layout, .comm = comm, .value = wild};
+    for (int b = 0; b <= layout->buckets; b++)
+        r->bounds[b] = layout->units[b] * UNIT;
+    struct lj_gradsync_plan plan = {.lanes = layout->lanes,
+                                    .buckets = layout->buckets,
+                                    .bounds = r->bounds,
+                                    .slots = layout->slots,
+                                    .joint = layout->joint,
+                                    .fast = fast};
+    omp_set_num_threads(layout->threads);
+    int status = lj_gradsync_create(&r->sync, comm, &plan, &r->ledger);
+    cr_assert_eq(status, LJ_OK, "%s", lj_error_text()); /* the same on every rank */
+    lj_lanes_of_rank(layout->lanes, comm->size, comm->rank, &r->first_lane, &r->end_lane);
+}
+
+static void fill_leaf(struct run *r, int bucket, int slot, int64_t lane)
+{
+    float *leaf = lj_gradsync_leaf(r->sync, bucket, slot);
+    for (int64_t i = r->bounds[bucket]; i < r->bounds[bucket + 1]; i++)
+        leaf[i - r->bounds[bucket]] = r->value(r->step, lane, i);
+}
+
+/* All my lanes, wave by wave, into buckets [first, end), which lie in one leaf. */
+static void fill_buckets(struct run *r, int first, int end)
+{
+    for (int64_t lane = r->first_lane; lane < r->end_lane; lane += r->layout->slots) {
+        int count = (int)lj_min_i64(r->layout->slots, r->end_lane - lane);
+        lj_gradsync_take_leaves(r->sync, count);
+        for (int slot = count - 1; slot >= 0; slot--) /* in any order */
+            for (int b = first; b < end; b++)
+                fill_leaf(r, b, slot, lane + slot);
+        for (int slot = 0; slot < count; slot++)
+            lj_gradsync_add(r->sync, first, slot, lane + slot);
+        lj_gradsync_progress(r->sync);
+    }
+    for (int b = end - 1; b >= first; b--)
+        lj_gradsync_start(r->sync, b);
+}
+
+/* Returns the number of unfit elements. */
+static int64_t run_step(struct run *r, int64_t step)
+{
+    int64_t unfit = -1;
+    r->step = step;
+    for (int b = r->layout->buckets - 1; b >= r->layout->joint; b--)
+        fill_buckets(r, b, b + 1);
+    if (r->layout->joint > 0)
+        fill_buckets(r, 0, r->layout->joint);
+    lj_gradsync_progress(r->sync);
+    lj_gradsync_finish(r->sync, &unfit);
+    return unfit;
+}
+
+/* My pieces, element by element: the parameter's index that lies at shard[*at], -1 at the end. */
+static int64_t shard_element(const struct lj_shard *shard, int64_t at)
+{
+    for (int b = 0; b < shard->buckets; b++)
+        if (at < shard->shard_offset[b] + shard->count[b])
+            return shard->first[b] + at - shard->shard_offset[b];
+    return -1;
+}
+
+/* Place in my shard where a total differs from the tree; -1: none. */
+static int64_t find_difference(const struct run *r)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
+    for (int64_t i = 0; i < shard->elements; i++) {
+        float expected = total(r->value, r->layout->lanes, r->step, shard_element(shard, i));
+        if (memcmp(&expected, &shard->gradient[i], sizeof expected) != 0)
+            return i;
+    }
+    return -1;
+}
+
+static void assert_totals(const struct run *r)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
+    int64_t at = find_difference(r), element = at < 0 ? 0 : shard_element(shard, at);
+    lj_all_assert(r->comm, at < 0, "step %lld, %lld lanes, element %lld is %a, expected %a",
+                  (long long)r->step, (long long)r->layout->lanes, (long long)element,
+                  (double)shard->gradient[at < 0 ? 0 : at],
+                  (double)total(r->value, r->layout->lanes, r->step, element));
+}
+
+static int64_t open_blocks(void)
+{
+    struct lj_memory_use use[64];
+    int64_t blocks = 0;
+    int labels = lj_memory_report(use, 64);
+    for (int i = 0; i < labels; i++)
+        blocks += use[i].blocks;
+    return blocks;
+}
+
+/* ---- totals --------------------------------------------------------------------------------------- */
+
+/* What this rank puts in: its blocks of everything, counted here by the tree, and a count a receiver. */
+static int64_t expected_bytes(const struct run *r)
+{
+    struct lj_block block[LJ_BLOCKS_MAX];
+    int blocks = lj_lane_blocks(r->first_lane, r->end_lane, r->layout->lanes, block);
+    return r->comm->size == 1 ? 0
+                              : 4 * (r->bounds[r->layout->buckets] * blocks +
+                                     (int64_t)r->layout->buckets * r->comm->size);
+}
+
+static void assert_ledger(struct run *r, int steps)
+{
+    const struct lj_ledger_entry *e = lj_ledger_entry(&r->ledger, "gradient", "");
+    int64_t calls = r->comm->size == 1 ? 0 : steps * r->layout->buckets;
+    lj_all_assert(r->comm, e->calls == calls && e->bytes == steps * expected_bytes(r),
+                  "%lld calls, %lld bytes; expected %lld and %lld", (long long)e->calls,
+                  (long long)e->bytes, (long long)calls, (long long)(steps * expected_bytes(r)));
+    lj_all_assert(r->comm,
+                  e->predicted_bytes_per_call == expected_bytes(r) / r->layout->buckets &&
+                      e->exposed_seconds >= 0 && e->seconds >= 0 && e->seconds < 60,
+                  "predicted %lld bytes a call; %g s, %g exposed",
+                  (long long)e->predicted_bytes_per_call, e->seconds, e->exposed_seconds);
+}
+
+Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
+{
+    enum { STEPS = 3 };
+    world = lj_case_begin();
+    for (int l = 0; l < LAYOUTS; l++) {
+        struct run r;
+        int64_t before = open_blocks();
+        run_begin(&r, world, &layouts[l], false);
+        int64_t calls = lj_memory_calls();
+        for (int64_t step = 0; step < STEPS; step++) {
+            int64_t unfit = run_step(&r, step);
+            assert_totals(&r);
+            lj_all_assert(world, unfit == 0, "%lld unfit", (long long)unfit);
+        }
+        lj_all_assert(world, lj_memory_calls() == calls, "a step allocates");
+        assert_ledger(&r, STEPS);
+        lj_gradsync_destroy(r.sync);
+        lj_all_assert(world, open_blocks() == before, "layout %d leaks", l);
+    }
+    lj_case_end(world);
+}
+
+/* ---- unfit values ------------------------------------------------------------------------------------ */
+
+static float with_nan(int64_t step, int64_t lane, int64_t element)
+{
+    return step == 1 && lane == 4 && element == 2 * UNIT + 7 ? NAN : wild(step, lane, element);
+}
+
+static float with_infinities(int64_t step, int64_t lane, int64_t element)
+{
+    if (step == 1 && element == 0 && lane < 2)
+        return lane == 0 ? INFINITY : -INFINITY;
+    return wild(step, lane, element);
+}
+
+/* Every lane is finite, and so are the sums of one or two; the total is not. */
+static float with_overflow(int64_t step, int64_t lane, int64_t element)
+{
+    return step == 1 && element == 9 * UNIT - 1 ? 0x1p126f : wild(step, lane, element);
+}
+
+static void check_unfit(const struct layout *layout, bool fast, leaf_value value, int64_t expected)
+{
+    struct run r;
+    run_begin(&r, world, layout, fast);
+    r.value = value;
+    for (int64_t step = 0; step < 3; step++) {
+        int64_t unfit = run_step(&r, step), wanted = step == 1 ? expected : 0;
+        lj_all_assert(world, unfit == wanted, "step %lld, joint %d: %lld unfit, expected %lld",
+                      (long long)step, layout->joint, (long long)unfit, (long long)wanted);
+    }
+    lj_gradsync_destroy(r.sync);
+}
+
+Test(gradsync_mpi, unfit_values_are_known_to_everybody, .timeout = 120)
+{
+    world = lj_case_begin();
+    for (int l = 0; l < 3; l++) /* six lanes, in three manners */
+        for (int fast = 0; fast < 2; fast++) {
+            check_unfit(&layouts[l], fast, with_nan, 1);
+            check_unfit(&layouts[l], fast, with_infinities, 2);
+            check_unfit(&layouts[l], fast, with_overflow, 6);
+        }
+    lj_case_end(world);
+}
+
+/* ---- shards: norm, gather, collect; reduce: fast ------------------------------------------------------ */
+
+/* The norm of the same gradient by a reduction of one rank, and in long double. */
+static void norm_alone(const struct run *r, double norm[2])
+{
+    struct run alone;
+    struct lj_comm *self = NULL;
+    MPI_Comm mpi_self = MPI_COMM_SELF;
+    long double sum = 0;
+    cr_assert_eq(lj_comm_create(&self, &mpi_self), LJ_OK);
+    run_begin(&alone, self, r->layout, false);
+    run_step(&alone, r->step);
+    norm[0] = lj_gradsync_norm(alone.sync);
+    for (int64_t i = 0; i < r->bounds[r->layout->buckets]; i++) {
+        long double x = (long double)total(wild, r->layout->lanes, r->step, i);
+        sum += x * x;
+    }
+    norm[1] = (double)sqrtl(sum);
+    lj_gradsync_destroy(alone.sync);
+    lj_comm_destroy(self);
+}
+
+static void assert_norm(struct run *r)
+{
+    double norm = lj_gradsync_norm(r->sync), expected[2];
+    if (lj_comm_is_root(r->comm))
+        norm_alone(r, expected);
+    lj_broadcast(r->comm, expected, sizeof expected, 0);
+    lj_all_assert(r->comm, norm == expected[0], "norm %a, on one rank %a", norm, expected[0]);
+    lj_all_assert(r->comm, fabs(norm / expected[1] - 1) < 1e-14, "norm %.17g, expected %.17g", norm,
+                  expected[1]);
+}
+
+static void assert_gather(struct run *r)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
+    int64_t elements = r->bounds[r->layout->buckets], wrong = 0;
+    float *weights = lj_alloc_array(elements, sizeof *weights, "test");
+    for (int64_t i = 0; i < elements; i++)
+        weights[i] = -1;
+    for (int64_t i = 0; i < shard->elements; i++)
+        weights[shard_element(shard, i)] = wild(0, 77, shard_element(shard, i));
+    if (r->comm->size == 1)
+        lj_all_assert(r->comm, shard->elements == elements, "one rank owns everything");
+    lj_gradsync_gather(r->sync, weights);
+    for (int64_t i = 0; i < elements; i++)
+        wrong += weights[i] != wild(0, 77, i);
+    lj_free(weights);
+    lj_all_assert(r->comm, wrong == 0, "%lld weights are wrong", (long long)wrong);
+}
+
+static void assert_collect(struct run *r)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
+    bool root = lj_comm_is_root(r->comm);
+    int64_t elements = r->bounds[r->layout->buckets], wrong = 0;
+    float *mine = lj_alloc_array(shard->elements, sizeof *mine, "test");
+    float *whole = root ? lj_alloc_array(elements, sizeof *whole, "test") : NULL;
+    for (int64_t i = 0; i < shard->elements; i++)
+        mine[i] = wild(0, 99, shard_element(shard, i));
+    lj_gradsync_collect(r->sync, mine, whole);
+    for (int64_t i = 0; root && i < elements; i++)
+        wrong += whole[i] != wild(0, 99, i);
+    lj_free(mine);
+    lj_free(whole);
+    lj_all_assert(r->comm, wrong == 0, "%lld elements are wrong", (long long)wrong);
+}
+
+Test(gradsync_mpi, shards_are_measured_and_gathered, .timeout = 120)
+{
+    world = lj_case_begin();
+    for (int l = 0; l < LAYOUTS; l += 2) {
+        struct run r;
+        run_begin(&r, world, &layouts[l], false);
+        assert_gather(&r); /* before any step, too */
+        for (int64_t step = 0; step < 2; step++) {
+            run_step(&r, step);
+            assert_norm(&r);
+            assert_gather(&r);
+            assert_collect(&r);
+            assert_totals(&r); /* none of these touches the totals */
+        }
+        lj_gradsync_destroy(r.sync);
+    }
+    lj_case_end(world);
+}
+
+/* Each total may be off by a rounding an addition, of sums of magnitudes. */
+Test(gradsync_mpi, fast_agrees_to_rounding, .timeout = 120)
+{
+    world = lj_case_begin();
+    for (int l = 0; l < LAYOUTS; l++) {
+        struct run r;
+        run_begin(&r, world, &layouts[l], true);
+        for (int64_t step = 0; step < 2; step++) {
+            const struct lj_shard *shard = lj_gradsync_shard(r.sync);
+            int64_t wrong = 0, unfit = run_step(&r, step);
+            for (int64_t i = 0; i < shard->elements; i++) {
+                double sum = 0, magnitude = 0;
+                for (int64_t lane = 0; lane < layouts[l].lanes; lane++) {
+                    double x = (double)wild(step, lane, shard_element(shard, i));
+                    sum += x;
+                    magnitude += fabs(x);
+                }
+                wrong += !(fabs((double)shard->gradient[i] - sum) <=
+                           (double)layouts[l].lanes * 0x1p-24 * magnitude);
+            }
+            lj_all_assert(world, wrong == 0 && unfit == 0, "layout %d: %lld wrong, %lld unfit", l,
+                          (long long)wrong, (long long)unfit);
+        }
+        lj_gradsync_destroy(r.sync);
+    }
+    lj_case_end(world);
+}
