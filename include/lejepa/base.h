@@ -188,6 +188,14 @@ LJ_API int lj_threads_use(int64_t wanted, int *threads) LJ_MUST_USE;
 /* The processing units this process is bound to, as a list like "0-3,8"; returns their number. */
 LJ_API int lj_threads_binding(char *text, size_t capacity);
 
+/* ---- HDF5 lock ----------------------------------------------------------------------------------- */
+
+/* The one process-wide lock around every HDF5 call of the program: Debian's parallel HDF5 is not
+ * thread-safe. Knows nothing of HDF5 itself; whoever opens a file silences HDF5's error stack
+ * (H5Eset_auto2) and turns failures into our own messages. Not recursive. */
+LJ_API void lj_hdf5_lock(void);
+LJ_API void lj_hdf5_unlock(void);
+
 /* ---- small helpers ------------------------------------------------------------------------ */
 
 static inline int64_t lj_min_i64(int64_t a, int64_t b)

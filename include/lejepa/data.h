@@ -14,7 +14,6 @@
 #include "lejepa/base.h"
 #include "lejepa/comm.h"
 #include "lejepa/config.h"
-#include "lejepa/hdf5_lock.h"
 
 /* ---- archive --------------------------------------------------------------------------------- */
 

@@ -28,7 +28,7 @@ static int append(struct lj_file_list *list, char *const *paths, size_t count)
         char *copy = lj_alloc(strlen(paths[i]) + 1, "archive");
         if (!copy)
             return LJ_ERR_RESOURCE;
-        strcpy(copy, paths[i]);
+        memcpy(copy, paths[i], strlen(paths[i]) + 1);
         all[list->count++] = copy;
     }
     return LJ_OK;
@@ -74,7 +74,7 @@ int lj_file_list_make(struct lj_file_list *list, const char *text)
     char *copy = lj_alloc(strlen(text) + 1, "archive");
     if (!copy)
         return LJ_ERR_RESOURCE;
-    strcpy(copy, text);
+    memcpy(copy, text, strlen(text) + 1);
     int status = LJ_OK;
     char *rest = NULL;
     for (char *item = strtok_r(copy, ",", &rest); item && status == LJ_OK;

@@ -2,7 +2,7 @@
 /* Single arrays: what `diagnose` reads and writes. */
 #include "dataset.h"
 
-#include "lejepa/hdf5_file.h"
+#include "lejepa/store.h"
 
 int lj_array_read(const char *path, const char *dataset, bool optional, int *dims, int64_t dim[3],
                   float **values)

@@ -2,7 +2,7 @@
 /* Numeric datasets of any HDF5 integer or float type, converted by HDF5. */
 #include "dataset.h"
 
-#include "lejepa/hdf5_lock.h"
+#include "lejepa/base.h"
 
 int lj_dataset_file_open(const char *path, hid_t *file)
 {

@@ -40,9 +40,12 @@ static int append(struct steps *steps, int64_t step)
 {
     if (steps->count == steps->capacity) {
         int64_t capacity = 2 * steps->capacity + 16;
-        int64_t *grown = realloc(steps->step, (size_t)capacity * sizeof *grown);
+        int64_t *grown = lj_alloc_array(capacity, sizeof *grown, "list of checkpoints");
         if (!grown)
-            return lj_fail(LJ_ERR_RESOURCE, "out of memory: list of checkpoints");
+            return LJ_ERR_RESOURCE;
+        if (steps->count > 0)
+            memcpy(grown, steps->step, (size_t)steps->count * sizeof *grown);
+        lj_free(steps->step);
         steps->step = grown;
         steps->capacity = capacity;
     }
@@ -116,7 +119,7 @@ int lj_checkpoint_newest(const char *dir, char path[LJ_PATH_MAX])
     int status = list_steps(dir, &steps);
     if (status == LJ_OK)
         status = pick_newest(dir, &steps, path);
-    free(steps.step);
+    lj_free(steps.step);
     return status;
 }
 
@@ -151,7 +154,7 @@ void lj_checkpoint_rotate(const char *dir, int64_t newest, int keep)
     struct steps steps;
     if (list_steps(dir, &steps) != LJ_OK) {
         lj_warn("old checkpoints are not removed: %s", lj_error_text());
-        free(steps.step);
+        lj_free(steps.step);
         return;
     }
     int64_t kept = 1; /* the new one */
@@ -162,6 +165,6 @@ void lj_checkpoint_rotate(const char *dir, int64_t newest, int keep)
         if (lj_checkpoint_path(path, dir, steps.step[i]) == LJ_OK)
             remove_file(path);
     }
-    free(steps.step);
+    lj_free(steps.step);
     remove_leftovers(dir);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Result files in HDF5, atomic and safe on a full disk as checkpoints are. */
-#include "lejepa/hdf5_file.h"
+#include "lejepa/store.h"
 
 #include "store_files.h"
 #include "store_hdf5.h"
@@ -22,7 +22,7 @@ int lj_hdf5_create(struct lj_hdf5_file *file, const char *path)
     file->id = -1;
     if (strlen(path) >= sizeof file->path)
         return lj_fail(LJ_ERR_RESOURCE, "%s: path too long; choose a shorter one", path);
-    strcpy(file->path, path);
+    memcpy(file->path, path, strlen(path) + 1);
     LJ_TRY(lj_store_temporary(file->temporary, path));
     lj_store_begin();
     file->id = lj_store_create(file->temporary);

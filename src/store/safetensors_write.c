@@ -57,20 +57,19 @@ static int make_header(const struct lj_params *params, const char *skip_prefix,
                              param->name);
         at += 4 * param->count;
     }
-    char *bare = status == LJ_OK ? json_dumps(header, JSON_COMPACT) : NULL;
-    json_decref(header);
-    if (!bare)
-        return status == LJ_OK ? lj_fail(LJ_ERR_RESOURCE, "out of memory: safetensors header")
-                               : status;
-    size_t bare_length = strlen(bare);
+    size_t bare_length = status == LJ_OK ? json_dumpb(header, NULL, 0, JSON_COMPACT) : 0;
+    if (status == LJ_OK && bare_length == 0)
+        status = lj_fail(LJ_ERR_RESOURCE, "out of memory: safetensors header");
     *length = (bare_length + 7) / 8 * 8;
-    *text = lj_alloc(*length, "safetensors header");
+    *text = status == LJ_OK ? lj_alloc(*length, "safetensors header") : NULL;
     if (*text) {
         memset(*text, ' ', *length);
-        memcpy(*text, bare, bare_length);
+        json_dumpb(header, *text, bare_length, JSON_COMPACT);
+    } else if (status == LJ_OK) {
+        status = LJ_ERR_RESOURCE;
     }
-    free(bare);
-    return *text ? LJ_OK : LJ_ERR_RESOURCE;
+    json_decref(header);
+    return status;
 }
 
 static bool write_all(FILE *file, const struct lj_params *params, const float *weights,

@@ -24,7 +24,7 @@ static H5FD_t *driver_open(const char *name, unsigned flags, hid_t access, haddr
 {
     (void)flags, (void)access, (void)maxaddr;
     failure = 0;
-    struct driver_file *file = calloc(1, sizeof *file);
+    struct driver_file *file = lj_alloc(sizeof *file, "HDF5 driver");
     if (!file) {
         failure = ENOMEM;
         return NULL;
@@ -33,7 +33,7 @@ static H5FD_t *driver_open(const char *name, unsigned flags, hid_t access, haddr
     if (file->descriptor >= 0)
         return &file->base;
     failure = errno;
-    free(file);
+    lj_free(file);
     return NULL;
 }
 
@@ -42,7 +42,7 @@ static herr_t driver_close(H5FD_t *base)
     struct driver_file *file = (struct driver_file *)base;
     if (close(file->descriptor) != 0 && !failure)
         failure = errno;
-    free(file);
+    lj_free(file);
     return 0;
 }
 

@@ -4,7 +4,7 @@
 #ifndef LEJEPA_STORE_HDF5_H
 #define LEJEPA_STORE_HDF5_H
 
-#include "lejepa/hdf5_lock.h"
+#include "lejepa/base.h"
 #include "lejepa/store.h"
 
 #include <hdf5.h>
