@@ -53,7 +53,7 @@ static int index_blocks(struct lj_gradsync *s)
         for (int r = 0; r < s->comm->size; r++) {
             lj_lanes_of_rank(s->lanes, s->comm->size, r, &first, &end);
             int count = s->fast ? 1 : lj_lane_blocks(first, end, s->lanes, own);
-            if (pass == 1)
+            if (pass == 1 && !s->fast)
                 memcpy(s->all_blocks + total, own, (size_t)count * sizeof *own);
             s->blocks_of_rank[r] = total;
             total += count;

@@ -5,6 +5,7 @@
 #include "mpi_case.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct lj_comm *world;
