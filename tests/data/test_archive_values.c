@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Archives: the numbers made of pixels: stretches, sizes, statistics. Values are those the files were
+ * written from. */
+#include "make_archive.h"
+#include "../../src/data/archive.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ROWS = 21, HEIGHT = 6, WIDTH = 5, CHANNELS = 3, PIXELS = HEIGHT * WIDTH, MOST = 1 << 16 };
+
+static struct lj_comm *world;
+static double values[MOST];
+static float images[MOST];
+
+static void begin(void)
+{
+    cr_assert_eq(lj_comm_start(&world), LJ_OK);
+    directory_make();
+}
+
+static void end(void)
+{
+    directory_remove();
+    lj_comm_finish(world);
+}
+
+TestSuite(archive_values, .init = begin, .fini = end, .timeout = 60);
+
+static struct lj_archive *open_with(const struct lj_archive_options *options)
+{
+    struct lj_archive *archive = NULL;
+    int status = lj_archive_open(&archive, world, options);
+    cr_assert_eq(status, LJ_OK, "%s", lj_error_text());
+    return archive;
+}
+
+static struct lj_archive *open_file(const char *path)
+{
+    struct lj_archive_options options = options_of(path);
+    return open_with(&options);
+}
+
+static void write_floats(const char *path, hsize_t rows, double (*value)(int))
+{
+    for (int i = 0; i < (int)rows * PIXELS; i++)
+        values[i] = value(i);
+    struct dataset d = {.name = "images",
+                        .type = H5T_IEEE_F32LE,
+                        .dims = 3,
+                        .dim = {rows, HEIGHT, WIDTH},
+                        .values = values};
+    write_file(path, false, &d, 1);
+}
+
+static double around_zero(int i)
+{
+    return i - 40.0;
+}
+
+Test(archive_values, stretches)
+{
+    write_floats(in_directory("a.h5"), 5, around_zero);
+    struct lj_archive_options options = options_of(in_directory("a.h5"));
+    for (int s = 0; s < 2; s++) {
+        options.stretch = s ? "log1p" : "asinh";
+        struct lj_archive *archive = open_with(&options);
+        cr_assert_eq(lj_archive_read(archive, 0, 5, images), LJ_OK);
+        for (int i = 0; i < 5 * PIXELS; i++) {
+            double x = i - 40.0;
+            double wanted = s ? log(1 + (x > 0 ? x : 0)) : log(x + sqrt(x * x + 1));
+            cr_assert_float_eq(images[i], wanted, 1e-5);
+        }
+        lj_archive_close(archive);
+    }
+}
+
+/* Values 0 .. 149 each once: the 1st percentile is 1, the 99th 147. */
+static double one_each(int i)
+{
+    return (i * 7) % 150;
+}
+
+Test(archive_values, stretches_by_percentile)
+{
+    write_floats(in_directory("a.h5"), 5, one_each);
+    struct lj_archive_options options = options_of(in_directory("a.h5"));
+    options.stretch = "percentile";
+    struct lj_archive *archive = open_with(&options);
+    cr_assert_eq(lj_archive_read(archive, 0, 5, images), LJ_OK);
+    for (int i = 0; i < 150; i++) {
+        double wanted = (one_each(i) - 1) / 146;
+        wanted = wanted < 0 ? 0 : wanted > 1 ? 1 : wanted;
+        cr_assert_float_eq(images[i], wanted, 1e-6, "%d: %g, not %g", i, (double)images[i], wanted);
+    }
+    lj_archive_close(archive);
+}
+
+/* Halving averages: a ramp along one axis stays one, a constant stays itself. The ramp 8 c of a
+ * column c becomes, away from the border, 8 (2 k + 1/2) in column k. */
+static double ramp(int i)
+{
+    return 8 * (i % 16);
+}
+
+Test(archive_values, resizes)
+{
+    for (int i = 0; i < 3 * 12 * 16; i++)
+        values[i] = ramp(i);
+    struct dataset d = {
+        .name = "images", .type = H5T_IEEE_F32LE, .dims = 3, .dim = {3, 12, 16}, .values = values};
+    write_file(in_directory("a.h5"), false, &d, 1);
+    struct lj_archive_options options = options_of(in_directory("a.h5"));
+    options.size = 8;
+    struct lj_archive *archive = open_with(&options);
+    const struct lj_archive_info *info = lj_archive_info(archive);
+    cr_assert(info->height == 8 && info->width == 8 && info->stored_height == 12);
+    images[3 * 64] = -1;
+    cr_assert_eq(lj_archive_read(archive, 0, 3, images), LJ_OK);
+    for (int i = 0; i < 3 * 64; i++)
+        if (i % 8 > 0 && i % 8 < 7)
+            cr_assert_float_eq(images[i], 8 * (2 * (i % 8) + 0.5), 1e-4, "%d: %g", i,
+                               (double)images[i]);
+    cr_assert_eq(images[3 * 64], -1.0f);
+    lj_archive_close(archive);
+}
+
+/* 0 .. N-1: mean (N-1)/2, variance (N^2-1)/12. */
+static double counting(int i)
+{
+    return i;
+}
+
+Test(archive_values, statistics_are_those_of_the_pixels)
+{
+    const int rows = 301;
+    double n = rows * PIXELS;
+    write_floats(in_directory("a.h5"), (hsize_t)rows, counting);
+    struct lj_archive *archive = open_file(in_directory("a.h5"));
+    float mean = 0, std = 0;
+    cr_assert_eq(lj_archive_statistics(archive, world, &mean, &std), LJ_OK);
+    cr_assert_float_eq(mean, (n - 1) / 2, 1e-3);
+    cr_assert_float_eq(std, sqrt((n * n - 1) / 12), 1e-3);
+    lj_archive_close(archive);
+}
+
+static double constant(int i)
+{
+    (void)i;
+    return 0.1f;
+}
+
+Test(archive_values, a_constant_channel_has_deviation_one)
+{
+    write_floats(in_directory("a.h5"), 3, constant);
+    struct lj_archive *archive = open_file(in_directory("a.h5"));
+    float mean = 0, std = 0;
+    cr_assert_eq(lj_archive_statistics(archive, world, &mean, &std), LJ_OK);
+    cr_assert_float_eq(mean, 0.1f, 1e-7);
+    cr_assert_eq(std, 1.0f);
+    lj_archive_close(archive);
+}
