@@ -28,10 +28,10 @@ static void gelu_backward(const struct lj_call *c)
 }
 
 const struct lj_layer_kind lj_kind_gelu = {.name = "gelu",
-                                               .keeps_input = {true},
-                                               .shape = same_shape,
-                                               .forward = gelu_forward,
-                                               .backward = gelu_backward};
+                                           .keeps_input = {true},
+                                           .shape = same_shape,
+                                           .forward = gelu_forward,
+                                           .backward = gelu_backward};
 
 lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x)
 {
@@ -55,10 +55,10 @@ static void relu_backward(const struct lj_call *c)
 }
 
 const struct lj_layer_kind lj_kind_relu = {.name = "relu",
-                                               .keeps_output = true,
-                                               .shape = same_shape,
-                                               .forward = relu_forward,
-                                               .backward = relu_backward};
+                                           .keeps_output = true,
+                                           .shape = same_shape,
+                                           .forward = relu_forward,
+                                           .backward = relu_backward};
 
 lj_val lj_relu(struct lj_net *net, const char *name, lj_val x)
 {

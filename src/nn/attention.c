@@ -100,14 +100,15 @@ static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
 }
 
 const struct lj_layer_kind lj_kind_attention = {.name = "attention",
-                                          .keeps_input = {true},
-                                          .shape = shape,
-                                          .forward = forward,
-                                          .backward = backward,
-                                          .flops = flops};
+                                                .keeps_input = {true},
+                                                .shape = shape,
+                                                .forward = forward,
+                                                .backward = backward,
+                                                .flops = flops};
 
 lj_val lj_attention(struct lj_net *net, const char *name, lj_val qkv, int64_t heads)
 {
-    struct lj_node node = {.kind = &lj_kind_attention, .inputs = 1, .in = {qkv.index}, .ints = {heads}};
+    struct lj_node node = {
+        .kind = &lj_kind_attention, .inputs = 1, .in = {qkv.index}, .ints = {heads}};
     return lj_net_add(net, node, name);
 }

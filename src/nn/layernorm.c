@@ -43,10 +43,10 @@ static void backward(const struct lj_call *c)
 }
 
 const struct lj_layer_kind lj_kind_layernorm = {.name = "layernorm",
-                                          .keeps_input = {true},
-                                          .shape = shape,
-                                          .forward = forward,
-                                          .backward = backward};
+                                                .keeps_input = {true},
+                                                .shape = shape,
+                                                .forward = forward,
+                                                .backward = backward};
 
 lj_val lj_layernorm(struct lj_net *net, const char *name, lj_val x, double eps)
 {

@@ -45,11 +45,11 @@ static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
 }
 
 const struct lj_layer_kind lj_kind_linear = {.name = "linear",
-                                          .keeps_input = {true},
-                                          .shape = shape,
-                                          .forward = forward,
-                                          .backward = backward,
-                                          .flops = flops};
+                                             .keeps_input = {true},
+                                             .shape = shape,
+                                             .forward = forward,
+                                             .backward = backward,
+                                             .flops = flops};
 
 /* init LJ_INIT_UNIFORM also draws the bias (PyTorch's default); LJ_INIT_NORMAL leaves it 0 (timm). */
 lj_val lj_linear(struct lj_net *net, const char *name, lj_val x, int64_t width, enum lj_init init,

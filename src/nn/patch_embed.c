@@ -68,17 +68,18 @@ static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
 }
 
 const struct lj_layer_kind lj_kind_patch_embed = {.name = "patch_embed",
-                                          .keeps_input = {true},
-                                          .shape = shape,
-                                          .forward = forward,
-                                          .backward = backward,
-                                          .flops = flops};
+                                                  .keeps_input = {true},
+                                                  .shape = shape,
+                                                  .forward = forward,
+                                                  .backward = backward,
+                                                  .flops = flops};
 
 /* Initialised as PyTorch's Conv2d: U(-1/sqrt(fan in), 1/sqrt(fan in)). */
 lj_val lj_patch_embed(struct lj_net *net, const char *name, lj_val x, int64_t patch, int64_t width)
 {
     int64_t channels = lj_net_shape(net, x).dim[0];
-    struct lj_node node = {.kind = &lj_kind_patch_embed, .inputs = 1, .in = {x.index}, .ints = {patch, width}};
+    struct lj_node node = {
+        .kind = &lj_kind_patch_embed, .inputs = 1, .in = {x.index}, .ints = {patch, width}};
     lj_val y = lj_net_add(net, node, name);
     char path[LJ_NAME_MAX];
     double bound = 1 / sqrt((double)(channels * patch * patch));

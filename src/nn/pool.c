@@ -41,8 +41,8 @@ const struct lj_layer_kind lj_kind_pool_token = {
 
 lj_val lj_pool_token(struct lj_net *net, const char *name, lj_val x)
 {
-    return lj_net_add(net, (struct lj_node){.kind = &lj_kind_pool_token, .inputs = 1, .in = {x.index}},
-                      name);
+    return lj_net_add(
+        net, (struct lj_node){.kind = &lj_kind_pool_token, .inputs = 1, .in = {x.index}}, name);
 }
 
 static void mean_forward(const struct lj_call *c)
@@ -74,6 +74,7 @@ const struct lj_layer_kind lj_kind_pool_mean = {
 
 lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64_t skip)
 {
-    struct lj_node node = {.kind = &lj_kind_pool_mean, .inputs = 1, .in = {x.index}, .ints = {skip}};
+    struct lj_node node = {
+        .kind = &lj_kind_pool_mean, .inputs = 1, .in = {x.index}, .ints = {skip}};
     return lj_net_add(net, node, name);
 }

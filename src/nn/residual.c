@@ -62,10 +62,10 @@ static void backward(const struct lj_call *c)
 }
 
 const struct lj_layer_kind lj_kind_residual = {.name = "residual",
-                                          .passes_gradient = true,
-                                          .shape = shape,
-                                          .forward = forward,
-                                          .backward = backward};
+                                               .passes_gradient = true,
+                                               .shape = shape,
+                                               .forward = forward,
+                                               .backward = backward};
 
 lj_val lj_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val branch,
                    double drop_rate, int64_t layer)
