@@ -22,7 +22,8 @@ LJ_API const char *lj_isa_name(enum lj_isa isa);
 LJ_API int lj_kernels_select(enum lj_isa isa) LJ_MUST_USE;
 
 /* C (m, n) = alpha op(A) op(B) + beta C, row-major with leading dimensions in elements; one thread.
- * op(A) is (m, k): A is (m, k), or (k, m) when transposed. beta 0 never reads C. */
+ * op(A) is (m, k): A is (m, k), or (k, m) when transposed. beta 0 never reads C.
+ * Equal calls give equal bits at any address; an element's bits may depend on m and n, too. */
 LJ_API void lj_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
                     float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
                     float beta, float *c, int64_t ldc);

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every kernel at every level of this processor against the scalar table: lengths 0 .. 67 and 1000,
+ * misaligned, with extreme values, and canaries around all that is written. Each operation below names
+ * what goes in and out; one driver does the rest. */
+#include "lejepa/kernels.h"
+
+#include "random.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ARRAYS = 4, GUARD = 24, LONGEST = 1000, RESULTS = 2 };
+
+/* Arrays of one call: what a kernel reads and writes. Element 0 lies `shift` floats off alignment. */
+struct bench {
+    float memory[ARRAYS][LONGEST + 2 * GUARD + 16];
+    float *x[ARRAYS];
+    double result[RESULTS]; /* what the kernel returns */
+    int64_t count;
+};
+
+typedef void operation(const struct lj_kernels *k, struct bench *b);
+
+struct kernel_case {
+    const char *name;
+    operation *run;
+    double relative, absolute; /* of a difference from scalar */
+    bool elementwise;          /* the same bits at any position */
+    bool extremes;             /* takes +-0, 1e-30, 1e30, +-88, denormals */
+};
+
+static void run_exp(const struct lj_kernels *k, struct bench *b)
+{
+    k->exp(b->x[0], b->x[1], b->count);
+}
+static void run_exp_in_place(const struct lj_kernels *k, struct bench *b)
+{
+    k->exp(b->x[0], b->x[0], b->count);
+}
+static void run_sincos(const struct lj_kernels *k, struct bench *b)
+{
+    k->sincos(b->x[0], b->x[1], b->x[2], b->count);
+}
+static void run_gelu(const struct lj_kernels *k, struct bench *b)
+{
+    k->gelu(b->x[0], b->x[1], b->count);
+}
+static void run_gelu_backward(const struct lj_kernels *k, struct bench *b)
+{
+    k->gelu_backward(b->x[0], b->x[1], b->x[2], b->count, false);
+}
+static void run_gelu_backward_add(const struct lj_kernels *k, struct bench *b)
+{
+    k->gelu_backward(b->x[0], b->x[1], b->x[2], b->count, true);
+}
+static void run_layernorm(const struct lj_kernels *k, struct bench *b)
+{
+    float mean = 0, rstd = 0;
+    if (b->count > 0)
+        k->layernorm(b->x[0], &mean, &rstd, b->x[1], b->x[2], b->x[3], b->count, 1e-2f);
+    b->result[0] = (double)mean;
+    b->result[1] = (double)rstd;
+}
+static void layernorm_backward(const struct lj_kernels *k, struct bench *b, bool add)
+{
+    float weight[LONGEST + 1];
+    for (int64_t i = 0; i < b->count; i++)
+        weight[i] = 0.5f + (float)(i % 7) / 7;
+    if (b->count > 0)
+        k->layernorm_backward(b->x[0], b->x[1], b->x[2], b->x[3], b->x[3], weight, 0.1f, 0.9f,
+                              b->count, add);
+}
+static void run_layernorm_backward(const struct lj_kernels *k, struct bench *b)
+{
+    layernorm_backward(k, b, false);
+}
+static void run_layernorm_backward_add(const struct lj_kernels *k, struct bench *b)
+{
+    layernorm_backward(k, b, true);
+}
+static void run_softmax(const struct lj_kernels *k, struct bench *b)
+{
+    if (b->count > 0)
+        b->result[0] = (double)k->softmax(b->x[0], b->count, 0.7f);
+}
+static void run_softmax_again(const struct lj_kernels *k, struct bench *b)
+{
+    k->softmax_again(b->x[0], b->count, 0.7f, 1.25f);
+}
+static void run_softmax_backward(const struct lj_kernels *k, struct bench *b)
+{
+    k->softmax_backward(b->x[0], b->x[1], b->count, 0.7f);
+}
+static void run_add(const struct lj_kernels *k, struct bench *b)
+{
+    k->add(b->x[0], b->x[1], b->count);
+}
+static void run_axpy(const struct lj_kernels *k, struct bench *b)
+{
+    k->axpy(b->x[0], 0.3f, b->x[1], b->count);
+}
+/* rows of a fifth of the length */
+static void run_column_sums(const struct lj_kernels *k, struct bench *b)
+{
+    k->column_sums(b->x[0], b->x[1], 5, b->count / 5);
+}
+static void run_add_bias(const struct lj_kernels *k, struct bench *b)
+{
+    k->add_bias(b->x[0], b->x[1], 5, b->count / 5);
+}
+static void run_adamw(const struct lj_kernels *k, struct bench *b)
+{
+    struct lj_adamw_factors f = {1e-2f, 0.9f, 0.999f, 1e-8f, 0.05f, 1 / 0.271f, 1 / 0.002997f};
+    for (int64_t i = 0; i < b->count; i++)
+        b->x[2][i] = fabsf(b->x[2][i]);
+    k->adamw(b->x[0], b->x[1], b->x[2], b->x[3], b->count, &f);
+}
+static void run_square_sum(const struct lj_kernels *k, struct bench *b)
+{
+    b->result[0] = k->square_sum(b->x[0], b->count);
+}
+
+static const struct kernel_case cases[] = {
+    {"exp", run_exp, 2.4e-7, 1e-37, true, true},
+    {"exp in place", run_exp_in_place, 2.4e-7, 1e-37, true, true},
+    {"sincos", run_sincos, 2.4e-7, 1e-7, true, false},
+    {"gelu", run_gelu, 1e-5, 4e-7, true, true},
+    {"gelu_backward", run_gelu_backward, 1e-5, 1e-6, true, false},
+    {"gelu_backward add", run_gelu_backward_add, 1e-5, 1e-6, true, false},
+    {"layernorm", run_layernorm, 1e-5, 2e-6, false, false},
+    {"layernorm_backward", run_layernorm_backward, 1e-5, 2e-6, false, false},
+    {"layernorm_backward add", run_layernorm_backward_add, 1e-5, 2e-6, false, false},
+    {"softmax", run_softmax, 3e-6, 1e-9, false, false},
+    {"softmax_again", run_softmax_again, 1e-6, 1e-37, true, false},
+    {"softmax_backward", run_softmax_backward, 1e-5, 1e-5, false, false},
+    {"add", run_add, 0, 0, true, true},
+    {"axpy", run_axpy, 0, 0, true, true},
+    {"column_sums", run_column_sums, 0, 0, false, true},
+    {"add_bias", run_add_bias, 0, 0, false, true},
+    {"adamw", run_adamw, 2e-6, 1e-7, true, true},
+    {"square_sum", run_square_sum, 1e-14, 0, false, true},
+};
+/* ecf_sums, ecf_gradient and add_fixed have tests of their own below. */
+enum { CASES = sizeof cases / sizeof *cases, OTHER_KERNELS = 3 };
+
+static const float extremes[] = {0,      -0.0f,   1e-30f, -1e-30f, 1e30f,  -1e30f, 88,    -88,
+                                 1e-40f, -1e-40f, 1,      -1,      1e-45f, 5.5f,   -5.5f, 0.5f};
+
+static void fill(struct bench *b, int64_t count, int shift, bool extreme, uint64_t stream)
+{
+    b->count = count;
+    memset(b->result, 0, sizeof b->result);
+    for (int a = 0; a < ARRAYS; a++) {
+        float *m = b->memory[a];
+        for (int i = 0; i < LONGEST + 2 * GUARD + 16; i++)
+            m[i] = -777.25f;
+        b->x[a] = m + GUARD + (shift + a) % 16;
+        lj_random_normal_f32(b->x[a], count, stream + (uint64_t)a);
+        for (int64_t i = 0; extreme && i < count; i++)
+            b->x[a][i] = extremes[(i * (2 * a + 1) + (int64_t)stream) % 16];
+    }
+}
+
+static void check_canaries(const struct bench *b, const char *name)
+{
+    for (int a = 0; a < ARRAYS; a++)
+        for (int i = 0; i < LONGEST + 2 * GUARD + 16; i++) {
+            int64_t at = b->memory[a] + i - b->x[a];
+            cr_assert(at >= 0 && at < b->count ? true : b->memory[a][i] == -777.25f,
+                      "%s of %lld wrote element %lld of array %d", name, (long long)b->count,
+                      (long long)at, a);
+        }
+}
+
+static bool close_to(double got, double want, const struct kernel_case *c)
+{
+    if (isnan(want) || isinf(want))
+        return isnan(want) ? isnan(got) : got == want;
+    return fabs(got - want) <= c->relative * fabs(want) + c->absolute;
+}
+
+static void compare(const struct kernel_case *c, const struct bench *got, const struct bench *want,
+                    const char *isa)
+{
+    check_canaries(got, c->name);
+    for (int a = 0; a < ARRAYS; a++)
+        for (int64_t i = 0; i < got->count; i++)
+            cr_assert(close_to((double)got->x[a][i], (double)want->x[a][i], c),
+                      "%s %s of %lld: element %lld of array %d is %.9g, scalar has %.9g", isa,
+                      c->name, (long long)got->count, (long long)i, a, (double)got->x[a][i],
+                      (double)want->x[a][i]);
+    for (int r = 0; r < RESULTS; r++)
+        cr_assert(close_to(got->result[r], want->result[r], c), "%s %s returned %.9g, not %.9g",
+                  isa, c->name, got->result[r], want->result[r]);
+}
+
+static void check_case(const struct kernel_case *c, const struct lj_kernels *k, int64_t count,
+                       bool extreme)
+{
+    static struct bench got, want;
+    fill(&got, count, (int)(count % 13), extreme, 10 + (uint64_t)count);
+    fill(&want, count, 0, extreme, 10 + (uint64_t)count);
+    c->run(k, &got);
+    c->run(lj_kernels_of(LJ_ISA_SCALAR), &want);
+    compare(c, &got, &want, k->name);
+}
+
+/* Elementwise: each element alone gives the bits it has among others. */
+static void check_positions(const struct kernel_case *c, const struct lj_kernels *k)
+{
+    static struct bench all, one;
+    fill(&all, 67, 3, false, 5);
+    c->run(k, &all);
+    for (int64_t i = 0; i < 67; i++) {
+        fill(&one, 67, 3, false, 5);
+        for (int a = 0; a < ARRAYS; a++)
+            one.x[a] += i;
+        one.count = 1;
+        c->run(k, &one);
+        for (int a = 0; a < ARRAYS; a++)
+            cr_assert_eq(memcmp(one.x[a], all.x[a] + i, sizeof(float)), 0,
+                         "%s %s: element %lld of array %d has other bits alone", k->name, c->name,
+                         (long long)i, a);
+    }
+}
+
+Test(kernels, every_member_has_a_case)
+{
+    /* a name and one function pointer per kernel; variants of one kernel share a first word */
+    int kernels = (int)(sizeof(struct lj_kernels) / sizeof(void (*)(void))) - 1, named = 0;
+    for (int i = 0; i < CASES; i++)
+        named += strchr(cases[i].name, ' ') == NULL;
+    cr_assert_eq(named + OTHER_KERNELS, kernels, "%d kernels, cases for %d", kernels,
+                 named + OTHER_KERNELS);
+}
+
+Test(kernels, agree_with_scalar, .timeout = 100)
+{
+    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++) {
+        const struct lj_kernels *k = lj_kernels_of(isa);
+        for (int i = 0; k && i < CASES; i++) {
+            for (int64_t count = 0; count <= 67; count++)
+                check_case(&cases[i], k, count, false);
+            check_case(&cases[i], k, LONGEST, false);
+            for (int64_t count = 61; cases[i].extremes && count <= 67; count++)
+                check_case(&cases[i], k, count, true);
+            if (cases[i].elementwise)
+                check_positions(&cases[i], k);
+        }
+    }
+}
+
+/* ---- SIGReg's kernels -------------------------------------------------------------------------------------- */
+
+enum { ROWS = 32, COLUMNS = 67, LD = 70, KNOTS = 16 };
+
+/* Projections: |t x| up to 50, and near 0 and multiples of pi. */
+static void fill_projections(float *x, float step)
+{
+    lj_random_between_f32(x, ROWS * LD, -50 / (step * KNOTS), 50 / (step * KNOTS), 3);
+    for (int j = 0; j < COLUMNS; j++) {
+        x[j] = (float)(j % 9 - 4) * (float)M_PI / step / 4;
+        x[LD + j] = (j % 2 ? -1.0f : 1.0f) * powf(10, -(float)(j % 12));
+        x[2 * LD + j] = (float)M_PI / step * (1 + 1e-6f * (float)j);
+    }
+}
+
+static void check_ecf(const struct lj_kernels *k, float step, int knots, int64_t rows,
+                      int64_t columns)
+{
+    static float x[ROWS * LD], c[KNOTS * LD], s[KNOTS * LD], a[KNOTS * LD], b[KNOTS * LD];
+    static float g[ROWS * LD];
+    fill_projections(x, step);
+    lj_random_normal_f32(a, KNOTS * LD, 4);
+    lj_random_normal_f32(b, KNOTS * LD, 5);
+    for (int i = 0; i < KNOTS * LD; i++)
+        c[i] = s[i] = -777.25f;
+    memcpy(g, x, sizeof g);
+    k->ecf_sums(c, s, LD, x, LD, rows, columns, knots, step);
+    k->ecf_gradient(g, g, LD, a, b, LD, rows, columns, knots, step);
+    for (int t = 0; t < KNOTS; t++)
+        for (int64_t j = 0; j < LD; j++) {
+            double cosine = 0, sine = 0;
+            for (int64_t r = 0; r < rows; r++) {
+                cosine += cos((t + 1) * (double)step * (double)x[r * LD + j]);
+                sine += sin((t + 1) * (double)step * (double)x[r * LD + j]);
+            }
+            if (t >= knots || j >= columns)
+                cosine = sine = -777.25;
+            double error =
+                fmax(fabs((double)c[t * LD + j] - cosine), fabs((double)s[t * LD + j] - sine));
+            cr_assert(error <= 2e-5 * (double)lj_max_i64(rows, 1), "%s knot %d column %lld: off %g",
+                      k->name, t, (long long)j, error);
+        }
+    for (int64_t r = 0; r < ROWS; r++)
+        for (int64_t j = 0; j < LD; j++) {
+            double sum = 0, size = 0;
+            for (int t = 0; t < knots; t++) {
+                double angle = (t + 1) * (double)step * (double)x[r * LD + j];
+                sum += (double)a[t * LD + j] * cos(angle) + (double)b[t * LD + j] * sin(angle);
+                size += fabs((double)a[t * LD + j]) + fabs((double)b[t * LD + j]);
+            }
+            bool inside = r < rows && j < columns;
+            double want = inside ? sum : (double)x[r * LD + j];
+            cr_assert(fabs((double)g[r * LD + j] - want) <= (inside ? 2e-5 * fmax(1, size) : 0),
+                      "%s gradient (%lld, %lld): %g, expected %g", k->name, (long long)r,
+                      (long long)j, (double)g[r * LD + j], want);
+        }
+}
+
+Test(kernels, ecf)
+{
+    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++) {
+        const struct lj_kernels *k = lj_kernels_of(isa);
+        for (int64_t columns = 1; k && columns <= COLUMNS; columns += 6)
+            for (int64_t rows = 1; rows <= ROWS; rows += 31) {
+                check_ecf(k, 0.1875f, 16, rows, columns);
+                check_ecf(k, 0.625f, 8, rows, columns);
+            }
+    }
+}
+
+/* ---- fixed point ----------------------------------------------------------------------------------------------- */
+
+Test(kernels, add_fixed_equals_to_fixed)
+{
+    enum { N = 5000 };
+    static float x[N];
+    static int64_t sums[N + 2];
+    static const float special[] = {0,         -0.0f,    63.999996f, -63.999996f, 64,    -64,
+                                    NAN,       INFINITY, -INFINITY,  1e-40f,      1e30f, 0x1p-33f,
+                                    -0x1p-33f, 0x3p-33f, -0x3p-33f,  0x1p-34f};
+    lj_random_between_f32(x, N, -40, 40, 1);
+    for (int i = 0; i < N / 2; i++)
+        x[i] *= powf(2, (float)(-i % 40));
+    for (int i = 0; i < 16; i++)
+        x[i * 3] = special[i];
+    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++) {
+        const struct lj_kernels *k = lj_kernels_of(isa);
+        int64_t unfit = 0, none = 0;
+        for (int i = 0; i < N + 2; i++)
+            sums[i] = 1000 - i;
+        if (!k)
+            continue;
+        int64_t counted = k->add_fixed(sums + 1, x, N);
+        for (int i = 0; i < N; i++) {
+            bool fit = fabsf(x[i]) < 64; /* false for NaN */
+            int64_t want = fit ? lj_to_fixed((double)x[i], &none) : 0;
+            unfit += !fit;
+            cr_assert_eq(sums[i + 1], 1000 - (i + 1) + want, "%s: %g", k->name, (double)x[i]);
+        }
+        cr_assert(counted == unfit && sums[0] == 1000 && sums[N + 1] == 1000 - (N + 1));
+    }
+}
