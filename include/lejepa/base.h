@@ -147,6 +147,9 @@ LJ_API int64_t lj_permute(int64_t seed, enum lj_purpose purpose, uint64_t a, uin
  * depend on their order. What is not finite, or not below 2^29 in magnitude, contributes 0 and adds 1
  * to *unfit; it is never converted. */
 LJ_API int64_t lj_to_fixed(double value, int64_t *unfit);
+/* The same for one of `addends` numbers whose sum must not wrap: the limit is 2^30 / addends, at most
+ * 2^29. */
+LJ_API int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *unfit);
 LJ_API double lj_from_fixed(int64_t value);
 
 /* ---- phases ------------------------------------------------------------------------------- */

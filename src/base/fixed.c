@@ -6,7 +6,13 @@
 
 int64_t lj_to_fixed(double value, int64_t *unfit)
 {
-    if (!(fabs(value) < 0x1p29)) { /* also catches NaN */
+    return lj_to_fixed_of(2, value, unfit);
+}
+
+int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *unfit)
+{
+    double limit = fmin(0x1p29, 0x1p30 / (double)addends);
+    if (!(fabs(value) < limit)) { /* also catches NaN */
         *unfit += 1;
         return 0;
     }

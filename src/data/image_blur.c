@@ -30,7 +30,7 @@ static inline int64_t reflect(int64_t i, int64_t n)
     return i < n ? i : 2 * (n - 1) - i;
 }
 
-IMAGE_HOT static void scale_row(float *restrict out, const float *restrict in, int64_t n,
+IMAGE_HOT static void weigh_row(float *restrict out, const float *restrict in, int64_t n,
                                 float weight)
 {
     for (int64_t x = 0; x < n; x++)
@@ -56,7 +56,7 @@ static void blur_rows(float *out, const float *plane, int64_t height, int64_t wi
             padded[radius + width - 1 + k] = row[width - 1 - k];
         }
         const float *middle = padded + radius;
-        scale_row(out + y * width, middle, width, weight[0]);
+        weigh_row(out + y * width, middle, width, weight[0]);
         for (int64_t k = 1; k <= radius; k++)
             add_pair(out + y * width, middle - k, middle + k, width, weight[k]);
     }
@@ -66,7 +66,7 @@ static void blur_columns(float *out, const float *plane, int64_t height, int64_t
                          const float *weight, int64_t radius)
 {
     for (int64_t y = 0; y < height; y++) {
-        scale_row(out + y * width, plane + y * width, width, weight[0]);
+        weigh_row(out + y * width, plane + y * width, width, weight[0]);
         for (int64_t k = 1; k <= radius; k++)
             add_pair(out + y * width, plane + reflect(y - k, height) * width,
                      plane + reflect(y + k, height) * width, width, weight[k]);

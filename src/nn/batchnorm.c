@@ -86,6 +86,13 @@ static int64_t sync_count(const struct lj_node *node)
     return node->ints[0] ? 2 * node->shape.dim[0] : 0;
 }
 
+/* Blocks of rows that the whole batch adds up: every lane has as many. */
+static int64_t blocks_of_batch(const struct lj_call *c)
+{
+    int64_t lanes = lj_max_i64(c->run->sync_rows / c->images, 1);
+    return lanes * ((c->images + BLOCK_ROWS - 1) / BLOCK_ROWS);
+}
+
 static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
 {
     int64_t width = width_of(c);
@@ -100,7 +107,7 @@ static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
                 square[j] += d * d;
             }
         for (int64_t j = 0; j < 2 * width; j++)
-            sums[j] += lj_to_fixed(sum[j], unfit);
+            sums[j] += lj_to_fixed_of(blocks_of_batch(c), sum[j], unfit);
     }
 }
 
@@ -123,7 +130,8 @@ static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *unfit
         gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, c->images), c->scratch,
                       c->scratch + width);
         for (int64_t j = 0; j < 2 * width; j++)
-            sums[j] += lj_to_fixed((double)c->scratch[j] * gradient_scale, unfit);
+            sums[j] +=
+                lj_to_fixed_of(blocks_of_batch(c), (double)c->scratch[j] * gradient_scale, unfit);
     }
 }
 

@@ -421,8 +421,8 @@ Test(config, preset_minimal)
     cr_assert(c.views_jitter == 0.8 && c.views_brightness == 0.8 && c.views_contrast == 0.8);
     cr_assert(c.views_saturation == 0.8 && c.views_hue == 0.2 && c.views_grey == 0.2);
     cr_assert(c.views_blur == 0.5 && c.views_solarize == 0.1 && c.views_flip == 0.5);
-    cr_assert_float_eq(c.views_blur_sigma[1] * 128 / 224, 2.0, 1e-12);
-    cr_assert_float_eq(c.views_blur_sigma[0] * 128 / 224, 0.1, 1e-12);
+    cr_assert(c.views_blur_sigma[0] == 0.1 && c.views_blur_sigma[1] == 2.0);
+    cr_assert_eq(c.views_blur_kernel, 7);
     cr_assert_str_eq(c.predict_centre, "all");
     cr_assert(c.loss_lambda == 0.02 && c.sigreg_slices == 256 && c.projector_out == 16);
     cr_assert(c.optim_lr == 2e-3 && c.optim_lr_floor == 1e-3 && c.optim_weight_decay == 0.05);

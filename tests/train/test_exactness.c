@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The first claim: the same bits on any number of ranks, with any number of threads, whatever is
+ * recomputed, and across a restart. Launched on 8 ranks; each case trains on the first 1, 2, 3, 4 and 8 of
+ * them and compares weights and losses with those of one rank. */
+#include "lejepa/train.h"
+#include "mpi_case.h"
+#include "tmpdir.h"
+#include "train_archive.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { STEPS = 3, SIZES = 5 };
+static const int sizes[SIZES] = {1, 2, 3, 4, 8};
+
+struct outcome {
+    uint64_t weights;
+    double loss[STEPS], prediction[STEPS], sigreg[STEPS];
+};
+
+static struct lj_comm *world;
+static struct lj_tmpdir dir;
+static struct lj_archive *archive;
+static struct lj_config config;
+
+/* Rank 0 makes the directory and an archive of two-channel images of pseudo-random pixels. */
+static void begin(void)
+{
+    world = lj_case_begin();
+    if (lj_comm_is_root(world)) {
+        lj_tmpdir_make(&dir);
+        lj_train_archive_write(lj_tmpdir_file(&dir, "archive.h5"), 100, 2, 16);
+    }
+    lj_broadcast(world, &dir, sizeof dir, 0);
+    const char *path = lj_tmpdir_file(&dir, "archive.h5");
+    struct lj_archive_options options = {.files = path,
+                                         .images = "",
+                                         .labels = "none",
+                                         .where = "",
+                                         .axes = "nchw",
+                                         .stretch = "none",
+                                         .nan = "error"};
+    int status = lj_archive_open(&archive, world, &options);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+}
+
+static void end(void)
+{
+    lj_archive_close(archive);
+    if (lj_comm_is_root(world))
+        lj_tmpdir_remove(&dir);
+    lj_case_end(world);
+}
+
+TestSuite(exactness, .timeout = 170, .init = begin, .fini = end);
+
+/* A tiny model with every feature on; then the case's own settings. */
+static void configure(const char *const *settings)
+{
+    static const char *const base[] = {
+        "model=vit",       "model.width=24",    "model.depth=2",       "model.heads=3",
+        "model.patch=4",   "model.registers=1", "model.drop_path=0.3", "views.global=2",
+        "views.local=2",   "views.noise=0.5",   "views.rotate=0.5",    "projector.hidden=32",
+        "projector.out=8", "sigreg.slices=24",  "optim.lr=1e-3",       "optim.warmup_epochs=0",
+        "guard.stall_s=0", "threads=1",         "train.steps=3",       NULL};
+    lj_config_defaults(&config);
+    for (const char *const *list[] = {base, settings, NULL}, *const *const *at = list; *at; at++)
+        for (const char *const *word = *at; *word; word++)
+            cr_assert_eq(lj_config_assign(&config, *word), LJ_OK, "%s", lj_error_text());
+}
+
+/* Steps [first, STEPS) on comm; continues from `from` if given, saves to `to` after step `save`. */
+static int train(struct lj_comm *comm, const char *from, const char *to, int64_t save,
+                 struct outcome *outcome)
+{
+    struct lj_trainer *trainer = NULL;
+    LJ_TRY(lj_trainer_create(&trainer, comm, &config, archive, from));
+    int status = LJ_OK;
+    for (int64_t step = lj_trainer_first_step(trainer); status == LJ_OK && step < STEPS; step++) {
+        struct lj_step_report report = {0};
+        status = lj_trainer_step(trainer, step, true, &report);
+        outcome->loss[step] = report.loss.total;
+        outcome->prediction[step] = report.loss.prediction;
+        outcome->sigreg[step] = report.loss.sigreg;
+        if (status == LJ_OK && to && step + 1 == save)
+            status = lj_trainer_checkpoint(trainer, to, step + 1);
+    }
+    outcome->weights = lj_trainer_hash(trainer);
+    lj_trainer_destroy(trainer);
+    return status;
+}
+
+static struct outcome train_on(int size, const char *from, const char *to, int64_t save)
+{
+    struct outcome outcome;
+    struct lj_comm *part = NULL;
+    memset(&outcome, 0, sizeof outcome);
+    cr_assert_eq(lj_comm_first(world, size, &part), LJ_OK);
+    int status = part ? train(part, from, to, save, &outcome) : LJ_OK;
+    lj_comm_destroy(part);
+    lj_all_assert(world, status == LJ_OK, "%d ranks: %s", size, lj_error_text());
+    lj_broadcast(world, &outcome, sizeof outcome, 0);
+    return outcome;
+}
+
+static bool same(const struct outcome *a, const struct outcome *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* The case's settings on every size, against `wanted`. */
+static void expect_on_all_sizes(const char *const *settings, const struct outcome *wanted)
+{
+    configure(settings);
+    for (int i = 0; i < SIZES; i++) {
+        struct outcome got = train_on(sizes[i], NULL, NULL, 0);
+        lj_all_assert(world, same(&got, wanted), "%s ...: %d ranks give %016llx, not %016llx",
+                      settings[0], sizes[i], (unsigned long long)got.weights,
+                      (unsigned long long)wanted->weights);
+    }
+}
+
+static struct outcome of_one_rank(const char *const *settings)
+{
+    configure(settings);
+    return train_on(1, NULL, NULL, 0);
+}
+
+#define SETTINGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* Every way of computing the batch that must not change a bit. */
+static void check_batch(const char *size, const char *lanes, const char *norm)
+{
+    struct outcome wanted = of_one_rank(SETTINGS(size, lanes, norm));
+    cr_assert(wanted.loss[STEPS - 1] > 0 && wanted.loss[0] != wanted.loss[1]);
+    expect_on_all_sizes(SETTINGS(size, lanes, norm), &wanted);
+    expect_on_all_sizes(SETTINGS(size, lanes, norm, "threads=2"), &wanted);
+    expect_on_all_sizes(SETTINGS(size, lanes, norm, "memory.recompute=lanes"), &wanted);
+    expect_on_all_sizes(SETTINGS(size, lanes, norm, "memory.recompute=blocks"), &wanted);
+    expect_on_all_sizes(SETTINGS(size, lanes, norm, "memory.recompute=lanes", "threads=2"),
+                        &wanted);
+}
+
+/* Without batch.lanes more ranks than lanes are allowed: 6 lanes on 8 ranks too. */
+Test(exactness, eight_lanes_statistics_of_lanes)
+{
+    check_batch("batch.size=64", "batch.lanes=0", "projector.norm=lane");
+}
+
+Test(exactness, six_lanes_statistics_of_the_batch)
+{
+    check_batch("batch.size=48", "batch.lanes=0", "projector.norm=batch");
+}
+
+Test(exactness, clipping_and_other_norms)
+{
+    struct outcome wanted =
+        of_one_rank(SETTINGS("batch.size=48", "projector.norm=layer", "optim.clip=0.01"));
+    struct outcome unclipped = of_one_rank(SETTINGS("batch.size=48", "projector.norm=layer"));
+    cr_assert(!same(&wanted, &unclipped));
+    expect_on_all_sizes(SETTINGS("batch.size=48", "projector.norm=layer", "optim.clip=0.01"),
+                        &wanted);
+}
+
+/* MPI's own reductions: other bits are allowed, other numbers are not. */
+Test(exactness, fast_reduction_agrees_to_rounding)
+{
+    struct outcome exact = of_one_rank(SETTINGS("batch.size=48", "projector.norm=batch"));
+    configure(SETTINGS("batch.size=48", "projector.norm=batch", "reduce=fast"));
+    for (int i = 0; i < SIZES; i++) {
+        struct outcome fast = train_on(sizes[i], NULL, NULL, 0);
+        for (int step = 0; step < STEPS; step++)
+            cr_assert_float_eq(fast.loss[step], exact.loss[step], 1e-5 * exact.loss[step]);
+    }
+}
+
+/* Stopped after any step on 3 ranks, continued on 2 or 8: as if nothing had happened. */
+Test(exactness, restart_on_other_ranks)
+{
+    struct outcome wanted = of_one_rank(SETTINGS("batch.size=64", "projector.norm=batch"));
+    for (int64_t save = 1; save < STEPS; save++) {
+        train_on(3, NULL, dir.path, save);
+        char name[64];
+        snprintf(name, sizeof name, "step-%09lld.h5", (long long)save);
+        const char *path = lj_tmpdir_file(&dir, name);
+        for (int i = 0; i < SIZES; i++) {
+            struct outcome got = train_on(sizes[i], path, NULL, 0);
+            lj_all_assert(world, got.weights == wanted.weights,
+                          "continued after step %lld on %d ranks", (long long)save, sizes[i]);
+        }
+    }
+}
+
+/* Another seed, another order of lanes: the comparison above can fail. */
+Test(exactness, other_settings_give_other_bits)
+{
+    struct outcome wanted = of_one_rank(SETTINGS("batch.size=64"));
+    struct outcome seed = of_one_rank(SETTINGS("batch.size=64", "seed=1"));
+    struct outcome lanes = of_one_rank(SETTINGS("batch.size=64", "batch.lanes=4"));
+    cr_assert(!same(&wanted, &seed) && !same(&wanted, &lanes));
+}
