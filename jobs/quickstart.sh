@@ -37,7 +37,7 @@ launch() {
 train() {
     launch train data.archive="$archive" data.where=split=0 run.dir="$run" \
         model=vit model.width=96 model.depth=4 model.heads=3 model.patch=7 \
-        views.global=2 views.local=2 train.epochs=10 optim.lr=1e-3 "$@"
+        views.global=2 views.local=2 projector.hidden=512 train.epochs=10 optim.lr=1e-3 "$@"
 }
 
 # embed FEATURES SPLIT FILE

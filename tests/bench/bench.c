@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bench.h"
+
+#include "lejepa/base.h"
+#include "lejepa/kernels.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool bench_short(void)
+{
+    const char *wanted = getenv("LJ_BENCH_SHORT");
+    return wanted && strcmp(wanted, "1") == 0;
+}
+
+int64_t bench_size(int64_t full, int64_t tiny)
+{
+    return bench_short() ? tiny : full;
+}
+
+void bench_add(struct bench_sample *sample, double seconds)
+{
+    if (sample->count < BENCH_REPETITIONS_MAX)
+        sample->seconds[sample->count++] = seconds;
+}
+
+void bench_run(struct bench_sample *sample, double seconds, void (*work)(void *), void *data)
+{
+    sample->count = 0;
+    work(data);
+    double begun = lj_now_s();
+    do {
+        double before = lj_now_s();
+        work(data);
+        bench_add(sample, lj_now_s() - before);
+    } while (!bench_short() && lj_now_s() - begun < seconds &&
+             sample->count < BENCH_REPETITIONS_MAX);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Linear between order statistics, as NumPy's default. */
+static double quantile(const double *sorted, int count, double share)
+{
+    double at = share * (count - 1);
+    int low = (int)at, high = low + 1 < count ? low + 1 : low;
+    return sorted[low] + (at - low) * (sorted[high] - sorted[low]);
+}
+
+struct bench_result bench_time(const struct bench_sample *sample, double factor)
+{
+    struct bench_sample sorted = *sample;
+    qsort(sorted.seconds, (size_t)sorted.count, sizeof *sorted.seconds, ascending);
+    return (struct bench_result){.median = factor * quantile(sorted.seconds, sorted.count, 0.5),
+                                 .p10 = factor * quantile(sorted.seconds, sorted.count, 0.1),
+                                 .p90 = factor * quantile(sorted.seconds, sorted.count, 0.9)};
+}
+
+struct bench_result bench_rate(const struct bench_sample *sample, double amount)
+{
+    struct bench_result time = bench_time(sample, 1);
+    return (struct bench_result){
+        .median = amount / time.median, .p10 = amount / time.p90, .p90 = amount / time.p10};
+}
+
+void bench_print(const struct bench_line *line, struct bench_result result)
+{
+    printf("{\"name\": \"%s\", \"shape\": \"%s\", \"isa\": \"%s\", \"ranks\": %d, \"threads\": %d, "
+           "\"median\": %.4g, \"p10\": %.4g, \"p90\": %.4g, \"unit\": \"%s\", \"reference\": %.4g, "
+           "\"ratio\": %.4g, \"against\": \"%s\"}\n",
+           line->name, line->shape, line->isa ? line->isa : lj_kernels()->name,
+           line->ranks ? line->ranks : 1, line->threads ? line->threads : 1, result.median,
+           result.p10, result.p90, line->unit, line->reference, result.median / line->reference,
+           line->against);
+    fflush(stdout);
+}
+
+void bench_fill(float *values, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        values[i] = sinf(0.37f * (float)(i % 100003));
+}
+
+void bench_expect(int status)
+{
+    if (status == LJ_OK)
+        return;
+    fprintf(stderr, "benchmark: %s\n", lj_error_text());
+    _Exit(-status);
+}

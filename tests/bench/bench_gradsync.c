@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The gradient reduction and the gathering of weights, for 4 lanes of a gradient of 6 million parameters
+ * in buckets of 4 MiB: bytes of gradient that the lanes of one rank hand in, a second; against memcpy of
+ * as many bytes. Exact and fast. */
+#include "bench.h"
+
+#include "lejepa/comm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { LANES = 4, BUCKETS = 6 };
+
+struct gradsync_case {
+    struct lj_comm *comm;
+    struct lj_gradsync *sync;
+    int64_t bounds[BUCKETS + 1], first_lane, end_lane;
+    float *gradient, *weights; /* (elements) */
+};
+
+static void reduce_and_gather(void *data)
+{
+    struct gradsync_case *c = data;
+    int64_t nonfinite;
+    for (int b = BUCKETS - 1; b >= 0; b--) {
+        size_t bytes = (size_t)(c->bounds[b + 1] - c->bounds[b]) * sizeof(float);
+        for (int64_t lane = c->first_lane; lane < c->end_lane; lane++) {
+            lj_gradsync_take_leaves(c->sync, 1);
+            memcpy(lj_gradsync_leaf(c->sync, b, 0), c->gradient + c->bounds[b], bytes);
+            lj_gradsync_add(c->sync, b, 0, lane);
+        }
+        lj_gradsync_start(c->sync, b);
+    }
+    lj_gradsync_finish(c->sync, &nonfinite);
+    lj_gradsync_gather(c->sync, c->weights);
+}
+
+static void copy(void *data)
+{
+    struct gradsync_case *c = data;
+    for (int64_t lane = c->first_lane; lane < c->end_lane; lane++)
+        memcpy(c->weights, c->gradient, (size_t)c->bounds[BUCKETS] * sizeof(float));
+}
+
+/* Seconds of one repetition each: ranks begin together, and the number of them is the same everywhere. */
+static void run_together(struct gradsync_case *c, struct bench_sample *sample)
+{
+    reduce_and_gather(c);
+    for (int64_t i = 0; i < bench_size(30, 1); i++) {
+        lj_barrier(c->comm);
+        double before = lj_now_s();
+        reduce_and_gather(c);
+        bench_add(sample, lj_now_s() - before);
+    }
+}
+
+static void measure(struct gradsync_case *c, bool fast)
+{
+    struct bench_sample *sample = lj_alloc(sizeof *sample, "bench"),
+                        *copies = lj_alloc(sizeof *copies, "bench");
+    struct lj_gradsync_plan plan = {
+        .lanes = LANES, .buckets = BUCKETS, .bounds = c->bounds, .slots = 1, .fast = fast};
+    struct lj_ledger ledger = {0};
+    char shape[64];
+    double bytes =
+        (double)((c->end_lane - c->first_lane) * c->bounds[BUCKETS]) * (double)sizeof(float);
+    bench_expect(lj_gradsync_create(&c->sync, c->comm, &plan, &ledger));
+    run_together(c, sample);
+    bench_run(copies, 1, copy, c);
+    snprintf(shape, sizeof shape, "%d lanes, %lld parameters, %s", LANES,
+             (long long)c->bounds[BUCKETS], fast ? "fast" : "exact");
+    struct bench_line line = {.name = "gradsync",
+                              .shape = shape,
+                              .unit = "GB/s",
+                              .ranks = c->comm->size,
+                              .reference = bench_rate(copies, 1e-9 * bytes).median,
+                              .against = "memcpy"};
+    if (lj_comm_is_root(c->comm))
+        bench_print(&line, bench_rate(sample, 1e-9 * bytes));
+    lj_gradsync_destroy(c->sync);
+    lj_free(sample);
+    lj_free(copies);
+}
+
+int main(void)
+{
+    struct gradsync_case c = {0};
+    bench_expect(lj_comm_start(&c.comm));
+    lj_lanes_of_rank(LANES, c.comm->size, c.comm->rank, &c.first_lane, &c.end_lane);
+    for (int b = 0; b <= BUCKETS; b++)
+        c.bounds[b] = b * bench_size(256, 1) * LJ_PIECE_ALIGN;
+    c.gradient = lj_alloc_array(c.bounds[BUCKETS], sizeof(float), "bench");
+    c.weights = lj_alloc_array(c.bounds[BUCKETS], sizeof(float), "bench");
+    bench_fill(c.gradient, c.bounds[BUCKETS]);
+    measure(&c, false);
+    measure(&c, true);
+    lj_free(c.gradient);
+    lj_free(c.weights);
+    lj_comm_finish(c.comm);
+    return 0;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Vector loops of every level the processor has, against the scalar table, on arrays that stay in the
+ * second cache. */
+#include "bench.h"
+
+#include "lejepa/kernels.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { WIDTH = 192, ROWS = 32, KNOTS = 16, COUNT = WIDTH * ROWS };
+
+struct arrays {
+    const struct lj_kernels *table;
+    int64_t rows;
+    float x[COUNT], y[COUNT], moment1[COUNT], moment2[COUNT];
+    float weight[WIDTH], bias[WIDTH], scale[WIDTH];
+    float cosines[KNOTS * WIDTH], sines[KNOTS * WIDTH];
+};
+
+static void layernorm(void *data)
+{
+    struct arrays *a = data;
+    float mean, rstd;
+    for (int64_t r = 0; r < a->rows; r++)
+        a->table->layernorm(a->y + r * WIDTH, &mean, &rstd, a->x + r * WIDTH, a->weight, a->bias,
+                            WIDTH, 1e-6f);
+}
+
+static void layernorm_backward(void *data)
+{
+    struct arrays *a = data;
+    for (int64_t r = 0; r < a->rows; r++)
+        a->table->layernorm_backward(a->y + r * WIDTH, a->weight, a->bias, a->moment1 + r * WIDTH,
+                                     a->x + r * WIDTH, a->scale, 0.1f, 1.1f, WIDTH, false);
+}
+
+static void gelu(void *data)
+{
+    struct arrays *a = data;
+    a->table->gelu(a->y, a->x, a->rows * WIDTH);
+}
+
+static void gelu_backward(void *data)
+{
+    struct arrays *a = data;
+    a->table->gelu_backward(a->y, a->moment1, a->x, a->rows * WIDTH, false);
+}
+
+static void softmax(void *data)
+{
+    struct arrays *a = data;
+    for (int64_t r = 0; r < a->rows; r++)
+        a->table->softmax(a->y + r * WIDTH, WIDTH, 0.125f);
+}
+
+static void adamw(void *data)
+{
+    struct arrays *a = data;
+    const struct lj_adamw_factors factors = {.lr = 1e-3f,
+                                             .beta1 = 0.9f,
+                                             .beta2 = 0.999f,
+                                             .eps = 1e-8f,
+                                             .decay = 0.05f,
+                                             .correct1 = 1,
+                                             .correct2 = 1};
+    a->table->adamw(a->y, a->moment1, a->moment2, a->x, a->rows * WIDTH, &factors);
+}
+
+static void ecf_sums(void *data)
+{
+    struct arrays *a = data;
+    a->table->ecf_sums(a->cosines, a->sines, WIDTH, a->x, WIDTH, a->rows, WIDTH, KNOTS, 0.1875f);
+}
+
+static void ecf_gradient(void *data)
+{
+    struct arrays *a = data;
+    a->table->ecf_gradient(a->y, a->x, WIDTH, a->cosines, a->sines, WIDTH, a->rows, WIDTH, KNOTS,
+                           0.1875f);
+}
+
+static const struct {
+    const char *name;
+    void (*work)(void *);
+} loops[] = {
+    {"layernorm", layernorm}, {"layernorm_backward", layernorm_backward},
+    {"gelu", gelu},           {"gelu_backward", gelu_backward},
+    {"softmax", softmax},     {"adamw", adamw},
+    {"ecf_sums", ecf_sums},   {"ecf_gradient", ecf_gradient},
+};
+
+/* A second moment of zero would only measure subnormal numbers. */
+static void reset(struct arrays *a)
+{
+    bench_fill(a->x, COUNT);
+    bench_fill(a->y, COUNT);
+    bench_fill(a->moment1, COUNT);
+    bench_fill(a->cosines, KNOTS * WIDTH);
+    bench_fill(a->sines, KNOTS * WIDTH);
+    for (int i = 0; i < COUNT; i++)
+        a->moment2[i] = 0.5f + 0.25f * a->x[i];
+    for (int i = 0; i < WIDTH; i++)
+        a->weight[i] = a->bias[i] = a->scale[i] = 1;
+}
+
+/* Elements a second. */
+static struct bench_result measure(struct arrays *a, void (*work)(void *),
+                                   const struct lj_kernels *table)
+{
+    static struct bench_sample sample;
+    reset(a);
+    a->table = table;
+    bench_run(&sample, 0.3, work, a);
+    return bench_rate(&sample, (double)(a->rows * WIDTH));
+}
+
+int main(void)
+{
+    static struct arrays a;
+    char shape[32];
+    a.rows = bench_size(ROWS, 2);
+    snprintf(shape, sizeof shape, "%lldx%d", (long long)a.rows, WIDTH);
+    for (size_t i = 0; i < sizeof loops / sizeof *loops; i++) {
+        double scalar = measure(&a, loops[i].work, lj_kernels_of(LJ_ISA_SCALAR)).median;
+        for (int isa = LJ_ISA_AVX2; isa < LJ_ISA_COUNT; isa++) {
+            const struct lj_kernels *table = lj_kernels_of((enum lj_isa)isa);
+            struct bench_line line = {.name = loops[i].name,
+                                      .shape = shape,
+                                      .isa = lj_isa_name((enum lj_isa)isa),
+                                      .unit = "elements/s",
+                                      .reference = scalar,
+                                      .against = "the scalar table"};
+            if (table)
+                bench_print(&line, measure(&a, loops[i].work, table));
+        }
+    }
+    return 0;
+}

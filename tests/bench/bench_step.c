@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole training steps through the trainer, fp32: GFLOP/s of encoder and projector (3 x 2 x forward
+ * multiply-adds), making views and waiting for data taken out; against lj_gemm at two shapes of the step.
+ * Then a line for each phase: its milliseconds, and its share of the step.
+ *
+ *     bench_step vit_tiny_64 | width192_28 */
+#include "bench.h"
+
+#include "lejepa/kernels.h"
+#include "lejepa/train.h"
+
+#include <hdf5.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct step_setting {
+    const char *name, *shape;
+    int pixels;
+    const char *words[8];
+};
+
+static const struct step_setting settings[] = {
+    {"vit_tiny_64",
+     "ViT-Ti/8, 16 samples x 4 views of 64 px RGB",
+     64,
+     {"model=vit_tiny", "model.patch=8", "batch.size=16"}},
+    {"width192_28",
+     "width 192 depth 6 patch 7, 128 samples x 4 views of 28 px RGB",
+     28,
+     {"model=vit_tiny", "model.depth=6", "model.patch=7", "batch.size=128"}},
+};
+
+static const char *const common[] = {"views.global=4", "views.local=0", "train.steps=1000"};
+static const char *const tiny[] = {"model=vit",           "model.width=32",  "model.depth=1",
+                                   "projector.hidden=32", "projector.out=8", "sigreg.slices=16",
+                                   "batch.size=16"};
+
+/* ---- an archive -------------------------------------------------------------------------------------- */
+
+/* 256 RGB images of values that are neither constant nor noise. */
+static void write_archive(const char *path, int pixels)
+{
+    hsize_t dim[4] = {256, (hsize_t)pixels, (hsize_t)pixels, 3};
+    int64_t count = (int64_t)256 * pixels * pixels * 3;
+    unsigned char *images = malloc((size_t)count);
+    for (int64_t i = 0; images && i < count; i++)
+        images[i] = (unsigned char)((i / 7 + (i / pixels) * 13 + i * i / 911) & 255);
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t space = H5Screate_simple(4, dim, NULL);
+    hid_t data =
+        H5Dcreate2(file, "images", H5T_STD_U8LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    if (!images || H5Dwrite(data, H5T_NATIVE_UCHAR, H5S_ALL, H5S_ALL, H5P_DEFAULT, images) < 0)
+        bench_expect(lj_fail(LJ_ERR_RESOURCE, "%s: cannot write the archive", path));
+    H5Dclose(data);
+    H5Sclose(space);
+    H5Fclose(file);
+    free(images);
+}
+
+/* ---- references -------------------------------------------------------------------------------------- */
+
+struct product {
+    int64_t m, n, k;
+    float *a, *b, *c;
+};
+
+static void multiply(void *data)
+{
+    struct product *p = data;
+    lj_gemm(false, false, p->m, p->n, p->k, 1, p->a, p->k, p->b, p->n, 0, p->c, p->n);
+}
+
+/* GFLOP/s of lj_gemm at (m, n, k). */
+static double product_rate(int64_t m, int64_t n, int64_t k)
+{
+    static struct bench_sample sample;
+    struct product p = {.m = m, .n = n, .k = k};
+    p.a = lj_alloc_array(m * k, sizeof(float), "bench");
+    p.b = lj_alloc_array(k * n, sizeof(float), "bench");
+    p.c = lj_alloc_array(m * n, sizeof(float), "bench");
+    bench_fill(p.a, m * k);
+    bench_fill(p.b, k * n);
+    bench_run(&sample, 1, multiply, &p);
+    lj_free(p.a);
+    lj_free(p.b);
+    lj_free(p.c);
+    return bench_rate(&sample, 2e-9 * (double)(m * n * k)).median;
+}
+
+/* ---- steps --------------------------------------------------------------------------------------------- */
+
+struct steps {
+    struct bench_sample whole; /* views and data taken out */
+    double phase_s[LJ_PHASE_COUNT];
+    double flops;
+};
+
+static double outside_s(void)
+{
+    return lj_phase_seconds(LJ_PHASE_VIEWS) + lj_phase_seconds(LJ_PHASE_WAIT_DATA);
+}
+
+static void run_steps(struct lj_trainer *trainer, struct steps *steps)
+{
+    struct lj_step_report report = {0};
+    double begun = lj_now_s();
+    bench_expect(lj_trainer_step(trainer, 0, false, &report)); /* touches all memory */
+    lj_phase_reset();
+    for (int64_t step = 1; step == 1 || (!bench_short() && lj_now_s() - begun < 12); step++) {
+        double before = lj_now_s(), outside = outside_s();
+        bench_expect(lj_trainer_step(trainer, step, false, &report));
+        bench_add(&steps->whole, lj_now_s() - before - (outside_s() - outside));
+    }
+    for (int i = 0; i < LJ_PHASE_COUNT; i++)
+        steps->phase_s[i] = lj_phase_seconds((enum lj_phase)i) / steps->whole.count;
+    steps->flops = lj_trainer_step_flops(trainer);
+}
+
+static void report(const struct step_setting *setting, const struct steps *steps, int ranks)
+{
+    static const int64_t shapes[2][3] = {{512, 192, 768}, {1024, 768, 192}};
+    char against[64], name[64];
+    double step_ms = bench_time(&steps->whole, 1e3).median;
+    for (int i = 0; i < 2; i++) {
+        const int64_t *s = shapes[i];
+        snprintf(against, sizeof against, "lj_gemm at %lldx%lldx%lld", (long long)s[0],
+                 (long long)s[1], (long long)s[2]);
+        struct bench_line line = {.name = "step",
+                                  .shape = setting->shape,
+                                  .unit = "GFLOP/s",
+                                  .ranks = ranks,
+                                  .reference = product_rate(s[0], s[1], s[2]),
+                                  .against = against};
+        bench_print(&line, bench_rate(&steps->whole, 1e-9 * steps->flops / ranks));
+    }
+    for (int i = 0; i < LJ_PHASE_COUNT; i++) {
+        double ms = 1e3 * steps->phase_s[i];
+        snprintf(name, sizeof name, "step: %s", lj_phase_name((enum lj_phase)i));
+        struct bench_line line = {.name = name,
+                                  .shape = setting->shape,
+                                  .unit = "ms",
+                                  .ranks = ranks,
+                                  .reference = step_ms,
+                                  .against = "the step without views and data"};
+        if (ms > 0)
+            bench_print(&line, (struct bench_result){ms, ms, ms});
+    }
+}
+
+static void configure(struct lj_config *config, const struct step_setting *setting,
+                      const char *archive)
+{
+    lj_config_defaults(config);
+    bench_expect(lj_config_set(config, "data.archive", archive));
+    for (size_t i = 0; i < sizeof common / sizeof *common; i++)
+        bench_expect(lj_config_assign(config, common[i]));
+    for (int i = 0; setting->words[i]; i++)
+        bench_expect(lj_config_assign(config, setting->words[i]));
+    for (size_t i = 0; bench_short() && i < sizeof tiny / sizeof *tiny; i++)
+        bench_expect(lj_config_assign(config, tiny[i]));
+}
+
+static void measure(struct lj_comm *comm, const struct step_setting *setting, const char *path)
+{
+    static struct lj_config config;
+    static struct steps steps;
+    struct lj_archive *archive = NULL;
+    struct lj_trainer *trainer = NULL;
+    const char *isa;
+    struct lj_archive_options options = {.files = path,
+                                         .images = "",
+                                         .labels = "none",
+                                         .where = "",
+                                         .axes = "auto",
+                                         .stretch = "none",
+                                         .nan = "error"};
+    configure(&config, setting, path);
+    bench_expect(lj_agree_on_kernels(comm, &isa));
+    bench_expect(lj_archive_open(&archive, comm, &options));
+    bench_expect(lj_trainer_create(&trainer, comm, &config, archive, NULL));
+    run_steps(trainer, &steps);
+    if (lj_comm_is_root(comm))
+        report(setting, &steps, comm->size);
+    lj_trainer_destroy(trainer);
+    lj_archive_close(archive);
+}
+
+static const struct step_setting *find_setting(const char *name)
+{
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        if (strcmp(settings[i].name, name) == 0)
+            return &settings[i];
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    const struct step_setting *setting = argc == 2 ? find_setting(argv[1]) : NULL;
+    struct lj_comm *comm = NULL;
+    char directory[] = "/tmp/lejepa-bench-XXXXXX", path[64];
+    if (!setting) {
+        fprintf(stderr, "usage: bench_step %s | %s\n", settings[0].name, settings[1].name);
+        return 2;
+    }
+    bench_expect(lj_comm_start(&comm));
+    if (comm->size != 1 || !mkdtemp(directory))
+        bench_expect(lj_fail(LJ_ERR_RESOURCE, "one rank and a temporary directory are needed"));
+    snprintf(path, sizeof path, "%s/images.h5", directory);
+    write_archive(path, setting->pixels);
+    measure(comm, setting, path);
+    unlink(path);
+    rmdir(directory);
+    lj_comm_finish(comm);
+    return 0;
+}
