@@ -2,6 +2,7 @@
 /* The program: which command, its words, and the exit code that all ranks share. */
 #include "app.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,7 @@ int main(int argc, char **argv)
     int alone = answer_alone(argc, argv);
     if (alone >= 0)
         return alone;
+    signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error to report, like a full disk */
     int status = lj_comm_start(&world);
     if (status == LJ_OK)
         status = run_command(world, argc, argv);
@@ -158,6 +160,7 @@ int main(int argc, char **argv)
         lj_say("%s", lj_error_text());
     else if (status != LJ_OK)
         lj_error_line(lj_error_text());
+    lj_log_close(); /* not sooner: why a run ended belongs into its log */
     lj_comm_finish(world);
     int leaks = check_memory();
     return -(status != LJ_OK ? status : leaks);

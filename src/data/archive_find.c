@@ -137,8 +137,9 @@ static int choose(struct lj_found_list *list, const char *path)
     filter(list, is_candidate, NULL);
     if (list->count == 0)
         return lj_fail(LJ_ERR_DATA,
-                       "%s: expected a dataset of images, 3 or 4 axes of numbers, found %s", path,
-                       there);
+                       "%s: expected a dataset of images, 3 or 4 axes of numbers, found %s; set "
+                       "data.archive to the file of the images",
+                       path, there);
     int best = place_in(image_names, "");
     bool one_name = true, flat = true;
     for (int64_t i = 0; i < list->count; i++) {

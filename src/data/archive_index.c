@@ -248,7 +248,8 @@ static int add_files(struct builder *b, const struct lj_archive_options *options
     lj_hdf5_unlock();
     lj_file_list_free(&files);
     if (status == LJ_OK && b->archive->head.info.rows == 0)
-        status = lj_fail(LJ_ERR_DATA, "%s: expected images, found datasets without rows",
+        status = lj_fail(LJ_ERR_DATA,
+                         "%s: expected images, found datasets without rows; check data.archive",
                          options->files);
     return status;
 }

@@ -102,14 +102,15 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
     }
     if (missing)
         return lj_fail(LJ_ERR_DATA,
-                       "%s: there is no dataset %s (data.labels); `inspect` lists them",
+                       "%s: there is no dataset %s (data.labels); `h5ls -r` lists what there is",
                        head->labels_text, name);
     int64_t unfit = first_unfit(values, head->info.rows);
     if (unfit < head->info.rows)
-        return lj_fail(LJ_ERR_DATA,
-                       "%s: expected integers, found %g at row %lld; choose another by "
-                       "data.labels=NAME",
-                       name, values[unfit], (long long)unfit);
+        return lj_fail(
+            LJ_ERR_DATA,
+            "%s: data.labels=%s: expected integers, found %g at row %lld; choose another "
+            "dataset, or data.labels=none",
+            lj_part_file(archive, &archive->part[0]), name, values[unfit], (long long)unfit);
     head->info.has_labels = true;
     return LJ_OK;
 }
@@ -173,11 +174,14 @@ static int select_rows(struct lj_archive *archive, const char *where, double *va
     bool missing = false;
     LJ_TRY(column_of_parts(archive, name, "data.where", values, &missing, first, sizeof first));
     if (missing)
-        return lj_fail(LJ_ERR_DATA, "%s: there is no dataset %s (data.where)", first, name);
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: there is no dataset %s (data.where); `h5ls -r` lists what there is",
+                       first, name);
     int64_t selected = count_equal(values, rows, wanted), kept = 0;
     if (selected == 0)
-        return lj_fail(LJ_ERR_DATA, "data.where=%s selects none of %lld rows", where,
-                       (long long)rows);
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: data.where=%s selects none of %lld rows; choose a value that %s holds",
+                       lj_part_file(archive, &archive->part[0]), where, (long long)rows, name);
     archive->row = lj_alloc_array(selected, sizeof *archive->row, "archive");
     if (!archive->row)
         return LJ_ERR_RESOURCE;

@@ -79,7 +79,7 @@ int lj_dataset_read(struct lj_dataset *dataset, hid_t file, const char *path, co
         return LJ_OK;
     if (set < 0)
         return lj_fail(LJ_ERR_DATA,
-                       "%s: there is no dataset %s; `lejepa_mpi inspect` lists what the "
+                       "%s: there is no dataset %s; `h5ls -r` lists what the "
                        "file has",
                        path, name);
     int status = read_open(dataset, set, path, name, integers, memory, size);

@@ -54,7 +54,8 @@ static int vit_numbers(struct lj_vit_config *vit, const struct lj_config *config
                  : config->model_width || !preset->heads ? lj_max_i64(vit->width / 64, 1)
                                                          : preset->heads;
     if (vit->width % vit->heads != 0)
-        return lj_fail(LJ_ERR_CONFIG, "model.heads: %lld does not divide model.width %lld",
+        return lj_fail(LJ_ERR_CONFIG,
+                       "model.heads: %lld does not divide model.width %lld; change one of them",
                        (long long)vit->heads, (long long)vit->width);
     vit->hidden = llround(config->model_mlp_ratio * (double)vit->width);
     vit->registers = config->model_registers;

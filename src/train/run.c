@@ -5,7 +5,7 @@
 
 #include "signals.h"
 
-#include <math.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,10 +52,15 @@ static void tear_down(struct lj_run_state *run)
     lj_trainer_destroy(run->trainer);
     lj_run_close_evaluation(run);
     lj_archive_close(run->archive);
-    lj_log_close();
 }
 
 /* ---- between steps ------------------------------------------------------------------------------------------- */
+
+static const char *stop_file(const struct lj_run_state *run, char path[LJ_PATH_MAX])
+{
+    snprintf(path, LJ_PATH_MAX, "%.4000s/STOP", run->dir);
+    return path;
+}
 
 /* Does this rank want to stop? Any rank may be the one that got the signal; rank 0 also looks at the
  * clock and for a file STOP. */
@@ -66,9 +71,17 @@ static bool wants_stop(const struct lj_run_state *run)
     if (!lj_comm_is_root(run->comm))
         return false;
     char path[LJ_PATH_MAX];
-    snprintf(path, sizeof path, "%.4000s/STOP", run->dir);
     double limit = run->config->run_max_seconds;
-    return access(path, F_OK) == 0 || (limit > 0 && lj_now_s() - run->started_s > limit);
+    return access(stop_file(run, path), F_OK) == 0 ||
+           (limit > 0 && lj_now_s() - run->started_s > limit);
+}
+
+/* A request is good for one stop: left behind, the file would stop the continuation, too. */
+static void remove_stop_file(const struct lj_run_state *run)
+{
+    char path[LJ_PATH_MAX];
+    if (lj_comm_is_root(run->comm) && unlink(stop_file(run, path)) != 0 && errno != ENOENT)
+        lj_warn("%s: cannot be removed: %s; it will stop the continuation", path, strerror(errno));
 }
 
 static void log_step(struct lj_run_state *run, int64_t finished,
@@ -121,6 +134,8 @@ static int run_steps(struct lj_run_state *run)
         LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log));
         bool stop = report.loss.stop > 0 && step + 1 < t->steps;
         LJ_TRY(after_step(run, step + 1, report.loss.save > 0 || stop));
+        if (report.loss.stop > 0)
+            remove_stop_file(run);
         if (stop)
             return lj_fail(LJ_STOPPED,
                            "stopped at step %lld of %lld as asked, with a checkpoint; the "
@@ -139,12 +154,10 @@ static int train(struct lj_run_state *run)
         return LJ_OK;
     }
     LJ_TRY(lj_agree(run->comm, lj_watchdog_start(run->comm->rank, run->config->guard_stall_s)));
-    lj_signals_install();
     lj_phase_reset();
     run->started_s = lj_now_s();
     int status = run_steps(run);
     lj_watchdog_stop();
-    lj_signals_restore();
     if (status == LJ_OK || status == LJ_STOPPED) {
         char text[2048];
         snprintf(text, sizeof text, "%s", lj_error_text());
@@ -161,9 +174,11 @@ int lj_train(struct lj_comm *comm, struct lj_config *config)
     run->comm = comm;
     run->config = config;
     run->terminal = lj_comm_is_root(comm) && isatty(STDERR_FILENO);
+    lj_signals_install(); /* a signal during set-up stops the run after its first step */
     int status = set_up(run);
     if (status == LJ_OK)
         status = train(run);
+    lj_signals_restore();
     tear_down(run);
     lj_free(run);
     return status;

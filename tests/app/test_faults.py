@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Faults: wherever one rank fails, all end soon with the same code and one message in that rank's words;
+a rank that stands still ends the run through the watchdog."""
+import itertools
+import os
+import pathlib
+import re
+import signal
+import sys
+import time
+
+import program
+from program import TINY, check, end, start, train
+
+SOURCES = pathlib.Path(sys.argv[1])
+holder, here = program.scratch()
+data = f"data.archive={program.archive(here / 'archive.h5')}"
+RESOURCES, COMMUNICATION = 6, 7
+
+# point, step, ranks that pass it: rank 0 alone opens archives and writes checkpoints
+POINTS = [("open", -1, [0]), ("setup", -1, [0, 1]), ("gradsync-create", -1, [0, 1]), ("read", 0, [0, 1]),
+          ("read", 3, [0, 1]), ("step", 0, [0, 1]), ("step", 3, [0, 1]), ("checkpoint-write", 4, [0]),
+          ("checkpoint-sync", 4, [0]), ("checkpoint-rename", 4, [0])]
+
+
+def test_table_is_complete():
+    found = set()
+    for path in SOURCES.rglob("*.c"):
+        found.update(re.findall(r'\blj_fault\("([^"]+)"', path.read_text(encoding="utf-8")))
+    check(found == {point for point, _, _ in POINTS}, f"the sources have the points {sorted(found)}")
+
+
+def test_fault(case):
+    (point, step, passing), rank, ranks = case
+    what = f"{point} at step {step} on rank {rank} of {ranks}"
+    directory = here / f"{point}-{step}-{rank}-{ranks}"
+    ended = train(directory, data, "train.steps=6", "checkpoint.every=2", ranks=ranks, timeout=20,
+                  env={"LJ_FAULT": f"{point}:{rank}:{step}"})
+    if rank not in passing:
+        check(ended.code == 0, f"{what}: the rank does not pass there, exit code {ended.code}: {ended.tail()}")
+        return
+    check(ended.code == RESOURCES, f"{what}: exit code {ended.code}, expected {RESOURCES}: {ended.tail()}")
+    said = (f"rank {rank}: " if ranks > 1 else "") + f"injected fault at {point}, step {step} "
+    check(len(ended.errors) == 1 and f"error: {said}" in ended.errors[0], f"{what}: messages {ended.errors}")
+    check(not list(directory.rglob("*.tmp")), f"{what}: a temporary file is left")
+    names = [path.name for path in program.checkpoints(directory)]
+    whole = ["step-000000002.h5"] if step >= 2 else []
+    check(names == whole, f"{what}: checkpoints {names}, expected {whole}")
+    again = train(directory, data, "train.steps=6", ranks=ranks)
+    check(again.code == 0, f"{what}: started again: exit code {again.code}: {again.tail()}")
+
+
+def rank_process(launcher, rank):
+    """The process of a rank below mpirun."""
+    wanted = f"OMPI_COMM_WORLD_RANK={rank}".encode()
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and f"PPid:\t{launcher.pid}\n" in (entry / "status").read_text() \
+                    and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                return int(entry.name)
+        except OSError:
+            continue
+    return None
+
+
+def test_stall(case):
+    """SIGSTOP to one rank: for good, or for longer than the watchdog waits."""
+    rank, pause_s = case
+    what = f"rank {rank} stopped for {pause_s} s"
+    directory = here / f"stall-{rank}-{pause_s}"
+    process = start(["train", *TINY, f"run.dir={directory}", data, "train.steps=1000000", "log.every=1",
+                     "guard.stall_s=3"], 2)
+    metrics = directory / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
+        time.sleep(0.01)
+    stopped = rank_process(process, rank)
+    if not check(stopped is not None, f"{what}: there is no such process"):
+        end(process, 1)
+        return
+    os.kill(stopped, signal.SIGSTOP)
+    if pause_s:
+        time.sleep(pause_s)
+        os.kill(stopped, signal.SIGCONT)
+    ended = end(process, 20)
+    check(ended.code == COMMUNICATION, f"{what}: exit code {ended.code}, expected {COMMUNICATION}: {ended.tail()}")
+    form = r"lejepa_mpi: error: rank (\d): no progress for 3 s at step \d+, in phase '[a-z ]+'; .*guard\.stall_s"
+    spoke = [re.fullmatch(form, line) for line in ended.errors]
+    check(all(spoke) and str(1 - rank) in {match.group(1) for match in spoke if match},
+          f"{what}: expected a line of rank {1 - rank}, found {ended.errors}")
+
+
+test_table_is_complete()
+program.at_once(test_fault, [*itertools.product(POINTS, (0, 1), [2]), *((point, 0, 1) for point in POINTS),
+                             (("step", 3, [0, 1, 2]), 2, 3)])
+program.at_once(test_stall, [(1, 0), (0, 0), (1, 4)])
+program.finish()

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A run that was stopped or killed, and continued on any number of ranks, ends with the weights, the
+moments and the losses of a run that was not, byte for byte."""
+import os
+import pathlib
+import random
+import signal
+import time
+
+import program
+from program import TINY, check, end, start, train
+
+holder, here = program.scratch()
+STEPS = 12
+SEED = 20240229  # of the moments at which runs are killed
+archive = program.archive(here / "archive.h5")
+data = f"data.archive={archive}"
+# Four lanes, and steps slow enough to be hit by a signal.
+WORDS = [data, f"train.steps={STEPS}", "checkpoint.every=2", "sigreg.slices=4096", "batch.size=32", "views.local=6",
+         "model.depth=4"]
+
+
+def losses(directory):
+    """What a step is, apart from how fast it was."""
+    return [{key: row[key] for key in ("step", "epoch", "loss", "pred", "sigreg", "lr", "grad_norm")}
+            for row in program.metrics(directory)]
+
+
+straight = {}
+
+
+def check_same(directory, what):
+    names = [path.name for path in program.checkpoints(directory)]
+    if not check(names[-1:] == [f"step-{STEPS:09}.h5"], f"{what}: checkpoints are {names}"):
+        return
+    found = program.tensors(program.checkpoints(directory)[-1])
+    differ = [name for name in straight["tensors"] if found.get(name) != straight["tensors"][name]]
+    check(not differ and len(found) == len(straight["tensors"]), f"{what}: these differ from the straight run: {differ}")
+    check(losses(directory) == straight["losses"], f"{what}: the losses differ: {losses(directory)}")
+    left = [path.name for path in pathlib.Path(directory).rglob("*.tmp")]
+    check(not left, f"{what}: temporary files {left}")
+
+
+def continue_run(directory, ranks, what, code=0):
+    ended = train(directory, *WORDS, ranks=ranks)
+    check(ended.code == code, f"{what}, continued on {ranks} ranks: exit code {ended.code}, expected {code}: "
+                              f"{ended.tail()}")
+    return ended
+
+
+def begin(directory, ranks, *words):
+    return start(["train", *TINY, f"run.dir={directory}", *WORDS, *words], ranks)
+
+
+def wait_for_step(directory, step, process):
+    """Until metrics.jsonl has the line of a step, or the run ends."""
+    path = pathlib.Path(directory, "metrics.jsonl")
+    while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= step):
+        time.sleep(0.002)
+
+
+# ---- the ways to stop -------------------------------------------------------------------------------------------
+
+def test_straight():
+    ended = train(here / "straight", *WORDS)
+    check(ended.code == 0, f"the straight run failed: {ended.tail()}")
+    straight["tensors"] = program.tensors(program.checkpoints(here / "straight")[-1])
+    straight["losses"] = losses(here / "straight")
+    check([row["step"] for row in straight["losses"]] == list(range(1, STEPS + 1)), "the straight run lacks steps")
+    check(any("moment2" in name for name in straight["tensors"]), "the checkpoint has no moments")
+
+
+def stopped(directory, process, what):
+    ended = end(process)
+    check(ended.code == 75, f"{what}: exit code {ended.code}, expected 75: {ended.tail()}")
+    check(not ended.errors, f"{what}: a stop is no error: {ended.errors}")
+    check("stopped at step" in ended.err, f"{what}: does not say where it stopped: {ended.tail()}")
+    last = program.checkpoints(directory)[-1].name if program.checkpoints(directory) else "none"
+    check(f"stopped at step {int(last[5:14]) if last != 'none' else -1} " in ended.err,
+          f"{what}: the last checkpoint is {last}: {ended.tail()}")
+
+
+def test_signal(case):
+    number, ranks, then = case
+    what = f"{signal.Signals(number).name} on {ranks} ranks"
+    directory = here / f"signal-{number}-{ranks}"
+    process = begin(directory, ranks)
+    wait_for_step(directory, 3, process)
+    process.send_signal(number)
+    stopped(directory, process, what)
+    continue_run(directory, then, what)
+    check_same(directory, f"{what}, then {then}")
+
+
+def test_stop_file(case):
+    ranks, then = case
+    directory = here / f"stop-{ranks}"
+    process = begin(directory, ranks)
+    wait_for_step(directory, 2, process)
+    (directory / "STOP").touch()
+    stopped(directory, process, f"STOP on {ranks} ranks")
+    check(not (directory / "STOP").exists(), "STOP is left: it would stop the continuation")
+    continue_run(directory, then, f"STOP on {ranks} ranks")
+    check_same(directory, f"STOP on {ranks} ranks, then {then}")
+
+
+def test_time_limit(case):
+    ranks, then = case
+    directory = here / f"time-{ranks}"
+    stopped(directory, begin(directory, ranks, "run.max_seconds=0.000001"), f"run.max_seconds on {ranks} ranks")
+    continue_run(directory, then, f"run.max_seconds on {ranks} ranks")
+    check_same(directory, f"run.max_seconds on {ranks} ranks, then {then}")
+
+
+killed = []  # whether each kill came before the run's own end
+
+
+def kill_group(process):
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    end(process)
+
+
+def test_kill(case):
+    """Killed at any moment, three times, on changing numbers of ranks; then left alone."""
+    number, ranks = case
+    moment = random.Random(SEED + number)
+    directory = here / f"kill-{number}"
+    for count in ranks[:-1]:
+        process = begin(directory, count)
+        target = moment.randint(1, STEPS - 1)
+        wait_for_step(directory, target, process)
+        time.sleep(moment.random() * 0.02)
+        killed.append(process.poll() is None)
+        kill_group(process)
+    continue_run(directory, ranks[-1], f"killed (seed {SEED}+{number})")
+    check_same(directory, f"killed (seed {SEED}+{number}) on {ranks} ranks")
+
+
+# ---- between steps ------------------------------------------------------------------------------------------------
+
+def test_finished():
+    directory = program.copy(here / "straight", here / "finished")
+    before = (directory / "metrics.jsonl").read_bytes()
+    for ranks in (1, 2):
+        ended = continue_run(directory, ranks, "a finished run")
+        check("nothing to do" in ended.err, f"a finished run on {ranks} ranks: {ended.tail()}")
+    check((directory / "metrics.jsonl").read_bytes() == before, "a finished run changed its metrics")
+    check_same(directory, "a finished run")
+
+
+def test_save_and_go_on():
+    directory = here / "save"
+    process = begin(directory, 2, "checkpoint.every=0", "checkpoint.keep=9")
+    wait_for_step(directory, 3, process)
+    process.send_signal(signal.SIGUSR2)
+    ended = end(process)
+    steps = [int(path.name[5:14]) for path in program.checkpoints(directory)]
+    check(ended.code == 0, f"SIGUSR2: exit code {ended.code}: {ended.tail()}")
+    check(len(steps) == 2 and 3 <= steps[0] < STEPS == steps[1], f"SIGUSR2: checkpoints of steps {steps}")
+    check_same(directory, "SIGUSR2")
+
+
+def test_rotation():
+    directory = here / "rotation"
+    ended = train(directory, data, "train.steps=8", "checkpoint.every=2", "checkpoint.keep=3")
+    check(ended.code == 0, f"rotation: {ended.tail()}")
+    names = sorted(os.listdir(directory / "checkpoints"))
+    check(names == [f"step-{step:09}.h5" for step in (4, 6, 8)], f"rotation: checkpoints {names}")
+
+
+test_straight()
+program.at_once(test_signal, [(signal.SIGUSR1, 1, 3), (signal.SIGUSR1, 2, 1), (signal.SIGUSR1, 3, 2),
+                              (signal.SIGTERM, 1, 2)])
+program.at_once(test_stop_file, [(1, 2), (2, 3)])
+program.at_once(test_time_limit, [(1, 3), (3, 1)])
+program.at_once(test_kill, [(0, [1, 2, 3, 1]), (1, [2, 2, 1, 3]), (2, [3, 1, 2, 2])])
+check(sum(killed) >= len(killed) // 2, f"only {sum(killed)} of {len(killed)} kills met a run: make steps slower")
+program.at_once(lambda test: test(), [test_finished, test_save_and_go_on, test_rotation])
+program.finish()
