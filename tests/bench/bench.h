@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Timing of repeated work, and one line of JSON a result:
  *   {"name", "shape", "isa", "ranks", "threads", "median", "p10", "p90", "unit", "reference", "ratio",
- *    "against"}: reference is what `against` names, measured in the same run, in the same unit; ratio is
- *    median / reference.
+ *    "against", "busy"}: reference is what `against` names, measured in the same run, in the same unit;
+ *    ratio is median / reference; busy is the share of the wall-clock time in which the measuring thread
+ *    ran: below 1, others used the processor too.
  * LJ_BENCH_SHORT=1: tiny sizes and one repetition, so that the benchmarks themselves are tested. */
 #ifndef LEJEPA_TEST_BENCH_H
 #define LEJEPA_TEST_BENCH_H
@@ -13,13 +14,22 @@
 enum { BENCH_REPETITIONS_MAX = 1000 };
 
 struct bench_sample {
+    bool
+        by_wall; /* where ranks wait for each other; else the calling thread's processor time, which
+                     others on the machine disturb less */
     int count;
     double seconds[BENCH_REPETITIONS_MAX];
+    double wall_s, cpu_s; /* sums; cpu: of the calling thread */
 };
 
-/* Quantiles of seconds, or of amount / seconds; low <= median <= high. */
+/* A moment on both clocks. */
+struct bench_clock {
+    double wall_s, cpu_s;
+};
+
+/* Quantiles of seconds, or of amount / seconds. */
 struct bench_result {
-    double median, p10, p90;
+    double median, p10, p90, busy;
 };
 
 /* True in the short form. */
@@ -27,9 +37,13 @@ bool bench_short(void);
 /* full, or tiny in the short form. */
 int64_t bench_size(int64_t full, int64_t tiny);
 
-/* Calls work once unmeasured, then until `seconds` have passed (once in the short form). */
+/* Calls work once unmeasured, then until about `seconds` have passed (once in the short form); short work
+ * is repeated inside a repetition. */
 void bench_run(struct bench_sample *sample, double seconds, void (*work)(void *), void *data);
-void bench_add(struct bench_sample *sample, double seconds);
+
+struct bench_clock bench_now(void);
+/* Adds one repetition of work that began then, without `outside_s` seconds of it. */
+void bench_add(struct bench_sample *sample, struct bench_clock begun, double outside_s);
 
 struct bench_result bench_time(const struct bench_sample *sample, double factor);
 struct bench_result bench_rate(const struct bench_sample *sample, double amount);

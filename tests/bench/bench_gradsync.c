@@ -48,9 +48,9 @@ static void run_together(struct gradsync_case *c, struct bench_sample *sample)
     reduce_and_gather(c);
     for (int64_t i = 0; i < bench_size(30, 1); i++) {
         lj_barrier(c->comm);
-        double before = lj_now_s();
+        struct bench_clock before = bench_now();
         reduce_and_gather(c);
-        bench_add(sample, lj_now_s() - before);
+        bench_add(sample, before, 0);
     }
 }
 
@@ -65,6 +65,7 @@ static void measure(struct gradsync_case *c, bool fast)
     double bytes =
         (double)((c->end_lane - c->first_lane) * c->bounds[BUCKETS]) * (double)sizeof(float);
     bench_expect(lj_gradsync_create(&c->sync, c->comm, &plan, &ledger));
+    sample->by_wall = copies->by_wall = true;
     run_together(c, sample);
     bench_run(copies, 1, copy, c);
     snprintf(shape, sizeof shape, "%d lanes, %lld parameters, %s", LANES,
