@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds and runs the tests: with gcc all of them; with address and undefined-behaviour sanitizers
-# the unit tests and a case on three ranks; with clang the unit tests. `fast` stops after gcc.
+# the unit tests and training on three ranks; with clang the unit tests. `fast` stops after gcc.
 # The last line is "N passed, N failed"; the exit code is 0 when none failed and some ran.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -74,7 +74,7 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/support/lsan.supp:print_suppressions=0
 if CC=gcc build build-asan -Db_sanitize=address,undefined -Db_lundef=false; then
     check build-asan --suite unit --timeout-multiplier 4
-    check build-asan --timeout-multiplier 4 mpi_case_all_ranks_hear_of_the_lowest_failure_p3
+    check build-asan --timeout-multiplier 4 exactness_restart_on_other_ranks_p3
 fi
 unset ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS
 
