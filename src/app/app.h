@@ -12,6 +12,7 @@
 struct lj_call_words {
     const char *const *word;
     int count;
+    const char *action; /* checkpoint: ls or verify; NULL: none */
     const char
         *file; /* the one word that is neither key=value nor YAML: diagnose FILE; NULL: none */
 };

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* export and import: checkpoint <-> safetensors with timm's names; checkpoint: list and verify. */
+/* export and import: checkpoint <-> safetensors with timm's names. */
 #include "app.h"
 
 #include "lejepa/eval.h"
 #include "lejepa/store.h"
 #include "lejepa/train.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -75,66 +74,4 @@ int lj_command_import(struct lj_comm *comm, struct lj_config *config,
     status = import_into(comm, config, archive);
     lj_archive_close(archive);
     return status;
-}
-
-static bool is_checkpoint_name(const char *name)
-{
-    size_t length = strlen(name);
-    return strncmp(name, "step-", 5) == 0 && length > 8 && strcmp(name + length - 3, ".h5") == 0;
-}
-
-/* Prints the verdict on one file; *bad counts the damaged. */
-static int verify_one(const char *path, int *bad)
-{
-    struct lj_checkpoint_head head;
-    int status = lj_checkpoint_verify(path);
-    if (status == LJ_OK)
-        status = lj_checkpoint_read_head(path, &head);
-    if (status != LJ_OK) {
-        printf("%s: damaged: %s\n", path, lj_error_text());
-        *bad += 1;
-        return status;
-    }
-    printf("%s: good, step %lld\n", path, (long long)head.step);
-    lj_checkpoint_head_free(&head);
-    return LJ_OK;
-}
-
-static int verify_all(const char *where)
-{
-    char path[LJ_PATH_MAX], dir[LJ_PATH_MAX];
-    struct stat info;
-    int bad = 0;
-    if (stat(where, &info) == 0 && !S_ISDIR(info.st_mode))
-        return verify_one(where, &bad);
-    snprintf(dir, sizeof dir, "%.4000s/checkpoints", where);
-    if (stat(dir, &info) != 0)
-        snprintf(dir, sizeof dir, "%.4000s", where);
-    DIR *listing = opendir(dir);
-    int found = 0;
-    for (struct dirent *entry; listing && (entry = readdir(listing));)
-        if (is_checkpoint_name(entry->d_name)) {
-            snprintf(path, sizeof path, "%.3800s/%.250s", dir, entry->d_name);
-            found++;
-            verify_one(path, &bad);
-        }
-    if (listing)
-        closedir(listing);
-    if (found == 0)
-        return lj_fail(LJ_ERR_CHECKPOINT, "%s: holds no checkpoint", where);
-    return bad ? lj_fail(LJ_ERR_CHECKPOINT, "%s: %d of %d checkpoints are damaged", where, bad,
-                         found)
-               : LJ_OK;
-}
-
-int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
-                          const struct lj_call_words *words)
-{
-    (void)config;
-    int status = LJ_OK;
-    if (!words->file)
-        status = lj_fail(LJ_ERR_CONFIG, "checkpoint: give a run directory or a checkpoint file");
-    else if (lj_comm_is_root(comm))
-        status = verify_all(words->file);
-    return lj_agree(comm, status);
 }

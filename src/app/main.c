@@ -10,24 +10,27 @@
 struct command {
     const char *name;
     int (*run)(struct lj_comm *comm, struct lj_config *config, const struct lj_call_words *words);
-    bool takes_file;
+    bool takes_file, takes_action;
     const char *text;
 };
 
 static const struct command commands[] = {
-    {"train", lj_command_train, false, "pretrains an encoder (the default command)"},
-    {"embed", lj_command_embed, false,
+    {"train", lj_command_train, false, false, "pretrains an encoder (the default command)"},
+    {"embed", lj_command_embed, false, false,
      "writes embeddings: embed checkpoint=PATH data.archive=PATH out=emb.h5"},
-    {"probe", lj_command_probe, false, "kNN and linear probe: probe train=emb1.h5 test=emb2.h5"},
-    {"diagnose", lj_command_diagnose, true,
+    {"probe", lj_command_probe, false, false,
+     "kNN and linear probe: probe train=emb1.h5 test=emb2.h5"},
+    {"diagnose", lj_command_diagnose, true, false,
      "is this embedding an isotropic Gaussian? diagnose FILE.h5 [grad=out.h5]"},
-    {"inspect", lj_command_inspect, false, "reads an archive and prints what it inferred"},
-    {"pack", lj_command_pack, false, "makes a training archive: pack out=FILE.h5 parts=..."},
-    {"export", lj_command_export, false,
+    {"inspect", lj_command_inspect, false, false, "reads an archive and prints what it inferred"},
+    {"pack", lj_command_pack, false, false, "makes a training archive: pack out=FILE.h5 parts=..."},
+    {"export", lj_command_export, false, false,
      "checkpoint to safetensors: export checkpoint=PATH out=FILE"},
-    {"import", lj_command_import, false, "safetensors to a run: import weights=FILE out=DIR ..."},
-    {"selftest", lj_command_selftest, false, "same bits on 1..P ranks of this machine?"},
-    {"checkpoint", lj_command_checkpoint, true, "lists and verifies: checkpoint DIR or FILE"},
+    {"import", lj_command_import, false, false,
+     "safetensors to a run: import weights=FILE out=DIR ..."},
+    {"selftest", lj_command_selftest, false, false, "same bits on 1..P ranks of this machine?"},
+    {"checkpoint", lj_command_checkpoint, true, true,
+     "checkpoint ls|verify DIR or FILE: lists, or compares checksums"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -77,7 +80,12 @@ static bool is_setting(const char *word)
            (length > 4 && strcmp(word + length - 4, ".yml") == 0);
 }
 
-/* Splits argv into command, file and settings. */
+static bool is_action(const char *word)
+{
+    return strcmp(word, "ls") == 0 || strcmp(word, "verify") == 0;
+}
+
+/* Splits argv into command, action, file and settings. */
 static int read_words(int argc, char **argv, const struct command **command,
                       struct lj_call_words *words, const char **settings)
 {
@@ -94,6 +102,8 @@ static int read_words(int argc, char **argv, const struct command **command,
     for (; at < argc; at++) {
         if (is_setting(argv[at]))
             settings[words->count++] = argv[at];
+        else if ((*command)->takes_action && !words->action && !words->file && is_action(argv[at]))
+            words->action = argv[at];
         else if ((*command)->takes_file && !words->file)
             words->file = argv[at];
         else
