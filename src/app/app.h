@@ -12,8 +12,8 @@
 struct lj_call_words {
     const char *const *word;
     int count;
-    const char *verb; /* checkpoint ls, checkpoint verify; NULL: none */
-    const char *file; /* diagnose FILE, checkpoint ls RUN_DIR; NULL: none */
+    const char *action; /* checkpoint: ls or verify; NULL: none */
+    const char *file;   /* diagnose FILE, checkpoint ls RUN_DIR; NULL: none */
 };
 
 int lj_command_train(struct lj_comm *comm, struct lj_config *config,

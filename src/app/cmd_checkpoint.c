@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* checkpoint ls, checkpoint verify: what a run directory holds, and whether it is whole. Rank 0 works. */
+/* checkpoint ls, checkpoint verify: the checkpoints of a run, or one file. Rank 0 works. `ls` reads what a
+ * checkpoint says of itself; `verify` compares the checksum of every tensor, too. */
 #include "app.h"
 
 #include "lejepa/store.h"
@@ -10,13 +11,41 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static bool is_checkpoint_name(const char *name)
+/* Step of "step-NNNNNNNNN.h5"; -1 for another name. */
+static int64_t step_of(const char *name)
 {
-    size_t length = strlen(name);
-    return strncmp(name, "step-", 5) == 0 && length > 8 && strcmp(name + length - 3, ".h5") == 0;
+    long long step = -1;
+    int end = 0;
+    if (sscanf(name, "step-%18lld.h5%n", &step, &end) != 1 || end == 0 || name[end])
+        return -1;
+    return step;
 }
 
-/* Prints one line on a file; reads every byte of it when asked to verify. */
+static int ascending(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Steps of the checkpoints in dir, at most capacity; returns how many there are. */
+static int64_t read_steps(const char *dir, int64_t *steps, int64_t capacity)
+{
+    int64_t found = 0;
+    DIR *listing = opendir(dir);
+    for (struct dirent *entry; listing && (entry = readdir(listing));) {
+        int64_t step = step_of(entry->d_name);
+        if (step < 0)
+            continue;
+        if (found < capacity)
+            steps[found] = step;
+        found++;
+    }
+    if (listing)
+        closedir(listing);
+    return found;
+}
+
+/* Prints a line on one file. */
 static int look_at(const char *path, bool verify)
 {
     struct lj_checkpoint_head head;
@@ -24,45 +53,49 @@ static int look_at(const char *path, bool verify)
     if (status == LJ_OK)
         status = lj_checkpoint_read_head(path, &head);
     if (status != LJ_OK) {
-        printf("%s  damaged: %s\n", path, lj_error_text());
+        printf("%s: damaged: %s\n", path, lj_error_text());
         return status;
     }
-    printf("%s  step %lld%s\n", path, (long long)head.step, verify ? "  verified" : "");
+    printf("%s: %sstep %lld, seed %lld, %s\n", path, verify ? "good, " : "", (long long)head.step,
+           (long long)head.seed, head.provenance);
     lj_checkpoint_head_free(&head);
     return LJ_OK;
 }
 
-/* The directory of checkpoints of a run, or the path itself. */
-static void find_dir(const char *where, char dir[LJ_PATH_MAX])
+static int look_at_all(const char *where, const char *dir, bool verify)
 {
-    struct stat info;
-    snprintf(dir, LJ_PATH_MAX, "%.4000s/checkpoints", where);
-    if (stat(dir, &info) != 0)
-        snprintf(dir, LJ_PATH_MAX, "%.4000s", where);
+    int64_t count = read_steps(dir, NULL, 0), bad = 0;
+    if (count == 0)
+        return lj_fail(LJ_ERR_CHECKPOINT, "%s: holds no checkpoint; give the directory of a run",
+                       where);
+    int64_t *steps = lj_alloc_array(count, sizeof *steps, "checkpoints");
+    if (!steps)
+        return LJ_ERR_RESOURCE;
+    count = lj_min_i64(count, read_steps(dir, steps, count));
+    qsort(steps, (size_t)count, sizeof *steps, ascending);
+    for (int64_t i = 0; i < count; i++) {
+        char path[LJ_PATH_MAX];
+        snprintf(path, sizeof path, "%.4000s/step-%09lld.h5", dir, (long long)steps[i]);
+        bad += look_at(path, verify) != LJ_OK;
+    }
+    lj_free(steps);
+    return bad ? lj_fail(LJ_ERR_CHECKPOINT,
+                         "%s: %lld of %lld checkpoints are damaged; training goes on from the "
+                         "newest good one",
+                         where, (long long)bad, (long long)count)
+               : LJ_OK;
 }
 
-static int look_at_all(const char *where, bool verify)
+static int look(const char *where, bool verify)
 {
-    char path[LJ_PATH_MAX], dir[LJ_PATH_MAX];
-    int found = 0, bad = 0;
-    find_dir(where, dir);
-    DIR *listing = opendir(dir);
-    for (struct dirent *entry; listing && (entry = readdir(listing));)
-        if (is_checkpoint_name(entry->d_name)) {
-            snprintf(path, sizeof path, "%.3800s/%.250s", dir, entry->d_name);
-            found++;
-            bad += look_at(path, verify) != LJ_OK;
-        }
-    if (listing)
-        closedir(listing);
-    if (found == 0)
-        return lj_fail(LJ_ERR_CHECKPOINT, "%s: holds no checkpoint; give a run directory or a file",
-                       where);
-    if (bad > 0)
-        return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: %d of %d checkpoints are damaged; train ignores them", where, bad,
-                       found);
-    return LJ_OK;
+    char dir[LJ_PATH_MAX];
+    struct stat info;
+    if (stat(where, &info) == 0 && !S_ISDIR(info.st_mode))
+        return look_at(where, verify);
+    snprintf(dir, sizeof dir, "%.4000s/checkpoints", where);
+    if (stat(dir, &info) != 0)
+        snprintf(dir, sizeof dir, "%.4000s", where);
+    return look_at_all(where, dir, verify);
 }
 
 int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
@@ -70,15 +103,10 @@ int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
 {
     (void)config;
     int status = LJ_OK;
-    struct stat info;
-    bool verify = words->verb && strcmp(words->verb, "verify") == 0;
-    if (!words->file || (!verify && strcmp(words->verb, "ls") != 0))
-        status =
-            lj_fail(LJ_ERR_CONFIG, "checkpoint: expected `checkpoint ls RUN_DIR` or `checkpoint "
-                                   "verify RUN_DIR or FILE`");
-    else if (lj_comm_is_root(comm) && stat(words->file, &info) == 0 && !S_ISDIR(info.st_mode))
-        status = look_at(words->file, verify);
+    if (!words->file)
+        status = lj_fail(LJ_ERR_CONFIG, "checkpoint: give ls or verify, then a run directory or a "
+                                        "checkpoint file");
     else if (lj_comm_is_root(comm))
-        status = look_at_all(words->file, verify);
+        status = look(words->file, !words->action || strcmp(words->action, "verify") == 0);
     return lj_agree(comm, status);
 }

@@ -10,7 +10,7 @@
 struct command {
     const char *name;
     int (*run)(struct lj_comm *comm, struct lj_config *config, const struct lj_call_words *words);
-    bool takes_file, takes_verb;
+    bool takes_file, takes_action;
     const char *text;
 };
 
@@ -30,7 +30,7 @@ static const struct command commands[] = {
      "safetensors to a run: import weights=FILE out=DIR ..."},
     {"selftest", lj_command_selftest, false, false, "same bits on 1..P ranks of this machine?"},
     {"checkpoint", lj_command_checkpoint, true, true,
-     "checkpoint ls RUN_DIR, checkpoint verify RUN_DIR or FILE"},
+     "checkpoint ls|verify DIR or FILE: lists, or compares checksums"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -80,7 +80,12 @@ static bool is_setting(const char *word)
            (length > 4 && strcmp(word + length - 4, ".yml") == 0);
 }
 
-/* Splits argv into command, file and settings. */
+static bool is_action(const char *word)
+{
+    return strcmp(word, "ls") == 0 || strcmp(word, "verify") == 0;
+}
+
+/* Splits argv into command, action, file and settings. */
 static int read_words(int argc, char **argv, const struct command **command,
                       struct lj_call_words *words, const char **settings)
 {
@@ -97,8 +102,8 @@ static int read_words(int argc, char **argv, const struct command **command,
     for (; at < argc; at++) {
         if (is_setting(argv[at]))
             settings[words->count++] = argv[at];
-        else if ((*command)->takes_verb && !words->verb)
-            words->verb = argv[at];
+        else if ((*command)->takes_action && !words->action && !words->file && is_action(argv[at]))
+            words->action = argv[at];
         else if ((*command)->takes_file && !words->file)
             words->file = argv[at];
         else

@@ -167,6 +167,8 @@ def command_cases():
     yield "inspect of a missing file", ["inspect", data("missing.h5")], 3, ["missing.h5"]
     yield "export without checkpoint", ["export", out], 2, ["checkpoint="]
     yield "damaged checkpoint exported", ["export", out, f"checkpoint={here / 'one_damaged'}"], 4, ["one_damaged"]
+    yield "damaged checkpoint verified", ["checkpoint", "verify", here / "one_damaged"], 4, ["one_damaged", "1 of 1"]
+    yield "checkpoint without path", ["checkpoint", "ls"], 2, ["checkpoint"]
     yield "checkpoint, nothing there", ["checkpoint", here / "nothing"], 4, ["nothing"]
     for name, words in [("long", ["header", "bytes"]), ("outside", ["cls_token", "expected"]), ("shape", ["cls_token", "(1, 2, 8)", "(1, 1, 16)"]),
                         ("lacking", ["missing"]), ("syntax", ["JSON"]), ("gone", ["gone.safetensors"])]:

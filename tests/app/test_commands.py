@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The commands one after the other as a user would, and what scripts rely on: names, keys, exit codes."""
+import json
+import pathlib
+import re
+
+import h5py
+import numpy
+
+import program
+from program import check, run, train
+
+holder, here = program.scratch()
+archive = program.archive(here / "archive.h5", 96)
+data = f"data.archive={archive}"
+WORDS = [data, "data.where=split=0", "train.steps=6"]
+
+
+def done(what, words, ranks=1):
+    ended = run(words, ranks)
+    check(ended.code == 0 and not ended.errors, f"{what}: exit code {ended.code}: {ended.tail()}")
+    return ended
+
+
+def read(path, name):
+    with h5py.File(path) as file:
+        return file[name][()]
+
+
+def has_keys(what, found, wanted):
+    lacking = [key for key in wanted.split() if key not in found]
+    check(not lacking, f"{what} lacks {lacking}; it has {sorted(found)}")
+
+
+# ---- a run's files ------------------------------------------------------------------------------------------------
+
+def test_train():
+    ended = train(here / "run", *WORDS, "checkpoint.every=3")
+    check(ended.code == 0, f"train: {ended.tail()}")
+    check(ended.out == "", f"train wrote on standard output: {ended.out}")
+    rows = program.metrics(here / "run")
+    check([row["step"] for row in rows] == [1, 2, 3, 4, 5, 6], "metrics.jsonl lacks steps")
+    has_keys("metrics.jsonl", rows[0], "step epoch loss pred sigreg lr grad_norm samples_per_s")
+    check(abs(rows[0]["loss"] - (0.05 * rows[0]["sigreg"] + 0.95 * rows[0]["pred"])) < 1e-12, f"loss: {rows[0]}")
+    check(abs(rows[5]["epoch"] - 6 * 16 / 72) < 1e-5, f"epoch of step 6: {rows[5]['epoch']}")
+    timing = json.loads((here / "run" / "timing.json").read_text())
+    has_keys("timing.json", timing, "phases ledger samples_per_s views_per_s gflops verdict")
+    has_keys("a phase", timing["phases"][0], "name min_s mean_s max_s")
+    for entry in timing["ledger"]:
+        has_keys("a ledger entry", entry, "name collective calls bytes_per_call predicted_bytes_per_call seconds "
+                                          "exposed_seconds")
+    check({path.name for path in (here / "run").iterdir()} ==
+          {"config.yaml", "log.txt", "metrics.jsonl", "timing.json", "checkpoints"}, "files of the run")
+
+
+def test_config_reloads():
+    again = run(["train", here / "run" / "config.yaml", f"run.dir={here / 'reloaded'}"])
+    check(again.code == 0, f"train config.yaml: {again.tail()}")
+    last = [program.checkpoints(here / name)[-1] for name in ("run", "reloaded")]
+    check(program.tensors(last[0]) == program.tensors(last[1]), "config.yaml gave other weights")
+
+
+def test_surplus_ranks():
+    """More ranks than lanes: the weights of one rank."""
+    train(here / "wide", *WORDS, ranks=16)
+    last = program.checkpoints(here / "wide") or [None]
+    if check(last[-1] is not None, "16 ranks for 2 lanes: no checkpoint"):
+        check(program.tensors(last[-1]) == program.tensors(program.checkpoints(here / "run")[-1]),
+              "16 ranks for 2 lanes gave other weights")
+
+
+def sigreg_entry(directory):
+    timing = json.loads((directory / "timing.json").read_text())
+    return [entry for entry in timing["ledger"] if entry["name"] == "sigreg"][0]
+
+
+def test_small_allreduce():
+    """Its bytes are 8 (2 V M K + scalars), whatever the batch, the width and the ranks."""
+    sizes = {}
+    for number, (ranks, *words) in enumerate([(1,), (2,), (3, "batch.size=24"), (1, "batch.size=64"),
+                                              (2, "projector.out=32"), (1, "sigreg.slices=16")]):
+        ended = train(here / f"bytes-{number}", data, "train.steps=2", *words, ranks=ranks)
+        check(ended.code == 0, f"{ranks} ranks, {words}: {ended.tail()}")
+        entry = sigreg_entry(here / f"bytes-{number}")
+        check(entry["collective"] == "MPI_Allreduce" and entry["calls"] == 2, f"small allreduce: {entry}")
+        check(entry["bytes_per_call"] == entry["predicted_bytes_per_call"], f"small allreduce: {entry}")
+        sizes[(ranks, *words)] = entry["bytes_per_call"]
+    more = sizes.pop((1, "sigreg.slices=16"))
+    check(len(set(sizes.values())) == 1, f"small allreduce: bytes {sizes}")
+    check(more - min(sizes.values()) == 8 * 2 * 3 * 8 * 16, f"small allreduce: 8 more slices cost {more}, from {sizes}")
+
+
+# ---- embeddings and what is made of them --------------------------------------------------------------------------
+
+def embed(name, *words, ranks=1):
+    done(f"embed {name}", ["embed", f"checkpoint={here / 'run'}", f"out={here / name}", *words], ranks)
+    return here / name
+
+
+def test_embed_and_probe():
+    bank = embed("bank.h5", "data.where=split=0")
+    query = embed("query.h5", data, "data.where=split=1", ranks=2)
+    values = read(bank, "embeddings")
+    check(values.shape == (72, 16) and values.dtype == numpy.float32, f"embeddings: {values.shape} {values.dtype}")
+    rows = numpy.flatnonzero(read(archive, "split") == 1)
+    check((read(query, "row") == rows).all(), "embed: row")
+    check((read(query, "labels") == read(archive, "labels")[rows]).all(), "embed: labels")
+    check((read(embed("bank2.h5", "data.where=split=0", ranks=2), "embeddings") == values).all(),
+          "embeddings of 2 ranks differ from those of one")
+    check((read(embed("untrained.h5", "features=untrained"), "embeddings") != values).any(), "untrained = trained")
+    pixels = read(embed("pixels.h5", "features=pixels"), "embeddings")
+    wanted = read(archive, "images")[read(archive, "split") == 0].reshape(72, -1) / numpy.float32(255)
+    check(pixels.shape == wanted.shape and numpy.abs(pixels - wanted).max() < 1e-6, f"pixels: {pixels.shape}")
+    ended = done("probe", ["probe", f"train={bank}", f"test={query}", "json=1"], 2)
+    scores = json.loads(ended.out)
+    has_keys("probe json=1", scores, "knn_top1 knn_balanced linear_top1 linear_balanced")
+    check(all(0 <= scores[key] <= 1 for key in scores if key.endswith(("top1", "balanced"))), f"probe: {scores}")
+    itself = json.loads(done("probe", ["probe", f"train={here / 'pixels.h5'}", f"test={here / 'pixels.h5'}", "json=1",
+                                       "l2=1e-6"]).out)
+    check(itself["linear_top1"] == 1.0, f"72 images in 784 dimensions can be told apart: {itself}")
+    ended = done("probe as a table", ["probe", f"train={bank}", f"test={query}"])
+    check("kNN" in ended.out and "linear" in ended.out, f"probe: {ended.out}")
+
+
+# The loss in double precision, straight from its definition: grid A, centre of the global views, mean over D.
+def reference(proj, slices, weight, centre_views):
+    views, count, width = proj.shape
+    directions = slices / numpy.linalg.norm(slices, axis=0)
+    knots = numpy.linspace(0, 3, 17)
+    spacing = knots[1]
+    window = numpy.exp(-knots**2 / 2)
+    weights = numpy.full(17, 2 * spacing)
+    weights[[0, -1]] = spacing
+    weights *= window
+    sigreg, gradient = 0.0, numpy.zeros_like(proj)
+    for v in range(views):
+        phase = (proj[v] @ directions)[:, :, None] * knots
+        c, s = numpy.cos(phase).mean(0), numpy.sin(phase).mean(0)
+        sigreg += (count * weights * ((c - window)**2 + s**2)).sum(1).mean() / views
+        dx = 2 * (weights * knots * (s * numpy.cos(phase) - (c - window) * numpy.sin(phase))).sum(2)
+        gradient[v] = weight * dx @ directions.T / (views * directions.shape[1])
+    centre = proj[:centre_views].mean(0)
+    away = proj - centre
+    prediction = (away**2).mean()
+    dprediction = 2 * away / proj.size
+    dprediction[:centre_views] -= 2 * away.sum(0) / proj.size / centre_views
+    return prediction, sigreg, gradient + (1 - weight) * dprediction
+
+
+def test_diagnose_gradient(case):
+    shape, slices, weight, views = case
+    random = numpy.random.default_rng(7)
+    proj = random.normal(0.3, 1.4, shape).astype("f4")
+    directions = random.normal(0, 2, (shape[2], slices)).astype("f4")
+    what = f"diagnose of {shape}, lambda {weight}, global {views}"
+    name = f"proj-{shape[1]}-{weight}-{views}.h5"
+    program.write_h5(here / name, proj=proj, slices=directions)
+    words = [] if weight == 0.05 else [f"loss.lambda={weight}"]
+    words += [] if views == shape[0] else [f"views.global={views}"]
+    ended = done(what, ["diagnose", here / name, f"grad={here / ('grad-' + name)}", "json=1", *words],
+                 1 + shape[1] % 2)
+    found = json.loads(ended.out)
+    has_keys(what, found, "sigreg sigreg_floor pred loss effective_rank condition mean_norm")
+    prediction, sigreg, gradient = reference(proj.astype("f8"), directions.astype("f8"), weight, views)
+    check(abs(found["pred"] - prediction) <= 1e-6 * prediction, f"{what}: pred {found['pred']}, expected {prediction}")
+    check(abs(found["sigreg"] / sigreg - 1) < 1e-5, f"{what}: sigreg {found['sigreg']}, expected {sigreg}")
+    check(abs(found["sigreg_floor"] - 1.0524641548) < 1e-9, f"{what}: floor {found['sigreg_floor']}")
+    check(abs(found["loss"] / (weight * sigreg + (1 - weight) * prediction) - 1) < 1e-5, f"{what}: {found['loss']}")
+    error = numpy.abs(read(here / ("grad-" + name), "grad") - gradient).max() / numpy.abs(gradient).max()
+    check(error < 1e-5, f"{what}: the gradient is off by {error:.3g} of its largest element")
+    mean = proj.astype("f8").reshape(-1, shape[2])
+    check(abs(found["mean_norm"] - numpy.linalg.norm(mean.mean(0))) < 1e-5, f"{what}: mean_norm")
+    eigenvalues = numpy.linalg.eigvalsh(numpy.cov(mean.T, bias=True))
+    share = eigenvalues / eigenvalues.sum()
+    rank = numpy.exp(-(share * numpy.log(share)).sum())
+    check(abs(found["condition"] / (eigenvalues[-1] / eigenvalues[0]) - 1) < 1e-3, f"{what}: condition")
+    check(abs(found["effective_rank"] / rank - 1) < 1e-3, f"{what}: effective rank {found['effective_rank']}, {rank}")
+
+
+def test_diagnose_embeddings():
+    ended = done("diagnose of embeddings", ["diagnose", here / "bank.h5", "json=1"])
+    found = json.loads(ended.out)
+    check((found["views"], found["rows"], found["width"]) == (1, 72, 16), f"diagnose: {found}")
+    check("SIGReg" in done("diagnose as a table", ["diagnose", here / "bank.h5"]).out, "diagnose prints no table")
+
+
+def test_export_and_import():
+    tensors = here / "encoder.safetensors"
+    done("export", ["export", f"checkpoint={here / 'run'}", f"out={tensors}"], 2)
+    done("import", ["import", *program.TINY, data, f"weights={tensors}", f"out={here / 'imported'}", "seed=5"])
+    done("embed the import", ["embed", f"checkpoint={here / 'imported'}", f"out={here / 'again.h5'}",
+                              "data.where=split=0"])
+    check([path.name for path in program.checkpoints(here / "imported")] == ["step-000000000.h5"],
+          "import makes a checkpoint of step 0")
+    run_weights, imported = (program.tensors(program.checkpoints(here / name)[-1], ["weights"])
+                             for name in ("run", "imported"))
+    differ = [name for name in run_weights if "projector" not in name and run_weights[name] != imported[name]]
+    check(not differ, f"import: these weights differ: {differ}")
+    # The statistics of pixels are the importing run's own: with its rows chosen alike, all is alike.
+    done("import", ["import", *program.TINY, *WORDS[:2], f"weights={tensors}", f"out={here / 'alike'}"])
+    done("embed", ["embed", f"checkpoint={here / 'alike'}", f"out={here / 'alike.h5'}", "data.where=split=0"])
+    check((read(here / "alike.h5", "embeddings") == read(here / "bank.h5", "embeddings")).all(),
+          "export, import, embed: other embeddings")
+
+
+# ---- small commands -------------------------------------------------------------------------------------------------
+
+def test_inspect():
+    ended = done("inspect", ["inspect", data, "json=1", f"out={here / 'inspected.yaml'}"], 2)
+    found = json.loads(ended.out)
+    check((found["rows"], found["channels"], found["height"], found["width"]) == (96, 1, 28, 28), f"inspect: {found}")
+    check("images" in found["images"] and "labels" in found["labels"], f"inspect: {found}")
+    ended = run(["train", here / "inspected.yaml", *program.TINY, "train.steps=1", f"run.dir={here / 'inspected'}"])
+    check(ended.code == 0, f"the config of inspect: {ended.tail()}")
+    check("axes" in done("inspect as a table", ["inspect", data]).out, "inspect prints no table")
+
+
+def test_checkpoint():
+    for words in (["checkpoint", here / "run"], ["checkpoint", program.checkpoints(here / "run")[0]],
+                  ["checkpoint", "ls", here / "run"], ["checkpoint", "verify", here / "run"]):
+        ended = done(" ".join(map(str, words)), words)
+        check(("step 3" if "ls" in words else "good, step 3") in ended.out, f"{words}: {ended.out}")
+    listed = re.findall(r"step (\d+)", run(["checkpoint", "ls", here / "run"]).out)
+    check(listed == ["3", "6"], f"checkpoint ls: steps {listed}")
+
+
+def test_help():
+    version = done("version", ["version"]).out
+    check(re.fullmatch(r"lejepa_mpi \d+\.\d+\.\d+\n", version), f"version: {version}")
+    text = done("help", ["help"]).out
+    for word in "train embed probe diagnose inspect pack export import selftest checkpoint loss.lambda".split():
+        check(re.search(rf"^ *{word}\b.*\w", text, re.M), f"help does not name {word}")
+    check("(null)" not in text, "help has a hole")
+    check("loss.lambda=0.05" in done("help loss.lambda", ["help", "loss.lambda"]).out, "help loss.lambda")
+    ended = run(["help", "loss.lamda"])
+    check(ended.code == 2 and "'loss.lambda'" in ended.err, f"help of an unknown key: {ended.code} {ended.err}")
+
+
+def test_bare():
+    """No command and no archive: trains on the example."""
+    ended = run([*program.TINY, "train.steps=1"], 2, cwd=here)
+    check(ended.code == 0, f"a bare run: {ended.tail()}")
+    made = list(pathlib.Path(here, "runs").glob("*/timing.json"))
+    check(len(made) == 1 and re.fullmatch(r"\d{8}-\d{6}", made[0].parent.name), f"a bare run made {made}")
+
+
+def test_selftest():
+    ended = done("selftest", ["selftest"], 3)
+    check("selftest passed" in ended.err, f"selftest: {ended.tail()}")
+
+
+test_train()
+test_embed_and_probe()
+program.at_once(lambda test: test(), [test_config_reloads, test_surplus_ranks, test_small_allreduce, test_selftest,
+                                      test_diagnose_embeddings, test_export_and_import, test_inspect,
+                                      test_checkpoint, test_help, test_bare])
+program.at_once(test_diagnose_gradient, [((3, 50, 8), 20, 0.05, 3), ((3, 33, 8), 20, 0.05, 2), ((2, 64, 12), 7, 0.4, 1),
+                                         ((1, 65, 5), 3, 0.05, 1)])
+program.finish()
