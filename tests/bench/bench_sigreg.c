@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SIGReg forward and backward on one rank and one thread, against its two products: projections on
- * slices (N, D) (D, M), and their gradient back (N, M) (M, D). */
+ * slices (N, D) (D, M), and their gradient back (N, M) (M, D). The slices are given; drawing them, once a
+ * step however many rows there are, has a line of its own. */
 #include "bench.h"
 
 #include "lejepa/kernels.h"
@@ -22,6 +23,11 @@ static void forward_backward(void *data)
     lj_lejepa_add(c->loss, 0, c->proj, c->rows);
     bench_expect(lj_lejepa_reduce(c->loss, LJ_OK, &terms));
     lj_lejepa_gradient(c->loss, 0, c->proj, c->rows, c->dproj);
+}
+
+static void draw_slices(void *data)
+{
+    lj_lejepa_begin(((struct sigreg_case *)data)->loss, 0);
 }
 
 static void two_products(void *data)
@@ -54,6 +60,9 @@ static void measure(struct sigreg_case *c, struct lj_comm *comm, char grid, doub
                               .unit = "ms",
                               .reference = products_ms,
                               .against = "its two products by lj_gemm"};
+    bench_print(&line, bench_time(&sample, 1e3));
+    bench_run(&sample, 1, draw_slices, c);
+    line.name = "sigreg: drawing the slices";
     bench_print(&line, bench_time(&sample, 1e3));
     lj_lejepa_destroy(c->loss);
 }
