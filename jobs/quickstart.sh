@@ -37,7 +37,9 @@ launch() {
 train() {
     launch train data.archive="$archive" data.where=split=0 run.dir="$run" \
         model=vit model.width=96 model.depth=4 model.heads=3 model.patch=7 \
-        views.global=2 views.local=2 projector.hidden=512 train.epochs=10 optim.lr=1e-3 "$@"
+        views.global=4 views.local=0 views.intensity=0.8 views.noise=0.5 views.blur_sigma=2,8 \
+        projector.hidden=512 projector.norm=batch loss.lambda=0.02 sigreg.slices=256 \
+        batch.size=128 train.epochs=6 optim.lr=1e-3 "$@"
 }
 
 # embed FEATURES SPLIT FILE
