@@ -2,6 +2,7 @@
 /* metrics.jsonl and progress. Losses are written with enough digits to be exact. */
 #include "run.h"
 
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -27,12 +28,20 @@ static void put_number(FILE *out, const char *name, double value)
         fprintf(out, ", \"%s\": null", name);
 }
 
+/* A line is whole on disk, or the user is told: a full disk must not go unseen until the next
+ * checkpoint. */
+static void end_line(struct lj_run_state *run)
+{
+    if (fprintf(run->metrics, "}\n") < 0 || fflush(run->metrics) != 0)
+        lj_warn("%s/metrics.jsonl cannot be written: %s", run->dir, strerror(errno));
+}
+
 void lj_run_log_step(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report)
 {
     FILE *out = run->metrics;
     double rate = samples_per_s(run);
-    fprintf(out, "{\"step\": %lld, \"epoch\": %.6g", (long long)finished, epoch_of(run, finished));
+    fprintf(out, "{\"step\": %lld, \"epoch\": %.9g", (long long)finished, epoch_of(run, finished));
     fprintf(out, ", \"loss\": %.17g, \"pred\": %.17g, \"sigreg\": %.17g", report->loss.total,
             report->loss.prediction, report->loss.sigreg);
     put_number(out, "lr", report->lr);
@@ -41,21 +50,19 @@ void lj_run_log_step(struct lj_run_state *run, int64_t finished,
     put_number(out, "views_per_s", rate * (double)lj_views_of_batch(run->trainer));
     if (report->nonfinite > 0)
         fprintf(out, ", \"skipped\": true");
-    fprintf(out, "}\n");
-    fflush(out);
+    end_line(run);
 }
 
 void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished, double top1, double balanced,
                            double effective_rank)
 {
     FILE *out = run->metrics;
-    fprintf(out, "{\"step\": %lld, \"epoch\": %.6g, \"event\": \"evaluation\"", (long long)finished,
+    fprintf(out, "{\"step\": %lld, \"epoch\": %.9g, \"event\": \"evaluation\"", (long long)finished,
             epoch_of(run, finished));
     put_number(out, "knn_top1", top1);
     put_number(out, "knn_balanced", balanced);
     put_number(out, "effective_rank", effective_rank);
-    fprintf(out, "}\n");
-    fflush(out);
+    end_line(run);
 }
 
 static void time_text(char text[32], double seconds)

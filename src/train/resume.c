@@ -9,7 +9,43 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* What must be equal for a run to continue exactly: everything that names the arithmetic. Rank 0. */
+/* Settings that name no arithmetic: a run continues exactly whatever they are. */
+static bool may_differ(const char *key)
+{
+    static const char *const beginnings[] = {
+        "preset",  "run.",    "log.",         "eval.",      "checkpoint.",  "guard.",
+        "threads", "memory.", "data.threads", "data.cache", "data.archive", "train."};
+    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
+        if (strncmp(key, beginnings[i], strlen(beginnings[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Names the settings that differ from the checkpoint's: the run goes on, but not as if uninterrupted. */
+static int compare_settings(const struct lj_config *now, const struct lj_checkpoint_head *head,
+                            const char *path)
+{
+    char was_text[LJ_TEXT_MAX], now_text[LJ_TEXT_MAX];
+    struct lj_config *was = lj_alloc(sizeof *was, "resuming");
+    int count = 0, status = was ? LJ_OK : LJ_ERR_RESOURCE;
+    const struct lj_key *keys = lj_config_keys(&count);
+    if (status == LJ_OK) {
+        lj_config_defaults(was);
+        status = lj_config_read_text(was, head->config, path);
+    }
+    for (int i = 0; status == LJ_OK && i < count; i++) {
+        lj_config_value_text(was, &keys[i], was_text, sizeof was_text);
+        lj_config_value_text(now, &keys[i], now_text, sizeof now_text);
+        if (!keys[i].command && !may_differ(keys[i].name) && strcmp(was_text, now_text) != 0)
+            lj_warn("continuing with %s=%s, the checkpoint was made with %s: not the bits of an "
+                    "uninterrupted run",
+                    keys[i].name, now_text, was_text);
+    }
+    lj_free(was);
+    return status;
+}
+
+/* What the checkpoint was made of must fit this run. Rank 0. */
 static int check_head(const struct lj_trainer *t, const struct lj_checkpoint_head *head,
                       const char *path)
 {
@@ -24,7 +60,7 @@ static int check_head(const struct lj_trainer *t, const struct lj_checkpoint_hea
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: was trained on %d channels, this archive has %d; use another run.dir",
                        path, head->channels, channels);
-    return LJ_OK;
+    return compare_settings(&t->config, head, path);
 }
 
 static int read_on_root(struct lj_trainer *t, const char *path)
