@@ -57,7 +57,7 @@ void lj_image_rotate(float *image, int channels, int64_t size, int quarters, flo
     }
 }
 
-IMAGE_HOT void lj_image_solarize(float *image, int64_t count, float threshold)
+LJ_VECTOR_WIDTHS void lj_image_solarize(float *image, int64_t count, float threshold)
 {
     for (int64_t i = 0; i < count; i++) {
         float value = image[i], inverted = 1.0f - value;
@@ -65,7 +65,8 @@ IMAGE_HOT void lj_image_solarize(float *image, int64_t count, float threshold)
     }
 }
 
-IMAGE_HOT void lj_image_affine(float *plane, int64_t count, float centre, float gain, float shift)
+LJ_VECTOR_WIDTHS void lj_image_affine(float *plane, int64_t count, float centre, float gain,
+                                      float shift)
 {
     for (int64_t i = 0; i < count; i++)
         plane[i] = (plane[i] - centre) * gain + shift;

@@ -7,17 +7,6 @@
 
 #include "lejepa/data.h"
 
-/* Hot loops are compiled twice and chosen when the program is loaded. No product is fused and no sum
- * reordered in either, so both give the same bits. Sanitizers do not stand the resolver, which runs
- * before they are ready. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define IMAGE_HOT
-#elif defined(__x86_64__)
-#define IMAGE_HOT __attribute__((target_clones("avx2", "default")))
-#else
-#define IMAGE_HOT
-#endif
-
 /* Part of a source image: rows top .. top + height - 1, columns left .. left + width - 1. */
 struct lj_image_box {
     int64_t top, left, height, width;

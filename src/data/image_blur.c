@@ -30,16 +30,16 @@ static inline int64_t reflect(int64_t i, int64_t n)
     return i < n ? i : 2 * (n - 1) - i;
 }
 
-IMAGE_HOT static void weigh_row(float *restrict out, const float *restrict in, int64_t n,
-                                float weight)
+LJ_VECTOR_WIDTHS static void weigh_row(float *restrict out, const float *restrict in, int64_t n,
+                                       float weight)
 {
     for (int64_t x = 0; x < n; x++)
         out[x] = weight * in[x];
 }
 
 /* out += weight * (a + b); a and b may be the same row */
-IMAGE_HOT static void add_pair(float *restrict out, const float *a, const float *b, int64_t n,
-                               float weight)
+LJ_VECTOR_WIDTHS static void add_pair(float *restrict out, const float *a, const float *b,
+                                      int64_t n, float weight)
 {
     for (int64_t x = 0; x < n; x++)
         out[x] += weight * (a[x] + b[x]);

@@ -24,7 +24,7 @@ static inline float luma(float r, float g, float b)
 }
 
 /* clamp(factor * x + constant) */
-IMAGE_HOT static void scale_add_clamp(float *x, int64_t count, float factor, float constant)
+LJ_VECTOR_WIDTHS static void scale_add_clamp(float *x, int64_t count, float factor, float constant)
 {
     for (int64_t i = 0; i < count; i++)
         x[i] = clamp01(factor * x[i] + constant);
@@ -39,8 +39,8 @@ void lj_image_brightness(float *rgb, int64_t pixels, float factor)
  * still runs in vectors; pixels is at most a block. */
 enum { SUM_LANES = 16, SUM_BLOCK = 4096 };
 
-IMAGE_HOT static double luma_block_sum(const float *r, const float *g, const float *b,
-                                       int64_t pixels)
+LJ_VECTOR_WIDTHS static double luma_block_sum(const float *r, const float *g, const float *b,
+                                              int64_t pixels)
 {
     float sums[SUM_LANES] = {0};
     int64_t whole = pixels - pixels % SUM_LANES;
@@ -65,8 +65,8 @@ void lj_image_contrast(float *rgb, int64_t pixels, float factor)
     scale_add_clamp(rgb, 3 * pixels, factor, (1.0f - factor) * mean);
 }
 
-IMAGE_HOT static void saturate(float *restrict r, float *restrict g, float *restrict b,
-                               int64_t pixels, float factor)
+LJ_VECTOR_WIDTHS static void saturate(float *restrict r, float *restrict g, float *restrict b,
+                                      int64_t pixels, float factor)
 {
     float rest = 1.0f - factor;
     for (int64_t i = 0; i < pixels; i++) {
@@ -82,8 +82,8 @@ void lj_image_saturation(float *rgb, int64_t pixels, float factor)
     saturate(rgb, rgb + pixels, rgb + 2 * pixels, pixels, factor);
 }
 
-IMAGE_HOT static void grey_planes(float *restrict r, float *restrict g, float *restrict b,
-                                  int64_t pixels)
+LJ_VECTOR_WIDTHS static void grey_planes(float *restrict r, float *restrict g, float *restrict b,
+                                         int64_t pixels)
 {
     for (int64_t i = 0; i < pixels; i++)
         r[i] = g[i] = b[i] = luma(r[i], g[i], b[i]);
@@ -105,8 +105,8 @@ static inline float hsv_channel(float hue6, float n, float value, float chroma)
 }
 
 /* hue6 is the hue in sixths of a turn; a grey pixel has chroma 0 and keeps its value. */
-IMAGE_HOT static void turn_hue(float *restrict r, float *restrict g, float *restrict b,
-                               int64_t pixels, float turn6)
+LJ_VECTOR_WIDTHS static void turn_hue(float *restrict r, float *restrict g, float *restrict b,
+                                      int64_t pixels, float turn6)
 {
     for (int64_t i = 0; i < pixels; i++) {
         float red = r[i], green = g[i], blue = b[i];

@@ -78,15 +78,15 @@ static float *make_axis(struct axis *axis, int64_t in, int64_t out, int64_t from
     return axis->weight + axis->taps * count;
 }
 
-IMAGE_HOT static void scale_row(float *restrict out, const float *restrict in, int64_t n,
-                                float weight)
+LJ_VECTOR_WIDTHS static void scale_row(float *restrict out, const float *restrict in, int64_t n,
+                                       float weight)
 {
     for (int64_t x = 0; x < n; x++)
         out[x] = weight * in[x];
 }
 
-IMAGE_HOT static void add_row(float *restrict out, const float *restrict in, int64_t n,
-                              float weight)
+LJ_VECTOR_WIDTHS static void add_row(float *restrict out, const float *restrict in, int64_t n,
+                                     float weight)
 {
     for (int64_t x = 0; x < n; x++)
         out[x] += weight * in[x];
@@ -105,17 +105,17 @@ static void sum_rows(float *row, const float *plane, int64_t stride, int64_t wid
     }
 }
 
-IMAGE_HOT static void start_taps(float *restrict out, const float *restrict row,
-                                 const int32_t *restrict first, const float *restrict weight,
-                                 int64_t n)
+LJ_VECTOR_WIDTHS static void start_taps(float *restrict out, const float *restrict row,
+                                        const int32_t *restrict first, const float *restrict weight,
+                                        int64_t n)
 {
     for (int64_t x = 0; x < n; x++)
         out[x] = weight[x] * row[first[x]];
 }
 
-IMAGE_HOT static void add_taps(float *restrict out, const float *restrict row,
-                               const int32_t *restrict first, const float *restrict weight,
-                               int64_t n)
+LJ_VECTOR_WIDTHS static void add_taps(float *restrict out, const float *restrict row,
+                                      const int32_t *restrict first, const float *restrict weight,
+                                      int64_t n)
 {
     for (int64_t x = 0; x < n; x++)
         out[x] += weight[x] * row[first[x]];

@@ -3,11 +3,11 @@
  * one order, all of them give the same bits. */
 #include "product.h"
 
+#include "lejepa/base.h"
+
 enum { FOUR = 4 };
 
-#define VECTOR_WIDTHS __attribute__((target_clones("avx512f", "avx2", "default")))
-
-VECTOR_WIDTHS
+LJ_VECTOR_WIDTHS
 void lj_add_product(double *restrict out, const double *restrict a, int64_t row_stride,
                     int64_t inner_stride, const double *restrict b, int64_t rows, int64_t inner,
                     int64_t n)
