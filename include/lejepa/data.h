@@ -29,6 +29,9 @@ struct lj_archive_options {
     int64_t size;        /* data.size, 0 as stored */
 };
 
+/* The options of a configuration's archive; strings are borrowed from it. Local. */
+LJ_API struct lj_archive_options lj_archive_options_of(const struct lj_config *config);
+
 enum { LJ_CHANNELS_MAX = 64 };
 struct lj_archive;
 

@@ -55,6 +55,10 @@ struct lj_accuracy {
 LJ_API struct lj_accuracy lj_accuracy_of(const int32_t *predicted, const int32_t *truth,
                                          int64_t rows);
 
+/* The evaluation's kNN: k = 20, cosine, temperature 0.07. */
+#define LJ_KNN_NEIGHBOURS  20
+#define LJ_KNN_TEMPERATURE 0.07
+
 /* kNN as in the instance-discrimination literature (Wu et al. 2018): cosine similarity, the k nearest
  * bank rows vote for their class with weight exp(similarity / temperature); ties go to the lower
  * row, then the lower class.

@@ -43,7 +43,5 @@ bool lj_words_set(const struct lj_call_words *words, const char *key);
 /* An empty data.archive means the example archive: its training rows, unless data.where says otherwise.
  * Errors: LJ_ERR_DATA when it is nowhere. */
 int lj_use_example(struct lj_config *config);
-/* The options of the configuration's archive; strings are borrowed from config. */
-struct lj_archive_options lj_options_of(const struct lj_config *config);
 
 #endif

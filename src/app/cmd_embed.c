@@ -95,7 +95,7 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint,
                               strcmp(config->arg_features, "model") != 0));
     int status = lj_agree(comm, merge_config(config, &pretrained.config, words));
-    struct lj_archive_options options = lj_options_of(config);
+    struct lj_archive_options options = lj_archive_options_of(config);
     if (status == LJ_OK)
         status = lj_archive_open(&archive, comm, &options);
     if (status == LJ_OK)

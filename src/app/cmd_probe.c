@@ -7,9 +7,6 @@
 #include <jansson.h>
 #include <stdio.h>
 
-static const int neighbours = 20;
-static const double temperature = 0.07;
-
 struct scores {
     struct lj_accuracy knn, linear;
     struct lj_probe_result fit;
@@ -37,7 +34,7 @@ static int score(const struct lj_embeddings *train, const struct lj_embeddings *
     int status = predicted ? LJ_OK : LJ_ERR_RESOURCE;
     if (status == LJ_OK)
         status = lj_knn(train->values, train->labels, train->rows, test->values, test->rows,
-                        train->width, neighbours, temperature, predicted);
+                        train->width, LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE, predicted);
     if (status == LJ_OK) {
         scores->knn = lj_accuracy_of(predicted, test->labels, test->rows);
         status = lj_linear_probe(train->values, train->labels, train->rows, test->values,
@@ -56,8 +53,8 @@ static void print_scores(const struct lj_config *c, const struct lj_embeddings *
         json_t *o =
             json_pack("{s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:i, s:f, s:I, s:I, s:I}", "knn_top1",
                       s->knn.top1, "knn_balanced", s->knn.balanced, "linear_top1", s->linear.top1,
-                      "linear_balanced", s->linear.balanced, "k", neighbours, "temperature",
-                      temperature, "l2", c->arg_l2, "iterations", s->fit.iterations,
+                      "linear_balanced", s->linear.balanced, "k", LJ_KNN_NEIGHBOURS, "temperature",
+                      LJ_KNN_TEMPERATURE, "l2", c->arg_l2, "iterations", s->fit.iterations,
                       "gradient_norm", s->fit.gradient_norm, "train_rows", (json_int_t)train->rows,
                       "test_rows", (json_int_t)test->rows, "width", (json_int_t)train->width);
         json_dumpf(o, stdout, JSON_REAL_PRECISION(9));
@@ -68,8 +65,8 @@ static void print_scores(const struct lj_config *c, const struct lj_embeddings *
     printf("%lld training and %lld test rows of width %lld\n", (long long)train->rows,
            (long long)test->rows, (long long)train->width);
     printf("%-34s %8s %9s\n", "", "accuracy", "balanced");
-    printf("kNN (k=%d, cosine, T=%g)%11s %8.4f %9.4f\n", neighbours, temperature, "", s->knn.top1,
-           s->knn.balanced);
+    printf("kNN (k=%d, cosine, T=%g)%11s %8.4f %9.4f\n", LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE, "",
+           s->knn.top1, s->knn.balanced);
     printf("linear (L2 %g, %d iterations)%*s %8.4f %9.4f\n", c->arg_l2, s->fit.iterations, 4, "",
            s->linear.top1, s->linear.balanced);
 }

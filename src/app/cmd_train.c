@@ -82,7 +82,7 @@ int lj_command_inspect(struct lj_comm *comm, struct lj_config *config,
     (void)words;
     struct lj_archive *archive = NULL;
     LJ_TRY(lj_agree(comm, lj_use_example(config)));
-    struct lj_archive_options options = lj_options_of(config);
+    struct lj_archive_options options = lj_archive_options_of(config);
     LJ_TRY(lj_archive_open(&archive, comm, &options));
     int status = LJ_OK;
     if (lj_comm_is_root(comm)) {

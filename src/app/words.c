@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the commands share: looking at words, the example archive, archive options. */
+/* What the commands share: looking at words, the example archive. */
 #include "app.h"
 
 #include <stdio.h>
@@ -35,16 +35,4 @@ int lj_use_example(struct lj_config *config)
                    "data.archive: is empty, and the example archive fashion-mini.h5 is "
                    "neither in %s nor in %s; set data.archive",
                    LJ_INSTALLED_DATA, LJ_SOURCE_DATA);
-}
-
-struct lj_archive_options lj_options_of(const struct lj_config *c)
-{
-    return (struct lj_archive_options){.files = c->data_archive,
-                                       .images = c->data_images,
-                                       .labels = c->data_labels,
-                                       .where = c->data_where,
-                                       .axes = c->data_axes,
-                                       .stretch = c->data_stretch,
-                                       .nan = c->data_nan,
-                                       .size = c->data_size};
 }

@@ -174,3 +174,15 @@ int64_t lj_archive_groups(const struct lj_archive *archive, const int64_t **firs
     *first = archive->group;
     return archive->head.groups;
 }
+
+struct lj_archive_options lj_archive_options_of(const struct lj_config *c)
+{
+    return (struct lj_archive_options){.files = c->data_archive,
+                                       .images = c->data_images,
+                                       .labels = c->data_labels,
+                                       .where = c->data_where,
+                                       .axes = c->data_axes,
+                                       .stretch = c->data_stretch,
+                                       .nan = c->data_nan,
+                                       .size = c->data_size};
+}

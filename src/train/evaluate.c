@@ -7,21 +7,13 @@
 #include <math.h>
 #include <string.h>
 
-static const int neighbours = 20;
-static const double temperature = 0.07;
-
 static int open_rows(struct lj_run_state *run, const char *where, struct lj_archive **archive)
 {
     const struct lj_config *c = run->config;
-    struct lj_archive_options options = {.files =
-                                             c->eval_archive[0] ? c->eval_archive : c->data_archive,
-                                         .images = c->data_images,
-                                         .labels = c->data_labels,
-                                         .where = where,
-                                         .axes = c->data_axes,
-                                         .stretch = c->data_stretch,
-                                         .nan = c->data_nan,
-                                         .size = c->data_size};
+    struct lj_archive_options options = lj_archive_options_of(c);
+    options.where = where;
+    if (c->eval_archive[0])
+        options.files = c->eval_archive;
     LJ_TRY(lj_archive_open(archive, run->comm, &options));
     if (lj_archive_info(*archive)->has_labels)
         return LJ_OK;
@@ -60,7 +52,7 @@ static int score(struct lj_run_state *run, int64_t finished, const float *bank, 
     int status = predicted && spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE;
     if (status == LJ_OK)
         status = lj_knn(bank, lj_archive_labels(run->eval_bank), bank_rows, query, rows, width,
-                        neighbours, temperature, predicted);
+                        LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE, predicted);
     if (status == LJ_OK)
         status = lj_spectrum_of(query, rows, width, &spectrum);
     if (status == LJ_OK) {

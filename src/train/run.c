@@ -19,15 +19,7 @@ static bool due(int64_t every, int64_t finished)
 
 static int open_archive(struct lj_run_state *run)
 {
-    const struct lj_config *c = run->config;
-    struct lj_archive_options options = {.files = c->data_archive,
-                                         .images = c->data_images,
-                                         .labels = c->data_labels,
-                                         .where = c->data_where,
-                                         .axes = c->data_axes,
-                                         .stretch = c->data_stretch,
-                                         .nan = c->data_nan,
-                                         .size = c->data_size};
+    struct lj_archive_options options = lj_archive_options_of(run->config);
     return lj_archive_open(&run->archive, run->comm, &options);
 }
 
