@@ -85,7 +85,7 @@
     INT(projector_hidden, "projector.hidden", 2048, 1, 65536, "hidden width of the projector")     \
     INT(projector_layers, "projector.layers", 3, 1, 8, "linear layers of the projector")           \
     INT(projector_out, "projector.out", 64, 1, 65536, "projection width")                          \
-    CHOICE(projector_norm, "projector.norm", "lane", "batch|lane|layer|none",                      \
+    CHOICE(projector_norm, "projector.norm", "batch", "batch|lane|layer|none",                      \
         "normalisation of hidden layers: over the global batch, over a lane, a row, none")         \
     REAL(loss_lambda, "loss.lambda", 0.05, 0.0, 1.0e6, "weight of SIGReg")                         \
     CHOICE(loss_combine, "loss.combine", "convex", "convex|additive",                              \
