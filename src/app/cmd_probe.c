@@ -3,6 +3,7 @@
 #include "app.h"
 
 #include "lejepa/eval.h"
+#include "lejepa/train.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -96,6 +97,8 @@ static int probe_on_root(const struct lj_config *c)
 int lj_command_probe(struct lj_comm *comm, struct lj_config *config,
                      const struct lj_call_words *words)
 {
+    const char *isa = "";
     (void)words;
+    LJ_TRY(lj_agree_on_kernels(comm, &isa));
     return lj_agree(comm, lj_comm_is_root(comm) ? probe_on_root(config) : LJ_OK);
 }
