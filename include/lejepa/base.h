@@ -90,6 +90,8 @@ LJ_API void lj_fault_set_rank(int rank);
  * (comm makes rank 0 the speaker). One call, one line; no newline in format. */
 LJ_API void lj_say(const char *format, ...) LJ_PRINTF(1, 2);
 LJ_API void lj_warn(const char *format, ...) LJ_PRINTF(1, 2);
+/* The same into log.txt alone: what a terminal shows otherwise. */
+LJ_API void lj_log_only(const char *format, ...) LJ_PRINTF(1, 2);
 LJ_API void lj_error_line(const char *text); /* "lejepa_mpi: error: text" */
 LJ_API void lj_log_set_speaker(bool speaks);
 LJ_API int lj_log_open(const char *path) LJ_MUST_USE; /* appends */

@@ -67,6 +67,10 @@ LJ_API int lj_config_read_text(struct lj_config *config, const char *text,
 LJ_API int lj_config_from_words(struct lj_config *config, const char *const *words,
                                 int count) LJ_MUST_USE;
 
+/* The words on top of the values that config holds: files in order, then key=value. No preset. */
+LJ_API int lj_config_apply_words(struct lj_config *config, const char *const *words,
+                                 int count) LJ_MUST_USE;
+
 /* Writes the named preset's values. Errors: LJ_ERR_CONFIG with the known names. */
 LJ_API int lj_config_apply_preset(struct lj_config *config, const char *name) LJ_MUST_USE;
 

@@ -9,6 +9,7 @@
 #include "lejepa/train.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +174,12 @@ static int worst_slices(const struct subject *s, struct ranked worst[WORST])
     return found;
 }
 
+/* JSON has no infinity: the condition of a singular covariance is null. */
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
 static void print_json(const struct subject *s, double floor, const struct ranked *worst, int found)
 {
     const struct lj_spectrum *p = &s->spectrum;
@@ -180,13 +187,14 @@ static void print_json(const struct subject *s, double floor, const struct ranke
     for (int i = 0; i < found; i++)
         json_array_append_new(list, json_pack("{s:I, s:f}", "slice", (json_int_t)worst[i].slice,
                                               "value", worst[i].value));
-    json_t *o = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:o}",
-                          "sigreg", s->terms.sigreg, "sigreg_floor", floor, "pred",
-                          s->terms.prediction, "loss", s->terms.total, "effective_rank",
-                          p->effective_rank, "condition", p->condition, "mean_norm", p->mean_norm,
-                          "trace", p->trace, "eigenvalue_max", p->eigenvalues[0], "eigenvalue_min",
-                          p->eigenvalues[s->width - 1], "views", (json_int_t)s->views, "rows",
-                          (json_int_t)s->rows, "width", (json_int_t)s->width, "worst_slices", list);
+    json_t *o = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "sigreg",
+        number(s->terms.sigreg), "sigreg_floor", number(floor), "pred", number(s->terms.prediction),
+        "loss", number(s->terms.total), "effective_rank", number(p->effective_rank), "condition",
+        number(p->condition), "mean_norm", number(p->mean_norm), "trace", number(p->trace),
+        "eigenvalue_max", number(p->eigenvalues[0]), "eigenvalue_min",
+        number(p->eigenvalues[s->width - 1]), "views", (json_int_t)s->views, "rows",
+        (json_int_t)s->rows, "width", (json_int_t)s->width, "worst_slices", list);
     json_dumpf(o, stdout, JSON_REAL_PRECISION(12));
     printf("\n");
     json_decref(o);

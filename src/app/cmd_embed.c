@@ -8,19 +8,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How the run read its data, then what the words say. Another archive does not inherit the run's names. */
+/* How the run read its data, then what the words say. merged comes with the words on defaults: an archive
+ * in them is another one and does not inherit the run's names. */
 static int merge_config(struct lj_config *merged, const struct lj_config *run,
                         const struct lj_call_words *words)
 {
+    bool another = merged->data_archive[0] != 0;
     *merged = *run;
-    if (lj_words_set(words, "data.archive")) {
+    if (another) {
         merged->data_images[0] = merged->data_labels[0] = merged->data_where[0] = 0;
         snprintf(merged->data_axes, sizeof merged->data_axes, "auto");
     }
-    for (int i = 0; i < words->count; i++)
-        if (strchr(words->word[i], '='))
-            LJ_TRY(lj_config_assign(merged, words->word[i]));
-    return LJ_OK;
+    return lj_config_apply_words(merged, words->word, words->count);
 }
 
 static int fill_rows(struct lj_embeddings *e, const struct lj_archive *archive)

@@ -69,8 +69,11 @@ static int write_config_for(const struct lj_archive *archive, const struct lj_co
                        strerror(errno));
     const struct lj_archive_info *i = lj_archive_info(archive);
     fprintf(out, "data.archive: \"%s\"\ndata.images: \"%s\"\ndata.axes: %s\n", config->data_archive,
-            i->images, i->axes);
-    fprintf(out, "data.labels: \"%s\"\ndata.where: \"%s\"\n", i->has_labels ? i->labels : "none",
+            i->parts > 1 ? config->data_images : i->images, i->axes);
+    fprintf(out, "data.labels: \"%s\"\ndata.where: \"%s\"\n",
+            !i->has_labels ? "none"
+            : i->parts > 1 ? config->data_labels
+                           : i->labels,
             config->data_where);
     return fclose(out) == 0 ? LJ_OK
                             : lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written", config->arg_out);

@@ -325,6 +325,11 @@ static int read_words(struct lj_config *config, const char *const *words, int co
     return LJ_OK;
 }
 
+int lj_config_apply_words(struct lj_config *config, const char *const *words, int count)
+{
+    return read_words(config, words, count);
+}
+
 int lj_config_from_words(struct lj_config *config, const char *const *words, int count)
 {
     char preset[LJ_TEXT_MAX];

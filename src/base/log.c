@@ -35,6 +35,18 @@ void lj_say(const char *format, ...)
     va_end(arguments);
 }
 
+void lj_log_only(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (speaks && file) {
+        vfprintf(file, format, arguments);
+        fputc('\n', file);
+        fflush(file);
+    }
+    va_end(arguments);
+}
+
 void lj_warn(const char *format, ...)
 {
     va_list arguments;

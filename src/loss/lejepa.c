@@ -17,6 +17,12 @@ static int check(const struct lj_lejepa_config *c)
         return lj_fail(LJ_ERR_CONFIG,
                        "the centre takes %lld of %lld views; set views.global between 1 and all",
                        (long long)c->centre_views, (long long)c->views);
+    if (!c->additive && c->lambda > 1)
+        return lj_fail(
+            LJ_ERR_CONFIG,
+            "loss.lambda: %g is above 1, which loss.combine=convex does not allow; use 0 to 1, "
+            "or loss.combine=additive",
+            c->lambda);
     if (c->width < 1 || c->slices < 1 || c->slots < 1 || c->lane_rows < 1)
         return lj_fail(LJ_ERR_CONFIG, "loss: width, slices, slots and rows must be positive");
     return LJ_OK;

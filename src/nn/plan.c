@@ -120,7 +120,8 @@ static void find_value_lifetimes(struct lj_plan *plan)
         if (node->inputs > 0 && trains(plan) && node->kind->keeps_output)
             note_reader(plan, j, j, true);
     }
-    extend(&plan->at[net->count - 1].value[0], turn(plan));
+    /* The output outlives the pass: the caller looks at it after backward, too. */
+    extend(&plan->at[net->count - 1].value[0], backward_event(plan, 0));
     for (int i = 0; i < net->count; i++)
         if (plan->at[i].again)
             plan->at[i].value[1].size = plan->at[i].value[0].size;

@@ -82,22 +82,30 @@ static void draw_bar(char bar[32], double share)
     bar[24] = 0;
 }
 
+static void draw_terminal(const struct lj_run_state *run, int64_t finished, double loss,
+                          double rate, const char *eta)
+{
+    int64_t steps = run->trainer->steps;
+    char bar[32];
+    draw_bar(bar, (double)finished / (double)lj_max_i64(steps, 1));
+    fprintf(stderr, "\r[%s] %lld/%lld  loss %.4f  %.0f samples/s  %s left \033[K%s", bar,
+            (long long)finished, (long long)steps, loss, rate, eta, finished == steps ? "\n" : "");
+}
+
 void lj_run_progress(struct lj_run_state *run, int64_t finished,
-                     const struct lj_step_report *report)
+                     const struct lj_step_report *report, bool line)
 {
     int64_t steps = run->trainer->steps;
     double rate = samples_per_s(run);
-    char eta[32], bar[32];
+    char eta[32];
     time_text(eta,
               rate > 0 ? (double)(steps - finished) * (double)run->config->batch_size / rate : 0);
-    draw_bar(bar, (double)finished / (double)lj_max_i64(steps, 1));
     if (run->terminal)
-        fprintf(stderr, "\r[%s] %lld/%lld  loss %.4f  %.0f samples/s  %s left \033[K%s", bar,
-                (long long)finished, (long long)steps, report->loss.total, rate, eta,
-                finished == steps ? "\n" : "");
-    else
-        lj_say("step %8lld/%lld  epoch %7.2f  loss %9.5f  pred %9.6f  sigreg %9.4f  lr %.3e  "
-               "%8.1f samples/s  %s left",
-               (long long)finished, (long long)steps, epoch_of(run, finished), report->loss.total,
-               report->loss.prediction, report->loss.sigreg, report->lr, rate, eta);
+        draw_terminal(run, finished, report->loss.total, rate, eta);
+    if (line)
+        (run->terminal ? lj_log_only : lj_say)(
+            "step %8lld/%lld  epoch %7.2f  loss %9.5f  pred %9.6f  sigreg %9.4f  lr %.3e  "
+            "%8.1f samples/s  %s left",
+            (long long)finished, (long long)steps, epoch_of(run, finished), report->loss.total,
+            report->loss.prediction, report->loss.sigreg, report->lr, rate, eta);
 }

@@ -67,15 +67,15 @@ static void say_plan(struct lj_trainer *t)
 }
 
 /* Cores of every rank, when there are few enough to read. */
-static void say_binding(struct lj_run_state *run)
+static int say_binding(struct lj_run_state *run)
 {
     char units[256];
     double mine = lj_threads_binding(units, sizeof units), most = mine, least = mine;
     double *all = lj_alloc_array(run->comm->size, sizeof *all, "report");
-    if (!all)
-        return;
-    lj_all_gather_f64(run->comm, &mine, 1, all);
-    for (int r = 0; r < run->comm->size; r++) {
+    int status = lj_agree(run->comm, all ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK)
+        lj_all_gather_f64(run->comm, &mine, 1, all);
+    for (int r = 0; status == LJ_OK && r < run->comm->size; r++) {
         most = all[r] > most ? all[r] : most;
         least = all[r] < least ? all[r] : least;
     }
@@ -85,6 +85,7 @@ static void say_binding(struct lj_run_state *run)
         run->comm->size, run->trainer->slots, run->trainer->slots == 1 ? "" : "s", units, least,
         most);
     lj_free(all);
+    return status;
 }
 
 int lj_run_report_start(struct lj_run_state *run, const char *isa)
@@ -94,7 +95,7 @@ int lj_run_report_start(struct lj_run_state *run, const char *isa)
     lj_archive_describe(run->archive, archive, sizeof archive);
     lj_say("lejepa_mpi %s; kernels %s; precision %s; products BLIS; reduce %s; recompute %s",
            LJ_VERSION, isa, t->config.precision, t->config.reduce, t->config.memory_recompute);
-    say_binding(run);
+    LJ_TRY(say_binding(run));
     lj_say("archive: %s", archive);
     say_model(t);
     say_batch(t);

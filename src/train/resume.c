@@ -60,6 +60,13 @@ static int check_head(const struct lj_trainer *t, const struct lj_checkpoint_hea
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: was trained on %d channels, this archive has %d; use another run.dir",
                        path, head->channels, channels);
+    char fingerprint[32];
+    snprintf(fingerprint, sizeof fingerprint, "%016llx",
+             (unsigned long long)lj_archive_info(t->archive)->fingerprint);
+    if (!strstr(head->provenance, fingerprint))
+        lj_warn("%s: was trained on another archive, or this one has changed: not the bits of an "
+                "uninterrupted run",
+                path);
     return compare_settings(&t->config, head, path);
 }
 

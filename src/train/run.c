@@ -65,7 +65,7 @@ static bool wants_stop(const struct lj_run_state *run)
     char path[LJ_PATH_MAX];
     double limit = run->config->run_max_seconds;
     return access(stop_file(run, path), F_OK) == 0 ||
-           (limit > 0 && lj_now_s() - run->started_s > limit);
+           (limit > 0 && lj_now_s() - run->begun_s > limit);
 }
 
 /* A request is good for one stop: left behind, the file would stop the continuation, too. */
@@ -84,7 +84,7 @@ static void log_step(struct lj_run_state *run, int64_t finished,
         return;
     if (line)
         lj_run_log_step(run, finished, report);
-    lj_run_progress(run, finished, report);
+    lj_run_progress(run, finished, report, line);
 }
 
 /* What a step that is not finite means for the run. */
@@ -102,6 +102,7 @@ static int judge_step(struct lj_run_state *run, const struct lj_step_report *rep
 static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_save)
 {
     const struct lj_config *c = run->config;
+    lj_watchdog_feed(finished);
     if (due(c->eval_every, finished) || (c->eval_every > 0 && finished == run->trainer->steps))
         LJ_TRY(lj_run_evaluate(run, finished));
     if (due(c->checkpoint_every, finished) || asked_to_save || finished == run->trainer->steps)
@@ -115,7 +116,7 @@ static int run_steps(struct lj_run_state *run)
 {
     struct lj_trainer *t = run->trainer;
     for (int64_t step = t->first_step; step < t->steps; step++) {
-        bool log = due(run->config->log_every, step + 1);
+        bool log = due(run->config->log_every, step + 1) || step + 1 == t->steps;
         struct lj_step_report report = {
             .loss = {.stop = wants_stop(run), .save = lj_signals_take_save()}};
         lj_watchdog_feed(step);
@@ -123,7 +124,7 @@ static int run_steps(struct lj_run_state *run)
         LJ_TRY(judge_step(run, &report));
         run->done++;
         log_step(run, step + 1, &report);
-        LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log));
+        LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log && report.nonfinite == 0));
         bool stop = report.loss.stop > 0 && step + 1 < t->steps;
         LJ_TRY(after_step(run, step + 1, report.loss.save > 0 || stop));
         if (report.loss.stop > 0)
@@ -131,8 +132,8 @@ static int run_steps(struct lj_run_state *run)
         if (stop)
             return lj_fail(LJ_STOPPED,
                            "stopped at step %lld of %lld as asked, with a checkpoint; the "
-                           "same command continues",
-                           (long long)(step + 1), (long long)t->steps);
+                           "same command with run.dir=%s continues",
+                           (long long)(step + 1), (long long)t->steps, run->dir);
     }
     return LJ_OK;
 }
@@ -153,7 +154,11 @@ static int train(struct lj_run_state *run)
     if (status == LJ_OK || status == LJ_STOPPED) {
         char text[2048];
         snprintf(text, sizeof text, "%s", lj_error_text());
-        LJ_TRY(lj_run_report_end(run));
+        int reported = lj_run_report_end(run);
+        if (reported != LJ_OK && status == LJ_OK)
+            return reported;
+        if (reported != LJ_OK) /* the checkpoint is good: a requeue must still see 75 */
+            lj_warn("%s", lj_error_text());
         lj_error_set(text);
     }
     return status;
@@ -165,6 +170,7 @@ int lj_train(struct lj_comm *comm, struct lj_config *config)
     LJ_TRY(lj_agree(comm, run ? LJ_OK : LJ_ERR_RESOURCE));
     run->comm = comm;
     run->config = config;
+    run->begun_s = lj_now_s();
     run->terminal = lj_comm_is_root(comm) && isatty(STDERR_FILENO);
     lj_signals_install(); /* a signal during set-up stops the run after its first step */
     int status = set_up(run);

@@ -17,6 +17,7 @@ struct lj_run_state {
     char dir[LJ_PATH_MAX];                     /* run.dir, the same on every rank */
     char checkpoints[LJ_PATH_MAX];             /* dir/checkpoints */
     FILE *metrics;                             /* metrics.jsonl; root only */
+    double begun_s;                            /* of the command, set-up included */
     double started_s;                          /* of this process's training */
     int64_t done;                              /* steps finished by this process */
     bool terminal;                             /* standard error is one: a bar instead of lines */
@@ -30,13 +31,14 @@ int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX]);
  * Local (root). */
 int lj_run_open_files(struct lj_run_state *run, int64_t first);
 
-/* metrics.c: one object of metrics.jsonl; the progress bar or line. Root only. */
+/* metrics.c: one object of metrics.jsonl; the progress bar of a terminal and, if asked,
+ * the line of the log. Root only. */
 void lj_run_log_step(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report);
 void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished, double top1, double balanced,
                            double effective_rank);
 void lj_run_progress(struct lj_run_state *run, int64_t finished,
-                     const struct lj_step_report *report);
+                     const struct lj_step_report *report, bool line);
 
 /* evaluate.c: the kNN on a labelled archive. Collective. */
 int lj_run_open_evaluation(struct lj_run_state *run);

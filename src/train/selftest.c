@@ -40,6 +40,8 @@ static int train_small(struct lj_comm *comm, const struct lj_config *config,
     for (int step = 0; status == LJ_OK && step < STEPS; step++) {
         struct lj_step_report report = {0};
         status = lj_trainer_step(trainer, step, false, &report);
+        if (status == LJ_OK && report.nonfinite > 0)
+            status = lj_fail(LJ_ERR_NUMERIC, "selftest: step %d is not finite", step);
         outcome->loss[step] = report.loss.total;
     }
     outcome->weights = lj_trainer_hash(trainer);
@@ -60,12 +62,19 @@ static int train_on(struct lj_comm *comm, int size, const struct lj_config *conf
     return LJ_OK;
 }
 
+/* 1, 2, 3, 4, then powers of two, and at last all ranks. */
+static int next_size(int size, int all)
+{
+    int next = size < 4 ? size + 1 : 2 * size;
+    return size < all && next > all ? all : next;
+}
+
 static int compare_sizes(struct lj_comm *comm, const struct lj_config *config,
                          struct lj_archive *archive)
 {
     struct outcome first, now;
     int differ = 0;
-    for (int size = 1; size <= comm->size; size++) {
+    for (int size = 1; size <= comm->size; size = next_size(size, comm->size)) {
         memset(&now, 0, sizeof now);
         LJ_TRY(train_on(comm, size, config, archive, &now));
         if (size == 1)

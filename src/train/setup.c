@@ -78,7 +78,8 @@ static void make_schedule(struct lj_trainer *t)
     const struct lj_config *c = &t->config;
     double samples = (double)lj_archive_info(t->archive)->selected;
     double steps_per_epoch = samples / (double)c->batch_size;
-    t->steps = c->train_steps ? c->train_steps : (int64_t)ceil(c->train_epochs * steps_per_epoch);
+    t->steps = c->train_steps ? c->train_steps
+                              : (int64_t)ceil(c->train_epochs * samples / (double)c->batch_size);
     t->schedule = (struct lj_schedule){
         .peak = c->optim_lr,
         .floor = c->optim_lr_floor < 0 ? c->optim_lr / 1000 : c->optim_lr_floor,
@@ -119,11 +120,6 @@ static int make_loss(struct lj_trainer *t)
         .seed = c->seed,
         .slots = t->slots,
         .lane_rows = t->n};
-    if (!loss.additive && c->loss_lambda > 1)
-        return lj_fail(LJ_ERR_CONFIG,
-                       "loss.lambda: %g is above 1, which loss.combine=convex does not allow; use "
-                       "0 to 1, or loss.combine=additive",
-                       c->loss_lambda);
     return lj_lejepa_create(&t->loss, t->comm, &loss, &t->ledger);
 }
 
