@@ -35,17 +35,23 @@ int lj_command_export(struct lj_comm *comm, struct lj_config *config,
     return lj_agree(comm, status);
 }
 
-/* The directory of the new run: made here, and refused when it already holds checkpoints. */
-static int make_place(const char *run, const char *dir)
+/* A run that already has checkpoints would go on from those, and rotation would evict some. */
+static int check_place(const char *run, const char *dir)
 {
     char newest[LJ_PATH_MAX];
-    if ((mkdir(run, 0777) != 0 && errno != EEXIST) || (mkdir(dir, 0777) != 0 && errno != EEXIST))
-        return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be made: %s; choose another out=", dir,
-                       strerror(errno));
     LJ_TRY(lj_checkpoint_newest(dir, newest));
     if (newest[0])
         return lj_fail(LJ_ERR_CONFIG, "%s: already holds %s; import into a new directory", run,
                        newest);
+    return LJ_OK;
+}
+
+/* The directories of the new run; last, so that a failing import leaves nothing behind. */
+static int make_place(const char *run, const char *dir)
+{
+    if ((mkdir(run, 0777) != 0 && errno != EEXIST) || (mkdir(dir, 0777) != 0 && errno != EEXIST))
+        return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be made: %s; choose another out=", dir,
+                       strerror(errno));
     return LJ_OK;
 }
 
@@ -55,9 +61,11 @@ static int import_into(struct lj_comm *comm, struct lj_config *config, struct lj
     struct lj_trainer *trainer = NULL;
     char dir[LJ_PATH_MAX];
     snprintf(dir, sizeof dir, "%.4000s/checkpoints", config->arg_out);
-    LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? make_place(config->arg_out, dir) : LJ_OK));
+    LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? check_place(config->arg_out, dir) : LJ_OK));
     LJ_TRY(lj_trainer_create(&trainer, comm, config, archive, NULL));
     int status = lj_trainer_load_weights(trainer, config->arg_weights);
+    if (status == LJ_OK)
+        status = lj_agree(comm, lj_comm_is_root(comm) ? make_place(config->arg_out, dir) : LJ_OK);
     if (status == LJ_OK)
         status = lj_trainer_checkpoint(trainer, dir, 0);
     if (status == LJ_OK)
