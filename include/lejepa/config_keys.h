@@ -77,7 +77,7 @@
     REAL(model_mlp_ratio, "model.mlp_ratio", 4.0, 0.25, 16.0, "hidden width of a block's MLP")     \
     INT(model_registers, "model.registers", 0, 0, 64, "register tokens")                           \
     CHOICE(model_pool, "model.pool", "token", "token|mean",                                        \
-        "embedding: class token, or mean of the patch tokens, after the last norm")                \
+        "embedding: normalised class token, or the norm of the patch tokens' mean")                \
     INT(model_head, "model.head", 0, 0, 65536,                                                     \
         "width of a linear head that makes the embedding; 0: none")                                \
     REAL(model_drop_path, "model.drop_path", 0.0, 0.0, 0.9,                                        \

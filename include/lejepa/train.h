@@ -20,11 +20,10 @@ struct lj_trainer;
 
 /* What one step reports; the same values on every rank. */
 struct lj_step_report {
-    struct lj_lejepa_terms
-        loss; /* loss.stop and loss.save are also inputs: requests of this rank */
+    struct lj_lejepa_terms loss; /* stop and save are also inputs: this rank's requests */
     double lr;
     double grad_norm;  /* NaN unless asked for or clipping */
-    int64_t nonfinite; /* gradient elements that were not finite; > 0: no update was made */
+    int64_t nonfinite; /* values not finite or out of range; > 0: no update was made */
 };
 
 /* Agrees on the lowest ISA level of all ranks, forces it on the libraries and returns it. Collective;
