@@ -73,13 +73,80 @@ static inline vec v_nfma(vec a, vec b, vec c) /* c - a b */
 {
     return _mm256_fnmadd_ps(a, b, c);
 }
-static inline vec v_exp(vec a)
+/* Sum and maximum of all lanes, by halving. */
+static inline float v_sum(vec a)
+{
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+static inline float v_largest(vec a)
+{
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+static inline vec v_round(vec a)
+{
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/* a 2^n for integral n, in two halves so that neither factor leaves the range of exponents. */
+static inline vec v_scale2(vec a, vec n)
+{
+    n = _mm256_max_ps(_mm256_min_ps(n, _mm256_set1_ps(250)), _mm256_set1_ps(-250));
+    __m256i whole = _mm256_cvtps_epi32(n), first = _mm256_srai_epi32(whole, 1);
+    __m256i second = _mm256_sub_epi32(whole, first), bias = _mm256_set1_epi32(127);
+    vec x = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(first, bias), 23));
+    vec y = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(second, bias), 23));
+    return _mm256_mul_ps(_mm256_mul_ps(a, x), y);
+}
+static inline vec v_abs(vec a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+/* b where a < 0, else c. */
+static inline vec v_if_negative(vec a, vec b, vec c)
+{
+    return _mm256_blendv_ps(c, b, _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_LT_OQ));
+}
+static inline vec v_reciprocal(vec a)
+{
+    return _mm256_div_ps(_mm256_set1_ps(1), a);
+}
+static inline vec v_load_bf16(const uint16_t *p)
+{
+    __m128i half = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+static inline vec v_load_bf16_part(const uint16_t *p, int64_t count)
+{
+    uint16_t lane[8] = {0};
+    for (int64_t i = 0; i < count; i++)
+        lane[i] = p[i];
+    return v_load_bf16(lane);
+}
+static inline void v_store_bf16(uint16_t *p, vec a)
+{
+    __m256i bits = _mm256_castps_si256(a);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    up = _mm256_castps_si256(
+        _mm256_blendv_ps(_mm256_castsi256_ps(up), _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)),
+                         _mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+    up = _mm256_srli_epi32(up, 16);
+    up = _mm256_permute4x64_epi64(_mm256_packus_epi32(up, up), 0x08);
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(up));
+}
+static inline void v_store_bf16_part(uint16_t *p, vec a, int64_t count)
+{
+    uint16_t lane[8];
+    v_store_bf16(lane, a);
+    for (int64_t i = 0; i < count; i++)
+        p[i] = lane[i];
+}
+static inline vec v_exp_exact(vec a)
 {
     return Sleef_expf8_u10avx2(a);
-}
-static inline vec v_erf(vec a)
-{
-    return Sleef_erff8_u10avx2(a);
 }
 static inline void v_sincos(vec a, vec *s, vec *c)
 {

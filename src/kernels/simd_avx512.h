@@ -72,13 +72,78 @@ static inline vec v_nfma(vec a, vec b, vec c) /* c - a b */
 {
     return _mm512_fnmadd_ps(a, b, c);
 }
-static inline vec v_exp(vec a)
+/* Sum and maximum of all lanes, by halving. */
+static inline float v_sum(vec a)
+{
+    return _mm512_reduce_add_ps(a);
+}
+static inline float v_largest(vec a)
+{
+    return _mm512_reduce_max_ps(a);
+}
+static inline vec v_round(vec a)
+{
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/* a 2^n for integral n; under- and overflow give 0 and infinity. */
+static inline vec v_scale2(vec a, vec n)
+{
+    return _mm512_scalef_ps(a, n);
+}
+static inline vec v_abs(vec a)
+{
+    return _mm512_abs_ps(a);
+}
+/* b where a < 0, else c. */
+static inline vec v_if_negative(vec a, vec b, vec c)
+{
+    return _mm512_mask_mov_ps(c, _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_LT_OQ), b);
+}
+/* 1 / a to about one rounding. */
+static inline vec v_reciprocal(vec a)
+{
+    vec r = _mm512_rcp14_ps(a);
+    return _mm512_mul_ps(r, _mm512_fnmadd_ps(a, r, _mm512_set1_ps(2)));
+}
+static inline vec v_widen(__m256i a)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(a), 16));
+}
+static inline vec v_load_bf16(const uint16_t *p)
+{
+    return v_widen(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+static inline vec v_load_bf16_part(const uint16_t *p, int64_t count)
+{
+    return v_widen(_mm256_maskz_loadu_epi16(first_lanes(count), p));
+}
+#ifdef __AVX512BF16__
+static inline __m256i v_narrow(vec a)
+{
+    return (__m256i)_mm512_cvtneps_pbh(a);
+}
+#else
+static inline __m256i v_narrow(vec a)
+{
+    __m512i bits = _mm512_castps_si512(a);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    up = _mm512_mask_mov_epi32(up, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q),
+                               _mm512_set1_epi32(0x7fc00000));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
+}
+#endif
+static inline void v_store_bf16(uint16_t *p, vec a)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, v_narrow(a));
+}
+static inline void v_store_bf16_part(uint16_t *p, vec a, int64_t count)
+{
+    _mm256_mask_storeu_epi16(p, first_lanes(count), v_narrow(a));
+}
+static inline vec v_exp_exact(vec a)
 {
     return Sleef_expf16_u10avx512f(a);
-}
-static inline vec v_erf(vec a)
-{
-    return Sleef_erff16_u10avx512f(a);
 }
 static inline void v_sincos(vec a, vec *s, vec *c)
 {

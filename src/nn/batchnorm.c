@@ -26,11 +26,11 @@ static const double gradient_scale = 65536;
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)images, (void)node;
+    (void)node;
     LJ_CHECK(in[0].dims == 1, "batch normalisation takes rows");
     *out = in[0];
-    need->saved = 3 * in[0].dim[0];
-    need->scratch = 4 * in[0].dim[0];
+    need->saved = (3 * in[0].dim[0] + images - 1) / images;
+    need->scratch = 2 * in[0].dim[0] * (int64_t)sizeof(double);
     return LJ_OK;
 }
 
@@ -48,15 +48,16 @@ static bool over_batch(const struct lj_call *c)
 
 static void lane_statistics(const struct lj_call *c, float *mean, float *var)
 {
+    const float *x = c->x[0];
     int64_t width = width_of(c), rows = c->images;
     memset(mean, 0, (size_t)width * sizeof *mean);
     memset(var, 0, (size_t)width * sizeof *var);
-    lj_kernels()->column_sums(mean, c->x[0], rows, width);
+    lj_kernels()->column_sums(mean, x, LJ_F32, rows, width);
     for (int64_t j = 0; j < width; j++)
         mean[j] /= (float)rows;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < width; j++) {
-            float d = c->x[0][r * width + j] - mean[j];
+            float d = x[r * width + j] - mean[j];
             var[j] += d * d;
         }
     for (int64_t j = 0; j < width; j++)
@@ -68,14 +69,14 @@ static void gradient_sums(const struct lj_call *c, int64_t first, int64_t end, f
                           float *product)
 {
     int64_t width = width_of(c);
-    const float *mean = c->saved, *rstd = c->saved + width;
+    const float *x = c->x[0], *dy = c->dy, *mean = c->saved, *rstd = c->saved + width;
     memset(sum, 0, (size_t)width * sizeof *sum);
     memset(product, 0, (size_t)width * sizeof *product);
     for (int64_t r = first; r < end; r++)
         for (int64_t j = 0; j < width; j++) {
-            float d = c->dy[r * width + j];
+            float d = dy[r * width + j];
             sum[j] += d;
-            product[j] += d * ((c->x[0][r * width + j] - mean[j]) * rstd[j]);
+            product[j] += d * ((x[r * width + j] - mean[j]) * rstd[j]);
         }
 }
 
@@ -96,13 +97,13 @@ static int64_t blocks_of_batch(const struct lj_call *c)
 static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
 {
     int64_t width = width_of(c);
-    const float *shift = c->param[RUNNING_MEAN];
-    double *sum = (double *)(void *)c->scratch, *square = sum + width;
+    const float *x = c->x[0], *shift = c->param[RUNNING_MEAN];
+    double *sum = c->scratch, *square = sum + width;
     for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
         memset(sum, 0, 2 * (size_t)width * sizeof *sum);
         for (int64_t r = first; r < lj_min_i64(first + BLOCK_ROWS, c->images); r++)
             for (int64_t j = 0; j < width; j++) {
-                double d = (double)c->x[0][r * width + j] - (double)shift[j];
+                double d = (double)x[r * width + j] - (double)shift[j];
                 sum[j] += d;
                 square[j] += d * d;
             }
@@ -126,12 +127,11 @@ static void batch_statistics(const struct lj_call *c, float *mean, float *var)
 static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
 {
     int64_t width = width_of(c);
+    float *block = c->scratch;
     for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
-        gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, c->images), c->scratch,
-                      c->scratch + width);
+        gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, c->images), block, block + width);
         for (int64_t j = 0; j < 2 * width; j++)
-            sums[j] +=
-                lj_to_fixed_of(blocks_of_batch(c), (double)c->scratch[j] * gradient_scale, unfit);
+            sums[j] += lj_to_fixed_of(blocks_of_batch(c), (double)block[j] * gradient_scale, unfit);
     }
 }
 
@@ -140,7 +140,8 @@ static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *unfit
 static void forward(const struct lj_call *c)
 {
     int64_t width = width_of(c);
-    float *mean = c->saved, *rstd = c->saved + width, *var = c->saved + 2 * width;
+    const float *x = c->x[0];
+    float *y = c->y, *mean = c->saved, *rstd = c->saved + width, *var = c->saved + 2 * width;
     if (!c->run->train) {
         memcpy(mean, c->param[RUNNING_MEAN], (size_t)width * sizeof *mean);
         memcpy(var, c->param[RUNNING_VAR], (size_t)width * sizeof *var);
@@ -153,9 +154,8 @@ static void forward(const struct lj_call *c)
         rstd[j] = 1.0f / sqrtf(var[j] + (float)c->node->real);
     for (int64_t r = 0; r < c->images; r++)
         for (int64_t j = 0; j < width; j++)
-            c->y[r * width + j] =
-                (c->x[0][r * width + j] - mean[j]) * rstd[j] * c->param[WEIGHT][j] +
-                c->param[BIAS][j];
+            y[r * width + j] =
+                (x[r * width + j] - mean[j]) * rstd[j] * c->param[WEIGHT][j] + c->param[BIAS][j];
 }
 
 /* This lane's share of the parameters' gradients, and its statistics. */
@@ -176,26 +176,27 @@ static void backward_params(const struct lj_call *c, const float *sum, const flo
 /* scratch (2, C) in: sums; out: means over the rows that share statistics. */
 static void make_means(const struct lj_call *c)
 {
+    float *means = c->scratch;
     for (int64_t j = 0; j < 2 * width_of(c); j++)
-        c->scratch[j] = over_batch(c) ? (float)(lj_from_fixed(c->run->sync[j]) / gradient_scale /
-                                                (double)c->run->sync_rows)
-                                      : c->scratch[j] / (float)c->images;
+        means[j] = over_batch(c) ? (float)(lj_from_fixed(c->run->sync[j]) / gradient_scale /
+                                           (double)c->run->sync_rows)
+                                 : means[j] / (float)c->images;
 }
 
 static void backward(const struct lj_call *c)
 {
     int64_t width = width_of(c);
-    const float *mean = c->saved, *rstd = c->saved + width;
-    float *dmean = c->scratch, *dproduct = c->scratch + width;
+    const float *x = c->x[0], *dy = c->dy, *mean = c->saved, *rstd = c->saved + width;
+    float *dx = c->dx[0], *dmean = c->scratch, *dproduct = dmean + width;
     gradient_sums(c, 0, c->images, dmean, dproduct);
     backward_params(c, dmean, dproduct);
     make_means(c);
     for (int64_t r = 0; r < c->images; r++)
         for (int64_t j = 0; j < width; j++) {
             int64_t i = r * width + j;
-            float xhat = (c->x[0][i] - mean[j]) * rstd[j];
-            float d = c->param[WEIGHT][j] * rstd[j] * (c->dy[i] - dmean[j] - xhat * dproduct[j]);
-            c->dx[0][i] = c->dx_add[0] ? c->dx[0][i] + d : d;
+            float xhat = (x[i] - mean[j]) * rstd[j];
+            float d = c->param[WEIGHT][j] * rstd[j] * (dy[i] - dmean[j] - xhat * dproduct[j]);
+            dx[i] = c->dx_add[0] ? dx[i] + d : d;
         }
 }
 

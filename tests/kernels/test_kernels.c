@@ -43,55 +43,173 @@ static void run_sincos(const struct lj_kernels *k, struct bench *b)
 {
     k->sincos(b->x[0], b->x[1], b->x[2], b->count);
 }
+static void run_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    lj_bf16 narrow[LONGEST + 1];
+    narrow[b->count] = 0x1234;
+    k->narrow(narrow, b->x[1], b->count);
+    cr_assert_eq(narrow[b->count], 0x1234, "%s: narrow wrote too far", k->name);
+    k->widen(b->x[0], narrow, b->count);
+}
+static void run_widen(const struct lj_kernels *k, struct bench *b)
+{
+    lj_bf16 narrow[LONGEST];
+    for (int64_t i = 0; i < b->count; i++)
+        narrow[i] = (lj_bf16)(i * 257 % 0x7f80);
+    k->widen(b->x[0], narrow, b->count);
+}
+
+/* Runs an operation on bf16 copies of the first arrays; what comes out is widened back into them. */
+static lj_bf16 narrow_copy[ARRAYS][LONGEST + 1];
+
+static void begin_narrow(const struct bench *b)
+{
+    const struct lj_kernels *scalar = lj_kernels_of(LJ_ISA_SCALAR);
+    for (int a = 0; a < ARRAYS; a++) {
+        scalar->narrow(narrow_copy[a], b->x[a], b->count);
+        narrow_copy[a][b->count] = 0x1234;
+    }
+}
+static void end_narrow(struct bench *b, int first, int end)
+{
+    for (int a = first; a < end; a++) {
+        cr_assert_eq(narrow_copy[a][b->count], 0x1234, "array %d was written too far", a);
+        lj_kernels_of(LJ_ISA_SCALAR)->widen(b->x[a], narrow_copy[a], b->count);
+    }
+}
+
 static void run_gelu(const struct lj_kernels *k, struct bench *b)
 {
-    k->gelu(b->x[0], b->x[1], b->count);
+    k->gelu(b->x[0], b->x[1], b->x[2], LJ_F32, b->count);
 }
-static void run_gelu_backward(const struct lj_kernels *k, struct bench *b)
+static void run_gelu_narrow(const struct lj_kernels *k, struct bench *b)
 {
-    k->gelu_backward(b->x[0], b->x[1], b->x[2], b->count, false);
+    begin_narrow(b);
+    k->gelu(narrow_copy[0], narrow_copy[1], narrow_copy[2], LJ_BF16, b->count);
+    end_narrow(b, 0, 2);
 }
-static void run_gelu_backward_add(const struct lj_kernels *k, struct bench *b)
+static void run_multiply(const struct lj_kernels *k, struct bench *b)
 {
-    k->gelu_backward(b->x[0], b->x[1], b->x[2], b->count, true);
+    k->multiply(b->x[0], b->x[1], b->x[2], LJ_F32, b->count, false);
+}
+static void run_multiply_add(const struct lj_kernels *k, struct bench *b)
+{
+    k->multiply(b->x[0], b->x[1], b->x[2], LJ_F32, b->count, true);
+}
+static void run_multiply_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    k->multiply(narrow_copy[0], narrow_copy[1], narrow_copy[2], LJ_BF16, b->count, false);
+    k->multiply(narrow_copy[1], narrow_copy[1], narrow_copy[2], LJ_BF16, b->count, true);
+    end_narrow(b, 0, 2);
+}
+static void run_add_scaled(const struct lj_kernels *k, struct bench *b)
+{
+    k->add_scaled(b->x[0], b->x[1], 0.3f, b->x[2], LJ_F32, b->count);
+}
+static void run_add_scaled_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    k->add_scaled(b->x[0], b->x[1], 0.3f, narrow_copy[2], LJ_BF16, b->count);
+}
+static void run_scale(const struct lj_kernels *k, struct bench *b)
+{
+    k->scale(b->x[0], LJ_F32, 0.3f, b->x[1], b->count, false);
+    k->scale(b->x[2], LJ_F32, 0.3f, b->x[1], b->count, true);
+}
+static void run_scale_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    k->scale(narrow_copy[0], LJ_BF16, 0.3f, b->x[1], b->count, false);
+    k->scale(narrow_copy[1], LJ_BF16, 0.3f, b->x[3], b->count, true);
+    end_narrow(b, 0, 2);
+}
+
+/* Two rows where the length is even, else one. */
+static int64_t rows_of(const struct bench *b)
+{
+    return b->count % 2 == 0 ? 2 : 1;
+}
+static void layernorm(const struct lj_kernels *k, struct bench *b, void *y, enum lj_type type)
+{
+    float mean[2] = {0}, rstd[2] = {0};
+    int64_t rows = rows_of(b);
+    if (b->count > 0)
+        k->layernorm(y, type, mean, rstd, b->x[1], b->x[2], b->x[3], rows, b->count / rows, 1e-2f);
+    b->result[0] = (double)(mean[0] + mean[1]);
+    b->result[1] = (double)(rstd[0] + rstd[1]);
 }
 static void run_layernorm(const struct lj_kernels *k, struct bench *b)
 {
-    float mean = 0, rstd = 0;
-    if (b->count > 0)
-        k->layernorm(b->x[0], &mean, &rstd, b->x[1], b->x[2], b->x[3], b->count, 1e-2f);
-    b->result[0] = (double)mean;
-    b->result[1] = (double)rstd;
+    layernorm(k, b, b->x[0], LJ_F32);
 }
-static void layernorm_backward(const struct lj_kernels *k, struct bench *b, bool add)
+static void run_layernorm_narrow(const struct lj_kernels *k, struct bench *b)
 {
-    float weight[LONGEST + 1];
+    begin_narrow(b);
+    layernorm(k, b, narrow_copy[0], LJ_BF16);
+    end_narrow(b, 0, 1);
+}
+static void layernorm_backward(const struct lj_kernels *k, struct bench *b, const void *dy,
+                               enum lj_type type, bool add)
+{
+    float weight[LONGEST + 1], mean[2] = {0.1f, -0.2f}, rstd[2] = {0.9f, 1.1f};
+    int64_t rows = rows_of(b);
     for (int64_t i = 0; i < b->count; i++)
         weight[i] = 0.5f + (float)(i % 7) / 7;
     if (b->count > 0)
-        k->layernorm_backward(b->x[0], b->x[1], b->x[2], b->x[3], b->x[3], weight, 0.1f, 0.9f,
-                              b->count, add);
+        k->layernorm_backward(b->x[0], b->x[1], b->x[2], dy, type, b->x[3], weight, mean, rstd,
+                              rows, b->count / rows, add);
 }
 static void run_layernorm_backward(const struct lj_kernels *k, struct bench *b)
 {
-    layernorm_backward(k, b, false);
+    layernorm_backward(k, b, b->x[3], LJ_F32, false);
 }
 static void run_layernorm_backward_add(const struct lj_kernels *k, struct bench *b)
 {
-    layernorm_backward(k, b, true);
+    layernorm_backward(k, b, b->x[3], LJ_F32, true);
+}
+static void run_layernorm_backward_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    layernorm_backward(k, b, narrow_copy[3], LJ_BF16, true);
+}
+static void softmax(const struct lj_kernels *k, struct bench *b, void *p, enum lj_type type)
+{
+    float logsum[2] = {0};
+    int64_t rows = rows_of(b);
+    if (b->count > 0)
+        k->softmax(p, type, logsum, b->x[0], rows, b->count / rows, 0.7f);
+    b->result[0] = (double)logsum[0];
+    b->result[1] = (double)logsum[1];
 }
 static void run_softmax(const struct lj_kernels *k, struct bench *b)
 {
-    if (b->count > 0)
-        b->result[0] = (double)k->softmax(b->x[0], b->count, 0.7f);
+    softmax(k, b, b->x[0], LJ_F32);
 }
-static void run_softmax_again(const struct lj_kernels *k, struct bench *b)
+/* What is left in the scores is not promised. */
+static void run_softmax_narrow(const struct lj_kernels *k, struct bench *b)
 {
-    k->softmax_again(b->x[0], b->count, 0.7f, 1.25f);
+    begin_narrow(b);
+    softmax(k, b, narrow_copy[0], LJ_BF16);
+    end_narrow(b, 0, 1);
+}
+static void softmax_backward(const struct lj_kernels *k, struct bench *b, void *p, void *ds,
+                             enum lj_type type)
+{
+    float logsum[2] = {1.25f, -0.5f};
+    int64_t rows = rows_of(b);
+    if (b->count > 0)
+        k->softmax_backward(p, ds, type, b->x[0], b->x[1], logsum, rows, b->count / rows, 0.7f);
 }
 static void run_softmax_backward(const struct lj_kernels *k, struct bench *b)
 {
-    k->softmax_backward(b->x[0], b->x[1], b->count, 0.7f);
+    softmax_backward(k, b, b->x[0], b->x[1], LJ_F32);
+}
+static void run_softmax_backward_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    softmax_backward(k, b, narrow_copy[2], narrow_copy[3], LJ_BF16);
+    end_narrow(b, 2, 4);
 }
 static void run_add(const struct lj_kernels *k, struct bench *b)
 {
@@ -104,7 +222,12 @@ static void run_axpy(const struct lj_kernels *k, struct bench *b)
 /* rows of a fifth of the length */
 static void run_column_sums(const struct lj_kernels *k, struct bench *b)
 {
-    k->column_sums(b->x[0], b->x[1], 5, b->count / 5);
+    k->column_sums(b->x[0], b->x[1], LJ_F32, 5, b->count / 5);
+}
+static void run_column_sums_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    k->column_sums(b->x[0], narrow_copy[1], LJ_BF16, 5, b->count / 5);
 }
 static void run_add_bias(const struct lj_kernels *k, struct bench *b)
 {
@@ -122,22 +245,37 @@ static void run_square_sum(const struct lj_kernels *k, struct bench *b)
     b->result[0] = k->square_sum(b->x[0], b->count);
 }
 
+/* One unit in the last place of bf16, relative. */
+#define BF16_STEP 0x1p-7
+
 static const struct kernel_case cases[] = {
     {"exp", run_exp, 2.4e-7, 1e-37, true, true},
     {"exp in place", run_exp_in_place, 2.4e-7, 1e-37, true, true},
     {"sincos", run_sincos, 2.4e-7, 1e-7, true, false},
+    {"narrow", run_narrow, 0, 1e-37, true, true},
+    {"widen", run_widen, 0, 0, false, false},
     {"gelu", run_gelu, 1e-5, 4e-7, true, true},
-    {"gelu_backward", run_gelu_backward, 1e-5, 1e-6, true, false},
-    {"gelu_backward add", run_gelu_backward_add, 1e-5, 1e-6, true, false},
+    {"gelu bf16", run_gelu_narrow, BF16_STEP, 1e-6, true, false},
+    {"multiply", run_multiply, 0, 0, true, true},
+    {"multiply add", run_multiply_add, 0, 0, true, true},
+    {"multiply bf16", run_multiply_narrow, BF16_STEP, 1e-37, true, false},
+    {"add_scaled", run_add_scaled, 0, 0, true, true},
+    {"add_scaled bf16", run_add_scaled_narrow, 0, 0, true, false},
+    {"scale", run_scale, 0, 0, true, true},
+    {"scale bf16", run_scale_narrow, BF16_STEP, 1e-37, true, false},
     {"layernorm", run_layernorm, 1e-5, 2e-6, false, false},
+    {"layernorm bf16", run_layernorm_narrow, BF16_STEP, 2e-6, false, false},
     {"layernorm_backward", run_layernorm_backward, 1e-5, 2e-6, false, false},
     {"layernorm_backward add", run_layernorm_backward_add, 1e-5, 2e-6, false, false},
+    {"layernorm_backward bf16", run_layernorm_backward_narrow, 1e-5, 2e-6, false, false},
     {"softmax", run_softmax, 3e-6, 1e-9, false, false},
-    {"softmax_again", run_softmax_again, 1e-6, 1e-37, true, false},
+    {"softmax bf16", run_softmax_narrow, BF16_STEP, 1e-9, false, false},
     {"softmax_backward", run_softmax_backward, 1e-5, 1e-5, false, false},
+    {"softmax_backward bf16", run_softmax_backward_narrow, BF16_STEP, 1e-5, false, false},
     {"add", run_add, 0, 0, true, true},
     {"axpy", run_axpy, 0, 0, true, true},
     {"column_sums", run_column_sums, 0, 0, false, true},
+    {"column_sums bf16", run_column_sums_narrow, 0, 0, false, false},
     {"add_bias", run_add_bias, 0, 0, false, true},
     {"adamw", run_adamw, 2e-6, 1e-7, true, true},
     {"square_sum", run_square_sum, 1e-14, 0, false, true},

@@ -166,7 +166,8 @@ Test(plan, refuses_a_size_the_patch_does_not_divide)
     struct net_case c;
     struct lj_plan *plan = NULL;
     begin(&c);
-    int status = lj_plan_create(&plan, c.net, 1, &(struct lj_shape){3, {2, 10, 12}}, LJ_PLAN_INFER);
+    int status = lj_plan_create(&plan, c.net, 1, &(struct lj_shape){3, {2, 10, 12}},
+                                (struct lj_plan_options){.mode = LJ_PLAN_INFER});
     cr_assert_eq(status, LJ_ERR_CONFIG);
     cr_assert_not_null(strstr(lj_error_text(), "model.patch"));
     net_case_end(&c);
