@@ -21,6 +21,8 @@ LJ_API const char *lj_isa_name(enum lj_isa isa);
  * ranks. Without it the first use selects lj_isa_best. Errors: LJ_ERR_CONFIG. */
 LJ_API int lj_kernels_select(enum lj_isa isa) LJ_MUST_USE;
 LJ_API enum lj_isa lj_isa_selected(void);
+/* Frees what products keep, for all threads; no other thread may use a product then or later. */
+LJ_API void lj_kernels_release(void);
 
 /* Type of the elements of an array. bf16 is the upper half of a float, rounded to nearest even. */
 enum lj_type { LJ_F32, LJ_BF16 };
@@ -38,9 +40,9 @@ static inline int64_t lj_type_bytes(enum lj_type type)
 struct lj_product {
     int64_t batch, m, n, k;
     bool transpose_a, transpose_b;
-    bool add;                  /* C += op(A) op(B) instead of C = ...; not with a bias */
-    enum lj_type input;        /* of A and B; LJ_BF16 at level avx512bf16 only */
-    enum lj_type output;       /* of C */
+    bool add;            /* C += op(A) op(B) instead of C = ...; not with a bias */
+    enum lj_type input;  /* of A and B; LJ_BF16 at level avx512bf16 only */
+    enum lj_type output; /* of C */
 };
 
 /* C = op(A) op(B) [+ bias on every row] [+ C], one thread; sums in float32.

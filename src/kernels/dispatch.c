@@ -78,6 +78,11 @@ enum lj_isa lj_isa_selected(void)
     return selected_isa;
 }
 
+void lj_kernels_release(void)
+{
+    lj_onednn_release();
+}
+
 const struct lj_kernels *lj_kernels(void)
 {
     select_best_once();

@@ -6,7 +6,6 @@
 
 #include <omp.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <dnnl.h>
@@ -22,6 +21,7 @@ struct entry {
 };
 
 struct table {
+    struct table *next;
     struct entry entry[TABLE_SIZE];
     int count;
     dnnl_stream_t stream;
@@ -31,7 +31,8 @@ struct table {
 
 static dnnl_engine_t engine;
 static pthread_once_t engine_once = PTHREAD_ONCE_INIT;
-static pthread_key_t table_key;
+static pthread_mutex_t tables_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct table *tables; /* of all threads */
 static _Thread_local struct table *my_table;
 
 #define CALL(expression)                                                                         \
@@ -67,30 +68,36 @@ static void clear_table(struct table *table)
     table->count = 0;
 }
 
-static void destroy_table(void *data)
+void lj_onednn_release(void)
 {
-    struct table *table = data;
-    clear_table(table);
-    dnnl_stream_destroy(table->stream);
-    free(table->scratch);
-    free(table);
+    while (tables) {
+        struct table *table = tables;
+        tables = table->next;
+        clear_table(table);
+        dnnl_stream_destroy(table->stream);
+        lj_free(table->scratch);
+        lj_free(table);
+    }
+    my_table = NULL;
 }
 
 static void make_engine(void)
 {
     CALL(dnnl_engine_create(&engine, dnnl_cpu, 0));
-    LJ_CHECK(pthread_key_create(&table_key, destroy_table) == 0, "no key for a thread's products");
 }
 
 static struct table *get_table(void)
 {
-    if (!my_table) {
-        pthread_once(&engine_once, make_engine);
-        my_table = calloc(1, sizeof *my_table);
-        LJ_CHECK(my_table, "out of memory for the table of products");
-        CALL(dnnl_stream_create(&my_table->stream, engine, dnnl_stream_default_flags));
-        pthread_setspecific(table_key, my_table);
-    }
+    if (my_table)
+        return my_table;
+    pthread_once(&engine_once, make_engine);
+    my_table = lj_alloc(sizeof *my_table, "products");
+    LJ_CHECK(my_table, "%s", lj_error_text());
+    CALL(dnnl_stream_create(&my_table->stream, engine, dnnl_stream_default_flags));
+    pthread_mutex_lock(&tables_lock);
+    my_table->next = tables;
+    tables = my_table;
+    pthread_mutex_unlock(&tables_lock);
     return my_table;
 }
 
@@ -147,9 +154,9 @@ static void grow_scratch(struct table *table, size_t size)
 {
     if (size <= table->scratch_size)
         return;
-    free(table->scratch);
+    lj_free(table->scratch);
     table->scratch_size = (size + 4095) / 4096 * 4096;
-    table->scratch = aligned_alloc(4096, table->scratch_size);
+    table->scratch = lj_alloc(table->scratch_size, "products");
     LJ_CHECK(table->scratch, "out of memory: %zu bytes for a product", size);
 }
 

@@ -19,5 +19,6 @@ void lj_blis_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int6
 void lj_onednn_force_isa(enum lj_isa isa);
 void lj_onednn_product(const struct lj_product *product, const void *a, const void *b,
                        const float *bias, void *c);
+void lj_onednn_release(void);
 
 #endif

@@ -59,12 +59,12 @@ static inline const void *at_as_const(const void *p, enum lj_type type, int64_t 
 }
 
 /* Calls body(..., type) with the type as a constant. */
-#define FOR_TYPE(type, body, ...)      \
-    do {                               \
-        if ((type) == LJ_BF16)         \
+#define FOR_TYPE(type, body, ...)       \
+    do {                                \
+        if ((type) == LJ_BF16)          \
             body(__VA_ARGS__, LJ_BF16); \
-        else                           \
-            body(__VA_ARGS__, LJ_F32); \
+        else                            \
+            body(__VA_ARGS__, LJ_F32);  \
     } while (0)
 
 /* exp(x) to about 2 ulp, inline (SLEEF's is a call that spills every register): x = n log 2 + r, and a
@@ -118,11 +118,10 @@ static void k_widen(float *y, const lj_bf16 *x, int64_t count)
  * relative error 9e-8, so that Phi and phi share one exponential and small values keep their digits. */
 static inline vec mills(vec z)
 {
-    static const float c[] = {-0.03024029669689209f,    0.13951682758497574f,
-                              -0.22361408943723032f,    0.10738259320210661f,
-                              -0.00039358186427172087f, 0.09603962824139393f,
-                              0.12400935092156089f,     0.14368191751431775f,
-                              0.14361766351628774f};
+    static const float c[] = {
+        -0.03024029669689209f, 0.13951682758497574f,     -0.22361408943723032f,
+        0.10738259320210661f,  -0.00039358186427172087f, 0.09603962824139393f,
+        0.12400935092156089f,  0.14368191751431775f,     0.14361766351628774f};
     vec t = v_reciprocal(v_fma(v_set(0.36f), z, v_set(1)));
     vec p = v_set(c[0]);
     for (int k = 1; k < 9; k++)
@@ -140,8 +139,8 @@ static inline void gelu_as(void *y, void *derivative, const void *x, int64_t cou
         vec tail = v_mul(mills(v_abs(a)), bell);
         vec cdf = v_if_negative(a, tail, v_sub(v_set(1), tail));
         store_as(y, type, i, v_mul(a, cdf), live);
-        store_as(derivative, type, i,
-                 v_fma(v_mul(a, bell), v_set(0.39894228040143268f), cdf), live);
+        store_as(derivative, type, i, v_fma(v_mul(a, bell), v_set(0.39894228040143268f), cdf),
+                 live);
     }
 }
 
@@ -185,8 +184,8 @@ static inline void scale_as(void *y, float a, const float *x, int64_t count, boo
     FOR_VECTORS(count)
     {
         vec u = load(x + i, live), factor = v_set(a);
-        store_as(y, type, i,
-                 add ? v_fma(factor, u, load_as(y, type, i, live)) : v_mul(factor, u), live);
+        store_as(y, type, i, add ? v_fma(factor, u, load_as(y, type, i, live)) : v_mul(factor, u),
+                 live);
     }
 }
 
@@ -513,14 +512,13 @@ static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
     return unfit;
 }
 
-#define KERNEL_TABLE(isa_name)                                                                  \
-    {                                                                                           \
-        .name = isa_name, .exp = k_exp, .sincos = k_sincos, .narrow = k_narrow,                 \
-        .widen = k_widen, .gelu = k_gelu, .multiply = k_multiply, .layernorm = k_layernorm,     \
-        .layernorm_backward = k_layernorm_backward, .softmax = k_softmax,                       \
-        .softmax_backward = k_softmax_backward, .add_scaled = k_add_scaled, .scale = k_scale,   \
-        .add = k_add,                                                                           \
-        .axpy = k_axpy, .column_sums = k_column_sums, .add_bias = k_add_bias, .adamw = k_adamw, \
-        .square_sum = k_square_sum, .ecf_sums = k_ecf_sums, .ecf_gradient = k_ecf_gradient,     \
-        .add_fixed = k_add_fixed                                                                \
+#define KERNEL_TABLE(isa_name)                                                                    \
+    {                                                                                             \
+        .name = isa_name, .exp = k_exp, .sincos = k_sincos, .narrow = k_narrow, .widen = k_widen, \
+        .gelu = k_gelu, .multiply = k_multiply, .layernorm = k_layernorm,                         \
+        .layernorm_backward = k_layernorm_backward, .softmax = k_softmax,                         \
+        .softmax_backward = k_softmax_backward, .add_scaled = k_add_scaled, .scale = k_scale,     \
+        .add = k_add, .axpy = k_axpy, .column_sums = k_column_sums, .add_bias = k_add_bias,       \
+        .adamw = k_adamw, .square_sum = k_square_sum, .ecf_sums = k_ecf_sums,                     \
+        .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed                                  \
     }

@@ -130,9 +130,9 @@ static inline void v_store_bf16(uint16_t *p, vec a)
     __m256i bits = _mm256_castps_si256(a);
     __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
     __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-    up = _mm256_castps_si256(
-        _mm256_blendv_ps(_mm256_castsi256_ps(up), _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)),
-                         _mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+    up = _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(up),
+                                              _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)),
+                                              _mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
     up = _mm256_srli_epi32(up, 16);
     up = _mm256_permute4x64_epi64(_mm256_packus_epi32(up, up), 0x08);
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(up));
