@@ -45,7 +45,7 @@ static int allocate(struct lj_lejepa *loss)
         return LJ_ERR_RESOURCE;
     for (int s = 0; s < c->slots; s++) {
         loss->sums[s] = take(sums + LJ_SCALARS, sizeof(int64_t));
-        loss->scratch[s] = take((LJ_TILE_ROWS + 2 * loss->knots) * LJ_TILE_SLICES, sizeof(float));
+        loss->scratch[s] = take(LJ_TILE_ROWS * LJ_TILE_LD, sizeof(float));
         if (!loss->sums[s] || !loss->scratch[s])
             return LJ_ERR_RESOURCE;
     }
