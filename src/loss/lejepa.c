@@ -38,10 +38,11 @@ static int allocate(struct lj_lejepa *loss)
     const struct lj_lejepa_config *c = &loss->config;
     int64_t sums = lj_loss_sums(loss);
     loss->slices = take(c->width * c->slices, sizeof(float));
+    loss->by_slice = take(c->width * c->slices, sizeof(float));
     loss->coefficient = take(sums, sizeof(float));
     loss->sums = take(c->slots, sizeof *loss->sums);
     loss->scratch = take(c->slots, sizeof *loss->scratch);
-    if (!loss->slices || !loss->coefficient || !loss->sums || !loss->scratch)
+    if (!loss->slices || !loss->by_slice || !loss->coefficient || !loss->sums || !loss->scratch)
         return LJ_ERR_RESOURCE;
     for (int s = 0; s < c->slots; s++) {
         loss->sums[s] = take(sums + LJ_SCALARS, sizeof(int64_t));
@@ -85,6 +86,7 @@ void lj_lejepa_destroy(struct lj_lejepa *loss)
     lj_free(loss->sums);
     lj_free(loss->scratch);
     lj_free(loss->slices);
+    lj_free(loss->by_slice);
     lj_free(loss->coefficient);
     lj_free(loss);
 }
@@ -99,7 +101,7 @@ void lj_lejepa_begin(struct lj_lejepa *loss, int64_t step)
 {
     const struct lj_lejepa_config *c = &loss->config;
     clear(loss);
-    lj_slices_draw(loss->slices, c->width, c->slices, c->seed, step);
+    lj_slices_draw(loss->slices, loss->by_slice, c->width, c->slices, c->seed, step);
 }
 
 void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices)
@@ -107,7 +109,7 @@ void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices)
     const struct lj_lejepa_config *c = &loss->config;
     clear(loss);
     memcpy(loss->slices, slices, (size_t)(c->width * c->slices) * sizeof *slices);
-    lj_slices_normalise(loss->slices, c->width, c->slices);
+    lj_slices_normalise(loss->slices, loss->by_slice, c->width, c->slices);
 }
 
 /* The lane's prediction sum is divided by V D before it becomes fixed point: the total then holds mean

@@ -9,7 +9,7 @@
  * which are slices, with a leading dimension that spreads a column over the cache's sets. Rows of one
  * block of sums; slices that the kernels take at once. */
 enum {
-    LJ_TILE_ROWS = 128,
+    LJ_TILE_ROWS = 512,
     LJ_TILE_SLICES = 256,
     LJ_TILE_LD = LJ_TILE_SLICES + 16,
     LJ_BLOCK_ROWS = 32,
@@ -35,7 +35,8 @@ struct lj_lejepa {
     double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX];
     int64_t samples; /* N, after reduce */
 
-    float *slices; /* (D, M) */
+    float *slices;   /* (D, M) */
+    float *by_slice; /* (M, D) the same transposed: the gradient's product packs it much faster */
     /* Sums and coefficients lie in chunks of LJ_CHUNK_SLICES slices, the last one maybe narrower: for
      * each view and chunk (2, K, slices of the chunk), cos then sin. */
     int64_t **sums;     /* (slots) sums, then LJ_SCALARS; fixed point at 2^-32 */
@@ -66,8 +67,9 @@ double lj_prediction_sum(const struct lj_lejepa *loss, const float *proj, int64_
 void lj_prediction_gradient(const struct lj_lejepa *loss, const float *proj, int64_t n,
                             float *dproj);
 
-/* slices.c */
-LJ_API void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, int64_t step);
-LJ_API void lj_slices_normalise(float *slices, int64_t width, int64_t count);
+/* slices.c: both write the slices, of unit length, as columns (D, M) and as rows (M, D). */
+LJ_API void lj_slices_draw(float *slices, float *by_slice, int64_t width, int64_t count,
+                           int64_t seed, int64_t step);
+LJ_API void lj_slices_normalise(float *slices, float *by_slice, int64_t width, int64_t count);
 
 #endif

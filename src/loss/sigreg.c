@@ -160,7 +160,7 @@ void lj_lejepa_slice_values(const struct lj_lejepa *loss, double *values)
 static void add_tile_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
                               float *dproj, const struct tile *tile)
 {
-    int64_t width = loss->config.width, count = loss->config.slices;
+    int64_t width = loss->config.width;
     float *x = project(loss, slot, proj, n, tile);
     for (int64_t v = 0; v < tile->views; v++)
         for (int64_t m = 0; m < tile->slices; m += LJ_CHUNK_SLICES) {
@@ -172,8 +172,8 @@ static void add_tile_gradient(struct lj_lejepa *loss, int slot, const float *pro
                 (float)loss->t[0]);
         }
     /* dz (rows, D) += g A^T */
-    lj_gemm(false, true, tile->views * tile->rows, width, tile->slices, 1, x, LJ_TILE_LD,
-            loss->slices + tile->first_slice, count, 1,
+    lj_gemm(false, false, tile->views * tile->rows, width, tile->slices, 1, x, LJ_TILE_LD,
+            loss->by_slice + tile->first_slice * width, width, 1,
             dproj + (tile->first_view * n + tile->first_row) * width, width);
 }
 

@@ -35,7 +35,9 @@ static void draw_columns(float *slices, int64_t width, int64_t count, int64_t fi
     }
 }
 
-static void normalise_columns(float *slices, int64_t width, int64_t count, int64_t first, int64_t n)
+/* Columns to unit length, and a copy of them as rows of by_slice (M, D). */
+static void normalise_columns(float *slices, float *by_slice, int64_t width, int64_t count,
+                              int64_t first, int64_t n)
 {
     double scale[COLUMNS] = {0};
     for (int64_t d = 0; d < width; d++) {
@@ -49,21 +51,24 @@ static void normalise_columns(float *slices, int64_t width, int64_t count, int64
         float *row = slices + d * count + first;
         for (int64_t m = 0; m < n; m++)
             row[m] = (float)((double)row[m] * scale[m]);
+        for (int64_t m = 0; m < n; m++)
+            by_slice[(first + m) * width + d] = row[m];
     }
 }
 
-void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, int64_t step)
+void lj_slices_draw(float *slices, float *by_slice, int64_t width, int64_t count, int64_t seed,
+                    int64_t step)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < count; m += COLUMNS) {
         int64_t n = lj_min_i64(COLUMNS, count - m);
         draw_columns(slices, width, count, m, n, seed, step);
-        normalise_columns(slices, width, count, m, n);
+        normalise_columns(slices, by_slice, width, count, m, n);
     }
 }
 
-void lj_slices_normalise(float *slices, int64_t width, int64_t count)
+void lj_slices_normalise(float *slices, float *by_slice, int64_t width, int64_t count)
 {
     for (int64_t m = 0; m < count; m += COLUMNS)
-        normalise_columns(slices, width, count, m, lj_min_i64(COLUMNS, count - m));
+        normalise_columns(slices, by_slice, width, count, m, lj_min_i64(COLUMNS, count - m));
 }
