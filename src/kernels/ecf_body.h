@@ -25,20 +25,56 @@ static struct half_turns half_turns_of(float step)
     return (struct half_turns){high, (float)(factor - (double)high)};
 }
 
-/* theta / pi of a block of rows as the nearest integer, whose lowest bit is the lowest bit of `shifted`,
- * and a rest in [-1/2, 1/2]; |theta / pi| < 2^21. Returns the largest |x|. */
-static inline vec reduce(vec *rest, vec *shifted, const float *x, int64_t ldx, int64_t rows,
-                         int64_t live, struct half_turns turns)
+static inline vec largest(const float *x, int64_t ldx, int64_t rows, int64_t live)
 {
-    vec magic = v_set(0x1.8p23f), high = v_set(turns.high), low = v_set(turns.low);
     vec most = v_set(0);
+    for (int64_t r = 0; r < rows; r++)
+        most = v_max_magnitude(load(x + r * ldx, live), most);
+    return most;
+}
+
+/* sin(pi rest) and cos(pi rest), rest in [-1/2, 1/2]: least-maximum polynomials, off by 1e-8 and 6e-8. */
+static inline void sincos_pi(vec rest, vec *s, vec *c)
+{
+    vec square = v_mul(rest, rest);
+    vec sine = v_fma(square, v_set(0.0779802725f), v_set(-0.598502755f));
+    sine = v_fma(square, sine, v_set(2.55012465f));
+    sine = v_fma(square, sine, v_set(-5.16771412f));
+    sine = v_fma(square, sine, v_set(3.14159274f));
+    vec cosine = v_fma(square, v_set(0.220005676f), v_set(-1.33206213f));
+    cosine = v_fma(square, cosine, v_set(4.05844736f));
+    cosine = v_fma(square, cosine, v_set(-4.93479538f));
+    *s = v_mul(sine, rest);
+    *c = v_fma(square, cosine, v_set(1));
+}
+
+/* sin and cos, |theta| <= pi / 2: on grid a, nearly always. */
+static inline void sincos_small(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
+                                int64_t live, struct half_turns turns)
+{
+    for (int64_t r = 0; r < rows; r++)
+        sincos_pi(v_mul(load(x + r * ldx, live), v_set(turns.high)), &s[r], &c[r]);
+}
+
+/* sin and cos, |theta / pi| < 2^21: the nearest integer is taken off theta / pi; its lowest bit ends up
+ * as the lowest bit of `shifted`. Two loops, because the processor looks only some hundred operations
+ * ahead and the chain is long. */
+static inline void sincos_near(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
+                               int64_t live, struct half_turns turns)
+{
+    vec shifted[ECF_ROWS_MAX], rest[ECF_ROWS_MAX];
+    vec magic = v_set(0x1.8p23f), high = v_set(turns.high), low = v_set(turns.low);
     for (int64_t r = 0; r < rows; r++) {
         vec a = load(x + r * ldx, live), sum = v_fma(a, high, magic);
         shifted[r] = sum;
         rest[r] = v_fma(a, low, v_fms(a, high, v_sub(sum, magic)));
-        most = v_max_magnitude(a, most);
     }
-    return most;
+    for (int64_t r = 0; r < rows; r++) {
+        vec sine, cosine;
+        sincos_pi(rest[r], &sine, &cosine);
+        s[r] = v_flip_if_odd(sine, shifted[r]);
+        c[r] = v_flip_if_odd(cosine, shifted[r]);
+    }
 }
 
 /* Brings angles that are too far, or not finite, to theta / pi in [-1, 1]: slow and exact. */
@@ -52,53 +88,42 @@ static __attribute__((noinline)) void bring_near(float *near, const float *x, in
         }
 }
 
-/* sin(step x) and cos(step x) of a block of rows by least-maximum polynomials, off by 1e-8 and 6e-8. The
- * chain of operations is cut in two loops: the processor looks only some hundred operations ahead. */
+/* sin(step x) and cos(step x) of a block of rows. */
 static inline void sincos_block(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
                                 int64_t live, float step)
 {
     struct half_turns turns = half_turns_of(step), itself = {1, 0};
-    vec shifted[ECF_ROWS_MAX], rest[ECF_ROWS_MAX];
-    vec most = reduce(rest, shifted, x, ldx, rows, live, turns);
-    if (!v_all_below(most, 0x1p21f / turns.high)) {
+    vec most = largest(x, ldx, rows, live);
+    if (v_all_below(most, 0.5f / turns.high)) {
+        sincos_small(s, c, x, ldx, rows, live, turns);
+    } else if (v_all_below(most, 0x1p21f / turns.high)) {
+        sincos_near(s, c, x, ldx, rows, live, turns);
+    } else {
         float near[ECF_ROWS_MAX * WIDTH] = {0};
         bring_near(near, x, ldx, rows, live, step);
-        reduce(rest, shifted, near, WIDTH, rows, WIDTH, itself);
-    }
-    for (int64_t r = 0; r < rows; r++) {
-        vec square = v_mul(rest[r], rest[r]);
-        vec sine = v_fma(square, v_set(0.0779802725f), v_set(-0.598502755f));
-        sine = v_fma(square, sine, v_set(2.55012465f));
-        sine = v_fma(square, sine, v_set(-5.16771412f));
-        sine = v_fma(square, sine, v_set(3.14159274f));
-        vec cosine = v_fma(square, v_set(0.220005676f), v_set(-1.33206213f));
-        cosine = v_fma(square, cosine, v_set(4.05844736f));
-        cosine = v_fma(square, cosine, v_set(-4.93479538f));
-        cosine = v_fma(square, cosine, v_set(1));
-        s[r] = v_flip_if_odd(v_mul(sine, rest[r]), shifted[r]);
-        c[r] = v_flip_if_odd(cosine, shifted[r]);
+        sincos_near(s, c, near, WIDTH, rows, WIDTH, itself);
     }
 }
 
 /* ---- sums ------------------------------------------------------------------------------------- */
 
-/* What later knots need of a row. */
+/* Cosines of theta to 4 theta, and the sine of 4 theta, of each row. */
 struct multiples {
-    vec cosine[4], sine; /* cosines of theta to 4 theta; sine of 4 theta */
+    vec c[4][ECF_ROWS_MAX], s[ECF_ROWS_MAX];
 };
 
-/* Multiples of theta of each row, and the sums of sines of knots 1 to 4. */
-static inline void begin_rows(struct multiples *row, vec *sine, const vec *s, const vec *c,
-                              int64_t rows)
+/* From sines and cosines of theta in s and c[0]; sums the sines of knots 1 to 4. */
+static inline void multiply_angles(struct multiples *of, vec *sine, int64_t rows)
 {
-    vec one = v_set(1);
-    vec sum[4] = {v_set(0), v_set(0), v_set(0), v_set(0)};
+    vec one = v_set(1), sum[4] = {v_set(0), v_set(0), v_set(0), v_set(0)};
     for (int64_t r = 0; r < rows; r++) {
-        vec s1 = s[r], c1 = c[r];
-        vec twice1 = v_add(s1, s1), c2 = v_nfma(twice1, s1, one), s2 = v_mul(twice1, c1);
-        vec c3 = v_nfma(twice1, s2, c1), s3 = v_fma(twice1, c2, s1);
-        vec twice2 = v_add(s2, s2), c4 = v_nfma(twice2, s2, one), s4 = v_mul(twice2, c2);
-        row[r] = (struct multiples){{c1, c2, c3, c4}, s4};
+        vec s1 = of->s[r], c1 = of->c[0][r], twice1 = v_add(s1, s1);
+        vec c2 = v_nfma(twice1, s1, one), s2 = v_mul(twice1, c1), twice2 = v_add(s2, s2);
+        vec s3 = v_fma(twice1, c2, s1), s4 = v_mul(twice2, c2);
+        of->c[1][r] = c2;
+        of->c[2][r] = v_nfma(twice1, s2, c1);
+        of->c[3][r] = v_nfma(twice2, s2, one);
+        of->s[r] = s4;
         sum[0] = v_add(sum[0], s1);
         sum[1] = v_add(sum[1], s2);
         sum[2] = v_add(sum[2], s3);
@@ -108,58 +133,60 @@ static inline void begin_rows(struct multiples *row, vec *sine, const vec *s, co
         sine[k] = sum[k];
 }
 
-static inline void sum_cosines(vec *cosine, const struct multiples *row, int64_t rows, int knots)
+/* Knots 1 to 4, 8 and 12 as they are; of the others, products with the first three; the last knot by the
+ * square of its half. */
+static inline void sum_cosines(vec *cosine, const struct multiples *of, int64_t rows, int knots)
 {
     vec one = v_set(1), zero = v_set(0);
     vec sum[ECF_KNOTS_MAX] = {zero, zero, zero, zero, zero, zero, zero, zero,
                               zero, zero, zero, zero, zero, zero, zero, zero};
     for (int64_t r = 0; r < rows; r++) {
-        vec c[4] = {row[r].cosine[0], row[r].cosine[1], row[r].cosine[2], row[r].cosine[3]};
+        vec c[4] = {of->c[0][r], of->c[1][r], of->c[2][r], of->c[3][r]};
         for (int k = 0; k < 4; k++)
             sum[k] = v_add(sum[k], c[k]);
         for (int k = 0; k < 3; k++)
             sum[4 + k] = v_fma(c[3], c[k], sum[4 + k]);
         if (knots == 8) {
             sum[7] = v_fma(c[3], c[3], sum[7]);
-        } else {
-            vec s4 = row[r].sine, twice = v_add(s4, s4);
-            vec c8 = v_nfma(twice, s4, one), c12 = v_nfma(twice, v_mul(twice, c[3]), c[3]);
-            sum[7] = v_add(sum[7], c8);
-            sum[11] = v_add(sum[11], c12);
-            for (int k = 0; k < 3; k++) {
-                sum[8 + k] = v_fma(c8, c[k], sum[8 + k]);
-                sum[12 + k] = v_fma(c12, c[k], sum[12 + k]);
-            }
-            sum[15] = v_fma(c8, c8, sum[15]);
+            continue;
         }
+        vec s4 = of->s[r], twice = v_add(s4, s4);
+        vec c8 = v_nfma(twice, s4, one), c12 = v_nfma(twice, v_mul(twice, c[3]), c[3]);
+        sum[7] = v_add(sum[7], c8);
+        sum[11] = v_add(sum[11], c12);
+        for (int k = 0; k < 3; k++) {
+            sum[8 + k] = v_fma(c8, c[k], sum[8 + k]);
+            sum[12 + k] = v_fma(c12, c[k], sum[12 + k]);
+        }
+        sum[15] = v_fma(c8, c8, sum[15]);
     }
     for (int k = 0; k < knots; k++)
         cosine[k] = sum[k];
 }
 
-static inline void sum_sines(vec *sine, const struct multiples *row, int64_t rows, int knots)
+/* The same for sines, knots 1 to 4 apart; the last knot by sine times cosine of its half. */
+static inline void sum_sines(vec *sine, const struct multiples *of, int64_t rows, int knots)
 {
     vec one = v_set(1), zero = v_set(0);
     vec sum[ECF_KNOTS_MAX] = {zero, zero, zero, zero, zero, zero, zero, zero,
                               zero, zero, zero, zero, zero, zero, zero, zero};
     for (int64_t r = 0; r < rows; r++) {
-        vec c[4] = {row[r].cosine[0], row[r].cosine[1], row[r].cosine[2], row[r].cosine[3]};
-        vec s4 = row[r].sine;
+        vec c[4] = {of->c[0][r], of->c[1][r], of->c[2][r], of->c[3][r]}, s4 = of->s[r];
         for (int k = 0; k < 3; k++)
             sum[4 + k] = v_fma(s4, c[k], sum[4 + k]);
         if (knots == 8) {
             sum[7] = v_fma(s4, c[3], sum[7]);
-        } else {
-            vec twice = v_add(s4, s4), c8 = v_nfma(twice, s4, one), s8 = v_mul(twice, c[3]);
-            vec s12 = v_fma(twice, c8, s4);
-            sum[7] = v_add(sum[7], s8);
-            sum[11] = v_add(sum[11], s12);
-            for (int k = 0; k < 3; k++) {
-                sum[8 + k] = v_fma(s8, c[k], sum[8 + k]);
-                sum[12 + k] = v_fma(s12, c[k], sum[12 + k]);
-            }
-            sum[15] = v_fma(s8, c8, sum[15]);
+            continue;
         }
+        vec twice = v_add(s4, s4), c8 = v_nfma(twice, s4, one), s8 = v_mul(twice, c[3]);
+        vec s12 = v_fma(twice, c8, s4);
+        sum[7] = v_add(sum[7], s8);
+        sum[11] = v_add(sum[11], s12);
+        for (int k = 0; k < 3; k++) {
+            sum[8 + k] = v_fma(s8, c[k], sum[8 + k]);
+            sum[12 + k] = v_fma(s12, c[k], sum[12 + k]);
+        }
+        sum[15] = v_fma(s8, c8, sum[15]);
     }
     for (int k = 4; k < knots; k++)
         sine[k] = sum[k];
@@ -183,12 +210,12 @@ static inline void finish_products(vec *cosine, vec *sine, int64_t rows, int kno
 static inline void sum_knots(float *sums, int64_t columns, const float *x, int64_t ldx,
                              int64_t rows, int64_t live, int knots, float step)
 {
-    struct multiples row[ECF_ROWS_MAX];
-    vec cosine[ECF_KNOTS_MAX], sine[ECF_KNOTS_MAX], s[ECF_ROWS_MAX], c[ECF_ROWS_MAX];
-    sincos_block(s, c, x, ldx, rows, live, step);
-    begin_rows(row, sine, s, c, rows);
-    sum_cosines(cosine, row, rows, knots);
-    sum_sines(sine, row, rows, knots);
+    struct multiples multiples;
+    vec cosine[ECF_KNOTS_MAX], sine[ECF_KNOTS_MAX];
+    sincos_block(multiples.s, multiples.c[0], x, ldx, rows, live, step);
+    multiply_angles(&multiples, sine, rows);
+    sum_cosines(cosine, &multiples, rows, knots);
+    sum_sines(sine, &multiples, rows, knots);
     finish_products(cosine, sine, rows, knots);
     for (int k = 0; k < knots; k++) {
         store(sums + k * columns, cosine[k], live);

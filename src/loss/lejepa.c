@@ -2,6 +2,7 @@
 /* The LeJEPA loss: prediction and SIGReg over the global batch, through one small allreduce. */
 #include "loss_state.h"
 
+#include <math.h>
 #include <string.h>
 
 int64_t lj_lejepa_bytes(const struct lj_lejepa_config *config)
@@ -63,6 +64,8 @@ int lj_lejepa_create(struct lj_lejepa **loss, struct lj_comm *comm,
     l->config = *config;
     l->comm = comm;
     l->knots = lj_sigreg_knots(config->grid, l->t, l->weight);
+    for (int k = 0; k < l->knots; k++)
+        l->phi[k] = exp(-0.5 * l->t[k] * l->t[k]);
     if (ledger) {
         l->ledger = lj_ledger_entry(ledger, "sigreg", "MPI_Allreduce");
         l->ledger->predicted_bytes_per_call = lj_lejepa_bytes(config);

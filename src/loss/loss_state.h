@@ -31,9 +31,9 @@ struct lj_lejepa {
     struct lj_lejepa_config config;
     struct lj_comm *comm;
     struct lj_ledger_entry *ledger;
-    int knots; /* K */
-    double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX];
-    int64_t samples; /* N, after reduce */
+    int knots;                                                       /* K */
+    double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX], phi[LJ_KNOTS_MAX]; /* phi: exp(-t^2/2) */
+    int64_t samples;                                                 /* N, after reduce */
 
     float *slices;   /* (D, M) */
     float *by_slice; /* (M, D) the same transposed: the gradient's product packs it much faster */

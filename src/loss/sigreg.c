@@ -13,8 +13,6 @@
 
 #include "lejepa/kernels.h"
 
-#include <math.h>
-
 struct tile {
     int64_t first_view, views; /* several whole views when lanes are small, else one */
     int64_t first_row, rows;   /* of each of these views */
@@ -91,32 +89,22 @@ void lj_sigreg_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t 
 
 /* ---- statistic --------------------------------------------------------------------------------------- */
 
-/* Distance of sum i of a chunk (2, K, slices) from its expectation under N(0,1). */
-static double distance(const struct lj_lejepa *loss, const int64_t *sums, int64_t slices, int64_t i)
-{
-    int64_t k = i / slices;
-    double phi = k < loss->knots ? exp(-0.5 * loss->t[k] * loss->t[k]) : 0;
-    return lj_from_fixed(sums[i]) / (double)loss->samples - phi;
-}
-
 /* sum_k w_k [ (C - phi)^2 + S^2 ] of a chunk and the gradient's coefficients there. */
 static double finish_chunk(struct lj_lejepa *loss, int64_t view, int64_t first, int64_t slices)
 {
     int64_t at = lj_loss_at(loss, view, first), K = loss->knots;
-    const int64_t *sums = loss->sums[0] + at;
-    float *of_cos = loss->coefficient + at, *of_sin = of_cos + K * slices;
-    double total = 0,
-           each = loss->config.lambda / (double)(loss->config.views * loss->config.slices);
-    double inverse = 1 / (double)loss->samples;
+    const int64_t *of_cos = loss->sums[0] + at, *of_sin = of_cos + K * slices;
+    float *a = loss->coefficient + at, *b = a + K * slices;
+    double each = loss->config.lambda / (double)(loss->config.views * loss->config.slices);
+    double inverse = 1 / (double)loss->samples, total = 0;
     for (int64_t k = 0; k < K; k++) {
-        double t = loss->t[k], phi = exp(-0.5 * t * t), sum = 0;
-        double scale = 2 * loss->weight[k] * t * each;
-        for (int64_t m = 0; m < slices; m++) {
-            double c = lj_from_fixed(sums[k * slices + m]) * inverse - phi;
-            double s = lj_from_fixed(sums[(K + k) * slices + m]) * inverse;
+        double scale = 2 * loss->weight[k] * loss->t[k] * each, sum = 0;
+        for (int64_t i = k * slices; i < (k + 1) * slices; i++) {
+            double c = lj_from_fixed(of_cos[i]) * inverse - loss->phi[k];
+            double s = lj_from_fixed(of_sin[i]) * inverse;
             sum += c * c + s * s;
-            of_cos[k * slices + m] = (float)(scale * s);
-            of_sin[k * slices + m] = (float)(-scale * c);
+            a[i] = (float)(scale * s);
+            b[i] = (float)(-scale * c);
         }
         total += loss->weight[k] * sum;
     }
@@ -141,16 +129,18 @@ double lj_sigreg_finish(struct lj_lejepa *loss)
 void lj_lejepa_slice_values(const struct lj_lejepa *loss, double *values)
 {
     int64_t M = loss->config.slices, V = loss->config.views, K = loss->knots;
+    double N = (double)loss->samples;
     for (int64_t m = 0; m < M; m++)
         values[m] = 0;
     for (int64_t v = 0; v < V; v++)
         for (int64_t first = 0; first < M; first += LJ_CHUNK_SLICES) {
             const int64_t *sums = loss->sums[0] + lj_loss_at(loss, v, first);
             int64_t slices = chunk_slices(loss, first);
-            for (int64_t i = 0; i < 2 * K * slices; i++) {
-                double d = distance(loss, sums, slices, i);
+            for (int64_t i = 0; i < K * slices; i++) {
+                double c = lj_from_fixed(sums[i]) / N - loss->phi[i / slices];
+                double s = lj_from_fixed(sums[i + K * slices]) / N;
                 values[first + i % slices] +=
-                    (double)loss->samples * loss->weight[i / slices % K] * d * d / (double)V;
+                    N * loss->weight[i / slices] * (c * c + s * s) / (double)V;
             }
         }
 }
