@@ -335,15 +335,21 @@ static void check_ecf_gradient(const struct lj_kernels *k, const float *x, float
         }
 }
 
-static void check_ecf(const struct lj_kernels *k, bool far, int64_t columns)
+/* Which projections: as filled above, or all with |theta| below 1/2 or 2/3 of pi. */
+enum reach { USUAL, FAR, WITHIN_HALF, WITHIN_TWO_THIRDS, REACHES };
+
+static void check_ecf(const struct lj_kernels *k, enum reach reach, int64_t columns)
 {
     static float x[MANY_ROWS * LD];
     static const int64_t rows[] = {0, 1, 2, 3, 31, 32};
     for (int knots = 8; knots <= 16; knots += 8) {
         float step = knots == 16 ? 0.1875f : 0.625f;
         fill_projections(x, MANY_ROWS, step);
-        if (far)
+        if (reach == FAR)
             fill_far_projections(x, MANY_ROWS);
+        float most = (reach == WITHIN_HALF ? 0.4999f : 0.66f) * (float)M_PI / step;
+        if (reach >= WITHIN_HALF)
+            lj_random_between_f32(x, MANY_ROWS * LD, -most, most, 6);
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
             check_ecf_sums(k, x, step, knots, rows[i], columns);
             check_ecf_gradient(k, x, step, knots, rows[i], columns);
@@ -355,10 +361,9 @@ static void check_ecf(const struct lj_kernels *k, bool far, int64_t columns)
 Test(kernels, ecf)
 {
     for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++)
-        for (int64_t columns = 0; lj_kernels_of(isa) && columns <= COLUMNS; columns++) {
-            check_ecf(lj_kernels_of(isa), false, columns);
-            check_ecf(lj_kernels_of(isa), true, columns);
-        }
+        for (int64_t columns = 0; lj_kernels_of(isa) && columns <= COLUMNS; columns++)
+            for (enum reach reach = USUAL; reach < REACHES; reach++)
+                check_ecf(lj_kernels_of(isa), reach, columns);
 }
 
 /* A projection that is not finite shows in its column, and in no other. */
