@@ -74,6 +74,9 @@ struct lj_kernels {
     void (*exp)(float *y, const float *x, int64_t count);
     /* s[i] = sin(x[i]), c[i] = cos(x[i]); <= 1 ulp for |x| < 1e5 */
     void (*sincos)(float *s, float *c, const float *x, int64_t count);
+    /* Box-Muller, in place: from u in (0, 1] and v in [0, 1], sqrt(-2 log u) times cos(2 pi v) in u and
+     * sin(2 pi v) in v; off by at most 3e-6 */
+    void (*normals)(float *u, float *v, int64_t count);
     /* Rounds to bf16, and back. NaN stays NaN. */
     void (*narrow)(lj_bf16 *y, const float *x, int64_t count);
     void (*widen)(float *y, const lj_bf16 *x, int64_t count);
@@ -117,13 +120,19 @@ struct lj_kernels {
                   int64_t count, const struct lj_adamw_factors *factors);
     /* sum of squares in double, fixed order */
     double (*square_sum)(const float *x, int64_t count);
-    /* SIGReg: sums over rows of cos(k step x[r, j]) and sin(...), k = 1..knots, each (knots, columns)
-     * at leading dimension ld, overwritten. rows <= 32. x (rows, columns) with leading dimension ldx */
-    void (*ecf_sums)(float *cosines, float *sines, int64_t ld, const float *x, int64_t ldx,
-                     int64_t rows, int64_t columns, int knots, float step);
-    /* SIGReg: g[r, j] = sum_k a[k, j] cos(k step x) + b[k, j] sin(k step x); g may be x */
-    void (*ecf_gradient)(float *g, const float *x, int64_t ldx, const float *a, const float *b,
-                         int64_t ld, int64_t rows, int64_t columns, int knots, float step);
+    /* SIGReg: sums over rows of cos(k step x[r, j]) and sin(k step x[r, j]), k = 1 .. knots; knots 8 or
+     * 16, rows 0 .. 32, columns 0 .. 16. Each cosine and sine is within 2e-5, for any finite x.
+     *   sums  (2, knots, columns)  out, overwritten: cosines, then sines
+     *   x     (rows, columns)      at leading dimension ldx
+     * An x that is not finite makes its column's sums NaN. */
+    void (*ecf_sums)(float *sums, const float *x, int64_t ldx, int64_t rows, int64_t columns,
+                     int knots, float step);
+    /* SIGReg: g[r, j] = sum_k a[k, j] cos(k step x[r, j]) + b[k, j] sin(k step x[r, j]), within 2e-5 of
+     * sum_k |a| + |b|; knots and columns as above, any rows.
+     *   g, x         (rows, columns)     at leading dimension ldx; g may be x
+     *   coefficient  (2, knots, columns) a, then b */
+    void (*ecf_gradient)(float *g, const float *x, int64_t ldx, const float *coefficient,
+                         int64_t rows, int64_t columns, int knots, float step);
     /* sums[i] += x[i] rounded to fixed point at 2^-32. What is not finite, or not below 64 in magnitude,
      * adds 0; returns how many. */
     int64_t (*add_fixed)(int64_t *sums, const float *x, int64_t count);

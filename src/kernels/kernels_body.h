@@ -102,6 +102,18 @@ static void k_sincos(float *s, float *c, const float *x, int64_t count)
     }
 }
 
+static void k_normals(float *u, float *v, int64_t count)
+{
+    FOR_VECTORS(count)
+    {
+        /* lanes beyond the tail read as 0, and their infinite radius is not written */
+        vec radius = v_sqrt(v_mul(v_set(-2), v_log(load(u + i, live)))), sine, cosine;
+        v_sincospi(v_mul(v_set(2), load(v + i, live)), &sine, &cosine);
+        store(u + i, v_mul(radius, cosine), live);
+        store(v + i, v_mul(radius, sine), live);
+    }
+}
+
 static void k_narrow(lj_bf16 *y, const float *x, int64_t count)
 {
     FOR_VECTORS(count)
@@ -420,105 +432,13 @@ static double k_square_sum(const float *x, int64_t count)
     return sum;
 }
 
-/* ---- SIGReg ------------------------------------------------------------------------------------- */
-
-/* cos and sin of k theta follow from those of theta by rotation: (c, s) <- (c, s) (c1, s1) as complex
- * numbers, whose error grows by one rounding per knot everywhere, also near theta = 0 and pi where the
- * three-term recurrence loses digits. Knots are taken eight at a time so that sums stay in registers. */
-enum { KNOTS_AT_ONCE = 8, ECF_ROWS_MAX = 32 };
-
-struct angle {
-    vec c1, s1, c, s; /* of theta, and of the last knot done */
-};
-
-static inline void rotate(struct angle *a)
-{
-    vec c = v_nfma(a->s, a->s1, v_mul(a->c, a->c1));
-    a->s = v_fma(a->s, a->c1, v_mul(a->c, a->s1));
-    a->c = c;
-}
-
-static inline void begin_angles(struct angle *angle, const float *x, int64_t ldx, int64_t rows,
-                                int64_t live, float step)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        v_sincos(v_mul(load(x + r * ldx, live), v_set(step)), &angle[r].s1, &angle[r].c1);
-        angle[r].c = v_set(1);
-        angle[r].s = v_set(0);
-    }
-}
-
-static void k_ecf_sums(float *cosines, float *sines, int64_t ld, const float *x, int64_t ldx,
-                       int64_t rows, int64_t columns, int knots, float step)
-{
-    struct angle angle[ECF_ROWS_MAX];
-    FOR_VECTORS(columns)
-    {
-        begin_angles(angle, x + i, ldx, rows, live, step);
-        for (int first = 0; first < knots; first += KNOTS_AT_ONCE) {
-            vec cosine[KNOTS_AT_ONCE], sine[KNOTS_AT_ONCE];
-            for (int k = 0; k < KNOTS_AT_ONCE; k++)
-                cosine[k] = sine[k] = v_set(0);
-            for (int64_t r = 0; r < rows; r++) {
-                struct angle a = angle[r];
-                for (int k = 0; k < KNOTS_AT_ONCE; k++) {
-                    rotate(&a);
-                    cosine[k] = v_add(cosine[k], a.c);
-                    sine[k] = v_add(sine[k], a.s);
-                }
-                angle[r].c = a.c;
-                angle[r].s = a.s;
-            }
-            for (int k = 0; k < KNOTS_AT_ONCE; k++) {
-                store(cosines + (first + k) * ld + i, cosine[k], live);
-                store(sines + (first + k) * ld + i, sine[k], live);
-            }
-        }
-    }
-}
-
-static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *a, const float *b,
-                           int64_t ld, int64_t rows, int64_t columns, int knots, float step)
-{
-    FOR_VECTORS(columns)
-    for (int64_t r = 0; r < rows; r++) {
-        struct angle angle;
-        begin_angles(&angle, x + r * ldx + i, ldx, 1, live, step);
-        vec sum = v_set(0);
-        for (int k = 0; k < knots; k++) {
-            rotate(&angle);
-            sum = v_fma(load(a + k * ld + i, live), angle.c, sum);
-            sum = v_fma(load(b + k * ld + i, live), angle.s, sum);
-        }
-        store(g + r * ldx + i, sum, live);
-    }
-}
-
-/* Adding 1.5 2^52 leaves the rounded integer in the low bits of the double: exact below 2^51, and a
- * plain loop that the compiler turns into vectors. */
-static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
-{
-    const double magic = 0x1.8p52;
-    int64_t unfit = 0, zero;
-    __builtin_memcpy(&zero, &magic, sizeof zero);
-    for (int64_t i = 0; i < count; i++) {
-        bool fit = __builtin_fabsf(x[i]) < 64;
-        double shifted = (fit ? (double)x[i] : 0.0) * 0x1p32 + magic;
-        int64_t bits;
-        __builtin_memcpy(&bits, &shifted, sizeof bits);
-        sums[i] += bits - zero;
-        unfit += !fit;
-    }
-    return unfit;
-}
-
 #define KERNEL_TABLE(isa_name)                                                                    \
     {                                                                                             \
-        .name = isa_name, .exp = k_exp, .sincos = k_sincos, .narrow = k_narrow, .widen = k_widen, \
-        .gelu = k_gelu, .multiply = k_multiply, .layernorm = k_layernorm,                         \
-        .layernorm_backward = k_layernorm_backward, .softmax = k_softmax,                         \
-        .softmax_backward = k_softmax_backward, .add_scaled = k_add_scaled, .scale = k_scale,     \
-        .add = k_add, .axpy = k_axpy, .column_sums = k_column_sums, .add_bias = k_add_bias,       \
-        .adamw = k_adamw, .square_sum = k_square_sum, .ecf_sums = k_ecf_sums,                     \
-        .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed                                  \
+        .name = isa_name, .exp = k_exp, .sincos = k_sincos, .normals = k_normals,                 \
+        .narrow = k_narrow, .widen = k_widen, .gelu = k_gelu, .multiply = k_multiply,             \
+        .layernorm = k_layernorm, .layernorm_backward = k_layernorm_backward,                     \
+        .softmax = k_softmax, .softmax_backward = k_softmax_backward, .add_scaled = k_add_scaled, \
+        .scale = k_scale, .add = k_add, .axpy = k_axpy, .column_sums = k_column_sums,             \
+        .add_bias = k_add_bias, .adamw = k_adamw, .square_sum = k_square_sum,                     \
+        .ecf_sums = k_ecf_sums, .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed          \
     }

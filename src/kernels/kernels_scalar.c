@@ -21,6 +21,15 @@ static void k_sincos(float *s, float *c, const float *x, int64_t count)
     }
 }
 
+static void k_normals(float *u, float *v, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double radius = sqrt(-2 * log((double)u[i])), angle = 2 * M_PI * (double)v[i];
+        u[i] = (float)(radius * cos(angle));
+        v[i] = (float)(radius * sin(angle));
+    }
+}
+
 static float cdf(float x)
 {
     return 0.5f * (1.0f + erff(x * (float)M_SQRT1_2));
@@ -228,8 +237,8 @@ static double k_square_sum(const float *x, int64_t count)
     return sum;
 }
 
-static void k_ecf_sums(float *cosines, float *sines, int64_t ld, const float *x, int64_t ldx,
-                       int64_t rows, int64_t columns, int knots, float step)
+static void k_ecf_sums(float *sums, const float *x, int64_t ldx, int64_t rows, int64_t columns,
+                       int knots, float step)
 {
     for (int k = 0; k < knots; k++)
         for (int64_t j = 0; j < columns; j++) {
@@ -239,20 +248,21 @@ static void k_ecf_sums(float *cosines, float *sines, int64_t ld, const float *x,
                 c += (float)cos(angle);
                 s += (float)sin(angle);
             }
-            cosines[k * ld + j] = c;
-            sines[k * ld + j] = s;
+            sums[k * columns + j] = c;
+            sums[(knots + k) * columns + j] = s;
         }
 }
 
-static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *a, const float *b,
-                           int64_t ld, int64_t rows, int64_t columns, int knots, float step)
+static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *coefficient,
+                           int64_t rows, int64_t columns, int knots, float step)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < columns; j++) {
+            const float *a = coefficient + j, *b = a + knots * columns;
             double sum = 0, angle = (double)step * (double)x[r * ldx + j];
             for (int k = 0; k < knots; k++)
-                sum += (double)a[k * ld + j] * cos((k + 1) * angle) +
-                       (double)b[k * ld + j] * sin((k + 1) * angle);
+                sum += (double)a[k * columns] * cos((k + 1) * angle) +
+                       (double)b[k * columns] * sin((k + 1) * angle);
             g[r * ldx + j] = (float)sum;
         }
 }
@@ -273,6 +283,7 @@ const struct lj_kernels lj_kernels_scalar = {
     .name = "scalar",
     .exp = k_exp,
     .sincos = k_sincos,
+    .normals = k_normals,
     .narrow = k_narrow,
     .widen = k_widen,
     .gelu = k_gelu,

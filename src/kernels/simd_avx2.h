@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 #include <sleef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef __m256 vec;
@@ -147,6 +148,54 @@ static inline void v_store_bf16_part(uint16_t *p, vec a, int64_t count)
 static inline vec v_exp_exact(vec a)
 {
     return Sleef_expf8_u10avx2(a);
+}
+static inline vec v_fms(vec a, vec b, vec c) /* a b - c */
+{
+    return _mm256_fmsub_ps(a, b, c);
+}
+/* a, negated where the lowest bit of b is set. */
+static inline vec v_flip_if_odd(vec a, vec b)
+{
+    __m256i sign = _mm256_slli_epi32(_mm256_castps_si256(b), 31);
+    return _mm256_xor_ps(a, _mm256_castsi256_ps(sign));
+}
+/* max(|a|, most) for most >= 0; what is not a number counts as the largest. */
+static inline vec v_max_magnitude(vec a, vec most)
+{
+    __m256i size = _mm256_castps_si256(v_abs(a));
+    return _mm256_castsi256_ps(_mm256_max_epi32(size, _mm256_castps_si256(most)));
+}
+/* False where a is not a number. */
+static inline bool v_all_below(vec a, float limit)
+{
+    return _mm256_movemask_ps(_mm256_cmp_ps(a, v_set(limit), _CMP_LT_OQ)) == 0xff;
+}
+/* Four of v_add_fixed: adding 1.5 2^52 leaves the rounded integer in the low bits of the double. */
+static inline void add_fixed_half(int64_t *sums, __m128 a)
+{
+    __m256d magic = _mm256_set1_pd(0x1.8p52);
+    __m256d shifted = _mm256_fmadd_pd(_mm256_cvtps_pd(a), _mm256_set1_pd(0x1p32), magic);
+    __m256i fixed = _mm256_sub_epi64(_mm256_castpd_si256(shifted), _mm256_castpd_si256(magic));
+    __m256i *at = (__m256i *)sums;
+    _mm256_storeu_si256(at, _mm256_add_epi64(_mm256_loadu_si256(at), fixed));
+}
+/* sums[i] += a[i] rounded to a multiple of 2^-32, where |a[i]| < 64; returns how many are not. */
+static inline int v_add_fixed(int64_t *sums, vec a)
+{
+    vec fit = _mm256_cmp_ps(v_abs(a), v_set(64), _CMP_LT_OQ), kept = _mm256_and_ps(a, fit);
+    add_fixed_half(sums, _mm256_castps256_ps128(kept));
+    add_fixed_half(sums + 4, _mm256_extractf128_ps(kept, 1));
+    return 8 - __builtin_popcount((unsigned)_mm256_movemask_ps(fit));
+}
+static inline vec v_log(vec a)
+{
+    return Sleef_logf8_u35avx2(a);
+}
+static inline void v_sincospi(vec a, vec *s, vec *c)
+{
+    Sleef___m256_2 r = Sleef_sincospif8_u35avx2(a);
+    *s = r.x;
+    *c = r.y;
 }
 static inline void v_sincos(vec a, vec *s, vec *c)
 {

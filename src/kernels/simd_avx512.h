@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 #include <sleef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef __m512 vec;
@@ -144,6 +145,48 @@ static inline void v_store_bf16_part(uint16_t *p, vec a, int64_t count)
 static inline vec v_exp_exact(vec a)
 {
     return Sleef_expf16_u10avx512f(a);
+}
+static inline vec v_fms(vec a, vec b, vec c) /* a b - c */
+{
+    return _mm512_fmsub_ps(a, b, c);
+}
+/* a, negated where the lowest bit of b is set. */
+static inline vec v_flip_if_odd(vec a, vec b)
+{
+    __m512i sign = _mm512_slli_epi32(_mm512_castps_si512(b), 31);
+    return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), sign));
+}
+/* max(|a|, most) for most >= 0; what is not a number counts as the largest. */
+static inline vec v_max_magnitude(vec a, vec most)
+{
+    __m512i size = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff));
+    return _mm512_castsi512_ps(_mm512_max_epu32(size, _mm512_castps_si512(most)));
+}
+/* False where a is not a number. */
+static inline bool v_all_below(vec a, float limit)
+{
+    return _mm512_cmp_ps_mask(a, v_set(limit), _CMP_LT_OQ) == 0xffff;
+}
+/* sums[i] += a[i] rounded to a multiple of 2^-32, where |a[i]| < 64; returns how many are not. */
+static inline int v_add_fixed(int64_t *sums, vec a)
+{
+    __mmask16 fit = _mm512_cmp_ps_mask(_mm512_abs_ps(a), v_set(64), _CMP_LT_OQ);
+    vec scaled = _mm512_maskz_mul_ps(fit, a, v_set(0x1p32f));
+    __m512i low = _mm512_cvtps_epi64(_mm512_castps512_ps256(scaled));
+    __m512i high = _mm512_cvtps_epi64(_mm512_extractf32x8_ps(scaled, 1));
+    _mm512_storeu_si512(sums, _mm512_add_epi64(_mm512_loadu_si512(sums), low));
+    _mm512_storeu_si512(sums + 8, _mm512_add_epi64(_mm512_loadu_si512(sums + 8), high));
+    return __builtin_popcount(fit ^ 0xffffu);
+}
+static inline vec v_log(vec a)
+{
+    return Sleef_logf16_u35avx512f(a);
+}
+static inline void v_sincospi(vec a, vec *s, vec *c)
+{
+    Sleef___m512_2 r = Sleef_sincospif16_u35avx512f(a);
+    *s = r.x;
+    *c = r.y;
 }
 static inline void v_sincos(vec a, vec *s, vec *c)
 {

@@ -15,7 +15,7 @@ struct arrays {
     int64_t rows;
     float x[COUNT], y[COUNT], moment1[COUNT], moment2[COUNT];
     float weight[WIDTH], bias[WIDTH], scale[WIDTH], mean[ROWS], rstd[ROWS];
-    float cosines[KNOTS * WIDTH], sines[KNOTS * WIDTH];
+    float coefficient[2 * KNOTS * 16]; /* of 16 columns */
 };
 
 static void layernorm(void *data)
@@ -75,14 +75,18 @@ static void adamw(void *data)
 static void ecf_sums(void *data)
 {
     struct arrays *a = data;
-    a->table->ecf_sums(a->cosines, a->sines, WIDTH, a->x, WIDTH, a->rows, WIDTH, KNOTS, 0.1875f);
+    for (int64_t r = 0; r < a->rows; r += 32)
+        for (int64_t j = 0; j < WIDTH; j += 16)
+            a->table->ecf_sums(a->coefficient, a->x + r * WIDTH + j, WIDTH,
+                               lj_min_i64(32, a->rows - r), 16, KNOTS, 0.1875f);
 }
 
 static void ecf_gradient(void *data)
 {
     struct arrays *a = data;
-    a->table->ecf_gradient(a->y, a->x, WIDTH, a->cosines, a->sines, WIDTH, a->rows, WIDTH, KNOTS,
-                           0.1875f);
+    for (int64_t j = 0; j < WIDTH; j += 16)
+        a->table->ecf_gradient(a->y + j, a->x + j, WIDTH, a->coefficient, a->rows, 16, KNOTS,
+                               0.1875f);
 }
 
 static const struct {
@@ -106,8 +110,7 @@ static void reset(struct arrays *a)
     bench_fill(a->x, COUNT);
     bench_fill(a->y, COUNT);
     bench_fill(a->moment1, COUNT);
-    bench_fill(a->cosines, KNOTS * WIDTH);
-    bench_fill(a->sines, KNOTS * WIDTH);
+    bench_fill(a->coefficient, 2 * KNOTS * 16);
     for (int i = 0; i < COUNT; i++)
         a->moment2[i] = 0.5f + 0.25f * a->x[i];
     for (int i = 0; i < ROWS; i++)

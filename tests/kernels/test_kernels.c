@@ -43,6 +43,15 @@ static void run_sincos(const struct lj_kernels *k, struct bench *b)
 {
     k->sincos(b->x[0], b->x[1], b->x[2], b->count);
 }
+/* u in (0, 1], small ones too, and v in [0, 1], ends included */
+static void run_normals(const struct lj_kernels *k, struct bench *b)
+{
+    for (int64_t i = 0; i < b->count; i++) {
+        b->x[0][i] = fmaxf(0x1p-32f, fminf(1, powf(fabsf(b->x[0][i]), (float)(1 + i % 9))));
+        b->x[1][i] = fminf(1, fabsf(b->x[1][i]));
+    }
+    k->normals(b->x[0], b->x[1], b->count);
+}
 static void run_narrow(const struct lj_kernels *k, struct bench *b)
 {
     lj_bf16 narrow[LONGEST + 1];
@@ -252,6 +261,7 @@ static const struct kernel_case cases[] = {
     {"exp", run_exp, 2.4e-7, 1e-37, true, true},
     {"exp in place", run_exp_in_place, 2.4e-7, 1e-37, true, true},
     {"sincos", run_sincos, 2.4e-7, 1e-7, true, false},
+    {"normals", run_normals, 2e-6, 1e-6, false, true},
     {"narrow", run_narrow, 0, 1e-37, true, true},
     {"widen", run_widen, 0, 0, false, false},
     {"gelu", run_gelu, 1e-5, 4e-7, true, true},
@@ -392,72 +402,121 @@ Test(kernels, agree_with_scalar, .timeout = 100)
 
 /* ---- SIGReg's kernels -------------------------------------------------------------------------------------- */
 
-enum { ROWS = 32, COLUMNS = 67, LD = 70, KNOTS = 16 };
+enum { ROWS = 32, COLUMNS = 16, LD = 19, KNOTS = 16, MANY_ROWS = 71 };
+static const double ecf_tolerance = 2e-5; /* of a cosine or sine */
 
 /* Projections: |t x| up to 50, and near 0 and multiples of pi. */
-static void fill_projections(float *x, float step)
+static void fill_projections(float *x, int64_t rows, float step)
 {
-    lj_random_between_f32(x, ROWS * LD, -50 / (step * KNOTS), 50 / (step * KNOTS), 3);
-    for (int j = 0; j < COLUMNS; j++) {
-        x[j] = (float)(j % 9 - 4) * (float)M_PI / step / 4;
-        x[LD + j] = (j % 2 ? -1.0f : 1.0f) * powf(10, -(float)(j % 12));
-        x[2 * LD + j] = (float)M_PI / step * (1 + 1e-6f * (float)j);
+    lj_random_between_f32(x, rows * LD, -50 / (step * KNOTS), 50 / (step * KNOTS), 3);
+    for (int64_t r = 0; r < rows; r += 4)
+        for (int j = 0; j < LD; j++) {
+            int at = j + (int)r;
+            x[r * LD + j] = (float)(at % 9 - 4) * (float)M_PI / step / 4;
+            if (r + 2 < rows) {
+                x[(r + 1) * LD + j] = (at % 2 ? -1.0f : 1.0f) * powf(10, -(float)(at % 12));
+                x[(r + 2) * LD + j] = (float)M_PI / step * (1 + 1e-6f * (float)at);
+            }
+        }
+}
+
+/* Angles beyond the fast reduction, in some columns only. */
+static void fill_far_projections(float *x, int64_t rows)
+{
+    for (int64_t r = 0; r < rows; r += 3)
+        x[r * LD + r % LD] = (r % 2 ? -1.0f : 1.0f) * powf(10, (float)(3 + r % 36));
+}
+
+static void check_ecf_sums(const struct lj_kernels *k, const float *x, float step, int knots,
+                           int64_t rows, int64_t columns)
+{
+    float sums[2 * KNOTS * COLUMNS + 1];
+    for (int i = 0; i < 2 * KNOTS * COLUMNS + 1; i++)
+        sums[i] = -777.25f;
+    k->ecf_sums(sums, x, LD, rows, columns, knots, step);
+    for (int64_t i = 0; i < 2 * KNOTS * COLUMNS + 1; i++) {
+        double want = i < 2 * knots * columns ? 0 : -777.25;
+        int64_t t = columns ? i / columns % knots + 1 : 0, j = columns ? i % columns : 0;
+        for (int64_t r = 0; i < 2 * knots * columns && r < rows; r++) {
+            double angle = (double)t * (double)step * (double)x[r * LD + j];
+            want += i < knots * columns ? cos(angle) : sin(angle);
+        }
+        cr_assert(fabs((double)sums[i] - want) <= ecf_tolerance * (double)rows,
+                  "%s %lld rows, %d knots: sum %lld is %g, expected %g", k->name, (long long)rows,
+                  knots, (long long)i, (double)sums[i], want);
     }
 }
 
-static void check_ecf(const struct lj_kernels *k, float step, int knots, int64_t rows,
-                      int64_t columns)
+static void check_ecf_gradient(const struct lj_kernels *k, const float *x, float step, int knots,
+                               int64_t rows, int64_t columns)
 {
-    static float x[ROWS * LD], c[KNOTS * LD], s[KNOTS * LD], a[KNOTS * LD], b[KNOTS * LD];
-    static float g[ROWS * LD];
-    fill_projections(x, step);
-    lj_random_normal_f32(a, KNOTS * LD, 4);
-    lj_random_normal_f32(b, KNOTS * LD, 5);
-    for (int i = 0; i < KNOTS * LD; i++)
-        c[i] = s[i] = -777.25f;
+    static float g[MANY_ROWS * LD];
+    float coefficient[2 * KNOTS * COLUMNS];
+    lj_random_normal_f32(coefficient, 2 * KNOTS * COLUMNS, 4);
     memcpy(g, x, sizeof g);
-    k->ecf_sums(c, s, LD, x, LD, rows, columns, knots, step);
-    k->ecf_gradient(g, g, LD, a, b, LD, rows, columns, knots, step);
-    for (int t = 0; t < KNOTS; t++)
-        for (int64_t j = 0; j < LD; j++) {
-            double cosine = 0, sine = 0;
-            for (int64_t r = 0; r < rows; r++) {
-                cosine += cos((t + 1) * (double)step * (double)x[r * LD + j]);
-                sine += sin((t + 1) * (double)step * (double)x[r * LD + j]);
-            }
-            if (t >= knots || j >= columns)
-                cosine = sine = -777.25;
-            double error =
-                fmax(fabs((double)c[t * LD + j] - cosine), fabs((double)s[t * LD + j] - sine));
-            cr_assert(error <= 2e-5 * (double)lj_max_i64(rows, 1), "%s knot %d column %lld: off %g",
-                      k->name, t, (long long)j, error);
-        }
-    for (int64_t r = 0; r < ROWS; r++)
+    k->ecf_gradient(g, g, LD, coefficient, rows, columns, knots, step);
+    for (int64_t r = 0; r < MANY_ROWS; r++)
         for (int64_t j = 0; j < LD; j++) {
             double sum = 0, size = 0;
-            for (int t = 0; t < knots; t++) {
-                double angle = (t + 1) * (double)step * (double)x[r * LD + j];
-                sum += (double)a[t * LD + j] * cos(angle) + (double)b[t * LD + j] * sin(angle);
-                size += fabs((double)a[t * LD + j]) + fabs((double)b[t * LD + j]);
-            }
             bool inside = r < rows && j < columns;
+            for (int t = 0; inside && t < knots; t++) {
+                double angle = (t + 1) * (double)step * (double)x[r * LD + j];
+                double a = (double)coefficient[t * columns + j];
+                double b = (double)coefficient[(knots + t) * columns + j];
+                sum += a * cos(angle) + b * sin(angle);
+                size += fabs(a) + fabs(b);
+            }
             double want = inside ? sum : (double)x[r * LD + j];
-            cr_assert(fabs((double)g[r * LD + j] - want) <= (inside ? 2e-5 * fmax(1, size) : 0),
+            cr_assert(fabs((double)g[r * LD + j] - want) <= ecf_tolerance * size,
                       "%s gradient (%lld, %lld): %g, expected %g", k->name, (long long)r,
                       (long long)j, (double)g[r * LD + j], want);
         }
 }
 
+/* Which projections: as filled above, or all with |theta| below 1/2 or 2/3 of pi. */
+enum reach { USUAL, FAR, WITHIN_HALF, WITHIN_TWO_THIRDS, REACHES };
+
+static void check_ecf(const struct lj_kernels *k, enum reach reach, int64_t columns)
+{
+    static float x[MANY_ROWS * LD];
+    static const int64_t rows[] = {0, 1, 2, 3, 31, 32};
+    for (int knots = 8; knots <= 16; knots += 8) {
+        float step = knots == 16 ? 0.1875f : 0.625f;
+        fill_projections(x, MANY_ROWS, step);
+        if (reach == FAR)
+            fill_far_projections(x, MANY_ROWS);
+        float most = (reach == WITHIN_HALF ? 0.4999f : 0.66f) * (float)M_PI / step;
+        if (reach >= WITHIN_HALF)
+            lj_random_between_f32(x, MANY_ROWS * LD, -most, most, 6);
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            check_ecf_sums(k, x, step, knots, rows[i], columns);
+            check_ecf_gradient(k, x, step, knots, rows[i], columns);
+        }
+        check_ecf_gradient(k, x, step, knots, MANY_ROWS, columns);
+    }
+}
+
 Test(kernels, ecf)
 {
-    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++) {
-        const struct lj_kernels *k = lj_kernels_of(isa);
-        for (int64_t columns = 1; k && columns <= COLUMNS; columns += 6)
-            for (int64_t rows = 1; rows <= ROWS; rows += 31) {
-                check_ecf(k, 0.1875f, 16, rows, columns);
-                check_ecf(k, 0.625f, 8, rows, columns);
-            }
-    }
+    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++)
+        for (int64_t columns = 0; lj_kernels_of(isa) && columns <= COLUMNS; columns++)
+            for (enum reach reach = USUAL; reach < REACHES; reach++)
+                check_ecf(lj_kernels_of(isa), reach, columns);
+}
+
+/* A projection that is not finite shows in its column, and in no other. */
+Test(kernels, ecf_of_what_is_not_finite)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++)
+        for (int i = 0; lj_kernels_of(isa) && i < 3; i++) {
+            float x[ROWS * LD], sums[2 * KNOTS * COLUMNS];
+            fill_projections(x, ROWS, 0.1875f);
+            x[7 * LD + 5] = bad[i];
+            lj_kernels_of(isa)->ecf_sums(sums, x, LD, ROWS, COLUMNS, KNOTS, 0.1875f);
+            for (int64_t j = 0; j < 2 * KNOTS * COLUMNS; j++)
+                cr_assert(isnan(sums[j]) == (j % COLUMNS == 5));
+        }
 }
 
 /* ---- fixed point ----------------------------------------------------------------------------------------------- */
