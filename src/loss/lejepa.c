@@ -39,15 +39,14 @@ static int allocate(struct lj_lejepa *loss)
     const struct lj_lejepa_config *c = &loss->config;
     int64_t sums = lj_loss_sums(loss);
     loss->slices = take(c->width * c->slices, sizeof(float));
-    loss->by_slice = take(c->width * c->slices, sizeof(float));
     loss->coefficient = take(sums, sizeof(float));
     loss->sums = take(c->slots, sizeof *loss->sums);
     loss->scratch = take(c->slots, sizeof *loss->scratch);
-    if (!loss->slices || !loss->by_slice || !loss->coefficient || !loss->sums || !loss->scratch)
+    if (!loss->slices || !loss->coefficient || !loss->sums || !loss->scratch)
         return LJ_ERR_RESOURCE;
     for (int s = 0; s < c->slots; s++) {
         loss->sums[s] = take(sums + LJ_SCALARS, sizeof(int64_t));
-        loss->scratch[s] = take(LJ_TILE_ROWS * LJ_TILE_LD, sizeof(float));
+        loss->scratch[s] = take(LJ_TILE_ROWS * LJ_TILE_SLICES, sizeof(float));
         if (!loss->sums[s] || !loss->scratch[s])
             return LJ_ERR_RESOURCE;
     }
@@ -89,7 +88,6 @@ void lj_lejepa_destroy(struct lj_lejepa *loss)
     lj_free(loss->sums);
     lj_free(loss->scratch);
     lj_free(loss->slices);
-    lj_free(loss->by_slice);
     lj_free(loss->coefficient);
     lj_free(loss);
 }
@@ -104,15 +102,14 @@ void lj_lejepa_begin(struct lj_lejepa *loss, int64_t step)
 {
     const struct lj_lejepa_config *c = &loss->config;
     clear(loss);
-    lj_slices_draw(loss->slices, loss->by_slice, c->width, c->slices, c->seed, step);
+    lj_slices_draw(loss->slices, c->width, c->slices, c->seed, step);
 }
 
 void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices)
 {
     const struct lj_lejepa_config *c = &loss->config;
     clear(loss);
-    memcpy(loss->slices, slices, (size_t)(c->width * c->slices) * sizeof *slices);
-    lj_slices_normalise(loss->slices, loss->by_slice, c->width, c->slices);
+    lj_slices_take(loss->slices, slices, c->width, c->slices);
 }
 
 /* The lane's prediction sum is divided by V D before it becomes fixed point: the total then holds mean

@@ -6,15 +6,8 @@
 #include "lejepa/loss.h"
 
 /* A tile of projections stays in the cache between the product and the sums: its rows and its columns,
- * which are slices, with a leading dimension that spreads a column over the cache's sets. Rows of one
- * block of sums; slices that the kernels take at once. */
-enum {
-    LJ_TILE_ROWS = 512,
-    LJ_TILE_SLICES = 256,
-    LJ_TILE_LD = LJ_TILE_SLICES + 16,
-    LJ_BLOCK_ROWS = 32,
-    LJ_CHUNK_SLICES = 16
-};
+ * which are slices. Rows of one block of sums; slices that the kernels take at once. */
+enum { LJ_TILE_ROWS = 256, LJ_TILE_SLICES = 256, LJ_BLOCK_ROWS = 32, LJ_CHUNK_SLICES = 16 };
 
 /* What follows the sums of cos and sin in the reduction's buffer. */
 enum lj_scalar {
@@ -35,13 +28,12 @@ struct lj_lejepa {
     double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX], phi[LJ_KNOTS_MAX]; /* phi: exp(-t^2/2) */
     int64_t samples;                                                 /* N, after reduce */
 
-    float *slices;   /* (D, M) */
-    float *by_slice; /* (M, D) the same transposed: the gradient's product packs it much faster */
+    float *slices; /* (M, D), of unit length */
     /* Sums and coefficients lie in chunks of LJ_CHUNK_SLICES slices, the last one maybe narrower: for
      * each view and chunk (2, K, slices of the chunk), cos then sin. */
     int64_t **sums;     /* (slots) sums, then LJ_SCALARS; fixed point at 2^-32 */
     float *coefficient; /* of cos and sin in the gradient */
-    float **scratch;    /* (slots) (LJ_TILE_ROWS, LJ_TILE_LD) projections */
+    float **scratch;    /* (slots) (LJ_TILE_ROWS, LJ_TILE_SLICES) projections */
 };
 
 /* Number of sums of cos and sin. */
@@ -67,9 +59,8 @@ double lj_prediction_sum(const struct lj_lejepa *loss, const float *proj, int64_
 void lj_prediction_gradient(const struct lj_lejepa *loss, const float *proj, int64_t n,
                             float *dproj);
 
-/* slices.c: both write the slices, of unit length, as columns (D, M) and as rows (M, D). */
-LJ_API void lj_slices_draw(float *slices, float *by_slice, int64_t width, int64_t count,
-                           int64_t seed, int64_t step);
-LJ_API void lj_slices_normalise(float *slices, float *by_slice, int64_t width, int64_t count);
+/* slices.c: slices (M, D) of unit length, drawn, or taken from columns (D, M) of any length. */
+LJ_API void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, int64_t step);
+LJ_API void lj_slices_take(float *slices, const float *columns, int64_t width, int64_t count);
 
 #endif

@@ -24,10 +24,14 @@ struct tile {
 static float *project(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
                       const struct tile *tile)
 {
-    int64_t width = loss->config.width, count = loss->config.slices;
-    const float *z = proj + (tile->first_view * n + tile->first_row) * width;
-    lj_gemm(false, false, tile->views * tile->rows, tile->slices, width, 1, z, width,
-            loss->slices + tile->first_slice, count, 0, loss->scratch[slot], LJ_TILE_LD);
+    int64_t width = loss->config.width;
+    struct lj_product product = {.batch = 1,
+                                 .m = tile->views * tile->rows,
+                                 .n = tile->slices,
+                                 .k = width,
+                                 .transpose_b = true};
+    lj_product(&product, proj + (tile->first_view * n + tile->first_row) * width,
+               loss->slices + tile->first_slice * width, NULL, loss->scratch[slot]);
     return loss->scratch[slot];
 }
 
@@ -54,16 +58,15 @@ static void for_each_tile(struct lj_lejepa *loss, int slot, const float *proj, i
 /* ---- sums ------------------------------------------------------------------------------------------ */
 
 /* Rows of one view on one chunk of slices. */
-static void add_chunk(struct lj_lejepa *loss, int slot, int64_t *sums, const float *x, int64_t rows,
-                      int64_t slices)
+static void add_chunk(struct lj_lejepa *loss, int slot, int64_t *sums, const float *x, int64_t ldx,
+                      int64_t rows, int64_t slices)
 {
     const struct lj_kernels *kernels = lj_kernels();
     float block[2 * LJ_KNOTS_MAX * LJ_CHUNK_SLICES];
     int64_t *unfit = loss->sums[slot] + lj_loss_sums(loss) + LJ_SUM_UNFIT;
     for (int64_t r = 0; r < rows; r += LJ_BLOCK_ROWS) {
-        kernels->ecf_sums(block, x + r * LJ_TILE_LD, LJ_TILE_LD,
-                          lj_min_i64(LJ_BLOCK_ROWS, rows - r), slices, loss->knots,
-                          (float)loss->t[0]);
+        kernels->ecf_sums(block, x + r * ldx, ldx, lj_min_i64(LJ_BLOCK_ROWS, rows - r), slices,
+                          loss->knots, (float)loss->t[0]);
         *unfit += kernels->add_fixed(sums, block, 2 * loss->knots * slices);
     }
 }
@@ -78,7 +81,7 @@ static void add_tile(struct lj_lejepa *loss, int slot, const float *proj, int64_
             add_chunk(loss, slot,
                       loss->sums[slot] +
                           lj_loss_at(loss, tile->first_view + v, tile->first_slice + m),
-                      x + v * tile->rows * LJ_TILE_LD + m, tile->rows,
+                      x + v * tile->rows * tile->slices + m, tile->slices, tile->rows,
                       lj_min_i64(LJ_CHUNK_SLICES, tile->slices - m));
 }
 
@@ -154,17 +157,20 @@ static void add_tile_gradient(struct lj_lejepa *loss, int slot, const float *pro
     float *x = project(loss, slot, proj, n, tile);
     for (int64_t v = 0; v < tile->views; v++)
         for (int64_t m = 0; m < tile->slices; m += LJ_CHUNK_SLICES) {
-            float *rows = x + v * tile->rows * LJ_TILE_LD + m;
+            float *rows = x + v * tile->rows * tile->slices + m;
             lj_kernels()->ecf_gradient(
-                rows, rows, LJ_TILE_LD,
+                rows, rows, tile->slices,
                 loss->coefficient + lj_loss_at(loss, tile->first_view + v, tile->first_slice + m),
                 tile->rows, lj_min_i64(LJ_CHUNK_SLICES, tile->slices - m), loss->knots,
                 (float)loss->t[0]);
         }
-    /* dz (rows, D) += g A^T */
-    lj_gemm(false, false, tile->views * tile->rows, width, tile->slices, 1, x, LJ_TILE_LD,
-            loss->by_slice + tile->first_slice * width, width, 1,
-            dproj + (tile->first_view * n + tile->first_row) * width, width);
+    struct lj_product product = {.batch = 1, /* dz (rows, D) += g A^T */
+                                 .m = tile->views * tile->rows,
+                                 .n = width,
+                                 .k = tile->slices,
+                                 .add = true};
+    lj_product(&product, x, loss->slices + tile->first_slice * width, NULL,
+               dproj + (tile->first_view * n + tile->first_row) * width);
 }
 
 void lj_sigreg_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
