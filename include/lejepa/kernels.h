@@ -115,6 +115,20 @@ struct lj_kernels {
                         int64_t width);
     /* y[r, j] += bias[j] */
     void (*add_bias)(float *y, const float *bias, int64_t rows, int64_t width);
+    /* Batch normalisation of rows; all vectors are (width). Adds to the sums of x - shift and of its
+     * square, in double, rows in order */
+    void (*column_moments)(double *sums, double *squares, const float *x, const float *shift,
+                           int64_t rows, int64_t width);
+    /* y = (x - mean) rstd weight + bias */
+    void (*batchnorm)(float *y, const float *x, const float *mean, const float *rstd,
+                      const float *weight, const float *bias, int64_t rows, int64_t width);
+    /* Adds to the sums of dy and of dy xhat, xhat = (x - mean) rstd, rows in order */
+    void (*batchnorm_sums)(float *sums, float *products, const float *dy, const float *x,
+                           const float *mean, const float *rstd, int64_t rows, int64_t width);
+    /* dx (=, += when add) weight rstd (dy - dmean - xhat dproduct) */
+    void (*batchnorm_backward)(float *dx, const float *dy, const float *x, const float *mean,
+                               const float *rstd, const float *weight, const float *dmean,
+                               const float *dproduct, int64_t rows, int64_t width, bool add);
     /* AdamW with decoupled decay; gradient is read only */
     void (*adamw)(float *weight, float *moment1, float *moment2, const float *gradient,
                   int64_t count, const struct lj_adamw_factors *factors);

@@ -217,6 +217,49 @@ static void k_add_bias(float *y, const float *bias, int64_t rows, int64_t width)
             y[r * width + j] += bias[j];
 }
 
+static void k_column_moments(double *sums, double *squares, const float *x, const float *shift,
+                             int64_t rows, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) {
+            double d = (double)x[r * width + j] - (double)shift[j];
+            sums[j] += d;
+            squares[j] += d * d;
+        }
+}
+
+static void k_batchnorm(float *y, const float *x, const float *mean, const float *rstd,
+                        const float *weight, const float *bias, int64_t rows, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++)
+            y[r * width + j] = (x[r * width + j] - mean[j]) * rstd[j] * weight[j] + bias[j];
+}
+
+static void k_batchnorm_sums(float *sums, float *products, const float *dy, const float *x,
+                             const float *mean, const float *rstd, int64_t rows, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) {
+            float d = dy[r * width + j];
+            sums[j] += d;
+            products[j] += d * ((x[r * width + j] - mean[j]) * rstd[j]);
+        }
+}
+
+static void k_batchnorm_backward(float *dx, const float *dy, const float *x, const float *mean,
+                                 const float *rstd, const float *weight, const float *dmean,
+                                 const float *dproduct, int64_t rows, int64_t width, bool add)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) {
+            int64_t i = r * width + j;
+            float xhat = (x[i] - mean[j]) * rstd[j];
+            float d = weight[j] * rstd[j] * (dy[i] - dmean[j] - xhat * dproduct[j]);
+            dx[i] = add ? dx[i] + d : d;
+        }
+}
+
 static void k_adamw(float *weight, float *moment1, float *moment2, const float *gradient,
                     int64_t count, const struct lj_adamw_factors *f)
 {
@@ -298,6 +341,10 @@ const struct lj_kernels lj_kernels_scalar = {
     .axpy = k_axpy,
     .column_sums = k_column_sums,
     .add_bias = k_add_bias,
+    .column_moments = k_column_moments,
+    .batchnorm = k_batchnorm,
+    .batchnorm_sums = k_batchnorm_sums,
+    .batchnorm_backward = k_batchnorm_backward,
     .adamw = k_adamw,
     .square_sum = k_square_sum,
     .ecf_sums = k_ecf_sums,

@@ -145,6 +145,21 @@ static inline void v_store_bf16_part(uint16_t *p, vec a, int64_t count)
     for (int64_t i = 0; i < count; i++)
         p[i] = lane[i];
 }
+/* Adds `rows` rows of DOUBLES columns to the sums of x - shift and of its square. */
+enum { DOUBLES = 4 };
+static inline void v_moments(double *sums, double *squares, const float *x, const float *shift,
+                             int64_t rows, int64_t stride)
+{
+    __m256d sum = _mm256_loadu_pd(sums), square = _mm256_loadu_pd(squares);
+    __m256d centre = _mm256_cvtps_pd(_mm_loadu_ps(shift));
+    for (int64_t r = 0; r < rows; r++) {
+        __m256d d = _mm256_sub_pd(_mm256_cvtps_pd(_mm_loadu_ps(x + r * stride)), centre);
+        sum = _mm256_add_pd(sum, d);
+        square = _mm256_fmadd_pd(d, d, square);
+    }
+    _mm256_storeu_pd(sums, sum);
+    _mm256_storeu_pd(squares, square);
+}
 static inline vec v_exp_exact(vec a)
 {
     return Sleef_expf8_u10avx2(a);

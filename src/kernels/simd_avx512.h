@@ -142,6 +142,21 @@ static inline void v_store_bf16_part(uint16_t *p, vec a, int64_t count)
 {
     _mm256_mask_storeu_epi16(p, first_lanes(count), v_narrow(a));
 }
+/* Adds `rows` rows of DOUBLES columns to the sums of x - shift and of its square. */
+enum { DOUBLES = 8 };
+static inline void v_moments(double *sums, double *squares, const float *x, const float *shift,
+                             int64_t rows, int64_t stride)
+{
+    __m512d sum = _mm512_loadu_pd(sums), square = _mm512_loadu_pd(squares);
+    __m512d centre = _mm512_cvtps_pd(_mm256_loadu_ps(shift));
+    for (int64_t r = 0; r < rows; r++) {
+        __m512d d = _mm512_sub_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x + r * stride)), centre);
+        sum = _mm512_add_pd(sum, d);
+        square = _mm512_fmadd_pd(d, d, square);
+    }
+    _mm512_storeu_pd(sums, sum);
+    _mm512_storeu_pd(squares, square);
+}
 static inline vec v_exp_exact(vec a)
 {
     return Sleef_expf16_u10avx512f(a);

@@ -48,20 +48,16 @@ static bool over_batch(const struct lj_call *c)
 
 static void lane_statistics(const struct lj_call *c, float *mean, float *var)
 {
-    const float *x = c->x[0];
     int64_t width = width_of(c), rows = c->images;
+    double *sum = c->scratch, *square = sum + width;
     memset(mean, 0, (size_t)width * sizeof *mean);
-    memset(var, 0, (size_t)width * sizeof *var);
-    lj_kernels()->column_sums(mean, x, LJ_F32, rows, width);
+    memset(sum, 0, 2 * (size_t)width * sizeof *sum);
+    lj_kernels()->column_sums(mean, c->x[0], LJ_F32, rows, width);
     for (int64_t j = 0; j < width; j++)
         mean[j] /= (float)rows;
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < width; j++) {
-            float d = x[r * width + j] - mean[j];
-            var[j] += d * d;
-        }
+    lj_kernels()->column_moments(sum, square, c->x[0], mean, rows, width);
     for (int64_t j = 0; j < width; j++)
-        var[j] /= (float)rows;
+        var[j] = (float)(square[j] / (double)rows);
 }
 
 /* Sums over rows [first, end) of dy and dy xhat. */
@@ -69,15 +65,11 @@ static void gradient_sums(const struct lj_call *c, int64_t first, int64_t end, f
                           float *product)
 {
     int64_t width = width_of(c);
-    const float *x = c->x[0], *dy = c->dy, *mean = c->saved, *rstd = c->saved + width;
+    const float *x = c->x[0], *dy = c->dy;
     memset(sum, 0, (size_t)width * sizeof *sum);
     memset(product, 0, (size_t)width * sizeof *product);
-    for (int64_t r = first; r < end; r++)
-        for (int64_t j = 0; j < width; j++) {
-            float d = dy[r * width + j];
-            sum[j] += d;
-            product[j] += d * ((x[r * width + j] - mean[j]) * rstd[j]);
-        }
+    lj_kernels()->batchnorm_sums(sum, product, dy + first * width, x + first * width, c->saved,
+                                 c->saved + width, end - first, width);
 }
 
 /* ---- statistics of the global batch -------------------------------------------------------------------- */
@@ -101,12 +93,8 @@ static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
     double *sum = c->scratch, *square = sum + width;
     for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
         memset(sum, 0, 2 * (size_t)width * sizeof *sum);
-        for (int64_t r = first; r < lj_min_i64(first + BLOCK_ROWS, c->images); r++)
-            for (int64_t j = 0; j < width; j++) {
-                double d = (double)x[r * width + j] - (double)shift[j];
-                sum[j] += d;
-                square[j] += d * d;
-            }
+        lj_kernels()->column_moments(sum, square, x + first * width, shift,
+                                     lj_min_i64(BLOCK_ROWS, c->images - first), width);
         for (int64_t j = 0; j < 2 * width; j++)
             sums[j] += lj_to_fixed_of(blocks_of_batch(c), sum[j], unfit);
     }
@@ -140,8 +128,7 @@ static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *unfit
 static void forward(const struct lj_call *c)
 {
     int64_t width = width_of(c);
-    const float *x = c->x[0];
-    float *y = c->y, *mean = c->saved, *rstd = c->saved + width, *var = c->saved + 2 * width;
+    float *mean = c->saved, *rstd = c->saved + width, *var = c->saved + 2 * width;
     if (!c->run->train) {
         memcpy(mean, c->param[RUNNING_MEAN], (size_t)width * sizeof *mean);
         memcpy(var, c->param[RUNNING_VAR], (size_t)width * sizeof *var);
@@ -152,10 +139,8 @@ static void forward(const struct lj_call *c)
     }
     for (int64_t j = 0; j < width; j++)
         rstd[j] = 1.0f / sqrtf(var[j] + (float)c->node->real);
-    for (int64_t r = 0; r < c->images; r++)
-        for (int64_t j = 0; j < width; j++)
-            y[r * width + j] =
-                (x[r * width + j] - mean[j]) * rstd[j] * c->param[WEIGHT][j] + c->param[BIAS][j];
+    lj_kernels()->batchnorm(c->y, c->x[0], mean, rstd, c->param[WEIGHT], c->param[BIAS], c->images,
+                            width);
 }
 
 /* This lane's share of the parameters' gradients, and its statistics. */
@@ -186,18 +171,13 @@ static void make_means(const struct lj_call *c)
 static void backward(const struct lj_call *c)
 {
     int64_t width = width_of(c);
-    const float *x = c->x[0], *dy = c->dy, *mean = c->saved, *rstd = c->saved + width;
-    float *dx = c->dx[0], *dmean = c->scratch, *dproduct = dmean + width;
+    float *dmean = c->scratch, *dproduct = dmean + width;
     gradient_sums(c, 0, c->images, dmean, dproduct);
     backward_params(c, dmean, dproduct);
     make_means(c);
-    for (int64_t r = 0; r < c->images; r++)
-        for (int64_t j = 0; j < width; j++) {
-            int64_t i = r * width + j;
-            float xhat = (x[i] - mean[j]) * rstd[j];
-            float d = c->param[WEIGHT][j] * rstd[j] * (dy[i] - dmean[j] - xhat * dproduct[j]);
-            dx[i] = c->dx_add[0] ? dx[i] + d : d;
-        }
+    lj_kernels()->batchnorm_backward(c->dx[0], c->dy, c->x[0], c->saved, c->saved + width,
+                                     c->param[WEIGHT], dmean, dproduct, c->images, width,
+                                     c->dx_add[0]);
 }
 
 #define BATCHNORM_KIND(kind_name)                                                 \

@@ -242,6 +242,48 @@ static void run_add_bias(const struct lj_kernels *k, struct bench *b)
 {
     k->add_bias(b->x[0], b->x[1], 5, b->count / 5);
 }
+/* Sums in double come back as float32 in x[0] and x[1], which also begin them. */
+static void run_column_moments(const struct lj_kernels *k, struct bench *b)
+{
+    double sums[LONGEST], squares[LONGEST];
+    int64_t width = b->count / 5;
+    for (int64_t j = 0; j < width; j++) {
+        sums[j] = (double)b->x[0][j];
+        squares[j] = (double)b->x[1][j];
+    }
+    k->column_moments(sums, squares, b->x[2], b->x[3], 5, width);
+    for (int64_t j = 0; j < width; j++) {
+        b->x[0][j] = (float)sums[j];
+        b->x[1][j] = (float)squares[j];
+    }
+}
+static void run_batchnorm(const struct lj_kernels *k, struct bench *b)
+{
+    int64_t width = b->count / 5;
+    const float *v = b->x[2];
+    k->batchnorm(b->x[0], b->x[1], v, v + width, v + 2 * width, v + 3 * width, 5, width);
+}
+static void run_batchnorm_sums(const struct lj_kernels *k, struct bench *b)
+{
+    int64_t width = b->count / 5;
+    float *v = b->x[2];
+    k->batchnorm_sums(v, v + width, b->x[0], b->x[1], v + 2 * width, v + 3 * width, 5, width);
+}
+static void batchnorm_backward(const struct lj_kernels *k, struct bench *b, bool add)
+{
+    int64_t width = b->count / 5;
+    const float *v = b->x[3];
+    k->batchnorm_backward(b->x[0], b->x[1], b->x[2], v, v + width, v + 2 * width, v + 3 * width,
+                          v + 4 * width, 5, width, add);
+}
+static void run_batchnorm_backward(const struct lj_kernels *k, struct bench *b)
+{
+    batchnorm_backward(k, b, false);
+}
+static void run_batchnorm_backward_add(const struct lj_kernels *k, struct bench *b)
+{
+    batchnorm_backward(k, b, true);
+}
 static void run_adamw(const struct lj_kernels *k, struct bench *b)
 {
     struct lj_adamw_factors f = {1e-2f, 0.9f, 0.999f, 1e-8f, 0.05f, 1 / 0.271f, 1 / 0.002997f};
@@ -287,6 +329,11 @@ static const struct kernel_case cases[] = {
     {"column_sums", run_column_sums, 0, 0, false, true},
     {"column_sums bf16", run_column_sums_narrow, 0, 0, false, false},
     {"add_bias", run_add_bias, 0, 0, false, true},
+    {"column_moments", run_column_moments, 1e-6, 1e-7, false, false},
+    {"batchnorm", run_batchnorm, 1e-5, 1e-6, false, false},
+    {"batchnorm_sums", run_batchnorm_sums, 1e-5, 5e-6, false, false},
+    {"batchnorm_backward", run_batchnorm_backward, 1e-5, 1e-5, false, false},
+    {"batchnorm_backward add", run_batchnorm_backward_add, 1e-5, 1e-5, false, false},
     {"adamw", run_adamw, 2e-6, 1e-7, true, true},
     {"square_sum", run_square_sum, 1e-14, 0, false, true},
 };
