@@ -25,6 +25,8 @@ static int plan_parts(struct lj_trainer *t)
                           lj_views_of_batch(t) * t->n, &row, options);
 }
 
+/* Each arena is touched first by the thread that will work in it (passes.c: run_wave), so that it lies
+ * in that thread's memory. */
 static int take_arenas(struct lj_trainer *t, enum lj_part part)
 {
     bool shared = t->by_lane && part != LJ_PART_PROJECTOR;
@@ -34,12 +36,17 @@ static int take_arenas(struct lj_trainer *t, enum lj_part part)
     t->arena[part] = lj_alloc_array(t->arenas[part], sizeof(float *), "trainer");
     if (!t->arena[part])
         return LJ_ERR_RESOURCE;
-    for (int i = 0; i < t->arenas[part]; i++) {
-        t->arena[part][i] =
-            lj_alloc_array(lj_plan_arena(t->plan[part]), sizeof(float), "activations");
+    int64_t floats = lj_plan_arena(t->plan[part]);
+#pragma omp parallel for schedule(static, 1) num_threads(t->slots)
+    for (int s = 0; s < t->slots; s++)
+        for (int i = s; i < t->arenas[part]; i += t->slots)
+            t->arena[part][i] = lj_alloc_array(floats, sizeof(float), "activations");
+    for (int i = 0; i < t->arenas[part]; i++)
         if (!t->arena[part][i])
-            return LJ_ERR_RESOURCE;
-    }
+            return lj_fail(LJ_ERR_RESOURCE,
+                           "out of memory: %d times %lld MiB of activations; use more ranks, a "
+                           "smaller batch, or memory.recompute=lanes or blocks",
+                           t->arenas[part], (long long)(floats * (int64_t)sizeof(float) >> 20));
     return LJ_OK;
 }
 
@@ -57,12 +64,15 @@ static int take_scratch(struct lj_trainer *t)
     t->sync_count = lj_plan_sync_count(t->plan[LJ_PART_PROJECTOR]);
     if (!t->scratch || !t->sync_sums)
         return LJ_ERR_RESOURCE;
+#pragma omp parallel for schedule(static, 1) num_threads(t->slots)
     for (int s = 0; s < t->slots; s++) {
         t->scratch[s] = lj_alloc_array(bytes, 1, "scratch");
         t->sync_sums[s] = lj_alloc_array(t->sync_count + 1, sizeof(int64_t), "trainer");
-        if (!t->scratch[s] || !t->sync_sums[s])
-            return LJ_ERR_RESOURCE;
     }
+    for (int s = 0; s < t->slots; s++)
+        if (!t->scratch[s] || !t->sync_sums[s])
+            return lj_fail(LJ_ERR_RESOURCE, "out of memory: %lld MiB of scratch for each thread",
+                           (long long)(bytes >> 20));
     return LJ_OK;
 }
 
