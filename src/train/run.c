@@ -44,6 +44,7 @@ static void tear_down(struct lj_run_state *run)
     lj_trainer_destroy(run->trainer);
     lj_run_close_evaluation(run);
     lj_archive_close(run->archive);
+    lj_run_lock_release(&run->lock);
 }
 
 /* ---- between steps ------------------------------------------------------------------------------------------- */
