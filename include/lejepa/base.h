@@ -225,5 +225,10 @@ static inline int64_t lj_round_up(int64_t value, int64_t multiple)
 {
     return (value + multiple - 1) / multiple * multiple;
 }
+/* The i-th of `count` indices spaced evenly over 0 .. of-1, count <= of: floor(i of / count). */
+static inline int64_t lj_evenly(int64_t i, int64_t count, int64_t of)
+{
+    return of / count * i + of % count * i / count;
+}
 
 #endif

@@ -23,7 +23,8 @@ struct lj_embedder {
 /* Width of a row: the encoder's embedding, or C size size pixels. */
 LJ_API int64_t lj_embed_width(const struct lj_embedder *embedder);
 
-/* Embeddings of the first `rows` selected samples in evaluation views. Tiles of 32 samples from the
+/* Embeddings of `rows` samples spaced evenly over the selected ones (lj_evenly; all of them when rows is
+ * their number), in evaluation views. Tiles of 32 samples from the
  * first are the unit of computation, so the bits do not depend on ranks or threads. Collective over
  * comm, whose ranks share the work.
  *   embeddings  (rows, width) out, on every rank */

@@ -94,6 +94,19 @@ static void release(struct work *w)
     lj_plan_destroy(w->plan);
 }
 
+/* Samples [first, first + count) of those to embed: reads what lies next to each other at once. */
+static int read_samples(const struct work *w, int64_t first, int64_t count, float *images)
+{
+    int64_t selected = lj_archive_info(w->archive)->selected;
+    for (int64_t i = 0, run = 1; i < count; i += run, run = 1) {
+        int64_t index = lj_evenly(first + i, w->rows, selected);
+        while (i + run < count && lj_evenly(first + i + run, w->rows, selected) == index + run)
+            run++;
+        LJ_TRY(lj_archive_read(w->archive, index, run, images + i * image_floats(w->archive)));
+    }
+    return LJ_OK;
+}
+
 /* One tile; its last images may be missing, their places are computed and dropped. */
 static int embed_tile(const struct work *w, const struct desk *desk, int64_t tile, float *out)
 {
@@ -101,7 +114,7 @@ static int embed_tile(const struct work *w, const struct desk *desk, int64_t til
     struct lj_run run = {
         .arena = desk->arena, .scratch = desk->scratch, .weights = w->embedder->weights, .n = TILE};
     float *views = w->plan ? lj_plan_value(w->plan, &run, 0) : desk->arena;
-    LJ_TRY(lj_archive_read(w->archive, first, count, desk->images));
+    LJ_TRY(read_samples(w, first, count, desk->images));
     for (int64_t i = 0; i < count; i++)
         lj_view_centre(&w->recipe, desk->images + i * image_floats(w->archive),
                        views + i * view_floats(w), desk->scratch);

@@ -41,18 +41,29 @@ void lj_run_close_evaluation(struct lj_run_state *run)
     lj_archive_close(run->eval_query);
 }
 
+/* Labels of the bank: of rows spaced evenly over the selected ones. Owned by the caller. */
+static int32_t *bank_labels_of(const struct lj_archive *archive, int64_t rows)
+{
+    int32_t *labels = lj_alloc_array(rows, sizeof *labels, "evaluation");
+    for (int64_t i = 0; labels && i < rows; i++)
+        labels[i] =
+            lj_archive_labels(archive)[lj_evenly(i, rows, lj_archive_info(archive)->selected)];
+    return labels;
+}
+
 /* Rank 0 predicts; its numbers are for reading and never feed back. */
 static int score(struct lj_run_state *run, int64_t finished, const float *bank, int64_t bank_rows,
                  const float *query, int64_t rows, int64_t width)
 {
     const int32_t *truth = lj_archive_labels(run->eval_query);
     int32_t *predicted = lj_alloc_array(rows, sizeof *predicted, "evaluation");
+    int32_t *bank_labels = bank_labels_of(run->eval_bank, bank_rows);
     struct lj_spectrum spectrum = {.eigenvalues =
                                        lj_alloc_array(width, sizeof(double), "evaluation")};
-    int status = predicted && spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE;
+    int status = predicted && bank_labels && spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE;
     if (status == LJ_OK)
-        status = lj_knn(bank, lj_archive_labels(run->eval_bank), bank_rows, query, rows, width,
-                        LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE, predicted);
+        status = lj_knn(bank, bank_labels, bank_rows, query, rows, width, LJ_KNN_NEIGHBOURS,
+                        LJ_KNN_TEMPERATURE, predicted);
     if (status == LJ_OK)
         status = lj_spectrum_of(query, rows, width, &spectrum);
     if (status == LJ_OK) {
@@ -64,6 +75,7 @@ static int score(struct lj_run_state *run, int64_t finished, const float *bank, 
                (long long)width);
     }
     lj_free(predicted);
+    lj_free(bank_labels);
     lj_free(spectrum.eigenvalues);
     return status;
 }
