@@ -58,6 +58,11 @@ LJ_API void lj_all_gather_f64(struct lj_comm *comm, const double *values, int co
 LJ_API void lj_all_gather_bytes(struct lj_comm *comm, const void *mine, void *all,
                                 const int64_t *bytes_of_rank);
 
+/* The bytes of one rank reach the root, into an array of its own; nothing when that is the root.
+ * Collective in effect: rank `from` and the root call it, in the same order.
+ *   data  (bytes) in on rank from, out on the root */
+LJ_API void lj_pass_to_root(struct lj_comm *comm, int from, void *data, int64_t bytes);
+
 /* True on rank 0: who prints, picks names and writes files. */
 LJ_API bool lj_comm_is_root(const struct lj_comm *comm);
 

@@ -80,6 +80,20 @@ static int score(struct lj_run_state *run, int64_t finished, const float *bank, 
     return status;
 }
 
+/* Where rank 0 keeps embeddings. */
+struct table {
+    float *values; /* (rows, width) */
+    int64_t width;
+};
+
+static int keep(void *data, int64_t first, int64_t count, const float *embeddings)
+{
+    const struct table *table = data;
+    memcpy(table->values + first * table->width, embeddings,
+           (size_t)(count * table->width) * sizeof *embeddings);
+    return LJ_OK;
+}
+
 static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t bank_rows,
                            int64_t rows, float *bank, float *query, int64_t width)
 {
@@ -89,8 +103,9 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t b
                                    .mean = t->mean,
                                    .std = t->std,
                                    .config = &t->config};
-    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, bank));
-    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, query));
+    struct table to_bank = {bank, width}, to_query = {query, width};
+    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, keep, &to_bank));
+    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, keep, &to_query));
     int status = LJ_OK;
     if (lj_comm_is_root(run->comm))
         status = score(run, finished, bank, bank_rows, query, rows, width);
@@ -104,8 +119,9 @@ int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
     int64_t rows = lj_archive_info(run->eval_query)->selected,
             width = run->trainer->model->embedding;
     lj_phase_begin(LJ_PHASE_EVALUATION);
-    float *bank = lj_alloc_array(bank_rows * width, sizeof *bank, "evaluation");
-    float *query = lj_alloc_array(rows * width, sizeof *query, "evaluation");
+    bool keeps = lj_comm_is_root(run->comm);
+    float *bank = lj_alloc_array(keeps ? bank_rows * width : 0, sizeof *bank, "evaluation");
+    float *query = lj_alloc_array(keeps ? rows * width : 0, sizeof *query, "evaluation");
     int status = lj_agree(run->comm, bank && query ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK)
         status = embed_and_score(run, finished, bank_rows, rows, bank, query, width);

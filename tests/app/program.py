@@ -64,6 +64,11 @@ def command(words, ranks=1, wrap=()):
     return [*launch, *wrap, PROGRAM, *(str(word) for word in words)]
 
 
+def limited(kib):
+    """A launcher of programs that may write files of at most so many KiB."""
+    return ["sh", "-c", f"ulimit -f {2 * kib}; exec \"$@\"", "sh"]
+
+
 def start(words, ranks=1, env=None, wrap=(), cwd=None):
     return subprocess.Popen(command(words, ranks, wrap), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             errors="replace", env={**os.environ, **(env or {})}, start_new_session=True, cwd=cwd)

@@ -228,18 +228,13 @@ def test_older_checkpoint_is_used():
     check(steps == [1, 2, 3, 4, 5, 6], f"older checkpoint: metrics hold steps {steps}")
 
 
-def limited(kib):
-    """A launcher of programs that may write files of at most so many KiB."""
-    return ["sh", "-c", f"ulimit -f {2 * kib}; exec \"$@\"", "sh"]
-
-
 def test_disk_full():
     """A limit on the size of files stands for a full disk: the checkpoint of step 4 does not fit."""
     directory = program.copy(here / "run", here / "full")
     size = program.checkpoints(directory)[0].stat().st_size
     env = {"OMPI_MCA_btl": "self,tcp"}  # shared memory is files, too
     for ranks in (1, 2):
-        ended = train(directory, data("good.h5"), "train.steps=6", ranks=ranks, wrap=limited(size // 2048), env=env)
+        ended = train(directory, data("good.h5"), "train.steps=6", ranks=ranks, wrap=program.limited(size // 2048), env=env)
         check(ended.code == 6, f"disk full on {ranks} ranks: exit code {ended.code}, expected 6: {ended.tail()}")
         check(len(ended.errors) == 1 and "step 6" in " ".join(ended.errors),
               f"disk full on {ranks} ranks: {ended.errors}")
