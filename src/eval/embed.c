@@ -115,6 +115,7 @@ static int read_samples(const struct work *w, int64_t first, int64_t count, floa
 static int embed_tile(const struct work *w, const struct desk *desk, int64_t tile, float *out)
 {
     int64_t first = tile * TILE, count = lj_min_i64(TILE, w->rows - first);
+    lj_progress();
     struct lj_run run = {
         .arena = desk->arena, .scratch = desk->scratch, .weights = w->embedder->weights, .n = TILE};
     float *views = w->plan ? lj_plan_value(w->plan, &run, 0) : desk->arena;

@@ -107,9 +107,10 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t b
     LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, keep, &to_bank));
     LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, keep, &to_query));
     int status = LJ_OK;
+    lj_alone_begin(run->comm);
     if (lj_comm_is_root(run->comm))
         status = score(run, finished, bank, bank_rows, query, rows, width);
-    return lj_agree(run->comm, status);
+    return lj_alone_end(run->comm, status);
 }
 
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
@@ -122,7 +123,8 @@ int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
     bool keeps = lj_comm_is_root(run->comm);
     float *bank = lj_alloc_array(keeps ? bank_rows * width : 0, sizeof *bank, "evaluation");
     float *query = lj_alloc_array(keeps ? rows * width : 0, sizeof *query, "evaluation");
-    int status = lj_agree(run->comm, bank && query ? LJ_OK : LJ_ERR_RESOURCE);
+    int status = bank && query ? lj_fault("evaluate", finished) : LJ_ERR_RESOURCE;
+    status = lj_agree(run->comm, status);
     if (status == LJ_OK)
         status = embed_and_score(run, finished, bank_rows, rows, bank, query, width);
     lj_free(bank);
