@@ -14,8 +14,10 @@
 #include <time.h>
 
 /* The first rank to notice ends the job, but waits for the others' lines: they made their last progress
- * about when it did. At least so long, and a tenth of the limit. */
-static const double grace_s = 2;
+ * about when it did. At least so long, and a tenth of the limit. Higher ranks wait longer: Open MPI's
+ * mpirun has crashed when several ranks ended the job at the same moment. */
+static const double grace_s = 2, stagger_s = 0.5;
+enum { STAGGERED = 4 };
 
 static pthread_t thread;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -63,7 +65,8 @@ static void *watch(void *unused)
             return NULL;
     }
     say_where();
-    if (!sleep_unless_ending(fmax(grace_s, limit_s / 10)))
+    double turn_s = stagger_s * (own_rank < STAGGERED ? own_rank : STAGGERED);
+    if (!sleep_unless_ending(fmax(grace_s, limit_s / 10) + turn_s))
         lj_comm_abort(-LJ_ERR_COMM);
     return NULL;
 }
