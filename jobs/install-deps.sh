@@ -5,7 +5,7 @@
 set -euo pipefail
 
 build=(gcc g++ pkg-config meson ninja-build
-       openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libblis-openmp-dev libsleef-dev
+       openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libblis-openmp-dev libdnnl-dev libsleef-dev
        librandom123-dev libyaml-dev libjansson-dev libxxhash-dev libdeflate-dev zlib1g-dev
        liblapacke-dev libhwloc-dev dataset-fashion-mnist)
 # clang needs LLVM's OpenMP runtime and sanitizer runtimes for the second compiler of the test suite.

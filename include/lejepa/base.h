@@ -163,7 +163,10 @@ LJ_API int64_t lj_to_fixed(double value, int64_t *unfit);
 /* The same for one of `addends` numbers whose sum must not wrap: the limit is 2^30 / addends, at most
  * 2^29. */
 LJ_API int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *unfit);
-LJ_API double lj_from_fixed(int64_t value);
+static inline double lj_from_fixed(int64_t value)
+{
+    return (double)value * 0x1p-32;
+}
 
 /* ---- phases ------------------------------------------------------------------------------- */
 

@@ -14,7 +14,8 @@
 #define LJ_CONFIG_KEYS(INT, REAL, PAIR, TEXT, CHOICE)                                              \
     TEXT(preset, "preset", "", "named set of values, applied before files: minimal, recipe")       \
     INT(seed, "seed", 0, 0, 9007199254740992, "seed of everything random")                         \
-    CHOICE(precision, "precision", "fp32", "fp32", "arithmetic of the products")                   \
+    CHOICE(precision, "precision", "fp32", "fp32|bf16|auto",                                       \
+        "products and saved activations; auto: bf16 where every processor has it")                 \
     CHOICE(reduce, "reduce", "exact", "exact|fast",                                                \
         "gradient sums: along the fixed tree, or by MPI's own reduction")                          \
     TEXT(data_archive, "data.archive", "",                                                         \
@@ -122,6 +123,8 @@
     INT(checkpoint_keep, "checkpoint.keep", 2, 1, 1000000, "checkpoints kept")                     \
     CHOICE(memory_recompute, "memory.recompute", "none", "none|blocks|lanes",                      \
         "forget activations and compute them again: never, between blocks, between lanes")         \
+    INT(memory_tile, "memory.tile", 256, 0, 1000000000,                                            \
+        "tokens that pass through a block at a time, to stay in cache; 0: a whole lane; changes bits") \
     INT(threads, "threads", 0, 0, 1024, "OpenMP threads per rank; 0: OMP_NUM_THREADS, else 1")     \
     CHOICE(guard_nonfinite, "guard.nonfinite", "stop", "stop|skip", "what a step that is not finite does") \
     REAL(guard_collapse, "guard.collapse", 0.0, 0.0, 1.0e9,                                        \

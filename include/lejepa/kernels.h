@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernels: products and vector loops, chosen once by what the processor can do.
  *
- * The only place with intrinsics, BLIS and SLEEF. Each kernel's type is declared once, with its
+ * The only place with intrinsics, BLIS, oneDNN and SLEEF. Each kernel's type is declared once, with its
  * contract; kernels_scalar.c is the specification, kernels_body.h the vector form compiled once per
  * ISA. Elementwise kernels give the same bits at any position and alignment; sums run in one fixed
  * order that depends on the length only. All local, all safe in parallel threads. */
@@ -10,23 +10,58 @@
 
 #include "lejepa/base.h"
 
-enum lj_isa { LJ_ISA_SCALAR, LJ_ISA_AVX2, LJ_ISA_AVX512, LJ_ISA_COUNT };
+enum lj_isa { LJ_ISA_SCALAR, LJ_ISA_AVX2, LJ_ISA_AVX512, LJ_ISA_AVX512BF16, LJ_ISA_COUNT };
 
-/* The best level of this processor, lowered by LJ_ISA=scalar|avx2|avx512.
+/* The best level of this processor, lowered by LJ_ISA=scalar|avx2|avx512|avx512bf16.
  * Errors: LJ_ERR_CONFIG (unknown or unsupported level; says what is available). */
 LJ_API int lj_isa_best(enum lj_isa *isa) LJ_MUST_USE;
 LJ_API const char *lj_isa_name(enum lj_isa isa);
 
-/* Selects the kernels and forces the level on BLIS; before the first product, the same on all ranks.
- * Without it the first use selects lj_isa_best. Errors: LJ_ERR_CONFIG. */
+/* Selects the kernels and forces the level on BLIS and oneDNN; before the first product, the same on all
+ * ranks. Without it the first use selects lj_isa_best. Errors: LJ_ERR_CONFIG. */
 LJ_API int lj_kernels_select(enum lj_isa isa) LJ_MUST_USE;
+LJ_API enum lj_isa lj_isa_selected(void);
+/* Frees what products keep, for all threads; no other thread may use a product then or later. */
+LJ_API void lj_kernels_release(void);
 
-/* C (m, n) = alpha op(A) op(B) + beta C, row-major with leading dimensions in elements; one thread.
- * op(A) is (m, k): A is (m, k), or (k, m) when transposed. beta 0 never reads C.
- * Equal calls give equal bits at any address; an element's bits may depend on m and n, too. */
+/* Type of the elements of an array. bf16 is the upper half of a float, rounded to nearest even. */
+enum lj_type { LJ_F32, LJ_BF16 };
+typedef uint16_t lj_bf16;
+
+static inline int64_t lj_type_bytes(enum lj_type type)
+{
+    return type == LJ_BF16 ? 2 : 4;
+}
+
+/* ---- products ----------------------------------------------------------------------------------- */
+
+/* `batch` products of one shape. Arrays are dense and row-major, the products of a batch one behind
+ * another: op(A) (m, k) is stored as (m, k), or (k, m) when transposed; op(B) (k, n); C (m, n). */
+struct lj_product {
+    int64_t batch, m, n, k;
+    bool transpose_a, transpose_b;
+    bool add;            /* C += op(A) op(B) instead of C = ...; not with a bias */
+    enum lj_type input;  /* of A and B; LJ_BF16 at level avx512bf16 only */
+    enum lj_type output; /* of C */
+};
+
+/* C = op(A) op(B) [+ bias on every row] [+ C], one thread; sums in float32.
+ *   bias  (n) float32 or NULL
+ * Equal calls give equal bits at any address; an element's bits may depend on m and n, too. Which
+ * library computes a shape is fixed by the level and the shape (gemm.c), never by timing.
+ * Cost: the first call of a shape in a thread may compile it (oneDNN), some milliseconds. */
+LJ_API void lj_product(const struct lj_product *product, const void *a, const void *b,
+                       const float *bias, void *c);
+/* The library that computes a product at the selected level: "BLIS" or "oneDNN". */
+LJ_API const char *lj_product_backend(const struct lj_product *product);
+
+/* C (m, n) = alpha op(A) op(B) + beta C in float32, row-major with leading dimensions in elements; one
+ * thread. beta 0 never reads C. Equal calls give equal bits at any address. */
 LJ_API void lj_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
                     float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
                     float beta, float *c, int64_t ldc);
+
+/* ---- vector loops --------------------------------------------------------------------------------- */
 
 struct lj_adamw_factors {
     float lr, beta1, beta2, eps, decay;
@@ -39,42 +74,79 @@ struct lj_kernels {
     void (*exp)(float *y, const float *x, int64_t count);
     /* s[i] = sin(x[i]), c[i] = cos(x[i]); <= 1 ulp for |x| < 1e5 */
     void (*sincos)(float *s, float *c, const float *x, int64_t count);
-    /* y = x Phi(x) */
-    void (*gelu)(float *y, const float *x, int64_t count);
-    /* dx (=, or += when add) dy (Phi(x) + x phi(x)) */
-    void (*gelu_backward)(float *dx, const float *dy, const float *x, int64_t count, bool add);
-    /* One row: y = (x - mean) rstd weight + bias; mean and rstd written */
-    void (*layernorm)(float *y, float *mean, float *rstd, const float *x, const float *weight,
-                      const float *bias, int64_t width, float eps);
-    /* One row: dx (=, +=); dweight += dy xhat; dbias += dy */
-    void (*layernorm_backward)(float *dx, float *dweight, float *dbias, const float *dy,
-                               const float *x, const float *weight, float mean, float rstd,
-                               int64_t width, bool add);
-    /* One row, in place: x = exp(scale x - max) / sum; returns max + log(sum) */
-    float (*softmax)(float *x, int64_t count, float scale);
-    /* One row, in place: p = exp(scale s - logsum) */
-    void (*softmax_again)(float *s, int64_t count, float scale, float logsum);
-    /* One row, in place: dp = scale p (dp - sum(p dp)) */
-    void (*softmax_backward)(float *dp, const float *p, int64_t count, float scale);
+    /* Box-Muller, in place: from u in (0, 1] and v in [0, 1], sqrt(-2 log u) times cos(2 pi v) in u and
+     * sin(2 pi v) in v; off by at most 3e-6 */
+    void (*normals)(float *u, float *v, int64_t count);
+    /* Rounds to bf16, and back. NaN stays NaN. */
+    void (*narrow)(lj_bf16 *y, const float *x, int64_t count);
+    void (*widen)(float *y, const lj_bf16 *x, int64_t count);
+    /* y = x Phi(x) and derivative = Phi(x) + x phi(x), all of one type; y or derivative may be x.
+     * Absolute error of Phi below 3e-7, relative below 2e-6 down to x = -5. */
+    void (*gelu)(void *y, void *derivative, const void *x, enum lj_type type, int64_t count);
+    /* y (=, or += when add) a b, all of one type; y may be a or b */
+    void (*multiply)(void *y, const void *a, const void *b, enum lj_type type, int64_t count,
+                     bool add);
+    /* Each row of x: y = (x - mean) rstd weight + bias; mean and rstd (rows) written */
+    void (*layernorm)(void *y, enum lj_type type, float *mean, float *rstd, const float *x,
+                      const float *weight, const float *bias, int64_t rows, int64_t width,
+                      float eps);
+    /* Each row: dx (=, +=); dweight += sum of dy xhat; dbias += sum of dy; rows in order */
+    void (*layernorm_backward)(float *dx, float *dweight, float *dbias, const void *dy,
+                               enum lj_type type, const float *x, const float *weight,
+                               const float *mean, const float *rstd, int64_t rows, int64_t width,
+                               bool add);
+    /* Each row: p = exp(scale s - max) / sum, logsum (rows) = max + log(sum); scale > 0. s is lost; p may
+     * be s when float32 */
+    void (*softmax)(void *p, enum lj_type type, float *logsum, float *s, int64_t rows,
+                    int64_t count, float scale);
+    /* Each row: s = exp(scale s - logsum); p = s; ds = scale s (dp - sum(s dp)). p may be s and ds may
+     * be dp when float32 */
+    void (*softmax_backward)(void *p, void *ds, enum lj_type type, float *s, const float *dp,
+                             const float *logsum, int64_t rows, int64_t count, float scale);
+    /* y = x + a b, b of the given type;  y (=, or += when add) a x, y of the given type */
+    void (*add_scaled)(float *y, const float *x, float a, const void *b, enum lj_type type,
+                       int64_t count);
+    void (*scale)(void *y, enum lj_type type, float a, const float *x, int64_t count, bool add);
     /* y += x;  y = a x + y */
     void (*add)(float *y, const float *x, int64_t count);
     void (*axpy)(float *y, float a, const float *x, int64_t count);
     /* columns[j] += sum over rows of x[r, j] in row order */
-    void (*column_sums)(float *columns, const float *x, int64_t rows, int64_t width);
+    void (*column_sums)(float *columns, const void *x, enum lj_type type, int64_t rows,
+                        int64_t width);
     /* y[r, j] += bias[j] */
     void (*add_bias)(float *y, const float *bias, int64_t rows, int64_t width);
+    /* Batch normalisation of rows; all vectors are (width). Adds to the sums of x - shift and of its
+     * square, in double, rows in order */
+    void (*column_moments)(double *sums, double *squares, const float *x, const float *shift,
+                           int64_t rows, int64_t width);
+    /* y = (x - mean) rstd weight + bias */
+    void (*batchnorm)(float *y, const float *x, const float *mean, const float *rstd,
+                      const float *weight, const float *bias, int64_t rows, int64_t width);
+    /* Adds to the sums of dy and of dy xhat, xhat = (x - mean) rstd, rows in order */
+    void (*batchnorm_sums)(float *sums, float *products, const float *dy, const float *x,
+                           const float *mean, const float *rstd, int64_t rows, int64_t width);
+    /* dx (=, += when add) weight rstd (dy - dmean - xhat dproduct) */
+    void (*batchnorm_backward)(float *dx, const float *dy, const float *x, const float *mean,
+                               const float *rstd, const float *weight, const float *dmean,
+                               const float *dproduct, int64_t rows, int64_t width, bool add);
     /* AdamW with decoupled decay; gradient is read only */
     void (*adamw)(float *weight, float *moment1, float *moment2, const float *gradient,
                   int64_t count, const struct lj_adamw_factors *factors);
     /* sum of squares in double, fixed order */
     double (*square_sum)(const float *x, int64_t count);
-    /* SIGReg: sums over rows of cos(k step x[r, j]) and sin(...), k = 1..knots, each (knots, columns)
-     * at leading dimension ld, overwritten. rows <= 32. x (rows, columns) with leading dimension ldx */
-    void (*ecf_sums)(float *cosines, float *sines, int64_t ld, const float *x, int64_t ldx,
-                     int64_t rows, int64_t columns, int knots, float step);
-    /* SIGReg: g[r, j] = sum_k a[k, j] cos(k step x) + b[k, j] sin(k step x); g may be x */
-    void (*ecf_gradient)(float *g, const float *x, int64_t ldx, const float *a, const float *b,
-                         int64_t ld, int64_t rows, int64_t columns, int knots, float step);
+    /* SIGReg: sums over rows of cos(k step x[r, j]) and sin(k step x[r, j]), k = 1 .. knots; knots 8 or
+     * 16, rows 0 .. 32, columns 0 .. 16. Each cosine and sine is within 2e-5, for any finite x.
+     *   sums  (2, knots, columns)  out, overwritten: cosines, then sines
+     *   x     (rows, columns)      at leading dimension ldx
+     * An x that is not finite makes its column's sums NaN. */
+    void (*ecf_sums)(float *sums, const float *x, int64_t ldx, int64_t rows, int64_t columns,
+                     int knots, float step);
+    /* SIGReg: g[r, j] = sum_k a[k, j] cos(k step x[r, j]) + b[k, j] sin(k step x[r, j]), within 2e-5 of
+     * sum_k |a| + |b|; knots and columns as above, any rows.
+     *   g, x         (rows, columns)     at leading dimension ldx; g may be x
+     *   coefficient  (2, knots, columns) a, then b */
+    void (*ecf_gradient)(float *g, const float *x, int64_t ldx, const float *coefficient,
+                         int64_t rows, int64_t columns, int knots, float step);
     /* sums[i] += x[i] rounded to fixed point at 2^-32. What is not finite, or not below 64 in magnitude,
      * adds 0; returns how many. */
     int64_t (*add_fixed)(int64_t *sums, const float *x, int64_t count);

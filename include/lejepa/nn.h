@@ -8,11 +8,19 @@
  *     lj_forward(plan, run, 0, nodes)    lj_backward(plan, run, nodes, 0)
  *
  * No function here communicates. A layer is one file: formula, forward, backward, shape, kind,
- * builder. Arrays are row-major float32; the leading axis of every value is images. */
+ * builder. Arrays are row-major; the leading axis of every value is images.
+ *
+ * Values are float32, or bf16 where a narrow plan (precision: bf16) finds that the layer that writes a
+ * value and all that read it agree to that: what goes into products and what is saved for backward.
+ *
+ * A plan runs a block of nodes (lj_net_scope) on a tile of images after the other, so that what passes
+ * between the layers of a block stays in cache; only what a later block or backward needs is kept for
+ * all images. */
 #ifndef LEJEPA_NN_H
 #define LEJEPA_NN_H
 
 #include "lejepa/base.h"
+#include "lejepa/kernels.h"
 
 /* ---- parameters -------------------------------------------------------------------------------- */
 
@@ -80,6 +88,7 @@ enum { LJ_INPUTS_MAX = 2, LJ_NODE_PARAMS_MAX = 4, LJ_NODE_INTS_MAX = 6 };
 
 struct lj_node {
     const struct lj_layer_kind *kind;
+    int kind_index; /* in lj_layer_kinds */
     char name[LJ_NAME_MAX];
     int inputs;
     int32_t in[LJ_INPUTS_MAX]; /* values; the node's output is value number = node number */
@@ -87,23 +96,26 @@ struct lj_node {
     int32_t param[LJ_NODE_PARAMS_MAX]; /* in the table */
     int64_t ints[LJ_NODE_INTS_MAX];    /* meaning: the layer file */
     double real;                       /* eps, drop rate */
-    int32_t block;                     /* scope for memory.recompute: blocks; -1 none */
+    int32_t block;                     /* run in tiles, and again with memory.recompute; -1 none */
     struct lj_shape shape;             /* at the reference image size */
 };
 
-/* What a call of forward or backward sees. */
+/* What a call of forward or backward sees: the images of one tile. */
 struct lj_call {
     const struct lj_node *node;
-    int64_t images; /* of this run: V_group x n, view-major */
+    int64_t images;      /* of this tile */
+    int64_t first_image; /* among those of the run: V_group x n, view-major */
     struct lj_shape in_shape[LJ_INPUTS_MAX], out_shape;
-    const float *x[LJ_INPUTS_MAX]; /* inputs (images, in_shape) */
-    float *y;                      /* output (images, out_shape) */
-    float *saved;                  /* written by forward, read by backward */
-    float *scratch;                /* of this thread */
+    enum lj_type x_type[LJ_INPUTS_MAX], y_type; /* of values and their gradients */
+    const void *x[LJ_INPUTS_MAX];               /* inputs (images, in_shape) */
+    void *y;                                    /* output (images, out_shape) */
+    float *saved;                               /* written by forward, read by backward */
+    void *scratch;                              /* of this thread */
     const float *param[LJ_NODE_PARAMS_MAX];
+    const lj_bf16 *narrow_param[LJ_NODE_PARAMS_MAX]; /* the same rounded; NULL in float32 */
     /* backward only */
-    const float *dy;
-    float *dx[LJ_INPUTS_MAX];   /* NULL: not wanted */
+    const void *dy;
+    void *dx[LJ_INPUTS_MAX];    /* NULL: not wanted */
     bool dx_add[LJ_INPUTS_MAX]; /* add to dx instead of storing */
     float *dparam[LJ_NODE_PARAMS_MAX];
     bool dparam_add;
@@ -112,8 +124,10 @@ struct lj_call {
 
 /* Extra needs of a node at a given shape. */
 struct lj_need {
-    int64_t saved;   /* floats kept from forward to backward */
-    int64_t scratch; /* floats during a call */
+    bool narrow;       /* in: products are bf16 */
+    enum lj_type type; /* in: of the output */
+    int64_t saved;     /* floats per image kept from forward to backward */
+    int64_t scratch;   /* bytes during a call */
 };
 
 struct lj_layer_kind {
@@ -121,7 +135,8 @@ struct lj_layer_kind {
     bool keeps_input[LJ_INPUTS_MAX]; /* backward reads x[i] */
     bool keeps_output;               /* backward reads y */
     bool passes_gradient;            /* d(x[0]) is d(y): same storage, backward leaves it alone */
-    /* Output shape and needs from the input shapes. Errors: LJ_ERR_CONFIG. */
+    bool takes_narrow[LJ_INPUTS_MAX], gives_narrow; /* x[i], y may be bf16 */
+    /* Output shape and needs, for tiles of `images`, from the input shapes. Errors: LJ_ERR_CONFIG. */
     int (*shape)(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need);
     void (*forward)(const struct lj_call *call);
@@ -149,7 +164,8 @@ struct lj_net {
 };
 LJ_API int lj_net_create(struct lj_net **net, struct lj_params *params) LJ_MUST_USE;
 LJ_API void lj_net_destroy(struct lj_net *net);
-/* Prefix of the names of nodes added from now on, and the recompute block they belong to. */
+/* Prefix of the names of nodes added from now on, and the block they belong to (-1: none). Nodes of a
+ * block are consecutive, and each of their images is computed by itself. */
 LJ_API void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...)
     LJ_PRINTF(3, 4);
 LJ_API int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input);
@@ -174,7 +190,7 @@ LJ_API lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64
 LJ_API lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_batch);
 
 /* Lays out every parameter of the table: cuts the nodes of the nets (in this order) into buckets of
- * at most about bucket_bytes, a layer never cut; the node after a sync node opens one. segments (one
+ * at most about bucket_bytes, a layer or block never cut; the node after a sync node opens one. segments (one
  * per bucket, at most capacity) tells which nodes of which net a bucket covers. */
 struct lj_segment {
     int net;        /* index into nets */
@@ -193,41 +209,56 @@ enum lj_plan_mode {
 };
 struct lj_plan;
 
+struct lj_plan_options {
+    enum lj_plan_mode mode;
+    int64_t tile_rows; /* rows (tokens) a tile of images should have; 0: all images are one tile */
+    bool narrow;       /* precision: bf16 */
+};
+
 /* Plans `images` images of input shape `input` through net. Local.
  * Errors: LJ_ERR_CONFIG when a layer cannot take its input, LJ_ERR_RESOURCE. net is borrowed. */
 LJ_API int lj_plan_create(struct lj_plan **plan, const struct lj_net *net, int64_t images,
-                          const struct lj_shape *input, enum lj_plan_mode mode) LJ_MUST_USE;
+                          const struct lj_shape *input, struct lj_plan_options options) LJ_MUST_USE;
 LJ_API void lj_plan_destroy(struct lj_plan *plan);
 LJ_API int64_t lj_plan_arena(const struct lj_plan *plan);   /* floats per lane */
-LJ_API int64_t lj_plan_scratch(const struct lj_plan *plan); /* floats per thread */
+LJ_API int64_t lj_plan_scratch(const struct lj_plan *plan); /* bytes per thread */
+LJ_API int64_t lj_plan_tile(const struct lj_plan *plan);    /* images of a tile */
 LJ_API int64_t lj_plan_images(const struct lj_plan *plan);
 LJ_API int64_t lj_plan_sync_count(const struct lj_plan *plan); /* largest of its nodes, integers */
 LJ_API const struct lj_net *lj_plan_net(const struct lj_plan *plan);
 
+/* Time spent in one kind of layer by one thread. */
+struct lj_layer_clock {
+    double forward_s, backward_s;
+};
+
 /* One lane's pass through a plan. Caller provides everything. */
 struct lj_run {
-    float *arena;            /* (lj_plan_arena) of this lane */
-    float *scratch;          /* (lj_plan_scratch) of this thread */
-    const float *weights;    /* laid out like the parameters */
-    float *gradient;         /* the current segment's bucket of this lane; NULL in forward */
-    int64_t gradient_first;  /* element of the parameters that gradient[0] is */
-    bool gradient_add;       /* add to what another run of this lane wrote */
-    const int64_t *sync;     /* totals of batch statistics of the current node */
-    int64_t sync_rows;       /* rows they were summed over */
-    bool train;              /* drop path on, batch statistics instead of running ones */
-    int64_t seed, step;      /* name drop path's draws */
-    int64_t first_slot, n;   /* slot in the global batch of this lane's first sample; samples */
-    int64_t first_view;      /* of this group of views */
+    float *arena;           /* (lj_plan_arena) of this lane */
+    void *scratch;          /* (lj_plan_scratch) of this thread */
+    const float *weights;   /* laid out like the parameters */
+    const lj_bf16 *narrow;  /* the same rounded, for a narrow plan; else NULL */
+    float *gradient;        /* the current segment's bucket of this lane; NULL in forward */
+    int64_t gradient_first; /* element of the parameters that gradient[0] is */
+    bool gradient_add;      /* add to what another run of this lane wrote */
+    const int64_t *sync;    /* totals of batch statistics of the current node */
+    int64_t sync_rows;      /* rows they were summed over */
+    bool train;             /* drop path on, batch statistics instead of running ones */
+    int64_t seed, step;     /* name drop path's draws */
+    int64_t first_slot, n;  /* slot in the global batch of this lane's first sample; samples */
+    int64_t first_view;     /* of this group of views */
+    struct lj_layer_clock *clock; /* (kinds) of this thread, added to; may be NULL */
     void (*between)(void *); /* called after each node, may be NULL: lets communication progress */
     void *between_data;
 };
 
-/* Where a value lies, and its gradient. The input is value 0, the output value count - 1. */
+/* Where a value lies, and its gradient: both float32 for the input, value 0, and the output, value
+ * count - 1, which hold all images. */
 LJ_API float *lj_plan_value(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
 LJ_API float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
 
-/* Nodes [first, end) upwards, or downwards. In LJ_PLAN_RECOMPUTE backward runs a block forward again
- * when it reaches the block's last node. Local. */
+/* Nodes [first, end), whole blocks, upwards, or downwards. In LJ_PLAN_RECOMPUTE backward runs a block's
+ * tile forward again before it goes down. Local. */
 LJ_API void lj_forward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
 LJ_API void lj_backward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
 /* One lane's share of a sync node's sums, before lj_forward (lj_backward) of that node. */

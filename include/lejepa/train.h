@@ -29,6 +29,9 @@ struct lj_step_report {
 /* Agrees on the lowest ISA level of all ranks, forces it on the libraries and returns it. Collective;
  * before the first product. */
 LJ_API int lj_agree_on_kernels(struct lj_comm *comm, const char **name) LJ_MUST_USE;
+/* After it: precision "auto" becomes what the agreed level can do. Local.
+ * Errors: LJ_ERR_CONFIG (bf16 below level avx512bf16). */
+LJ_API int lj_resolve_precision(struct lj_config *config) LJ_MUST_USE;
 
 /* Builds everything for training on archive: model, plans, memory, loss, reductions, optimiser, loader.
  * Weights are initial, or, with resume_from (a checkpoint's path, may be NULL), exactly those of the

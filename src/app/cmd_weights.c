@@ -89,6 +89,7 @@ int lj_command_import(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_agree(comm, status));
     LJ_TRY(lj_agree(comm, lj_use_example(config)));
     LJ_TRY(lj_agree_on_kernels(comm, &isa));
+    LJ_TRY(lj_agree(comm, lj_resolve_precision(config)));
     struct lj_archive_options options = lj_archive_options_of(config);
     LJ_TRY(lj_archive_open(&archive, comm, &options));
     status = import_into(comm, config, archive);

@@ -2,6 +2,8 @@
 /* The program: which command, its words, and the exit code that all ranks share. */
 #include "app.h"
 
+#include "lejepa/kernels.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +174,7 @@ int main(int argc, char **argv)
         lj_error_line(lj_error_text());
     lj_log_close(); /* not sooner: why a run ended belongs into its log */
     lj_comm_finish(world);
+    lj_kernels_release();
     int leaks = check_memory();
     return -(status != LJ_OK ? status : leaks);
 }

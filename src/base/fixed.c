@@ -18,8 +18,3 @@ int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *unfit)
     }
     return (int64_t)llrint(value * 0x1p32);
 }
-
-double lj_from_fixed(int64_t value)
-{
-    return (double)value * 0x1p-32;
-}

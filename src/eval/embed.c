@@ -45,12 +45,12 @@ static int64_t view_floats(const struct work *w)
 
 static int take_desk(const struct work *w, struct desk *desk)
 {
-    int64_t scratch = lj_view_scratch(&w->recipe);
+    int64_t scratch = lj_view_scratch(&w->recipe) * (int64_t)sizeof(float);
     if (w->plan)
         scratch = lj_max_i64(scratch, lj_plan_scratch(w->plan));
     int64_t arena = w->plan ? lj_plan_arena(w->plan) : TILE * view_floats(w);
     desk->images = lj_alloc_array(TILE * image_floats(w->archive), sizeof(float), "evaluation");
-    desk->scratch = lj_alloc_array(scratch, sizeof(float), "evaluation");
+    desk->scratch = lj_alloc_array(scratch, 1, "evaluation");
     desk->arena = lj_alloc_array(arena, sizeof(float), "evaluation");
     return desk->images && desk->scratch && desk->arena ? LJ_OK : LJ_ERR_RESOURCE;
 }
@@ -75,8 +75,8 @@ static int prepare(struct work *w)
     LJ_TRY(check_archive(e, info));
     LJ_TRY(lj_view_recipe(&w->recipe, e->config, info, false, vit->size, e->mean, e->std));
     if (!e->pixels)
-        LJ_TRY(
-            lj_plan_create(&w->plan, e->model->net[LJ_NET_ENCODER], TILE, &image, LJ_PLAN_INFER));
+        LJ_TRY(lj_plan_create(&w->plan, e->model->net[LJ_NET_ENCODER], TILE, &image,
+                              (struct lj_plan_options){.mode = LJ_PLAN_INFER}));
     w->width = lj_embed_width(e);
     w->desks = omp_get_max_threads();
     w->desk = lj_alloc_array(w->desks, sizeof *w->desk, "evaluation");

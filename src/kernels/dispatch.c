@@ -6,10 +6,11 @@
 #include <string.h>
 
 static const struct lj_kernels *selected;
+static enum lj_isa selected_isa;
 
 const char *lj_isa_name(enum lj_isa isa)
 {
-    static const char *const names[LJ_ISA_COUNT] = {"scalar", "avx2", "avx512"};
+    static const char *const names[LJ_ISA_COUNT] = {"scalar", "avx2", "avx512", "avx512bf16"};
     return names[isa];
 }
 
@@ -19,7 +20,9 @@ static enum lj_isa processor_isa(void)
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    return avx2 && avx512 ? LJ_ISA_AVX512 : avx2 ? LJ_ISA_AVX2 : LJ_ISA_SCALAR;
+    if (avx2 && avx512)
+        return __builtin_cpu_supports("avx512bf16") ? LJ_ISA_AVX512BF16 : LJ_ISA_AVX512;
+    return avx2 ? LJ_ISA_AVX2 : LJ_ISA_SCALAR;
 }
 
 int lj_isa_best(enum lj_isa *isa)
@@ -38,13 +41,13 @@ int lj_isa_best(enum lj_isa *isa)
         *isa = (enum lj_isa)level;
         return LJ_OK;
     }
-    return lj_fail(LJ_ERR_CONFIG, "LJ_ISA=%s: expected scalar, avx2 or avx512", wanted);
+    return lj_fail(LJ_ERR_CONFIG, "LJ_ISA=%s: expected scalar, avx2, avx512 or avx512bf16", wanted);
 }
 
 const struct lj_kernels *lj_kernels_of(enum lj_isa isa)
 {
     static const struct lj_kernels *const tables[LJ_ISA_COUNT] = {
-        &lj_kernels_scalar, &lj_kernels_avx2, &lj_kernels_avx512};
+        &lj_kernels_scalar, &lj_kernels_avx2, &lj_kernels_avx512, &lj_kernels_avx512bf16};
     return isa <= processor_isa() ? tables[isa] : NULL;
 }
 
@@ -54,17 +57,34 @@ int lj_kernels_select(enum lj_isa isa)
     if (!table)
         return lj_fail(LJ_ERR_CONFIG, "kernels at level %s do not run on this processor (%s)",
                        lj_isa_name(isa), lj_isa_name(processor_isa()));
-    lj_gemm_force_isa(isa);
+    lj_blis_force_isa(isa);
+    lj_onednn_force_isa(isa);
     selected = table;
+    selected_isa = isa;
     return LJ_OK;
+}
+
+static void select_best_once(void)
+{
+    enum lj_isa isa;
+    if (!selected)
+        LJ_CHECK(lj_isa_best(&isa) == LJ_OK && lj_kernels_select(isa) == LJ_OK, "%s",
+                 lj_error_text());
+}
+
+enum lj_isa lj_isa_selected(void)
+{
+    select_best_once();
+    return selected_isa;
+}
+
+void lj_kernels_release(void)
+{
+    lj_onednn_release();
 }
 
 const struct lj_kernels *lj_kernels(void)
 {
-    if (!selected) {
-        enum lj_isa isa;
-        LJ_CHECK(lj_isa_best(&isa) == LJ_OK && lj_kernels_select(isa) == LJ_OK, "%s",
-                 lj_error_text());
-    }
+    select_best_once();
     return selected;
 }

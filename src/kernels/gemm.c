@@ -1,32 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Matrix products by BLIS, one thread each: threads inside a rank work on different lanes, so no
- * product's bits can depend on their number. */
+/* Matrix products: which library computes which. Fixed by level and shape, so that bits are, too. */
 #include "kernel_tables.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <blis.h>
-
-/* BLIS 0.9 does not know recent processors and picks by vendor; its Skylake-X kernels measured 85 to
- * 93 GFLOP/s at width 192 where its own choice for Zen gave 62 to 78. The variable wants a number and
- * is read at BLIS's first call. */
-void lj_gemm_force_isa(enum lj_isa isa)
+/* Measured by tests/bench/bench_gemm.c at the shapes of ViT-Ti to ViT-B in tiles of 136 to 1040 rows: at the
+ * AVX-512 levels oneDNN 2.6 is 1.1 to 1.9 times as fast as BLIS 0.9 in every form, also in batches of
+ * attention's small products, where a call of BLIS for each costs microseconds. Below, oneDNN has no
+ * such kernels. */
+static bool by_onednn(const struct lj_product *p)
 {
-    static const arch_t arch[LJ_ISA_COUNT] = {BLIS_ARCH_GENERIC, BLIS_ARCH_HASWELL, BLIS_ARCH_SKX};
-    char number[16];
-    snprintf(number, sizeof number, "%d", (int)arch[isa]);
-    setenv("BLIS_ARCH_TYPE", number, 1);
+    return lj_isa_selected() >= LJ_ISA_AVX512 && p->m > 0 && p->n > 0 && p->k > 0;
+}
+
+const char *lj_product_backend(const struct lj_product *product)
+{
+    return by_onednn(product) ? "oneDNN" : "BLIS";
+}
+
+static void product_by_blis(const struct lj_product *p, const float *a, const float *b,
+                            const float *bias, float *c)
+{
+    LJ_CHECK(p->input == LJ_F32 && p->output == LJ_F32,
+             "bf16 products need level avx512bf16, not %s", lj_isa_name(lj_isa_selected()));
+    for (int64_t i = 0; i < p->batch; i++)
+        lj_blis_gemm(p->transpose_a, p->transpose_b, p->m, p->n, p->k, 1, a + i * p->m * p->k,
+                     p->transpose_a ? p->m : p->k, b + i * p->k * p->n,
+                     p->transpose_b ? p->k : p->n, p->add ? 1 : 0, c + i * p->m * p->n, p->n);
+    if (bias)
+        lj_kernels()->add_bias(c, bias, p->batch * p->m, p->n);
+}
+
+void lj_product(const struct lj_product *product, const void *a, const void *b, const float *bias,
+                void *c)
+{
+    LJ_CHECK(!(product->add && bias), "a product that adds takes no bias");
+    if (by_onednn(product))
+        lj_onednn_product(product, a, b, bias, c);
+    else
+        product_by_blis(product, a, b, bias, c);
 }
 
 void lj_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
              const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
              int64_t ldc)
 {
-    lj_kernels(); /* makes sure that BLIS has been told its level */
-    rntm_t one_thread = BLIS_RNTM_INITIALIZER;
-    bli_rntm_set_num_threads(1, &one_thread);
-    bli_sgemm_ex(transpose_a ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE,
-                 transpose_b ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE, m, n, k, &alpha, (float *)a, lda,
-                 1, (float *)b, ldb, 1, &beta, c, ldc, 1, NULL, &one_thread);
+    bool dense = lda == (transpose_a ? m : k) && ldb == (transpose_b ? k : n) && ldc == n;
+    struct lj_product product = {.batch = 1,
+                                 .m = m,
+                                 .n = n,
+                                 .k = k,
+                                 .transpose_a = transpose_a,
+                                 .transpose_b = transpose_b,
+                                 .add = beta == 1};
+    if (dense && alpha == 1 && (beta == 0 || beta == 1) && by_onednn(&product))
+        lj_onednn_product(&product, a, b, NULL, c);
+    else
+        lj_blis_gemm(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }

@@ -3,6 +3,7 @@
 #include "simd_avx512.h"
 
 #include "kernels_body.h"
+#include "ecf_body.h"
 
 #include "kernel_tables.h"
 

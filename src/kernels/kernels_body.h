@@ -25,25 +25,62 @@ static inline void store(float *p, vec a, int64_t live)
         v_store_part(p, a, live);
 }
 
-/* Sum of a vector's lanes by halving. */
-static float across_sum(vec a)
+/* The same for an array of either type. `type` is a constant where these are used, so that no test is
+ * left in a loop. */
+static inline vec load_as(const void *p, enum lj_type type, int64_t i, int64_t live)
 {
-    float lane[WIDTH];
-    v_store(lane, a);
-    for (int half = WIDTH / 2; half > 0; half /= 2)
-        for (int j = 0; j < half; j++)
-            lane[j] += lane[j + half];
-    return lane[0];
+    if (type == LJ_F32)
+        return load((const float *)p + i, live);
+    const lj_bf16 *narrow = (const lj_bf16 *)p + i;
+    return live == WIDTH ? v_load_bf16(narrow) : v_load_bf16_part(narrow, live);
 }
 
-static float across_max(vec a)
+static inline void store_as(void *p, enum lj_type type, int64_t i, vec a, int64_t live)
 {
-    float lane[WIDTH], most;
-    v_store(lane, a);
-    most = lane[0];
-    for (int j = 1; j < WIDTH; j++)
-        most = lane[j] > most ? lane[j] : most;
-    return most;
+    if (type == LJ_F32) {
+        store((float *)p + i, a, live);
+    } else {
+        lj_bf16 *narrow = (lj_bf16 *)p + i;
+        if (live == WIDTH)
+            v_store_bf16(narrow, a);
+        else
+            v_store_bf16_part(narrow, a, live);
+    }
+}
+
+static inline void *at_as(void *p, enum lj_type type, int64_t i)
+{
+    return (char *)p + i * lj_type_bytes(type);
+}
+
+static inline const void *at_as_const(const void *p, enum lj_type type, int64_t i)
+{
+    return (const char *)p + i * lj_type_bytes(type);
+}
+
+/* Calls body(..., type) with the type as a constant. */
+#define FOR_TYPE(type, body, ...)       \
+    do {                                \
+        if ((type) == LJ_BF16)          \
+            body(__VA_ARGS__, LJ_BF16); \
+        else                            \
+            body(__VA_ARGS__, LJ_F32);  \
+    } while (0)
+
+/* exp(x) to about 2 ulp, inline (SLEEF's is a call that spills every register): x = n log 2 + r, and a
+ * polynomial for exp(r), |r| <= log(2)/2 (Cephes). */
+static inline vec exp_inline(vec x)
+{
+    x = v_max(v_set(-150), x); /* exp is 0 there already; in this order NaN passes */
+    vec n = v_round(v_mul(x, v_set(1.44269504088896341f)));
+    vec r = v_nfma(n, v_set(-2.12194440e-4f), v_nfma(n, v_set(0.693359375f), x));
+    vec p = v_fma(v_set(1.9875691500e-4f), r, v_set(1.3981999507e-3f));
+    p = v_fma(p, r, v_set(8.3334519073e-3f));
+    p = v_fma(p, r, v_set(4.1665795894e-2f));
+    p = v_fma(p, r, v_set(1.6666665459e-1f));
+    p = v_fma(p, r, v_set(5.0000001201e-1f));
+    p = v_fma(v_mul(r, r), p, v_add(r, v_set(1)));
+    return v_scale2(p, n);
 }
 
 /* ---- elementwise ------------------------------------------------------------------------------ */
@@ -51,7 +88,7 @@ static float across_max(vec a)
 static void k_exp(float *y, const float *x, int64_t count)
 {
     FOR_VECTORS(count)
-    store(y + i, v_exp(load(x + i, live)), live);
+    store(y + i, v_exp_exact(load(x + i, live)), live);
 }
 
 static void k_sincos(float *s, float *c, const float *x, int64_t count)
@@ -65,30 +102,108 @@ static void k_sincos(float *s, float *c, const float *x, int64_t count)
     }
 }
 
-static inline vec normal_cdf(vec x)
-{
-    vec e = v_erf(v_mul(x, v_set(0.70710678118654752f)));
-    return v_fma(v_set(0.5f), e, v_set(0.5f));
-}
-
-static void k_gelu(float *y, const float *x, int64_t count)
+static void k_normals(float *u, float *v, int64_t count)
 {
     FOR_VECTORS(count)
     {
-        vec a = load(x + i, live);
-        store(y + i, v_mul(a, normal_cdf(a)), live);
+        /* lanes beyond the tail read as 0, and their infinite radius is not written */
+        vec radius = v_sqrt(v_mul(v_set(-2), v_log(load(u + i, live)))), sine, cosine;
+        v_sincospi(v_mul(v_set(2), load(v + i, live)), &sine, &cosine);
+        store(u + i, v_mul(radius, cosine), live);
+        store(v + i, v_mul(radius, sine), live);
     }
 }
 
-static void k_gelu_backward(float *dx, const float *dy, const float *x, int64_t count, bool add)
+static void k_narrow(lj_bf16 *y, const float *x, int64_t count)
+{
+    FOR_VECTORS(count)
+    store_as(y, LJ_BF16, i, load(x + i, live), live);
+}
+
+static void k_widen(float *y, const lj_bf16 *x, int64_t count)
+{
+    FOR_VECTORS(count)
+    store(y + i, load_as(x, LJ_BF16, i, live), live);
+}
+
+/* Phi(-z) / exp(-z^2/2) for z >= 0 as t p(t), t = 1 / (1 + 0.36 z); the polynomial is a minimax fit of
+ * relative error 9e-8, so that Phi and phi share one exponential and small values keep their digits. */
+static inline vec mills(vec z)
+{
+    static const float c[] = {
+        -0.03024029669689209f, 0.13951682758497574f,     -0.22361408943723032f,
+        0.10738259320210661f,  -0.00039358186427172087f, 0.09603962824139393f,
+        0.12400935092156089f,  0.14368191751431775f,     0.14361766351628774f};
+    vec t = v_reciprocal(v_fma(v_set(0.36f), z, v_set(1)));
+    vec p = v_set(c[0]);
+    for (int k = 1; k < 9; k++)
+        p = v_fma(p, t, v_set(c[k]));
+    return v_mul(p, t);
+}
+
+static inline void gelu_as(void *y, void *derivative, const void *x, int64_t count,
+                           enum lj_type type)
 {
     FOR_VECTORS(count)
     {
-        vec a = load(x + i, live);
-        vec density = v_mul(v_set(0.39894228040143268f), v_exp(v_mul(v_set(-0.5f), v_mul(a, a))));
-        vec d = v_mul(load(dy + i, live), v_fma(a, density, normal_cdf(a)));
-        store(dx + i, add ? v_add(load(dx + i, live), d) : d, live);
+        vec a = load_as(x, type, i, live);
+        vec bell = exp_inline(v_mul(v_set(-0.5f), v_mul(a, a)));
+        vec tail = v_mul(mills(v_abs(a)), bell);
+        vec cdf = v_if_negative(a, tail, v_sub(v_set(1), tail));
+        store_as(y, type, i, v_mul(a, cdf), live);
+        store_as(derivative, type, i, v_fma(v_mul(a, bell), v_set(0.39894228040143268f), cdf),
+                 live);
     }
+}
+
+static void k_gelu(void *y, void *derivative, const void *x, enum lj_type type, int64_t count)
+{
+    FOR_TYPE(type, gelu_as, y, derivative, x, count);
+}
+
+static inline void multiply_as(void *y, const void *a, const void *b, int64_t count, bool add,
+                               enum lj_type type)
+{
+    FOR_VECTORS(count)
+    {
+        vec u = load_as(a, type, i, live), v = load_as(b, type, i, live);
+        store_as(y, type, i, add ? v_fma(u, v, load_as(y, type, i, live)) : v_mul(u, v), live);
+    }
+}
+
+static void k_multiply(void *y, const void *a, const void *b, enum lj_type type, int64_t count,
+                       bool add)
+{
+    FOR_TYPE(type, multiply_as, y, a, b, count, add);
+}
+
+static inline void add_scaled_as(float *y, const float *x, float a, const void *b, int64_t count,
+                                 enum lj_type type)
+{
+    FOR_VECTORS(count)
+    store(y + i, v_fma(v_set(a), load_as(b, type, i, live), load(x + i, live)), live);
+}
+
+static void k_add_scaled(float *y, const float *x, float a, const void *b, enum lj_type type,
+                         int64_t count)
+{
+    FOR_TYPE(type, add_scaled_as, y, x, a, b, count);
+}
+
+static inline void scale_as(void *y, float a, const float *x, int64_t count, bool add,
+                            enum lj_type type)
+{
+    FOR_VECTORS(count)
+    {
+        vec u = load(x + i, live), factor = v_set(a);
+        store_as(y, type, i, add ? v_fma(factor, u, load_as(y, type, i, live)) : v_mul(factor, u),
+                 live);
+    }
+}
+
+static void k_scale(void *y, enum lj_type type, float a, const float *x, int64_t count, bool add)
+{
+    FOR_TYPE(type, scale_as, y, a, x, count, add);
 }
 
 static void k_add(float *y, const float *x, int64_t count)
@@ -130,16 +245,17 @@ static void k_adamw(float *weight, float *moment1, float *moment2, const float *
 
 /* ---- rows --------------------------------------------------------------------------------------- */
 
-static float row_sum(const float *x, int64_t width)
+static inline float row_sum(const float *x, int64_t width)
 {
     vec sum = v_set(0);
     FOR_VECTORS(width)
     sum = v_add(sum, load(x + i, live));
-    return across_sum(sum);
+    return v_sum(sum);
 }
 
-static void k_layernorm(float *y, float *mean, float *rstd, const float *x, const float *weight,
-                        const float *bias, int64_t width, float eps)
+static inline void layernorm_row(void *y, float *mean, float *rstd, const float *x,
+                                 const float *weight, const float *bias, int64_t width, float eps,
+                                 enum lj_type type)
 {
     float m = row_sum(x, width) / (float)width;
     vec centre = v_set(m), squares = v_set(0), none = v_set(0);
@@ -148,89 +264,222 @@ static void k_layernorm(float *y, float *mean, float *rstd, const float *x, cons
         vec d = v_keep(v_sub(load(x + i, live), centre), none, live);
         squares = v_fma(d, d, squares);
     }
-    float r = 1.0f / __builtin_sqrtf(across_sum(squares) / (float)width + eps);
+    float r = 1.0f / __builtin_sqrtf(v_sum(squares) / (float)width + eps);
     FOR_VECTORS(width)
     {
         vec xhat = v_mul(v_sub(load(x + i, live), centre), v_set(r));
-        store(y + i, v_fma(xhat, load(weight + i, live), load(bias + i, live)), live);
+        store_as(y, type, i, v_fma(xhat, load(weight + i, live), load(bias + i, live)), live);
     }
     *mean = m;
     *rstd = r;
 }
 
+static inline void layernorm_as(void *y, float *mean, float *rstd, const float *x,
+                                const float *weight, const float *bias, int64_t rows, int64_t width,
+                                float eps, enum lj_type type)
+{
+    for (int64_t r = 0; r < rows; r++)
+        layernorm_row(at_as(y, type, r * width), mean + r, rstd + r, x + r * width, weight, bias,
+                      width, eps, type);
+}
+
+static void k_layernorm(void *y, enum lj_type type, float *mean, float *rstd, const float *x,
+                        const float *weight, const float *bias, int64_t rows, int64_t width,
+                        float eps)
+{
+    FOR_TYPE(type, layernorm_as, y, mean, rstd, x, weight, bias, rows, width, eps);
+}
+
 /* With h = dy weight: dx = rstd (h - mean(h) - xhat mean(h xhat)). */
-static void k_layernorm_backward(float *dx, float *dweight, float *dbias, const float *dy,
-                                 const float *x, const float *weight, float mean, float rstd,
-                                 int64_t width, bool add)
+static inline void layernorm_backward_row(float *dx, float *dweight, float *dbias, const void *dy,
+                                          const float *x, const float *weight, float mean,
+                                          float rstd, int64_t width, bool add, enum lj_type type)
 {
     vec sum = v_set(0), product = v_set(0), centre = v_set(mean), scale = v_set(rstd);
     FOR_VECTORS(width)
     {
-        vec d = load(dy + i, live), h = v_mul(d, load(weight + i, live));
+        vec d = load_as(dy, type, i, live), h = v_mul(d, load(weight + i, live));
         vec xhat = v_mul(v_sub(load(x + i, live), centre), scale);
         sum = v_add(sum, h);
         product = v_fma(h, xhat, product);
         store(dweight + i, v_fma(d, xhat, load(dweight + i, live)), live);
         store(dbias + i, v_add(d, load(dbias + i, live)), live);
     }
-    vec mean_h = v_set(across_sum(sum) / (float)width);
-    vec mean_hx = v_set(across_sum(product) / (float)width);
+    vec mean_h = v_set(v_sum(sum) / (float)width);
+    vec mean_hx = v_set(v_sum(product) / (float)width);
     FOR_VECTORS(width)
     {
-        vec h = v_mul(load(dy + i, live), load(weight + i, live));
+        vec h = v_mul(load_as(dy, type, i, live), load(weight + i, live));
         vec xhat = v_mul(v_sub(load(x + i, live), centre), scale);
         vec d = v_mul(scale, v_nfma(xhat, mean_hx, v_sub(h, mean_h)));
         store(dx + i, add ? v_add(load(dx + i, live), d) : d, live);
     }
 }
 
-static float k_softmax(float *x, int64_t count, float scale)
+static inline void layernorm_backward_as(float *dx, float *dweight, float *dbias, const void *dy,
+                                         const float *x, const float *weight, const float *mean,
+                                         const float *rstd, int64_t rows, int64_t width, bool add,
+                                         enum lj_type type)
 {
-    vec most = v_set(-__builtin_inff()), factor = v_set(scale);
+    for (int64_t r = 0; r < rows; r++)
+        layernorm_backward_row(dx + r * width, dweight, dbias, at_as_const(dy, type, r * width),
+                               x + r * width, weight, mean[r], rstd[r], width, add, type);
+}
+
+static void k_layernorm_backward(float *dx, float *dweight, float *dbias, const void *dy,
+                                 enum lj_type type, const float *x, const float *weight,
+                                 const float *mean, const float *rstd, int64_t rows, int64_t width,
+                                 bool add)
+{
+    FOR_TYPE(type, layernorm_backward_as, dx, dweight, dbias, dy, x, weight, mean, rstd, rows,
+             width, add);
+}
+
+static inline float softmax_row(void *p, float *s, int64_t count, float scale, enum lj_type type)
+{
+    vec most = v_set(-__builtin_inff()), factor = v_set(scale), sum = v_set(0), none = v_set(0);
     FOR_VECTORS(count)
-    most = v_max(most, v_keep(v_mul(factor, load(x + i, live)), most, live));
-    float largest = across_max(most);
-    vec sum = v_set(0), none = v_set(0);
+    most = v_max(most, v_keep(load(s + i, live), most, live));
+    float largest = scale * v_largest(most);
     FOR_VECTORS(count)
     {
-        vec e = v_exp(v_sub(v_mul(factor, load(x + i, live)), v_set(largest)));
+        vec e = exp_inline(v_sub(v_mul(factor, load(s + i, live)), v_set(largest)));
         sum = v_add(sum, v_keep(e, none, live));
-        store(x + i, e, live);
+        store(s + i, e, live);
     }
-    float total = across_sum(sum);
+    float total = v_sum(sum);
     vec inverse = v_set(1.0f / total);
     FOR_VECTORS(count)
-    store(x + i, v_mul(load(x + i, live), inverse), live);
+    store_as(p, type, i, v_mul(load(s + i, live), inverse), live);
     return largest + __builtin_logf(total);
 }
 
-static void k_softmax_again(float *s, int64_t count, float scale, float logsum)
+static inline void softmax_as(void *p, float *logsum, float *s, int64_t rows, int64_t count,
+                              float scale, enum lj_type type)
 {
-    FOR_VECTORS(count)
-    store(s + i, v_exp(v_sub(v_mul(v_set(scale), load(s + i, live)), v_set(logsum))), live);
+    for (int64_t r = 0; r < rows; r++)
+        logsum[r] = softmax_row(at_as(p, type, r * count), s + r * count, count, scale, type);
 }
 
-static void k_softmax_backward(float *dp, const float *p, int64_t count, float scale)
+static void k_softmax(void *p, enum lj_type type, float *logsum, float *s, int64_t rows,
+                      int64_t count, float scale)
 {
-    vec sum = v_set(0);
+    FOR_TYPE(type, softmax_as, p, logsum, s, rows, count, scale);
+}
+
+static inline void softmax_backward_row(void *p, void *ds, float *s, const float *dp, float logsum,
+                                        int64_t count, float scale, enum lj_type type)
+{
+    vec sum = v_set(0), none = v_set(0), factor = v_set(scale);
     FOR_VECTORS(count)
-    sum = v_fma(load(dp + i, live), load(p + i, live), sum);
-    vec mean = v_set(across_sum(sum)), factor = v_set(scale);
+    {
+        vec e = exp_inline(v_sub(v_mul(factor, load(s + i, live)), v_set(logsum)));
+        sum = v_add(sum, v_keep(v_mul(e, load(dp + i, live)), none, live));
+        store(s + i, e, live);
+        if (type != LJ_F32 || p != (void *)s)
+            store_as(p, type, i, e, live);
+    }
+    vec mean = v_set(v_sum(sum));
     FOR_VECTORS(count)
     {
         vec d = v_sub(load(dp + i, live), mean);
-        store(dp + i, v_mul(v_mul(factor, load(p + i, live)), d), live);
+        store_as(ds, type, i, v_mul(v_mul(factor, load(s + i, live)), d), live);
     }
 }
 
-static void k_column_sums(float *columns, const float *x, int64_t rows, int64_t width)
+static inline void softmax_backward_as(void *p, void *ds, float *s, const float *dp,
+                                       const float *logsum, int64_t rows, int64_t count,
+                                       float scale, enum lj_type type)
+{
+    for (int64_t r = 0; r < rows; r++)
+        softmax_backward_row(at_as(p, type, r * count), at_as(ds, type, r * count), s + r * count,
+                             dp + r * count, logsum[r], count, scale, type);
+}
+
+static void k_softmax_backward(void *p, void *ds, enum lj_type type, float *s, const float *dp,
+                               const float *logsum, int64_t rows, int64_t count, float scale)
+{
+    FOR_TYPE(type, softmax_backward_as, p, ds, s, dp, logsum, rows, count, scale);
+}
+
+static inline void column_sums_as(float *columns, const void *x, int64_t rows, int64_t width,
+                                  enum lj_type type)
 {
     FOR_VECTORS(width)
     {
         vec sum = load(columns + i, live);
         for (int64_t r = 0; r < rows; r++)
-            sum = v_add(sum, load(x + r * width + i, live));
+            sum = v_add(sum, load_as(x, type, r * width + i, live));
         store(columns + i, sum, live);
+    }
+}
+
+static void k_column_sums(float *columns, const void *x, enum lj_type type, int64_t rows,
+                          int64_t width)
+{
+    FOR_TYPE(type, column_sums_as, columns, x, rows, width);
+}
+
+static void k_column_moments(double *sums, double *squares, const float *x, const float *shift,
+                             int64_t rows, int64_t width)
+{
+    int64_t whole = width / DOUBLES * DOUBLES;
+    for (int64_t j = 0; j < whole; j += DOUBLES)
+        v_moments(sums + j, squares + j, x + j, shift + j, rows, width);
+    for (int64_t j = whole; j < width; j++)
+        for (int64_t r = 0; r < rows; r++) {
+            double d = (double)x[r * width + j] - (double)shift[j];
+            sums[j] += d;
+            squares[j] = __builtin_fma(d, d, squares[j]);
+        }
+}
+
+static void k_batchnorm(float *y, const float *x, const float *mean, const float *rstd,
+                        const float *weight, const float *bias, int64_t rows, int64_t width)
+{
+    FOR_VECTORS(width)
+    {
+        vec centre = load(mean + i, live), offset = load(bias + i, live);
+        vec scale = v_mul(load(rstd + i, live), load(weight + i, live));
+        for (int64_t r = 0; r < rows; r++)
+            store(y + r * width + i,
+                  v_fma(v_sub(load(x + r * width + i, live), centre), scale, offset), live);
+    }
+}
+
+static void k_batchnorm_sums(float *sums, float *products, const float *dy, const float *x,
+                             const float *mean, const float *rstd, int64_t rows, int64_t width)
+{
+    FOR_VECTORS(width)
+    {
+        vec sum = load(sums + i, live), product = load(products + i, live);
+        vec centre = load(mean + i, live), scale = load(rstd + i, live);
+        for (int64_t r = 0; r < rows; r++) {
+            vec d = load(dy + r * width + i, live);
+            vec xhat = v_mul(v_sub(load(x + r * width + i, live), centre), scale);
+            sum = v_add(sum, d);
+            product = v_fma(d, xhat, product);
+        }
+        store(sums + i, sum, live);
+        store(products + i, product, live);
+    }
+}
+
+static void k_batchnorm_backward(float *dx, const float *dy, const float *x, const float *mean,
+                                 const float *rstd, const float *weight, const float *dmean,
+                                 const float *dproduct, int64_t rows, int64_t width, bool add)
+{
+    FOR_VECTORS(width)
+    {
+        vec centre = load(mean + i, live), scale = load(rstd + i, live);
+        vec mean_d = load(dmean + i, live), mean_dx = load(dproduct + i, live);
+        vec factor = v_mul(load(weight + i, live), scale);
+        for (int64_t r = 0; r < rows; r++) {
+            vec xhat = v_mul(v_sub(load(x + r * width + i, live), centre), scale);
+            vec d = v_nfma(xhat, mean_dx, v_sub(load(dy + r * width + i, live), mean_d));
+            vec now = add ? v_fma(factor, d, load(dx + r * width + i, live)) : v_mul(factor, d);
+            store(dx + r * width + i, now, live);
+        }
     }
 }
 
@@ -246,105 +495,15 @@ static double k_square_sum(const float *x, int64_t count)
     return sum;
 }
 
-/* ---- SIGReg ------------------------------------------------------------------------------------- */
-
-/* cos and sin of k theta follow from those of theta by rotation: (c, s) <- (c, s) (c1, s1) as complex
- * numbers, whose error grows by one rounding per knot everywhere, also near theta = 0 and pi where the
- * three-term recurrence loses digits. Knots are taken eight at a time so that sums stay in registers. */
-enum { KNOTS_AT_ONCE = 8, ECF_ROWS_MAX = 32 };
-
-struct angle {
-    vec c1, s1, c, s; /* of theta, and of the last knot done */
-};
-
-static inline void rotate(struct angle *a)
-{
-    vec c = v_nfma(a->s, a->s1, v_mul(a->c, a->c1));
-    a->s = v_fma(a->s, a->c1, v_mul(a->c, a->s1));
-    a->c = c;
-}
-
-static inline void begin_angles(struct angle *angle, const float *x, int64_t ldx, int64_t rows,
-                                int64_t live, float step)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        v_sincos(v_mul(load(x + r * ldx, live), v_set(step)), &angle[r].s1, &angle[r].c1);
-        angle[r].c = v_set(1);
-        angle[r].s = v_set(0);
-    }
-}
-
-static void k_ecf_sums(float *cosines, float *sines, int64_t ld, const float *x, int64_t ldx,
-                       int64_t rows, int64_t columns, int knots, float step)
-{
-    struct angle angle[ECF_ROWS_MAX];
-    FOR_VECTORS(columns)
-    {
-        begin_angles(angle, x + i, ldx, rows, live, step);
-        for (int first = 0; first < knots; first += KNOTS_AT_ONCE) {
-            vec cosine[KNOTS_AT_ONCE], sine[KNOTS_AT_ONCE];
-            for (int k = 0; k < KNOTS_AT_ONCE; k++)
-                cosine[k] = sine[k] = v_set(0);
-            for (int64_t r = 0; r < rows; r++) {
-                struct angle a = angle[r];
-                for (int k = 0; k < KNOTS_AT_ONCE; k++) {
-                    rotate(&a);
-                    cosine[k] = v_add(cosine[k], a.c);
-                    sine[k] = v_add(sine[k], a.s);
-                }
-                angle[r].c = a.c;
-                angle[r].s = a.s;
-            }
-            for (int k = 0; k < KNOTS_AT_ONCE; k++) {
-                store(cosines + (first + k) * ld + i, cosine[k], live);
-                store(sines + (first + k) * ld + i, sine[k], live);
-            }
-        }
-    }
-}
-
-static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *a, const float *b,
-                           int64_t ld, int64_t rows, int64_t columns, int knots, float step)
-{
-    FOR_VECTORS(columns)
-    for (int64_t r = 0; r < rows; r++) {
-        struct angle angle;
-        begin_angles(&angle, x + r * ldx + i, ldx, 1, live, step);
-        vec sum = v_set(0);
-        for (int k = 0; k < knots; k++) {
-            rotate(&angle);
-            sum = v_fma(load(a + k * ld + i, live), angle.c, sum);
-            sum = v_fma(load(b + k * ld + i, live), angle.s, sum);
-        }
-        store(g + r * ldx + i, sum, live);
-    }
-}
-
-/* Adding 1.5 2^52 leaves the rounded integer in the low bits of the double: exact below 2^51, and a
- * plain loop that the compiler turns into vectors. */
-static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
-{
-    const double magic = 0x1.8p52;
-    int64_t unfit = 0, zero;
-    __builtin_memcpy(&zero, &magic, sizeof zero);
-    for (int64_t i = 0; i < count; i++) {
-        bool fit = __builtin_fabsf(x[i]) < 64;
-        double shifted = (fit ? (double)x[i] : 0.0) * 0x1p32 + magic;
-        int64_t bits;
-        __builtin_memcpy(&bits, &shifted, sizeof bits);
-        sums[i] += bits - zero;
-        unfit += !fit;
-    }
-    return unfit;
-}
-
-#define KERNEL_TABLE(isa_name)                                                                  \
-    {                                                                                           \
-        .name = isa_name, .exp = k_exp, .sincos = k_sincos, .gelu = k_gelu,                     \
-        .gelu_backward = k_gelu_backward, .layernorm = k_layernorm,                             \
-        .layernorm_backward = k_layernorm_backward, .softmax = k_softmax,                       \
-        .softmax_again = k_softmax_again, .softmax_backward = k_softmax_backward, .add = k_add, \
-        .axpy = k_axpy, .column_sums = k_column_sums, .add_bias = k_add_bias, .adamw = k_adamw, \
-        .square_sum = k_square_sum, .ecf_sums = k_ecf_sums, .ecf_gradient = k_ecf_gradient,     \
-        .add_fixed = k_add_fixed                                                                \
+#define KERNEL_TABLE(isa_name)                                                                    \
+    {                                                                                             \
+        .name = isa_name, .exp = k_exp, .sincos = k_sincos, .normals = k_normals,                 \
+        .narrow = k_narrow, .widen = k_widen, .gelu = k_gelu, .multiply = k_multiply,             \
+        .layernorm = k_layernorm, .layernorm_backward = k_layernorm_backward,                     \
+        .softmax = k_softmax, .softmax_backward = k_softmax_backward, .add_scaled = k_add_scaled, \
+        .scale = k_scale, .add = k_add, .axpy = k_axpy, .column_sums = k_column_sums,             \
+        .add_bias = k_add_bias, .column_moments = k_column_moments, .batchnorm = k_batchnorm,     \
+        .batchnorm_sums = k_batchnorm_sums, .batchnorm_backward = k_batchnorm_backward,           \
+        .adamw = k_adamw, .square_sum = k_square_sum, .ecf_sums = k_ecf_sums,                     \
+        .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed                                  \
     }

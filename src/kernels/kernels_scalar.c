@@ -4,6 +4,7 @@
 #include "kernel_tables.h"
 
 #include <math.h>
+#include <string.h>
 
 static void k_exp(float *y, const float *x, int64_t count)
 {
@@ -20,89 +21,173 @@ static void k_sincos(float *s, float *c, const float *x, int64_t count)
     }
 }
 
+static void k_normals(float *u, float *v, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double radius = sqrt(-2 * log((double)u[i])), angle = 2 * M_PI * (double)v[i];
+        u[i] = (float)(radius * cos(angle));
+        v[i] = (float)(radius * sin(angle));
+    }
+}
+
 static float cdf(float x)
 {
     return 0.5f * (1.0f + erff(x * (float)M_SQRT1_2));
 }
 
-static void k_gelu(float *y, const float *x, int64_t count)
+/* ---- bf16 -------------------------------------------------------------------------------------- */
+
+static lj_bf16 to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (isnan(x))
+        return 0x7fc0;
+    return (lj_bf16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static float from_bf16(lj_bf16 x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static float get(const void *x, enum lj_type type, int64_t i)
+{
+    return type == LJ_F32 ? ((const float *)x)[i] : from_bf16(((const lj_bf16 *)x)[i]);
+}
+
+static void put(void *y, enum lj_type type, int64_t i, float value)
+{
+    if (type == LJ_F32)
+        ((float *)y)[i] = value;
+    else
+        ((lj_bf16 *)y)[i] = to_bf16(value);
+}
+
+static void k_narrow(lj_bf16 *y, const float *x, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
-        y[i] = x[i] * cdf(x[i]);
+        y[i] = to_bf16(x[i]);
 }
 
-static void k_gelu_backward(float *dx, const float *dy, const float *x, int64_t count, bool add)
+static void k_widen(float *y, const lj_bf16 *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        y[i] = from_bf16(x[i]);
+}
+
+/* ---- elementwise ------------------------------------------------------------------------------- */
+
+static void k_gelu(void *y, void *derivative, const void *x, enum lj_type type, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
-        float density = expf(-0.5f * x[i] * x[i]) / sqrtf(2.0f * (float)M_PI);
-        float d = dy[i] * (cdf(x[i]) + x[i] * density);
-        dx[i] = add ? dx[i] + d : d;
+        float a = get(x, type, i), phi = cdf(a);
+        float density = expf(-0.5f * a * a) / sqrtf(2.0f * (float)M_PI);
+        put(y, type, i, a * phi);
+        put(derivative, type, i, phi + a * density);
     }
 }
 
-static void k_layernorm(float *y, float *mean, float *rstd, const float *x, const float *weight,
-                        const float *bias, int64_t width, float eps)
+static void k_multiply(void *y, const void *a, const void *b, enum lj_type type, int64_t count,
+                       bool add)
 {
-    double sum = 0, squares = 0;
-    for (int64_t j = 0; j < width; j++)
-        sum += (double)x[j];
-    double centre = sum / (double)width;
-    for (int64_t j = 0; j < width; j++)
-        squares += ((double)x[j] - centre) * ((double)x[j] - centre);
-    *mean = (float)centre;
-    *rstd = (float)(1.0 / sqrt(squares / (double)width + (double)eps));
-    for (int64_t j = 0; j < width; j++)
-        y[j] = (x[j] - *mean) * *rstd * weight[j] + bias[j];
-}
-
-static void k_layernorm_backward(float *dx, float *dweight, float *dbias, const float *dy,
-                                 const float *x, const float *weight, float mean, float rstd,
-                                 int64_t width, bool add)
-{
-    double sum = 0, product = 0;
-    for (int64_t j = 0; j < width; j++) {
-        float xhat = (x[j] - mean) * rstd;
-        dweight[j] += dy[j] * xhat;
-        dbias[j] += dy[j];
-        sum += (double)(dy[j] * weight[j]);
-        product += (double)(dy[j] * weight[j] * xhat);
-    }
-    float mean_h = (float)(sum / (double)width), mean_hx = (float)(product / (double)width);
-    for (int64_t j = 0; j < width; j++) {
-        float xhat = (x[j] - mean) * rstd;
-        float d = rstd * (dy[j] * weight[j] - mean_h - xhat * mean_hx);
-        dx[j] = add ? dx[j] + d : d;
+    for (int64_t i = 0; i < count; i++) {
+        float u = get(a, type, i), v = get(b, type, i);
+        put(y, type, i, add ? fmaf(u, v, get(y, type, i)) : u * v);
     }
 }
 
-static float k_softmax(float *x, int64_t count, float scale)
+static void k_add_scaled(float *y, const float *x, float a, const void *b, enum lj_type type,
+                         int64_t count)
 {
-    float most = -INFINITY;
-    for (int64_t j = 0; j < count; j++)
-        most = fmaxf(most, scale * x[j]);
-    double sum = 0;
-    for (int64_t j = 0; j < count; j++) {
-        x[j] = expf(scale * x[j] - most);
-        sum += (double)x[j];
+    for (int64_t i = 0; i < count; i++)
+        y[i] = fmaf(a, get(b, type, i), x[i]);
+}
+
+static void k_scale(void *y, enum lj_type type, float a, const float *x, int64_t count, bool add)
+{
+    for (int64_t i = 0; i < count; i++)
+        put(y, type, i, add ? fmaf(a, x[i], get(y, type, i)) : a * x[i]);
+}
+
+/* ---- rows --------------------------------------------------------------------------------------- */
+
+static void k_layernorm(void *y, enum lj_type type, float *mean, float *rstd, const float *x,
+                        const float *weight, const float *bias, int64_t rows, int64_t width,
+                        float eps)
+{
+    for (int64_t r = 0; r < rows; r++, x += width) {
+        double sum = 0, squares = 0;
+        for (int64_t j = 0; j < width; j++)
+            sum += (double)x[j];
+        double centre = sum / (double)width;
+        for (int64_t j = 0; j < width; j++)
+            squares += ((double)x[j] - centre) * ((double)x[j] - centre);
+        mean[r] = (float)centre;
+        rstd[r] = (float)(1.0 / sqrt(squares / (double)width + (double)eps));
+        for (int64_t j = 0; j < width; j++)
+            put(y, type, r * width + j, (x[j] - mean[r]) * rstd[r] * weight[j] + bias[j]);
     }
-    for (int64_t j = 0; j < count; j++)
-        x[j] /= (float)sum;
-    return most + logf((float)sum);
 }
 
-static void k_softmax_again(float *s, int64_t count, float scale, float logsum)
+static void k_layernorm_backward(float *dx, float *dweight, float *dbias, const void *dy,
+                                 enum lj_type type, const float *x, const float *weight,
+                                 const float *mean, const float *rstd, int64_t rows, int64_t width,
+                                 bool add)
 {
-    for (int64_t j = 0; j < count; j++)
-        s[j] = expf(scale * s[j] - logsum);
+    for (int64_t r = 0; r < rows; r++) {
+        double sum = 0, product = 0;
+        for (int64_t j = 0, i = r * width; j < width; j++, i++) {
+            float xhat = (x[i] - mean[r]) * rstd[r], d = get(dy, type, i);
+            dweight[j] += d * xhat;
+            dbias[j] += d;
+            sum += (double)(d * weight[j]);
+            product += (double)(d * weight[j] * xhat);
+        }
+        float mean_h = (float)(sum / (double)width), mean_hx = (float)(product / (double)width);
+        for (int64_t j = 0, i = r * width; j < width; j++, i++) {
+            float xhat = (x[i] - mean[r]) * rstd[r];
+            float d = rstd[r] * (get(dy, type, i) * weight[j] - mean_h - xhat * mean_hx);
+            dx[i] = add ? dx[i] + d : d;
+        }
+    }
 }
 
-static void k_softmax_backward(float *dp, const float *p, int64_t count, float scale)
+static void k_softmax(void *p, enum lj_type type, float *logsum, float *s, int64_t rows,
+                      int64_t count, float scale)
 {
-    double sum = 0;
-    for (int64_t j = 0; j < count; j++)
-        sum += (double)(p[j] * dp[j]);
-    for (int64_t j = 0; j < count; j++)
-        dp[j] = scale * p[j] * (dp[j] - (float)sum);
+    for (int64_t r = 0; r < rows; r++, s += count) {
+        float most = -INFINITY;
+        for (int64_t j = 0; j < count; j++)
+            most = fmaxf(most, scale * s[j]);
+        double sum = 0;
+        for (int64_t j = 0; j < count; j++) {
+            s[j] = expf(scale * s[j] - most);
+            sum += (double)s[j];
+        }
+        for (int64_t j = 0; j < count; j++)
+            put(p, type, r * count + j, s[j] / (float)sum);
+        logsum[r] = most + logf((float)sum);
+    }
+}
+
+static void k_softmax_backward(void *p, void *ds, enum lj_type type, float *s, const float *dp,
+                               const float *logsum, int64_t rows, int64_t count, float scale)
+{
+    for (int64_t r = 0; r < rows; r++, s += count, dp += count) {
+        double sum = 0;
+        for (int64_t j = 0; j < count; j++) {
+            s[j] = expf(scale * s[j] - logsum[r]);
+            sum += (double)(s[j] * dp[j]);
+        }
+        for (int64_t j = 0; j < count; j++) {
+            put(ds, type, r * count + j, scale * s[j] * (dp[j] - (float)sum));
+            put(p, type, r * count + j, s[j]);
+        }
+    }
 }
 
 static void k_add(float *y, const float *x, int64_t count)
@@ -117,11 +202,12 @@ static void k_axpy(float *y, float a, const float *x, int64_t count)
         y[i] = fmaf(a, x[i], y[i]);
 }
 
-static void k_column_sums(float *columns, const float *x, int64_t rows, int64_t width)
+static void k_column_sums(float *columns, const void *x, enum lj_type type, int64_t rows,
+                          int64_t width)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < width; j++)
-            columns[j] += x[r * width + j];
+            columns[j] += get(x, type, r * width + j);
 }
 
 static void k_add_bias(float *y, const float *bias, int64_t rows, int64_t width)
@@ -129,6 +215,49 @@ static void k_add_bias(float *y, const float *bias, int64_t rows, int64_t width)
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < width; j++)
             y[r * width + j] += bias[j];
+}
+
+static void k_column_moments(double *sums, double *squares, const float *x, const float *shift,
+                             int64_t rows, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) {
+            double d = (double)x[r * width + j] - (double)shift[j];
+            sums[j] += d;
+            squares[j] += d * d;
+        }
+}
+
+static void k_batchnorm(float *y, const float *x, const float *mean, const float *rstd,
+                        const float *weight, const float *bias, int64_t rows, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++)
+            y[r * width + j] = (x[r * width + j] - mean[j]) * rstd[j] * weight[j] + bias[j];
+}
+
+static void k_batchnorm_sums(float *sums, float *products, const float *dy, const float *x,
+                             const float *mean, const float *rstd, int64_t rows, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) {
+            float d = dy[r * width + j];
+            sums[j] += d;
+            products[j] += d * ((x[r * width + j] - mean[j]) * rstd[j]);
+        }
+}
+
+static void k_batchnorm_backward(float *dx, const float *dy, const float *x, const float *mean,
+                                 const float *rstd, const float *weight, const float *dmean,
+                                 const float *dproduct, int64_t rows, int64_t width, bool add)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) {
+            int64_t i = r * width + j;
+            float xhat = (x[i] - mean[j]) * rstd[j];
+            float d = weight[j] * rstd[j] * (dy[i] - dmean[j] - xhat * dproduct[j]);
+            dx[i] = add ? dx[i] + d : d;
+        }
 }
 
 static void k_adamw(float *weight, float *moment1, float *moment2, const float *gradient,
@@ -151,8 +280,8 @@ static double k_square_sum(const float *x, int64_t count)
     return sum;
 }
 
-static void k_ecf_sums(float *cosines, float *sines, int64_t ld, const float *x, int64_t ldx,
-                       int64_t rows, int64_t columns, int knots, float step)
+static void k_ecf_sums(float *sums, const float *x, int64_t ldx, int64_t rows, int64_t columns,
+                       int knots, float step)
 {
     for (int k = 0; k < knots; k++)
         for (int64_t j = 0; j < columns; j++) {
@@ -162,20 +291,21 @@ static void k_ecf_sums(float *cosines, float *sines, int64_t ld, const float *x,
                 c += (float)cos(angle);
                 s += (float)sin(angle);
             }
-            cosines[k * ld + j] = c;
-            sines[k * ld + j] = s;
+            sums[k * columns + j] = c;
+            sums[(knots + k) * columns + j] = s;
         }
 }
 
-static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *a, const float *b,
-                           int64_t ld, int64_t rows, int64_t columns, int knots, float step)
+static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *coefficient,
+                           int64_t rows, int64_t columns, int knots, float step)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < columns; j++) {
+            const float *a = coefficient + j, *b = a + knots * columns;
             double sum = 0, angle = (double)step * (double)x[r * ldx + j];
             for (int k = 0; k < knots; k++)
-                sum += (double)a[k * ld + j] * cos((k + 1) * angle) +
-                       (double)b[k * ld + j] * sin((k + 1) * angle);
+                sum += (double)a[k * columns] * cos((k + 1) * angle) +
+                       (double)b[k * columns] * sin((k + 1) * angle);
             g[r * ldx + j] = (float)sum;
         }
 }
@@ -196,17 +326,25 @@ const struct lj_kernels lj_kernels_scalar = {
     .name = "scalar",
     .exp = k_exp,
     .sincos = k_sincos,
+    .normals = k_normals,
+    .narrow = k_narrow,
+    .widen = k_widen,
     .gelu = k_gelu,
-    .gelu_backward = k_gelu_backward,
+    .multiply = k_multiply,
     .layernorm = k_layernorm,
     .layernorm_backward = k_layernorm_backward,
     .softmax = k_softmax,
-    .softmax_again = k_softmax_again,
     .softmax_backward = k_softmax_backward,
+    .add_scaled = k_add_scaled,
+    .scale = k_scale,
     .add = k_add,
     .axpy = k_axpy,
     .column_sums = k_column_sums,
     .add_bias = k_add_bias,
+    .column_moments = k_column_moments,
+    .batchnorm = k_batchnorm,
+    .batchnorm_sums = k_batchnorm_sums,
+    .batchnorm_backward = k_batchnorm_backward,
     .adamw = k_adamw,
     .square_sum = k_square_sum,
     .ecf_sums = k_ecf_sums,

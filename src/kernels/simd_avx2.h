@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 #include <sleef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef __m256 vec;
@@ -73,13 +74,143 @@ static inline vec v_nfma(vec a, vec b, vec c) /* c - a b */
 {
     return _mm256_fnmadd_ps(a, b, c);
 }
-static inline vec v_exp(vec a)
+/* Sum and maximum of all lanes, by halving. */
+static inline float v_sum(vec a)
+{
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+static inline float v_largest(vec a)
+{
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+static inline vec v_round(vec a)
+{
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/* a 2^n for integral n, in two halves so that neither factor leaves the range of exponents. */
+static inline vec v_scale2(vec a, vec n)
+{
+    n = _mm256_max_ps(_mm256_min_ps(n, _mm256_set1_ps(250)), _mm256_set1_ps(-250));
+    __m256i whole = _mm256_cvtps_epi32(n), first = _mm256_srai_epi32(whole, 1);
+    __m256i second = _mm256_sub_epi32(whole, first), bias = _mm256_set1_epi32(127);
+    vec x = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(first, bias), 23));
+    vec y = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(second, bias), 23));
+    return _mm256_mul_ps(_mm256_mul_ps(a, x), y);
+}
+static inline vec v_abs(vec a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+/* b where a < 0, else c. */
+static inline vec v_if_negative(vec a, vec b, vec c)
+{
+    return _mm256_blendv_ps(c, b, _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_LT_OQ));
+}
+static inline vec v_reciprocal(vec a)
+{
+    return _mm256_div_ps(_mm256_set1_ps(1), a);
+}
+static inline vec v_load_bf16(const uint16_t *p)
+{
+    __m128i half = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+static inline vec v_load_bf16_part(const uint16_t *p, int64_t count)
+{
+    uint16_t lane[8] = {0};
+    for (int64_t i = 0; i < count; i++)
+        lane[i] = p[i];
+    return v_load_bf16(lane);
+}
+static inline void v_store_bf16(uint16_t *p, vec a)
+{
+    __m256i bits = _mm256_castps_si256(a);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    up = _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(up),
+                                              _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)),
+                                              _mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+    up = _mm256_srli_epi32(up, 16);
+    up = _mm256_permute4x64_epi64(_mm256_packus_epi32(up, up), 0x08);
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(up));
+}
+static inline void v_store_bf16_part(uint16_t *p, vec a, int64_t count)
+{
+    uint16_t lane[8];
+    v_store_bf16(lane, a);
+    for (int64_t i = 0; i < count; i++)
+        p[i] = lane[i];
+}
+/* Adds `rows` rows of DOUBLES columns to the sums of x - shift and of its square. */
+enum { DOUBLES = 4 };
+static inline void v_moments(double *sums, double *squares, const float *x, const float *shift,
+                             int64_t rows, int64_t stride)
+{
+    __m256d sum = _mm256_loadu_pd(sums), square = _mm256_loadu_pd(squares);
+    __m256d centre = _mm256_cvtps_pd(_mm_loadu_ps(shift));
+    for (int64_t r = 0; r < rows; r++) {
+        __m256d d = _mm256_sub_pd(_mm256_cvtps_pd(_mm_loadu_ps(x + r * stride)), centre);
+        sum = _mm256_add_pd(sum, d);
+        square = _mm256_fmadd_pd(d, d, square);
+    }
+    _mm256_storeu_pd(sums, sum);
+    _mm256_storeu_pd(squares, square);
+}
+static inline vec v_exp_exact(vec a)
 {
     return Sleef_expf8_u10avx2(a);
 }
-static inline vec v_erf(vec a)
+static inline vec v_fms(vec a, vec b, vec c) /* a b - c */
 {
-    return Sleef_erff8_u10avx2(a);
+    return _mm256_fmsub_ps(a, b, c);
+}
+/* a, negated where the lowest bit of b is set. */
+static inline vec v_flip_if_odd(vec a, vec b)
+{
+    __m256i sign = _mm256_slli_epi32(_mm256_castps_si256(b), 31);
+    return _mm256_xor_ps(a, _mm256_castsi256_ps(sign));
+}
+/* max(|a|, most) for most >= 0; what is not a number counts as the largest. */
+static inline vec v_max_magnitude(vec a, vec most)
+{
+    __m256i size = _mm256_castps_si256(v_abs(a));
+    return _mm256_castsi256_ps(_mm256_max_epi32(size, _mm256_castps_si256(most)));
+}
+/* False where a is not a number. */
+static inline bool v_all_below(vec a, float limit)
+{
+    return _mm256_movemask_ps(_mm256_cmp_ps(a, v_set(limit), _CMP_LT_OQ)) == 0xff;
+}
+/* Four of v_add_fixed: adding 1.5 2^52 leaves the rounded integer in the low bits of the double. */
+static inline void add_fixed_half(int64_t *sums, __m128 a)
+{
+    __m256d magic = _mm256_set1_pd(0x1.8p52);
+    __m256d shifted = _mm256_fmadd_pd(_mm256_cvtps_pd(a), _mm256_set1_pd(0x1p32), magic);
+    __m256i fixed = _mm256_sub_epi64(_mm256_castpd_si256(shifted), _mm256_castpd_si256(magic));
+    __m256i *at = (__m256i *)sums;
+    _mm256_storeu_si256(at, _mm256_add_epi64(_mm256_loadu_si256(at), fixed));
+}
+/* sums[i] += a[i] rounded to a multiple of 2^-32, where |a[i]| < 64; returns how many are not. */
+static inline int v_add_fixed(int64_t *sums, vec a)
+{
+    vec fit = _mm256_cmp_ps(v_abs(a), v_set(64), _CMP_LT_OQ), kept = _mm256_and_ps(a, fit);
+    add_fixed_half(sums, _mm256_castps256_ps128(kept));
+    add_fixed_half(sums + 4, _mm256_extractf128_ps(kept, 1));
+    return 8 - __builtin_popcount((unsigned)_mm256_movemask_ps(fit));
+}
+static inline vec v_log(vec a)
+{
+    return Sleef_logf8_u35avx2(a);
+}
+static inline void v_sincospi(vec a, vec *s, vec *c)
+{
+    Sleef___m256_2 r = Sleef_sincospif8_u35avx2(a);
+    *s = r.x;
+    *c = r.y;
 }
 static inline void v_sincos(vec a, vec *s, vec *c)
 {

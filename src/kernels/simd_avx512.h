@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 #include <sleef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef __m512 vec;
@@ -72,13 +73,135 @@ static inline vec v_nfma(vec a, vec b, vec c) /* c - a b */
 {
     return _mm512_fnmadd_ps(a, b, c);
 }
-static inline vec v_exp(vec a)
+/* Sum and maximum of all lanes, by halving. */
+static inline float v_sum(vec a)
+{
+    return _mm512_reduce_add_ps(a);
+}
+static inline float v_largest(vec a)
+{
+    return _mm512_reduce_max_ps(a);
+}
+static inline vec v_round(vec a)
+{
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/* a 2^n for integral n; under- and overflow give 0 and infinity. */
+static inline vec v_scale2(vec a, vec n)
+{
+    return _mm512_scalef_ps(a, n);
+}
+static inline vec v_abs(vec a)
+{
+    return _mm512_abs_ps(a);
+}
+/* b where a < 0, else c. */
+static inline vec v_if_negative(vec a, vec b, vec c)
+{
+    return _mm512_mask_mov_ps(c, _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_LT_OQ), b);
+}
+/* 1 / a to about one rounding. */
+static inline vec v_reciprocal(vec a)
+{
+    vec r = _mm512_rcp14_ps(a);
+    return _mm512_mul_ps(r, _mm512_fnmadd_ps(a, r, _mm512_set1_ps(2)));
+}
+static inline vec v_widen(__m256i a)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(a), 16));
+}
+static inline vec v_load_bf16(const uint16_t *p)
+{
+    return v_widen(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+static inline vec v_load_bf16_part(const uint16_t *p, int64_t count)
+{
+    return v_widen(_mm256_maskz_loadu_epi16(first_lanes(count), p));
+}
+#ifdef __AVX512BF16__
+static inline __m256i v_narrow(vec a)
+{
+    return (__m256i)_mm512_cvtneps_pbh(a);
+}
+#else
+static inline __m256i v_narrow(vec a)
+{
+    __m512i bits = _mm512_castps_si512(a);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    up = _mm512_mask_mov_epi32(up, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q),
+                               _mm512_set1_epi32(0x7fc00000));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
+}
+#endif
+static inline void v_store_bf16(uint16_t *p, vec a)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, v_narrow(a));
+}
+static inline void v_store_bf16_part(uint16_t *p, vec a, int64_t count)
+{
+    _mm256_mask_storeu_epi16(p, first_lanes(count), v_narrow(a));
+}
+/* Adds `rows` rows of DOUBLES columns to the sums of x - shift and of its square. */
+enum { DOUBLES = 8 };
+static inline void v_moments(double *sums, double *squares, const float *x, const float *shift,
+                             int64_t rows, int64_t stride)
+{
+    __m512d sum = _mm512_loadu_pd(sums), square = _mm512_loadu_pd(squares);
+    __m512d centre = _mm512_cvtps_pd(_mm256_loadu_ps(shift));
+    for (int64_t r = 0; r < rows; r++) {
+        __m512d d = _mm512_sub_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x + r * stride)), centre);
+        sum = _mm512_add_pd(sum, d);
+        square = _mm512_fmadd_pd(d, d, square);
+    }
+    _mm512_storeu_pd(sums, sum);
+    _mm512_storeu_pd(squares, square);
+}
+static inline vec v_exp_exact(vec a)
 {
     return Sleef_expf16_u10avx512f(a);
 }
-static inline vec v_erf(vec a)
+static inline vec v_fms(vec a, vec b, vec c) /* a b - c */
 {
-    return Sleef_erff16_u10avx512f(a);
+    return _mm512_fmsub_ps(a, b, c);
+}
+/* a, negated where the lowest bit of b is set. */
+static inline vec v_flip_if_odd(vec a, vec b)
+{
+    __m512i sign = _mm512_slli_epi32(_mm512_castps_si512(b), 31);
+    return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), sign));
+}
+/* max(|a|, most) for most >= 0; what is not a number counts as the largest. */
+static inline vec v_max_magnitude(vec a, vec most)
+{
+    __m512i size = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff));
+    return _mm512_castsi512_ps(_mm512_max_epu32(size, _mm512_castps_si512(most)));
+}
+/* False where a is not a number. */
+static inline bool v_all_below(vec a, float limit)
+{
+    return _mm512_cmp_ps_mask(a, v_set(limit), _CMP_LT_OQ) == 0xffff;
+}
+/* sums[i] += a[i] rounded to a multiple of 2^-32, where |a[i]| < 64; returns how many are not. */
+static inline int v_add_fixed(int64_t *sums, vec a)
+{
+    __mmask16 fit = _mm512_cmp_ps_mask(_mm512_abs_ps(a), v_set(64), _CMP_LT_OQ);
+    vec scaled = _mm512_maskz_mul_ps(fit, a, v_set(0x1p32f));
+    __m512i low = _mm512_cvtps_epi64(_mm512_castps512_ps256(scaled));
+    __m512i high = _mm512_cvtps_epi64(_mm512_extractf32x8_ps(scaled, 1));
+    _mm512_storeu_si512(sums, _mm512_add_epi64(_mm512_loadu_si512(sums), low));
+    _mm512_storeu_si512(sums + 8, _mm512_add_epi64(_mm512_loadu_si512(sums + 8), high));
+    return __builtin_popcount(fit ^ 0xffffu);
+}
+static inline vec v_log(vec a)
+{
+    return Sleef_logf16_u35avx512f(a);
+}
+static inline void v_sincospi(vec a, vec *s, vec *c)
+{
+    Sleef___m512_2 r = Sleef_sincospif16_u35avx512f(a);
+    *s = r.x;
+    *c = r.y;
 }
 static inline void v_sincos(vec a, vec *s, vec *c)
 {

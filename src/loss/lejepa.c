@@ -2,6 +2,7 @@
 /* The LeJEPA loss: prediction and SIGReg over the global batch, through one small allreduce. */
 #include "loss_state.h"
 
+#include <math.h>
 #include <string.h>
 
 int64_t lj_lejepa_bytes(const struct lj_lejepa_config *config)
@@ -45,7 +46,7 @@ static int allocate(struct lj_lejepa *loss)
         return LJ_ERR_RESOURCE;
     for (int s = 0; s < c->slots; s++) {
         loss->sums[s] = take(sums + LJ_SCALARS, sizeof(int64_t));
-        loss->scratch[s] = take((LJ_TILE_ROWS + 2 * loss->knots) * LJ_TILE_SLICES, sizeof(float));
+        loss->scratch[s] = take(LJ_TILE_ROWS * LJ_TILE_SLICES, sizeof(float));
         if (!loss->sums[s] || !loss->scratch[s])
             return LJ_ERR_RESOURCE;
     }
@@ -62,6 +63,8 @@ int lj_lejepa_create(struct lj_lejepa **loss, struct lj_comm *comm,
     l->config = *config;
     l->comm = comm;
     l->knots = lj_sigreg_knots(config->grid, l->t, l->weight);
+    for (int k = 0; k < l->knots; k++)
+        l->phi[k] = exp(-0.5 * l->t[k] * l->t[k]);
     if (ledger) {
         l->ledger = lj_ledger_entry(ledger, "sigreg", "MPI_Allreduce");
         l->ledger->predicted_bytes_per_call = lj_lejepa_bytes(config);
@@ -106,8 +109,7 @@ void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices)
 {
     const struct lj_lejepa_config *c = &loss->config;
     clear(loss);
-    memcpy(loss->slices, slices, (size_t)(c->width * c->slices) * sizeof *slices);
-    lj_slices_normalise(loss->slices, c->width, c->slices);
+    lj_slices_take(loss->slices, slices, c->width, c->slices);
 }
 
 /* The lane's prediction sum is divided by V D before it becomes fixed point: the total then holds mean

@@ -5,9 +5,9 @@
 
 #include "lejepa/loss.h"
 
-/* Columns of slices worked on at once: a tile of projections stays in the cache between the product
- * and the recurrence. Rows of one block of sums. */
-enum { LJ_TILE_SLICES = 256, LJ_TILE_ROWS = 128, LJ_BLOCK_ROWS = 32 };
+/* A tile of projections stays in the cache between the product and the sums: its rows and its columns,
+ * which are slices. Rows of one block of sums; slices that the kernels take at once. */
+enum { LJ_TILE_ROWS = 256, LJ_TILE_SLICES = 256, LJ_BLOCK_ROWS = 32, LJ_CHUNK_SLICES = 16 };
 
 /* What follows the sums of cos and sin in the reduction's buffer. */
 enum lj_scalar {
@@ -24,14 +24,16 @@ struct lj_lejepa {
     struct lj_lejepa_config config;
     struct lj_comm *comm;
     struct lj_ledger_entry *ledger;
-    int knots; /* K */
-    double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX];
-    int64_t samples; /* N, after reduce */
+    int knots;                                                       /* K */
+    double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX], phi[LJ_KNOTS_MAX]; /* phi: exp(-t^2/2) */
+    int64_t samples;                                                 /* N, after reduce */
 
-    float *slices;   /* (D, M) */
-    int64_t **sums;  /* (slots) each (V, 2, K, M) cos and sin, then LJ_SCALARS; fixed point 2^-32 */
-    float **scratch; /* (slots) see lj_loss_scratch */
-    float *coefficient; /* (V, 2, K, M) of cos and sin in the gradient */
+    float *slices; /* (M, D), of unit length */
+    /* Sums and coefficients lie in chunks of LJ_CHUNK_SLICES slices, the last one maybe narrower: for
+     * each view and chunk (2, K, slices of the chunk), cos then sin. */
+    int64_t **sums;     /* (slots) sums, then LJ_SCALARS; fixed point at 2^-32 */
+    float *coefficient; /* of cos and sin in the gradient */
+    float **scratch;    /* (slots) (LJ_TILE_ROWS, LJ_TILE_SLICES) projections */
 };
 
 /* Number of sums of cos and sin. */
@@ -40,10 +42,10 @@ static inline int64_t lj_loss_sums(const struct lj_lejepa *loss)
     return loss->config.views * 2 * loss->knots * loss->config.slices;
 }
 
-/* First of the K x M sums of view v: part 0 cos, 1 sin. */
-static inline int64_t lj_loss_at(const struct lj_lejepa *loss, int64_t view, int part)
+/* Where the chunk of view v begins whose first slice is m. */
+static inline int64_t lj_loss_at(const struct lj_lejepa *loss, int64_t view, int64_t m)
 {
-    return (2 * view + part) * loss->knots * loss->config.slices;
+    return (view * loss->config.slices + m) * 2 * loss->knots;
 }
 
 /* sigreg.c: rows' sums of cos and sin; the statistic; its gradient added to dproj. */
@@ -57,8 +59,8 @@ double lj_prediction_sum(const struct lj_lejepa *loss, const float *proj, int64_
 void lj_prediction_gradient(const struct lj_lejepa *loss, const float *proj, int64_t n,
                             float *dproj);
 
-/* slices.c */
+/* slices.c: slices (M, D) of unit length, drawn, or taken from columns (D, M) of any length. */
 LJ_API void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, int64_t step);
-LJ_API void lj_slices_normalise(float *slices, int64_t width, int64_t count);
+LJ_API void lj_slices_take(float *slices, const float *columns, int64_t width, int64_t count);
 
 #endif

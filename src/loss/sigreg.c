@@ -13,30 +13,25 @@
 
 #include "lejepa/kernels.h"
 
-#include <math.h>
-
-/* Scratch of a slot: projections (LJ_TILE_ROWS, LJ_TILE_SLICES), then sums
- * of one block (2, K, LJ_TILE_SLICES). */
 struct tile {
     int64_t first_view, views; /* several whole views when lanes are small, else one */
     int64_t first_row, rows;   /* of each of these views */
     int64_t first_slice, slices;
 };
 
-static float *block_sums(const struct lj_lejepa *loss, int slot)
-{
-    return loss->scratch[slot] + LJ_TILE_ROWS * LJ_TILE_SLICES;
-}
-
 /* x (tile.views x tile.rows, tile.slices) = z A: the rows of a tile are contiguous in proj, because it
  * holds either whole views or rows of one. */
 static float *project(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
                       const struct tile *tile)
 {
-    int64_t width = loss->config.width, count = loss->config.slices;
-    const float *z = proj + (tile->first_view * n + tile->first_row) * width;
-    lj_gemm(false, false, tile->views * tile->rows, tile->slices, width, 1, z, width,
-            loss->slices + tile->first_slice, count, 0, loss->scratch[slot], LJ_TILE_SLICES);
+    int64_t width = loss->config.width;
+    struct lj_product product = {.batch = 1,
+                                 .m = tile->views * tile->rows,
+                                 .n = tile->slices,
+                                 .k = width,
+                                 .transpose_b = true};
+    lj_product(&product, proj + (tile->first_view * n + tile->first_row) * width,
+               loss->slices + tile->first_slice * width, NULL, loss->scratch[slot]);
     return loss->scratch[slot];
 }
 
@@ -62,21 +57,18 @@ static void for_each_tile(struct lj_lejepa *loss, int slot, const float *proj, i
 
 /* ---- sums ------------------------------------------------------------------------------------------ */
 
-static void add_block(struct lj_lejepa *loss, int slot, int64_t view, const float *x, int64_t rows,
-                      const struct tile *tile)
+/* Rows of one view on one chunk of slices. */
+static void add_chunk(struct lj_lejepa *loss, int slot, int64_t *sums, const float *x, int64_t ldx,
+                      int64_t rows, int64_t slices)
 {
     const struct lj_kernels *kernels = lj_kernels();
-    int K = loss->knots;
-    float *cosines = block_sums(loss, slot), *sines = cosines + K * LJ_TILE_SLICES;
-    int64_t *sums = loss->sums[slot], count = loss->config.slices;
-    int64_t *unfit = sums + lj_loss_sums(loss) + LJ_SUM_UNFIT;
-    kernels->ecf_sums(cosines, sines, LJ_TILE_SLICES, x, LJ_TILE_SLICES, rows, tile->slices, K,
-                      (float)loss->t[0]);
-    for (int part = 0; part < 2; part++)
-        for (int k = 0; k < K; k++)
-            *unfit += kernels->add_fixed(
-                sums + lj_loss_at(loss, view, part) + k * count + tile->first_slice,
-                (part ? sines : cosines) + k * LJ_TILE_SLICES, tile->slices);
+    float block[2 * LJ_KNOTS_MAX * LJ_CHUNK_SLICES];
+    int64_t *unfit = loss->sums[slot] + lj_loss_sums(loss) + LJ_SUM_UNFIT;
+    for (int64_t r = 0; r < rows; r += LJ_BLOCK_ROWS) {
+        kernels->ecf_sums(block, x + r * ldx, ldx, lj_min_i64(LJ_BLOCK_ROWS, rows - r), slices,
+                          loss->knots, (float)loss->t[0]);
+        *unfit += kernels->add_fixed(sums, block, 2 * loss->knots * slices);
+    }
 }
 
 static void add_tile(struct lj_lejepa *loss, int slot, const float *proj, int64_t n, float *unused,
@@ -85,9 +77,12 @@ static void add_tile(struct lj_lejepa *loss, int slot, const float *proj, int64_
     (void)unused;
     const float *x = project(loss, slot, proj, n, tile);
     for (int64_t v = 0; v < tile->views; v++)
-        for (int64_t r = 0; r < tile->rows; r += LJ_BLOCK_ROWS)
-            add_block(loss, slot, tile->first_view + v, x + (v * tile->rows + r) * LJ_TILE_SLICES,
-                      lj_min_i64(LJ_BLOCK_ROWS, tile->rows - r), tile);
+        for (int64_t m = 0; m < tile->slices; m += LJ_CHUNK_SLICES)
+            add_chunk(loss, slot,
+                      loss->sums[slot] +
+                          lj_loss_at(loss, tile->first_view + v, tile->first_slice + m),
+                      x + v * tile->rows * tile->slices + m, tile->slices, tile->rows,
+                      lj_min_i64(LJ_CHUNK_SLICES, tile->slices - m));
 }
 
 void lj_sigreg_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t n)
@@ -97,47 +92,60 @@ void lj_sigreg_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t 
 
 /* ---- statistic --------------------------------------------------------------------------------------- */
 
-/* Statistic of one view and knot over all slices, and the gradient's coefficients there. */
-static double finish_knot(struct lj_lejepa *loss, int64_t view, int k)
+/* sum_k w_k [ (C - phi)^2 + S^2 ] of a chunk and the gradient's coefficients there. */
+static double finish_chunk(struct lj_lejepa *loss, int64_t view, int64_t first, int64_t slices)
 {
-    int64_t M = loss->config.slices, cos_at = lj_loss_at(loss, view, 0) + k * M;
-    int64_t sin_at = lj_loss_at(loss, view, 1) + k * M;
-    double N = (double)loss->samples, t = loss->t[k], phi = exp(-0.5 * t * t), sum = 0;
-    double scale = 2 * loss->weight[k] * t * loss->config.lambda / (double)(loss->config.views * M);
-    for (int64_t m = 0; m < M; m++) {
-        double c = lj_from_fixed(loss->sums[0][cos_at + m]) / N - phi;
-        double s = lj_from_fixed(loss->sums[0][sin_at + m]) / N;
-        sum += c * c + s * s;
-        loss->coefficient[cos_at + m] = (float)(scale * s);
-        loss->coefficient[sin_at + m] = (float)(-scale * c);
+    int64_t at = lj_loss_at(loss, view, first), K = loss->knots;
+    const int64_t *of_cos = loss->sums[0] + at, *of_sin = of_cos + K * slices;
+    float *a = loss->coefficient + at, *b = a + K * slices;
+    double each = loss->config.lambda / (double)(loss->config.views * loss->config.slices);
+    double inverse = 1 / (double)loss->samples, total = 0;
+    for (int64_t k = 0; k < K; k++) {
+        double scale = 2 * loss->weight[k] * loss->t[k] * each, sum = 0;
+        for (int64_t i = k * slices; i < (k + 1) * slices; i++) {
+            double c = lj_from_fixed(of_cos[i]) * inverse - loss->phi[k];
+            double s = lj_from_fixed(of_sin[i]) * inverse;
+            sum += c * c + s * s;
+            a[i] = (float)(scale * s);
+            b[i] = (float)(-scale * c);
+        }
+        total += loss->weight[k] * sum;
     }
-    return N * loss->weight[k] * sum;
+    return total;
+}
+
+static int64_t chunk_slices(const struct lj_lejepa *loss, int64_t first)
+{
+    return lj_min_i64(LJ_CHUNK_SLICES, loss->config.slices - first);
 }
 
 double lj_sigreg_finish(struct lj_lejepa *loss)
 {
+    int64_t V = loss->config.views, M = loss->config.slices;
     double sum = 0;
-    for (int64_t v = 0; v < loss->config.views; v++)
-        for (int k = 0; k < loss->knots; k++)
-            sum += finish_knot(loss, v, k);
-    return sum / (double)(loss->config.views * loss->config.slices);
+    for (int64_t v = 0; v < V; v++)
+        for (int64_t m = 0; m < M; m += LJ_CHUNK_SLICES)
+            sum += finish_chunk(loss, v, m, chunk_slices(loss, m));
+    return (double)loss->samples * sum / (double)(V * M);
 }
 
 void lj_lejepa_slice_values(const struct lj_lejepa *loss, double *values)
 {
-    int64_t M = loss->config.slices, V = loss->config.views;
+    int64_t M = loss->config.slices, V = loss->config.views, K = loss->knots;
     double N = (double)loss->samples;
-    for (int64_t m = 0; m < M; m++) {
+    for (int64_t m = 0; m < M; m++)
         values[m] = 0;
-        for (int64_t v = 0; v < V; v++)
-            for (int k = 0; k < loss->knots; k++) {
-                int64_t at = k * M + m;
-                double phi = exp(-0.5 * loss->t[k] * loss->t[k]);
-                double c = lj_from_fixed(loss->sums[0][lj_loss_at(loss, v, 0) + at]) / N - phi;
-                double s = lj_from_fixed(loss->sums[0][lj_loss_at(loss, v, 1) + at]) / N;
-                values[m] += N * loss->weight[k] * (c * c + s * s) / (double)V;
+    for (int64_t v = 0; v < V; v++)
+        for (int64_t first = 0; first < M; first += LJ_CHUNK_SLICES) {
+            const int64_t *sums = loss->sums[0] + lj_loss_at(loss, v, first);
+            int64_t slices = chunk_slices(loss, first);
+            for (int64_t i = 0; i < K * slices; i++) {
+                double c = lj_from_fixed(sums[i]) / N - loss->phi[i / slices];
+                double s = lj_from_fixed(sums[i + K * slices]) / N;
+                values[first + i % slices] +=
+                    N * loss->weight[i / slices] * (c * c + s * s) / (double)V;
             }
-    }
+        }
 }
 
 /* ---- gradient ----------------------------------------------------------------------------------------- */
@@ -145,21 +153,24 @@ void lj_lejepa_slice_values(const struct lj_lejepa *loss, double *values)
 static void add_tile_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
                               float *dproj, const struct tile *tile)
 {
-    int64_t width = loss->config.width, count = loss->config.slices;
+    int64_t width = loss->config.width;
     float *x = project(loss, slot, proj, n, tile);
-    for (int64_t v = 0; v < tile->views; v++) {
-        float *rows = x + v * tile->rows * LJ_TILE_SLICES;
-        int64_t view = tile->first_view + v;
-        lj_kernels()->ecf_gradient(
-            rows, rows, LJ_TILE_SLICES,
-            loss->coefficient + lj_loss_at(loss, view, 0) + tile->first_slice,
-            loss->coefficient + lj_loss_at(loss, view, 1) + tile->first_slice, count, tile->rows,
-            tile->slices, loss->knots, (float)loss->t[0]);
-    }
-    /* dz (rows, D) += g A^T */
-    lj_gemm(false, true, tile->views * tile->rows, width, tile->slices, 1, x, LJ_TILE_SLICES,
-            loss->slices + tile->first_slice, count, 1,
-            dproj + (tile->first_view * n + tile->first_row) * width, width);
+    for (int64_t v = 0; v < tile->views; v++)
+        for (int64_t m = 0; m < tile->slices; m += LJ_CHUNK_SLICES) {
+            float *rows = x + v * tile->rows * tile->slices + m;
+            lj_kernels()->ecf_gradient(
+                rows, rows, tile->slices,
+                loss->coefficient + lj_loss_at(loss, tile->first_view + v, tile->first_slice + m),
+                tile->rows, lj_min_i64(LJ_CHUNK_SLICES, tile->slices - m), loss->knots,
+                (float)loss->t[0]);
+        }
+    struct lj_product product = {.batch = 1, /* dz (rows, D) += g A^T */
+                                 .m = tile->views * tile->rows,
+                                 .n = width,
+                                 .k = tile->slices,
+                                 .add = true};
+    lj_product(&product, x, loss->slices + tile->first_slice * width, NULL,
+               dproj + (tile->first_view * n + tile->first_row) * width);
 }
 
 void lj_sigreg_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,

@@ -1,45 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random directions: i.i.d. normals (D, M), each column divided by its length, new at every step
- * (paper, Algorithm 1). A column is a stream of its own, so threads can share the work. */
+/* Random directions: i.i.d. normals in D dimensions, each divided by its length, new at every step
+ * (paper, Algorithm 1). Stored as rows (M, D): the transpose of the paper's A, dense for any tile of
+ * slices. A slice is a stream of its own, so threads can share the work. */
 #include "loss_state.h"
+
+#include "lejepa/kernels.h"
 
 #include <math.h>
 
-static void draw_column(float *slices, int64_t width, int64_t count, int64_t m, int64_t seed,
-                        int64_t step)
+/* Numbers for Box-Muller: u in (0, 1] and v in [0, 1], from halves of one draw each. */
+static void draw_uniforms(float *u, float *v, int64_t count, struct lj_rng *rng)
 {
-    struct lj_rng rng;
-    lj_rng_begin(&rng, seed, LJ_DRAW_SLICES, (uint64_t)step, (uint64_t)m, 0);
-    for (int64_t d = 0; d < width; d += 2) { /* Box-Muller gives two normals at a time */
-        double radius = sqrt(-2 * log(1 - lj_rng_uniform(&rng)));
-        double angle = 2 * M_PI * lj_rng_uniform(&rng);
-        slices[d * count + m] = (float)(radius * cos(angle));
-        if (d + 1 < width)
-            slices[(d + 1) * count + m] = (float)(radius * sin(angle));
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t bits = lj_rng_bits(rng);
+        u[i] = (float)(((double)(bits >> 32) + 1) * 0x1p-32);
+        v[i] = (float)((double)(bits & 0xffffffff) * 0x1p-32);
     }
 }
 
-static void normalise_column(float *slices, int64_t width, int64_t count, int64_t m)
+/* Box-Muller makes both halves of a slice at a time; an odd last element is the first of a pair. */
+static void draw_slice(float *slice, int64_t width, struct lj_rng *rng)
 {
-    double square = 0;
+    int64_t half = width / 2;
+    draw_uniforms(slice, slice + half, half, rng);
+    lj_kernels()->normals(slice, slice + half, half);
+    if (width % 2 == 1) {
+        float spare;
+        draw_uniforms(slice + width - 1, &spare, 1, rng);
+        lj_kernels()->normals(slice + width - 1, &spare, 1);
+    }
+}
+
+static void normalise(float *slice, int64_t width)
+{
+    double square = lj_kernels()->square_sum(slice, width);
+    double scale = square > 0 ? 1 / sqrt(square) : 0;
     for (int64_t d = 0; d < width; d++)
-        square += (double)slices[d * count + m] * (double)slices[d * count + m];
-    double inverse = square > 0 ? 1 / sqrt(square) : 0;
-    for (int64_t d = 0; d < width; d++)
-        slices[d * count + m] = (float)((double)slices[d * count + m] * inverse);
+        slice[d] = (float)((double)slice[d] * scale);
 }
 
 void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, int64_t step)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < count; m++) {
-        draw_column(slices, width, count, m, seed, step);
-        normalise_column(slices, width, count, m);
+        struct lj_rng rng;
+        lj_rng_begin(&rng, seed, LJ_DRAW_SLICES, (uint64_t)step, (uint64_t)m, 0);
+        draw_slice(slices + m * width, width, &rng);
+        normalise(slices + m * width, width);
     }
 }
 
-void lj_slices_normalise(float *slices, int64_t width, int64_t count)
+void lj_slices_take(float *slices, const float *columns, int64_t width, int64_t count)
 {
-    for (int64_t m = 0; m < count; m++)
-        normalise_column(slices, width, count, m);
+    for (int64_t m = 0; m < count; m++) {
+        for (int64_t d = 0; d < width; d++)
+            slices[m * width + d] = columns[d * count + m];
+        normalise(slices + m * width, width);
+    }
 }

@@ -29,8 +29,9 @@ lj_val lj_vit(struct lj_net *n, const struct lj_vit_config *c)
     x = lj_tokens(n, "tokens", x, c->registers, grid, grid);     /* + class, registers */
     for (int b = 0; b < (int)c->depth; b++) {
         double drop = c->depth > 1 ? c->drop_path * b / (double)(c->depth - 1) : 0;
-        lj_net_scope(n, b, "blocks.%d", b);
+        lj_net_scope(n, 2 * b, "blocks.%d", b);
         x = lj_residual(n, "sum1", x, attention_branch(n, c, x), drop, 2 * b);
+        lj_net_scope(n, 2 * b + 1, "blocks.%d", b);
         x = lj_residual(n, "sum2", x, mlp_branch(n, c, x), drop, 2 * b + 1);
     }
     lj_net_scope(n, -1, "%s", "");

@@ -17,19 +17,28 @@ static int64_t elements(const struct lj_call *c)
     return c->images * lj_shape_count(&c->in_shape[0]);
 }
 
+/* Forward also makes the derivative, which shares its exponential; backward only multiplies. */
+static int gelu_shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                      struct lj_shape *out, struct lj_need *need)
+{
+    need->saved = (lj_shape_count(&in[0]) * lj_type_bytes(need->type) + 3) / 4;
+    return same_shape(node, in, images, out, need);
+}
+
 static void gelu_forward(const struct lj_call *c)
 {
-    lj_kernels()->gelu(c->y, c->x[0], elements(c));
+    lj_kernels()->gelu(c->y, c->saved, c->x[0], c->y_type, elements(c));
 }
 
 static void gelu_backward(const struct lj_call *c)
 {
-    lj_kernels()->gelu_backward(c->dx[0], c->dy, c->x[0], elements(c), c->dx_add[0]);
+    lj_kernels()->multiply(c->dx[0], c->dy, c->saved, c->y_type, elements(c), c->dx_add[0]);
 }
 
 const struct lj_layer_kind lj_kind_gelu = {.name = "gelu",
-                                           .keeps_input = {true},
-                                           .shape = same_shape,
+                                           .takes_narrow = {true},
+                                           .gives_narrow = true,
+                                           .shape = gelu_shape,
                                            .forward = gelu_forward,
                                            .backward = gelu_backward};
 
@@ -42,15 +51,19 @@ lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x)
 /* NaN stays NaN, so that a broken step is seen. */
 static void relu_forward(const struct lj_call *c)
 {
+    const float *x = c->x[0];
+    float *y = c->y;
     for (int64_t i = 0, count = elements(c); i < count; i++)
-        c->y[i] = c->x[0][i] < 0 ? 0 : c->x[0][i];
+        y[i] = x[i] < 0 ? 0 : x[i];
 }
 
 static void relu_backward(const struct lj_call *c)
 {
+    const float *y = c->y, *dy = c->dy;
+    float *dx = c->dx[0];
     for (int64_t i = 0, count = elements(c); i < count; i++) {
-        float d = c->y[i] > 0 ? c->dy[i] : 0;
-        c->dx[0][i] = c->dx_add[0] ? c->dx[0][i] + d : d;
+        float d = y[i] > 0 ? dy[i] : 0;
+        dx[i] = c->dx_add[0] ? dx[i] + d : d;
     }
 }
 

@@ -3,13 +3,61 @@
  * layout: columns q | k | v, each cut into heads of d = C / heads):
  *   S = Q K^T / sqrt(d)    P = softmax(S)    O = P V
  *   dV = P^T dO    dP = dO V^T    dS = P (dP - rowsum(P dP))    dQ = dS K / sqrt(d)    dK = dS^T Q / sqrt(d)
- * No T x T array outlives a head: backward makes P again from the saved log of each row's sum.
- * ints: [0] heads. Saved: (images, heads, T). Scratch: two T x T. */
+ * Pairs of image and head are taken some at a time, so that their T x T arrays stay in cache: gathered
+ * into dense arrays, multiplied in one batch, and put back. No T x T array outlives that: backward makes
+ * P again from the saved log of each row's sum.
+ * ints: [0] heads. Saved: (heads, T) of each image. Scratch: struct desk. */
 #include "nn_build.h"
 
 #include "lejepa/kernels.h"
 
 #include <math.h>
+#include <string.h>
+
+/* Elements of S at a time. */
+enum { SCORES_AT_ONCE = 1 << 17 };
+
+/* Sizes of one call, and the arrays of `at_once` pairs in scratch. */
+struct desk {
+    int64_t tokens, width, heads, size; /* of a head */
+    int64_t pairs, at_once;
+    enum lj_type type;
+    char *q, *k, *v, *out, *p, *ds; /* (at_once, T, d); (at_once, T, T) */
+    float *s, *dp;                  /* (at_once, T, T) */
+};
+
+static int64_t pairs_at_once(int64_t pairs, int64_t tokens)
+{
+    return lj_max_i64(1, lj_min_i64(pairs, SCORES_AT_ONCE / (tokens * tokens)));
+}
+
+/* Gives *array its place and returns the bytes used after it. */
+static int64_t take(char *base, int64_t at, int64_t bytes, char **array)
+{
+    *array = base ? base + at : NULL;
+    return at + lj_round_up(bytes, 64);
+}
+
+/* Lays out the arrays from base; returns their bytes. */
+static int64_t lay_out(struct desk *d, char *base)
+{
+    int64_t rows = d->at_once * d->tokens, bytes = lj_type_bytes(d->type), at = 0;
+    char *s, *dp;
+    char **const heads[] = {&d->q, &d->k, &d->v, &d->out};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        at = take(base, at, rows * d->size * bytes, heads[i]);
+    at = take(base, at, rows * d->tokens * (int64_t)sizeof(float), &s);
+    at = take(base, at, rows * d->tokens * (int64_t)sizeof(float), &dp);
+    d->s = (float *)(void *)s;
+    d->dp = (float *)(void *)dp;
+    d->p = s; /* in place in float32 */
+    d->ds = dp;
+    if (d->type == LJ_BF16) {
+        at = take(base, at, rows * d->tokens * bytes, &d->p);
+        at = take(base, at, rows * d->tokens * bytes, &d->ds);
+    }
+    return at;
+}
 
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
@@ -20,77 +68,143 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
                        "model.width: %lld is not a multiple of model.heads %lld; change one",
                        (long long)width, (long long)heads);
     *out = (struct lj_shape){.dims = 2, .dim = {tokens, width}};
-    need->saved = images * heads * tokens;
-    need->scratch = 2 * tokens * tokens;
+    need->saved = heads * tokens;
+    for (int type = LJ_F32; type <= LJ_BF16; type++) {
+        struct desk desk = {.tokens = tokens,
+                            .size = width / heads,
+                            .at_once = pairs_at_once(images * heads, tokens),
+                            .type = (enum lj_type)type};
+        if (type == LJ_F32 || need->narrow)
+            need->scratch = lj_max_i64(need->scratch, lay_out(&desk, NULL));
+    }
     return LJ_OK;
 }
 
-/* Sizes and places of one head of one image. */
-struct head {
-    int64_t tokens, width, size, stride; /* stride of qkv rows */
-    const float *q, *k, *v;
-    float *logsum;
-    int64_t column; /* of the head in rows of width */
-    float scale;
-};
-
-static struct head find_head(const struct lj_call *c, int64_t image, int64_t h)
+static struct desk make_desk(const struct lj_call *c)
 {
-    int64_t tokens = c->in_shape[0].dim[0], stride = c->in_shape[0].dim[1];
-    int64_t heads = c->node->ints[0], width = stride / 3, size = width / heads;
-    const float *q = c->x[0] + image * tokens * stride + h * size;
-    return (struct head){.tokens = tokens,
-                         .width = width,
-                         .size = size,
-                         .stride = stride,
-                         .q = q,
-                         .k = q + width,
-                         .v = q + 2 * width,
-                         .logsum = c->saved + (image * heads + h) * tokens,
-                         .column = image * tokens * width + h * size,
-                         .scale = 1.0f / sqrtf((float)size)};
+    int64_t tokens = c->in_shape[0].dim[0], width = c->in_shape[0].dim[1] / 3;
+    int64_t heads = c->node->ints[0], pairs = c->images * heads;
+    struct desk desk = {.tokens = tokens,
+                        .width = width,
+                        .heads = heads,
+                        .size = width / heads,
+                        .pairs = pairs,
+                        .at_once = pairs_at_once(pairs, tokens),
+                        .type = c->x_type[0]};
+    LJ_CHECK(c->y_type == desk.type, "attention gives the type it takes");
+    lay_out(&desk, c->scratch);
+    return desk;
 }
 
-static void forward_head(const struct lj_call *c, struct head a)
+/* ---- gathering ------------------------------------------------------------------------------------- */
+
+/* Heads of `count` pairs from `first` between rows of `stride` elements, of which a head's columns begin
+ * at `column`, and a dense array (count, T, d). */
+static void gather(const struct desk *d, int64_t first, int64_t count, const void *rows,
+                   int64_t stride, int64_t column, char *dense)
 {
-    float *p = c->scratch;
-    int64_t t = a.tokens;
-    lj_gemm(false, true, t, t, a.size, 1, a.q, a.stride, a.k, a.stride, 0, p, t);
-    for (int64_t r = 0; r < t; r++)
-        a.logsum[r] = lj_kernels()->softmax(p + r * t, t, a.scale);
-    lj_gemm(false, false, t, a.size, t, 1, p, t, a.v, a.stride, 0, c->y + a.column, a.width);
+    int64_t bytes = lj_type_bytes(d->type), length = d->size * bytes;
+    for (int64_t pair = first; pair < first + count; pair++) {
+        int64_t row = pair / d->heads * d->tokens, at = column + pair % d->heads * d->size;
+        const char *from = (const char *)rows + (row * stride + at) * bytes;
+        for (int64_t t = 0; t < d->tokens; t++, dense += length, from += stride * bytes)
+            memcpy(dense, from, (size_t)length);
+    }
+}
+
+/* add: float32 rows are added to. */
+static void put_back(const struct desk *d, int64_t first, int64_t count, void *rows, int64_t stride,
+                     int64_t column, const char *dense, bool add)
+{
+    int64_t bytes = lj_type_bytes(d->type), length = d->size * bytes;
+    for (int64_t pair = first; pair < first + count; pair++) {
+        int64_t row = pair / d->heads * d->tokens, at = column + pair % d->heads * d->size;
+        char *to = (char *)rows + (row * stride + at) * bytes;
+        for (int64_t t = 0; t < d->tokens; t++, dense += length, to += stride * bytes)
+            if (add)
+                lj_kernels()->add((float *)(void *)to, (const float *)(const void *)dense, d->size);
+            else
+                memcpy(to, dense, (size_t)length);
+    }
+}
+
+static void gather_qkv(const struct lj_call *c, const struct desk *d, int64_t first, int64_t count)
+{
+    char *const dense[] = {d->q, d->k, d->v};
+    for (int part = 0; part < 3; part++)
+        gather(d, first, count, c->x[0], 3 * d->width, part * d->width, dense[part]);
+}
+
+/* ---- forward, backward ------------------------------------------------------------------------------- */
+
+/* (count, T, T) = A B^T of two (count, T, d). */
+static void scores(const struct desk *d, int64_t count, const void *a, const void *b, float *s)
+{
+    struct lj_product product = {.batch = count,
+                                 .m = d->tokens,
+                                 .n = d->tokens,
+                                 .k = d->size,
+                                 .transpose_b = true,
+                                 .input = d->type,
+                                 .output = LJ_F32};
+    lj_product(&product, a, b, NULL, s);
+}
+
+/* (count, T, d) = op(P) B with P (count, T, T). */
+static void mix(const struct desk *d, int64_t count, bool transpose, const void *p, const void *b,
+                void *out)
+{
+    struct lj_product product = {.batch = count,
+                                 .m = d->tokens,
+                                 .n = d->size,
+                                 .k = d->tokens,
+                                 .transpose_a = transpose,
+                                 .input = d->type,
+                                 .output = d->type};
+    lj_product(&product, p, b, NULL, out);
+}
+
+static float scale_of(const struct desk *d)
+{
+    return 1.0f / sqrtf((float)d->size);
 }
 
 static void forward(const struct lj_call *c)
 {
-    for (int64_t i = 0; i < c->images; i++)
-        for (int64_t h = 0; h < c->node->ints[0]; h++)
-            forward_head(c, find_head(c, i, h));
+    struct desk d = make_desk(c);
+    for (int64_t first = 0; first < d.pairs; first += d.at_once) {
+        int64_t count = lj_min_i64(d.at_once, d.pairs - first);
+        gather_qkv(c, &d, first, count);
+        scores(&d, count, d.q, d.k, d.s);
+        lj_kernels()->softmax(d.p, d.type, c->saved + first * d.tokens, d.s, count * d.tokens,
+                              d.tokens, scale_of(&d));
+        mix(&d, count, false, d.p, d.v, d.out);
+        put_back(&d, first, count, c->y, d.width, 0, d.out, false);
+    }
 }
 
-static void backward_head(const struct lj_call *c, struct head a)
+static void backward_pairs(const struct lj_call *c, const struct desk *d, int64_t first,
+                           int64_t count)
 {
-    const struct lj_kernels *kernels = lj_kernels();
-    int64_t t = a.tokens;
-    float *p = c->scratch, *dp = c->scratch + t * t, beta = c->dx_add[0] ? 1.0f : 0.0f;
-    float *dq = c->dx[0] + (a.q - c->x[0]), *dk = dq + a.width, *dv = dk + a.width;
-    const float *dout = c->dy + a.column;
-    lj_gemm(false, true, t, t, a.size, 1, a.q, a.stride, a.k, a.stride, 0, p, t);
-    lj_gemm(false, true, t, t, a.size, 1, dout, a.width, a.v, a.stride, 0, dp, t);
-    for (int64_t r = 0; r < t; r++)
-        kernels->softmax_again(p + r * t, t, a.scale, a.logsum[r]);
-    lj_gemm(true, false, t, a.size, t, 1, p, t, dout, a.width, beta, dv, a.stride);
-    for (int64_t r = 0; r < t; r++)
-        kernels->softmax_backward(dp + r * t, p + r * t, t, a.scale);
-    lj_gemm(false, false, t, a.size, t, 1, dp, t, a.k, a.stride, beta, dq, a.stride);
-    lj_gemm(true, false, t, a.size, t, 1, dp, t, a.q, a.stride, beta, dk, a.stride);
+    gather_qkv(c, d, first, count);
+    gather(d, first, count, c->dy, d->width, 0, d->out);
+    scores(d, count, d->q, d->k, d->s);
+    scores(d, count, d->out, d->v, d->dp);
+    lj_kernels()->softmax_backward(d->p, d->ds, d->type, d->s, d->dp, c->saved + first * d->tokens,
+                                   count * d->tokens, d->tokens, scale_of(d));
+    mix(d, count, true, d->p, d->out, d->v); /* V has done its part */
+    put_back(d, first, count, c->dx[0], 3 * d->width, 2 * d->width, d->v, c->dx_add[0]);
+    mix(d, count, false, d->ds, d->k, d->out);
+    put_back(d, first, count, c->dx[0], 3 * d->width, 0, d->out, c->dx_add[0]);
+    mix(d, count, true, d->ds, d->q, d->k);
+    put_back(d, first, count, c->dx[0], 3 * d->width, d->width, d->k, c->dx_add[0]);
 }
 
 static void backward(const struct lj_call *c)
 {
-    for (int64_t i = 0; i < c->images; i++)
-        for (int64_t h = 0; h < c->node->ints[0]; h++)
-            backward_head(c, find_head(c, i, h));
+    struct desk d = make_desk(c);
+    for (int64_t first = 0; first < d.pairs; first += d.at_once)
+        backward_pairs(c, &d, first, lj_min_i64(d.at_once, d.pairs - first));
 }
 
 static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
@@ -101,6 +215,8 @@ static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
 
 const struct lj_layer_kind lj_kind_attention = {.name = "attention",
                                                 .keeps_input = {true},
+                                                .takes_narrow = {true},
+                                                .gives_narrow = true,
                                                 .shape = shape,
                                                 .forward = forward,
                                                 .backward = backward,

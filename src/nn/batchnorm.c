@@ -26,11 +26,11 @@ static const double gradient_scale = 65536;
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)images, (void)node;
+    (void)node;
     LJ_CHECK(in[0].dims == 1, "batch normalisation takes rows");
     *out = in[0];
-    need->saved = 3 * in[0].dim[0];
-    need->scratch = 4 * in[0].dim[0];
+    need->saved = (3 * in[0].dim[0] + images - 1) / images;
+    need->scratch = 2 * in[0].dim[0] * (int64_t)sizeof(double);
     return LJ_OK;
 }
 
@@ -49,18 +49,15 @@ static bool over_batch(const struct lj_call *c)
 static void lane_statistics(const struct lj_call *c, float *mean, float *var)
 {
     int64_t width = width_of(c), rows = c->images;
+    double *sum = c->scratch, *square = sum + width;
     memset(mean, 0, (size_t)width * sizeof *mean);
-    memset(var, 0, (size_t)width * sizeof *var);
-    lj_kernels()->column_sums(mean, c->x[0], rows, width);
+    memset(sum, 0, 2 * (size_t)width * sizeof *sum);
+    lj_kernels()->column_sums(mean, c->x[0], LJ_F32, rows, width);
     for (int64_t j = 0; j < width; j++)
         mean[j] /= (float)rows;
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < width; j++) {
-            float d = c->x[0][r * width + j] - mean[j];
-            var[j] += d * d;
-        }
+    lj_kernels()->column_moments(sum, square, c->x[0], mean, rows, width);
     for (int64_t j = 0; j < width; j++)
-        var[j] /= (float)rows;
+        var[j] = (float)(square[j] / (double)rows);
 }
 
 /* Sums over rows [first, end) of dy and dy xhat. */
@@ -68,15 +65,11 @@ static void gradient_sums(const struct lj_call *c, int64_t first, int64_t end, f
                           float *product)
 {
     int64_t width = width_of(c);
-    const float *mean = c->saved, *rstd = c->saved + width;
+    const float *x = c->x[0], *dy = c->dy;
     memset(sum, 0, (size_t)width * sizeof *sum);
     memset(product, 0, (size_t)width * sizeof *product);
-    for (int64_t r = first; r < end; r++)
-        for (int64_t j = 0; j < width; j++) {
-            float d = c->dy[r * width + j];
-            sum[j] += d;
-            product[j] += d * ((c->x[0][r * width + j] - mean[j]) * rstd[j]);
-        }
+    lj_kernels()->batchnorm_sums(sum, product, dy + first * width, x + first * width, c->saved,
+                                 c->saved + width, end - first, width);
 }
 
 /* ---- statistics of the global batch -------------------------------------------------------------------- */
@@ -96,16 +89,12 @@ static int64_t blocks_of_batch(const struct lj_call *c)
 static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
 {
     int64_t width = width_of(c);
-    const float *shift = c->param[RUNNING_MEAN];
-    double *sum = (double *)(void *)c->scratch, *square = sum + width;
+    const float *x = c->x[0], *shift = c->param[RUNNING_MEAN];
+    double *sum = c->scratch, *square = sum + width;
     for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
         memset(sum, 0, 2 * (size_t)width * sizeof *sum);
-        for (int64_t r = first; r < lj_min_i64(first + BLOCK_ROWS, c->images); r++)
-            for (int64_t j = 0; j < width; j++) {
-                double d = (double)c->x[0][r * width + j] - (double)shift[j];
-                sum[j] += d;
-                square[j] += d * d;
-            }
+        lj_kernels()->column_moments(sum, square, x + first * width, shift,
+                                     lj_min_i64(BLOCK_ROWS, c->images - first), width);
         for (int64_t j = 0; j < 2 * width; j++)
             sums[j] += lj_to_fixed_of(blocks_of_batch(c), sum[j], unfit);
     }
@@ -126,12 +115,11 @@ static void batch_statistics(const struct lj_call *c, float *mean, float *var)
 static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
 {
     int64_t width = width_of(c);
+    float *block = c->scratch;
     for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
-        gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, c->images), c->scratch,
-                      c->scratch + width);
+        gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, c->images), block, block + width);
         for (int64_t j = 0; j < 2 * width; j++)
-            sums[j] +=
-                lj_to_fixed_of(blocks_of_batch(c), (double)c->scratch[j] * gradient_scale, unfit);
+            sums[j] += lj_to_fixed_of(blocks_of_batch(c), (double)block[j] * gradient_scale, unfit);
     }
 }
 
@@ -151,11 +139,8 @@ static void forward(const struct lj_call *c)
     }
     for (int64_t j = 0; j < width; j++)
         rstd[j] = 1.0f / sqrtf(var[j] + (float)c->node->real);
-    for (int64_t r = 0; r < c->images; r++)
-        for (int64_t j = 0; j < width; j++)
-            c->y[r * width + j] =
-                (c->x[0][r * width + j] - mean[j]) * rstd[j] * c->param[WEIGHT][j] +
-                c->param[BIAS][j];
+    lj_kernels()->batchnorm(c->y, c->x[0], mean, rstd, c->param[WEIGHT], c->param[BIAS], c->images,
+                            width);
 }
 
 /* This lane's share of the parameters' gradients, and its statistics. */
@@ -176,27 +161,23 @@ static void backward_params(const struct lj_call *c, const float *sum, const flo
 /* scratch (2, C) in: sums; out: means over the rows that share statistics. */
 static void make_means(const struct lj_call *c)
 {
+    float *means = c->scratch;
     for (int64_t j = 0; j < 2 * width_of(c); j++)
-        c->scratch[j] = over_batch(c) ? (float)(lj_from_fixed(c->run->sync[j]) / gradient_scale /
-                                                (double)c->run->sync_rows)
-                                      : c->scratch[j] / (float)c->images;
+        means[j] = over_batch(c) ? (float)(lj_from_fixed(c->run->sync[j]) / gradient_scale /
+                                           (double)c->run->sync_rows)
+                                 : means[j] / (float)c->images;
 }
 
 static void backward(const struct lj_call *c)
 {
     int64_t width = width_of(c);
-    const float *mean = c->saved, *rstd = c->saved + width;
-    float *dmean = c->scratch, *dproduct = c->scratch + width;
+    float *dmean = c->scratch, *dproduct = dmean + width;
     gradient_sums(c, 0, c->images, dmean, dproduct);
     backward_params(c, dmean, dproduct);
     make_means(c);
-    for (int64_t r = 0; r < c->images; r++)
-        for (int64_t j = 0; j < width; j++) {
-            int64_t i = r * width + j;
-            float xhat = (c->x[0][i] - mean[j]) * rstd[j];
-            float d = c->param[WEIGHT][j] * rstd[j] * (c->dy[i] - dmean[j] - xhat * dproduct[j]);
-            c->dx[0][i] = c->dx_add[0] ? c->dx[0][i] + d : d;
-        }
+    lj_kernels()->batchnorm_backward(c->dx[0], c->dy, c->x[0], c->saved, c->saved + width,
+                                     c->param[WEIGHT], dmean, dproduct, c->images, width,
+                                     c->dx_add[0]);
 }
 
 #define BATCHNORM_KIND(kind_name)                                                 \

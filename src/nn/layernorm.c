@@ -13,37 +13,33 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
 {
     (void)node;
     *out = in[0];
-    need->saved = 2 * images * lj_shape_rows(&in[0]);
+    need->saved = 2 * lj_shape_rows(&in[0]);
+    (void)images;
     return LJ_OK;
 }
 
 static void forward(const struct lj_call *c)
 {
-    const struct lj_kernels *k = lj_kernels();
     int64_t rows = c->images * lj_shape_rows(&c->in_shape[0]);
     int64_t width = lj_shape_features(&c->in_shape[0]);
-    float *mean = c->saved, *rstd = c->saved + rows;
-    for (int64_t r = 0; r < rows; r++)
-        k->layernorm(c->y + r * width, mean + r, rstd + r, c->x[0] + r * width, c->param[0],
-                     c->param[1], width, (float)c->node->real);
+    lj_kernels()->layernorm(c->y, c->y_type, c->saved, c->saved + rows, c->x[0], c->param[0],
+                            c->param[1], rows, width, (float)c->node->real);
 }
 
 static void backward(const struct lj_call *c)
 {
-    const struct lj_kernels *k = lj_kernels();
     int64_t rows = c->images * lj_shape_rows(&c->in_shape[0]);
     int64_t width = lj_shape_features(&c->in_shape[0]);
-    const float *mean = c->saved, *rstd = c->saved + rows;
     for (int p = 0; p < 2 && !c->dparam_add; p++)
         memset(c->dparam[p], 0, (size_t)width * sizeof(float));
-    for (int64_t r = 0; r < rows; r++)
-        k->layernorm_backward(c->dx[0] + r * width, c->dparam[0], c->dparam[1], c->dy + r * width,
-                              c->x[0] + r * width, c->param[0], mean[r], rstd[r], width,
-                              c->dx_add[0]);
+    lj_kernels()->layernorm_backward(c->dx[0], c->dparam[0], c->dparam[1], c->dy, c->y_type,
+                                     c->x[0], c->param[0], c->saved, c->saved + rows, rows, width,
+                                     c->dx_add[0]);
 }
 
 const struct lj_layer_kind lj_kind_layernorm = {.name = "layernorm",
                                                 .keeps_input = {true},
+                                                .gives_narrow = true,
                                                 .shape = shape,
                                                 .forward = forward,
                                                 .backward = backward};

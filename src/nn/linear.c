@@ -4,39 +4,32 @@
  * ints: [0] output width. */
 #include "nn_build.h"
 
-#include "lejepa/kernels.h"
-
-#include <string.h>
+#include "product.h"
 
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)images, (void)need;
     *out = in[0];
     out->dim[out->dims - 1] = node->ints[0];
+    need->scratch = lj_linear_scratch(need->narrow, images * lj_shape_rows(&in[0]),
+                                      lj_shape_features(&in[0]), node->ints[0]);
     return LJ_OK;
+}
+
+static struct lj_rows input_rows(const struct lj_call *c)
+{
+    return (struct lj_rows){c->x[0], c->x_type[0], c->images * lj_shape_rows(&c->in_shape[0]),
+                            lj_shape_features(&c->in_shape[0])};
 }
 
 static void forward(const struct lj_call *c)
 {
-    int64_t rows = c->images * lj_shape_rows(&c->in_shape[0]);
-    int64_t in = lj_shape_features(&c->in_shape[0]), out = c->node->ints[0];
-    lj_gemm(false, true, rows, out, in, 1, c->x[0], in, c->param[0], in, 0, c->y, out);
-    lj_kernels()->add_bias(c->y, c->param[1], rows, out);
+    lj_linear_forward(c, input_rows(c), c->node->ints[0], c->scratch);
 }
 
 static void backward(const struct lj_call *c)
 {
-    int64_t rows = c->images * lj_shape_rows(&c->in_shape[0]);
-    int64_t in = lj_shape_features(&c->in_shape[0]), out = c->node->ints[0];
-    if (c->dx[0])
-        lj_gemm(false, false, rows, in, out, 1, c->dy, out, c->param[0], in,
-                c->dx_add[0] ? 1.0f : 0.0f, c->dx[0], in);
-    lj_gemm(true, false, out, in, rows, 1, c->dy, out, c->x[0], in, c->dparam_add ? 1.0f : 0.0f,
-            c->dparam[0], in);
-    if (!c->dparam_add)
-        memset(c->dparam[1], 0, (size_t)out * sizeof(float));
-    lj_kernels()->column_sums(c->dparam[1], c->dy, rows, out);
+    lj_linear_backward(c, input_rows(c), c->node->ints[0], c->dx[0], c->scratch);
 }
 
 static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
@@ -46,6 +39,8 @@ static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
 
 const struct lj_layer_kind lj_kind_linear = {.name = "linear",
                                              .keeps_input = {true},
+                                             .takes_narrow = {true},
+                                             .gives_narrow = true,
                                              .shape = shape,
                                              .forward = forward,
                                              .backward = backward,

@@ -75,19 +75,21 @@ static void full_name(char out[LJ_NAME_MAX], const struct lj_net *net, const cha
     LJ_CHECK(length < LJ_NAME_MAX, "a name is too long: %s.%s", net->scope, name);
 }
 
-static bool is_listed(const struct lj_layer_kind *kind)
+/* Place in the list of kinds; -1 when missing. */
+static int index_of(const struct lj_layer_kind *kind)
 {
     int count;
     const struct lj_layer_kind *const *list = lj_layer_kinds(&count);
     while (count > 0 && list[count - 1] != kind)
         count--;
-    return count > 0;
+    return count - 1;
 }
 
 lj_val lj_net_add(struct lj_net *net, struct lj_node node, const char *name)
 {
     lj_val nothing = {0};
-    LJ_CHECK(is_listed(node.kind), "layer kind %s is missing in kinds.c", node.kind->name);
+    node.kind_index = index_of(node.kind);
+    LJ_CHECK(node.kind_index >= 0, "layer kind %s is missing in kinds.c", node.kind->name);
     if (net->status != LJ_OK)
         return nothing;
     struct lj_need need = {0};

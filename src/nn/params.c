@@ -74,6 +74,21 @@ static int64_t place(struct lj_params *params, const struct lj_node *node, int64
     return at;
 }
 
+/* Is node i the first of its block, or outside blocks? */
+static bool begins_unit(const struct lj_net *net, int i)
+{
+    return i == 0 || net->node[i].block < 0 || net->node[i].block != net->node[i - 1].block;
+}
+
+/* Bytes of the tensors of node i and of those after it in its block. */
+static int64_t unit_bytes(const struct lj_params *params, const struct lj_net *net, int i)
+{
+    int64_t bytes = node_bytes(params, &net->node[i]);
+    for (int j = i + 1; j < net->count && !begins_unit(net, j); j++)
+        bytes += node_bytes(params, &net->node[j]);
+    return bytes;
+}
+
 /* Backward of a sync node waits for all lanes, so it must be the first thing a segment does: the node
  * after it opens a bucket. */
 static bool follows_sync(const struct lj_net *net, int i)
@@ -94,9 +109,9 @@ int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int c
     for (int n = 0; n < count; n++) {
         int64_t filled = 0;
         for (int i = 0; i < nets[n]->count; i++) {
-            int64_t bytes = node_bytes(params, &nets[n]->node[i]);
-            bool opens = i == 0 || follows_sync(nets[n], i) ||
-                         (bytes > 0 && filled > 0 && filled + bytes > bucket_bytes);
+            int64_t bytes = unit_bytes(params, nets[n], i);
+            bool full = bytes > 0 && filled > 0 && filled + bytes > bucket_bytes;
+            bool opens = i == 0 || follows_sync(nets[n], i) || (begins_unit(nets[n], i) && full);
             if (opens) {
                 LJ_CHECK(params->buckets < capacity, "more than %d buckets", capacity);
                 at = lj_round_up(at, BUCKET_ALIGN);
@@ -105,7 +120,7 @@ int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int c
                 filled = 0;
             }
             at = place(params, &nets[n]->node[i], at);
-            filled += bytes;
+            filled += node_bytes(params, &nets[n]->node[i]);
             segments[params->buckets - 1].end = i + 1;
         }
     }

@@ -4,10 +4,15 @@
  * ints: [0] patch, [1] width. Scratch: the rows. The images' own gradient is never wanted. */
 #include "nn_build.h"
 
-#include "lejepa/kernels.h"
+#include "product.h"
 
 #include <math.h>
 #include <string.h>
+
+static int64_t rows_bytes(int64_t count)
+{
+    return lj_round_up(count * (int64_t)sizeof(float), 64);
+}
 
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
@@ -21,7 +26,9 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
                        (long long)patch, (long long)height, (long long)width);
     int64_t tokens = (height / patch) * (width / patch);
     *out = (struct lj_shape){.dims = 2, .dim = {tokens, node->ints[1]}};
-    need->scratch = images * tokens * in[0].dim[0] * patch * patch;
+    int64_t features = in[0].dim[0] * patch * patch;
+    need->scratch = rows_bytes(images * tokens * features) +
+                    lj_linear_scratch(need->narrow, images * tokens, features, node->ints[1]);
     return LJ_OK;
 }
 
@@ -37,29 +44,31 @@ static void cut_patches(float *rows, const float *image, const struct lj_shape *
                            (size_t)patch * sizeof *rows);
 }
 
-static int64_t cut_all(const struct lj_call *c)
+static struct lj_rows cut_all(const struct lj_call *c)
 {
     int64_t count = lj_shape_count(&c->in_shape[0]), tokens = c->out_shape.dim[0];
+    const float *images = c->x[0];
+    float *rows = c->scratch;
     for (int64_t i = 0; i < c->images; i++)
-        cut_patches(c->scratch + i * count, c->x[0] + i * count, &c->in_shape[0], c->node->ints[0]);
-    return count / tokens;
+        cut_patches(rows + i * count, images + i * count, &c->in_shape[0], c->node->ints[0]);
+    return (struct lj_rows){rows, LJ_F32, c->images * tokens, count / tokens};
+}
+
+static void *after_rows(const struct lj_call *c, struct lj_rows rows)
+{
+    return (char *)c->scratch + rows_bytes(rows.rows * rows.width);
 }
 
 static void forward(const struct lj_call *c)
 {
-    int64_t in = cut_all(c), rows = c->images * c->out_shape.dim[0], out = c->out_shape.dim[1];
-    lj_gemm(false, true, rows, out, in, 1, c->scratch, in, c->param[0], in, 0, c->y, out);
-    lj_kernels()->add_bias(c->y, c->param[1], rows, out);
+    struct lj_rows rows = cut_all(c);
+    lj_linear_forward(c, rows, c->node->ints[1], after_rows(c, rows));
 }
 
 static void backward(const struct lj_call *c)
 {
-    int64_t in = cut_all(c), rows = c->images * c->out_shape.dim[0], out = c->out_shape.dim[1];
-    lj_gemm(true, false, out, in, rows, 1, c->dy, out, c->scratch, in, c->dparam_add ? 1.0f : 0.0f,
-            c->dparam[0], in);
-    if (!c->dparam_add)
-        memset(c->dparam[1], 0, (size_t)out * sizeof(float));
-    lj_kernels()->column_sums(c->dparam[1], c->dy, rows, out);
+    struct lj_rows rows = cut_all(c);
+    lj_linear_backward(c, rows, c->node->ints[1], NULL, after_rows(c, rows));
 }
 
 static int64_t flops(const struct lj_node *node, const struct lj_shape *in)

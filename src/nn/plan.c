@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The memory plan: every value, saved tensor and gradient of a pass gets an offset in one arena
- * before training starts. Lifetimes are known, so stretches are reused: first fit, largest first.
+ * before training starts. Lifetimes are known, so stretches are reused (place.c).
  *
  * Events are numbered 0 .. 2n: forward of node i at i, the turn at n (the caller reads the output and
  * writes its gradient), backward of node i at 2n - i. Running a block again happens at the event of
- * its last node's backward. */
+ * its last node's backward.
+ *
+ * A block's nodes run once per tile. What lives only inside a pass of a block has room for one tile;
+ * what holds all images and is touched in a block lives through all of the block's pass, because the
+ * next tile comes back to its first node. */
 #include "plan.h"
 
 #include "nn_build.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { ALIGN = 16 }; /* floats: a cache line */
 
 static int turn(const struct lj_plan *plan)
 {
@@ -26,7 +28,7 @@ static int backward_event(const struct lj_plan *plan, int node)
 
 static bool trains(const struct lj_plan *plan)
 {
-    return plan->mode != LJ_PLAN_INFER;
+    return plan->options.mode != LJ_PLAN_INFER;
 }
 
 void lj_plan_inputs(const struct lj_plan *plan, int i, struct lj_shape in[LJ_INPUTS_MAX])
@@ -36,46 +38,110 @@ void lj_plan_inputs(const struct lj_plan *plan, int i, struct lj_shape in[LJ_INP
         in[k] = plan->at[node->in[k]].shape;
 }
 
-static int find_shapes(struct lj_plan *plan, const struct lj_shape *input)
+/* ---- shapes, types, blocks, tiles ---------------------------------------------------------------------- */
+
+/* Shapes of all values, and what the nodes need for calls of `images`. */
+static int find_shapes(struct lj_plan *plan, const struct lj_shape *input, int64_t images)
 {
     for (int i = 0; i < plan->net->count; i++) {
         const struct lj_node *node = &plan->net->node[i];
         struct lj_placing *at = &plan->at[i];
         struct lj_shape in[LJ_INPUTS_MAX] = {{0}};
         lj_plan_inputs(plan, i, in);
+        at->need = (struct lj_need){.narrow = plan->options.narrow, .type = at->type};
         if (node->inputs == 0)
             at->shape = *input;
         else
-            LJ_TRY(node->kind->shape(node, in, plan->images, &at->shape, &at->need));
+            LJ_TRY(node->kind->shape(node, in, node->block >= 0 ? images : plan->images, &at->shape,
+                                     &at->need));
         plan->scratch = lj_max_i64(plan->scratch, at->need.scratch);
         at->gradient_alias = -1;
     }
     return LJ_OK;
 }
 
-/* Blocks that run again: from the first to the last node with the same block number. */
+/* Does value v have one reader, and does that one take bf16? */
+static bool narrow_reader(const struct lj_net *net, int v)
+{
+    int readers = 0;
+    bool takes = false;
+    for (int j = v + 1; j < net->count; j++)
+        for (int k = 0; k < net->node[j].inputs; k++)
+            if (net->node[j].in[k] == v) {
+                readers++;
+                takes = net->node[j].kind->takes_narrow[k];
+            }
+    return readers == 1 && takes;
+}
+
+/* bf16 where writer and reader agree to it. With more readers the gradient is a sum, which stays
+ * float32, as the net's output does. */
+static void find_types(struct lj_plan *plan)
+{
+    const struct lj_net *net = plan->net;
+    for (int i = 0; i < net->count; i++)
+        if (plan->options.narrow && net->node[i].kind->gives_narrow && narrow_reader(net, i))
+            plan->at[i].type = LJ_BF16;
+}
+
 static void find_blocks(struct lj_plan *plan)
 {
     const struct lj_net *net = plan->net;
     for (int i = 0, first = 0; i < net->count; i++) {
-        if (i > 0 && net->node[i].block != net->node[i - 1].block)
+        if (i > 0 && (net->node[i].block != net->node[i - 1].block || net->node[i].block < 0))
             first = i;
-        bool ends = i + 1 == net->count || net->node[i + 1].block != net->node[i].block;
         plan->at[i].block_first = first;
-        plan->at[i].last_of_block =
-            plan->mode == LJ_PLAN_RECOMPUTE && net->node[i].block >= 0 && ends;
+        for (int j = first; j <= i; j++)
+            plan->at[j].block_end = i + 1;
     }
 }
 
-/* Node whose backward event node i's re-run belongs to: the last of its block; -1 if not re-run. */
-static int rerun_node(const struct lj_plan *plan, int i)
+/* Images of a tile: about tile_rows rows of the widest value, and tiles of nearly one size. */
+static int64_t find_tile(const struct lj_plan *plan)
+{
+    int64_t rows = 0, wanted = plan->options.tile_rows;
+    for (int i = 0; i < plan->net->count; i++)
+        if (plan->net->node[i].block >= 0)
+            rows = lj_max_i64(rows, lj_shape_rows(&plan->at[i].shape));
+    if (wanted <= 0 || rows == 0)
+        return plan->images;
+    int64_t images = lj_max_i64((wanted + rows / 2) / rows, 1);
+    int64_t tiles = (plan->images + images - 1) / images;
+    return (plan->images + tiles - 1) / lj_max_i64(tiles, 1);
+}
+
+static bool in_block(const struct lj_plan *plan, int i)
+{
+    return plan->net->node[i].block >= 0;
+}
+
+static bool same_block(const struct lj_plan *plan, int i, int j)
+{
+    return in_block(plan, i) && plan->at[i].block_first == plan->at[j].block_first;
+}
+
+static bool read_only_in_block(const struct lj_plan *plan, int v)
 {
     const struct lj_net *net = plan->net;
-    if (plan->mode != LJ_PLAN_RECOMPUTE || net->node[i].block < 0)
-        return -1;
-    while (!plan->at[i].last_of_block)
-        i++;
-    return i;
+    for (int j = v + 1; j < net->count; j++)
+        for (int k = 0; k < net->node[j].inputs; k++)
+            if (net->node[j].in[k] == v && !same_block(plan, v, j))
+                return false;
+    return in_block(plan, v) && v + 1 < net->count;
+}
+
+/* ---- lifetimes ----------------------------------------------------------------------------------------- */
+
+/* Is node i run again in backward? */
+static bool runs_again(const struct lj_plan *plan, int i)
+{
+    return plan->options.mode == LJ_PLAN_RECOMPUTE && in_block(plan, i);
+}
+
+/* The event at which the block of node i runs again, or begins its backward. */
+static int block_backward_event(const struct lj_plan *plan, int i)
+{
+    return backward_event(plan, plan->at[i].block_end - 1);
 }
 
 static void extend(struct lj_stretch *stretch, int event)
@@ -87,32 +153,55 @@ static void extend(struct lj_stretch *stretch, int event)
 static void note_reader(struct lj_plan *plan, int v, int j, bool in_backward)
 {
     struct lj_placing *at = &plan->at[v];
-    int again_v = rerun_node(plan, v), again_j = rerun_node(plan, j);
-    bool inner = again_v >= 0 && again_v == again_j;
+    bool again_j = runs_again(plan, j), inner = runs_again(plan, v) && same_block(plan, v, j);
     extend(&at->value[0], j);
     if (!trains(plan))
         return;
     if (inner) {
         at->again = true;
-        at->value[1].birth = backward_event(plan, again_v);
+        at->value[1].birth = block_backward_event(plan, v);
         extend(&at->value[1], in_backward ? backward_event(plan, j) : at->value[1].birth);
         return;
     }
-    if (again_j >= 0) /* the re-run reads it */
-        extend(&at->value[0], backward_event(plan, again_j));
+    if (again_j) /* the second run reads it */
+        extend(&at->value[0], block_backward_event(plan, j));
     if (in_backward)
         extend(&at->value[0], backward_event(plan, j));
+}
+
+/* Room for all images, or for one tile. */
+static struct lj_stretch sized(const struct lj_plan *plan, const struct lj_stretch *stretch,
+                               int64_t bytes_per_image, bool of_tile)
+{
+    struct lj_stretch s = *stretch;
+    s.stride = bytes_per_image;
+    s.of_tile = of_tile;
+    s.size = ((of_tile ? plan->tile : plan->images) * bytes_per_image + 3) / 4;
+    return s;
+}
+
+static int64_t value_bytes(const struct lj_placing *at)
+{
+    return lj_shape_count(&at->shape) * lj_type_bytes(at->type);
+}
+
+static void size_values(struct lj_plan *plan)
+{
+    for (int i = 0; i < plan->net->count; i++) {
+        struct lj_placing *at = &plan->at[i];
+        bool inner = read_only_in_block(plan, i);
+        bool dies_in_forward = at->value[0].death < plan->at[i].block_end;
+        at->value[0] = sized(plan, &at->value[0], value_bytes(at), inner && dies_in_forward);
+        if (at->again)
+            at->value[1] = sized(plan, &at->value[1], value_bytes(at), true);
+    }
 }
 
 static void find_value_lifetimes(struct lj_plan *plan)
 {
     const struct lj_net *net = plan->net;
-    for (int i = 0; i < net->count; i++) {
-        struct lj_placing *at = &plan->at[i];
-        at->value[0].birth = at->value[0].death = i;
-        at->value[0].size = plan->images * lj_shape_count(&at->shape);
-    }
-    plan->at[0].value[0].birth = 0;
+    for (int i = 0; i < net->count; i++)
+        plan->at[i].value[0].birth = plan->at[i].value[0].death = i;
     for (int j = 0; j < net->count; j++) {
         const struct lj_node *node = &net->node[j];
         for (int k = 0; k < node->inputs; k++)
@@ -122,26 +211,24 @@ static void find_value_lifetimes(struct lj_plan *plan)
     }
     /* The output outlives the pass: the caller looks at it after backward, too. */
     extend(&plan->at[net->count - 1].value[0], backward_event(plan, 0));
-    for (int i = 0; i < net->count; i++)
-        if (plan->at[i].again)
-            plan->at[i].value[1].size = plan->at[i].value[0].size;
 }
 
 static void find_saved_lifetimes(struct lj_plan *plan)
 {
     for (int i = 0; i < plan->net->count; i++) {
         struct lj_placing *at = &plan->at[i];
-        int again = rerun_node(plan, i);
-        struct lj_stretch first = {.size = at->need.saved, .birth = i, .death = i};
-        if (trains(plan) && again < 0)
+        int64_t bytes = 4 * at->need.saved;
+        bool again = trains(plan) && runs_again(plan, i);
+        struct lj_stretch first = {.birth = i, .death = i};
+        if (trains(plan) && !again)
             first.death = backward_event(plan, i);
-        at->saved[0] = first;
-        if (trains(plan) && again >= 0 && at->need.saved > 0 && !at->again)
-            extend(&at->value[0], backward_event(plan, again)); /* written a second time */
-        if (trains(plan) && again >= 0)
-            at->saved[1] = (struct lj_stretch){.size = at->need.saved,
-                                               .birth = backward_event(plan, again),
-                                               .death = backward_event(plan, i)};
+        at->saved[0] = sized(plan, &first, bytes, in_block(plan, i) && first.death == i);
+        if (again && bytes > 0 && !at->again)
+            extend(&at->value[0], block_backward_event(plan, i)); /* written a second time */
+        struct lj_stretch second = {.birth = block_backward_event(plan, i),
+                                    .death = backward_event(plan, i)};
+        if (again)
+            at->saved[1] = sized(plan, &second, bytes, true);
     }
 }
 
@@ -155,107 +242,94 @@ static int last_reader(const struct lj_net *net, int v)
     return -1;
 }
 
-static void find_gradient_lifetimes(struct lj_plan *plan)
+static void find_gradient_lifetime(struct lj_plan *plan, int i)
 {
     const struct lj_net *net = plan->net;
-    if (!trains(plan))
+    struct lj_placing *at = &plan->at[i];
+    int reader = last_reader(net, i);
+    struct lj_stretch own = {.birth = reader < 0 ? turn(plan) : backward_event(plan, reader),
+                             .death = backward_event(plan, i)};
+    at->gradient = sized(plan, &own, value_bytes(at), read_only_in_block(plan, i));
+    if (reader < 0 || !net->node[reader].kind->passes_gradient || net->node[reader].in[0] != i)
         return;
-    for (int i = net->count - 1; i >= 0; i--) {
+    /* Lives where the reader's gradient lives, which then holds all images. */
+    int root = plan->at[reader].gradient_alias;
+    at->gradient_alias = root < 0 ? reader : root;
+    struct lj_stretch *shared = &plan->at[at->gradient_alias].gradient;
+    extend(shared, own.death);
+    *shared = sized(plan, shared, shared->stride, shared->of_tile && at->gradient.of_tile);
+    at->gradient.size = 0;
+}
+
+static void find_gradient_lifetimes(struct lj_plan *plan)
+{
+    for (int i = plan->net->count - 1; i >= 0 && trains(plan); i--)
+        if (lj_node_wants_gradient(&plan->net->node[i]))
+            find_gradient_lifetime(plan, i);
+}
+
+/* The node whose forward or backward event this is. */
+static int node_of_event(const struct lj_plan *plan, int event)
+{
+    int n = plan->net->count;
+    return event < n ? event : 2 * n - event;
+}
+
+/* Through the whole pass of the blocks where it is born and dies. */
+static void through_blocks(const struct lj_plan *plan, struct lj_stretch *s)
+{
+    int n = plan->net->count;
+    if (s->size == 0 || s->of_tile)
+        return;
+    if (s->birth != n) {
+        const struct lj_placing *at = &plan->at[node_of_event(plan, s->birth)];
+        s->birth = s->birth < n ? at->block_first : backward_event(plan, at->block_end - 1);
+    }
+    if (s->death != n && s->death <= 2 * n) {
+        const struct lj_placing *at = &plan->at[node_of_event(plan, s->death)];
+        s->death = s->death < n ? at->block_end - 1 : backward_event(plan, at->block_first);
+    }
+}
+
+static void lengthen_to_blocks(struct lj_plan *plan)
+{
+    for (int i = 0; i < plan->net->count; i++) {
         struct lj_placing *at = &plan->at[i];
-        if (!lj_node_wants_gradient(&net->node[i]))
-            continue;
-        int reader = last_reader(net, i);
-        at->gradient.size = at->value[0].size;
-        at->gradient.birth = reader < 0 ? turn(plan) : backward_event(plan, reader);
-        at->gradient.death = backward_event(plan, i);
-        bool passed =
-            reader >= 0 && net->node[reader].kind->passes_gradient && net->node[reader].in[0] == i;
-        if (passed) { /* lives where the reader's gradient lives */
-            int root = plan->at[reader].gradient_alias;
-            at->gradient_alias = root < 0 ? reader : root;
-            extend(&plan->at[at->gradient_alias].gradient, at->gradient.death);
-            at->gradient.size = 0;
-        }
+        through_blocks(plan, &at->value[0]);
+        through_blocks(plan, &at->saved[0]);
+        through_blocks(plan, &at->gradient);
     }
 }
 
-/* ---- placing -------------------------------------------------------------------------------------- */
+/* ---- creating ------------------------------------------------------------------------------------------- */
 
-static int by_size(const void *a, const void *b)
+static int make_plan(struct lj_plan *p, const struct lj_shape *input)
 {
-    const struct lj_stretch *x = *(struct lj_stretch *const *)a,
-                            *y = *(struct lj_stretch *const *)b;
-    if (x->size != y->size)
-        return x->size < y->size ? 1 : -1;
-    return x->birth != y->birth ? (x->birth < y->birth ? -1 : 1) : 0;
-}
-
-static bool overlap_in_time(const struct lj_stretch *a, const struct lj_stretch *b)
-{
-    return a->birth <= b->death && b->birth <= a->death;
-}
-
-/* Lowest offset at which `wanted` touches no placed stretch that lives at the same time. */
-static int64_t first_fit(struct lj_stretch *const *placed, int count,
-                         const struct lj_stretch *wanted)
-{
-    int64_t offset = 0, size = lj_round_up(wanted->size, ALIGN);
-    bool moved = true;
-    while (moved) {
-        moved = false;
-        for (int i = 0; i < count; i++) {
-            int64_t end = placed[i]->offset + lj_round_up(placed[i]->size, ALIGN);
-            if (overlap_in_time(placed[i], wanted) && offset < end &&
-                placed[i]->offset < offset + size) {
-                offset = end;
-                moved = true;
-            }
-        }
-    }
-    return offset;
-}
-
-static int place_all(struct lj_plan *plan)
-{
-    int nodes = plan->net->count, count = 0;
-    struct lj_stretch **list = lj_alloc_array(5 * nodes, sizeof *list, "memory plan");
-    if (!list)
-        return LJ_ERR_RESOURCE;
-    for (int i = 0; i < nodes; i++) {
-        struct lj_placing *at = &plan->at[i];
-        struct lj_stretch *own[] = {&at->value[0], &at->value[1], &at->saved[0], &at->saved[1],
-                                    &at->gradient};
-        for (size_t k = 0; k < sizeof own / sizeof *own; k++)
-            if (own[k]->size > 0)
-                list[count++] = own[k];
-    }
-    qsort(list, (size_t)count, sizeof *list, by_size);
-    for (int i = 0; i < count; i++) {
-        list[i]->offset = first_fit(list, i, list[i]);
-        plan->arena = lj_max_i64(plan->arena, list[i]->offset + lj_round_up(list[i]->size, ALIGN));
-    }
-    lj_free(list);
-    return LJ_OK;
+    find_types(p);
+    LJ_TRY(find_shapes(p, input, p->images));
+    p->tile = find_tile(p);
+    p->scratch = 0;
+    LJ_TRY(find_shapes(p, input, p->tile));
+    find_blocks(p);
+    find_value_lifetimes(p);
+    find_saved_lifetimes(p);
+    size_values(p);
+    find_gradient_lifetimes(p);
+    lengthen_to_blocks(p);
+    return lj_plan_place(p);
 }
 
 int lj_plan_create(struct lj_plan **plan, const struct lj_net *net, int64_t images,
-                   const struct lj_shape *input, enum lj_plan_mode mode)
+                   const struct lj_shape *input, struct lj_plan_options options)
 {
     struct lj_plan *p = lj_alloc(sizeof *p, "memory plan");
     if (!p)
         return LJ_ERR_RESOURCE;
     p->net = net;
     p->images = images;
-    p->mode = mode;
+    p->options = options;
     p->at = lj_alloc_array(net->count, sizeof *p->at, "memory plan");
-    int status = p->at ? find_shapes(p, input) : LJ_ERR_RESOURCE;
-    if (status == LJ_OK) {
-        find_blocks(p);
-        find_value_lifetimes(p);
-        find_saved_lifetimes(p);
-        find_gradient_lifetimes(p);
-        status = place_all(p);
-    }
+    int status = p->at ? make_plan(p, input) : LJ_ERR_RESOURCE;
     if (status == LJ_OK)
         *plan = p;
     else
@@ -279,6 +353,11 @@ int64_t lj_plan_arena(const struct lj_plan *plan)
 int64_t lj_plan_scratch(const struct lj_plan *plan)
 {
     return plan->scratch;
+}
+
+int64_t lj_plan_tile(const struct lj_plan *plan)
+{
+    return plan->tile;
 }
 
 int64_t lj_plan_images(const struct lj_plan *plan)

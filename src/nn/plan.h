@@ -8,6 +8,8 @@
 /* A stretch of a lane's arena, in use from event `birth` to event `death` (inclusive). */
 struct lj_stretch {
     int64_t size, offset; /* floats; size 0: unused */
+    int64_t stride;       /* bytes from one image to the next */
+    bool of_tile;         /* holds one tile of images, each tile in turn */
     int birth, death;
 };
 
@@ -15,24 +17,27 @@ struct lj_stretch {
  * inner values exist twice, first while the block runs forward, then while it runs backward. */
 struct lj_placing {
     struct lj_shape shape;
+    enum lj_type type;
     struct lj_need need;
     struct lj_stretch value[2], saved[2]; /* [0] forward, [1] again; [1].size 0: the same as [0] */
     struct lj_stretch gradient;
-    int gradient_alias; /* node whose gradient stretch is shared; -1: its own */
-    bool last_of_block; /* backward of this node first runs the block forward again */
-    int block_first;    /* first node of that block */
-    bool again;         /* the value is made again in backward */
+    int gradient_alias;         /* node whose gradient stretch is shared; -1: its own */
+    int block_first, block_end; /* nodes [first, end) run tile by tile; outside blocks: itself */
+    bool again;                 /* the value is made again in backward */
 };
 
 struct lj_plan {
     const struct lj_net *net;
-    int64_t images;
-    enum lj_plan_mode mode;
-    struct lj_placing *at; /* (net->count) owned */
-    int64_t arena, scratch;
+    int64_t images, tile; /* images of a run and of a tile */
+    struct lj_plan_options options;
+    struct lj_placing *at;  /* (net->count) owned */
+    int64_t arena, scratch; /* floats, bytes */
 };
 
 /* Input shapes of node i under the plan. */
 void lj_plan_inputs(const struct lj_plan *plan, int i, struct lj_shape in[LJ_INPUTS_MAX]);
+
+/* place.c: gives every stretch its offset, and plan->arena its size. Errors: LJ_ERR_RESOURCE. */
+int lj_plan_place(struct lj_plan *plan);
 
 #endif

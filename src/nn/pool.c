@@ -18,8 +18,10 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
 static void token_forward(const struct lj_call *c)
 {
     int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
+    const float *x = c->x[0];
+    float *y = c->y;
     for (int64_t i = 0; i < c->images; i++)
-        memcpy(c->y + i * width, c->x[0] + i * stride, (size_t)width * sizeof(float));
+        memcpy(y + i * width, x + i * stride, (size_t)width * sizeof *y);
 }
 
 static void clear_unless_adding(const struct lj_call *c)
@@ -31,9 +33,11 @@ static void clear_unless_adding(const struct lj_call *c)
 static void token_backward(const struct lj_call *c)
 {
     int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
+    const float *dy = c->dy;
+    float *dx = c->dx[0];
     clear_unless_adding(c);
     for (int64_t i = 0; i < c->images; i++)
-        lj_kernels()->add(c->dx[0] + i * stride, c->dy + i * width, width);
+        lj_kernels()->add(dx + i * stride, dy + i * width, width);
 }
 
 const struct lj_layer_kind lj_kind_pool_token = {
@@ -49,10 +53,11 @@ static void mean_forward(const struct lj_call *c)
 {
     int64_t skip = c->node->ints[0], tokens = c->in_shape[0].dim[0] - skip;
     int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
-    for (int64_t i = 0; i < c->images; i++) {
-        float *y = c->y + i * width;
+    const float *x = c->x[0];
+    float *y = c->y;
+    for (int64_t i = 0; i < c->images; i++, y += width) {
         memset(y, 0, (size_t)width * sizeof *y);
-        lj_kernels()->column_sums(y, c->x[0] + i * stride + skip * width, tokens, width);
+        lj_kernels()->column_sums(y, x + i * stride + skip * width, LJ_F32, tokens, width);
         for (int64_t j = 0; j < width; j++)
             y[j] /= (float)tokens;
     }
@@ -62,11 +67,13 @@ static void mean_backward(const struct lj_call *c)
 {
     int64_t skip = c->node->ints[0], tokens = c->in_shape[0].dim[0] - skip;
     int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
+    const float *dy = c->dy;
+    float *dx = c->dx[0];
     clear_unless_adding(c);
     for (int64_t i = 0; i < c->images; i++)
         for (int64_t t = 0; t < tokens; t++)
-            lj_kernels()->axpy(c->dx[0] + i * stride + (skip + t) * width, 1.0f / (float)tokens,
-                               c->dy + i * width, width);
+            lj_kernels()->axpy(dx + i * stride + (skip + t) * width, 1.0f / (float)tokens,
+                               dy + i * width, width);
 }
 
 const struct lj_layer_kind lj_kind_pool_mean = {

@@ -6,8 +6,6 @@
 
 #include "lejepa/kernels.h"
 
-#include <string.h>
-
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
@@ -23,6 +21,7 @@ static float keep_scale(const struct lj_call *c, int64_t image)
     double rate = c->node->real;
     if (!run->train || rate <= 0)
         return 1;
+    image += c->first_image;
     int64_t slot = run->first_slot + image % run->n, view = run->first_view + image / run->n;
     struct lj_rng rng;
     lj_rng_begin(&rng, run->seed, LJ_DRAW_DROP_PATH, (uint64_t)run->step, (uint64_t)slot,
@@ -33,11 +32,13 @@ static float keep_scale(const struct lj_call *c, int64_t image)
 static void forward(const struct lj_call *c)
 {
     int64_t count = lj_shape_count(&c->in_shape[0]);
-    for (int64_t i = 0; i < c->images; i++) {
-        float *y = c->y + i * count;
-        memcpy(y, c->x[0] + i * count, (size_t)count * sizeof *y);
-        lj_kernels()->axpy(y, keep_scale(c, i), c->x[1] + i * count, count);
-    }
+    const float *trunk = c->x[0];
+    const char *branch = c->x[1];
+    float *y = c->y;
+    for (int64_t i = 0; i < c->images; i++)
+        lj_kernels()->add_scaled(y + i * count, trunk + i * count, keep_scale(c, i),
+                                 branch + i * count * lj_type_bytes(c->x_type[1]), c->x_type[1],
+                                 count);
 }
 
 /* d(trunk) is dy itself where they share storage. */
@@ -45,24 +46,23 @@ static void backward_trunk(const struct lj_call *c, int64_t all)
 {
     if (!c->dx[0] || c->dx[0] == c->dy)
         return;
-    if (c->dx_add[0])
-        lj_kernels()->add(c->dx[0], c->dy, all);
-    else
-        memcpy(c->dx[0], c->dy, (size_t)all * sizeof *c->dy);
+    lj_kernels()->scale(c->dx[0], LJ_F32, 1, c->dy, all, c->dx_add[0]);
 }
 
 static void backward(const struct lj_call *c)
 {
     int64_t count = lj_shape_count(&c->in_shape[0]);
+    const float *dy = c->dy;
+    char *branch = c->dx[1];
     backward_trunk(c, c->images * count);
-    if (!c->dx_add[1])
-        memset(c->dx[1], 0, (size_t)(c->images * count) * sizeof(float));
     for (int64_t i = 0; i < c->images; i++)
-        lj_kernels()->axpy(c->dx[1] + i * count, keep_scale(c, i), c->dy + i * count, count);
+        lj_kernels()->scale(branch + i * count * lj_type_bytes(c->x_type[1]), c->x_type[1],
+                            keep_scale(c, i), dy + i * count, count, c->dx_add[1]);
 }
 
 const struct lj_layer_kind lj_kind_residual = {.name = "residual",
                                                .passes_gradient = true,
+                                               .takes_narrow = {false, true},
                                                .shape = shape,
                                                .forward = forward,
                                                .backward = backward};

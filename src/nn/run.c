@@ -1,45 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Running a plan: the nodes upwards, and downwards. The reverse order is never typed by hand. */
+/* Running a plan: the nodes upwards, and downwards, a block of them on one tile of images after the
+ * other. The reverse order is never typed by hand. */
 #include "plan.h"
 
 #include "nn_build.h"
 
-static float *at_stretch(const struct lj_run *run, const struct lj_stretch stretch[2], bool again)
+/* The images [first, first + count) of a run, on which a block's nodes work. */
+struct tile {
+    int64_t first, count;
+    bool again; /* the values of backward, where a block's inner values were made a second time */
+};
+
+static void *at_image(const struct lj_run *run, const struct lj_stretch *s, int64_t image)
 {
-    const struct lj_stretch *s = again && stretch[1].size > 0 ? &stretch[1] : &stretch[0];
-    return run->arena + s->offset;
+    return (char *)(run->arena + s->offset) + (s->of_tile ? 0 : image * s->stride);
+}
+
+static void *at_stretch(const struct lj_run *run, const struct lj_stretch stretch[2],
+                        const struct tile *tile)
+{
+    return at_image(run, tile->again && stretch[1].size > 0 ? &stretch[1] : &stretch[0],
+                    tile->first);
+}
+
+static void *at_gradient(const struct lj_plan *plan, const struct lj_run *run, int32_t value,
+                         int64_t image)
+{
+    int alias = plan->at[value].gradient_alias;
+    return at_image(run, &plan->at[alias < 0 ? value : alias].gradient, image);
 }
 
 float *lj_plan_value(const struct lj_plan *plan, const struct lj_run *run, int32_t value)
 {
-    return at_stretch(run, plan->at[value].value, false);
+    return at_image(run, &plan->at[value].value[0], 0);
 }
 
 float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_run *run, int32_t value)
 {
-    int alias = plan->at[value].gradient_alias;
-    return run->arena + plan->at[alias < 0 ? value : alias].gradient.offset;
+    return at_gradient(plan, run, value, 0);
 }
 
-/* again: the values of backward, where a block's inner values were made a second time. */
+/* ---- calls ----------------------------------------------------------------------------------------- */
+
 static struct lj_call make_call(const struct lj_plan *plan, const struct lj_run *run, int i,
-                                bool again)
+                                const struct tile *tile)
 {
     const struct lj_node *node = &plan->net->node[i];
     const struct lj_placing *at = &plan->at[i];
     struct lj_call call = {.node = node,
-                           .images = plan->images,
+                           .images = tile->count,
+                           .first_image = tile->first,
                            .out_shape = at->shape,
-                           .y = at_stretch(run, at->value, again),
-                           .saved = at_stretch(run, at->saved, again),
+                           .y_type = at->type,
+                           .y = at_stretch(run, at->value, tile),
+                           .saved = at_stretch(run, at->saved, tile),
                            .scratch = run->scratch,
                            .run = run};
     for (int k = 0; k < node->inputs; k++) {
-        call.in_shape[k] = plan->at[node->in[k]].shape;
-        call.x[k] = at_stretch(run, plan->at[node->in[k]].value, again);
+        const struct lj_placing *in = &plan->at[node->in[k]];
+        call.in_shape[k] = in->shape;
+        call.x_type[k] = in->type;
+        call.x[k] = at_stretch(run, in->value, tile);
     }
-    for (int p = 0; p < node->params; p++)
-        call.param[p] = run->weights + plan->net->params->list[node->param[p]].offset;
+    for (int p = 0; p < node->params; p++) {
+        int64_t offset = plan->net->params->list[node->param[p]].offset;
+        call.param[p] = run->weights + offset;
+        call.narrow_param[p] = plan->options.narrow ? run->narrow + offset : NULL;
+    }
     return call;
 }
 
@@ -54,70 +81,122 @@ static bool written_before(const struct lj_net *net, int v, int j)
 }
 
 static struct lj_call make_backward_call(const struct lj_plan *plan, const struct lj_run *run,
-                                         int i)
+                                         int i, const struct tile *tile)
 {
     const struct lj_net *net = plan->net;
     const struct lj_node *node = &net->node[i];
-    struct lj_call call = make_call(plan, run, i, true);
-    call.dy = lj_plan_gradient(plan, run, i);
+    struct lj_call call = make_call(plan, run, i, tile);
+    call.dy = at_gradient(plan, run, i, tile->first);
     for (int k = 0; k < node->inputs; k++) {
         if (!lj_node_wants_gradient(&net->node[node->in[k]]))
             continue;
-        call.dx[k] = lj_plan_gradient(plan, run, node->in[k]);
+        call.dx[k] = at_gradient(plan, run, node->in[k], tile->first);
         call.dx_add[k] = written_before(net, node->in[k], i);
     }
     for (int p = 0; p < node->params; p++)
         call.dparam[p] =
             run->gradient + net->params->list[node->param[p]].offset - run->gradient_first;
-    call.dparam_add = run->gradient_add;
+    call.dparam_add = run->gradient_add || tile->first > 0;
     return call;
+}
+
+static void forward_node(const struct lj_plan *plan, const struct lj_run *run, int i,
+                         const struct tile *tile)
+{
+    const struct lj_node *node = &plan->net->node[i];
+    struct lj_call call = make_call(plan, run, i, tile);
+    double begun = run->clock ? lj_now_s() : 0;
+    node->kind->forward(&call);
+    if (run->clock)
+        run->clock[node->kind_index].forward_s += lj_now_s() - begun;
+}
+
+static void backward_node(const struct lj_plan *plan, const struct lj_run *run, int i,
+                          const struct tile *tile)
+{
+    const struct lj_node *node = &plan->net->node[i];
+    struct lj_call call = make_backward_call(plan, run, i, tile);
+    double begun = run->clock ? lj_now_s() : 0;
+    node->kind->backward(&call);
+    if (run->clock)
+        run->clock[node->kind_index].backward_s += lj_now_s() - begun;
+}
+
+/* ---- blocks ----------------------------------------------------------------------------------------- */
+
+/* The tile after this one of the block of node i; whole passes outside blocks. */
+static bool next_tile(const struct lj_plan *plan, int i, struct tile *tile)
+{
+    int64_t most = plan->net->node[i].block >= 0 ? plan->tile : plan->images;
+    tile->first += tile->count;
+    tile->count = lj_min_i64(most, plan->images - tile->first);
+    return tile->count > 0;
+}
+
+static void check_whole(const struct lj_plan *plan, int first, int end)
+{
+    LJ_CHECK(plan->at[first].block_first == first && plan->at[end - 1].block_end == end,
+             "nodes %d to %d are not whole blocks", first, end - 1);
 }
 
 void lj_forward(const struct lj_plan *plan, const struct lj_run *run, int first, int end)
 {
-    for (int i = first; i < end; i++) {
-        if (lj_node_is_input(&plan->net->node[i]))
-            continue;
-        struct lj_call call = make_call(plan, run, i, false);
-        plan->net->node[i].kind->forward(&call);
+    if (first < end)
+        check_whole(plan, first, end);
+    for (int i = first; i < end; i = plan->at[i].block_end) {
+        struct tile tile = {0};
+        while (!lj_node_is_input(&plan->net->node[i]) && next_tile(plan, i, &tile))
+            for (int j = i; j < plan->at[i].block_end; j++)
+                forward_node(plan, run, j, &tile);
     }
 }
 
-/* Runs a block forward again: every node whose value or saved tensor its backward reads. */
-static void run_block_again(const struct lj_plan *plan, const struct lj_run *run, int last)
+/* Runs a tile of a block forward again: every node whose value or saved tensor its backward reads. */
+static void run_block_again(const struct lj_plan *plan, const struct lj_run *run, int first,
+                            const struct tile *tile)
 {
-    for (int i = plan->at[last].block_first; i <= last; i++) {
-        if (!plan->at[i].again && plan->at[i].saved[1].size == 0)
-            continue;
-        struct lj_call call = make_call(plan, run, i, true);
-        plan->net->node[i].kind->forward(&call);
+    for (int i = first; i < plan->at[first].block_end; i++)
+        if (plan->at[i].again || plan->at[i].saved[1].size > 0)
+            forward_node(plan, run, i, tile);
+}
+
+static void backward_block(const struct lj_plan *plan, const struct lj_run *run, int first)
+{
+    struct tile tile = {.again = true};
+    while (next_tile(plan, first, &tile)) {
+        if (plan->options.mode == LJ_PLAN_RECOMPUTE && plan->net->node[first].block >= 0)
+            run_block_again(plan, run, first, &tile);
+        for (int i = plan->at[first].block_end - 1; i >= first; i--) {
+            backward_node(plan, run, i, &tile);
+            if (run->between)
+                run->between(run->between_data);
+        }
     }
 }
 
 void lj_backward(const struct lj_plan *plan, const struct lj_run *run, int first, int end)
 {
-    for (int i = end - 1; i >= first; i--) {
-        if (lj_node_is_input(&plan->net->node[i]))
-            continue;
-        if (plan->at[i].last_of_block)
-            run_block_again(plan, run, i);
-        struct lj_call call = make_backward_call(plan, run, i);
-        plan->net->node[i].kind->backward(&call);
-        if (run->between)
-            run->between(run->between_data);
-    }
+    if (first < end)
+        check_whole(plan, first, end);
+    for (int i = end; i > first; i = plan->at[i - 1].block_first)
+        if (!lj_node_is_input(&plan->net->node[i - 1]))
+            backward_block(plan, run, plan->at[i - 1].block_first);
 }
+
+/* ---- batch statistics -------------------------------------------------------------------------------- */
 
 void lj_sync_forward(const struct lj_plan *plan, const struct lj_run *run, int node, int64_t *sums,
                      int64_t *unfit)
 {
-    struct lj_call call = make_call(plan, run, node, false);
+    struct tile all = {.count = plan->images};
+    struct lj_call call = make_call(plan, run, node, &all);
     plan->net->node[node].kind->sync_forward(&call, sums, unfit);
 }
 
 void lj_sync_backward(const struct lj_plan *plan, const struct lj_run *run, int node, int64_t *sums,
                       int64_t *unfit)
 {
-    struct lj_call call = make_backward_call(plan, run, node);
+    struct tile all = {.count = plan->images, .again = true};
+    struct lj_call call = make_backward_call(plan, run, node, &all);
     plan->net->node[node].kind->sync_backward(&call, sums, unfit);
 }

@@ -29,7 +29,7 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
     (void)images;
     int64_t tokens = in[0].dim[0], width = in[0].dim[1];
     *out = (struct lj_shape){.dims = 2, .dim = {tokens + prefix(node), width}};
-    need->scratch = tokens * grid_cells(node) + out->dim[0] * width;
+    need->scratch = (tokens * grid_cells(node) + out->dim[0] * width) * (int64_t)sizeof(float);
     return LJ_OK;
 }
 
@@ -116,25 +116,26 @@ static void make_rows(const struct lj_call *c, float *rows)
 
 static float *rows_scratch(const struct lj_call *c)
 {
-    return c->scratch + c->in_shape[0].dim[0] * grid_cells(c->node);
+    return (float *)c->scratch + c->in_shape[0].dim[0] * grid_cells(c->node);
 }
 
 static void forward(const struct lj_call *c)
 {
     int64_t count = lj_shape_count(&c->out_shape), patches = lj_shape_count(&c->in_shape[0]);
-    float *rows = rows_scratch(c);
+    const float *x = c->x[0];
+    float *y = c->y, *rows = rows_scratch(c);
     make_rows(c, rows);
     for (int64_t i = 0; i < c->images; i++) {
-        memcpy(c->y + i * count, rows, (size_t)count * sizeof *rows);
-        lj_kernels()->add(c->y + i * count + (count - patches), c->x[0] + i * patches, patches);
+        memcpy(y + i * count, rows, (size_t)count * sizeof *rows);
+        lj_kernels()->add(y + i * count + (count - patches), x + i * patches, patches);
     }
 }
 
 static void backward_input(const struct lj_call *c, int64_t count, int64_t patches)
 {
     for (int64_t i = 0; i < c->images; i++) {
-        float *dx = c->dx[0] + i * patches;
-        const float *dy = c->dy + i * count + (count - patches);
+        float *dx = (float *)c->dx[0] + i * patches;
+        const float *dy = (const float *)c->dy + i * count + (count - patches);
         if (c->dx_add[0])
             lj_kernels()->add(dx, dy, patches);
         else
@@ -158,7 +159,7 @@ static void backward(const struct lj_call *c)
     float *rows = rows_scratch(c);
     backward_input(c, count, patches);
     memset(rows, 0, (size_t)count * sizeof *rows);
-    lj_kernels()->column_sums(rows, c->dy, c->images, count);
+    lj_kernels()->column_sums(rows, c->dy, LJ_F32, c->images, count);
     store_or_add(c, 0, 0, rows, p * width);
     store_or_add(c, 1, 0, rows, width);
     if (p > 1)

@@ -7,18 +7,22 @@
 static int plan_parts(struct lj_trainer *t)
 {
     const struct lj_vit_config *vit = &t->model->config.vit;
-    enum lj_plan_mode mode =
-        strcmp(t->config.memory_recompute, "blocks") == 0 ? LJ_PLAN_RECOMPUTE : LJ_PLAN_TRAIN;
+    struct lj_plan_options options = {.mode = strcmp(t->config.memory_recompute, "blocks") == 0
+                                                  ? LJ_PLAN_RECOMPUTE
+                                                  : LJ_PLAN_TRAIN,
+                                      .tile_rows = t->config.memory_tile,
+                                      .narrow = t->narrow != NULL};
     int64_t sizes[2] = {vit->size, t->model->config.local_size};
     for (int part = LJ_PART_GLOBAL; part <= LJ_PART_LOCAL; part++) {
         struct lj_shape image = {3, {vit->channels, sizes[part], sizes[part]}};
         if (t->views[part] > 0)
             LJ_TRY(lj_plan_create(&t->plan[part], t->model->net[LJ_NET_ENCODER],
-                                  t->views[part] * t->n, &image, mode));
+                                  t->views[part] * t->n, &image, options));
     }
     struct lj_shape row = {1, {t->model->embedding}};
+    options.mode = LJ_PLAN_TRAIN;
     return lj_plan_create(&t->plan[LJ_PART_PROJECTOR], t->model->net[LJ_NET_PROJECTOR],
-                          lj_views_of_batch(t) * t->n, &row, LJ_PLAN_TRAIN);
+                          lj_views_of_batch(t) * t->n, &row, options);
 }
 
 static int take_arenas(struct lj_trainer *t, enum lj_part part)
@@ -41,20 +45,20 @@ static int take_arenas(struct lj_trainer *t, enum lj_part part)
 
 static int take_scratch(struct lj_trainer *t)
 {
-    int64_t floats = 1;
+    int64_t bytes = 1;
     for (int part = 0; part < LJ_PARTS; part++)
         if (t->plan[part])
-            floats = lj_max_i64(floats, lj_plan_scratch(t->plan[part]));
+            bytes = lj_max_i64(bytes, lj_plan_scratch(t->plan[part]));
     for (int part = LJ_PART_GLOBAL; part <= LJ_PART_LOCAL; part++)
         if (t->plan[part])
-            floats = lj_max_i64(floats, lj_view_scratch(&t->recipe[part]));
+            bytes = lj_max_i64(bytes, lj_view_scratch(&t->recipe[part]) * (int64_t)sizeof(float));
     t->scratch = lj_alloc_array(t->slots, sizeof *t->scratch, "trainer");
     t->sync_sums = lj_alloc_array(t->slots, sizeof *t->sync_sums, "trainer");
     t->sync_count = lj_plan_sync_count(t->plan[LJ_PART_PROJECTOR]);
     if (!t->scratch || !t->sync_sums)
         return LJ_ERR_RESOURCE;
     for (int s = 0; s < t->slots; s++) {
-        t->scratch[s] = lj_alloc_array(floats, sizeof(float), "scratch");
+        t->scratch[s] = lj_alloc_array(bytes, 1, "scratch");
         t->sync_sums[s] = lj_alloc_array(t->sync_count + 1, sizeof(int64_t), "trainer");
         if (!t->scratch[s] || !t->sync_sums[s])
             return LJ_ERR_RESOURCE;
@@ -64,6 +68,11 @@ static int take_scratch(struct lj_trainer *t)
 
 int lj_trainer_plan(struct lj_trainer *t)
 {
+    if (strcmp(t->config.precision, "bf16") == 0) {
+        t->narrow = lj_alloc_array(t->model->params.elements, sizeof *t->narrow, "weights");
+        if (!t->narrow)
+            return LJ_ERR_RESOURCE;
+    }
     LJ_TRY(plan_parts(t));
     LJ_TRY(take_scratch(t));
     for (int part = 0; part < LJ_PARTS; part++)
@@ -92,6 +101,7 @@ void lj_trainer_release(struct lj_trainer *t)
     lj_free(t->scratch);
     lj_free(t->sync_sums);
     lj_free(t->weights);
+    lj_free(t->narrow);
     lj_free(t->moment[0]);
     lj_free(t->moment[1]);
 }

@@ -28,6 +28,7 @@ static int set_up(struct lj_run_state *run)
     char resume_from[LJ_PATH_MAX] = "";
     const char *isa = "";
     LJ_TRY(lj_agree_on_kernels(run->comm, &isa));
+    LJ_TRY(lj_agree(run->comm, lj_resolve_precision(run->config)));
     LJ_TRY(open_archive(run));
     LJ_TRY(lj_run_open_evaluation(run));
     LJ_TRY(lj_run_open_dir(run, resume_from));

@@ -26,6 +26,7 @@ static int small_config(struct lj_config *config, const struct lj_config *given)
         LJ_TRY(lj_config_assign(config, values[i]));
     config->train_steps = STEPS;
     config->threads = given->threads;
+    memcpy(config->precision, given->precision, sizeof config->precision);
     memcpy(config->data_archive, given->data_archive, sizeof config->data_archive);
     memcpy(config->data_where, given->data_where, sizeof config->data_where);
     return LJ_OK;
@@ -102,6 +103,8 @@ int lj_selftest(struct lj_comm *comm, const struct lj_config *given)
     status = lj_agree(comm, status);
     if (status == LJ_OK)
         status = lj_agree_on_kernels(comm, &isa);
+    if (status == LJ_OK)
+        status = lj_agree(comm, lj_resolve_precision(config));
     if (status == LJ_OK) {
         if (comm->size == 1)
             lj_say("selftest on one rank compares nothing; launch it as mpirun -n 4 lejepa_mpi "

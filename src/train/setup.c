@@ -20,6 +20,32 @@ int lj_agree_on_kernels(struct lj_comm *comm, const char **name)
     return lj_agree(comm, lj_kernels_select(isa));
 }
 
+int lj_resolve_precision(struct lj_config *config)
+{
+    bool able = lj_isa_selected() == LJ_ISA_AVX512BF16;
+    if (strcmp(config->precision, "bf16") == 0 && !able)
+        return lj_fail(
+            LJ_ERR_CONFIG,
+            "precision: bf16 needs a processor (and LJ_ISA) of level avx512bf16 on every "
+            "rank, the lowest here is %s; use precision=auto or fp32",
+            lj_isa_name(lj_isa_selected()));
+    if (strcmp(config->precision, "auto") == 0)
+        snprintf(config->precision, sizeof config->precision, "%s", able ? "bf16" : "fp32");
+    return LJ_OK;
+}
+
+/* Elementwise, so that threads change no bit. */
+void lj_trainer_round_weights(struct lj_trainer *t)
+{
+    enum { CHUNK = 1 << 16 };
+    int64_t elements = t->model->params.elements;
+    if (!t->narrow)
+        return;
+#pragma omp parallel for schedule(static) num_threads(t->slots)
+    for (int64_t i = 0; i < elements; i += CHUNK)
+        lj_kernels()->narrow(t->narrow + i, t->weights + i, lj_min_i64(CHUNK, elements - i));
+}
+
 /* ---- lanes ------------------------------------------------------------------------------------------------ */
 
 static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
@@ -191,6 +217,7 @@ static int create_collectively(struct lj_trainer *t, const char *resume_from)
         LJ_TRY(lj_archive_statistics(t->archive, t->comm, t->mean, t->std));
         lj_params_init(&t->model->params, t->config.seed, t->weights);
     }
+    lj_trainer_round_weights(t);
     return lj_agree(t->comm, make_loader(t));
 }
 

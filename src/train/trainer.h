@@ -26,7 +26,7 @@ struct lj_trainer {
     struct lj_plan *plan[LJ_PARTS]; /* [LJ_PART_LOCAL] NULL without local views */
     float **arena[LJ_PARTS];        /* of my lanes; of slots for the encoder when by_lane */
     int arenas[LJ_PARTS];
-    float **scratch;     /* (slots) of plans and views */
+    void **scratch;      /* (slots) of plans and views */
     int64_t **sync_sums; /* (slots) batch statistics */
     int64_t sync_count;  /* largest, without the trailing count of unfit values */
     struct lj_ledger_entry *sync_ledger;
@@ -36,7 +36,8 @@ struct lj_trainer {
     struct lj_loader *loader; /* NULL on ranks without lanes */
     struct lj_batch batch;
 
-    float *weights; /* (params.elements) */
+    float *weights;  /* (params.elements) */
+    lj_bf16 *narrow; /* the same rounded, after every change; NULL in float32 */
     struct lj_lejepa *loss;
     struct lj_gradsync *gradsync;
     struct lj_optim *optim;
@@ -89,6 +90,9 @@ int lj_trainer_name_culprit(struct lj_trainer *t);
 /* guard.c: LJ_ERR_NUMERIC when the projections' effective rank is below `least`; does nothing unless
  * `now` and least > 0. Collective. */
 int lj_trainer_guard(struct lj_trainer *t, double least, bool now);
+
+/* setup.c: makes t->narrow follow the weights. */
+void lj_trainer_round_weights(struct lj_trainer *t);
 
 /* memory.c */
 int lj_trainer_plan(struct lj_trainer *t);

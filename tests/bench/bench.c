@@ -99,13 +99,16 @@ struct bench_result bench_rate(const struct bench_sample *sample, double amount)
 
 void bench_print(const struct bench_line *line, struct bench_result result)
 {
+    char target[32] = "null";
+    if (line->target > 0)
+        snprintf(target, sizeof target, "%.4g", line->target);
     printf("{\"name\": \"%s\", \"shape\": \"%s\", \"isa\": \"%s\", \"ranks\": %d, \"threads\": %d, "
            "\"median\": %.4g, \"p10\": %.4g, \"p90\": %.4g, \"unit\": \"%s\", \"reference\": %.4g, "
-           "\"ratio\": %.4g, \"against\": \"%s\", \"busy\": %.2f}\n",
+           "\"ratio\": %.4g, \"against\": \"%s\", \"target\": %s, \"busy\": %.2f}\n",
            line->name, line->shape, line->isa ? line->isa : lj_kernels()->name,
            line->ranks ? line->ranks : 1, line->threads ? line->threads : 1, result.median,
            result.p10, result.p90, line->unit, line->reference, result.median / line->reference,
-           line->against, result.busy);
+           line->against, target, result.busy);
     fflush(stdout);
 }
 

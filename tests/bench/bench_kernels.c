@@ -14,44 +14,49 @@ struct arrays {
     const struct lj_kernels *table;
     int64_t rows;
     float x[COUNT], y[COUNT], moment1[COUNT], moment2[COUNT];
-    float weight[WIDTH], bias[WIDTH], scale[WIDTH];
-    float cosines[KNOTS * WIDTH], sines[KNOTS * WIDTH];
+    float weight[WIDTH], bias[WIDTH], scale[WIDTH], mean[ROWS], rstd[ROWS];
+    float coefficient[2 * KNOTS * 16]; /* of 16 columns */
 };
 
 static void layernorm(void *data)
 {
     struct arrays *a = data;
-    float mean, rstd;
-    for (int64_t r = 0; r < a->rows; r++)
-        a->table->layernorm(a->y + r * WIDTH, &mean, &rstd, a->x + r * WIDTH, a->weight, a->bias,
-                            WIDTH, 1e-6f);
+    a->table->layernorm(a->y, LJ_F32, a->mean, a->rstd, a->x, a->weight, a->bias, a->rows, WIDTH,
+                        1e-6f);
 }
 
 static void layernorm_backward(void *data)
 {
     struct arrays *a = data;
-    for (int64_t r = 0; r < a->rows; r++)
-        a->table->layernorm_backward(a->y + r * WIDTH, a->weight, a->bias, a->moment1 + r * WIDTH,
-                                     a->x + r * WIDTH, a->scale, 0.1f, 1.1f, WIDTH, false);
+    a->table->layernorm_backward(a->y, a->weight, a->bias, a->moment1, LJ_F32, a->x, a->scale,
+                                 a->mean, a->rstd, a->rows, WIDTH, false);
 }
 
 static void gelu(void *data)
 {
     struct arrays *a = data;
-    a->table->gelu(a->y, a->x, a->rows * WIDTH);
+    a->table->gelu(a->y, a->moment1, a->x, LJ_F32, a->rows * WIDTH);
 }
 
-static void gelu_backward(void *data)
+static void gelu_narrow(void *data)
 {
     struct arrays *a = data;
-    a->table->gelu_backward(a->y, a->moment1, a->x, a->rows * WIDTH, false);
+    a->table->gelu(a->y, a->moment1, a->x, LJ_BF16, a->rows * WIDTH);
 }
 
 static void softmax(void *data)
 {
     struct arrays *a = data;
-    for (int64_t r = 0; r < a->rows; r++)
-        a->table->softmax(a->y + r * WIDTH, WIDTH, 0.125f);
+    memcpy(a->y, a->x, sizeof a->y);
+    a->table->softmax(a->y, LJ_F32, a->mean, a->y, a->rows, WIDTH, 0.125f);
+}
+
+static void softmax_backward(void *data)
+{
+    struct arrays *a = data;
+    memcpy(a->y, a->x, sizeof a->y);
+    a->table->softmax_backward(a->y, a->moment1, LJ_F32, a->y, a->x, a->mean, a->rows, WIDTH,
+                               0.125f);
 }
 
 static void adamw(void *data)
@@ -70,24 +75,33 @@ static void adamw(void *data)
 static void ecf_sums(void *data)
 {
     struct arrays *a = data;
-    a->table->ecf_sums(a->cosines, a->sines, WIDTH, a->x, WIDTH, a->rows, WIDTH, KNOTS, 0.1875f);
+    for (int64_t r = 0; r < a->rows; r += 32)
+        for (int64_t j = 0; j < WIDTH; j += 16)
+            a->table->ecf_sums(a->coefficient, a->x + r * WIDTH + j, WIDTH,
+                               lj_min_i64(32, a->rows - r), 16, KNOTS, 0.1875f);
 }
 
 static void ecf_gradient(void *data)
 {
     struct arrays *a = data;
-    a->table->ecf_gradient(a->y, a->x, WIDTH, a->cosines, a->sines, WIDTH, a->rows, WIDTH, KNOTS,
-                           0.1875f);
+    for (int64_t j = 0; j < WIDTH; j += 16)
+        a->table->ecf_gradient(a->y + j, a->x + j, WIDTH, a->coefficient, a->rows, 16, KNOTS,
+                               0.1875f);
 }
 
 static const struct {
     const char *name;
     void (*work)(void *);
 } loops[] = {
-    {"layernorm", layernorm}, {"layernorm_backward", layernorm_backward},
-    {"gelu", gelu},           {"gelu_backward", gelu_backward},
-    {"softmax", softmax},     {"adamw", adamw},
-    {"ecf_sums", ecf_sums},   {"ecf_gradient", ecf_gradient},
+    {"layernorm", layernorm},
+    {"layernorm_backward", layernorm_backward},
+    {"gelu", gelu},
+    {"gelu_bf16", gelu_narrow},
+    {"softmax", softmax},
+    {"softmax_backward", softmax_backward},
+    {"adamw", adamw},
+    {"ecf_sums", ecf_sums},
+    {"ecf_gradient", ecf_gradient},
 };
 
 /* A second moment of zero would only measure subnormal numbers. */
@@ -96,10 +110,11 @@ static void reset(struct arrays *a)
     bench_fill(a->x, COUNT);
     bench_fill(a->y, COUNT);
     bench_fill(a->moment1, COUNT);
-    bench_fill(a->cosines, KNOTS * WIDTH);
-    bench_fill(a->sines, KNOTS * WIDTH);
+    bench_fill(a->coefficient, 2 * KNOTS * 16);
     for (int i = 0; i < COUNT; i++)
         a->moment2[i] = 0.5f + 0.25f * a->x[i];
+    for (int i = 0; i < ROWS; i++)
+        a->rstd[i] = 1;
     for (int i = 0; i < WIDTH; i++)
         a->weight[i] = a->bias[i] = a->scale[i] = 1;
 }

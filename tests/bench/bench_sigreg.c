@@ -39,55 +39,105 @@ static void two_products(void *data)
             c->slices, 0, c->dproj, c->width);
 }
 
-static void measure(struct sigreg_case *c, struct lj_comm *comm, char grid, double products_ms)
+static struct lj_lejepa_config config_of(const struct sigreg_case *c, char grid)
 {
-    struct lj_lejepa_config config = {.views = 1,
-                                      .centre_views = 1,
-                                      .width = c->width,
-                                      .slices = c->slices,
-                                      .grid = grid,
-                                      .lambda = 0.05,
-                                      .slots = 1,
-                                      .lane_rows = c->rows};
-    static struct bench_sample sample;
+    return (struct lj_lejepa_config){.views = 1,
+                                     .centre_views = 1,
+                                     .width = c->width,
+                                     .slices = c->slices,
+                                     .grid = grid,
+                                     .lambda = 0.05,
+                                     .slots = 1,
+                                     .lane_rows = c->rows};
+}
+
+static void allocate(struct sigreg_case *c)
+{
+    c->proj = lj_alloc_array(c->rows * c->width, sizeof(float), "bench");
+    c->dproj = lj_alloc_array(c->rows * c->width, sizeof(float), "bench");
+    c->slice = lj_alloc_array(c->width * c->slices, sizeof(float), "bench");
+    c->on_slices = lj_alloc_array(c->rows * c->slices, sizeof(float), "bench");
+    bench_fill(c->proj, c->rows * c->width);
+    bench_fill(c->slice, c->width * c->slices);
+}
+
+static void release(struct sigreg_case *c)
+{
+    lj_free(c->proj);
+    lj_free(c->dproj);
+    lj_free(c->slice);
+    lj_free(c->on_slices);
+}
+
+/* Forward and backward against the two products; returns its time. */
+static double measure(int64_t rows, int64_t width, int64_t slices, struct lj_comm *comm, char grid)
+{
+    struct sigreg_case c = {.rows = rows, .width = width, .slices = slices};
+    struct lj_lejepa_config config = config_of(&c, grid);
+    static struct bench_sample sample, products;
     char shape[96];
-    bench_expect(lj_lejepa_create(&c->loss, comm, &config, NULL));
-    bench_run(&sample, 4, forward_backward, c);
-    snprintf(shape, sizeof shape, "N=%lld D=%lld M=%lld grid %c", (long long)c->rows,
-             (long long)c->width, (long long)c->slices, grid);
+    allocate(&c);
+    bench_expect(lj_lejepa_create(&c.loss, comm, &config, NULL));
+    bench_run(&products, 1, two_products, &c);
+    bench_run(&sample, 2, forward_backward, &c);
+    snprintf(shape, sizeof shape, "N=%lld D=%lld M=%lld grid %c", (long long)rows, (long long)width,
+             (long long)slices, grid);
     struct bench_line line = {.name = "sigreg",
                               .shape = shape,
                               .unit = "ms",
-                              .reference = products_ms,
-                              .against = "its two products by lj_gemm"};
+                              .reference = bench_time(&products, 1e3).median,
+                              .against = "its two products by lj_gemm",
+                              .target = 2.2};
+    struct bench_result result = bench_time(&sample, 1e3);
+    bench_print(&line, result);
+    lj_lejepa_destroy(c.loss);
+    release(&c);
+    return result.median;
+}
+
+/* The time of a larger case against the small one's times its size. */
+static void print_growth(const char *name, double larger_ms, double times, double small_ms)
+{
+    struct bench_line line = {.name = name,
+                              .shape = "grid a",
+                              .unit = "ms",
+                              .reference = times * small_ms,
+                              .against = "the first case in proportion",
+                              .target = 1.1};
+    bench_print(&line, (struct bench_result){
+                           .median = larger_ms, .p10 = larger_ms, .p90 = larger_ms, .busy = 1});
+}
+
+static void measure_drawing(int64_t width, int64_t slices, struct lj_comm *comm, double sigreg_ms)
+{
+    struct sigreg_case c = {.rows = 1, .width = width, .slices = slices};
+    struct lj_lejepa_config config = config_of(&c, 'a');
+    static struct bench_sample sample;
+    char shape[96];
+    bench_expect(lj_lejepa_create(&c.loss, comm, &config, NULL));
+    bench_run(&sample, 1, draw_slices, &c);
+    snprintf(shape, sizeof shape, "D=%lld M=%lld", (long long)width, (long long)slices);
+    struct bench_line line = {.name = "sigreg: drawing the slices",
+                              .shape = shape,
+                              .unit = "ms",
+                              .reference = sigreg_ms,
+                              .against = "sigreg of the first case"};
     bench_print(&line, bench_time(&sample, 1e3));
-    bench_run(&sample, 1, draw_slices, c);
-    line.name = "sigreg: drawing the slices";
-    bench_print(&line, bench_time(&sample, 1e3));
-    lj_lejepa_destroy(c->loss);
+    lj_lejepa_destroy(c.loss);
 }
 
 int main(void)
 {
-    struct sigreg_case c = {
-        .rows = bench_size(512, 64), .width = bench_size(64, 8), .slices = bench_size(1024, 32)};
-    static struct bench_sample products;
+    int64_t N = bench_size(512, 64), D = bench_size(64, 8), M = bench_size(1024, 32);
     struct lj_comm *comm = NULL;
     bench_expect(lj_comm_start(&comm));
-    c.proj = lj_alloc_array(c.rows * c.width, sizeof(float), "bench");
-    c.dproj = lj_alloc_array(c.rows * c.width, sizeof(float), "bench");
-    c.slice = lj_alloc_array(c.width * c.slices, sizeof(float), "bench");
-    c.on_slices = lj_alloc_array(c.rows * c.slices, sizeof(float), "bench");
-    bench_fill(c.proj, c.rows * c.width);
-    bench_fill(c.slice, c.width * c.slices);
-    bench_run(&products, 2, two_products, &c);
-    double products_ms = bench_time(&products, 1e3).median;
-    measure(&c, comm, 'a', products_ms);
-    measure(&c, comm, 'b', products_ms);
-    lj_free(c.proj);
-    lj_free(c.dproj);
-    lj_free(c.slice);
-    lj_free(c.on_slices);
+    double first = measure(N, D, M, comm, 'a');
+    measure(N, D, M, comm, 'b');
+    measure_drawing(D, M, comm, first);
+    print_growth("sigreg: growth, N x 4", measure(4 * N, D, M, comm, 'a'), 4, first);
+    print_growth("sigreg: growth, N x 16", measure(16 * N, D, M, comm, 'a'), 16, first);
+    print_growth("sigreg: growth, M x 4", measure(N, D, 4 * M, comm, 'a'), 4, first);
+    print_growth("sigreg: growth, D x 4", measure(N, 4 * D, M, comm, 'a'), 4, first);
     lj_comm_finish(comm);
     return 0;
 }

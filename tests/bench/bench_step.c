@@ -3,7 +3,7 @@
  * multiply-adds), making views and waiting for data taken out; against lj_gemm at two shapes of the step.
  * Then a line for each phase: its milliseconds, and its share of the step.
  *
- *     bench_step vit_tiny_64 | width192_28 */
+ *     bench_step SETTING [key=value ...] */
 #include "bench.h"
 
 #include "lejepa/kernels.h"
@@ -26,6 +26,10 @@ static const struct step_setting settings[] = {
      "ViT-Ti/8, 16 samples x 4 views of 64 px RGB",
      64,
      {"model=vit_tiny", "model.patch=8", "batch.size=16"}},
+    {"vit_small_128",
+     "ViT-S/8, 8 samples x 2 views of 128 px RGB",
+     128,
+     {"model=vit_small", "model.patch=8", "batch.size=8", "views.global=2"}},
     {"width192_28",
      "width 192 depth 6 patch 7, 128 samples x 4 views of 28 px RGB",
      28,
@@ -154,7 +158,7 @@ static void report(const struct step_setting *setting, const struct steps *steps
 }
 
 static void configure(struct lj_config *config, const struct step_setting *setting,
-                      const char *archive)
+                      const char *archive, char **words)
 {
     lj_config_defaults(config);
     bench_expect(lj_config_set(config, "data.archive", archive));
@@ -162,11 +166,14 @@ static void configure(struct lj_config *config, const struct step_setting *setti
         bench_expect(lj_config_assign(config, common[i]));
     for (int i = 0; setting->words[i]; i++)
         bench_expect(lj_config_assign(config, setting->words[i]));
+    for (; *words; words++)
+        bench_expect(lj_config_assign(config, *words));
     for (size_t i = 0; bench_short() && i < sizeof tiny / sizeof *tiny; i++)
         bench_expect(lj_config_assign(config, tiny[i]));
 }
 
-static void measure(struct lj_comm *comm, const struct step_setting *setting, const char *path)
+static void measure(struct lj_comm *comm, const struct step_setting *setting, const char *path,
+                    char **words)
 {
     static struct lj_config config;
     static struct steps steps;
@@ -180,8 +187,9 @@ static void measure(struct lj_comm *comm, const struct step_setting *setting, co
                                          .axes = "auto",
                                          .stretch = "none",
                                          .nan = "error"};
-    configure(&config, setting, path);
+    configure(&config, setting, path, words);
     bench_expect(lj_agree_on_kernels(comm, &isa));
+    bench_expect(lj_resolve_precision(&config));
     bench_expect(lj_archive_open(&archive, comm, &options));
     bench_expect(lj_trainer_create(&trainer, comm, &config, archive, NULL));
     run_steps(trainer, &steps);
@@ -201,11 +209,11 @@ static const struct step_setting *find_setting(const char *name)
 
 int main(int argc, char **argv)
 {
-    const struct step_setting *setting = argc == 2 ? find_setting(argv[1]) : NULL;
+    const struct step_setting *setting = argc >= 2 ? find_setting(argv[1]) : NULL;
     struct lj_comm *comm = NULL;
     char directory[] = "/tmp/lejepa-bench-XXXXXX", path[64];
     if (!setting) {
-        fprintf(stderr, "usage: bench_step %s | %s\n", settings[0].name, settings[1].name);
+        fprintf(stderr, "usage: bench_step SETTING [key=value ...], e.g. %s\n", settings[0].name);
         return 2;
     }
     bench_expect(lj_comm_start(&comm));
@@ -213,7 +221,7 @@ int main(int argc, char **argv)
         bench_expect(lj_fail(LJ_ERR_RESOURCE, "one rank and a temporary directory are needed"));
     snprintf(path, sizeof path, "%s/images.h5", directory);
     write_archive(path, setting->pixels);
-    measure(comm, setting, path);
+    measure(comm, setting, path, argv + 2);
     unlink(path);
     rmdir(directory);
     lj_comm_finish(comm);

@@ -43,55 +43,182 @@ static void run_sincos(const struct lj_kernels *k, struct bench *b)
 {
     k->sincos(b->x[0], b->x[1], b->x[2], b->count);
 }
+/* u in (0, 1], small ones too, and v in [0, 1], ends included */
+static void run_normals(const struct lj_kernels *k, struct bench *b)
+{
+    for (int64_t i = 0; i < b->count; i++) {
+        b->x[0][i] = fmaxf(0x1p-32f, fminf(1, powf(fabsf(b->x[0][i]), (float)(1 + i % 9))));
+        b->x[1][i] = fminf(1, fabsf(b->x[1][i]));
+    }
+    k->normals(b->x[0], b->x[1], b->count);
+}
+static void run_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    lj_bf16 narrow[LONGEST + 1];
+    narrow[b->count] = 0x1234;
+    k->narrow(narrow, b->x[1], b->count);
+    cr_assert_eq(narrow[b->count], 0x1234, "%s: narrow wrote too far", k->name);
+    k->widen(b->x[0], narrow, b->count);
+}
+static void run_widen(const struct lj_kernels *k, struct bench *b)
+{
+    lj_bf16 narrow[LONGEST];
+    for (int64_t i = 0; i < b->count; i++)
+        narrow[i] = (lj_bf16)(i * 257 % 0x7f80);
+    k->widen(b->x[0], narrow, b->count);
+}
+
+/* Runs an operation on bf16 copies of the first arrays; what comes out is widened back into them. */
+static lj_bf16 narrow_copy[ARRAYS][LONGEST + 1];
+
+static void begin_narrow(const struct bench *b)
+{
+    const struct lj_kernels *scalar = lj_kernels_of(LJ_ISA_SCALAR);
+    for (int a = 0; a < ARRAYS; a++) {
+        scalar->narrow(narrow_copy[a], b->x[a], b->count);
+        narrow_copy[a][b->count] = 0x1234;
+    }
+}
+static void end_narrow(struct bench *b, int first, int end)
+{
+    for (int a = first; a < end; a++) {
+        cr_assert_eq(narrow_copy[a][b->count], 0x1234, "array %d was written too far", a);
+        lj_kernels_of(LJ_ISA_SCALAR)->widen(b->x[a], narrow_copy[a], b->count);
+    }
+}
+
 static void run_gelu(const struct lj_kernels *k, struct bench *b)
 {
-    k->gelu(b->x[0], b->x[1], b->count);
+    k->gelu(b->x[0], b->x[1], b->x[2], LJ_F32, b->count);
 }
-static void run_gelu_backward(const struct lj_kernels *k, struct bench *b)
+static void run_gelu_narrow(const struct lj_kernels *k, struct bench *b)
 {
-    k->gelu_backward(b->x[0], b->x[1], b->x[2], b->count, false);
+    begin_narrow(b);
+    k->gelu(narrow_copy[0], narrow_copy[1], narrow_copy[2], LJ_BF16, b->count);
+    end_narrow(b, 0, 2);
 }
-static void run_gelu_backward_add(const struct lj_kernels *k, struct bench *b)
+static void run_multiply(const struct lj_kernels *k, struct bench *b)
 {
-    k->gelu_backward(b->x[0], b->x[1], b->x[2], b->count, true);
+    k->multiply(b->x[0], b->x[1], b->x[2], LJ_F32, b->count, false);
+}
+static void run_multiply_add(const struct lj_kernels *k, struct bench *b)
+{
+    k->multiply(b->x[0], b->x[1], b->x[2], LJ_F32, b->count, true);
+}
+static void run_multiply_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    k->multiply(narrow_copy[0], narrow_copy[1], narrow_copy[2], LJ_BF16, b->count, false);
+    k->multiply(narrow_copy[1], narrow_copy[1], narrow_copy[2], LJ_BF16, b->count, true);
+    end_narrow(b, 0, 2);
+}
+static void run_add_scaled(const struct lj_kernels *k, struct bench *b)
+{
+    k->add_scaled(b->x[0], b->x[1], 0.3f, b->x[2], LJ_F32, b->count);
+}
+static void run_add_scaled_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    k->add_scaled(b->x[0], b->x[1], 0.3f, narrow_copy[2], LJ_BF16, b->count);
+}
+static void run_scale(const struct lj_kernels *k, struct bench *b)
+{
+    k->scale(b->x[0], LJ_F32, 0.3f, b->x[1], b->count, false);
+    k->scale(b->x[2], LJ_F32, 0.3f, b->x[1], b->count, true);
+}
+static void run_scale_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    k->scale(narrow_copy[0], LJ_BF16, 0.3f, b->x[1], b->count, false);
+    k->scale(narrow_copy[1], LJ_BF16, 0.3f, b->x[3], b->count, true);
+    end_narrow(b, 0, 2);
+}
+
+/* Two rows where the length is even, else one. */
+static int64_t rows_of(const struct bench *b)
+{
+    return b->count % 2 == 0 ? 2 : 1;
+}
+static void layernorm(const struct lj_kernels *k, struct bench *b, void *y, enum lj_type type)
+{
+    float mean[2] = {0}, rstd[2] = {0};
+    int64_t rows = rows_of(b);
+    if (b->count > 0)
+        k->layernorm(y, type, mean, rstd, b->x[1], b->x[2], b->x[3], rows, b->count / rows, 1e-2f);
+    b->result[0] = (double)(mean[0] + mean[1]);
+    b->result[1] = (double)(rstd[0] + rstd[1]);
 }
 static void run_layernorm(const struct lj_kernels *k, struct bench *b)
 {
-    float mean = 0, rstd = 0;
-    if (b->count > 0)
-        k->layernorm(b->x[0], &mean, &rstd, b->x[1], b->x[2], b->x[3], b->count, 1e-2f);
-    b->result[0] = (double)mean;
-    b->result[1] = (double)rstd;
+    layernorm(k, b, b->x[0], LJ_F32);
 }
-static void layernorm_backward(const struct lj_kernels *k, struct bench *b, bool add)
+static void run_layernorm_narrow(const struct lj_kernels *k, struct bench *b)
 {
-    float weight[LONGEST + 1];
+    begin_narrow(b);
+    layernorm(k, b, narrow_copy[0], LJ_BF16);
+    end_narrow(b, 0, 1);
+}
+static void layernorm_backward(const struct lj_kernels *k, struct bench *b, const void *dy,
+                               enum lj_type type, bool add)
+{
+    float weight[LONGEST + 1], mean[2] = {0.1f, -0.2f}, rstd[2] = {0.9f, 1.1f};
+    int64_t rows = rows_of(b);
     for (int64_t i = 0; i < b->count; i++)
         weight[i] = 0.5f + (float)(i % 7) / 7;
     if (b->count > 0)
-        k->layernorm_backward(b->x[0], b->x[1], b->x[2], b->x[3], b->x[3], weight, 0.1f, 0.9f,
-                              b->count, add);
+        k->layernorm_backward(b->x[0], b->x[1], b->x[2], dy, type, b->x[3], weight, mean, rstd,
+                              rows, b->count / rows, add);
 }
 static void run_layernorm_backward(const struct lj_kernels *k, struct bench *b)
 {
-    layernorm_backward(k, b, false);
+    layernorm_backward(k, b, b->x[3], LJ_F32, false);
 }
 static void run_layernorm_backward_add(const struct lj_kernels *k, struct bench *b)
 {
-    layernorm_backward(k, b, true);
+    layernorm_backward(k, b, b->x[3], LJ_F32, true);
+}
+static void run_layernorm_backward_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    layernorm_backward(k, b, narrow_copy[3], LJ_BF16, true);
+}
+static void softmax(const struct lj_kernels *k, struct bench *b, void *p, enum lj_type type)
+{
+    float logsum[2] = {0};
+    int64_t rows = rows_of(b);
+    if (b->count > 0)
+        k->softmax(p, type, logsum, b->x[0], rows, b->count / rows, 0.7f);
+    b->result[0] = (double)logsum[0];
+    b->result[1] = (double)logsum[1];
 }
 static void run_softmax(const struct lj_kernels *k, struct bench *b)
 {
-    if (b->count > 0)
-        b->result[0] = (double)k->softmax(b->x[0], b->count, 0.7f);
+    softmax(k, b, b->x[0], LJ_F32);
 }
-static void run_softmax_again(const struct lj_kernels *k, struct bench *b)
+/* What is left in the scores is not promised. */
+static void run_softmax_narrow(const struct lj_kernels *k, struct bench *b)
 {
-    k->softmax_again(b->x[0], b->count, 0.7f, 1.25f);
+    begin_narrow(b);
+    softmax(k, b, narrow_copy[0], LJ_BF16);
+    end_narrow(b, 0, 1);
+}
+static void softmax_backward(const struct lj_kernels *k, struct bench *b, void *p, void *ds,
+                             enum lj_type type)
+{
+    float logsum[2] = {1.25f, -0.5f};
+    int64_t rows = rows_of(b);
+    if (b->count > 0)
+        k->softmax_backward(p, ds, type, b->x[0], b->x[1], logsum, rows, b->count / rows, 0.7f);
 }
 static void run_softmax_backward(const struct lj_kernels *k, struct bench *b)
 {
-    k->softmax_backward(b->x[0], b->x[1], b->count, 0.7f);
+    softmax_backward(k, b, b->x[0], b->x[1], LJ_F32);
+}
+static void run_softmax_backward_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    softmax_backward(k, b, narrow_copy[2], narrow_copy[3], LJ_BF16);
+    end_narrow(b, 2, 4);
 }
 static void run_add(const struct lj_kernels *k, struct bench *b)
 {
@@ -104,11 +231,58 @@ static void run_axpy(const struct lj_kernels *k, struct bench *b)
 /* rows of a fifth of the length */
 static void run_column_sums(const struct lj_kernels *k, struct bench *b)
 {
-    k->column_sums(b->x[0], b->x[1], 5, b->count / 5);
+    k->column_sums(b->x[0], b->x[1], LJ_F32, 5, b->count / 5);
+}
+static void run_column_sums_narrow(const struct lj_kernels *k, struct bench *b)
+{
+    begin_narrow(b);
+    k->column_sums(b->x[0], narrow_copy[1], LJ_BF16, 5, b->count / 5);
 }
 static void run_add_bias(const struct lj_kernels *k, struct bench *b)
 {
     k->add_bias(b->x[0], b->x[1], 5, b->count / 5);
+}
+/* Sums in double come back as float32 in x[0] and x[1], which also begin them. */
+static void run_column_moments(const struct lj_kernels *k, struct bench *b)
+{
+    double sums[LONGEST], squares[LONGEST];
+    int64_t width = b->count / 5;
+    for (int64_t j = 0; j < width; j++) {
+        sums[j] = (double)b->x[0][j];
+        squares[j] = (double)b->x[1][j];
+    }
+    k->column_moments(sums, squares, b->x[2], b->x[3], 5, width);
+    for (int64_t j = 0; j < width; j++) {
+        b->x[0][j] = (float)sums[j];
+        b->x[1][j] = (float)squares[j];
+    }
+}
+static void run_batchnorm(const struct lj_kernels *k, struct bench *b)
+{
+    int64_t width = b->count / 5;
+    const float *v = b->x[2];
+    k->batchnorm(b->x[0], b->x[1], v, v + width, v + 2 * width, v + 3 * width, 5, width);
+}
+static void run_batchnorm_sums(const struct lj_kernels *k, struct bench *b)
+{
+    int64_t width = b->count / 5;
+    float *v = b->x[2];
+    k->batchnorm_sums(v, v + width, b->x[0], b->x[1], v + 2 * width, v + 3 * width, 5, width);
+}
+static void batchnorm_backward(const struct lj_kernels *k, struct bench *b, bool add)
+{
+    int64_t width = b->count / 5;
+    const float *v = b->x[3];
+    k->batchnorm_backward(b->x[0], b->x[1], b->x[2], v, v + width, v + 2 * width, v + 3 * width,
+                          v + 4 * width, 5, width, add);
+}
+static void run_batchnorm_backward(const struct lj_kernels *k, struct bench *b)
+{
+    batchnorm_backward(k, b, false);
+}
+static void run_batchnorm_backward_add(const struct lj_kernels *k, struct bench *b)
+{
+    batchnorm_backward(k, b, true);
 }
 static void run_adamw(const struct lj_kernels *k, struct bench *b)
 {
@@ -122,23 +296,44 @@ static void run_square_sum(const struct lj_kernels *k, struct bench *b)
     b->result[0] = k->square_sum(b->x[0], b->count);
 }
 
+/* One unit in the last place of bf16, relative. */
+#define BF16_STEP 0x1p-7
+
 static const struct kernel_case cases[] = {
     {"exp", run_exp, 2.4e-7, 1e-37, true, true},
     {"exp in place", run_exp_in_place, 2.4e-7, 1e-37, true, true},
     {"sincos", run_sincos, 2.4e-7, 1e-7, true, false},
+    {"normals", run_normals, 2e-6, 1e-6, false, true},
+    {"narrow", run_narrow, 0, 1e-37, true, true},
+    {"widen", run_widen, 0, 0, false, false},
     {"gelu", run_gelu, 1e-5, 4e-7, true, true},
-    {"gelu_backward", run_gelu_backward, 1e-5, 1e-6, true, false},
-    {"gelu_backward add", run_gelu_backward_add, 1e-5, 1e-6, true, false},
+    {"gelu bf16", run_gelu_narrow, BF16_STEP, 1e-6, true, false},
+    {"multiply", run_multiply, 0, 0, true, true},
+    {"multiply add", run_multiply_add, 0, 0, true, true},
+    {"multiply bf16", run_multiply_narrow, BF16_STEP, 1e-37, true, false},
+    {"add_scaled", run_add_scaled, 0, 0, true, true},
+    {"add_scaled bf16", run_add_scaled_narrow, 0, 0, true, false},
+    {"scale", run_scale, 0, 0, true, true},
+    {"scale bf16", run_scale_narrow, BF16_STEP, 1e-37, true, false},
     {"layernorm", run_layernorm, 1e-5, 2e-6, false, false},
+    {"layernorm bf16", run_layernorm_narrow, BF16_STEP, 2e-6, false, false},
     {"layernorm_backward", run_layernorm_backward, 1e-5, 2e-6, false, false},
     {"layernorm_backward add", run_layernorm_backward_add, 1e-5, 2e-6, false, false},
+    {"layernorm_backward bf16", run_layernorm_backward_narrow, 1e-5, 2e-6, false, false},
     {"softmax", run_softmax, 3e-6, 1e-9, false, false},
-    {"softmax_again", run_softmax_again, 1e-6, 1e-37, true, false},
+    {"softmax bf16", run_softmax_narrow, BF16_STEP, 1e-9, false, false},
     {"softmax_backward", run_softmax_backward, 1e-5, 1e-5, false, false},
+    {"softmax_backward bf16", run_softmax_backward_narrow, BF16_STEP, 1e-5, false, false},
     {"add", run_add, 0, 0, true, true},
     {"axpy", run_axpy, 0, 0, true, true},
     {"column_sums", run_column_sums, 0, 0, false, true},
+    {"column_sums bf16", run_column_sums_narrow, 0, 0, false, false},
     {"add_bias", run_add_bias, 0, 0, false, true},
+    {"column_moments", run_column_moments, 1e-6, 1e-7, false, false},
+    {"batchnorm", run_batchnorm, 1e-5, 1e-6, false, false},
+    {"batchnorm_sums", run_batchnorm_sums, 1e-5, 5e-6, false, false},
+    {"batchnorm_backward", run_batchnorm_backward, 1e-5, 1e-5, false, false},
+    {"batchnorm_backward add", run_batchnorm_backward_add, 1e-5, 1e-5, false, false},
     {"adamw", run_adamw, 2e-6, 1e-7, true, true},
     {"square_sum", run_square_sum, 1e-14, 0, false, true},
 };
@@ -254,72 +449,121 @@ Test(kernels, agree_with_scalar, .timeout = 100)
 
 /* ---- SIGReg's kernels -------------------------------------------------------------------------------------- */
 
-enum { ROWS = 32, COLUMNS = 67, LD = 70, KNOTS = 16 };
+enum { ROWS = 32, COLUMNS = 16, LD = 19, KNOTS = 16, MANY_ROWS = 71 };
+static const double ecf_tolerance = 2e-5; /* of a cosine or sine */
 
 /* Projections: |t x| up to 50, and near 0 and multiples of pi. */
-static void fill_projections(float *x, float step)
+static void fill_projections(float *x, int64_t rows, float step)
 {
-    lj_random_between_f32(x, ROWS * LD, -50 / (step * KNOTS), 50 / (step * KNOTS), 3);
-    for (int j = 0; j < COLUMNS; j++) {
-        x[j] = (float)(j % 9 - 4) * (float)M_PI / step / 4;
-        x[LD + j] = (j % 2 ? -1.0f : 1.0f) * powf(10, -(float)(j % 12));
-        x[2 * LD + j] = (float)M_PI / step * (1 + 1e-6f * (float)j);
+    lj_random_between_f32(x, rows * LD, -50 / (step * KNOTS), 50 / (step * KNOTS), 3);
+    for (int64_t r = 0; r < rows; r += 4)
+        for (int j = 0; j < LD; j++) {
+            int at = j + (int)r;
+            x[r * LD + j] = (float)(at % 9 - 4) * (float)M_PI / step / 4;
+            if (r + 2 < rows) {
+                x[(r + 1) * LD + j] = (at % 2 ? -1.0f : 1.0f) * powf(10, -(float)(at % 12));
+                x[(r + 2) * LD + j] = (float)M_PI / step * (1 + 1e-6f * (float)at);
+            }
+        }
+}
+
+/* Angles beyond the fast reduction, in some columns only. */
+static void fill_far_projections(float *x, int64_t rows)
+{
+    for (int64_t r = 0; r < rows; r += 3)
+        x[r * LD + r % LD] = (r % 2 ? -1.0f : 1.0f) * powf(10, (float)(3 + r % 36));
+}
+
+static void check_ecf_sums(const struct lj_kernels *k, const float *x, float step, int knots,
+                           int64_t rows, int64_t columns)
+{
+    float sums[2 * KNOTS * COLUMNS + 1];
+    for (int i = 0; i < 2 * KNOTS * COLUMNS + 1; i++)
+        sums[i] = -777.25f;
+    k->ecf_sums(sums, x, LD, rows, columns, knots, step);
+    for (int64_t i = 0; i < 2 * KNOTS * COLUMNS + 1; i++) {
+        double want = i < 2 * knots * columns ? 0 : -777.25;
+        int64_t t = columns ? i / columns % knots + 1 : 0, j = columns ? i % columns : 0;
+        for (int64_t r = 0; i < 2 * knots * columns && r < rows; r++) {
+            double angle = (double)t * (double)step * (double)x[r * LD + j];
+            want += i < knots * columns ? cos(angle) : sin(angle);
+        }
+        cr_assert(fabs((double)sums[i] - want) <= ecf_tolerance * (double)rows,
+                  "%s %lld rows, %d knots: sum %lld is %g, expected %g", k->name, (long long)rows,
+                  knots, (long long)i, (double)sums[i], want);
     }
 }
 
-static void check_ecf(const struct lj_kernels *k, float step, int knots, int64_t rows,
-                      int64_t columns)
+static void check_ecf_gradient(const struct lj_kernels *k, const float *x, float step, int knots,
+                               int64_t rows, int64_t columns)
 {
-    static float x[ROWS * LD], c[KNOTS * LD], s[KNOTS * LD], a[KNOTS * LD], b[KNOTS * LD];
-    static float g[ROWS * LD];
-    fill_projections(x, step);
-    lj_random_normal_f32(a, KNOTS * LD, 4);
-    lj_random_normal_f32(b, KNOTS * LD, 5);
-    for (int i = 0; i < KNOTS * LD; i++)
-        c[i] = s[i] = -777.25f;
+    static float g[MANY_ROWS * LD];
+    float coefficient[2 * KNOTS * COLUMNS];
+    lj_random_normal_f32(coefficient, 2 * KNOTS * COLUMNS, 4);
     memcpy(g, x, sizeof g);
-    k->ecf_sums(c, s, LD, x, LD, rows, columns, knots, step);
-    k->ecf_gradient(g, g, LD, a, b, LD, rows, columns, knots, step);
-    for (int t = 0; t < KNOTS; t++)
-        for (int64_t j = 0; j < LD; j++) {
-            double cosine = 0, sine = 0;
-            for (int64_t r = 0; r < rows; r++) {
-                cosine += cos((t + 1) * (double)step * (double)x[r * LD + j]);
-                sine += sin((t + 1) * (double)step * (double)x[r * LD + j]);
-            }
-            if (t >= knots || j >= columns)
-                cosine = sine = -777.25;
-            double error =
-                fmax(fabs((double)c[t * LD + j] - cosine), fabs((double)s[t * LD + j] - sine));
-            cr_assert(error <= 2e-5 * (double)lj_max_i64(rows, 1), "%s knot %d column %lld: off %g",
-                      k->name, t, (long long)j, error);
-        }
-    for (int64_t r = 0; r < ROWS; r++)
+    k->ecf_gradient(g, g, LD, coefficient, rows, columns, knots, step);
+    for (int64_t r = 0; r < MANY_ROWS; r++)
         for (int64_t j = 0; j < LD; j++) {
             double sum = 0, size = 0;
-            for (int t = 0; t < knots; t++) {
-                double angle = (t + 1) * (double)step * (double)x[r * LD + j];
-                sum += (double)a[t * LD + j] * cos(angle) + (double)b[t * LD + j] * sin(angle);
-                size += fabs((double)a[t * LD + j]) + fabs((double)b[t * LD + j]);
-            }
             bool inside = r < rows && j < columns;
+            for (int t = 0; inside && t < knots; t++) {
+                double angle = (t + 1) * (double)step * (double)x[r * LD + j];
+                double a = (double)coefficient[t * columns + j];
+                double b = (double)coefficient[(knots + t) * columns + j];
+                sum += a * cos(angle) + b * sin(angle);
+                size += fabs(a) + fabs(b);
+            }
             double want = inside ? sum : (double)x[r * LD + j];
-            cr_assert(fabs((double)g[r * LD + j] - want) <= (inside ? 2e-5 * fmax(1, size) : 0),
+            cr_assert(fabs((double)g[r * LD + j] - want) <= ecf_tolerance * size,
                       "%s gradient (%lld, %lld): %g, expected %g", k->name, (long long)r,
                       (long long)j, (double)g[r * LD + j], want);
         }
 }
 
+/* Which projections: as filled above, or all with |theta| below 1/2 or 2/3 of pi. */
+enum reach { USUAL, FAR, WITHIN_HALF, WITHIN_TWO_THIRDS, REACHES };
+
+static void check_ecf(const struct lj_kernels *k, enum reach reach, int64_t columns)
+{
+    static float x[MANY_ROWS * LD];
+    static const int64_t rows[] = {0, 1, 2, 3, 31, 32};
+    for (int knots = 8; knots <= 16; knots += 8) {
+        float step = knots == 16 ? 0.1875f : 0.625f;
+        fill_projections(x, MANY_ROWS, step);
+        if (reach == FAR)
+            fill_far_projections(x, MANY_ROWS);
+        float most = (reach == WITHIN_HALF ? 0.4999f : 0.66f) * (float)M_PI / step;
+        if (reach >= WITHIN_HALF)
+            lj_random_between_f32(x, MANY_ROWS * LD, -most, most, 6);
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            check_ecf_sums(k, x, step, knots, rows[i], columns);
+            check_ecf_gradient(k, x, step, knots, rows[i], columns);
+        }
+        check_ecf_gradient(k, x, step, knots, MANY_ROWS, columns);
+    }
+}
+
 Test(kernels, ecf)
 {
-    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++) {
-        const struct lj_kernels *k = lj_kernels_of(isa);
-        for (int64_t columns = 1; k && columns <= COLUMNS; columns += 6)
-            for (int64_t rows = 1; rows <= ROWS; rows += 31) {
-                check_ecf(k, 0.1875f, 16, rows, columns);
-                check_ecf(k, 0.625f, 8, rows, columns);
-            }
-    }
+    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++)
+        for (int64_t columns = 0; lj_kernels_of(isa) && columns <= COLUMNS; columns++)
+            for (enum reach reach = USUAL; reach < REACHES; reach++)
+                check_ecf(lj_kernels_of(isa), reach, columns);
+}
+
+/* A projection that is not finite shows in its column, and in no other. */
+Test(kernels, ecf_of_what_is_not_finite)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++)
+        for (int i = 0; lj_kernels_of(isa) && i < 3; i++) {
+            float x[ROWS * LD], sums[2 * KNOTS * COLUMNS];
+            fill_projections(x, ROWS, 0.1875f);
+            x[7 * LD + 5] = bad[i];
+            lj_kernels_of(isa)->ecf_sums(sums, x, LD, ROWS, COLUMNS, KNOTS, 0.1875f);
+            for (int64_t j = 0; j < 2 * KNOTS * COLUMNS; j++)
+                cr_assert(isnan(sums[j]) == (j % COLUMNS == 5));
+        }
 }
 
 /* ---- fixed point ----------------------------------------------------------------------------------------------- */

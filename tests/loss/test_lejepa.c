@@ -188,7 +188,8 @@ Test(lejepa, agrees_with_the_reference_at_full_size, .timeout = 120)
     lj_case_end(comm);
 }
 
-/* Sizes that cut tiles and blocks: slices 1, 257; rows of a lane 1, 33, 130; fewer lanes than ranks. */
+/* Sizes that cut tiles, chunks and blocks: slices 1, 19, 257; rows of a lane 1, 33, 130, 530; fewer lanes
+ * than ranks. */
 Test(lejepa, agrees_with_the_reference_at_odd_sizes, .timeout = 120)
 {
     struct lj_comm *comm = lj_case_begin();
@@ -196,6 +197,7 @@ Test(lejepa, agrees_with_the_reference_at_odd_sizes, .timeout = 120)
     compare(comm, batch_of('b', 3, 2, 7, 5, 257, 2));
     compare(comm, batch_of('a', 5, 2, 67, 3, 9, 33));
     compare(comm, batch_of('b', 2, 2, 260, 2, 3, 130));
+    compare(comm, batch_of('a', 2, 1, 530, 2, 19, 530));
     struct loss_batch batch = batch_of('a', 4, 3, 50, 7, 30, 4);
     batch.config.additive = true;
     batch.config.slots = 3;

@@ -138,6 +138,54 @@ Test(sigreg, gradient_fades_at_collapse, .timeout = 60)
     lj_case_end(comm);
 }
 
+/* One view at full size against double: the value to 1e-5 of itself, the gradient to 1e-5 of its largest
+ * element. */
+Test(sigreg, full_size, .timeout = 100)
+{
+    enum { N = 256, D = 64, M = 1024 };
+    static float z[N * D], slices[D * M], dz[N * D];
+    static double z64[N * D], slices64[D * M], expected[N * D];
+    struct lj_comm *comm = lj_case_begin();
+    lj_random_normal_f32(z, N * D, 6);
+    lj_random_normal_f32(slices, D * M, 7);
+    for (int i = 0; i < N * D; i++) {
+        z[i] = 1.5f * z[i] + (i % D == 3 ? 4.0f : 0.0f); /* some way off N(0,1) */
+        z64[i] = (double)z[i];
+    }
+    for (int i = 0; i < D * M; i++)
+        slices64[i] = (double)slices[i];
+    for (int g = 0; g < 2; g++) {
+        struct reference_loss reference = {.views = 1,
+                                           .centre_views = 1,
+                                           .samples = N,
+                                           .width = D,
+                                           .slices = M,
+                                           .grid = "ab"[g],
+                                           .lambda = 1,
+                                           .slice = slices64};
+        struct loss_batch batch = {.config = {.views = 1,
+                                              .centre_views = 1,
+                                              .width = D,
+                                              .slices = M,
+                                              .grid = "ab"[g],
+                                              .lambda = 1,
+                                              .slots = 1,
+                                              .lane_rows = N},
+                                   .samples = N,
+                                   .z = z,
+                                   .slices = slices};
+        struct lj_lejepa_terms terms;
+        double value = reference_lejepa(&reference, z64, expected).sigreg, largest = 0;
+        cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, dz, NULL), LJ_OK);
+        assert_near(terms.sigreg, value, 1e-5 * value, "statistic");
+        for (int i = 0; i < N * D; i++)
+            largest = fmax(largest, fabs(expected[i]));
+        for (int i = 0; i < N * D; i++)
+            assert_near((double)dz[i], expected[i], 1e-5 * largest, "gradient");
+    }
+    lj_case_end(comm);
+}
+
 /* Far projections: |t x| up to 50, and near 0 and multiples of pi, where recurrences lose digits. */
 Test(sigreg, far_projections, .timeout = 60)
 {

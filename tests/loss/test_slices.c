@@ -11,19 +11,19 @@ enum { D = 7, M = 1000 };
 
 Test(slices, have_unit_length_and_even_spread)
 {
-    static float slices[D * M];
+    static float slices[M * D];
     lj_slices_draw(slices, D, M, 42, 3);
     for (int m = 0; m < M; m++) {
         double square = 0;
         for (int d = 0; d < D; d++)
-            square += (double)slices[d * M + m] * (double)slices[d * M + m];
+            square += (double)slices[m * D + d] * (double)slices[m * D + d];
         cr_assert(fabs(square - 1) < 1e-6, "slice %d: length^2 %.9g", m, square);
     }
     for (int d = 0; d < D; d++) {
         double mean = 0, square = 0;
         for (int m = 0; m < M; m++) {
-            mean += (double)slices[d * M + m] / M;
-            square += (double)slices[d * M + m] * (double)slices[d * M + m] / M;
+            mean += (double)slices[m * D + d] / M;
+            square += (double)slices[m * D + d] * (double)slices[m * D + d] / M;
         }
         /* five standard deviations */
         cr_assert(fabs(mean) < 5 * sqrt(1.0 / D / M), "coordinate %d: mean %g", d, mean);
@@ -32,9 +32,23 @@ Test(slices, have_unit_length_and_even_spread)
     }
 }
 
+Test(slices, coordinates_are_uncorrelated)
+{
+    static float slices[M * D];
+    lj_slices_draw(slices, D, M, 42, 3);
+    for (int d = 0; d < D; d++)
+        for (int e = 0; e < d; e++) {
+            double product = 0;
+            for (int m = 0; m < M; m++)
+                product += (double)slices[m * D + d] * (double)slices[m * D + e] / M;
+            cr_assert(fabs(product) < 5 / (D * sqrt(M)), "coordinates %d and %d: %g", d, e,
+                      product);
+        }
+}
+
 Test(slices, are_named_by_seed_and_step)
 {
-    static float first[D * M], other[D * M];
+    static float first[M * D], other[M * D];
     lj_slices_draw(first, D, M, 42, 3);
     lj_slices_draw(other, D, M, 42, 3);
     cr_assert_eq(memcmp(first, other, sizeof first), 0);
@@ -42,16 +56,16 @@ Test(slices, are_named_by_seed_and_step)
     cr_assert_neq(memcmp(first, other, sizeof first), 0);
     lj_slices_draw(other, D, M, 43, 3);
     cr_assert_neq(memcmp(first, other, sizeof first), 0);
-    lj_slices_draw(other, D, 10, 42, 3); /* a column does not depend on how many there are */
-    for (int d = 0; d < D; d++)
-        cr_assert_eq(memcmp(other + d * 10, first + d * M, 10 * sizeof *first), 0);
+    lj_slices_draw(other, D, 10, 42, 3); /* a slice does not depend on how many there are */
+    cr_assert_eq(memcmp(other, first, 10 * D * sizeof *first), 0);
 }
 
-Test(slices, normalise_leaves_a_zero_column_alone)
+Test(slices, given_as_columns_are_normalised_and_a_zero_one_stays)
 {
-    float slices[2 * 2] = {3, 0, 4, 0};
-    lj_slices_normalise(slices, 2, 2);
+    const float columns[2 * 2] = {3, 0, 4, 0};
+    float slices[2 * 2];
+    lj_slices_take(slices, columns, 2, 2);
     cr_assert_float_eq(slices[0], 0.6f, 1e-7f);
-    cr_assert_float_eq(slices[2], 0.8f, 1e-7f);
-    cr_assert(slices[1] == 0 && slices[3] == 0);
+    cr_assert_float_eq(slices[1], 0.8f, 1e-7f);
+    cr_assert(slices[2] == 0 && slices[3] == 0);
 }

@@ -36,13 +36,16 @@ static void load_weights(struct net_case *c, const char *group)
     }
 }
 
+/* Allowed difference, of the largest element: float32 rounding, or bf16's through three blocks. */
+static double tolerance;
+
 static void compare(const char *what, const float *got, const struct lj_golden *expected)
 {
     double largest = 0;
     for (int64_t i = 0; i < expected->count; i++)
         largest = fmax(largest, fabs((double)expected->f32[i]));
     for (int64_t i = 0; i < expected->count; i++)
-        cr_assert(fabs((double)got[i] - (double)expected->f32[i]) <= 2e-5 * fmax(largest, 0.1),
+        cr_assert(fabs((double)got[i] - (double)expected->f32[i]) <= tolerance * fmax(largest, 0.1),
                   "%s: element %lld is %.7g, PyTorch has %.7g", what, (long long)i, (double)got[i],
                   (double)expected->f32[i]);
 }
@@ -67,13 +70,20 @@ static void run_group(struct net_case *c, const char *group, const char *part, i
     lj_golden_free(&dy);
 }
 
-static void check(const char *group, const struct lj_vit_config *config, enum lj_plan_mode mode)
+static void check(const char *group, const struct lj_vit_config *config, enum lj_plan_mode mode,
+                  int64_t tile_rows, bool narrow)
 {
     struct net_case c;
     net_case_begin(&c);
     lj_vit(c.net, config);
     net_case_layout(&c);
     load_weights(&c, group);
+    tolerance = 2e-5;
+    c.tile_rows = tile_rows;
+    if (narrow) {
+        tolerance = 4e-2;
+        net_case_narrow(&c);
+    }
     run_group(&c, group, "global", 16, mode, false);
     run_group(&c, group, "local", 8, mode, true);
     for (int p = 0; p < c.params.count; p++) {
@@ -86,8 +96,10 @@ static void check(const char *group, const struct lj_vit_config *config, enum lj
 
 Test(vit, class_token_without_registers)
 {
-    check("class", &base, LJ_PLAN_TRAIN);
-    check("class", &base, LJ_PLAN_RECOMPUTE);
+    check("class", &base, LJ_PLAN_TRAIN, 0, false);
+    check("class", &base, LJ_PLAN_RECOMPUTE, 0, false);
+    check("class", &base, LJ_PLAN_TRAIN, 1, false);
+    check("class", &base, LJ_PLAN_RECOMPUTE, 1, false);
 }
 
 Test(vit, mean_pool_with_two_registers_and_a_head)
@@ -96,8 +108,19 @@ Test(vit, mean_pool_with_two_registers_and_a_head)
     config.registers = 2;
     config.mean_pool = true;
     config.head = 5;
-    check("mean", &config, LJ_PLAN_TRAIN);
-    check("mean", &config, LJ_PLAN_RECOMPUTE);
+    check("mean", &config, LJ_PLAN_TRAIN, 0, false);
+    check("mean", &config, LJ_PLAN_RECOMPUTE, 1, false);
+}
+
+/* The values of PyTorch in float32 are the golden ones here, too. */
+Test(vit, bf16_stays_close)
+{
+    enum lj_isa isa;
+    cr_assert_eq(lj_isa_best(&isa), LJ_OK);
+    if (isa < LJ_ISA_AVX512BF16)
+        cr_skip("this processor has no bf16 products");
+    check("class", &base, LJ_PLAN_TRAIN, 0, true);
+    check("class", &base, LJ_PLAN_RECOMPUTE, 1, true);
 }
 
 /* timm's vit_small_patch8_224 at 128 pixels with a head of 512: 21 664 640 parameters; torchvision's

@@ -59,13 +59,28 @@ static bool same_gradient(const struct net_case *c, const float *a, const float 
     return true;
 }
 
-Test(plan, every_mode_gives_the_same_bits)
+/* Everything in one tile, tiles of one image, tiles of two (10 tokens) with a short one at the end. */
+static const int64_t tile_rows[] = {0, 1, 40};
+enum { TILES = 3 };
+
+/* bf16 plans only where the processor has them. */
+static int widest_precision(void)
+{
+    enum lj_isa isa;
+    cr_assert_eq(lj_isa_best(&isa), LJ_OK);
+    return isa >= LJ_ISA_AVX512BF16 ? 1 : 0;
+}
+
+static void check_modes(int64_t rows, bool narrow)
 {
     static struct pass train, other;
     struct net_case c;
     int64_t arena[3];
     begin(&c);
     fill(&train);
+    c.tile_rows = rows;
+    if (narrow)
+        net_case_narrow(&c);
     net_case_plan(&c, IMAGES, &global, LJ_PLAN_TRAIN);
     net_case_forward(&c, train.x, train.y);
     net_case_backward(&c, train.dy, NULL);
@@ -94,6 +109,52 @@ Test(plan, every_mode_gives_the_same_bits)
     net_case_end(&c);
 }
 
+Test(plan, every_mode_gives_the_same_bits)
+{
+    for (int narrow = 0; narrow <= widest_precision(); narrow++)
+        for (int i = 0; i < TILES; i++)
+            check_modes(tile_rows[i], narrow != 0);
+}
+
+static void run_tiles(int64_t rows, enum lj_plan_mode mode, struct pass *p, float **gradient,
+                      int64_t *arena)
+{
+    struct net_case c;
+    begin(&c);
+    fill(p);
+    c.tile_rows = rows;
+    net_case_plan(&c, IMAGES, &global, mode);
+    net_case_forward(&c, p->x, p->y);
+    net_case_backward(&c, p->dy, NULL);
+    *arena = lj_plan_arena(c.plan);
+    *gradient = malloc((size_t)c.params.elements * sizeof(float));
+    memset(*gradient, 0, (size_t)c.params.elements * sizeof(float));
+    for (int k = 0; k < c.params.count; k++)
+        memcpy(*gradient + c.params.list[k].offset, c.gradient + c.params.list[k].offset,
+               (size_t)c.params.list[k].count * sizeof(float));
+    net_case_end(&c);
+}
+
+/* Drop path, saved statistics and gradients belong to the same image in every tile; memory shrinks. */
+Test(plan, tiles_agree_to_rounding_and_take_less_memory)
+{
+    static struct pass whole, tiled;
+    for (enum lj_plan_mode mode = LJ_PLAN_TRAIN; mode <= LJ_PLAN_RECOMPUTE; mode++) {
+        float *gradient[2];
+        int64_t arena[2];
+        run_tiles(0, mode, &whole, &gradient[0], &arena[0]);
+        run_tiles(1, mode, &tiled, &gradient[1], &arena[1]);
+        for (int i = 0; i < IMAGES * WIDTH; i++)
+            cr_assert_float_eq(tiled.y[i], whole.y[i], 1e-5f * fmaxf(1, fabsf(whole.y[i])));
+        for (int i = 0; i < 1000; i++)
+            cr_assert_float_eq(gradient[1][i], gradient[0][i],
+                               2e-5f * fmaxf(1, fabsf(gradient[0][i])));
+        cr_assert_lt(arena[1], arena[0]);
+        free(gradient[0]);
+        free(gradient[1]);
+    }
+}
+
 static void check_apart(const struct lj_stretch *a, const struct lj_stretch *b, int64_t arena)
 {
     cr_assert(a->offset >= 0 && a->offset + a->size <= arena && a->offset % 16 == 0);
@@ -109,6 +170,7 @@ Test(plan, stretches_in_use_together_are_apart)
     for (enum lj_plan_mode mode = LJ_PLAN_INFER; mode <= LJ_PLAN_RECOMPUTE; mode++) {
         struct net_case c;
         begin(&c);
+        c.tile_rows = mode == LJ_PLAN_INFER ? 0 : 40;
         net_case_plan(&c, IMAGES, &global, mode);
         const struct lj_stretch *all[1024];
         int count = 0;
@@ -166,7 +228,8 @@ Test(plan, refuses_a_size_the_patch_does_not_divide)
     struct net_case c;
     struct lj_plan *plan = NULL;
     begin(&c);
-    int status = lj_plan_create(&plan, c.net, 1, &(struct lj_shape){3, {2, 10, 12}}, LJ_PLAN_INFER);
+    int status = lj_plan_create(&plan, c.net, 1, &(struct lj_shape){3, {2, 10, 12}},
+                                (struct lj_plan_options){.mode = LJ_PLAN_INFER});
     cr_assert_eq(status, LJ_ERR_CONFIG);
     cr_assert_not_null(strstr(lj_error_text(), "model.patch"));
     net_case_end(&c);

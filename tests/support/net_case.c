@@ -45,11 +45,13 @@ void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *in
     lj_plan_destroy(c->plan);
     lj_free(c->run.arena);
     lj_free(c->run.scratch);
-    cr_assert_eq(lj_plan_create(&c->plan, c->net, images, input, mode), LJ_OK, "%s",
+    struct lj_plan_options options = {mode, c->tile_rows, c->narrow != NULL};
+    cr_assert_eq(lj_plan_create(&c->plan, c->net, images, input, options), LJ_OK, "%s",
                  lj_error_text());
     c->run = (struct lj_run){.arena = take(lj_plan_arena(c->plan)),
-                             .scratch = take(lj_plan_scratch(c->plan)),
+                             .scratch = take(lj_plan_scratch(c->plan) / 4 + 1),
                              .weights = c->weights,
+                             .narrow = c->narrow,
                              .gradient = c->gradient,
                              .train = true,
                              .step = 3,
@@ -64,7 +66,16 @@ void net_case_end(struct net_case *c)
     lj_free(c->run.arena);
     lj_free(c->run.scratch);
     lj_free(c->weights);
+    lj_free(c->narrow);
     lj_free(c->gradient);
+}
+
+void net_case_narrow(struct net_case *c)
+{
+    c->narrow = lj_alloc_array(c->params.elements, sizeof *c->narrow, "test");
+    cr_assert_not_null(c->narrow);
+    lj_kernels()->narrow(c->narrow, c->weights, c->params.elements);
+    lj_kernels()->widen(c->weights, c->narrow, c->params.elements);
 }
 
 int64_t net_case_inputs(const struct net_case *c, const struct lj_shape *input)
@@ -82,11 +93,18 @@ static size_t input_bytes(const struct net_case *c)
     return (size_t)net_case_inputs(c, &c->plan->at[0].shape) * sizeof(float);
 }
 
+/* Does node take batch statistics over all lanes? */
+static bool shares(const struct net_case *c, int node)
+{
+    const struct lj_node *n = &c->net->node[node];
+    return n->kind->sync_count && n->kind->sync_count(n) > 0;
+}
+
 /* Totals of a sync node over this one lane, as comm would return them. */
 static void share(struct net_case *c, int node, bool backward)
 {
     const struct lj_node *n = &c->net->node[node];
-    int64_t unfit = 0, count = n->kind->sync_count ? n->kind->sync_count(n) : 0;
+    int64_t unfit = 0, count = shares(c, node) ? n->kind->sync_count(n) : 0;
     if (count == 0)
         return;
     cr_assert_leq(count, NET_CASE_SUMS);
@@ -101,9 +119,11 @@ void net_case_forward(struct net_case *c, const float *x, float *y)
 {
     int last = c->net->count - 1;
     memcpy(lj_plan_value(c->plan, &c->run, 0), x, input_bytes(c));
-    for (int node = 0; node < c->net->count; node++) {
+    for (int node = 0, end; node < c->net->count; node = end) {
         share(c, node, false);
-        lj_forward(c->plan, &c->run, node, node + 1);
+        for (end = node + 1; end < c->net->count && !shares(c, end);)
+            end++;
+        lj_forward(c->plan, &c->run, node, end);
     }
     memcpy(y, lj_plan_value(c->plan, &c->run, last), (size_t)net_case_outputs(c) * sizeof *y);
 }
@@ -112,9 +132,11 @@ void net_case_backward(struct net_case *c, const float *dy, float *dx)
 {
     int last = c->net->count - 1;
     memcpy(lj_plan_gradient(c->plan, &c->run, last), dy, (size_t)net_case_outputs(c) * sizeof *dy);
-    for (int node = last; node >= 0; node--) {
-        share(c, node, true);
-        lj_backward(c->plan, &c->run, node, node + 1);
+    for (int end = last + 1, node; end > 0; end = node) {
+        share(c, end - 1, true);
+        for (node = end - 1; node > 0 && !shares(c, node - 1);)
+            node--;
+        lj_backward(c->plan, &c->run, node, end);
     }
     if (dx)
         memcpy(dx, lj_plan_gradient(c->plan, &c->run, 0), input_bytes(c));

@@ -2,6 +2,7 @@
 /* The first claim: the same bits on any number of ranks, with any number of threads, whatever is
  * recomputed, and across a restart. Launched on 8 ranks; each case trains on the first 1, 2, 3, 4 and 8 of
  * them and compares weights and losses with those of one rank. */
+#include "lejepa/kernels.h"
 #include "lejepa/train.h"
 #include "mpi_case.h"
 #include "tmpdir.h"
@@ -161,6 +162,41 @@ Test(exactness, clipping_and_other_norms)
     cr_assert(!same(&wanted, &unclipped));
     expect_on_all_sizes(SETTINGS("batch.size=48", "projector.norm=layer", "optim.clip=0.01"),
                         &wanted);
+}
+
+/* bf16 products, in tiles of one view, against a run of one rank; elsewhere it is refused. */
+Test(exactness, narrow_products)
+{
+    configure(SETTINGS("precision=bf16"));
+    int status = lj_resolve_precision(&config);
+    if (lj_isa_selected() < LJ_ISA_AVX512BF16) {
+        lj_all_assert(world, status == LJ_ERR_CONFIG, "bf16 at level %s", lj_kernels()->name);
+        return;
+    }
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    struct outcome single = of_one_rank(SETTINGS("batch.size=48"));
+    struct outcome wanted = of_one_rank(SETTINGS("batch.size=48", "precision=bf16"));
+    cr_assert(!same(&wanted, &single));
+    cr_assert_float_eq(wanted.loss[0], single.loss[0], 0.02 * single.loss[0]);
+    expect_on_all_sizes(SETTINGS("batch.size=48", "precision=bf16"), &wanted);
+    expect_on_all_sizes(SETTINGS("batch.size=48", "precision=bf16", "threads=2"), &wanted);
+    expect_on_all_sizes(SETTINGS("batch.size=48", "precision=bf16", "memory.recompute=blocks"),
+                        &wanted);
+    expect_on_all_sizes(SETTINGS("batch.size=48", "precision=bf16", "memory.recompute=lanes"),
+                        &wanted);
+}
+
+/* Small tiles, the last of them short: their size may change bits, ranks and recomputing may not. */
+Test(exactness, tiles)
+{
+    struct outcome wanted = of_one_rank(SETTINGS("batch.size=48", "memory.tile=60"));
+    struct outcome whole = of_one_rank(SETTINGS("batch.size=48", "memory.tile=0"));
+    for (int step = 0; step < STEPS; step++)
+        cr_assert_float_eq(wanted.loss[step], whole.loss[step], 1e-4 * whole.loss[step]);
+    expect_on_all_sizes(SETTINGS("batch.size=48", "memory.tile=60"), &wanted);
+    expect_on_all_sizes(
+        SETTINGS("batch.size=48", "memory.tile=60", "memory.recompute=blocks", "threads=2"),
+        &wanted);
 }
 
 /* MPI's own reductions: other bits are allowed, other numbers are not. */

@@ -83,10 +83,11 @@ static void make_model(struct step_case *c)
 static void make_plan(struct step_case *c, enum part part, int net, int64_t images,
                       struct lj_shape input)
 {
-    cr_assert_eq(lj_plan_create(&c->plan[part], c->model->net[net], images, &input, LJ_PLAN_TRAIN),
-                 LJ_OK, "%s", lj_error_text());
+    struct lj_plan_options options = {.mode = LJ_PLAN_TRAIN};
+    cr_assert_eq(lj_plan_create(&c->plan[part], c->model->net[net], images, &input, options), LJ_OK,
+                 "%s", lj_error_text());
     c->run[part] = (struct lj_run){.arena = take(lj_plan_arena(c->plan[part])),
-                                   .scratch = take(lj_plan_scratch(c->plan[part])),
+                                   .scratch = take(lj_plan_scratch(c->plan[part]) / 4 + 1),
                                    .weights = c->weights,
                                    .gradient = c->gradient,
                                    .gradient_add = part == LOCAL,

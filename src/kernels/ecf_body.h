@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The vector kernels of SIGReg: sums of cos(k theta) and sin(k theta), and trigonometric polynomials.
+ * Included after kernels_body.h, once per ISA.
+ *
+ * Knots are taken in groups of four. The first four multiples of theta come from double and triple
+ * angle formulas in terms of sines, which keep their digits near theta = 0 and pi; multiples of 4 theta
+ * come the same way from those. A knot 4 j + q costs one fused product,
+ *   cos(4j + q) + cos(4j - q) = 2 cos(4j) cos(q),  sin(4j + q) + sin(4j - q) = 2 sin(4j) cos(q),
+ * because only the products are summed over rows, and the lower knot is taken off once per block. The
+ * deepest chain is three steps long, so errors stay at a few roundings times the knot. */
+
+#include <math.h>
+
+enum { ECF_ROWS_MAX = 32, ECF_COLUMNS_MAX = 16, ECF_KNOTS_MAX = 16, ROWS_IN_FLIGHT = 2 };
+
+/* theta / pi = x (high + low). */
+struct half_turns {
+    float high, low;
+};
+
+static struct half_turns half_turns_of(float step)
+{
+    double factor = (double)step / 3.14159265358979323846;
+    float high = (float)factor;
+    return (struct half_turns){high, (float)(factor - (double)high)};
+}
+
+static inline vec largest(const float *x, int64_t ldx, int64_t rows, int64_t live)
+{
+    vec most = v_set(0);
+    for (int64_t r = 0; r < rows; r++)
+        most = v_max_magnitude(load(x + r * ldx, live), most);
+    return most;
+}
+
+/* sin(pi rest) and cos(pi rest), rest in [-1/2, 1/2]: least-maximum polynomials, off by 1e-8 and 6e-8. */
+static inline void sincos_pi(vec rest, vec *s, vec *c)
+{
+    vec square = v_mul(rest, rest);
+    vec sine = v_fma(square, v_set(0.0779802725f), v_set(-0.598502755f));
+    sine = v_fma(square, sine, v_set(2.55012465f));
+    sine = v_fma(square, sine, v_set(-5.16771412f));
+    sine = v_fma(square, sine, v_set(3.14159274f));
+    vec cosine = v_fma(square, v_set(0.220005676f), v_set(-1.33206213f));
+    cosine = v_fma(square, cosine, v_set(4.05844736f));
+    cosine = v_fma(square, cosine, v_set(-4.93479538f));
+    *s = v_mul(sine, rest);
+    *c = v_fma(square, cosine, v_set(1));
+}
+
+/* sin and cos, |theta| <= pi / 2: on grid a, nearly always. */
+static inline void sincos_small(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
+                                int64_t live, struct half_turns turns)
+{
+    for (int64_t r = 0; r < rows; r++)
+        sincos_pi(v_mul(load(x + r * ldx, live), v_set(turns.high)), &s[r], &c[r]);
+}
+
+/* sin and cos, |theta / pi| < 2^21: the nearest integer is taken off theta / pi; its lowest bit ends up
+ * as the lowest bit of `shifted`. Two loops, because the processor looks only some hundred operations
+ * ahead and the chain is long. */
+static inline void sincos_near(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
+                               int64_t live, struct half_turns turns)
+{
+    vec shifted[ECF_ROWS_MAX], rest[ECF_ROWS_MAX];
+    vec magic = v_set(0x1.8p23f), high = v_set(turns.high), low = v_set(turns.low);
+    for (int64_t r = 0; r < rows; r++) {
+        vec a = load(x + r * ldx, live), sum = v_fma(a, high, magic);
+        shifted[r] = sum;
+        rest[r] = v_fma(a, low, v_fms(a, high, v_sub(sum, magic)));
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        vec sine, cosine;
+        sincos_pi(rest[r], &sine, &cosine);
+        s[r] = v_flip_if_odd(sine, shifted[r]);
+        c[r] = v_flip_if_odd(cosine, shifted[r]);
+    }
+}
+
+/* Brings angles that are too far, or not finite, to theta / pi in [-1, 1]: slow and exact. */
+static __attribute__((noinline)) void bring_near(float *near, const float *x, int64_t ldx,
+                                                 int64_t rows, int64_t live, float step)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < live; j++) {
+            double angle = (double)step * (double)x[r * ldx + j];
+            near[r * WIDTH + j] = (float)(atan2(sin(angle), cos(angle)) / 3.14159265358979323846);
+        }
+}
+
+/* sin(step x) and cos(step x) of a block of rows. */
+static inline void sincos_block(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
+                                int64_t live, float step)
+{
+    struct half_turns turns = half_turns_of(step), itself = {1, 0};
+    vec most = largest(x, ldx, rows, live);
+    if (v_all_below(most, 0.5f / turns.high)) {
+        sincos_small(s, c, x, ldx, rows, live, turns);
+    } else if (v_all_below(most, 0x1p21f / turns.high)) {
+        sincos_near(s, c, x, ldx, rows, live, turns);
+    } else {
+        float near[ECF_ROWS_MAX * WIDTH] = {0};
+        bring_near(near, x, ldx, rows, live, step);
+        sincos_near(s, c, near, WIDTH, rows, WIDTH, itself);
+    }
+}
+
+/* ---- sums ------------------------------------------------------------------------------------- */
+
+/* Cosines of theta to 4 theta, and the sine of 4 theta, of each row. */
+struct multiples {
+    vec c[4][ECF_ROWS_MAX], s[ECF_ROWS_MAX];
+};
+
+/* From sines and cosines of theta in s and c[0]; sums the sines of knots 1 to 4. */
+static inline void multiply_angles(struct multiples *of, vec *sine, int64_t rows)
+{
+    vec one = v_set(1), sum[4] = {v_set(0), v_set(0), v_set(0), v_set(0)};
+    for (int64_t r = 0; r < rows; r++) {
+        vec s1 = of->s[r], c1 = of->c[0][r], twice1 = v_add(s1, s1);
+        vec c2 = v_nfma(twice1, s1, one), s2 = v_mul(twice1, c1), twice2 = v_add(s2, s2);
+        vec s3 = v_fma(twice1, c2, s1), s4 = v_mul(twice2, c2);
+        of->c[1][r] = c2;
+        of->c[2][r] = v_nfma(twice1, s2, c1);
+        of->c[3][r] = v_nfma(twice2, s2, one);
+        of->s[r] = s4;
+        sum[0] = v_add(sum[0], s1);
+        sum[1] = v_add(sum[1], s2);
+        sum[2] = v_add(sum[2], s3);
+        sum[3] = v_add(sum[3], s4);
+    }
+    for (int k = 0; k < 4; k++)
+        sine[k] = sum[k];
+}
+
+/* Knots 1 to 4, 8 and 12 as they are; of the others, products with the first three; the last knot by the
+ * square of its half. */
+static inline void sum_cosines(vec *cosine, const struct multiples *of, int64_t rows, int knots)
+{
+    vec one = v_set(1), zero = v_set(0);
+    vec sum[ECF_KNOTS_MAX] = {zero, zero, zero, zero, zero, zero, zero, zero,
+                              zero, zero, zero, zero, zero, zero, zero, zero};
+    for (int64_t r = 0; r < rows; r++) {
+        vec c[4] = {of->c[0][r], of->c[1][r], of->c[2][r], of->c[3][r]};
+        for (int k = 0; k < 4; k++)
+            sum[k] = v_add(sum[k], c[k]);
+        for (int k = 0; k < 3; k++)
+            sum[4 + k] = v_fma(c[3], c[k], sum[4 + k]);
+        if (knots == 8) {
+            sum[7] = v_fma(c[3], c[3], sum[7]);
+            continue;
+        }
+        vec s4 = of->s[r], twice = v_add(s4, s4);
+        vec c8 = v_nfma(twice, s4, one), c12 = v_nfma(twice, v_mul(twice, c[3]), c[3]);
+        sum[7] = v_add(sum[7], c8);
+        sum[11] = v_add(sum[11], c12);
+        for (int k = 0; k < 3; k++) {
+            sum[8 + k] = v_fma(c8, c[k], sum[8 + k]);
+            sum[12 + k] = v_fma(c12, c[k], sum[12 + k]);
+        }
+        sum[15] = v_fma(c8, c8, sum[15]);
+    }
+    for (int k = 0; k < knots; k++)
+        cosine[k] = sum[k];
+}
+
+/* The same for sines, knots 1 to 4 apart; the last knot by sine times cosine of its half. */
+static inline void sum_sines(vec *sine, const struct multiples *of, int64_t rows, int knots)
+{
+    vec one = v_set(1), zero = v_set(0);
+    vec sum[ECF_KNOTS_MAX] = {zero, zero, zero, zero, zero, zero, zero, zero,
+                              zero, zero, zero, zero, zero, zero, zero, zero};
+    for (int64_t r = 0; r < rows; r++) {
+        vec c[4] = {of->c[0][r], of->c[1][r], of->c[2][r], of->c[3][r]}, s4 = of->s[r];
+        for (int k = 0; k < 3; k++)
+            sum[4 + k] = v_fma(s4, c[k], sum[4 + k]);
+        if (knots == 8) {
+            sum[7] = v_fma(s4, c[3], sum[7]);
+            continue;
+        }
+        vec twice = v_add(s4, s4), c8 = v_nfma(twice, s4, one), s8 = v_mul(twice, c[3]);
+        vec s12 = v_fma(twice, c8, s4);
+        sum[7] = v_add(sum[7], s8);
+        sum[11] = v_add(sum[11], s12);
+        for (int k = 0; k < 3; k++) {
+            sum[8 + k] = v_fma(s8, c[k], sum[8 + k]);
+            sum[12 + k] = v_fma(s12, c[k], sum[12 + k]);
+        }
+        sum[15] = v_fma(s8, c8, sum[15]);
+    }
+    for (int k = 4; k < knots; k++)
+        sine[k] = sum[k];
+}
+
+/* Sums of knots from sums of products. */
+static inline void finish_products(vec *cosine, vec *sine, int64_t rows, int knots)
+{
+    vec two = v_set(2);
+    for (int first = 4; first < knots; first += 4)
+        for (int q = 1; q < 4; q++) {
+            int k = first + q - 1, lower = first - q - 1;
+            cosine[k] = v_fms(two, cosine[k], cosine[lower]);
+            sine[k] = v_fms(two, sine[k], sine[lower]);
+        }
+    cosine[knots - 1] = v_fms(two, cosine[knots - 1], v_set((float)rows));
+    sine[knots - 1] = v_mul(two, sine[knots - 1]);
+}
+
+/* One vector of columns. */
+static inline void sum_knots(float *sums, int64_t columns, const float *x, int64_t ldx,
+                             int64_t rows, int64_t live, int knots, float step)
+{
+    struct multiples multiples;
+    vec cosine[ECF_KNOTS_MAX], sine[ECF_KNOTS_MAX];
+    sincos_block(multiples.s, multiples.c[0], x, ldx, rows, live, step);
+    multiply_angles(&multiples, sine, rows);
+    sum_cosines(cosine, &multiples, rows, knots);
+    sum_sines(sine, &multiples, rows, knots);
+    finish_products(cosine, sine, rows, knots);
+    for (int k = 0; k < knots; k++) {
+        store(sums + k * columns, cosine[k], live);
+        store(sums + (knots + k) * columns, sine[k], live);
+    }
+}
+
+static void k_ecf_sums(float *sums, const float *x, int64_t ldx, int64_t rows, int64_t columns,
+                       int knots, float step)
+{
+    FOR_VECTORS(columns)
+    {
+        if (knots == 8)
+            sum_knots(sums + i, columns, x + i, ldx, rows, live, 8, step);
+        else
+            sum_knots(sums + i, columns, x + i, ldx, rows, live, 16, step);
+    }
+}
+
+/* ---- trigonometric polynomials ---------------------------------------------------------------- */
+
+/* A polynomial sum_k a_k cos(k theta) + b_k sin(k theta) as
+ *   sum_j cos(4 j theta) sum_q even[4 j + q] cos(q theta)
+ *   + sin(theta) sum_j cos(4 j theta) sum_q odd[4 j + q] cos(q theta),   q = 0 .. 3:
+ * sin(k theta) / sin(theta) is twice the sum of the cosines k-1, k-3, ..., of which cos(0) counts once. */
+struct polynomial {
+    vec even[ECF_KNOTS_MAX + 1], odd[ECF_KNOTS_MAX];
+};
+
+/* From coefficients of cos(n theta) to those of cos(4 j theta) cos(q theta). */
+static inline void into_products(vec *coefficient, int knots)
+{
+    for (int first = knots - 4; first > 0; first -= 4)
+        for (int q = 1; q < 4; q++) {
+            vec *upper = coefficient + first + q, *lower = coefficient + first - q;
+            *lower = v_sub(*lower, *upper);
+            *upper = v_add(*upper, *upper);
+        }
+}
+
+static void make_polynomial(struct polynomial *p, const float *coefficient, int64_t columns,
+                            int64_t live, int knots)
+{
+    p->even[0] = v_set(0);
+    for (int k = 0; k < knots; k++) {
+        p->even[k + 1] = load(coefficient + k * columns, live);
+        p->odd[k] = load(coefficient + (knots + k) * columns, live);
+    }
+    for (int n = knots - 1; n > 0; n--) {
+        p->odd[n] = v_add(p->odd[n], p->odd[n]);
+        if (n + 2 < knots)
+            p->odd[n] = v_add(p->odd[n], p->odd[n + 2]);
+    }
+    p->odd[0] = v_fma(v_set(0.5f), p->odd[2], p->odd[0]);
+    into_products(p->even, knots);
+    into_products(p->odd, knots);
+}
+
+/* sum_q coefficient[q] cos(q theta). */
+static inline vec inner(const vec *coefficient, const vec *cosine)
+{
+    vec sum = v_fma(coefficient[1], cosine[0], coefficient[0]);
+    sum = v_fma(coefficient[2], cosine[1], sum);
+    return v_fma(coefficient[3], cosine[2], sum);
+}
+
+/* Clenshaw's recurrence in 4 theta over the groups of four, for `count` rows side by side. */
+static inline void evaluate(vec *g, const vec *s, const vec *c1, int count,
+                            const struct polynomial *p, int knots)
+{
+    vec c[ROWS_IN_FLIGHT][3], c4[ROWS_IN_FLIGHT], twice[ROWS_IN_FLIGHT];
+    vec u1[ROWS_IN_FLIGHT], u2[ROWS_IN_FLIGHT], w1[ROWS_IN_FLIGHT], w2[ROWS_IN_FLIGHT];
+    for (int r = 0; r < count; r++) {
+        vec doubled = v_add(s[r], s[r]), s2 = v_mul(doubled, c1[r]);
+        c[r][0] = c1[r];
+        c[r][1] = v_nfma(doubled, s[r], v_set(1));
+        c[r][2] = v_nfma(doubled, s2, c1[r]);
+        c4[r] = v_nfma(v_add(s2, s2), s2, v_set(1));
+        twice[r] = v_add(c4[r], c4[r]);
+        u1[r] = p->even[knots];
+        u2[r] = w1[r] = w2[r] = v_set(0);
+    }
+    for (int first = knots - 4; first > 0; first -= 4)
+        for (int r = 0; r < count; r++) {
+            vec u = v_sub(inner(p->even + first, c[r]), u2[r]);
+            vec w = v_sub(inner(p->odd + first, c[r]), w2[r]);
+            u2[r] = u1[r];
+            w2[r] = w1[r];
+            u1[r] = v_fma(twice[r], u1[r], u);
+            w1[r] = v_fma(twice[r], w1[r], w);
+        }
+    for (int r = 0; r < count; r++) {
+        vec even = v_fma(c4[r], u1[r], v_sub(inner(p->even, c[r]), u2[r]));
+        vec odd = v_fma(c4[r], w1[r], v_sub(inner(p->odd, c[r]), w2[r]));
+        g[r] = v_fma(s[r], odd, even);
+    }
+}
+
+static inline void evaluate_block(float *g, const float *x, int64_t ldx, int64_t rows, int64_t live,
+                                  const struct polynomial *p, int knots, float step)
+{
+    vec s[ECF_ROWS_MAX], c[ECF_ROWS_MAX], sum[ROWS_IN_FLIGHT];
+    int64_t r = 0;
+    sincos_block(s, c, x, ldx, rows, live, step);
+    for (; r + ROWS_IN_FLIGHT <= rows; r += ROWS_IN_FLIGHT) {
+        evaluate(sum, s + r, c + r, ROWS_IN_FLIGHT, p, knots);
+        for (int i = 0; i < ROWS_IN_FLIGHT; i++)
+            store(g + (r + i) * ldx, sum[i], live);
+    }
+    for (; r < rows; r++) {
+        evaluate(sum, s + r, c + r, 1, p, knots);
+        store(g + r * ldx, sum[0], live);
+    }
+}
+
+static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *coefficient,
+                           int64_t rows, int64_t columns, int knots, float step)
+{
+    struct polynomial p;
+    FOR_VECTORS(columns)
+    {
+        make_polynomial(&p, coefficient + i, columns, live, knots);
+        for (int64_t r = 0; r < rows; r += ECF_ROWS_MAX) {
+            int64_t here = lj_min_i64(ECF_ROWS_MAX, rows - r), at = r * ldx + i;
+            if (knots == 8)
+                evaluate_block(g + at, x + at, ldx, here, live, &p, 8, step);
+            else
+                evaluate_block(g + at, x + at, ldx, here, live, &p, 16, step);
+        }
+    }
+}
+
+/* ---- fixed point ------------------------------------------------------------------------------ */
+
+static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
+{
+    int64_t unfit = 0, i = 0;
+    for (; i + WIDTH <= count; i += WIDTH)
+        unfit += v_add_fixed(sums + i, v_load(x + i));
+    if (i < count) {
+        int64_t part[WIDTH] = {0}, bytes = (count - i) * (int64_t)sizeof *sums;
+        __builtin_memcpy(part, sums + i, (size_t)bytes);
+        unfit += v_add_fixed(part, v_load_part(x + i, count - i));
+        __builtin_memcpy(sums + i, part, (size_t)bytes);
+    }
+    return unfit;
+}
