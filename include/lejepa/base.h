@@ -79,7 +79,8 @@ LJ_API _Noreturn void lj_broken(const char *file, int line, const char *format, 
 LJ_API void lj_set_abort_hook(void (*hook)(int exit_code));
 
 /* Fault injection for tests: the environment variable LJ_FAULT=point:rank:step makes the named
- * point fail on that rank at that step. Returns LJ_OK, or the failure with a text that says so.
+ * point fail on that rank at that step; LJ_FAULT=point:rank:step:stall makes it stand still there for
+ * good. Returns LJ_OK, or the failure with a text that says so.
  *   step  the step being worked on; -1 where there is none */
 LJ_API int lj_fault(const char *point, int64_t step);
 LJ_API void lj_fault_set_rank(int rank);
@@ -196,6 +197,16 @@ LJ_API double lj_phase_seconds(enum lj_phase phase);
 LJ_API const char *lj_phase_name(enum lj_phase phase);
 LJ_API void lj_phase_reset(void); /* all seconds to zero; the running phase starts anew */
 
+/* ---- progress ----------------------------------------------------------------------------- */
+
+/* Something got done: long loops say so, so that a watchdog tells work from standing still. Costs a look
+ * at the clock. Local; from any thread. */
+LJ_API void lj_progress(void);
+/* When that was last, by lj_now_s; 0: never. From any thread. */
+LJ_API double lj_progress_s(void);
+/* Also called at each lj_progress, by the thread that calls it; NULL: nothing. For comm. */
+LJ_API void lj_set_progress_hook(void (*hook)(void));
+
 /* ---- threads --------------------------------------------------------------------------------- */
 
 /* Sets the number of OpenMP threads of this process: wanted, or with 0 what OMP_NUM_THREADS says, else
@@ -227,6 +238,11 @@ static inline int64_t lj_max_i64(int64_t a, int64_t b)
 static inline int64_t lj_round_up(int64_t value, int64_t multiple)
 {
     return (value + multiple - 1) / multiple * multiple;
+}
+/* The i-th of `count` indices spaced evenly over 0 .. of-1, count <= of: floor(i of / count). */
+static inline int64_t lj_evenly(int64_t i, int64_t count, int64_t of)
+{
+    return of / count * i + of % count * i / count;
 }
 
 #endif

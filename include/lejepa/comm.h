@@ -42,6 +42,18 @@ LJ_API int lj_comm_first(struct lj_comm *comm, int size, struct lj_comm **sub) L
  * front when size > 1; LJ_OK if nobody failed. Collective. Cost: one allreduce of 8 bytes. */
 LJ_API int lj_agree(struct lj_comm *comm, int status) LJ_MUST_USE;
 
+/* Long work of rank 0 alone:
+ *
+ *     lj_alone_begin(comm);
+ *     int status = lj_comm_is_root(comm) ? work() : LJ_OK;
+ *     LJ_TRY(lj_alone_end(comm, status));
+ *
+ * The others wait in lj_alone_end, where each lj_progress of rank 0 is theirs too (at most once a second:
+ * a broadcast of 4 bytes); it ends as lj_agree does. No other collective in between; not nested.
+ * Collective. */
+LJ_API void lj_alone_begin(struct lj_comm *comm);
+LJ_API int lj_alone_end(struct lj_comm *comm, int status) LJ_MUST_USE;
+
 /* Collective. The root's bytes reach everybody; split above 2^30 bytes. */
 LJ_API void lj_broadcast(struct lj_comm *comm, void *data, int64_t bytes, int root);
 LJ_API void lj_barrier(struct lj_comm *comm);
@@ -57,6 +69,11 @@ LJ_API void lj_all_gather_f64(struct lj_comm *comm, const double *values, int co
  *   mine  (mine_bytes) in;  all  (sum of bytes) out;  bytes_of_rank  (size) in, same everywhere */
 LJ_API void lj_all_gather_bytes(struct lj_comm *comm, const void *mine, void *all,
                                 const int64_t *bytes_of_rank);
+
+/* The bytes of one rank reach the root, into an array of its own; nothing when that is the root.
+ * Collective in effect: rank `from` and the root call it, in the same order.
+ *   data  (bytes) in on rank from, out on the root */
+LJ_API void lj_pass_to_root(struct lj_comm *comm, int from, void *data, int64_t bytes);
 
 /* True on rank 0: who prints, picks names and writes files. */
 LJ_API bool lj_comm_is_root(const struct lj_comm *comm);

@@ -117,7 +117,8 @@
     TEXT(eval_archive, "eval.archive", "", "labelled archive of the evaluation; empty: data.archive")\
     TEXT(eval_where, "eval.where", "",                                                             \
         "rows whose labels are predicted; the bank is data.where of the same archive")             \
-    INT(eval_bank, "eval.bank", 10000, 1, 100000000, "rows of the kNN bank: the first so many of data.where")     \
+    INT(eval_bank, "eval.bank", 10000, 1, 100000000,                                               \
+        "rows of the kNN bank, spaced evenly over those of data.where")                            \
     INT(checkpoint_every, "checkpoint.every", 0, 0, 1000000000, "steps between checkpoints")       \
     INT(checkpoint_keep, "checkpoint.keep", 2, 1, 1000000, "checkpoints kept")                     \
     CHOICE(memory_recompute, "memory.recompute", "none", "none|blocks|lanes",                      \

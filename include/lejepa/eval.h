@@ -23,12 +23,18 @@ struct lj_embedder {
 /* Width of a row: the encoder's embedding, or C size size pixels. */
 LJ_API int64_t lj_embed_width(const struct lj_embedder *embedder);
 
-/* Embeddings of the first `rows` selected samples in evaluation views. Tiles of 32 samples from the
- * first are the unit of computation, so the bits do not depend on ranks or threads. Collective over
- * comm, whose ranks share the work.
- *   embeddings  (rows, width) out, on every rank */
+/* Takes rows [first, first + count) of the result, (count, width). Called on rank 0 alone, with rows in
+ * order from 0, each once. */
+typedef int (*lj_embed_sink)(void *data, int64_t first, int64_t count, const float *embeddings);
+
+/* Embeddings of `rows` samples spaced evenly over the selected ones (lj_evenly; all of them when rows is
+ * their number), in evaluation views. Tiles of 32 samples from the first are the unit of computation, so
+ * the bits do not depend on ranks or threads. Collective over comm, whose ranks share the work; a rank
+ * holds a few tiles at a time, whatever the number of rows.
+ * Errors: on every rank alike, the sink's too. */
 LJ_API int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder,
-                    struct lj_archive *archive, int64_t rows, float *embeddings) LJ_MUST_USE;
+                    struct lj_archive *archive, int64_t rows, lj_embed_sink sink,
+                    void *data) LJ_MUST_USE;
 
 /* A model for inference out of a checkpoint: architecture from its configuration, its weights (or,
  * untrained, the initial ones of its seed) and pixel statistics on every rank. Collective.
@@ -104,6 +110,19 @@ struct lj_embeddings {
 /* Reads `embeddings` and, if there, `labels` and `row`. Local. Errors: LJ_ERR_DATA. */
 LJ_API int lj_embeddings_read(const char *path, struct lj_embeddings *embeddings) LJ_MUST_USE;
 LJ_API void lj_embeddings_free(struct lj_embeddings *embeddings);
+/* The same in parts: labels and row say whether there will be any. Under a temporary name until closed;
+ * HDF5's lock is free between the calls. Local. Errors: LJ_ERR_RESOURCE. */
+struct lj_embeddings_file;
+LJ_API int lj_embeddings_create(struct lj_embeddings_file **file, const char *path, int64_t rows,
+                                int64_t width, bool labels, bool row,
+                                const char *provenance) LJ_MUST_USE;
+/* Rows [first, first + count): values (count, width), labels and row (count), NULL where there are none.
+ * Local. Errors: LJ_ERR_RESOURCE: full disk. */
+LJ_API int lj_embeddings_put(struct lj_embeddings_file *file, int64_t first, int64_t count,
+                             const float *values, const int32_t *labels,
+                             const int64_t *row) LJ_MUST_USE;
+/* Publishes the file when good, else removes it. Accepts NULL. Local. Errors: LJ_ERR_RESOURCE. */
+LJ_API int lj_embeddings_close(struct lj_embeddings_file *file, bool good) LJ_MUST_USE;
 /* Writes with attributes (description, creator); temporary name, then rename. Local. */
 LJ_API int lj_embeddings_write(const char *path, const struct lj_embeddings *embeddings,
                                const char *provenance) LJ_MUST_USE;

@@ -7,12 +7,28 @@
  *     lj_lejepa_reduce(loss, local, &terms)           the one small allreduce
  *     lj_lejepa_gradient(loss, slot, proj, n, dproj)  for each lane
  *
+ * or, for SIGReg alone, once, of any array:  lj_sigreg(comm, rows, n, width, slices, step, &value, gradient)
+ *
  * total = lambda SIGReg + (1 - lambda) prediction (convex), or lambda SIGReg + prediction. */
 #ifndef LEJEPA_LOSS_H
 #define LEJEPA_LOSS_H
 
 #include "lejepa/base.h"
 #include "lejepa/comm.h"
+
+/* SIGReg of an array whose rows lie on several ranks, on grid a, and its gradient: all in one call, for
+ * programs of one's own. Collective over comm (lj_comm_create); all ranks pass the same width, slices and
+ * step. One thread; memory 8 (2 slices K) bytes and the directions, for the time of the call: whoever
+ * trains keeps a struct lj_lejepa instead.
+ *   rows      (n, width) in   this rank's rows; n may differ between ranks, 0 allowed
+ *   slices    in   random directions: those of `step`
+ *   value     out  dimensionless, the same bits on every rank; lj_sigreg_floor('a') for Gaussian rows
+ *   gradient  (n, width) out  d(value)/d(rows), must not alias rows; NULL: not wanted
+ * The bits do not depend on the number of ranks if each has whole blocks of 32 of the same sequence.
+ * Errors: LJ_ERR_CONFIG, LJ_ERR_RESOURCE, LJ_ERR_NUMERIC (rows that are not finite): on every rank.
+ * Cost: one MPI_Allreduce of 8 (2 slices K + 6) bytes and two of 8. */
+LJ_API int lj_sigreg(struct lj_comm *comm, const float *rows, int64_t n, int64_t width,
+                     int64_t slices, int64_t step, double *value, float *gradient) LJ_MUST_USE;
 
 struct lj_lejepa_config {
     int64_t views;        /* V */

@@ -62,7 +62,10 @@ LJ_API int lj_checkpoint_read(const char *path, const struct lj_params *params, 
  *     LJ_TRY(lj_hdf5_create(&file, path));          takes the HDF5 lock
  *     bool good = H5Dwrite(... file.id ...) >= 0;
  *     return lj_hdf5_finish(&file, good);           closes, releases the lock, publishes or removes
- */
+ *
+ * A file written in parts lets go of the lock in between, so that archives can be read:
+ *     status = lj_hdf5_pause(&file, good);  ...  lj_hdf5_resume(&file);
+ * No other file may be created meanwhile. */
 struct lj_hdf5_file {
     int64_t id; /* HDF5's hid_t */
     char path[LJ_PATH_MAX], temporary[LJ_PATH_MAX];
@@ -71,6 +74,12 @@ struct lj_hdf5_file {
 /* Creates the file under a temporary name beside path, and holds the HDF5 lock until finish. A full
  * disk is remembered, not reported, until then. Local. Errors: LJ_ERR_RESOURCE (lock released). */
 LJ_API int lj_hdf5_create(struct lj_hdf5_file *file, const char *path) LJ_MUST_USE;
+
+/* Releases the lock while the file stays open. Local. Errors: LJ_ERR_RESOURCE when not good, or when
+ * the disk has refused something so far: finish with good false then (lock released, too). */
+LJ_API int lj_hdf5_pause(struct lj_hdf5_file *file, bool good) LJ_MUST_USE;
+/* Takes the lock again, for more writing or for finish. Local. */
+LJ_API void lj_hdf5_resume(struct lj_hdf5_file *file);
 
 /* Closes; if good and nothing failed, fsync and rename to path; else the temporary file is removed.
  * Local. Errors: LJ_ERR_RESOURCE. */

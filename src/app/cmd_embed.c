@@ -22,19 +22,48 @@ static int merge_config(struct lj_config *merged, const struct lj_config *run,
     return lj_config_apply_words(merged, words->word, words->count);
 }
 
-static int fill_rows(struct lj_embeddings *e, const struct lj_archive *archive)
+/* Where rank 0 writes embeddings. */
+struct target {
+    struct lj_embeddings_file *file;
+    const struct lj_archive *archive;
+};
+
+static int write_part(void *data, int64_t first, int64_t count, const float *embeddings)
 {
-    const int32_t *labels = lj_archive_labels(archive);
-    e->row = lj_alloc_array(e->rows, sizeof *e->row, "embeddings");
-    if (labels)
-        e->labels = lj_alloc_array(e->rows, sizeof *e->labels, "embeddings");
-    if (!e->row || (labels && !e->labels))
+    const struct target *target = data;
+    const int32_t *labels = lj_archive_labels(target->archive);
+    int64_t *row = lj_alloc_array(count, sizeof *row, "embeddings");
+    if (!row)
         return LJ_ERR_RESOURCE;
-    for (int64_t i = 0; i < e->rows; i++)
-        e->row[i] = lj_archive_row(archive, i);
-    if (labels)
-        memcpy(e->labels, labels, (size_t)e->rows * sizeof *labels);
-    return LJ_OK;
+    for (int64_t i = 0; i < count; i++)
+        row[i] = lj_archive_row(target->archive, first + i);
+    int status = lj_embeddings_put(target->file, first, count, embeddings,
+                                   labels ? labels + first : NULL, row);
+    lj_free(row);
+    return status;
+}
+
+/* Creates the file on rank 0, fills and closes it; what failed leaves nothing. Collective. */
+static int write_embeddings(struct lj_comm *comm, const struct lj_embedder *embedder,
+                            const struct lj_config *config, struct lj_archive *archive)
+{
+    struct target target = {.archive = archive};
+    int64_t rows = lj_archive_info(archive)->selected, width = lj_embed_width(embedder);
+    int status = LJ_OK;
+    if (lj_comm_is_root(comm))
+        status =
+            lj_embeddings_create(&target.file, config->arg_out, rows, width,
+                                 lj_archive_labels(archive) != NULL, true, config->arg_checkpoint);
+    status = lj_agree(comm, status);
+    if (status == LJ_OK)
+        status = lj_embed(comm, embedder, archive, rows, write_part, &target);
+    char text[2048];
+    snprintf(text, sizeof text, "%s", lj_error_text());
+    int closed = lj_embeddings_close(target.file, status == LJ_OK);
+    if (status == LJ_OK)
+        return lj_agree(comm, closed);
+    lj_error_set(text); /* not that the file could not be finished */
+    return status;
 }
 
 static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretrained,
@@ -53,21 +82,10 @@ static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretr
         embedder.mean = zeros;
         embedder.std = ones;
     }
-    struct lj_embeddings e = {.rows = lj_archive_info(archive)->selected,
-                              .width = lj_embed_width(&embedder)};
-    e.values = lj_alloc_array(e.rows * e.width, sizeof *e.values, "embeddings");
-    int status = lj_agree(comm, e.values ? fill_rows(&e, archive) : LJ_ERR_RESOURCE);
-    if (status == LJ_OK)
-        status = lj_embed(comm, &embedder, archive, e.rows, e.values);
-    if (status == LJ_OK)
-        status = lj_agree(comm, lj_comm_is_root(comm) ? lj_embeddings_write(config->arg_out, &e,
-                                                                            config->arg_checkpoint)
-                                                      : LJ_OK);
-    if (status == LJ_OK)
-        lj_say("%s: %lld embeddings of width %lld", config->arg_out, (long long)e.rows,
-               (long long)e.width);
-    lj_embeddings_free(&e);
-    return status;
+    LJ_TRY(write_embeddings(comm, &embedder, config, archive));
+    lj_say("%s: %lld embeddings of width %lld", config->arg_out,
+           (long long)lj_archive_info(archive)->selected, (long long)lj_embed_width(&embedder));
+    return LJ_OK;
 }
 
 static int check_words(const struct lj_config *config)

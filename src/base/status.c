@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TEXT_MAX = 2048 };
 
@@ -65,7 +66,12 @@ int lj_fault(const char *point, int64_t step)
         return LJ_OK;
     char here[128];
     snprintf(here, sizeof here, "%s:%d:%lld", point, fault_rank, (long long)step);
-    if (strcmp(wanted, here) != 0)
+    size_t length = strlen(here);
+    if (strncmp(wanted, here, length) != 0)
+        return LJ_OK;
+    while (strcmp(wanted + length, ":stall") == 0)
+        pause();
+    if (wanted[length] != 0)
         return LJ_OK;
     return lj_fail(LJ_ERR_RESOURCE, "injected fault at %s, step %lld (LJ_FAULT is set; unset it)",
                    point, (long long)step);

@@ -87,3 +87,17 @@ void lj_all_gather_bytes(struct lj_comm *comm, const void *mine, void *all,
         start += bytes_of_rank[r];
     }
 }
+
+void lj_pass_to_root(struct lj_comm *comm, int from, void *data, int64_t bytes)
+{
+    if (from == 0 || (comm->rank != 0 && comm->rank != from))
+        return;
+    for (int64_t done = 0; done < bytes; done += lj_comm_bytes_max) {
+        char *part = (char *)data + done;
+        int count = (int)lj_min_i64(bytes - done, lj_comm_bytes_max);
+        if (comm->rank == from)
+            MPI_Send(part, count, MPI_BYTE, 0, 0, comm->mpi->comm);
+        else
+            MPI_Recv(part, count, MPI_BYTE, from, 0, comm->mpi->comm, MPI_STATUS_IGNORE);
+    }
+}

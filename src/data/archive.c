@@ -84,6 +84,7 @@ static int open_all(struct lj_archive *archive, struct lj_comm *comm,
                     const struct lj_archive_options *options)
 {
     int status = LJ_OK;
+    lj_alone_begin(comm);
     if (lj_comm_is_root(comm)) {
         status = index_on_root(archive, options);
         if (status == LJ_OK)
@@ -91,7 +92,7 @@ static int open_all(struct lj_archive *archive, struct lj_comm *comm,
         if (status == LJ_OK && archive->head.stretch == LJ_STRETCH_PERCENTILE)
             status = lj_archive_percentiles(archive);
     }
-    LJ_TRY(lj_agree(comm, status));
+    LJ_TRY(lj_alone_end(comm, status));
     LJ_TRY(share_index(archive, comm));
     if (!lj_comm_is_root(comm))
         status = settle(archive);

@@ -64,6 +64,7 @@ static herr_t visit(hid_t root, const char *name, const H5O_info_t *info, void *
 {
     if (info->type != H5O_TYPE_DATASET)
         return 0;
+    lj_progress();
     hid_t dataset = H5Dopen2(root, name, H5P_DEFAULT);
     if (dataset < 0)
         return 0;

@@ -56,6 +56,7 @@ static int column_of_parts(const struct lj_archive *archive, const char *name, c
         const char *path = lj_part_file(archive, part);
         char column[2 * LJ_NAME_BYTES];
         hid_t file = -1;
+        lj_progress();
         status = lj_hdf5_open_file(path, &file);
         if (status == LJ_OK) {
             *missing = !locate(file, lj_part_dataset(archive, part), name, column, sizeof column);

@@ -67,6 +67,7 @@ static int add_group(struct lj_archive *archive, int64_t group, float *images, i
 {
     const struct lj_archive_info *info = &archive->head.info;
     int64_t pixels = info->height * info->width, end = archive->group[group + 1];
+    lj_progress();
     for (int64_t i = archive->group[group]; i < end; i += rows_max) {
         int64_t n = lj_min_i64(rows_max, end - i);
         LJ_TRY(lj_archive_read(archive, i, n, images));
@@ -197,6 +198,7 @@ int lj_archive_percentiles(struct lj_archive *archive)
     int status = image && values ? LJ_OK : LJ_ERR_RESOURCE;
     for (int64_t i = 0; i < rows && status == LJ_OK; i++) {
         int64_t index = (int64_t)((__int128)i * info->selected / rows);
+        lj_progress();
         status = lj_archive_read_plain(archive, index, 1, image);
         if (status == LJ_OK)
             sample_planes(info, image, stride, i, values, count, capacity);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Embeddings of an archive: ranks take contiguous tiles, threads take tiles of a rank. */
+/* Embeddings of an archive, in rounds: ranks take contiguous tiles, threads take tiles of a rank, the root
+ * passes the rows on in order. */
 #include "lejepa/eval.h"
 
 #include <omp.h>
 #include <string.h>
 
 enum { TILE = 32 }; /* samples that go through the encoder together */
+
+/* What a rank holds of the result at a time, at least a tile for each thread: 4 MiB. */
+enum { ROUND_FLOATS = 1 << 20 };
 
 /* What one thread needs. */
 struct desk {
@@ -94,14 +98,28 @@ static void release(struct work *w)
     lj_plan_destroy(w->plan);
 }
 
+/* Samples [first, first + count) of those to embed: reads what lies next to each other at once. */
+static int read_samples(const struct work *w, int64_t first, int64_t count, float *images)
+{
+    int64_t selected = lj_archive_info(w->archive)->selected;
+    for (int64_t i = 0, run = 1; i < count; i += run, run = 1) {
+        int64_t index = lj_evenly(first + i, w->rows, selected);
+        while (i + run < count && lj_evenly(first + i + run, w->rows, selected) == index + run)
+            run++;
+        LJ_TRY(lj_archive_read(w->archive, index, run, images + i * image_floats(w->archive)));
+    }
+    return LJ_OK;
+}
+
 /* One tile; its last images may be missing, their places are computed and dropped. */
 static int embed_tile(const struct work *w, const struct desk *desk, int64_t tile, float *out)
 {
     int64_t first = tile * TILE, count = lj_min_i64(TILE, w->rows - first);
+    lj_progress();
     struct lj_run run = {
         .arena = desk->arena, .scratch = desk->scratch, .weights = w->embedder->weights, .n = TILE};
     float *views = w->plan ? lj_plan_value(w->plan, &run, 0) : desk->arena;
-    LJ_TRY(lj_archive_read(w->archive, first, count, desk->images));
+    LJ_TRY(read_samples(w, first, count, desk->images));
     for (int64_t i = 0; i < count; i++)
         lj_view_centre(&w->recipe, desk->images + i * image_floats(w->archive),
                        views + i * view_floats(w), desk->scratch);
@@ -138,32 +156,76 @@ static int embed_tiles(const struct work *w, int64_t first, int64_t end, float *
     return status;
 }
 
-static void rows_of_rank(const struct work *w, int size, int rank, int64_t *first, int64_t *end)
+/* ---- rounds -------------------------------------------------------------------------------------------------- */
+
+/* Tiles [first, end) that a rank does of a round of `count` tiles from `begin`. */
+static void tiles_of_rank(int64_t begin, int64_t count, int size, int rank, int64_t *first,
+                          int64_t *end)
+{
+    lj_lanes_of_rank(count, size, rank, first, end);
+    *first += begin;
+    *end += begin;
+}
+
+/* The root takes in everybody's rows of a round, one rank after the other; after a failure of the sink
+ * it still takes what is on its way. */
+static int hand_over(const struct work *w, struct lj_comm *comm, int64_t begin, int64_t count,
+                     float *mine, float *theirs, lj_embed_sink sink, void *data)
+{
+    int status = LJ_OK;
+    for (int r = 0; r < comm->size; r++) {
+        int64_t first, end;
+        tiles_of_rank(begin, count, comm->size, r, &first, &end);
+        int64_t row = first * TILE, rows = lj_min_i64(end * TILE, w->rows) - row;
+        if (rows <= 0)
+            continue;
+        float *from = r == comm->rank ? mine : theirs;
+        lj_pass_to_root(comm, r, from, rows * w->width * (int64_t)sizeof(float));
+        if (lj_comm_is_root(comm) && status == LJ_OK)
+            status = sink(data, row, rows, from);
+    }
+    return status;
+}
+
+/* Every rank does `most` tiles a round, the last round is shared out. What failed while handing over is
+ * agreed on with the next round. */
+static int embed_rounds(const struct work *w, struct lj_comm *comm, int64_t most, float *mine,
+                        float *theirs, lj_embed_sink sink, void *data)
 {
     int64_t tiles = (w->rows + TILE - 1) / TILE;
-    lj_lanes_of_rank(tiles, size, rank, first, end);
+    int status = LJ_OK;
+    for (int64_t begin = 0, count; begin < tiles; begin += count) {
+        int64_t first, end;
+        count = lj_min_i64(most * comm->size, tiles - begin);
+        tiles_of_rank(begin, count, comm->size, comm->rank, &first, &end);
+        if (status == LJ_OK)
+            status = embed_tiles(w, first, end, mine);
+        LJ_TRY(lj_agree(comm, status));
+        status = hand_over(w, comm, begin, count, mine, theirs, sink, data);
+    }
+    return lj_agree(comm, status);
 }
 
 int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder, struct lj_archive *archive,
-             int64_t rows, float *embeddings)
+             int64_t rows, lj_embed_sink sink, void *data)
 {
     struct work w = {.embedder = embedder, .archive = archive, .rows = rows};
-    int64_t *bytes = lj_alloc_array(comm->size, sizeof *bytes, "evaluation");
-    int64_t first = 0, end = 0;
-    int status = bytes ? prepare(&w) : LJ_ERR_RESOURCE;
-    for (int r = 0; status == LJ_OK && r < comm->size; r++) {
-        rows_of_rank(&w, comm->size, r, &first, &end);
-        bytes[r] = (lj_min_i64(end * TILE, rows) - lj_min_i64(first * TILE, rows)) * w.width *
-                   (int64_t)sizeof(float);
-    }
+    float *mine = NULL, *theirs = NULL;
+    int64_t most = 0;
+    int status = lj_agree(comm, prepare(&w));
     if (status == LJ_OK) {
-        rows_of_rank(&w, comm->size, comm->rank, &first, &end);
-        status = embed_tiles(&w, first, end, embeddings + first * TILE * w.width);
+        int64_t tile_floats = TILE * w.width;
+        most = lj_max_i64(lj_all_max(comm, w.desks), ROUND_FLOATS / tile_floats);
+        mine = lj_alloc_array(most * tile_floats, sizeof *mine, "evaluation");
+        if (lj_comm_is_root(comm))
+            theirs = lj_alloc_array(most * tile_floats, sizeof *theirs, "evaluation");
+        bool all = mine && (theirs || !lj_comm_is_root(comm));
+        status = lj_agree(comm, all ? LJ_OK : LJ_ERR_RESOURCE);
     }
-    status = lj_agree(comm, status);
     if (status == LJ_OK)
-        lj_all_gather_bytes(comm, embeddings + first * TILE * w.width, embeddings, bytes);
+        status = embed_rounds(&w, comm, most, mine, theirs, sink, data);
     release(&w);
-    lj_free(bytes);
+    lj_free(mine);
+    lj_free(theirs);
     return status;
 }

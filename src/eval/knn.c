@@ -125,6 +125,7 @@ static void predict_tile(const struct search *search, struct desk *desk, int64_t
                          int32_t *predicted)
 {
     int64_t rows = lj_min_i64(QUERIES, search->rows - first), width = search->width;
+    lj_progress();
     const float *query = search->query + first * width;
     for (int64_t b = 0; b < search->bank_rows; b += BANK) {
         int64_t count = lj_min_i64(BANK, search->bank_rows - b);

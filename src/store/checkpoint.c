@@ -35,6 +35,7 @@ static hid_t create_space(const struct tensor *tensor)
 static bool put_tensor(hid_t group, const struct tensor *tensor)
 {
     hid_t space = create_space(tensor);
+    lj_progress();
     hid_t set = H5Dcreate2(group, tensor->name, H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT,
                            H5P_DEFAULT);
     bool good =

@@ -159,6 +159,7 @@ static int tensor_read_close(const struct reader *reader, const char *group, con
                              const struct found *found, float *values)
 {
     uint64_t expected = 0;
+    lj_progress();
     bool good = H5Dread(found->set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0 &&
                 lj_store_get_u64(found->set, "xxh3", &expected);
     H5Dclose(found->set);

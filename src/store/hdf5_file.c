@@ -34,6 +34,19 @@ int lj_hdf5_create(struct lj_hdf5_file *file, const char *path)
     return status;
 }
 
+int lj_hdf5_pause(struct lj_hdf5_file *file, bool good)
+{
+    int status = good && lj_store_failure() == 0 ? LJ_OK : write_failed(file->path);
+    lj_store_end();
+    return status;
+}
+
+void lj_hdf5_resume(struct lj_hdf5_file *file)
+{
+    (void)file;
+    lj_store_begin();
+}
+
 int lj_hdf5_finish(struct lj_hdf5_file *file, bool good)
 {
     good = H5Fclose((hid_t)file->id) >= 0 && good && lj_store_failure() == 0;

@@ -41,18 +41,29 @@ void lj_run_close_evaluation(struct lj_run_state *run)
     lj_archive_close(run->eval_query);
 }
 
+/* Labels of the bank: of rows spaced evenly over the selected ones. Owned by the caller. */
+static int32_t *bank_labels_of(const struct lj_archive *archive, int64_t rows)
+{
+    int32_t *labels = lj_alloc_array(rows, sizeof *labels, "evaluation");
+    for (int64_t i = 0; labels && i < rows; i++)
+        labels[i] =
+            lj_archive_labels(archive)[lj_evenly(i, rows, lj_archive_info(archive)->selected)];
+    return labels;
+}
+
 /* Rank 0 predicts; its numbers are for reading and never feed back. */
 static int score(struct lj_run_state *run, int64_t finished, const float *bank, int64_t bank_rows,
                  const float *query, int64_t rows, int64_t width)
 {
     const int32_t *truth = lj_archive_labels(run->eval_query);
     int32_t *predicted = lj_alloc_array(rows, sizeof *predicted, "evaluation");
+    int32_t *bank_labels = bank_labels_of(run->eval_bank, bank_rows);
     struct lj_spectrum spectrum = {.eigenvalues =
                                        lj_alloc_array(width, sizeof(double), "evaluation")};
-    int status = predicted && spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE;
+    int status = predicted && bank_labels && spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE;
     if (status == LJ_OK)
-        status = lj_knn(bank, lj_archive_labels(run->eval_bank), bank_rows, query, rows, width,
-                        LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE, predicted);
+        status = lj_knn(bank, bank_labels, bank_rows, query, rows, width, LJ_KNN_NEIGHBOURS,
+                        LJ_KNN_TEMPERATURE, predicted);
     if (status == LJ_OK)
         status = lj_spectrum_of(query, rows, width, &spectrum);
     if (status == LJ_OK) {
@@ -64,8 +75,23 @@ static int score(struct lj_run_state *run, int64_t finished, const float *bank, 
                (long long)width);
     }
     lj_free(predicted);
+    lj_free(bank_labels);
     lj_free(spectrum.eigenvalues);
     return status;
+}
+
+/* Where rank 0 keeps embeddings. */
+struct table {
+    float *values; /* (rows, width) */
+    int64_t width;
+};
+
+static int keep(void *data, int64_t first, int64_t count, const float *embeddings)
+{
+    const struct table *table = data;
+    memcpy(table->values + first * table->width, embeddings,
+           (size_t)(count * table->width) * sizeof *embeddings);
+    return LJ_OK;
 }
 
 static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t bank_rows,
@@ -77,12 +103,14 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t b
                                    .mean = t->mean,
                                    .std = t->std,
                                    .config = &t->config};
-    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, bank));
-    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, query));
+    struct table to_bank = {bank, width}, to_query = {query, width};
+    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, keep, &to_bank));
+    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, keep, &to_query));
     int status = LJ_OK;
+    lj_alone_begin(run->comm);
     if (lj_comm_is_root(run->comm))
         status = score(run, finished, bank, bank_rows, query, rows, width);
-    return lj_agree(run->comm, status);
+    return lj_alone_end(run->comm, status);
 }
 
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
@@ -92,9 +120,11 @@ int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
     int64_t rows = lj_archive_info(run->eval_query)->selected,
             width = run->trainer->model->embedding;
     lj_phase_begin(LJ_PHASE_EVALUATION);
-    float *bank = lj_alloc_array(bank_rows * width, sizeof *bank, "evaluation");
-    float *query = lj_alloc_array(rows * width, sizeof *query, "evaluation");
-    int status = lj_agree(run->comm, bank && query ? LJ_OK : LJ_ERR_RESOURCE);
+    bool keeps = lj_comm_is_root(run->comm);
+    float *bank = lj_alloc_array(keeps ? bank_rows * width : 0, sizeof *bank, "evaluation");
+    float *query = lj_alloc_array(keeps ? rows * width : 0, sizeof *query, "evaluation");
+    int status = bank && query ? lj_fault("evaluate", finished) : LJ_ERR_RESOURCE;
+    status = lj_agree(run->comm, status);
     if (status == LJ_OK)
         status = embed_and_score(run, finished, bank_rows, rows, bank, query, width);
     lj_free(bank);

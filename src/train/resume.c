@@ -106,7 +106,8 @@ static int spread_moment(struct lj_trainer *t, int which)
 
 int lj_trainer_resume(struct lj_trainer *t, const char *path)
 {
-    LJ_TRY(lj_agree(t->comm, read_on_root(t, path)));
+    lj_alone_begin(t->comm);
+    LJ_TRY(lj_alone_end(t->comm, read_on_root(t, path)));
     lj_broadcast(t->comm, &t->first_step, sizeof t->first_step, 0);
     lj_broadcast(t->comm, t->mean, sizeof t->mean, 0);
     lj_broadcast(t->comm, t->std, sizeof t->std, 0);
@@ -161,7 +162,8 @@ int lj_trainer_checkpoint(struct lj_trainer *t, const char *dir, int64_t finishe
             memset(t->moment[i], 0, (size_t)t->model->params.elements * sizeof(float));
         lj_gradsync_collect(t->gradsync, lj_optim_moment(t->optim, i), t->moment[i]);
     }
-    int status = lj_agree(t->comm, write_on_root(t, dir, finished));
+    lj_alone_begin(t->comm);
+    int status = lj_alone_end(t->comm, write_on_root(t, dir, finished));
     lj_phase_end();
     return status;
 }

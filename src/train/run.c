@@ -34,7 +34,8 @@ static int set_up(struct lj_run_state *run)
     LJ_TRY(lj_run_open_dir(run, resume_from));
     LJ_TRY(lj_trainer_create(&run->trainer, run->comm, run->config, run->archive,
                              resume_from[0] ? resume_from : NULL));
-    LJ_TRY(lj_agree(run->comm, lj_run_open_files(run, run->trainer->first_step)));
+    lj_alone_begin(run->comm);
+    LJ_TRY(lj_alone_end(run->comm, lj_run_open_files(run, run->trainer->first_step)));
     return lj_run_report_start(run, isa);
 }
 
@@ -45,6 +46,7 @@ static void tear_down(struct lj_run_state *run)
     lj_trainer_destroy(run->trainer);
     lj_run_close_evaluation(run);
     lj_archive_close(run->archive);
+    lj_run_lock_release(&run->lock);
 }
 
 /* ---- between steps ------------------------------------------------------------------------------------------- */
@@ -147,11 +149,9 @@ static int train(struct lj_run_state *run)
                (long long)t->first_step, (long long)t->steps);
         return LJ_OK;
     }
-    LJ_TRY(lj_agree(run->comm, lj_watchdog_start(run->comm->rank, run->config->guard_stall_s)));
     lj_phase_reset();
     run->started_s = lj_now_s();
     int status = run_steps(run);
-    lj_watchdog_stop();
     if (status == LJ_OK || status == LJ_STOPPED) {
         char text[2048];
         snprintf(text, sizeof text, "%s", lj_error_text());
@@ -174,11 +174,16 @@ int lj_train(struct lj_comm *comm, struct lj_config *config)
     run->begun_s = lj_now_s();
     run->terminal = lj_comm_is_root(comm) && isatty(STDERR_FILENO);
     lj_signals_install(); /* a signal during set-up stops the run after its first step */
-    int status = set_up(run);
+    lj_phase_begin(LJ_PHASE_SETUP);
+    int status = lj_agree(comm, lj_watchdog_start(comm->rank, config->guard_stall_s));
+    if (status == LJ_OK)
+        status = set_up(run);
+    lj_phase_end();
     if (status == LJ_OK)
         status = train(run);
     lj_signals_restore();
     tear_down(run);
+    lj_watchdog_stop();
     lj_free(run);
     return status;
 }

@@ -3,6 +3,7 @@
 #ifndef LEJEPA_RUN_H
 #define LEJEPA_RUN_H
 
+#include "run_lock.h"
 #include "trainer.h"
 
 #include "lejepa/store.h"
@@ -16,6 +17,7 @@ struct lj_run_state {
     struct lj_trainer *trainer;
     char dir[LJ_PATH_MAX];                     /* run.dir, the same on every rank */
     char checkpoints[LJ_PATH_MAX];             /* dir/checkpoints */
+    struct lj_run_lock lock;                   /* on dir; root only */
     FILE *metrics;                             /* metrics.jsonl; root only */
     double begun_s;                            /* of the command, set-up included */
     double started_s;                          /* of this process's training */
@@ -24,7 +26,8 @@ struct lj_run_state {
     struct lj_archive *eval_bank, *eval_query; /* labelled rows for the kNN; NULL: none */
 };
 
-/* run_dir.c: picks or makes the directory, opens log.txt; finds the checkpoint to continue from ("" none).
+/* run_dir.c: picks or makes the directory, locks it, opens log.txt; finds the checkpoint to continue from
+ * ("" none).
  * Collective. */
 int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX]);
 /* Opens metrics.jsonl, without what a lost continuation wrote after step `first`; writes config.yaml.

@@ -9,6 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The ranks of a killed job outlive it by this much at most. */
+static const double lock_patience_s = 5;
+
 /* Makes path and what leads to it. */
 static int make_dirs(const char *path)
 {
@@ -59,6 +62,7 @@ static int open_on_root(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
         LJ_TRY(make_new_dir(run->dir));
     snprintf(run->checkpoints, sizeof run->checkpoints, "%.4000s/checkpoints", run->dir);
     LJ_TRY(make_dirs(run->checkpoints));
+    LJ_TRY(lj_run_lock_take(&run->lock, run->dir, lock_patience_s));
     snprintf(path, sizeof path, "%.4000s/log.txt", run->dir);
     LJ_TRY(lj_log_open(path));
     return lj_checkpoint_newest(run->checkpoints, resume_from);
@@ -66,8 +70,9 @@ static int open_on_root(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
 
 int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
 {
+    lj_alone_begin(run->comm);
     int status = lj_comm_is_root(run->comm) ? open_on_root(run, resume_from) : LJ_OK;
-    LJ_TRY(lj_agree(run->comm, status));
+    LJ_TRY(lj_alone_end(run->comm, status));
     lj_broadcast(run->comm, run->dir, sizeof run->dir, 0);
     lj_broadcast(run->comm, run->checkpoints, sizeof run->checkpoints, 0);
     lj_broadcast(run->comm, resume_from, LJ_PATH_MAX, 0);

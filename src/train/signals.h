@@ -12,8 +12,8 @@ bool lj_signals_stop(void);
 /* True once per SIGUSR2. */
 bool lj_signals_take_save(void);
 
-/* The watchdog: a thread that ends the job with 7 when lj_watchdog_feed was not called for stall_s
- * seconds, after naming this rank and its phase. 0: none. */
+/* The watchdog: a thread that ends the job with 7 when neither lj_watchdog_feed nor lj_progress was called
+ * for stall_s seconds, after naming this rank, its step (-1: before the first) and its phase. 0: none. */
 int lj_watchdog_start(int rank, double stall_s) LJ_MUST_USE;
 void lj_watchdog_feed(int64_t step);
 void lj_watchdog_stop(void);

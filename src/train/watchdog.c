@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The watchdog: when a step takes longer than guard.stall_s, every rank says where it is, then the job
- * ends. A rank that hangs in a collective cannot say so itself; this thread can. */
+/* The watchdog: when nothing got done for guard.stall_s, in set-up, a step, an evaluation or a checkpoint,
+ * every rank says where it is, then the job ends. A rank that hangs in a collective cannot say so itself;
+ * this thread can. */
 #include "signals.h"
 
 #include "lejepa/comm.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 
-/* Ranks notice within this time of each other; the first to end the job waits so long for the others'
- * lines. */
-static const double grace_s = 2;
+/* The first rank to notice ends the job, but waits for the others' lines: they made their last progress
+ * about when it did. At least so long, and a tenth of the limit. Higher ranks wait longer: Open MPI's
+ * mpirun has crashed when several ranks ended the job at the same moment. */
+static const double grace_s = 2, stagger_s = 0.5;
+enum { STAGGERED = 4 };
 
 static pthread_t thread;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -21,7 +25,6 @@ static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static bool running, ending;
 static int own_rank;
 static double limit_s;
-static _Atomic double fed_s;
 static _Atomic int64_t fed_step;
 
 /* Sleeps until `seconds` passed or the run ends; true: ends. */
@@ -40,21 +43,30 @@ static bool sleep_unless_ending(double seconds)
     return ended;
 }
 
+static void say_where(void)
+{
+    char step[32] = "";
+    if (fed_step >= 0)
+        snprintf(step, sizeof step, " at step %lld", (long long)fed_step);
+    fprintf(stderr,
+            "lejepa_mpi: error: rank %d: no progress for %.0f s%s, in phase '%s'; look "
+            "for a slow or dead node or file system, or raise guard.stall_s\n",
+            own_rank, limit_s, step, lj_phase_name(lj_phase_current()));
+}
+
 static void *watch(void *unused)
 {
     (void)unused;
     for (;;) {
-        double left = fed_s + limit_s - lj_now_s();
+        double left = lj_progress_s() + limit_s - lj_now_s();
         if (left <= 0)
             break;
         if (sleep_unless_ending(left))
             return NULL;
     }
-    fprintf(stderr,
-            "lejepa_mpi: error: rank %d: no progress for %.0f s at step %lld, in phase '%s'; look "
-            "for a slow or dead node or file system, or raise guard.stall_s\n",
-            own_rank, limit_s, (long long)fed_step, lj_phase_name(lj_phase_current()));
-    if (!sleep_unless_ending(grace_s))
+    say_where();
+    double turn_s = stagger_s * (own_rank < STAGGERED ? own_rank : STAGGERED);
+    if (!sleep_unless_ending(fmax(grace_s, limit_s / 10) + turn_s))
         lj_comm_abort(-LJ_ERR_COMM);
     return NULL;
 }
@@ -63,7 +75,7 @@ int lj_watchdog_start(int rank, double stall_s)
 {
     own_rank = rank;
     limit_s = stall_s;
-    lj_watchdog_feed(0);
+    lj_watchdog_feed(-1);
     if (stall_s <= 0)
         return LJ_OK;
     ending = false;
@@ -78,7 +90,7 @@ int lj_watchdog_start(int rank, double stall_s)
 void lj_watchdog_feed(int64_t step)
 {
     fed_step = step;
-    fed_s = lj_now_s();
+    lj_progress();
 }
 
 void lj_watchdog_stop(void)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the program share: starting it, inputs, a model small enough to train in no time.
 
-The environment names the program (LJ_PROGRAM). One rank runs without mpirun, as a user would try it.
+The environment names the program (LJ_PROGRAM) and what launches it (LJ_MPIRUN). One rank runs without mpirun, as a user would try it.
 """
 import concurrent.futures
 import json
@@ -18,6 +18,7 @@ import h5py
 import numpy
 
 PROGRAM = os.environ["LJ_PROGRAM"]
+MPIRUN = os.environ.get("LJ_MPIRUN", "mpirun")
 TINY = ("model=vit model.width=16 model.depth=1 model.heads=1 model.patch=7 views.local=1 projector.hidden=16 "
         "projector.out=8 sigreg.slices=8 batch.size=16 log.every=1").split()
 AT_ONCE = 3  # launches that mostly wait for each other
@@ -60,8 +61,13 @@ class Ended:
 
 
 def command(words, ranks=1, wrap=()):
-    launch = ["mpirun", "-n", str(ranks)] if ranks > 1 or wrap else []
+    launch = [MPIRUN, "-n", str(ranks)] if ranks > 1 or wrap else []
     return [*launch, *wrap, PROGRAM, *(str(word) for word in words)]
+
+
+def limited(kib):
+    """A launcher of programs that may write files of at most so many KiB."""
+    return ["sh", "-c", f"ulimit -f {2 * kib}; exec \"$@\"", "sh"]
 
 
 def start(words, ranks=1, env=None, wrap=(), cwd=None):

@@ -58,8 +58,21 @@ def make_wrong_shape():
     whole = (here / "whole.safetensors").read_bytes()
     length = struct.unpack("<Q", whole[:8])[0]
     header = json.loads(whole[8:8 + length])
+    make_unfit_exports(whole, header, whole[8 + length:])
     header["cls_token"]["shape"] = [1, 2, 8]
     safetensors("shape.safetensors", header, whole[8 + length:])
+
+
+def make_unfit_exports(whole, header, body):
+    """A whole export that was cut, one with a type nobody reads, one whose tensors overlap."""
+    (here / "cut.safetensors").write_bytes(whole[:-100])
+    for name, change in [("type", {"dtype": "I32"}), ("overlap", {"data_offsets": [0, 64]})]:
+        changed = json.loads(json.dumps(header))
+        tensor = max((key for key in changed if key != "__metadata__"), key=lambda key: changed[key]["data_offsets"])
+        changed[tensor].update(change)
+        if name == "overlap":
+            changed[tensor]["shape"] = [16]
+        safetensors(f"{name}.safetensors", changed, body)
 
 
 def make_safetensors():
@@ -171,7 +184,8 @@ def command_cases():
     yield "checkpoint without path", ["checkpoint", "ls"], 2, ["checkpoint"]
     yield "checkpoint, nothing there", ["checkpoint", here / "nothing"], 4, ["nothing"]
     for name, words in [("long", ["header", "bytes"]), ("outside", ["cls_token", "expected"]), ("shape", ["cls_token", "(1, 2, 8)", "(1, 1, 16)"]),
-                        ("lacking", ["missing"]), ("syntax", ["JSON"]), ("gone", ["gone.safetensors"])]:
+                        ("lacking", ["missing"]), ("syntax", ["JSON"]), ("gone", ["gone.safetensors"]), ("cut", ["cut.safetensors"]),
+                        ("type", ["I32"]), ("overlap", ["overlap.safetensors"])]:
         yield f"safetensors: {name}", ["import", *program.TINY, data("good.h5"), out,
                                        f"weights={here / name}.safetensors"], 4, words
 
@@ -228,18 +242,13 @@ def test_older_checkpoint_is_used():
     check(steps == [1, 2, 3, 4, 5, 6], f"older checkpoint: metrics hold steps {steps}")
 
 
-def limited(kib):
-    """A launcher of programs that may write files of at most so many KiB."""
-    return ["sh", "-c", f"ulimit -f {2 * kib}; exec \"$@\"", "sh"]
-
-
 def test_disk_full():
     """A limit on the size of files stands for a full disk: the checkpoint of step 4 does not fit."""
     directory = program.copy(here / "run", here / "full")
     size = program.checkpoints(directory)[0].stat().st_size
     env = {"OMPI_MCA_btl": "self,tcp"}  # shared memory is files, too
     for ranks in (1, 2):
-        ended = train(directory, data("good.h5"), "train.steps=6", ranks=ranks, wrap=limited(size // 2048), env=env)
+        ended = train(directory, data("good.h5"), "train.steps=6", ranks=ranks, wrap=program.limited(size // 2048), env=env)
         check(ended.code == 6, f"disk full on {ranks} ranks: exit code {ended.code}, expected 6: {ended.tail()}")
         check(len(ended.errors) == 1 and "step 6" in " ".join(ended.errors),
               f"disk full on {ranks} ranks: {ended.errors}")

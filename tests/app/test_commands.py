@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The commands one after the other as a user would, and what scripts rely on: names, keys, exit codes."""
+import itertools
 import json
 import pathlib
 import re
@@ -91,11 +92,61 @@ def test_small_allreduce():
     check(more - min(sizes.values()) == 8 * 2 * 3 * 8 * 16, f"small allreduce: 8 more slices cost {more}, from {sizes}")
 
 
+def test_evaluation():
+    """An archive sorted by class: a bank of its first rows would know one class only."""
+    rows = numpy.arange(240)
+    stripes = numpy.stack([numpy.broadcast_to(values, (28, 28)) for values in
+                           (numpy.arange(28) // 3 % 2, (numpy.arange(28) // 3 % 2)[:, None], numpy.ones(28))])
+    pixels = (stripes[rows // 80] * 200).astype("u1") + program.images(240) // 8
+    path = program.write_h5(here / "sorted.h5", images=pixels, labels=rows // 80, split=(rows % 4 == 3).astype("u1"))
+    found = []
+    for ranks in (1, 3):
+        ended = train(here / f"sorted-{ranks}", f"data.archive={path}", "data.where=split=0", "eval.where=split=1",
+                      "eval.every=2", "eval.bank=90", "train.steps=3", ranks=ranks)
+        check(ended.code == 0, f"evaluation: {ended.tail()}")
+        found.append([row for row in program.metrics(here / f"sorted-{ranks}") if "knn_top1" in row])
+    check([row["step"] for row in found[0]] == [2, 3], f"evaluation at {found[0]}")
+    check(found[0][0]["knn_top1"] > 0.9, f"evaluation of a sorted archive: {found[0]}")
+    check(found[0] == found[1], f"evaluation on 1 and 3 ranks: {found}")
+
+
 # ---- embeddings and what is made of them --------------------------------------------------------------------------
 
 def embed(name, *words, ranks=1):
     done(f"embed {name}", ["embed", f"checkpoint={here / 'run'}", f"out={here / name}", *words], ranks)
     return here / name
+
+
+def test_embed_in_rounds():
+    """More rows than are held at a time: the file is the same, bit for bit, on any number of ranks."""
+    path = program.write_h5(here / "many.h5", images=program.images(3000), labels=numpy.arange(3000) % 7)
+    files = []
+    for ranks in (1, 2, 3):
+        for features in ("pixels", "model"):
+            name = f"many-{features}-{ranks}.h5"
+            embed(name, f"data.archive={path}", f"features={features}", ranks=ranks)
+            files.append((here / name).read_bytes())
+    check(files[0] == files[2] == files[4] and files[1] == files[3] == files[5], "embed on 1, 2, 3 ranks differs")
+    values = read(here / "many-pixels-1.h5", "embeddings")
+    wanted = (read(path, "images") / numpy.float32(255)).astype("f4").reshape(3000, -1)
+    check(numpy.abs(values - wanted).max() < 1e-6, f"pixels are off by {numpy.abs(values - wanted).max()}")
+    check((read(here / "many-model-2.h5", "labels") == numpy.arange(3000) % 7).all(), "labels of many rows")
+    check((read(here / "many-model-2.h5", "row") == numpy.arange(3000)).all(), "rows of many rows")
+
+
+def test_embed_disk_full():
+    """A limit on the size of files stands for a full disk: met in the second round, and at the end."""
+    path = program.write_h5(here / "full.h5", images=program.images(3000))
+    for ranks, kib in itertools.product((1, 3), (0, 5000, 9188)):
+        target = here / f"full-{ranks}-{kib}" / "out.h5"
+        target.parent.mkdir()
+        ended = run(["embed", f"checkpoint={here / 'run'}", f"data.archive={path}", "data.labels=none",
+                     "features=pixels", f"out={target}"], ranks, wrap=program.limited(kib),
+                    env={"OMPI_MCA_btl": "self,tcp"})
+        what = f"embed with {kib} KiB on {ranks} ranks"
+        check(ended.code == 6, f"{what}: exit code {ended.code}, expected 6: {ended.tail()}")
+        check(len(ended.errors) == 1 and "out.h5" in ended.errors[0], f"{what}: {ended.errors}")
+        check(not list(target.parent.iterdir()), f"{what}: left {list(target.parent.iterdir())}")
 
 
 def test_embed_and_probe():
@@ -252,7 +303,7 @@ def test_selftest():
 
 test_train()
 test_embed_and_probe()
-program.at_once(lambda test: test(), [test_config_reloads, test_surplus_ranks, test_small_allreduce, test_selftest,
+program.at_once(lambda test: test(), [test_config_reloads, test_surplus_ranks, test_small_allreduce, test_evaluation, test_embed_in_rounds, test_embed_disk_full, test_selftest,
                                       test_diagnose_embeddings, test_export_and_import, test_inspect,
                                       test_checkpoint, test_help, test_bare])
 program.at_once(test_diagnose_gradient, [((3, 50, 8), 20, 0.05, 3), ((3, 33, 8), 20, 0.05, 2), ((2, 64, 12), 7, 0.4, 1),

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Faults: wherever one rank fails, all end soon with the same code and one message in that rank's words;
-a rank that stands still ends the run through the watchdog."""
+a rank that stands still, in a step or before or between, ends the run through the watchdog, and all say
+where they are."""
 import itertools
 import os
 import pathlib
@@ -15,13 +16,13 @@ from program import TINY, check, end, start, train
 
 SOURCES = pathlib.Path(sys.argv[1])
 holder, here = program.scratch()
-data = f"data.archive={program.archive(here / 'archive.h5')}"
+data = [f"data.archive={program.archive(here / 'archive.h5')}", "data.where=split=0", "eval.where=split=1", "eval.every=3"]
 RESOURCES, COMMUNICATION = 6, 7
 
 # point, step, ranks that pass it: rank 0 alone opens archives and writes checkpoints
 POINTS = [("open", -1, [0]), ("setup", -1, [0, 1]), ("gradsync-create", -1, [0, 1]), ("read", 0, [0, 1]),
           ("read", 3, [0, 1]), ("step", 0, [0, 1]), ("step", 3, [0, 1]), ("checkpoint-write", 4, [0]),
-          ("checkpoint-sync", 4, [0]), ("checkpoint-rename", 4, [0])]
+          ("checkpoint-sync", 4, [0]), ("checkpoint-rename", 4, [0]), ("evaluate", 3, [0, 1])]
 
 
 def test_table_is_complete():
@@ -35,7 +36,7 @@ def test_fault(case):
     (point, step, passing), rank, ranks = case
     what = f"{point} at step {step} on rank {rank} of {ranks}"
     directory = here / f"{point}-{step}-{rank}-{ranks}"
-    ended = train(directory, data, "train.steps=6", "checkpoint.every=2", ranks=ranks, timeout=20,
+    ended = train(directory, *data, "train.steps=6", "checkpoint.every=2", ranks=ranks, timeout=20,
                   env={"LJ_FAULT": f"{point}:{rank}:{step}"})
     if rank not in passing:
         check(ended.code == 0, f"{what}: the rank does not pass there, exit code {ended.code}: {ended.tail()}")
@@ -47,17 +48,18 @@ def test_fault(case):
     names = [path.name for path in program.checkpoints(directory)]
     whole = ["step-000000002.h5"] if step >= 2 else []
     check(names == whole, f"{what}: checkpoints {names}, expected {whole}")
-    again = train(directory, data, "train.steps=6", ranks=ranks)
+    again = train(directory, *data, "train.steps=6", ranks=ranks)
     check(again.code == 0, f"{what}: started again: exit code {again.code}: {again.tail()}")
 
 
-def rank_process(launcher, rank):
-    """The process of a rank below mpirun."""
-    wanted = f"OMPI_COMM_WORLD_RANK={rank}".encode()
+def rank_process(directory, rank):
+    """The process of a rank of the run in a directory, as Open MPI or MPICH numbers it."""
+    word = f"run.dir={directory}".encode()
+    wanted = {f"OMPI_COMM_WORLD_RANK={rank}".encode(), f"PMI_RANK={rank}".encode()}
     for entry in pathlib.Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and f"PPid:\t{launcher.pid}\n" in (entry / "status").read_text() \
-                    and wanted in (entry / "environ").read_bytes().split(b"\0"):
+            if entry.name.isdigit() and word in (entry / "cmdline").read_bytes().split(b"\0") \
+                    and wanted & set((entry / "environ").read_bytes().split(b"\0")):
                 return int(entry.name)
         except OSError:
             continue
@@ -69,12 +71,12 @@ def test_stall(case):
     rank, pause_s = case
     what = f"rank {rank} stopped for {pause_s} s"
     directory = here / f"stall-{rank}-{pause_s}"
-    process = start(["train", *TINY, f"run.dir={directory}", data, "train.steps=1000000", "log.every=1",
+    process = start(["train", *TINY, f"run.dir={directory}", *data, "eval.every=0", "train.steps=1000000", "log.every=1",
                      "guard.stall_s=3"], 2)
     metrics = directory / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
         time.sleep(0.01)
-    stopped = rank_process(process, rank)
+    stopped = rank_process(directory, rank)
     if not check(stopped is not None, f"{what}: there is no such process"):
         end(process, 1)
         return
@@ -90,8 +92,24 @@ def test_stall(case):
           f"{what}: expected a line of rank {1 - rank}, found {ended.errors}")
 
 
+def test_stall_at(case):
+    """A rank that stands still at a point: every rank says its phase."""
+    point, rank, step, phase = case
+    what = f"rank {rank} standing still at {point}"
+    ended = train(here / f"stall-{point}-{rank}", *data, "train.steps=6", "checkpoint.every=2", "guard.stall_s=2",
+                  ranks=2, timeout=25, env={"LJ_FAULT": f"{point}:{rank}:{step}:stall"})
+    check(ended.code == COMMUNICATION, f"{what}: exit code {ended.code}, expected {COMMUNICATION}: {ended.tail()}")
+    at = f" at step {step}" if step > 0 else ""
+    for speaker in (0, 1):
+        said = f"rank {speaker}: no progress for 2 s{at}, in phase '{phase}'; "
+        check(any(said in line for line in ended.errors), f"{what}: nobody says \"{said}\": {ended.errors}")
+
+
 test_table_is_complete()
 program.at_once(test_fault, [*itertools.product(POINTS, (0, 1), [2]), *((point, 0, 1) for point in POINTS),
                              (("step", 3, [0, 1, 2]), 2, 3)])
 program.at_once(test_stall, [(1, 0), (0, 0), (1, 4)])
+program.at_once(test_stall_at, [("open", 0, -1, "setup"), ("setup", 0, -1, "setup"), ("setup", 1, -1, "setup"),
+                                ("evaluate", 0, 3, "evaluation"), ("evaluate", 1, 3, "evaluation"),
+                                ("checkpoint-write", 0, 2, "checkpoint")])
 program.finish()

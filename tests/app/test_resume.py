@@ -160,7 +160,9 @@ def test_save_and_go_on():
     ended = end(process)
     steps = [int(path.name[5:14]) for path in program.checkpoints(directory)]
     check(ended.code == 0, f"SIGUSR2: exit code {ended.code}: {ended.tail()}")
-    check(len(steps) == 2 and 3 <= steps[0] < STEPS == steps[1], f"SIGUSR2: checkpoints of steps {steps}")
+    # mpirun's signal may reach one rank before a step's reduction and the other after it: then both steps save.
+    check(len(steps) in (2, 3) and 3 <= steps[0] < STEPS == steps[-1] and steps[-2] <= steps[0] + 1,
+          f"SIGUSR2: checkpoints of steps {steps}")
     check_same(directory, "SIGUSR2")
 
 

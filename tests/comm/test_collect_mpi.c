@@ -123,6 +123,20 @@ static void check_broadcast(int64_t bytes, int root)
     assert_pieces(bytes, found_pieces, found_largest);
 }
 
+static void check_pass(int from, int64_t bytes)
+{
+    unsigned char data[300] = {0};
+    int64_t wrong = 0;
+    bool there = world->rank == from || (world->rank == 0 && from > 0);
+    for (int64_t i = 0; world->rank == from && i < bytes; i++)
+        data[i] = pattern(i, from);
+    lj_pass_to_root(world, from, data, bytes);
+    for (int64_t i = 0; i < (int64_t)sizeof data; i++)
+        wrong += data[i] != (there && i < bytes ? pattern(i, from) : 0);
+    lj_all_assert(world, wrong == 0, "%lld of %lld bytes from rank %d are wrong", (long long)wrong,
+                  (long long)bytes, from);
+}
+
 static void check_sum(int64_t count)
 {
     struct lj_ledger_entry entry = {.calls = 4, .bytes = 1000};
@@ -150,8 +164,10 @@ Test(collect_mpi, large_messages_are_split, .timeout = 60)
     lj_comm_bytes_max = 64;
     const int64_t bytes[] = {0, 1, 63, 64, 65, 128, 299}, counts[] = {0, 1, 7, 8, 9, 16, 39};
     for (int i = 0; i < 7; i++) {
-        for (int root = 0; root < world->size; root++)
+        for (int root = 0; root < world->size; root++) {
             check_broadcast(bytes[i], root);
+            check_pass(root, bytes[i]);
+        }
         check_sum(counts[i]);
     }
     lj_case_end(world);

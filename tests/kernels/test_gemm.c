@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,18 +87,160 @@ Test(gemm, empty_products)
         cr_assert_eq(c[i], 0);
 }
 
-/* Equal products at other addresses: a lane's place in memory does not show. */
-Test(gemm, bits_do_not_depend_on_addresses)
+/* ---- the products of the presets -------------------------------------------------------------------------- */
+
+/* A matrix of (rows, columns) at an address `shift` floats off, with `pad` floats between its rows. */
+struct matrix {
+    int64_t rows, columns, ld;
+    float *memory, *at;
+};
+
+static struct matrix place(const float *values, int64_t rows, int64_t columns, int shift, int pad)
 {
-    enum { M = 68, N = 65, K = 48, SHIFTS = 16 };
-    static float a[M * K + SHIFTS], b[N * K + SHIFTS], c[M * N + SHIFTS], first[M * N];
-    for (int shift = 0; shift < SHIFTS; shift++) {
-        lj_random_normal_f32(a + shift, M * K, 1);
-        lj_random_normal_f32(b + shift, N * K, 2);
-        lj_gemm(false, true, M, N, K, 1, a + shift, K, b + shift, K, 0, c + shift, N);
-        if (shift == 0)
-            memcpy(first, c, sizeof first);
-        cr_assert_eq(memcmp(first, c + shift, sizeof first), 0, "%d floats off", shift);
+    struct matrix m = {.rows = rows, .columns = columns, .ld = columns + pad};
+    m.memory = malloc((size_t)(rows * m.ld + shift) * sizeof *m.memory);
+    m.at = m.memory + shift;
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(m.at + r * m.ld, values + r * columns, (size_t)columns * sizeof *values);
+    return m;
+}
+
+static const char *name_of(const struct product *p)
+{
+    static char name[96];
+    snprintf(name, sizeof name, "%c%c %lld x %lld x %lld", p->ta ? 't' : 'n', p->tb ? 't' : 'n',
+             (long long)p->m, (long long)p->n, (long long)p->k);
+    return name;
+}
+
+/* Some elements of the tight product, spread over it with a stride that meets every column. */
+static void check_values(const struct product *p, const float *a, const float *b, const float *c,
+                         const float *got)
+{
+    enum { SAMPLES = 41 };
+    double tolerance = 1e-6 * (4 + (double)p->k);
+    for (int64_t s = 0; s < SAMPLES; s++) {
+        int64_t at = s * (p->m * p->n - 1) / (SAMPLES - 1);
+        double want = expected(p, a, b, c, at / p->n, at % p->n);
+        cr_assert(fabs((double)got[at] - want) <= tolerance, "%s, element %lld: %g, expected %g",
+                  name_of(p), (long long)at, (double)got[at], want);
+    }
+}
+
+/* The same product elsewhere: its bits are those of `got`. With other leading dimensions it is another call
+ * (oneDNN chooses by them), of the same value to rounding. */
+static void check_elsewhere(struct product p, const float *a, const float *b, const float *c,
+                            const float *got, int shift, int pad)
+{
+    struct matrix at[3] = {place(a, p.ta ? p.k : p.m, p.ta ? p.m : p.k, shift, pad),
+                           place(b, p.tb ? p.n : p.k, p.tb ? p.k : p.n, shift + 1, pad),
+                           place(c, p.m, p.n, shift + 2, pad)};
+    lj_gemm(p.ta, p.tb, p.m, p.n, p.k, p.alpha, at[0].at, at[0].ld, at[1].at, at[1].ld, p.beta,
+            at[2].at, at[2].ld);
+    for (int64_t r = 0; r < p.m; r++)
+        for (int64_t j = 0; pad > 0 && j < p.n; j++)
+            cr_assert(fabs((double)(at[2].at[r * at[2].ld + j] - got[r * p.n + j])) <=
+                          1e-6 * (4 + (double)p.k),
+                      "%s, rows %d floats apart: row %lld has other values", name_of(&p), pad,
+                      (long long)r);
+    for (int64_t r = 0; pad == 0 && r < p.m; r++)
+        cr_assert_eq(memcmp(at[2].at + r * at[2].ld, got + r * p.n, (size_t)p.n * sizeof *got), 0,
+                     "%s, %d floats off: row %lld has other bits", name_of(&p), shift,
+                     (long long)r);
+    for (int i = 0; i < 3; i++)
+        free(at[i].memory);
+}
+
+/* The numbers that all these products are made of: drawn once in a test. */
+static const float *numbers(int64_t first, int64_t count)
+{
+    enum { COUNT = 7 << 20 };
+    static float pool[COUNT];
+    if (pool[0] == 0)
+        lj_random_normal_f32(pool, COUNT, 1);
+    cr_assert_leq(first + count, COUNT);
+    return pool + first;
+}
+
+static void check_product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float beta)
+{
+    struct product p = {ta, tb, m, n, k, ta ? m : k, tb ? k : n, n, 1, beta};
+    const float *a = numbers(0, m * k), *b = numbers(1, n * k), *c = numbers(2, m * n);
+    float *got = malloc((size_t)(m * n) * sizeof *got);
+    memcpy(got, c, (size_t)(m * n) * sizeof *got);
+    lj_gemm(ta, tb, m, n, k, 1, a, p.lda, b, p.ldb, beta, got, n);
+    check_values(&p, a, b, c, got);
+    check_elsewhere(p, a, b, c, got, 5, 0);
+    check_elsewhere(p, a, b, c, got, 0, 3);
+    free(got);
+}
+
+/* y = x W^T, dx = dy W, dW += dy^T x. */
+static void check_linear(int64_t rows, int64_t in, int64_t out)
+{
+    check_product(false, true, rows, out, in, 0);
+    check_product(false, false, rows, in, out, 0);
+    check_product(true, false, out, in, rows, 1);
+}
+
+static const int64_t widths[] = {192, 384, 768, 1024, 1280}; /* vit_tiny .. vit_huge */
+enum { WIDTHS = sizeof widths / sizeof *widths };
+
+static void check_block(int64_t rows, int64_t width)
+{
+    check_linear(rows, width, 3 * width); /* q, k, v */
+    check_linear(rows, width, width);
+    check_linear(rows, width, 4 * width);
+    check_linear(rows, 4 * width, width);
+}
+
+/* Rows of one global view of 128 pixels in patches of 8, of one local view of 48: a lane has 16 and 48
+ * times as many, which only repeats the same tiles; for the smallest encoder all of them are taken. */
+Test(gemm, encoders_of_the_presets, .timeout = 100)
+{
+    for (int w = 0; w < WIDTHS; w++) {
+        check_block(257, widths[w]);
+        check_block(37, widths[w]);
+    }
+    check_block(16 * 257, widths[0]);
+    check_block(48 * 37, widths[0]);
+}
+
+/* Colour images in patches of 4, 8, 16; the position table; the head of the preset `minimal`. */
+Test(gemm, ends_of_the_encoders, .timeout = 100)
+{
+    for (int w = 0; w < WIDTHS; w++) {
+        for (int64_t patch = 4; patch <= 16; patch *= 2)
+            check_linear(8 * 49, 3 * patch * patch, widths[w]);
+        check_product(false, false, 36, widths[w], 256, 0);
+        check_product(true, false, 256, widths[w], 36, 0);
+    }
+    check_linear(32, 384, 512);
+}
+
+/* One head: scores q k^T, weighted sums p v, and back. */
+Test(gemm, attention_of_the_presets, .timeout = 100)
+{
+    static const int64_t tokens[] = {257, 50, 37, 10}, sizes[] = {64, 80};
+    for (int t = 0; t < 4; t++)
+        for (int s = 0; s < 2; s++) {
+            check_product(false, true, tokens[t], tokens[t], sizes[s], 0);
+            check_product(false, false, tokens[t], sizes[s], tokens[t], 0);
+            check_product(true, false, tokens[t], sizes[s], tokens[t], 0);
+        }
+}
+
+/* 8 samples in 2 and 6 views, or in 4; then SIGReg's slices, a tile of 256 at a time. */
+Test(gemm, projectors_and_slices, .timeout = 100)
+{
+    for (int w = 0; w < WIDTHS; w++)
+        check_linear(64, widths[w], 2048);
+    check_linear(64, 2048, 2048);
+    check_linear(32, 512, 2048);
+    for (int64_t out = 16; out <= 64; out *= 4) {
+        check_linear(64, 2048, out);
+        check_product(false, false, 128, 256, out, 0);
+        check_product(false, true, 128, out, 256, 1);
     }
 }
 

@@ -358,3 +358,51 @@ Test(lejepa, empty_batch, .timeout = 60)
                   terms.total);
     lj_case_end(comm);
 }
+
+/* ---- SIGReg in one call --------------------------------------------------------------------------------- */
+
+/* Against the loss of one view in lanes of 32, which other tests hold against the reference. */
+Test(lejepa, one_call_gives_value_and_gradient, .timeout = 60)
+{
+    enum { ROWS = 150, WIDTH = 12, SLICES = 300 };
+    static float z[ROWS * WIDTH], wanted[ROWS * WIDTH], found[ROWS * WIDTH];
+    struct lj_comm *comm = lj_case_begin();
+    struct loss_batch batch = {.config = {.views = 1,
+                                          .centre_views = 1,
+                                          .width = WIDTH,
+                                          .slices = SLICES,
+                                          .grid = 'a',
+                                          .lambda = 1,
+                                          .slots = 1,
+                                          .lane_rows = 32},
+                               .samples = ROWS,
+                               .z = z};
+    struct lj_lejepa_terms terms = {0};
+    int64_t first, end;
+    double value = 0;
+    lj_random_normal_f32(z, ROWS * WIDTH, 7);
+    loss_case_rows(comm, &batch, &first, &end);
+    int status = loss_case_run(comm, &batch, NULL, &terms, wanted, NULL);
+    lj_all_assert(comm, status == LJ_OK, "%s", lj_error_text());
+    status = lj_sigreg(comm, z + first * WIDTH, end - first, WIDTH, SLICES, 0, &value, found);
+    lj_all_assert(comm, status == LJ_OK, "%s", lj_error_text());
+    lj_all_assert(comm, value == terms.sigreg, "%.17g, expected %.17g", value, terms.sigreg);
+    size_t bytes = (size_t)(end - first) * WIDTH * sizeof *found;
+    lj_all_assert(comm, memcmp(found, wanted + first * WIDTH, bytes) == 0, "another gradient");
+    status = lj_sigreg(comm, z + first * WIDTH, end - first, WIDTH, SLICES, 1, &value, NULL);
+    lj_all_assert(comm, status == LJ_OK && value != terms.sigreg, "directions of another step");
+    lj_case_end(comm);
+}
+
+Test(lejepa, one_call_fails_on_every_rank, .timeout = 60)
+{
+    float rows[4] = {1, 2, 3, 4};
+    double value;
+    struct lj_comm *comm = lj_case_begin();
+    rows[3] = comm->rank == comm->size - 1 ? NAN : 4;
+    int status = lj_sigreg(comm, rows, 2, 2, 16, 0, &value, NULL);
+    lj_all_assert(comm, status == LJ_ERR_NUMERIC, "status %d", status);
+    status = lj_sigreg(comm, rows, 2, 2, 0, 0, &value, NULL);
+    lj_all_assert(comm, status == LJ_ERR_CONFIG, "status %d", status);
+    lj_case_end(comm);
+}

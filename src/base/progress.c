@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The time at which something got done last. */
+#include "lejepa/base.h"
+
+#include <stdatomic.h>
+
+static _Atomic double last_s;
+static void (*_Atomic hook)(void);
+
+void lj_progress(void)
+{
+    last_s = lj_now_s();
+    void (*call)(void) = hook;
+    if (call)
+        call();
+}
+
+double lj_progress_s(void)
+{
+    return last_s;
+}
+
+void lj_set_progress_hook(void (*next)(void))
+{
+    hook = next;
+}
