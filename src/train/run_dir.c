@@ -2,6 +2,8 @@
 /* The directory of a run and its files. Rank 0 picks it and tells the others. */
 #include "run.h"
 
+#include "lejepa/kernels.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
@@ -117,6 +119,8 @@ int lj_run_open_files(struct lj_run_state *run, int64_t first)
     FILE *yaml = fopen(path, "w");
     if (!yaml)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
+    fprintf(yaml, "# bits hold for this level and precision: kernels %s, precision %s\n",
+            lj_isa_name(lj_isa_selected()), run->trainer->config.precision);
     lj_config_write_yaml(&run->trainer->config, yaml);
     if (fclose(yaml) != 0)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
