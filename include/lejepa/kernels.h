@@ -40,6 +40,7 @@ static inline int64_t lj_type_bytes(enum lj_type type)
 struct lj_product {
     int64_t batch, m, n, k;
     bool transpose_a, transpose_b;
+    bool packed_b;       /* B is what lj_product_pack made of it; batch 1 */
     bool add;            /* C += op(A) op(B) instead of C = ...; not with a bias */
     enum lj_type input;  /* of A and B; LJ_BF16 at level avx512bf16 only */
     enum lj_type output; /* of C */
@@ -52,6 +53,14 @@ struct lj_product {
  * Cost: the first call of a shape in a thread may compile it (oneDNN), some milliseconds. */
 LJ_API void lj_product(const struct lj_product *product, const void *a, const void *b,
                        const float *bias, void *c);
+/* Packs B (k, n), or (n, k) when transposed, for products with packed_b and any m: laid out as the
+ * kernels read it and rounded to product->input. Worth it for a factor used in many products.
+ *   packed  out, lj_product_packed_bytes(product) bytes at 64-byte alignment
+ * lj_product_packed_bytes is 0 where packing does not pay: products then take B as it is. Same bits for the same
+ * B. The first call of a shape compiles. */
+LJ_API int64_t lj_product_packed_bytes(const struct lj_product *product);
+LJ_API void lj_product_pack(const struct lj_product *product, const float *b, void *packed);
+
 /* The library that computes a product at the selected level: "BLIS" or "oneDNN". */
 LJ_API const char *lj_product_backend(const struct lj_product *product);
 

@@ -44,7 +44,8 @@ struct lj_param {
     int64_t count;  /* elements */
     int64_t offset; /* in every array laid out like the parameters; elements */
     enum lj_role role;
-    bool matrix; /* false: bias, norm, token, position */
+    bool matrix;     /* false: bias, norm, token, position */
+    int64_t pack[2]; /* where its packed forms begin, bytes (lj_params_pack); -1: none */
     enum lj_init init;
     double init_scale;
 };
@@ -64,6 +65,16 @@ LJ_API void lj_params_destroy(struct lj_params *params);
 LJ_API int lj_params_find(const struct lj_params *params, const char *name);
 /* Fills weights (elements) with initial values drawn by (seed, index); padding is zero. Local. */
 LJ_API void lj_params_init(const struct lj_params *params, int64_t seed, float *weights);
+
+/* Packed forms of the weights of products, made anew after every change of the weights: rounded in a
+ * narrow plan, and laid out as the products of forward (LJ_PACK_FORWARD) and of the gradient at the input
+ * (LJ_PACK_DOWN) read them. */
+enum { LJ_PACK_FORWARD, LJ_PACK_DOWN };
+/* Gives every matrix its places, where packing pays; returns the bytes of all. */
+LJ_API int64_t lj_params_pack_layout(struct lj_params *params, bool narrow);
+/* Packs all of weights (elements) into packed. Elementwise work, shared by `threads`. Local. */
+LJ_API void lj_params_pack(const struct lj_params *params, bool narrow, const float *weights,
+                           void *packed, int threads);
 
 /* Zeroes what lies between the tensors of a bucket; values[0] is the bucket's first element. */
 LJ_API void lj_params_clear_gaps(const struct lj_params *params, int bucket, float *values);
@@ -112,7 +123,8 @@ struct lj_call {
     float *saved;                               /* written by forward, read by backward */
     void *scratch;                              /* of this thread */
     const float *param[LJ_NODE_PARAMS_MAX];
-    const lj_bf16 *narrow_param[LJ_NODE_PARAMS_MAX]; /* the same rounded; NULL in float32 */
+    const void *packed[2]; /* forms of param[0] for products; NULL: none */
+    bool narrow;           /* products take bf16 */
     /* backward only */
     const void *dy;
     void *dx[LJ_INPUTS_MAX];    /* NULL: not wanted */
@@ -237,7 +249,7 @@ struct lj_run {
     float *arena;           /* (lj_plan_arena) of this lane */
     void *scratch;          /* (lj_plan_scratch) of this thread */
     const float *weights;   /* laid out like the parameters */
-    const lj_bf16 *narrow;  /* the same rounded, for a narrow plan; else NULL */
+    const void *packed;     /* their packed forms; may be NULL in float32 */
     float *gradient;        /* the current segment's bucket of this lane; NULL in forward */
     int64_t gradient_first; /* element of the parameters that gradient[0] is */
     bool gradient_add;      /* add to what another run of this lane wrote */

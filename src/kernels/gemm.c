@@ -16,6 +16,20 @@ const char *lj_product_backend(const struct lj_product *product)
     return by_onednn(product) ? "oneDNN" : "BLIS";
 }
 
+/* Measured in whole steps of ViT-Ti at 64 pixels: packed weights make a bf16 step 1.02 to 1.07 times as fast,
+ * a float32 step 1.00 to 1.02 times, which is not worth a copy of the weights. */
+int64_t lj_product_packed_bytes(const struct lj_product *product)
+{
+    bool pays = by_onednn(product) && product->input == LJ_BF16;
+    return pays ? lj_onednn_packed_bytes(product) : 0;
+}
+
+void lj_product_pack(const struct lj_product *product, const float *b, void *packed)
+{
+    LJ_CHECK(lj_product_packed_bytes(product) > 0, "this product takes its factors as they are");
+    lj_onednn_pack(product, b, packed);
+}
+
 static void product_by_blis(const struct lj_product *p, const float *a, const float *b,
                             const float *bias, float *c)
 {

@@ -2,13 +2,11 @@
 /* Matrix products by oneDNN. A product of a given shape is a primitive, compiled at its first use and
  * kept, with the handles of its arrays, in a table of the calling thread: no lock in the step, and after
  * the first step nothing is compiled. One thread each, for the reason given in gemm_blis.c. */
-#include "kernel_tables.h"
+#include "onednn.h"
 
 #include <omp.h>
 #include <pthread.h>
 #include <string.h>
-
-#include <dnnl.h>
 
 enum { TABLE_SIZE = 1024, MOST_ENTRIES = TABLE_SIZE / 2, ARGUMENTS = 5 };
 
@@ -34,12 +32,6 @@ static pthread_once_t engine_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t tables_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct table *tables; /* of all threads */
 static _Thread_local struct table *my_table;
-
-#define CALL(expression)                                                                         \
-    do {                                                                                         \
-        dnnl_status_t status_ = (expression);                                                    \
-        LJ_CHECK(status_ == dnnl_success, "oneDNN: status %d of %s", (int)status_, #expression); \
-    } while (0)
 
 void lj_onednn_force_isa(enum lj_isa isa)
 {
@@ -79,21 +71,39 @@ void lj_onednn_release(void)
         lj_free(table);
     }
     my_table = NULL;
+    lj_onednn_release_packs();
 }
 
 static void make_engine(void)
 {
-    CALL(dnnl_engine_create(&engine, dnnl_cpu, 0));
+    LJ_ONEDNN(dnnl_engine_create(&engine, dnnl_cpu, 0));
+}
+
+dnnl_engine_t lj_onednn_engine(void)
+{
+    pthread_once(&engine_once, make_engine);
+    return engine;
+}
+
+dnnl_data_type_t lj_onednn_type(enum lj_type type)
+{
+    return type == LJ_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+dnnl_memory_t lj_onednn_memory(const dnnl_memory_desc_t *desc)
+{
+    dnnl_memory_t memory;
+    LJ_ONEDNN(dnnl_memory_create(&memory, desc, lj_onednn_engine(), DNNL_MEMORY_NONE));
+    return memory;
 }
 
 static struct table *get_table(void)
 {
     if (my_table)
         return my_table;
-    pthread_once(&engine_once, make_engine);
     my_table = lj_alloc(sizeof *my_table, "products");
     LJ_CHECK(my_table, "%s", lj_error_text());
-    CALL(dnnl_stream_create(&my_table->stream, engine, dnnl_stream_default_flags));
+    LJ_ONEDNN(dnnl_stream_create(&my_table->stream, lj_onednn_engine(), dnnl_stream_default_flags));
     pthread_mutex_lock(&tables_lock);
     my_table->next = tables;
     tables = my_table;
@@ -103,19 +113,29 @@ static struct table *get_table(void)
 
 /* ---- compiling --------------------------------------------------------------------------------------- */
 
-/* Describes (rows, columns) of a batch, stored by rows or, transposed, by columns. */
+dnnl_memory_desc_t lj_onednn_matrix(int64_t rows, int64_t columns, bool transposed,
+                                    enum lj_type type)
+{
+    dnnl_dims_t dims = {rows, columns}, strides = {columns, 1};
+    if (transposed) {
+        strides[0] = 1;
+        strides[1] = rows;
+    }
+    dnnl_memory_desc_t desc;
+    LJ_ONEDNN(dnnl_memory_desc_init_by_strides(&desc, 2, dims, lj_onednn_type(type), strides));
+    return desc;
+}
+
+/* The same for a batch of them; a batch of one is a plain product. */
 static dnnl_memory_desc_t describe(int64_t batch, int64_t rows, int64_t columns, bool transposed,
                                    enum lj_type type)
 {
-    dnnl_data_type_t element = type == LJ_BF16 ? dnnl_bf16 : dnnl_f32;
-    dnnl_dims_t dims = {batch, rows, columns}, plain = {rows, columns};
+    if (batch == 1)
+        return lj_onednn_matrix(rows, columns, transposed, type);
+    dnnl_dims_t dims = {batch, rows, columns};
     dnnl_dims_t strides = {rows * columns, transposed ? 1 : columns, transposed ? rows : 1};
-    dnnl_dims_t plain_strides = {strides[1], strides[2]};
     dnnl_memory_desc_t desc;
-    if (batch > 1)
-        CALL(dnnl_memory_desc_init_by_strides(&desc, 3, dims, element, strides));
-    else
-        CALL(dnnl_memory_desc_init_by_strides(&desc, 2, plain, element, plain_strides));
+    LJ_ONEDNN(dnnl_memory_desc_init_by_strides(&desc, 3, dims, lj_onednn_type(type), strides));
     return desc;
 }
 
@@ -123,31 +143,24 @@ static dnnl_memory_desc_t describe_bias(const struct lj_product *p)
 {
     dnnl_dims_t row = {1, p->n}, rows = {1, 1, p->n};
     dnnl_memory_desc_t desc;
-    CALL(dnnl_memory_desc_init_by_tag(&desc, p->batch > 1 ? 3 : 2, p->batch > 1 ? rows : row,
-                                      dnnl_f32, p->batch > 1 ? dnnl_abc : dnnl_ab));
+    LJ_ONEDNN(dnnl_memory_desc_init_by_tag(&desc, p->batch > 1 ? 3 : 2, p->batch > 1 ? rows : row,
+                                           dnnl_f32, p->batch > 1 ? dnnl_abc : dnnl_ab));
     return desc;
 }
 
 static dnnl_primitive_attr_t make_attributes(bool add)
 {
     dnnl_primitive_attr_t attributes;
-    CALL(dnnl_primitive_attr_create(&attributes));
-    CALL(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user));
+    LJ_ONEDNN(dnnl_primitive_attr_create(&attributes));
+    LJ_ONEDNN(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user));
     if (add) {
         dnnl_post_ops_t sum;
-        CALL(dnnl_post_ops_create(&sum));
-        CALL(dnnl_post_ops_append_sum(sum, 1));
-        CALL(dnnl_primitive_attr_set_post_ops(attributes, sum));
-        CALL(dnnl_post_ops_destroy(sum));
+        LJ_ONEDNN(dnnl_post_ops_create(&sum));
+        LJ_ONEDNN(dnnl_post_ops_append_sum(sum, 1));
+        LJ_ONEDNN(dnnl_primitive_attr_set_post_ops(attributes, sum));
+        LJ_ONEDNN(dnnl_post_ops_destroy(sum));
     }
     return attributes;
-}
-
-static dnnl_memory_t make_handle(const dnnl_memory_desc_t *desc)
-{
-    dnnl_memory_t memory;
-    CALL(dnnl_memory_create(&memory, desc, engine, DNNL_MEMORY_NONE));
-    return memory;
 }
 
 static void grow_scratch(struct table *table, size_t size)
@@ -163,25 +176,26 @@ static void grow_scratch(struct table *table, size_t size)
 static void compile(struct table *table, struct entry *e, const struct lj_product *p, bool bias)
 {
     dnnl_memory_desc_t a = describe(p->batch, p->m, p->k, p->transpose_a, p->input);
-    dnnl_memory_desc_t b = describe(p->batch, p->k, p->n, p->transpose_b, p->input);
+    dnnl_memory_desc_t b = p->packed_b ? lj_onednn_packed(p)
+                                       : describe(p->batch, p->k, p->n, p->transpose_b, p->input);
     dnnl_memory_desc_t c = describe(p->batch, p->m, p->n, false, p->output);
     dnnl_memory_desc_t row = describe_bias(p);
     dnnl_matmul_desc_t desc;
     dnnl_primitive_desc_t chosen;
     dnnl_primitive_attr_t attributes = make_attributes(p->add);
-    CALL(dnnl_matmul_desc_init(&desc, &a, &b, bias ? &row : NULL, &c));
-    CALL(dnnl_primitive_desc_create(&chosen, &desc, attributes, engine, NULL));
-    CALL(dnnl_primitive_create(&e->primitive, chosen));
+    LJ_ONEDNN(dnnl_matmul_desc_init(&desc, &a, &b, bias ? &row : NULL, &c));
+    LJ_ONEDNN(dnnl_primitive_desc_create(&chosen, &desc, attributes, lj_onednn_engine(), NULL));
+    LJ_ONEDNN(dnnl_primitive_create(&e->primitive, chosen));
     const dnnl_memory_desc_t *scratch =
         dnnl_primitive_desc_query_md(chosen, dnnl_query_scratchpad_md, 0);
     grow_scratch(table, dnnl_memory_desc_get_size(scratch));
-    e->scratch = make_handle(scratch);
-    e->a = make_handle(&a);
-    e->b = make_handle(&b);
-    e->c = make_handle(&c);
-    e->bias_memory = bias ? make_handle(&row) : NULL;
-    CALL(dnnl_primitive_desc_destroy(chosen));
-    CALL(dnnl_primitive_attr_destroy(attributes));
+    e->scratch = lj_onednn_memory(scratch);
+    e->a = lj_onednn_memory(&a);
+    e->b = lj_onednn_memory(&b);
+    e->c = lj_onednn_memory(&c);
+    e->bias_memory = bias ? lj_onednn_memory(&row) : NULL;
+    LJ_ONEDNN(dnnl_primitive_desc_destroy(chosen));
+    LJ_ONEDNN(dnnl_primitive_attr_destroy(attributes));
     e->product = *p;
     e->bias = bias;
     e->used = true;
@@ -195,7 +209,8 @@ static bool same(const struct entry *e, const struct lj_product *p, bool bias)
     const struct lj_product *q = &e->product;
     return q->m == p->m && q->n == p->n && q->k == p->k && q->batch == p->batch &&
            q->transpose_a == p->transpose_a && q->transpose_b == p->transpose_b &&
-           q->add == p->add && q->input == p->input && q->output == p->output && e->bias == bias;
+           q->add == p->add && q->packed_b == p->packed_b && q->input == p->input &&
+           q->output == p->output && e->bias == bias;
 }
 
 static uint64_t hash(const struct lj_product *p, bool bias)
@@ -203,7 +218,7 @@ static uint64_t hash(const struct lj_product *p, bool bias)
     const uint64_t odd = 0x9e3779b97f4a7c15u;
     uint64_t flags = (uint64_t)p->transpose_a | (uint64_t)p->transpose_b << 1 |
                      (uint64_t)p->add << 2 | (uint64_t)p->input << 3 | (uint64_t)p->output << 4 |
-                     (uint64_t)bias << 5;
+                     (uint64_t)bias << 5 | (uint64_t)p->packed_b << 6;
     uint64_t part[] = {(uint64_t)p->m, (uint64_t)p->n, (uint64_t)p->k, (uint64_t)p->batch, flags};
     uint64_t h = 0;
     for (size_t i = 0; i < sizeof part / sizeof *part; i++)
@@ -231,18 +246,18 @@ void lj_onednn_product(const struct lj_product *product, const void *a, const vo
     int threads = omp_get_max_threads();
     omp_set_num_threads(1); /* oneDNN asks, also while it compiles */
     struct entry *e = find(table, product, bias != NULL);
-    CALL(dnnl_memory_set_data_handle(e->a, (void *)a));
-    CALL(dnnl_memory_set_data_handle(e->b, (void *)b));
-    CALL(dnnl_memory_set_data_handle(e->c, c));
-    CALL(dnnl_memory_set_data_handle(e->scratch, table->scratch));
+    LJ_ONEDNN(dnnl_memory_set_data_handle(e->a, (void *)a));
+    LJ_ONEDNN(dnnl_memory_set_data_handle(e->b, (void *)b));
+    LJ_ONEDNN(dnnl_memory_set_data_handle(e->c, c));
+    LJ_ONEDNN(dnnl_memory_set_data_handle(e->scratch, table->scratch));
     if (bias)
-        CALL(dnnl_memory_set_data_handle(e->bias_memory, (void *)bias));
+        LJ_ONEDNN(dnnl_memory_set_data_handle(e->bias_memory, (void *)bias));
     dnnl_exec_arg_t arguments[ARGUMENTS] = {{DNNL_ARG_SRC, e->a},
                                             {DNNL_ARG_WEIGHTS, e->b},
                                             {DNNL_ARG_DST, e->c},
                                             {DNNL_ARG_SCRATCHPAD, e->scratch},
                                             {DNNL_ARG_BIAS, e->bias_memory}};
-    CALL(dnnl_primitive_execute(e->primitive, table->stream, bias ? ARGUMENTS : ARGUMENTS - 1,
-                                arguments));
+    LJ_ONEDNN(dnnl_primitive_execute(e->primitive, table->stream, bias ? ARGUMENTS : ARGUMENTS - 1,
+                                     arguments));
     omp_set_num_threads(threads);
 }

@@ -20,5 +20,8 @@ void lj_onednn_force_isa(enum lj_isa isa);
 void lj_onednn_product(const struct lj_product *product, const void *a, const void *b,
                        const float *bias, void *c);
 void lj_onednn_release(void);
+/* gemm_onednn_pack.c */
+int64_t lj_onednn_packed_bytes(const struct lj_product *product);
+void lj_onednn_pack(const struct lj_product *product, const float *b, void *packed);
 
 #endif

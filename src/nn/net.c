@@ -121,6 +121,7 @@ void lj_net_param(struct lj_net *net, lj_val owner, struct lj_param param, const
     if (net->status != LJ_OK)
         return;
     full_name(param.name, net, name);
+    param.pack[LJ_PACK_FORWARD] = param.pack[LJ_PACK_DOWN] = -1;
     LJ_CHECK(lj_params_find(params, param.name) < 0, "two parameters named %s", param.name);
     param.count = 1;
     for (int i = 0; i < param.dims; i++)

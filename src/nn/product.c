@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Products of linear layers. In a narrow plan everything that goes into a product is bf16: what comes
+/* Products of linear layers, and the packed forms of their weights. In a narrow plan everything that goes into a product is bf16: what comes
  * in float32 (the trunk's side, images, the projector's ends) is rounded into scratch first. */
 #include "product.h"
 
@@ -28,47 +28,91 @@ static const void *as_input(struct lj_rows x, bool narrow, void **scratch)
     return rounded;
 }
 
+/* The product with W in the form made for it, if there is one. */
+static void multiply(const struct lj_call *c, struct lj_product product, int form, const void *rows,
+                     const float *bias, void *out)
+{
+    product.packed_b = c->packed[form] != NULL;
+    LJ_CHECK(product.packed_b || !c->narrow, "%s: a narrow plan needs packed weights",
+             c->node->name);
+    lj_product(&product, rows, product.packed_b ? c->packed[form] : c->param[0], bias, out);
+}
+
+/* The product of rows with W (out, in) in a form; the number of rows is left to the caller. */
+static struct lj_product weight_product(int form, bool narrow, int64_t in, int64_t out)
+{
+    bool forward = form == LJ_PACK_FORWARD;
+    return (struct lj_product){.batch = 1,
+                               .m = 1,
+                               .n = forward ? out : in,
+                               .k = forward ? in : out,
+                               .transpose_b = forward,
+                               .input = narrow ? LJ_BF16 : LJ_F32};
+}
+
 void lj_linear_forward(const struct lj_call *c, struct lj_rows x, int64_t out, void *scratch)
 {
-    bool narrow = c->narrow_param[0] != NULL;
-    struct lj_product product = {.batch = 1,
-                                 .m = x.rows,
-                                 .n = out,
-                                 .k = x.width,
-                                 .transpose_b = true,
-                                 .input = narrow ? LJ_BF16 : LJ_F32,
-                                 .output = c->y_type};
-    const void *weight = narrow ? (const void *)c->narrow_param[0] : c->param[0];
-    lj_product(&product, as_input(x, narrow, &scratch), weight, c->param[1], c->y);
+    struct lj_product product = weight_product(LJ_PACK_FORWARD, c->narrow, x.width, out);
+    product.m = x.rows;
+    product.output = c->y_type;
+    multiply(c, product, LJ_PACK_FORWARD, as_input(x, c->narrow, &scratch), c->param[1], c->y);
 }
 
 void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, void *dx,
                         void *scratch)
 {
-    bool narrow = c->narrow_param[0] != NULL;
-    enum lj_type input = narrow ? LJ_BF16 : LJ_F32;
     struct lj_rows gradient = {c->dy, c->y_type, x.rows, out};
-    const void *dy = as_input(gradient, narrow, &scratch);
-    const void *weight = narrow ? (const void *)c->narrow_param[0] : c->param[0];
-    struct lj_product down = {.batch = 1,
-                              .m = x.rows,
-                              .n = x.width,
-                              .k = out,
-                              .add = c->dx_add[0],
-                              .input = input,
-                              .output = x.type};
+    const void *dy = as_input(gradient, c->narrow, &scratch);
+    struct lj_product down = weight_product(LJ_PACK_DOWN, c->narrow, x.width, out);
+    down.m = x.rows;
+    down.output = x.type;
+    down.add = c->dx_add[0];
     struct lj_product across = {.batch = 1,
                                 .m = out,
                                 .n = x.width,
                                 .k = x.rows,
                                 .transpose_a = true,
                                 .add = c->dparam_add,
-                                .input = input,
+                                .input = down.input,
                                 .output = LJ_F32};
     if (dx)
-        lj_product(&down, dy, weight, NULL, dx);
-    lj_product(&across, dy, as_input(x, narrow, &scratch), NULL, c->dparam[0]);
+        multiply(c, down, LJ_PACK_DOWN, dy, NULL, dx);
+    lj_product(&across, dy, as_input(x, c->narrow, &scratch), NULL, c->dparam[0]);
     if (!c->dparam_add)
         memset(c->dparam[1], 0, (size_t)out * sizeof(float));
     lj_kernels()->column_sums(c->dparam[1], c->dy, c->y_type, x.rows, out);
+}
+
+/* ---- packed weights -------------------------------------------------------------------------------------- */
+
+static struct lj_product product_of(const struct lj_param *param, int form, bool narrow)
+{
+    return weight_product(form, narrow, param->count / param->dim[0], param->dim[0]);
+}
+
+int64_t lj_params_pack_layout(struct lj_params *params, bool narrow)
+{
+    int64_t at = 0;
+    for (int p = 0; p < params->count; p++)
+        for (int form = 0; form < 2; form++) {
+            struct lj_param *param = &params->list[p];
+            struct lj_product product = product_of(param, form, narrow);
+            int64_t bytes = param->matrix ? lj_product_packed_bytes(&product) : 0;
+            param->pack[form] = bytes > 0 ? at : -1;
+            at += lj_round_up(bytes, 64);
+        }
+    return at;
+}
+
+void lj_params_pack(const struct lj_params *params, bool narrow, const float *weights, void *packed,
+                    int threads)
+{
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int i = 0; i < 2 * params->count; i++) {
+        const struct lj_param *param = &params->list[i / 2];
+        if (param->pack[i % 2] < 0)
+            continue;
+        struct lj_product product = product_of(param, i % 2, narrow);
+        lj_product_pack(&product, weights + param->offset, (char *)packed + param->pack[i % 2]);
+    }
 }

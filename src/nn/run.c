@@ -55,6 +55,7 @@ static struct lj_call make_call(const struct lj_plan *plan, const struct lj_run 
                            .y = at_stretch(run, at->value, tile),
                            .saved = at_stretch(run, at->saved, tile),
                            .scratch = run->scratch,
+                           .narrow = plan->options.narrow,
                            .run = run};
     for (int k = 0; k < node->inputs; k++) {
         const struct lj_placing *in = &plan->at[node->in[k]];
@@ -63,9 +64,11 @@ static struct lj_call make_call(const struct lj_plan *plan, const struct lj_run 
         call.x[k] = at_stretch(run, in->value, tile);
     }
     for (int p = 0; p < node->params; p++) {
-        int64_t offset = plan->net->params->list[node->param[p]].offset;
-        call.param[p] = run->weights + offset;
-        call.narrow_param[p] = plan->options.narrow ? run->narrow + offset : NULL;
+        const struct lj_param *param = &plan->net->params->list[node->param[p]];
+        call.param[p] = run->weights + param->offset;
+        for (int form = 0; p == 0 && form < 2; form++)
+            if (run->packed && param->pack[form] >= 0)
+                call.packed[form] = (const char *)run->packed + param->pack[form];
     }
     return call;
 }

@@ -11,7 +11,7 @@ static int plan_parts(struct lj_trainer *t)
                                                   ? LJ_PLAN_RECOMPUTE
                                                   : LJ_PLAN_TRAIN,
                                       .tile_rows = t->config.memory_tile,
-                                      .narrow = t->narrow != NULL};
+                                      .narrow = t->narrow};
     int64_t sizes[2] = {vit->size, t->model->config.local_size};
     for (int part = LJ_PART_GLOBAL; part <= LJ_PART_LOCAL; part++) {
         struct lj_shape image = {3, {vit->channels, sizes[part], sizes[part]}};
@@ -78,11 +78,11 @@ static int take_scratch(struct lj_trainer *t)
 
 int lj_trainer_plan(struct lj_trainer *t)
 {
-    if (strcmp(t->config.precision, "bf16") == 0) {
-        t->narrow = lj_alloc_array(t->model->params.elements, sizeof *t->narrow, "weights");
-        if (!t->narrow)
-            return LJ_ERR_RESOURCE;
-    }
+    t->narrow = strcmp(t->config.precision, "bf16") == 0;
+    int64_t packed = lj_params_pack_layout(&t->model->params, t->narrow);
+    t->packed = packed > 0 ? lj_alloc_array(packed, 1, "packed weights") : NULL;
+    if (packed > 0 && !t->packed)
+        return LJ_ERR_RESOURCE;
     LJ_TRY(plan_parts(t));
     LJ_TRY(take_scratch(t));
     for (int part = 0; part < LJ_PARTS; part++)
@@ -111,7 +111,7 @@ void lj_trainer_release(struct lj_trainer *t)
     lj_free(t->scratch);
     lj_free(t->sync_sums);
     lj_free(t->weights);
-    lj_free(t->narrow);
+    lj_free(t->packed);
     lj_free(t->moment[0]);
     lj_free(t->moment[1]);
 }

@@ -12,7 +12,7 @@ struct lj_run lj_trainer_run(const struct lj_trainer *t, enum lj_part part, int6
     return (struct lj_run){.arena = t->arena[part][shared ? slot : k],
                            .scratch = t->scratch[slot],
                            .weights = t->weights,
-                           .narrow = t->narrow,
+                           .packed = t->packed,
                            .sync = t->sync_sums[0],
                            .sync_rows = t->lanes * t->n * lj_views_of_batch(t),
                            .train = true,

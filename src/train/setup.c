@@ -34,16 +34,10 @@ int lj_resolve_precision(struct lj_config *config)
     return LJ_OK;
 }
 
-/* Elementwise, so that threads change no bit. */
-void lj_trainer_round_weights(struct lj_trainer *t)
+void lj_trainer_pack_weights(struct lj_trainer *t)
 {
-    enum { CHUNK = 1 << 16 };
-    int64_t elements = t->model->params.elements;
-    if (!t->narrow)
-        return;
-#pragma omp parallel for schedule(static) num_threads(t->slots)
-    for (int64_t i = 0; i < elements; i += CHUNK)
-        lj_kernels()->narrow(t->narrow + i, t->weights + i, lj_min_i64(CHUNK, elements - i));
+    if (t->packed)
+        lj_params_pack(&t->model->params, t->narrow, t->weights, t->packed, t->slots);
 }
 
 /* ---- lanes ------------------------------------------------------------------------------------------------ */
@@ -217,7 +211,7 @@ static int create_collectively(struct lj_trainer *t, const char *resume_from)
         LJ_TRY(lj_archive_statistics(t->archive, t->comm, t->mean, t->std));
         lj_params_init(&t->model->params, t->config.seed, t->weights);
     }
-    lj_trainer_round_weights(t);
+    lj_trainer_pack_weights(t);
     return lj_agree(t->comm, make_loader(t));
 }
 

@@ -22,7 +22,7 @@ static void update(struct lj_trainer *t, bool want_norm, struct lj_step_report *
     lj_phase_end();
     lj_phase_begin(LJ_PHASE_WEIGHT_COMM);
     lj_gradsync_gather(t->gradsync, t->weights);
-    lj_trainer_round_weights(t);
+    lj_trainer_pack_weights(t);
     lj_phase_end();
 }
 

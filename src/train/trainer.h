@@ -36,8 +36,9 @@ struct lj_trainer {
     struct lj_loader *loader; /* NULL on ranks without lanes */
     struct lj_batch batch;
 
-    float *weights;  /* (params.elements) */
-    lj_bf16 *narrow; /* the same rounded, after every change; NULL in float32 */
+    float *weights; /* (params.elements) */
+    void *packed;   /* their packed forms, made after every change; NULL where none pays */
+    bool narrow;    /* precision: bf16 */
     struct lj_lejepa *loss;
     struct lj_gradsync *gradsync;
     struct lj_optim *optim;
@@ -91,8 +92,8 @@ int lj_trainer_name_culprit(struct lj_trainer *t);
  * `now` and least > 0. Collective. */
 int lj_trainer_guard(struct lj_trainer *t, double least, bool now);
 
-/* setup.c: makes t->narrow follow the weights. */
-void lj_trainer_round_weights(struct lj_trainer *t);
+/* setup.c: makes t->packed follow the weights. */
+void lj_trainer_pack_weights(struct lj_trainer *t);
 
 /* memory.c */
 int lj_trainer_plan(struct lj_trainer *t);

@@ -45,13 +45,13 @@ void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *in
     lj_plan_destroy(c->plan);
     lj_free(c->run.arena);
     lj_free(c->run.scratch);
-    struct lj_plan_options options = {mode, c->tile_rows, c->narrow != NULL};
+    struct lj_plan_options options = {mode, c->tile_rows, c->narrow};
     cr_assert_eq(lj_plan_create(&c->plan, c->net, images, input, options), LJ_OK, "%s",
                  lj_error_text());
     c->run = (struct lj_run){.arena = take(lj_plan_arena(c->plan)),
                              .scratch = take(lj_plan_scratch(c->plan) / 4 + 1),
                              .weights = c->weights,
-                             .narrow = c->narrow,
+                             .packed = c->packed,
                              .gradient = c->gradient,
                              .train = true,
                              .step = 3,
@@ -66,16 +66,16 @@ void net_case_end(struct net_case *c)
     lj_free(c->run.arena);
     lj_free(c->run.scratch);
     lj_free(c->weights);
-    lj_free(c->narrow);
+    lj_free(c->packed);
     lj_free(c->gradient);
 }
 
 void net_case_narrow(struct net_case *c)
 {
-    c->narrow = lj_alloc_array(c->params.elements, sizeof *c->narrow, "test");
-    cr_assert_not_null(c->narrow);
-    lj_kernels()->narrow(c->narrow, c->weights, c->params.elements);
-    lj_kernels()->widen(c->weights, c->narrow, c->params.elements);
+    c->narrow = true;
+    c->packed = lj_alloc_array(lj_params_pack_layout(&c->params, true), 1, "test");
+    cr_assert_not_null(c->packed);
+    lj_params_pack(&c->params, true, c->weights, c->packed, 1);
 }
 
 int64_t net_case_inputs(const struct net_case *c, const struct lj_shape *input)

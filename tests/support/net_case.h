@@ -21,9 +21,10 @@ struct net_case {
     struct lj_net *net;
     struct lj_segment segment[NET_CASE_SEGMENTS];
     struct lj_plan *plan;
-    int64_t tile_rows;           /* of plans made from now on; 0: one tile */
-    float *weights, *gradient;   /* (params.elements) */
-    lj_bf16 *narrow;             /* the weights; NULL: plans are float32 */
+    int64_t tile_rows;         /* of plans made from now on; 0: one tile */
+    float *weights, *gradient; /* (params.elements) */
+    bool narrow;               /* plans are bf16, with packed weights */
+    void *packed;
     struct lj_run run;           /* train; step 3; first_slot 0; n = images */
     int64_t sums[NET_CASE_SUMS]; /* totals of the sync node at work */
 };
@@ -32,7 +33,7 @@ void net_case_begin(struct net_case *c);
 void net_case_layout(struct net_case *c);
 void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *input,
                    enum lj_plan_mode mode);
-/* Plans made from now on are bf16; the weights are rounded to it. */
+/* Plans made from now on are bf16; packs the weights. */
 void net_case_narrow(struct net_case *c);
 void net_case_end(struct net_case *c);
 
