@@ -10,7 +10,7 @@ build=(gcc g++ pkg-config meson ninja-build
        liblapacke-dev libhwloc-dev dataset-fashion-mnist)
 # clang needs LLVM's OpenMP runtime and sanitizer runtimes for the second compiler of the test suite.
 test=(git clang clang-format-14 libomp-dev libclang-rt-14-dev libcriterion-dev python3-minimal
-      python3-numpy python3-h5py python3-torch hdf5-tools)
+      python3-numpy python3-h5py python3-torch hdf5-tools valgrind)
 
 wanted=("${build[@]}")
 [ "${1:-}" = test ] && wanted+=("${test[@]}")

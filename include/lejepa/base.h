@@ -116,6 +116,8 @@ struct lj_memory_use {
 };
 /* Open and peak bytes per label. Returns the number of labels; writes at most capacity of them. */
 LJ_API int lj_memory_report(struct lj_memory_use *use, int capacity);
+/* The most bytes that were open at once. */
+LJ_API size_t lj_memory_peak(void);
 /* Number of lj_alloc calls so far: constant while training. */
 LJ_API int64_t lj_memory_calls(void);
 

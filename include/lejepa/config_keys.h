@@ -132,6 +132,8 @@
     REAL(guard_stall_s, "guard.stall_s", 600.0, 0.0, 1.0e9,                                        \
         "seconds without progress after which the job ends; 0: never")                             \
     TEXT(run_dir, "run.dir", "", "directory of the run; empty: runs/<date-time>")                  \
+    CHOICE(run_measure_peak, "run.measure_peak", "false", "false|true",                            \
+        "measure at the start what a product reaches here, in 0.2 s: the report gives shares of it") \
     REAL(run_max_seconds, "run.max_seconds", 0.0, 0.0, 1.0e9,                                      \
         "wall-clock budget: checkpoint and exit 75; 0: none")
 

@@ -235,13 +235,16 @@ LJ_API void lj_plan_destroy(struct lj_plan *plan);
 LJ_API int64_t lj_plan_arena(const struct lj_plan *plan);   /* floats per lane */
 LJ_API int64_t lj_plan_scratch(const struct lj_plan *plan); /* bytes per thread */
 LJ_API int64_t lj_plan_tile(const struct lj_plan *plan);    /* images of a tile */
+/* The most rows a tile has in a layer of a block, and the most bytes such a layer reads and writes. */
+LJ_API void lj_plan_tile_use(const struct lj_plan *plan, int64_t *rows, int64_t *bytes);
 LJ_API int64_t lj_plan_images(const struct lj_plan *plan);
 LJ_API int64_t lj_plan_sync_count(const struct lj_plan *plan); /* largest of its nodes, integers */
 LJ_API const struct lj_net *lj_plan_net(const struct lj_plan *plan);
 
-/* Time spent in one kind of layer by one thread. */
+/* Time spent in one kind of layer by one thread, sums of batch statistics included, and the kind->flops of
+ * the calls: backward counts twice, or once where the gradient at the input is not wanted. */
 struct lj_layer_clock {
-    double forward_s, backward_s;
+    double forward_s, backward_s, flops;
 };
 
 /* One lane's pass through a plan. Caller provides everything. */

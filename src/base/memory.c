@@ -19,6 +19,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lj_memory_use uses[LABELS_MAX];
 static int labels;
 static int64_t calls;
+static size_t open_bytes, peak_bytes;
 
 /* Index of the label's line; the last line collects what no longer fits. */
 static int find_label(const char *label)
@@ -40,6 +41,9 @@ static int book(const char *label, size_t bytes)
     uses[i].blocks++;
     if (uses[i].bytes > uses[i].peak_bytes)
         uses[i].peak_bytes = uses[i].bytes;
+    open_bytes += bytes;
+    if (open_bytes > peak_bytes)
+        peak_bytes = open_bytes;
     calls++;
     pthread_mutex_unlock(&lock);
     return i;
@@ -80,6 +84,7 @@ void lj_free(void *block)
     pthread_mutex_lock(&lock);
     uses[header->label].bytes -= header->bytes;
     uses[header->label].blocks--;
+    open_bytes -= header->bytes;
     pthread_mutex_unlock(&lock);
     free(header);
 }
@@ -92,6 +97,14 @@ int lj_memory_report(struct lj_memory_use *use, int capacity)
         use[i] = uses[i];
     pthread_mutex_unlock(&lock);
     return count;
+}
+
+size_t lj_memory_peak(void)
+{
+    pthread_mutex_lock(&lock);
+    size_t peak = peak_bytes;
+    pthread_mutex_unlock(&lock);
+    return peak;
 }
 
 int64_t lj_memory_calls(void)

@@ -360,6 +360,21 @@ int64_t lj_plan_tile(const struct lj_plan *plan)
     return plan->tile;
 }
 
+void lj_plan_tile_use(const struct lj_plan *plan, int64_t *rows, int64_t *bytes)
+{
+    *rows = *bytes = 0;
+    for (int i = 0; i < plan->net->count; i++) {
+        const struct lj_node *node = &plan->net->node[i];
+        int64_t moved = value_bytes(&plan->at[i]);
+        for (int k = 0; k < node->inputs; k++)
+            moved += value_bytes(&plan->at[node->in[k]]);
+        if (node->block < 0)
+            continue;
+        *rows = lj_max_i64(*rows, plan->tile * lj_shape_rows(&plan->at[i].shape));
+        *bytes = lj_max_i64(*bytes, plan->tile * moved);
+    }
+}
+
 int64_t lj_plan_images(const struct lj_plan *plan)
 {
     return plan->images;

@@ -103,6 +103,12 @@ static struct lj_call make_backward_call(const struct lj_plan *plan, const struc
     return call;
 }
 
+static double flops_of(const struct lj_call *call)
+{
+    const struct lj_layer_kind *kind = call->node->kind;
+    return kind->flops ? (double)kind->flops(call->node, call->in_shape) * (double)call->images : 0;
+}
+
 static void forward_node(const struct lj_plan *plan, const struct lj_run *run, int i,
                          const struct tile *tile)
 {
@@ -110,8 +116,10 @@ static void forward_node(const struct lj_plan *plan, const struct lj_run *run, i
     struct lj_call call = make_call(plan, run, i, tile);
     double begun = run->clock ? lj_now_s() : 0;
     node->kind->forward(&call);
-    if (run->clock)
-        run->clock[node->kind_index].forward_s += lj_now_s() - begun;
+    if (!run->clock)
+        return;
+    run->clock[node->kind_index].forward_s += lj_now_s() - begun;
+    run->clock[node->kind_index].flops += flops_of(&call);
 }
 
 static void backward_node(const struct lj_plan *plan, const struct lj_run *run, int i,
@@ -121,8 +129,10 @@ static void backward_node(const struct lj_plan *plan, const struct lj_run *run, 
     struct lj_call call = make_backward_call(plan, run, i, tile);
     double begun = run->clock ? lj_now_s() : 0;
     node->kind->backward(&call);
-    if (run->clock)
-        run->clock[node->kind_index].backward_s += lj_now_s() - begun;
+    if (!run->clock)
+        return;
+    run->clock[node->kind_index].backward_s += lj_now_s() - begun;
+    run->clock[node->kind_index].flops += (call.dx[0] ? 2 : 1) * flops_of(&call);
 }
 
 /* ---- blocks ----------------------------------------------------------------------------------------- */
@@ -193,7 +203,10 @@ void lj_sync_forward(const struct lj_plan *plan, const struct lj_run *run, int n
 {
     struct tile all = {.count = plan->images};
     struct lj_call call = make_call(plan, run, node, &all);
-    plan->net->node[node].kind->sync_forward(&call, sums, unfit);
+    double begun = run->clock ? lj_now_s() : 0;
+    call.node->kind->sync_forward(&call, sums, unfit);
+    if (run->clock)
+        run->clock[call.node->kind_index].forward_s += lj_now_s() - begun;
 }
 
 void lj_sync_backward(const struct lj_plan *plan, const struct lj_run *run, int node, int64_t *sums,
@@ -201,5 +214,8 @@ void lj_sync_backward(const struct lj_plan *plan, const struct lj_run *run, int 
 {
     struct tile all = {.count = plan->images, .again = true};
     struct lj_call call = make_backward_call(plan, run, node, &all);
-    plan->net->node[node].kind->sync_backward(&call, sums, unfit);
+    double begun = run->clock ? lj_now_s() : 0;
+    call.node->kind->sync_backward(&call, sums, unfit);
+    if (run->clock)
+        run->clock[call.node->kind_index].backward_s += lj_now_s() - begun;
 }

@@ -53,6 +53,8 @@ static int take_arenas(struct lj_trainer *t, enum lj_part part)
 static int take_scratch(struct lj_trainer *t)
 {
     int64_t bytes = 1;
+    int kinds;
+    lj_layer_kinds(&kinds);
     for (int part = 0; part < LJ_PARTS; part++)
         if (t->plan[part])
             bytes = lj_max_i64(bytes, lj_plan_scratch(t->plan[part]));
@@ -61,16 +63,18 @@ static int take_scratch(struct lj_trainer *t)
             bytes = lj_max_i64(bytes, lj_view_scratch(&t->recipe[part]) * (int64_t)sizeof(float));
     t->scratch = lj_alloc_array(t->slots, sizeof *t->scratch, "trainer");
     t->sync_sums = lj_alloc_array(t->slots, sizeof *t->sync_sums, "trainer");
+    t->clock = lj_alloc_array(t->slots, sizeof *t->clock, "trainer");
     t->sync_count = lj_plan_sync_count(t->plan[LJ_PART_PROJECTOR]);
-    if (!t->scratch || !t->sync_sums)
+    if (!t->scratch || !t->sync_sums || !t->clock)
         return LJ_ERR_RESOURCE;
 #pragma omp parallel for schedule(static, 1) num_threads(t->slots)
     for (int s = 0; s < t->slots; s++) {
         t->scratch[s] = lj_alloc_array(bytes, 1, "scratch");
         t->sync_sums[s] = lj_alloc_array(t->sync_count + 1, sizeof(int64_t), "trainer");
+        t->clock[s] = lj_alloc_array(kinds, sizeof **t->clock, "trainer");
     }
     for (int s = 0; s < t->slots; s++)
-        if (!t->scratch[s] || !t->sync_sums[s])
+        if (!t->scratch[s] || !t->sync_sums[s] || !t->clock[s])
             return lj_fail(LJ_ERR_RESOURCE, "out of memory: %lld MiB of scratch for each thread",
                            (long long)(bytes >> 20));
     return LJ_OK;
@@ -107,9 +111,11 @@ void lj_trainer_release(struct lj_trainer *t)
     for (int s = 0; s < t->slots; s++) {
         lj_free(t->scratch ? t->scratch[s] : NULL);
         lj_free(t->sync_sums ? t->sync_sums[s] : NULL);
+        lj_free(t->clock ? t->clock[s] : NULL);
     }
     lj_free(t->scratch);
     lj_free(t->sync_sums);
+    lj_free(t->clock);
     lj_free(t->weights);
     lj_free(t->packed);
     lj_free(t->moment[0]);

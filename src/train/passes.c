@@ -20,7 +20,8 @@ struct lj_run lj_trainer_run(const struct lj_trainer *t, enum lj_part part, int6
                            .step = t->step,
                            .first_slot = (t->first_lane + k) * t->n,
                            .n = t->n,
-                           .first_view = part == LJ_PART_LOCAL ? t->views[0] : 0};
+                           .first_view = part == LJ_PART_LOCAL ? t->views[0] : 0,
+                           .clock = t->clock[slot]};
 }
 
 typedef void (*lane_work)(struct lj_trainer *t, int64_t k, int slot);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a run tells at its start and end, and timing.json. */
-#include "run.h"
+#include "report.h"
 
 #include "lejepa/kernels.h"
 
-#include <jansson.h>
 #include <string.h>
 
 /* ---- start ------------------------------------------------------------------------------------------------- */
@@ -37,22 +36,47 @@ static void say_batch(const struct lj_trainer *t)
            c->optim_weight_decay, c->optim_decay_on);
 }
 
-static void say_memory(void)
+static void say_memory(int64_t planned_bytes)
 {
     struct lj_memory_use use[64];
     int labels = lj_memory_report(use, 64);
     char line[2048] = "";
     size_t at = 0;
-    double sum = 0;
     for (int i = 0; i < labels && i < 64; i++) {
-        sum += (double)use[i].bytes;
         if (use[i].bytes >> 20)
             at += (size_t)snprintf(line + at, sizeof line - at, ", %s %.0f", use[i].label,
                                    (double)use[i].bytes / 1048576);
         if (at >= sizeof line)
             break;
     }
-    lj_say("memory of rank 0: %.0f MiB%s", sum / 1048576, line);
+    lj_say("memory of rank 0: %.0f MiB%s", (double)planned_bytes / 1048576, line);
+}
+
+/* What passes through a block at a time: it should fit into a core's second cache. */
+static void say_tiles(const struct lj_trainer *t)
+{
+    static const char *const views[] = {"global", "local"};
+    for (int part = LJ_PART_GLOBAL; part <= LJ_PART_LOCAL; part++) {
+        int64_t rows, bytes;
+        if (!t->plan[part])
+            continue;
+        lj_plan_tile_use(t->plan[part], &rows, &bytes);
+        lj_say("tile of %s views: %lld of %lld images, %lld rows; a layer reads and writes at most "
+               "%lld KiB of it (memory.tile)",
+               views[part], (long long)lj_plan_tile(t->plan[part]),
+               (long long)lj_plan_images(t->plan[part]), (long long)rows, (long long)(bytes >> 10));
+    }
+}
+
+static int say_peak(struct lj_run_state *run)
+{
+    if (strcmp(run->config->run_measure_peak, "true") != 0)
+        return LJ_OK;
+    LJ_TRY(lj_run_measure_peak(run));
+    int64_t threads = lj_all_sum(run->comm, run->trainer->slots);
+    lj_say("peak: products reach %.1f GFLOP/s on all threads, %.1f on each (%s)", run->peak_gflops,
+           run->peak_gflops / (double)threads, run->trainer->config.precision);
+    return LJ_OK;
 }
 
 static void say_plan(struct lj_trainer *t)
@@ -93,14 +117,19 @@ int lj_run_report_start(struct lj_run_state *run, const char *isa)
     char archive[1024];
     struct lj_trainer *t = run->trainer;
     lj_archive_describe(run->archive, archive, sizeof archive);
-    lj_say("lejepa_mpi %s; kernels %s; precision %s; products BLIS; reduce %s; recompute %s",
-           LJ_VERSION, isa, t->config.precision, t->config.reduce, t->config.memory_recompute);
+    const struct lj_product product = {.batch = 1, .m = 1, .n = 1, .k = 1};
+    lj_say("lejepa_mpi %s; kernels %s; precision %s; products %s; reduce %s; recompute %s",
+           LJ_VERSION, isa, t->config.precision, lj_product_backend(&product), t->config.reduce,
+           t->config.memory_recompute);
     LJ_TRY(say_binding(run));
     lj_say("archive: %s", archive);
     say_model(t);
     say_batch(t);
-    say_memory();
+    run->planned_bytes = lj_run_open_bytes();
+    say_memory(run->planned_bytes);
+    say_tiles(t);
     say_plan(t);
+    LJ_TRY(say_peak(run));
     lj_say("run directory: %s%s", run->dir, t->first_step > 0 ? " (continuing)" : "");
     return LJ_OK;
 }
@@ -157,8 +186,30 @@ static void say_ledger(const struct lj_ledger *ledger)
     }
 }
 
+/* The share of the time that products take, and how near to the peak they come. */
+static void judge_arithmetic(const struct phase_row *rows, const struct lj_layer_table *layers,
+                             double total, char *text, size_t capacity)
+{
+    double arithmetic =
+        rows[LJ_PHASE_FORWARD].mean + rows[LJ_PHASE_BACKWARD].mean + rows[LJ_PHASE_PROJECTOR].mean;
+    char rate[128];
+    const char *advice = "more ranks make it faster";
+    if (layers->peak > 0)
+        snprintf(rate, sizeof rate, "%.2f of the measured peak",
+                 layers->product_gflops / layers->peak);
+    else
+        snprintf(rate, sizeof rate, "%.1f GFLOP/s on a thread", layers->product_gflops);
+    if (layers->peak > 0 && layers->product_gflops < 0.6 * layers->peak)
+        advice = "try another memory.tile, and fewer threads if they share cores";
+    snprintf(text, capacity,
+             "bound by the arithmetic of encoder and projector (%.0f %% of the time): layers with "
+             "products take %.0f %%, and products run at %s; %s",
+             100 * arithmetic / total, 100 * layers->product_s / total, rate, advice);
+}
+
 /* What bounds the run, in a sentence. */
-static void make_verdict(const struct phase_row *rows, double total, char *text, size_t capacity)
+static void make_verdict(const struct phase_row *rows, const struct lj_layer_table *layers,
+                         double total, char *text, size_t capacity)
 {
     double wait = rows[LJ_PHASE_WAIT_DATA].mean / total, views = rows[LJ_PHASE_VIEWS].mean / total;
     double comm = (rows[LJ_PHASE_SMALL_ALLREDUCE].mean + rows[LJ_PHASE_GRADIENT_COMM].mean +
@@ -184,13 +235,7 @@ static void make_verdict(const struct phase_row *rows, double total, char *text,
         snprintf(text, capacity, "evaluation takes %.0f %% of the time: raise eval.every",
                  100 * evaluation);
     else
-        snprintf(text, capacity,
-                 "bound by the arithmetic of encoder and projector (%.0f %% of the "
-                 "time): more ranks make it faster",
-                 100 *
-                     (rows[LJ_PHASE_FORWARD].mean + rows[LJ_PHASE_BACKWARD].mean +
-                      rows[LJ_PHASE_PROJECTOR].mean) /
-                     total);
+        judge_arithmetic(rows, layers, total, text, capacity);
 }
 
 static json_t *phases_json(const struct phase_row *rows)
@@ -220,47 +265,64 @@ static json_t *ledger_json(const struct lj_ledger *ledger)
     return list;
 }
 
-static int write_timing(struct lj_run_state *run, const struct phase_row *rows,
-                        double samples_per_s, double gflops, const char *verdict)
+/* What the end of a run tells. */
+struct ending {
+    struct phase_row rows[LJ_PHASE_COUNT];
+    struct lj_layer_table layers;
+    struct lj_memory_row memory;
+};
+
+static int write_timing(struct lj_run_state *run, const struct ending *end, double samples_per_s,
+                        double gflops, const char *verdict)
 {
     char path[LJ_PATH_MAX];
     snprintf(path, sizeof path, "%.4000s/timing.json", run->dir);
-    json_t *all = json_pack("{s:o, s:o, s:f, s:f, s:f, s:s}", "phases", phases_json(rows), "ledger",
-                            ledger_json(&run->trainer->ledger), "samples_per_s", samples_per_s,
+    json_t *peak = run->peak_gflops > 0 ? json_real(run->peak_gflops) : json_null();
+    json_t *all = json_pack("{s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:o, s:s}", "phases",
+                            phases_json(end->rows), "layers", lj_run_layers_json(&end->layers),
+                            "ledger", ledger_json(&run->trainer->ledger), "memory",
+                            lj_run_memory_json(&end->memory), "samples_per_s", samples_per_s,
                             "views_per_s", samples_per_s * (double)lj_views_of_batch(run->trainer),
-                            "gflops", gflops, "verdict", verdict);
+                            "gflops", gflops, "peak_gflops", peak, "verdict", verdict);
     int written = all ? json_dump_file(all, path, JSON_INDENT(1)) : -1;
     json_decref(all);
     return written == 0 ? LJ_OK : lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written", path);
 }
 
-static int tell_end(struct lj_run_state *run, const struct phase_row *rows)
+static int tell_end(struct lj_run_state *run, const struct ending *end)
 {
     double seconds = lj_now_s() - run->started_s, total = 0;
     for (int p = 0; p < LJ_PHASE_COUNT; p++)
-        total += rows[p].mean;
+        total += end->rows[p].mean;
     double rate = (double)run->done * (double)run->config->batch_size / seconds;
     double gflops = lj_trainer_step_flops(run->trainer) * (double)run->done / seconds * 1e-9;
-    char verdict[256];
-    make_verdict(rows, total, verdict, sizeof verdict);
-    say_phases(rows, total);
+    char verdict[512], of_peak[64] = "";
+    make_verdict(end->rows, &end->layers, total, verdict, sizeof verdict);
+    say_phases(end->rows, total);
+    lj_run_say_layers(&end->layers, total);
     say_ledger(&run->trainer->ledger);
-    lj_say("%lld steps in %.1f s: %.1f samples/s, %.1f views/s, %.1f GFLOP/s on %d ranks",
+    lj_run_say_memory(&end->memory);
+    if (run->peak_gflops > 0)
+        snprintf(of_peak, sizeof of_peak, ", %.2f of the measured peak", gflops / run->peak_gflops);
+    lj_say("%lld steps in %.1f s: %.1f samples/s, %.1f views/s, %.1f GFLOP/s on %d ranks%s",
            (long long)run->done, seconds, rate, rate * (double)lj_views_of_batch(run->trainer),
-           gflops, run->comm->size);
+           gflops, run->comm->size, of_peak);
     lj_say("verdict: %s", verdict);
-    return write_timing(run, rows, rate, gflops, verdict);
+    return write_timing(run, end, rate, gflops, verdict);
 }
 
 int lj_run_report_end(struct lj_run_state *run)
 {
-    struct phase_row rows[LJ_PHASE_COUNT];
+    struct ending end;
     double *all = lj_alloc_array((int64_t)run->comm->size * LJ_PHASE_COUNT, sizeof *all, "report");
     int status = lj_agree(run->comm, all ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK) {
-        gather_phases(run, all, rows);
-        status = lj_agree(run->comm, lj_comm_is_root(run->comm) ? tell_end(run, rows) : LJ_OK);
+        gather_phases(run, all, end.rows);
+        end.memory = lj_run_gather_memory(run);
+        status = lj_run_gather_layers(run, &end.layers);
     }
+    if (status == LJ_OK)
+        status = lj_agree(run->comm, lj_comm_is_root(run->comm) ? tell_end(run, &end) : LJ_OK);
     lj_free(all);
     return status;
 }

@@ -15,14 +15,16 @@ struct lj_run_state {
     struct lj_config *config;
     struct lj_archive *archive;
     struct lj_trainer *trainer;
-    char dir[LJ_PATH_MAX];                     /* run.dir, the same on every rank */
-    char checkpoints[LJ_PATH_MAX];             /* dir/checkpoints */
-    struct lj_run_lock lock;                   /* on dir; root only */
-    FILE *metrics;                             /* metrics.jsonl; root only */
-    double begun_s;                            /* of the command, set-up included */
-    double started_s;                          /* of this process's training */
-    int64_t done;                              /* steps finished by this process */
-    bool terminal;                             /* standard error is one: a bar instead of lines */
+    char dir[LJ_PATH_MAX];         /* run.dir, the same on every rank */
+    char checkpoints[LJ_PATH_MAX]; /* dir/checkpoints */
+    struct lj_run_lock lock;       /* on dir; root only */
+    FILE *metrics;                 /* metrics.jsonl; root only */
+    double begun_s;                /* of the command, set-up included */
+    double started_s;              /* of this process's training */
+    int64_t done;                  /* steps finished by this process */
+    int64_t planned_bytes;         /* our memory of this rank at the end of set-up */
+    double peak_gflops;            /* of a product on all threads of all ranks; 0: not measured */
+    bool terminal;                 /* standard error is one: a bar instead of lines */
     struct lj_archive *eval_bank, *eval_query; /* labelled rows for the kNN; NULL: none */
 };
 
@@ -48,7 +50,7 @@ int lj_run_open_evaluation(struct lj_run_state *run);
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished);
 void lj_run_close_evaluation(struct lj_run_state *run);
 
-/* report.c: what a run tells at its start and end; timing.json. Collective. */
+/* report.c, with report_layers.c and report_peak.c: what a run tells at its start and end; timing.json. Collective. */
 int lj_run_report_start(struct lj_run_state *run, const char *isa);
 int lj_run_report_end(struct lj_run_state *run);
 

@@ -26,9 +26,10 @@ struct lj_trainer {
     struct lj_plan *plan[LJ_PARTS]; /* [LJ_PART_LOCAL] NULL without local views */
     float **arena[LJ_PARTS];        /* of my lanes; of slots for the encoder when by_lane */
     int arenas[LJ_PARTS];
-    void **scratch;      /* (slots) of plans and views */
-    int64_t **sync_sums; /* (slots) batch statistics */
-    int64_t sync_count;  /* largest, without the trailing count of unfit values */
+    void **scratch;                /* (slots) of plans and views */
+    struct lj_layer_clock **clock; /* (slots) of (kinds): where the passes' time went */
+    int64_t **sync_sums;           /* (slots) batch statistics */
+    int64_t sync_count;            /* largest, without the trailing count of unfit values */
     struct lj_ledger_entry *sync_ledger;
 
     struct lj_view_recipe recipe[2]; /* global, local */

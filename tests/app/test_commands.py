@@ -46,13 +46,39 @@ def test_train():
     check(abs(rows[0]["loss"] - (0.05 * rows[0]["sigreg"] + 0.95 * rows[0]["pred"])) < 1e-12, f"loss: {rows[0]}")
     check(abs(rows[5]["epoch"] - 6 * 16 / 72) < 1e-5, f"epoch of step 6: {rows[5]['epoch']}")
     timing = json.loads((here / "run" / "timing.json").read_text())
-    has_keys("timing.json", timing, "phases ledger samples_per_s views_per_s gflops verdict")
+    has_keys("timing.json", timing, "phases layers ledger memory samples_per_s views_per_s gflops peak_gflops verdict")
     has_keys("a phase", timing["phases"][0], "name min_s mean_s max_s")
     for entry in timing["ledger"]:
         has_keys("a ledger entry", entry, "name collective calls bytes_per_call predicted_bytes_per_call seconds "
                                           "exposed_seconds")
     check({path.name for path in (here / "run").iterdir()} ==
           {"config.yaml", "log.txt", "metrics.jsonl", "timing.json", "checkpoints"}, "files of the run")
+
+
+def test_layers():
+    """Kinds of layers explain the phases they run in; shares of the peak, memory against the plan."""
+    words = ["model.width=64", "model.depth=3", "projector.hidden=128", "train.steps=12", "run.measure_peak=true"]
+    for ranks, recompute in (1, "none"), (1, "blocks"), (2, "lanes"):
+        what = f"{ranks} ranks, memory.recompute={recompute}"
+        ended = train(here / f"layers-{recompute}", data, *words, f"memory.recompute={recompute}", ranks=ranks)
+        check(ended.code == 0, f"{what}: {ended.tail()}")
+        timing = json.loads((here / f"layers-{recompute}" / "timing.json").read_text())
+        phases = {phase["name"]: phase["mean_s"] for phase in timing["phases"]}
+        explained = sum(layer["forward_s"] + layer["backward_s"] for layer in timing["layers"])
+        whole = phases["forward"] + phases["backward"] + phases["projector"]
+        check(0.7 * whole < explained < 1.05 * whole, f"{what}: layers took {explained} s of {whole} s: {timing}")
+        kinds = {layer["kind"]: layer for layer in timing["layers"]}
+        check(timing["peak_gflops"] > 0, f"{what}: peak {timing['peak_gflops']}")
+        for name in "linear", "attention", "patch_embed":
+            share = kinds[name]["gflops"] * ranks / timing["peak_gflops"]
+            check(abs(kinds[name]["share_of_peak"] / share - 1) < 1e-6 and 0 < share < 1.5, f"{what}: {kinds[name]}")
+        check(kinds["gelu"]["gflops"] is None and kinds["gelu"]["share_of_peak"] is None, f"{what}: {kinds['gelu']}")
+        check("kind of layer" in ended.err and "of peak" in ended.err, f"{what}: no table of layers")
+        memory = timing["memory"]
+        check(0 < memory["planned_bytes"] <= memory["peak_bytes"] < 2 * memory["planned_bytes"] and
+              memory["peak_bytes"] < memory["resident_peak_bytes"], f"{what}: {memory}")
+    plain = json.loads((here / "run" / "timing.json").read_text())
+    check(plain["peak_gflops"] is None and plain["layers"][0]["share_of_peak"] is None, "a peak nobody asked for")
 
 
 def test_config_reloads():
@@ -303,6 +329,7 @@ def test_selftest():
 
 test_train()
 test_embed_and_probe()
+test_layers()
 program.at_once(lambda test: test(), [test_config_reloads, test_surplus_ranks, test_small_allreduce, test_evaluation, test_embed_in_rounds, test_embed_disk_full, test_selftest,
                                       test_diagnose_embeddings, test_export_and_import, test_inspect,
                                       test_checkpoint, test_help, test_bare])

@@ -52,6 +52,20 @@ Test(memory, report_counts_open_and_peak_bytes)
     cr_assert_eq(lj_memory_report(NULL, 0), 2, "the number of labels, whatever fits");
 }
 
+Test(memory, peak_of_all_labels_together)
+{
+    void *a = lj_alloc(1000, "first");
+    size_t before = lj_memory_peak();
+    lj_free(a);
+    void *b = lj_alloc(900, "second");
+    cr_assert_eq(lj_memory_peak(), before, "1000 were open, then 900");
+    void *c = lj_alloc(300, "first");
+    cr_assert_eq(lj_memory_peak(), before + 200);
+    lj_free(b);
+    lj_free(c);
+    cr_assert_eq(lj_memory_peak(), before + 200);
+}
+
 Test(memory, labels_are_compared_by_text)
 {
     char one[] = "same", two[] = "same";

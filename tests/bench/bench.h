@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Timing of repeated work, and one line of JSON a result:
  *   {"name", "shape", "isa", "ranks", "threads", "median", "p10", "p90", "unit", "reference", "ratio",
- *    "against", "target", "busy"}: reference is what `against` names, measured in the same run, in the same unit;
- *    ratio is median / reference, target the largest wanted or null; busy is the share of the wall-clock time in which the measuring thread
- *    ran: below 1, others used the processor too.
+ *    "against", "target", "busy"}: reference is what `against` names, measured in the same run, in the same
+ *    unit; ratio is median / reference, target the largest wanted (the least, of rates) or null; busy is the
+ *    share of the wall-clock time in which the measuring thread ran: below 1, others used the processor too.
  * LJ_BENCH_SHORT=1: tiny sizes and one repetition, so that the benchmarks themselves are tested. */
 #ifndef LEJEPA_TEST_BENCH_H
 #define LEJEPA_TEST_BENCH_H
@@ -52,7 +52,7 @@ struct bench_line {
     const char *name, *shape, *isa, *unit, *against;
     int ranks, threads; /* 0 counts as 1 */
     double reference;
-    double target; /* the largest ratio wanted; 0: none */
+    double target; /* the largest ratio wanted of times, the least of rates; 0: none */
 };
 /* Prints the line, on the calling process. */
 void bench_print(const struct bench_line *line, struct bench_result result);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole training steps through the trainer, fp32: GFLOP/s of encoder and projector (3 x 2 x forward
- * multiply-adds), making views and waiting for data taken out; against lj_gemm at two shapes of the step.
+/* Whole training steps through the trainer: GFLOP/s of encoder and projector (3 x 2 x forward
+ * multiply-adds), making views and waiting for data taken out; against what lj_product reaches in the same
+ * precision, measured in the same run.
  * Then a line for each phase: its milliseconds, and its share of the step.
  *
  *     bench_step SETTING [key=value ...] */
@@ -10,6 +11,7 @@
 #include "lejepa/train.h"
 
 #include <hdf5.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,21 +21,25 @@ struct step_setting {
     const char *name, *shape;
     int pixels;
     const char *words[8];
+    double target[2]; /* least share of the best product's rate: fp32, bf16; 0: none */
 };
 
 static const struct step_setting settings[] = {
     {"vit_tiny_64",
      "ViT-Ti/8, 16 samples x 4 views of 64 px RGB",
      64,
-     {"model=vit_tiny", "model.patch=8", "batch.size=16"}},
+     {"model=vit_tiny", "model.patch=8", "batch.size=16"},
+     {0.79, 0.72}},
     {"vit_small_128",
      "ViT-S/8, 8 samples x 2 views of 128 px RGB",
      128,
-     {"model=vit_small", "model.patch=8", "batch.size=8", "views.global=2"}},
+     {"model=vit_small", "model.patch=8", "batch.size=8", "views.global=2"},
+     {0.83, 0.79}},
     {"width192_28",
      "width 192 depth 6 patch 7, 128 samples x 4 views of 28 px RGB",
      28,
-     {"model=vit_tiny", "model.depth=6", "model.patch=7", "batch.size=128"}},
+     {"model=vit_tiny", "model.depth=6", "model.patch=7", "batch.size=128"},
+     {0, 0}},
 };
 
 static const char *const common[] = {"views.global=4", "views.local=0", "train.steps=1000"};
@@ -65,32 +71,61 @@ static void write_archive(const char *path, int pixels)
 
 /* ---- references -------------------------------------------------------------------------------------- */
 
-struct product {
-    int64_t m, n, k;
-    float *a, *b, *c;
+struct operands {
+    struct lj_product product;
+    void *a, *b;
+    float *c;
 };
 
 static void multiply(void *data)
 {
-    struct product *p = data;
-    lj_gemm(false, false, p->m, p->n, p->k, 1, p->a, p->k, p->b, p->n, 0, p->c, p->n);
+    struct operands *x = data;
+    lj_product(&x->product, x->a, x->b, NULL, x->c);
 }
 
-/* GFLOP/s of lj_gemm at (m, n, k). */
-static double product_rate(int64_t m, int64_t n, int64_t k)
+/* Values of a type. */
+static void *make_operand(int64_t count, enum lj_type type)
+{
+    float *wide = lj_alloc_array(count, sizeof *wide, "bench");
+    bench_fill(wide, count);
+    if (type == LJ_F32)
+        return wide;
+    lj_bf16 *narrow = lj_alloc_array(count, sizeof *narrow, "bench");
+    lj_kernels()->narrow(narrow, wide, count);
+    lj_free(wide);
+    return narrow;
+}
+
+/* GFLOP/s of lj_product at (m, n, k). */
+static double product_rate(int64_t m, int64_t n, int64_t k, enum lj_type type)
 {
     static struct bench_sample sample;
-    struct product p = {.m = m, .n = n, .k = k};
-    p.a = lj_alloc_array(m * k, sizeof(float), "bench");
-    p.b = lj_alloc_array(k * n, sizeof(float), "bench");
-    p.c = lj_alloc_array(m * n, sizeof(float), "bench");
-    bench_fill(p.a, m * k);
-    bench_fill(p.b, k * n);
-    bench_run(&sample, 1, multiply, &p);
-    lj_free(p.a);
-    lj_free(p.b);
-    lj_free(p.c);
+    struct operands x = {.product = {.batch = 1,
+                                     .m = m,
+                                     .n = n,
+                                     .k = k,
+                                     .transpose_b = true,
+                                     .input = type,
+                                     .output = LJ_F32},
+                         .a = make_operand(m * k, type),
+                         .b = make_operand(k * n, type),
+                         .c = lj_alloc_array(m * n, sizeof(float), "bench")};
+    bench_run(&sample, 0.5, multiply, &x);
+    lj_free(x.a);
+    lj_free(x.b);
+    lj_free(x.c);
     return bench_rate(&sample, 2e-9 * (double)(m * n * k)).median;
+}
+
+/* The peak that steps are measured against. */
+static double best_product_rate(enum lj_type type)
+{
+    static const int64_t shapes[][3] = {
+        {512, 768, 768}, {272, 1536, 384}, {1024, 768, 192}, {512, 192, 768}};
+    double best = 0;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        best = fmax(best, product_rate(shapes[i][0], shapes[i][1], shapes[i][2], type));
+    return best;
 }
 
 /* ---- steps --------------------------------------------------------------------------------------------- */
@@ -101,9 +136,14 @@ struct steps {
     double flops;
 };
 
-static double outside_s(void)
+/* Processor time of making views in a step that began then, from shares of the wall-clock time: phases know
+ * no other, and waiting takes no processor. */
+static double outside_s(struct bench_clock begun, double views_s, double wait_s)
 {
-    return lj_phase_seconds(LJ_PHASE_VIEWS) + lj_phase_seconds(LJ_PHASE_WAIT_DATA);
+    struct bench_clock now = bench_now();
+    double views = lj_phase_seconds(LJ_PHASE_VIEWS) - views_s;
+    double wait = lj_phase_seconds(LJ_PHASE_WAIT_DATA) - wait_s;
+    return (now.cpu_s - begun.cpu_s) * views / (now.wall_s - begun.wall_s - wait);
 }
 
 static void run_steps(struct lj_trainer *trainer, struct steps *steps)
@@ -113,10 +153,11 @@ static void run_steps(struct lj_trainer *trainer, struct steps *steps)
     bench_expect(lj_trainer_step(trainer, 0, false, &report)); /* touches all memory */
     lj_phase_reset();
     for (int64_t step = 1; step == 1 || (!bench_short() && lj_now_s() - begun < 9); step++) {
-        double outside = outside_s();
+        double views = lj_phase_seconds(LJ_PHASE_VIEWS),
+               wait = lj_phase_seconds(LJ_PHASE_WAIT_DATA);
         struct bench_clock before = bench_now();
         bench_expect(lj_trainer_step(trainer, step, false, &report));
-        bench_add(&steps->whole, before, outside_s() - outside);
+        bench_add(&steps->whole, before, outside_s(before, views, wait));
     }
     for (int i = 0; i < LJ_PHASE_COUNT; i++)
         steps->phase_s[i] = lj_phase_seconds((enum lj_phase)i) / steps->whole.count;
@@ -126,22 +167,21 @@ static void run_steps(struct lj_trainer *trainer, struct steps *steps)
     steps->flops = lj_trainer_step_flops(trainer);
 }
 
-static void report(const struct step_setting *setting, const struct steps *steps, int ranks)
+static void report(const struct step_setting *setting, const struct steps *steps, int ranks,
+                   bool narrow)
 {
-    static const int64_t shapes[2][3] = {{512, 192, 768}, {1024, 768, 192}};
+    const char *type = narrow ? "bf16" : "fp32";
     char against[64], name[64];
-    for (int i = 0; i < 2; i++) {
-        const int64_t *s = shapes[i];
-        snprintf(against, sizeof against, "lj_gemm at %lldx%lldx%lld", (long long)s[0],
-                 (long long)s[1], (long long)s[2]);
-        struct bench_line line = {.name = "step",
-                                  .shape = setting->shape,
-                                  .unit = "GFLOP/s",
-                                  .ranks = ranks,
-                                  .reference = product_rate(s[0], s[1], s[2]),
-                                  .against = against};
-        bench_print(&line, bench_rate(&steps->whole, 1e-9 * steps->flops / ranks));
-    }
+    snprintf(against, sizeof against, "the best of four products in %s", type);
+    snprintf(name, sizeof name, "step %s", type);
+    struct bench_line step = {.name = name,
+                              .shape = setting->shape,
+                              .unit = "GFLOP/s",
+                              .ranks = ranks,
+                              .reference = best_product_rate(narrow ? LJ_BF16 : LJ_F32),
+                              .against = against,
+                              .target = setting->target[narrow]};
+    bench_print(&step, bench_rate(&steps->whole, 1e-9 * steps->flops / ranks));
     for (int i = 0; i < LJ_PHASE_COUNT; i++) {
         double ms = 1e3 * steps->phase_s[i];
         snprintf(name, sizeof name, "step: %s", lj_phase_name((enum lj_phase)i));
@@ -194,7 +234,7 @@ static void measure(struct lj_comm *comm, const struct step_setting *setting, co
     bench_expect(lj_trainer_create(&trainer, comm, &config, archive, NULL));
     run_steps(trainer, &steps);
     if (lj_comm_is_root(comm))
-        report(setting, &steps, comm->size);
+        report(setting, &steps, comm->size, strcmp(config.precision, "bf16") == 0);
     lj_trainer_destroy(trainer);
     lj_archive_close(archive);
 }

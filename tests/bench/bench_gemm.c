@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The products of a ViT block, by library and type: oneDNN in float32 against BLIS, then in bf16 against
+ * oneDNN in float32. gemm.c chooses by these figures; LJ_ISA=avx2 shows the level below. At the end a line
+ * for each form with the geometric mean of its ratios. */
+#include "bench.h"
+
+#include "kernel_tables.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { ARRAY_MAX = 1040 * 3072, SCORES_AT_ONCE = 1 << 17, HEAD = 64 };
+
+enum form { FORWARD, DX, DW, SCORES, MIX, MIX_TRANSPOSED, FORMS };
+static const char *const form_name[FORMS] = {"forward", "dX", "dW", "Q K^T", "P V", "P^T dO"};
+
+struct work {
+    struct lj_product product;
+    float *a, *b, *c;
+    lj_bf16 *narrow_a, *narrow_b;
+};
+
+/* Logarithms of ratios, to be averaged. */
+struct mean {
+    double sum;
+    int count;
+};
+static struct mean fp32_mean[FORMS], bf16_mean[FORMS];
+
+static void by_blis(void *data)
+{
+    struct work *w = data;
+    const struct lj_product *p = &w->product;
+    for (int64_t i = 0; i < p->batch; i++)
+        lj_blis_gemm(p->transpose_a, p->transpose_b, p->m, p->n, p->k, 1, w->a + i * p->m * p->k,
+                     p->transpose_a ? p->m : p->k, w->b + i * p->k * p->n,
+                     p->transpose_b ? p->k : p->n, 0, w->c + i * p->m * p->n, p->n);
+}
+
+static void by_onednn(void *data)
+{
+    struct work *w = data;
+    lj_onednn_product(&w->product, w->a, w->b, NULL, w->c);
+}
+
+static void by_onednn_bf16(void *data)
+{
+    struct work *w = data;
+    struct lj_product narrow = w->product;
+    narrow.input = LJ_BF16;
+    lj_onednn_product(&narrow, w->narrow_a, w->narrow_b, NULL, w->c);
+}
+
+/* GFLOP/s. */
+static struct bench_result rate(struct work *w, void (*work)(void *))
+{
+    static struct bench_sample sample;
+    const struct lj_product *p = &w->product;
+    bench_run(&sample, 0.04, work, w);
+    return bench_rate(&sample, 2e-9 * (double)(p->batch * p->m * p->n * p->k));
+}
+
+static void print(const char *name, const char *shape, struct bench_result result, double reference,
+                  const char *against, struct mean *mean)
+{
+    struct bench_line line = {.name = name,
+                              .shape = shape,
+                              .unit = "GFLOP/s",
+                              .reference = reference,
+                              .against = against};
+    bench_print(&line, result);
+    mean->sum += log(result.median / reference);
+    mean->count++;
+}
+
+static void measure(struct work *w, enum form form, const char *of)
+{
+    const struct lj_product *p = &w->product;
+    char shape[128];
+    snprintf(shape, sizeof shape, "%s, %s: %lld x (%lld, %lld, %lld)", of, form_name[form],
+             (long long)p->batch, (long long)p->m, (long long)p->n, (long long)p->k);
+    double blis = rate(w, by_blis).median;
+    struct bench_result fp32 = rate(w, by_onednn);
+    print("gemm fp32 oneDNN", shape, fp32, blis, "BLIS", &fp32_mean[form]);
+    if (lj_isa_selected() == LJ_ISA_AVX512BF16)
+        print("gemm bf16 oneDNN", shape, rate(w, by_onednn_bf16), fp32.median, "oneDNN in fp32",
+              &bf16_mean[form]);
+}
+
+/* ---- shapes ------------------------------------------------------------------------------------------- */
+
+/* rows of `in` features become rows of `out`, and back. */
+static void measure_linear(struct work *w, const char *of, int64_t rows, int64_t in, int64_t out)
+{
+    w->product = (struct lj_product){.batch = 1, .m = rows, .n = out, .k = in, .transpose_b = true};
+    measure(w, FORWARD, of);
+    w->product = (struct lj_product){.batch = 1, .m = rows, .n = in, .k = out};
+    measure(w, DX, of);
+    w->product = (struct lj_product){.batch = 1, .m = out, .n = in, .k = rows, .transpose_a = true};
+    measure(w, DW, of);
+}
+
+static void measure_block(struct work *w, const char *model, int64_t width, int64_t rows)
+{
+    const struct {
+        const char *name;
+        int64_t in, out;
+    } layers[] = {{"qkv", width, 3 * width},
+                  {"proj", width, width},
+                  {"fc1", width, 4 * width},
+                  {"fc2", 4 * width, width}};
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        char of[64];
+        snprintf(of, sizeof of, "%s %s", model, layers[i].name);
+        measure_linear(w, of, rows, layers[i].in, layers[i].out);
+    }
+}
+
+/* The pairs of image and head that attention takes at a time, of a tile of about 272 rows and 6 heads. */
+static void measure_attention(struct work *w, int64_t tokens)
+{
+    int64_t images = lj_max_i64(272 / tokens, 1);
+    int64_t batch = lj_max_i64(lj_min_i64(6 * images, SCORES_AT_ONCE / (tokens * tokens)), 1);
+    char of[64];
+    snprintf(of, sizeof of, "attention T=%lld d=%d", (long long)tokens, HEAD);
+    w->product = (struct lj_product){
+        .batch = batch, .m = tokens, .n = tokens, .k = HEAD, .transpose_b = true};
+    measure(w, SCORES, of);
+    w->product = (struct lj_product){.batch = batch, .m = tokens, .n = HEAD, .k = tokens};
+    measure(w, MIX, of);
+    w->product.transpose_a = true;
+    measure(w, MIX_TRANSPOSED, of);
+}
+
+static void report_mean(const char *name, enum form form, const char *against,
+                        const struct mean *mean)
+{
+    double ratio = exp(mean->sum / mean->count);
+    struct bench_line line = {.name = name,
+                              .shape = form_name[form],
+                              .unit = "geometric mean of ratios",
+                              .reference = 1,
+                              .against = against};
+    bench_print(&line, (struct bench_result){ratio, ratio, ratio, 1});
+}
+
+static void allocate(struct work *w)
+{
+    w->a = lj_alloc_array(ARRAY_MAX, sizeof(float), "bench");
+    w->b = lj_alloc_array(ARRAY_MAX, sizeof(float), "bench");
+    w->c = lj_alloc_array(ARRAY_MAX, sizeof(float), "bench");
+    w->narrow_a = lj_alloc_array(ARRAY_MAX, sizeof(lj_bf16), "bench");
+    w->narrow_b = lj_alloc_array(ARRAY_MAX, sizeof(lj_bf16), "bench");
+    if (!w->a || !w->b || !w->c || !w->narrow_a || !w->narrow_b)
+        bench_expect(LJ_ERR_RESOURCE);
+    bench_fill(w->a, ARRAY_MAX);
+    bench_fill(w->b, ARRAY_MAX);
+    lj_kernels()->narrow(w->narrow_a, w->a, ARRAY_MAX);
+    lj_kernels()->narrow(w->narrow_b, w->b, ARRAY_MAX);
+}
+
+static void release(struct work *w)
+{
+    lj_free(w->a);
+    lj_free(w->b);
+    lj_free(w->c);
+    lj_free(w->narrow_a);
+    lj_free(w->narrow_b);
+    lj_onednn_release();
+}
+
+int main(void)
+{
+    static const struct {
+        const char *name;
+        int64_t width;
+    } models[] = {{"ViT-Ti", 192}, {"ViT-S", 384}, {"ViT-B", 768}};
+    static const int64_t rows[] = {136, 272, 1040}, tokens[] = {10, 17, 65, 257};
+    struct work w;
+    allocate(&w);
+    for (size_t m = 0; m < (bench_short() ? 1 : sizeof models / sizeof *models); m++)
+        for (size_t r = 0; r < (bench_short() ? 1 : sizeof rows / sizeof *rows); r++)
+            measure_block(&w, models[m].name, models[m].width, rows[r]);
+    for (size_t t = 0; t < (bench_short() ? 1 : sizeof tokens / sizeof *tokens); t++)
+        measure_attention(&w, tokens[t]);
+    for (int form = 0; form < FORMS; form++) {
+        report_mean("gemm fp32 oneDNN", (enum form)form, "BLIS", &fp32_mean[form]);
+        if (bf16_mean[form].count > 0)
+            report_mean("gemm bf16 oneDNN", (enum form)form, "oneDNN in fp32", &bf16_mean[form]);
+    }
+    release(&w);
+    return 0;
+}
