@@ -123,7 +123,7 @@
     INT(checkpoint_keep, "checkpoint.keep", 2, 1, 1000000, "checkpoints kept")                     \
     CHOICE(memory_recompute, "memory.recompute", "none", "none|blocks|lanes",                      \
         "forget activations and compute them again: never, between blocks, between lanes")         \
-    INT(memory_tile, "memory.tile", 256, 0, 1000000000,                                            \
+    INT(memory_tile, "memory.tile", 512, 0, 1000000000,                                            \
         "tokens that pass through a block at a time, to stay in cache; 0: a whole lane; changes bits") \
     INT(threads, "threads", 0, 0, 1024, "OpenMP threads per rank; 0: OMP_NUM_THREADS, else 1")     \
     CHOICE(guard_nonfinite, "guard.nonfinite", "stop", "stop|skip", "what a step that is not finite does") \

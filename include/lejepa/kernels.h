@@ -79,14 +79,10 @@ struct lj_adamw_factors {
 
 struct lj_kernels {
     const char *name;
-    /* y[i] = exp(x[i]); <= 1 ulp; y may be x */
-    void (*exp)(float *y, const float *x, int64_t count);
-    /* s[i] = sin(x[i]), c[i] = cos(x[i]); <= 1 ulp for |x| < 1e5 */
-    void (*sincos)(float *s, float *c, const float *x, int64_t count);
     /* Box-Muller, in place: from u in (0, 1] and v in [0, 1], sqrt(-2 log u) times cos(2 pi v) in u and
      * sin(2 pi v) in v; off by at most 3e-6 */
     void (*normals)(float *u, float *v, int64_t count);
-    /* Rounds to bf16, and back. NaN stays NaN. */
+    /* Rounds to bf16, and back (which only tests need whole). NaN stays NaN. */
     void (*narrow)(lj_bf16 *y, const float *x, int64_t count);
     void (*widen)(float *y, const lj_bf16 *x, int64_t count);
     /* y = x Phi(x) and derivative = Phi(x) + x phi(x), all of one type; y or derivative may be x.

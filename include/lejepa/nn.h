@@ -148,6 +148,7 @@ struct lj_layer_kind {
     bool keeps_output;               /* backward reads y */
     bool passes_gradient;            /* d(x[0]) is d(y): same storage, backward leaves it alone */
     bool takes_narrow[LJ_INPUTS_MAX], gives_narrow; /* x[i], y may be bf16 */
+    bool one_type;                                  /* x[0] and y have the same type */
     /* Output shape and needs, for tiles of `images`, from the input shapes. Errors: LJ_ERR_CONFIG. */
     int (*shape)(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need);

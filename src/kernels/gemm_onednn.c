@@ -33,14 +33,14 @@ static pthread_mutex_t tables_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct table *tables; /* of all threads */
 static _Thread_local struct table *my_table;
 
+static const dnnl_cpu_isa_t level_of[LJ_ISA_COUNT] = {
+    dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2, dnnl_cpu_isa_avx512_core, dnnl_cpu_isa_avx512_core_bf16};
+
 void lj_onednn_force_isa(enum lj_isa isa)
 {
-    static const dnnl_cpu_isa_t level[LJ_ISA_COUNT] = {dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2,
-                                                       dnnl_cpu_isa_avx512_core,
-                                                       dnnl_cpu_isa_avx512_core_bf16};
     /* Refused after oneDNN's first use, as BLIS then no longer looks at its variable: the level of
      * products is chosen once a process. */
-    (void)dnnl_set_max_cpu_isa(level[isa]);
+    (void)dnnl_set_max_cpu_isa(level_of[isa]);
 }
 
 /* ---- the table of a thread ------------------------------------------------------------------------- */
@@ -76,6 +76,11 @@ void lj_onednn_release(void)
 
 static void make_engine(void)
 {
+    /* Where oneDNN does not take the limit, nodes of other processors may compute other bits. */
+    if (dnnl_get_effective_cpu_isa() != level_of[lj_isa_selected()])
+        lj_warn(
+            "oneDNN runs at another level than %s; ranks on other processors may give other bits",
+            lj_isa_name(lj_isa_selected()));
     LJ_ONEDNN(dnnl_engine_create(&engine, dnnl_cpu, 0));
 }
 

@@ -56,8 +56,11 @@ static struct pack *make_pack(const struct lj_product *p)
     return pack;
 }
 
+/* With one thread, as products are made: oneDNN asks when it chooses a layout. */
 static const struct pack *find_pack(const struct lj_product *p)
 {
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
     pthread_mutex_lock(&lock);
     struct pack *pack = packs;
     while (pack && !(pack->k == p->k && pack->n == p->n && pack->transposed == p->transpose_b &&
@@ -69,6 +72,7 @@ static const struct pack *find_pack(const struct lj_product *p)
         packs = pack;
     }
     pthread_mutex_unlock(&lock);
+    omp_set_num_threads(threads);
     return pack;
 }
 

@@ -85,23 +85,6 @@ static inline vec exp_inline(vec x)
 
 /* ---- elementwise ------------------------------------------------------------------------------ */
 
-static void k_exp(float *y, const float *x, int64_t count)
-{
-    FOR_VECTORS(count)
-    store(y + i, v_exp_exact(load(x + i, live)), live);
-}
-
-static void k_sincos(float *s, float *c, const float *x, int64_t count)
-{
-    FOR_VECTORS(count)
-    {
-        vec sine, cosine;
-        v_sincos(load(x + i, live), &sine, &cosine);
-        store(s + i, sine, live);
-        store(c + i, cosine, live);
-    }
-}
-
 static void k_normals(float *u, float *v, int64_t count)
 {
     FOR_VECTORS(count)
@@ -495,15 +478,15 @@ static double k_square_sum(const float *x, int64_t count)
     return sum;
 }
 
-#define KERNEL_TABLE(isa_name)                                                                    \
-    {                                                                                             \
-        .name = isa_name, .exp = k_exp, .sincos = k_sincos, .normals = k_normals,                 \
-        .narrow = k_narrow, .widen = k_widen, .gelu = k_gelu, .multiply = k_multiply,             \
-        .layernorm = k_layernorm, .layernorm_backward = k_layernorm_backward,                     \
-        .softmax = k_softmax, .softmax_backward = k_softmax_backward, .add_scaled = k_add_scaled, \
-        .scale = k_scale, .add = k_add, .axpy = k_axpy, .column_sums = k_column_sums,             \
-        .add_bias = k_add_bias, .column_moments = k_column_moments, .batchnorm = k_batchnorm,     \
-        .batchnorm_sums = k_batchnorm_sums, .batchnorm_backward = k_batchnorm_backward,           \
-        .adamw = k_adamw, .square_sum = k_square_sum, .ecf_sums = k_ecf_sums,                     \
-        .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed                                  \
+#define KERNEL_TABLE(isa_name)                                                                \
+    {                                                                                         \
+        .name = isa_name, .normals = k_normals, .narrow = k_narrow, .widen = k_widen,         \
+        .gelu = k_gelu, .multiply = k_multiply, .layernorm = k_layernorm,                     \
+        .layernorm_backward = k_layernorm_backward, .softmax = k_softmax,                     \
+        .softmax_backward = k_softmax_backward, .add_scaled = k_add_scaled, .scale = k_scale, \
+        .add = k_add, .axpy = k_axpy, .column_sums = k_column_sums, .add_bias = k_add_bias,   \
+        .column_moments = k_column_moments, .batchnorm = k_batchnorm,                         \
+        .batchnorm_sums = k_batchnorm_sums, .batchnorm_backward = k_batchnorm_backward,       \
+        .adamw = k_adamw, .square_sum = k_square_sum, .ecf_sums = k_ecf_sums,                 \
+        .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed                              \
     }

@@ -6,21 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-static void k_exp(float *y, const float *x, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++)
-        y[i] = expf(x[i]);
-}
-
-static void k_sincos(float *s, float *c, const float *x, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) {
-        float angle = x[i]; /* s or c may be x */
-        s[i] = sinf(angle);
-        c[i] = cosf(angle);
-    }
-}
-
 static void k_normals(float *u, float *v, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
@@ -324,8 +309,6 @@ static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
 
 const struct lj_kernels lj_kernels_scalar = {
     .name = "scalar",
-    .exp = k_exp,
-    .sincos = k_sincos,
     .normals = k_normals,
     .narrow = k_narrow,
     .widen = k_widen,

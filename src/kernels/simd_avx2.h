@@ -160,10 +160,6 @@ static inline void v_moments(double *sums, double *squares, const float *x, cons
     _mm256_storeu_pd(sums, sum);
     _mm256_storeu_pd(squares, square);
 }
-static inline vec v_exp_exact(vec a)
-{
-    return Sleef_expf8_u10avx2(a);
-}
 static inline vec v_fms(vec a, vec b, vec c) /* a b - c */
 {
     return _mm256_fmsub_ps(a, b, c);
@@ -209,12 +205,6 @@ static inline vec v_log(vec a)
 static inline void v_sincospi(vec a, vec *s, vec *c)
 {
     Sleef___m256_2 r = Sleef_sincospif8_u35avx2(a);
-    *s = r.x;
-    *c = r.y;
-}
-static inline void v_sincos(vec a, vec *s, vec *c)
-{
-    Sleef___m256_2 r = Sleef_sincosf8_u10avx2(a);
     *s = r.x;
     *c = r.y;
 }

@@ -157,10 +157,6 @@ static inline void v_moments(double *sums, double *squares, const float *x, cons
     _mm512_storeu_pd(sums, sum);
     _mm512_storeu_pd(squares, square);
 }
-static inline vec v_exp_exact(vec a)
-{
-    return Sleef_expf16_u10avx512f(a);
-}
 static inline vec v_fms(vec a, vec b, vec c) /* a b - c */
 {
     return _mm512_fmsub_ps(a, b, c);
@@ -200,12 +196,6 @@ static inline vec v_log(vec a)
 static inline void v_sincospi(vec a, vec *s, vec *c)
 {
     Sleef___m512_2 r = Sleef_sincospif16_u35avx512f(a);
-    *s = r.x;
-    *c = r.y;
-}
-static inline void v_sincos(vec a, vec *s, vec *c)
-{
-    Sleef___m512_2 r = Sleef_sincosf16_u10avx512f(a);
     *s = r.x;
     *c = r.y;
 }

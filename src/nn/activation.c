@@ -38,6 +38,7 @@ static void gelu_backward(const struct lj_call *c)
 const struct lj_layer_kind lj_kind_gelu = {.name = "gelu",
                                            .takes_narrow = {true},
                                            .gives_narrow = true,
+                                           .one_type = true,
                                            .shape = gelu_shape,
                                            .forward = gelu_forward,
                                            .backward = gelu_backward};

@@ -11,10 +11,9 @@
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)node;
+    (void)node, (void)images;
     *out = in[0];
     need->saved = 2 * lj_shape_rows(&in[0]);
-    (void)images;
     return LJ_OK;
 }
 

@@ -13,9 +13,6 @@
 
 #include "nn_build.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 static int turn(const struct lj_plan *plan)
 {
     return plan->net->count;
@@ -74,6 +71,15 @@ static bool narrow_reader(const struct lj_net *net, int v)
     return readers == 1 && takes;
 }
 
+/* Both float32 unless both are bf16; true when that changed one. */
+static bool level_types(enum lj_type *x, enum lj_type *y)
+{
+    if (*x == *y)
+        return false;
+    *x = *y = LJ_F32;
+    return true;
+}
+
 /* bf16 where writer and reader agree to it. With more readers the gradient is a sum, which stays
  * float32, as the net's output does. */
 static void find_types(struct lj_plan *plan)
@@ -82,6 +88,12 @@ static void find_types(struct lj_plan *plan)
     for (int i = 0; i < net->count; i++)
         if (plan->options.narrow && net->node[i].kind->gives_narrow && narrow_reader(net, i))
             plan->at[i].type = LJ_BF16;
+    for (bool changed = true; changed;) { /* a kind of one type takes what it gives */
+        changed = false;
+        for (int i = 1; i < net->count; i++)
+            if (net->node[i].kind->one_type)
+                changed |= level_types(&plan->at[net->node[i].in[0]].type, &plan->at[i].type);
+    }
 }
 
 static void find_blocks(struct lj_plan *plan)
@@ -158,6 +170,8 @@ static void note_reader(struct lj_plan *plan, int v, int j, bool in_backward)
     if (!trains(plan))
         return;
     if (inner) {
+        if (!in_backward && !plan->at[j].again && plan->at[j].need.saved == 0)
+            return; /* j itself is not run again */
         at->again = true;
         at->value[1].birth = block_backward_event(plan, v);
         extend(&at->value[1], in_backward ? backward_event(plan, j) : at->value[1].birth);
@@ -202,12 +216,12 @@ static void find_value_lifetimes(struct lj_plan *plan)
     const struct lj_net *net = plan->net;
     for (int i = 0; i < net->count; i++)
         plan->at[i].value[0].birth = plan->at[i].value[0].death = i;
-    for (int j = 0; j < net->count; j++) {
+    for (int j = net->count - 1; j >= 0; j--) { /* downwards: whether j runs again is known at j */
         const struct lj_node *node = &net->node[j];
-        for (int k = 0; k < node->inputs; k++)
-            note_reader(plan, node->in[k], j, trains(plan) && node->kind->keeps_input[k]);
         if (node->inputs > 0 && trains(plan) && node->kind->keeps_output)
             note_reader(plan, j, j, true);
+        for (int k = 0; k < node->inputs; k++)
+            note_reader(plan, node->in[k], j, trains(plan) && node->kind->keeps_input[k]);
     }
     /* The output outlives the pass: the caller looks at it after backward, too. */
     extend(&plan->at[net->count - 1].value[0], backward_event(plan, 0));

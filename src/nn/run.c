@@ -96,7 +96,7 @@ static struct lj_call make_backward_call(const struct lj_plan *plan, const struc
         call.dx[k] = at_gradient(plan, run, node->in[k], tile->first);
         call.dx_add[k] = written_before(net, node->in[k], i);
     }
-    for (int p = 0; p < node->params; p++)
+    for (int p = 0; p < node->params && run->gradient; p++)
         call.dparam[p] =
             run->gradient + net->params->list[node->param[p]].offset - run->gradient_first;
     call.dparam_add = run->gradient_add || tile->first > 0;

@@ -130,7 +130,7 @@ static void share_statistics(struct lj_trainer *t, int node, bool backward, int6
 
 static void project_range(struct lj_trainer *t, int first_node, int end_node)
 {
-#pragma omp parallel for schedule(static) num_threads(t->slots) if (lj_my_lanes(t) > 1)
+#pragma omp parallel for schedule(static, 1) num_threads(t->slots) if (lj_my_lanes(t) > 1)
     for (int64_t k = 0; k < lj_my_lanes(t); k++) {
         struct lj_run run = lj_trainer_run(t, LJ_PART_PROJECTOR, k, omp_get_thread_num());
         lj_forward(t->plan[LJ_PART_PROJECTOR], &run, first_node, end_node);

@@ -145,9 +145,11 @@ static int64_t resident_peak(void)
 
 struct lj_memory_row lj_run_gather_memory(struct lj_run_state *run)
 {
-    return (struct lj_memory_row){.planned = lj_all_max(run->comm, run->planned_bytes),
-                                  .peak = lj_all_max(run->comm, (int64_t)lj_memory_peak()),
-                                  .resident = lj_all_max(run->comm, resident_peak())};
+    struct lj_memory_row row;
+    row.planned = lj_all_max(run->comm, run->planned_bytes);
+    row.peak = lj_all_max(run->comm, (int64_t)lj_memory_peak());
+    row.resident = lj_all_max(run->comm, resident_peak());
+    return row;
 }
 
 void lj_run_say_memory(const struct lj_memory_row *memory)

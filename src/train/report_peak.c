@@ -12,20 +12,21 @@ static const double measured_s = 0.2, block_s = 0.02;
 
 /* The arrays of one thread. */
 struct operands {
-    void *a, *b;
-    float *c;
+    void *a;
+    float *b, *c;
+    void *packed; /* b as the layers' weights are; NULL where they are plain */
 };
 
 /* GFLOP/s of the best block of calls: what others do meanwhile does not count. */
 static double best_rate(const struct lj_product *product, const struct operands *x)
 {
     double begun = lj_now_s(), best = 0;
-    lj_product(product, x->a, x->b, NULL, x->c); /* may compile */
+    lj_product(product, x->a, x->packed ? x->packed : x->b, NULL, x->c); /* may compile */
     do {
         double before = lj_now_s(), seconds = 0;
         int calls = 0;
         for (; seconds < block_s; calls++, seconds = lj_now_s() - before)
-            lj_product(product, x->a, x->b, NULL, x->c);
+            lj_product(product, x->a, x->packed ? x->packed : x->b, NULL, x->c);
         double rate = 2e-9 * ROWS * WIDTH * WIDTH * calls / seconds;
         best = rate > best ? rate : best;
     } while (lj_now_s() - begun < measured_s);
@@ -42,23 +43,27 @@ static void fill(void *values, int64_t count, enum lj_type type)
             ((float *)values)[i] = 0.5f + (float)(i % 97) / 97;
 }
 
-static int take(struct operands *x, enum lj_type type)
+static int take(struct operands *x, const struct lj_product *product)
 {
-    x->a = lj_alloc_array(ROWS * WIDTH, (size_t)lj_type_bytes(type), "report");
-    x->b = lj_alloc_array(WIDTH * WIDTH, (size_t)lj_type_bytes(type), "report");
+    int64_t packed = lj_product_packed_bytes(product);
+    x->a = lj_alloc_array(ROWS * WIDTH, (size_t)lj_type_bytes(product->input), "report");
+    x->b = lj_alloc_array(WIDTH * WIDTH, sizeof(float), "report");
     x->c = lj_alloc_array(ROWS * WIDTH, sizeof(float), "report");
-    if (!x->a || !x->b || !x->c)
+    x->packed = packed > 0 ? lj_alloc_array(packed, 1, "report") : NULL;
+    if (!x->a || !x->b || !x->c || (packed > 0 && !x->packed))
         return LJ_ERR_RESOURCE;
-    fill(x->a, ROWS * WIDTH, type);
-    fill(x->b, WIDTH * WIDTH, type);
+    fill(x->a, ROWS * WIDTH, product->input);
+    fill(x->b, WIDTH * WIDTH, LJ_F32);
+    if (packed > 0)
+        lj_product_pack(product, x->b, x->packed);
     return LJ_OK;
 }
 
-static int take_all(struct operands *operands, int threads, enum lj_type type)
+static int take_all(struct operands *operands, int threads, const struct lj_product *product)
 {
     int status = operands ? LJ_OK : LJ_ERR_RESOURCE;
     for (int s = 0; status == LJ_OK && s < threads; s++)
-        status = take(&operands[s], type);
+        status = take(&operands[s], product);
     return status;
 }
 
@@ -68,33 +73,35 @@ static void release(struct operands *operands, int threads)
         lj_free(operands[s].a);
         lj_free(operands[s].b);
         lj_free(operands[s].c);
+        lj_free(operands[s].packed);
     }
     lj_free(operands);
 }
 
-static double rate_of_rank(const struct operands *operands, int threads, enum lj_type type)
+static double rate_of_rank(const struct operands *operands, int threads,
+                           const struct lj_product *product)
 {
-    struct lj_product product = {.batch = 1,
-                                 .m = ROWS,
-                                 .n = WIDTH,
-                                 .k = WIDTH,
-                                 .transpose_b = true,
-                                 .input = type,
-                                 .output = LJ_F32};
     double sum = 0;
 #pragma omp parallel num_threads(threads) reduction(+ : sum)
-    sum += best_rate(&product, &operands[omp_get_thread_num()]);
+    sum += best_rate(product, &operands[omp_get_thread_num()]);
     return sum;
 }
 
 int lj_run_measure_peak(struct lj_run_state *run)
 {
     int threads = run->trainer->slots;
-    enum lj_type type = run->trainer->narrow ? LJ_BF16 : LJ_F32;
+    struct lj_product product = {.batch = 1,
+                                 .m = ROWS,
+                                 .n = WIDTH,
+                                 .k = WIDTH,
+                                 .transpose_b = true,
+                                 .input = run->trainer->narrow ? LJ_BF16 : LJ_F32,
+                                 .output = LJ_F32};
+    product.packed_b = lj_product_packed_bytes(&product) > 0;
     struct operands *operands = lj_alloc_array(threads, sizeof *operands, "report");
-    int status = lj_agree(run->comm, take_all(operands, threads, type)); /* also: all at once */
+    int status = lj_agree(run->comm, take_all(operands, threads, &product)); /* also: all at once */
     if (status == LJ_OK) {
-        double mflops = 1e3 * rate_of_rank(operands, threads, type);
+        double mflops = 1e3 * rate_of_rank(operands, threads, &product);
         run->peak_gflops = 1e-3 * (double)lj_all_sum(run->comm, (int64_t)mflops);
     }
     release(operands, threads);

@@ -123,6 +123,7 @@ int lj_trainer_load_weights(struct lj_trainer *t, const char *path)
         status = lj_safetensors_read(path, &t->model->params, "projector.", t->weights);
     LJ_TRY(lj_agree(t->comm, status));
     lj_broadcast(t->comm, t->weights, t->model->params.elements * (int64_t)sizeof(float), 0);
+    lj_trainer_pack_weights(t);
     return LJ_OK;
 }
 

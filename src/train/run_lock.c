@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A lock that is never still is given up after this: its file system cannot hold one. */
+static const double changing_s = 5;
 static const double pause_s = 0.05; /* between two looks at a lock that is held */
 
 struct holder {
@@ -68,7 +70,10 @@ static bool write_holder(int file)
     describe_self(&self);
     int length = snprintf(text, sizeof text, "host %s\nprocess %ld\nticks %llu\nstarted %s\n",
                           self.host, self.pid, self.ticks, self.started);
-    return ftruncate(file, 0) == 0 && pwrite(file, text, (size_t)length, 0) == length;
+    if (ftruncate(file, 0) != 0)
+        return false;
+    errno = ENOSPC; /* what a short write means */
+    return pwrite(file, text, (size_t)length, 0) == length;
 }
 
 /* A holder that has not written its name yet has pid 0. */
@@ -119,7 +124,8 @@ static bool set_aside(const char *path, const struct holder *dead)
     if (file >= 0) {
         read_holder(file, &caught);
         close(file);
-        if ((caught.pid != dead->pid || caught.ticks != dead->ticks) && link(aside, path) != 0)
+        bool living = caught.pid != dead->pid || caught.ticks != dead->ticks;
+        if (living && link(aside, path) != 0 && rename(aside, path) != 0)
             lj_warn("%s: cannot be put back: %s", path, strerror(errno));
     }
     unlink(aside);
@@ -162,11 +168,11 @@ static enum outcome try_once(struct lj_run_lock *lock, struct holder *holder, bo
     if (lock->file < 0)
         return FAILED;
     enum outcome outcome = take_open(lock->path, lock->file, made, holder, has_locks);
-    if (outcome == TAKEN && !write_holder(lock->file)) {
-        unlink(lock->path);
+    if (outcome == TAKEN && !write_holder(lock->file))
         outcome = FAILED;
-    }
     int reason = errno;
+    if (outcome == FAILED)
+        unlink(lock->path);
     if (outcome != TAKEN)
         close(lock->file);
     errno = reason;
@@ -203,7 +209,7 @@ int lj_run_lock_take(struct lj_run_lock *lock, const char *dir, double patience_
             status = lj_fail(LJ_ERR_RESOURCE,
                              "%s: cannot be written: %s; set run.dir to a place you may write to",
                              lock->path, strerror(errno));
-        else if (outcome == HELD && lj_now_s() >= until_s)
+        else if (lj_now_s() >= (outcome == HELD ? until_s : until_s + changing_s))
             status = refuse(dir, lock->path, &holder, has_locks);
         if (status != LJ_OK) {
             lock->path[0] = 0;

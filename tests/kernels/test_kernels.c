@@ -31,18 +31,6 @@ struct kernel_case {
     bool extremes;             /* takes +-0, 1e-30, 1e30, +-88, denormals */
 };
 
-static void run_exp(const struct lj_kernels *k, struct bench *b)
-{
-    k->exp(b->x[0], b->x[1], b->count);
-}
-static void run_exp_in_place(const struct lj_kernels *k, struct bench *b)
-{
-    k->exp(b->x[0], b->x[0], b->count);
-}
-static void run_sincos(const struct lj_kernels *k, struct bench *b)
-{
-    k->sincos(b->x[0], b->x[1], b->x[2], b->count);
-}
 /* u in (0, 1], small ones too, and v in [0, 1], ends included */
 static void run_normals(const struct lj_kernels *k, struct bench *b)
 {
@@ -300,9 +288,6 @@ static void run_square_sum(const struct lj_kernels *k, struct bench *b)
 #define BF16_STEP 0x1p-7
 
 static const struct kernel_case cases[] = {
-    {"exp", run_exp, 2.4e-7, 1e-37, true, true},
-    {"exp in place", run_exp_in_place, 2.4e-7, 1e-37, true, true},
-    {"sincos", run_sincos, 2.4e-7, 1e-7, true, false},
     {"normals", run_normals, 2e-6, 1e-6, false, true},
     {"narrow", run_narrow, 0, 1e-37, true, true},
     {"widen", run_widen, 0, 0, false, false},

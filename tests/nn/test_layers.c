@@ -181,6 +181,49 @@ Test(layers, agree_with_their_formulas)
     }
 }
 
+/* ---- in bf16 ------------------------------------------------------------------------------------------------ */
+
+/* Values, gradients at the input and at the parameters of one pass, one behind the other. */
+static float *pass_of(struct twins *t, int64_t *count)
+{
+    int64_t inputs = t->layer->no_dx ? 0 : t->inputs;
+    *count = t->outputs + inputs + t->values - t->inputs;
+    float *all = calloc((size_t)*count, sizeof *all), *at = all + t->outputs + inputs;
+    net_case_forward(&t->net, t->x, all);
+    net_case_backward(&t->net, t->dy, inputs ? all + t->outputs : NULL);
+    for (int p = 0; p < t->net.params.count; p++) {
+        const struct lj_param *param = &t->net.params.list[p];
+        memcpy(at, t->net.gradient + param->offset, (size_t)param->count * sizeof *at);
+        at += param->count;
+    }
+    return all;
+}
+
+/* Every layer, also where only one side of it is bf16, stays within its rounding of float32. */
+Test(layers, narrow_plans_stay_close)
+{
+    enum lj_isa isa;
+    cr_assert_eq(lj_isa_best(&isa), LJ_OK);
+    if (isa < LJ_ISA_AVX512BF16)
+        cr_skip("this processor has no bf16 products");
+    for (int i = 0; i < layer_case_count; i++) {
+        struct twins t;
+        int64_t count;
+        begin(&t, &layer_cases[i]);
+        float *whole = pass_of(&t, &count);
+        net_case_narrow(&t.net);
+        net_case_plan(&t.net, t.layer->images, &t.layer->run, LJ_PLAN_TRAIN);
+        float *narrow = pass_of(&t, &count);
+        for (int64_t k = 0; k < count; k++)
+            cr_assert(fabsf(narrow[k] - whole[k]) <= 0.06f * fmaxf(1, fabsf(whole[k])),
+                      "%s: number %lld is %g in bf16, %g in float32", t.layer->name, (long long)k,
+                      (double)narrow[k], (double)whole[k]);
+        free(whole);
+        free(narrow);
+        end(&t);
+    }
+}
+
 /* ---- against PyTorch --------------------------------------------------------------------------------------- */
 
 static struct lj_golden golden(const struct layer_case *layer, const char *what, int number)
