@@ -149,6 +149,7 @@ struct lj_gradsync_plan {
     int joint;             /* buckets [0, joint) share one leaf, for backward that goes lane by
                                 lane; the others have a leaf of their own */
     bool fast;             /* MPI's own reductions instead of the tree: reduce: fast */
+    bool whole_everywhere; /* ranks without lanes need all weights, too (evaluation) */
 };
 struct lj_gradsync;
 
@@ -190,6 +191,11 @@ struct lj_shard {
     const int64_t *first, *count, *shard_offset; /* (buckets) */
     int64_t elements;                            /* of the shard */
     float *gradient;                             /* (elements) totals after finish */
+    /* This rank's array of weights: everybody's, or, on a rank that has neither lanes nor the root's duties,
+     * the shard alone. Piece b lies at weights_first[b] of it. */
+    bool whole;
+    const int64_t *weights_first; /* (buckets) */
+    int64_t weights_elements;     /* length of the array */
 };
 LJ_API const struct lj_shard *lj_gradsync_shard(const struct lj_gradsync *sync);
 
@@ -197,11 +203,19 @@ LJ_API const struct lj_shard *lj_gradsync_shard(const struct lj_gradsync *sync);
  * bits on any number of ranks. Collective: one allreduce of 8 bytes per block. */
 LJ_API double lj_gradsync_norm(struct lj_gradsync *sync);
 
-/* Everybody's pieces of `weights` (in: mine are current; out: all are). Collective. */
+/* Everybody's pieces reach those with whole weights.
+ *   weights  (shard->weights_elements) in: mine are current; out: all are. Collective. */
 LJ_API void lj_gradsync_gather(struct lj_gradsync *sync, float *weights);
 
 /* Pieces of a sharded array (like an optimiser moment) collected into a whole one on the root only.
  *   shard  (elements) in;  whole  (bounds[buckets]) out on root, NULL elsewhere. Collective. */
 LJ_API void lj_gradsync_collect(struct lj_gradsync *sync, const float *shard, float *whole);
+
+/* The inverse: everybody receives its pieces of an array that the root has.
+ *   whole  (bounds[buckets]) in on root, NULL elsewhere
+ *   mine   out: piece b at mine + at[b];  at  shard_offset or weights_first. `whole` itself, with
+ *          weights_first, on the root. Collective. */
+LJ_API void lj_gradsync_scatter(struct lj_gradsync *sync, const float *whole, float *mine,
+                                const int64_t *at);
 
 #endif

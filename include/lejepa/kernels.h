@@ -158,6 +158,10 @@ struct lj_kernels {
 };
 /* The selected table. */
 LJ_API const struct lj_kernels *lj_kernels(void);
+
+/* Standard normals from a stream, by Box-Muller and the selected kernel.
+ *   x  (count) out */
+LJ_API void lj_draw_normals(float *x, int64_t count, struct lj_rng *rng);
 /* A level's table for tests; NULL when the processor lacks it. */
 LJ_API const struct lj_kernels *lj_kernels_of(enum lj_isa isa);
 

@@ -63,8 +63,11 @@ struct lj_params {
 LJ_API void lj_params_destroy(struct lj_params *params);
 /* Index of the named parameter, or -1. */
 LJ_API int lj_params_find(const struct lj_params *params, const char *name);
-/* Fills weights (elements) with initial values drawn by (seed, index); padding is zero. Local. */
-LJ_API void lj_params_init(const struct lj_params *params, int64_t seed, float *weights);
+/* Initial values of elements [first, first + count) of the array, drawn by (seed, tensor, place in it): the
+ * same whatever range they are asked for in; padding is zero. Local; threads share the work.
+ *   values  (count) out */
+LJ_API void lj_params_init(const struct lj_params *params, int64_t seed, int64_t first,
+                           int64_t count, float *values);
 
 /* Packed forms of the weights of products, made anew after every change of the weights: rounded in a
  * narrow plan, and laid out as the products of forward (LJ_PACK_FORWARD) and of the gradient at the input

@@ -31,10 +31,11 @@ struct lj_optim_config {
 
 struct lj_optim;
 /* The shard's pieces: piece b is elements [first[b], first[b] + count[b]) of the parameters and lies at
- * offset[b] of the shard; elements is the shard's length. Borrowed until create returns. */
+ * offset[b] of the shard and at weights[b] of this rank's array of weights; elements is the shard's
+ * length. Borrowed until create returns. */
 struct lj_pieces {
     int count_of_pieces;
-    const int64_t *first, *count, *offset;
+    const int64_t *first, *count, *offset, *weights;
     int64_t elements;
 };
 LJ_API int lj_optim_create(struct lj_optim **optim, const struct lj_params *params,
@@ -44,7 +45,7 @@ LJ_API void lj_optim_destroy(struct lj_optim *optim);
 
 /* Running statistics: r <- r + momentum (mean over lanes - r); then their gradient is set to 0, so that
  * a norm counts trained parameters only.
- *   weights  (parameters) in/out, my pieces;  gradient  (shard) in/out */
+ *   weights  in/out, my pieces;  gradient  (shard) in/out */
 LJ_API void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient);
 
 /* One AdamW step (Loshchilov & Hutter 2019) of the trained parameters in my pieces.
@@ -54,9 +55,7 @@ LJ_API void lj_optim_statistics(struct lj_optim *optim, float *weights, float *g
 LJ_API void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale,
                           float *weights, float *gradient);
 
-/* The moments (shard each), for checkpoints: 0 first, 1 second. Owned by optim. */
+/* The moments (shard each), to be saved and restored: 0 first, 1 second. Owned by optim. */
 LJ_API float *lj_optim_moment(struct lj_optim *optim, int which);
-/* Fills a moment's shard from a whole array (parameters). */
-LJ_API void lj_optim_restore(struct lj_optim *optim, int which, const float *whole);
 
 #endif

@@ -22,6 +22,11 @@ int64_t lj_piece_first(const struct lj_gradsync *s, int bucket, int rank)
     return s->bounds[bucket] + rank * units / s->comm->size * LJ_PIECE_ALIGN;
 }
 
+int64_t lj_piece_count(const struct lj_gradsync *s, int bucket, int rank)
+{
+    return lj_piece_first(s, bucket, rank + 1) - lj_piece_first(s, bucket, rank);
+}
+
 int64_t lj_leaf_offset(const struct lj_gradsync *s, int bucket)
 {
     return bucket < s->joint ? s->bounds[bucket] : 0;
@@ -65,6 +70,23 @@ static int index_blocks(struct lj_gradsync *s)
     return LJ_OK;
 }
 
+/* Who keeps all weights: whoever computes lanes, and the root, which writes checkpoints. */
+static int choose_whole(struct lj_gradsync *s, bool everywhere)
+{
+    int64_t first, end;
+    s->whole = take(s->comm->size, sizeof *s->whole);
+    if (!s->whole)
+        return LJ_ERR_RESOURCE;
+    s->all_whole = true;
+    for (int r = 0; r < s->comm->size; r++) {
+        lj_lanes_of_rank(s->lanes, s->comm->size, r, &first, &end);
+        s->whole[r] = everywhere || r == 0 || end > first;
+        s->all_whole &= s->whole[r];
+    }
+    s->shard.whole = s->whole[s->comm->rank];
+    return LJ_OK;
+}
+
 static int lay_out_shard(struct lj_gradsync *s)
 {
     int64_t *first = take(s->buckets, sizeof *first), *count = take(s->buckets, sizeof *count);
@@ -77,10 +99,12 @@ static int lay_out_shard(struct lj_gradsync *s)
         return LJ_ERR_RESOURCE;
     for (int b = 0; b < s->buckets; b++) {
         first[b] = lj_piece_first(s, b, s->comm->rank);
-        count[b] = lj_piece_first(s, b, s->comm->rank + 1) - first[b];
+        count[b] = lj_piece_count(s, b, s->comm->rank);
         offset[b] = s->shard.elements;
         s->shard.elements += count[b];
     }
+    s->shard.weights_first = s->shard.whole ? first : offset;
+    s->shard.weights_elements = s->shard.whole ? s->bounds[s->buckets] : s->shard.elements;
     s->shard.gradient = take(s->shard.elements, sizeof(float));
     s->square_sums = take(s->bounds[s->buckets] / LJ_PIECE_ALIGN + 1, sizeof(double));
     return s->shard.gradient && s->square_sums ? LJ_OK : LJ_ERR_RESOURCE;
@@ -116,6 +140,7 @@ static int create_locally(struct lj_gradsync *s, const struct lj_gradsync_plan *
     memcpy(bounds, plan->bounds, (size_t)(plan->buckets + 1) * sizeof *bounds);
     s->bounds = bounds;
     LJ_TRY(index_blocks(s));
+    LJ_TRY(choose_whole(s, plan->whole_everywhere));
     LJ_TRY(lay_out_shard(s));
     LJ_TRY(allocate_leaves(s));
     return lj_gradsync_allocate_moves(s, widest_bucket(s));
@@ -144,6 +169,8 @@ int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
         s->ledger_norm = lj_ledger_entry(ledger, "norm", "MPI_Allreduce");
         lj_lanes_of_rank(s->lanes, comm->size, comm->rank, &s->first_lane, &s->end_lane);
         status = create_locally(s, plan);
+        if (!s->all_whole)
+            s->ledger_weights->collective = "MPI_Ialltoallv";
     }
     status = lj_agree(comm, status);
     if (status == LJ_OK)
@@ -163,6 +190,7 @@ void lj_gradsync_destroy(struct lj_gradsync *s)
     lj_free(s->buffers);
     lj_free(s->free_buffers);
     lj_free(s->leaf);
+    lj_free(s->whole);
     lj_free(s->blocks_of_rank);
     lj_free(s->all_blocks);
     lj_free((void *)s->bounds);

@@ -23,6 +23,8 @@ struct lj_gradsync {
     int slots;
     int joint;
     bool fast;
+    bool all_whole; /* every rank keeps all weights */
+    bool *whole;    /* (size) does it? */
 
     float **leaf;                    /* (slots) where a lane writes now; NULL: none taken */
     float **buffers, **free_buffers; /* (buffer_count) all of them; a stack of idle ones */
@@ -45,8 +47,9 @@ struct lj_gradsync {
 /* Counts above this are not told apart: the largest that float32 sums reach exactly. */
 enum { LJ_UNFIT_MAX = 1 << 24 };
 
-/* First element of rank's piece of the bucket (of the bucket's end for rank == size). */
+/* First element of rank's piece of the bucket (of the bucket's end for rank == size), and its length. */
 int64_t lj_piece_first(const struct lj_gradsync *sync, int bucket, int rank);
+int64_t lj_piece_count(const struct lj_gradsync *sync, int bucket, int rank);
 /* Where a bucket starts in its leaf, and the leaf's length; elements. */
 int64_t lj_leaf_offset(const struct lj_gradsync *sync, int bucket);
 int64_t lj_leaf_width(const struct lj_gradsync *sync, int bucket);

@@ -15,17 +15,12 @@ static int blocks_of(const struct lj_gradsync *s, int rank)
     return s->blocks_of_rank[rank + 1] - s->blocks_of_rank[rank];
 }
 
-static int64_t piece_count(const struct lj_gradsync *s, int bucket, int rank)
-{
-    return lj_piece_first(s, bucket, rank + 1) - lj_piece_first(s, bucket, rank);
-}
-
 static int allocate_move(struct lj_gradsync *s, struct lj_move *move, int64_t widest)
 {
     int size = s->comm->size;
     int64_t piece = 0;
     for (int b = 0; b < s->buckets; b++)
-        piece = lj_max_i64(piece, piece_count(s, b, s->comm->rank));
+        piece = lj_max_i64(piece, lj_piece_count(s, b, s->comm->rank));
     int64_t sent = widest * blocks_of(s, s->comm->rank) + size;
     int64_t received = piece * s->blocks_of_rank[size] + size;
     if (sent > INT_MAX || received > INT_MAX)
@@ -98,7 +93,7 @@ static void pack(struct lj_gradsync *s, struct lj_move *move, int bucket)
     LJ_CHECK(s->fast || s->chain.depth == blocks, "bucket %d has %d of this rank's %d blocks",
              bucket, s->chain.depth, blocks);
     for (int p = 0; p < size; p++) {
-        int64_t count = piece_count(s, bucket, p);
+        int64_t count = lj_piece_count(s, bucket, p);
         int64_t offset = lj_piece_first(s, bucket, p) - s->bounds[bucket];
         move->send_start[p] = (int)at;
         for (int j = 0; j < blocks; j++, at += count) {
@@ -110,7 +105,7 @@ static void pack(struct lj_gradsync *s, struct lj_move *move, int bucket)
         }
         move->send[at++] = unfit;
         move->send_count[p] = (int)at - move->send_start[p];
-        int64_t incoming = blocks_of(s, p) * piece_count(s, bucket, me) + 1;
+        int64_t incoming = blocks_of(s, p) * lj_piece_count(s, bucket, me) + 1;
         move->receive_start[p] = (int)from;
         move->receive_count[p] = (int)incoming;
         from += incoming;

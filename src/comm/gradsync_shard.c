@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The gradient reduction: what is done with the shards: the norm of the whole gradient, and gathering
- * weights or moments. */
+/* The gradient reduction: what is done with the shards: the norm of the whole gradient, gathering
+ * weights, and moving whole arrays to and from the root. */
 #include "gradsync.h"
 
 #include <math.h>
@@ -52,6 +52,50 @@ double lj_gradsync_norm(struct lj_gradsync *s)
     return sqrt(tree_sum(sums, 0, blocks));
 }
 
+/* Length of each rank's piece of the bucket, and where it begins in the bucket. */
+static void lay_out_pieces(const struct lj_gradsync *s, int bucket, int *count, int *start)
+{
+    for (int r = 0; r < s->comm->size; r++) {
+        int64_t first = lj_piece_first(s, bucket, r);
+        start[r] = (int)(first - s->bounds[bucket]);
+        count[r] = (int)lj_piece_count(s, bucket, r);
+    }
+}
+
+static void gather_everywhere(struct lj_gradsync *s, int bucket, float *weights,
+                              struct lj_move *move)
+{
+    lay_out_pieces(s, bucket, move->receive_count, move->receive_start);
+    MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, weights + s->bounds[bucket],
+                    move->receive_count, move->receive_start, MPI_FLOAT, s->comm->mpi->comm,
+                    &move->request);
+}
+
+/* What rank `from` sends to rank `to`: its piece, where that keeps all weights. */
+static int gather_count(const struct lj_gradsync *s, int bucket, int from, int to)
+{
+    return s->whole[to] && from != to ? (int)lj_piece_count(s, bucket, from) : 0;
+}
+
+/* The piece is sent from a copy: Open MPI takes equal addresses, as rank 0's would be, for MPI_IN_PLACE. */
+static void gather_where_whole(struct lj_gradsync *s, int bucket, float *weights,
+                               struct lj_move *move)
+{
+    int me = s->comm->rank;
+    float *piece = move->receive;
+    memcpy(piece, weights + s->shard.weights_first[bucket],
+           (size_t)s->shard.count[bucket] * sizeof *piece);
+    lay_out_pieces(s, bucket, move->receive_count, move->receive_start);
+    for (int r = 0; r < s->comm->size; r++) {
+        move->send_count[r] = gather_count(s, bucket, me, r);
+        move->send_start[r] = 0;
+        move->receive_count[r] = gather_count(s, bucket, r, me);
+    }
+    MPI_Ialltoallv(piece, move->send_count, move->send_start, MPI_FLOAT,
+                   s->shard.whole ? weights + s->bounds[bucket] : NULL, move->receive_count,
+                   move->receive_start, MPI_FLOAT, s->comm->mpi->comm, &move->request);
+}
+
 void lj_gradsync_gather(struct lj_gradsync *s, float *weights)
 {
     if (s->comm->size == 1)
@@ -60,14 +104,10 @@ void lj_gradsync_gather(struct lj_gradsync *s, float *weights)
     for (int b = 0; b < s->buckets; b++) {
         struct lj_move *move = &s->move[b % 2]; /* idle now; lends its request and counts */
         MPI_Wait(&move->request, MPI_STATUS_IGNORE);
-        for (int r = 0; r < s->comm->size; r++) {
-            int64_t first = lj_piece_first(s, b, r);
-            move->receive_start[r] = (int)(first - s->bounds[b]);
-            move->receive_count[r] = (int)(lj_piece_first(s, b, r + 1) - first);
-        }
-        MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, weights + s->bounds[b],
-                        move->receive_count, move->receive_start, MPI_FLOAT, s->comm->mpi->comm,
-                        &move->request);
+        if (s->all_whole)
+            gather_everywhere(s, b, weights, move);
+        else
+            gather_where_whole(s, b, weights, move);
         s->ledger_weights->calls++;
         s->ledger_weights->bytes += s->shard.count[b] * (int64_t)sizeof(float);
     }
@@ -85,13 +125,28 @@ void lj_gradsync_collect(struct lj_gradsync *s, const float *shard, float *whole
     }
     struct lj_move *move = &s->move[0];
     for (int b = 0; b < s->buckets; b++) {
-        for (int r = 0; r < s->comm->size; r++) {
-            int64_t first = lj_piece_first(s, b, r);
-            move->receive_start[r] = (int)(first - s->bounds[b]);
-            move->receive_count[r] = (int)(lj_piece_first(s, b, r + 1) - first);
-        }
+        lay_out_pieces(s, b, move->receive_count, move->receive_start);
         MPI_Gatherv(shard + s->shard.shard_offset[b], (int)s->shard.count[b], MPI_FLOAT,
                     whole ? whole + s->bounds[b] : NULL, move->receive_count, move->receive_start,
                     MPI_FLOAT, 0, s->comm->mpi->comm);
+    }
+}
+
+void lj_gradsync_scatter(struct lj_gradsync *s, const float *whole, float *mine, const int64_t *at)
+{
+    struct lj_move *move = &s->move[0];
+    for (int b = 0; b < s->buckets; b++) {
+        const float *from = whole ? whole + s->bounds[b] : NULL;
+        float *to = mine + at[b];
+        int count = (int)s->shard.count[b];
+        bool in_place = whole && to == whole + s->shard.first[b];
+        if (s->comm->size == 1) {
+            if (!in_place)
+                memcpy(to, from, (size_t)count * sizeof *to);
+            continue;
+        }
+        lay_out_pieces(s, b, move->send_count, move->send_start);
+        MPI_Scatterv(from, move->send_count, move->send_start, MPI_FLOAT,
+                     in_place ? MPI_IN_PLACE : to, count, MPI_FLOAT, 0, s->comm->mpi->comm);
     }
 }

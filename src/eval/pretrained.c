@@ -62,7 +62,7 @@ static int build(struct lj_pretrained *p)
 static int fill(struct lj_pretrained *p, struct lj_comm *comm, const char *file, bool untrained)
 {
     if (untrained)
-        lj_params_init(&p->model->params, p->config.seed, p->weights);
+        lj_params_init(&p->model->params, p->config.seed, 0, p->model->params.elements, p->weights);
     else if (lj_comm_is_root(comm))
         return lj_checkpoint_read(file, &p->model->params, p->weights, NULL, NULL);
     return LJ_OK;

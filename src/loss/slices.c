@@ -8,29 +8,6 @@
 
 #include <math.h>
 
-/* Numbers for Box-Muller: u in (0, 1] and v in [0, 1], from halves of one draw each. */
-static void draw_uniforms(float *u, float *v, int64_t count, struct lj_rng *rng)
-{
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t bits = lj_rng_bits(rng);
-        u[i] = (float)(((double)(bits >> 32) + 1) * 0x1p-32);
-        v[i] = (float)((double)(bits & 0xffffffff) * 0x1p-32);
-    }
-}
-
-/* Box-Muller makes both halves of a slice at a time; an odd last element is the first of a pair. */
-static void draw_slice(float *slice, int64_t width, struct lj_rng *rng)
-{
-    int64_t half = width / 2;
-    draw_uniforms(slice, slice + half, half, rng);
-    lj_kernels()->normals(slice, slice + half, half);
-    if (width % 2 == 1) {
-        float spare;
-        draw_uniforms(slice + width - 1, &spare, 1, rng);
-        lj_kernels()->normals(slice + width - 1, &spare, 1);
-    }
-}
-
 static void normalise(float *slice, int64_t width)
 {
     double square = lj_kernels()->square_sum(slice, width);
@@ -45,7 +22,7 @@ void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, i
     for (int64_t m = 0; m < count; m++) {
         struct lj_rng rng;
         lj_rng_begin(&rng, seed, LJ_DRAW_SLICES, (uint64_t)step, (uint64_t)m, 0);
-        draw_slice(slices + m * width, width, &rng);
+        lj_draw_normals(slices + m * width, width, &rng);
         normalise(slices + m * width, width);
     }
 }

@@ -8,14 +8,12 @@
 #include "lejepa/kernels.h"
 
 #include <math.h>
-#include <string.h>
 
 struct lj_optim {
     struct lj_optim_config config;
     struct lj_stretch_of_shard *stretch; /* (stretches) owned */
     int stretches, capacity;
-    struct lj_pieces pieces; /* arrays owned */
-    float *moment[2];        /* (shard) each */
+    float *moment[2]; /* (shard) each */
 };
 
 /* Elements a thread takes at once: a multiple of a cache line. */
@@ -29,46 +27,34 @@ static enum lj_treatment treatment_of(const struct lj_optim *o, const struct lj_
 }
 
 /* The part of a parameter that lies in a piece, if any. */
-static void add_overlap(struct lj_optim *o, const struct lj_param *param, int piece)
+static void add_overlap(struct lj_optim *o, const struct lj_param *param,
+                        const struct lj_pieces *pieces, int piece)
 {
-    int64_t first = o->pieces.first[piece], end = first + o->pieces.count[piece];
+    int64_t first = pieces->first[piece], end = first + pieces->count[piece];
     int64_t low = lj_max_i64(first, param->offset);
     int64_t high = lj_min_i64(end, param->offset + param->count);
     if (low >= high)
         return;
     LJ_CHECK(o->stretches < o->capacity, "more stretches than tensors and pieces allow");
     o->stretch[o->stretches++] =
-        (struct lj_stretch_of_shard){.shard = o->pieces.offset[piece] + low - first,
-                                     .weights = low,
+        (struct lj_stretch_of_shard){.shard = pieces->offset[piece] + low - first,
+                                     .weights = pieces->weights[piece] + low - first,
                                      .count = high - low,
                                      .treatment = treatment_of(o, param)};
-}
-
-static int64_t *copy_of(const int64_t *values, int count)
-{
-    int64_t *copy = lj_alloc_array(count, sizeof *copy, "optimiser");
-    if (copy)
-        memcpy(copy, values, (size_t)count * sizeof *copy);
-    return copy;
 }
 
 static int build(struct lj_optim *o, const struct lj_params *params, const struct lj_pieces *pieces)
 {
     int count = pieces->count_of_pieces;
-    o->pieces = *pieces;
-    o->pieces.first = copy_of(pieces->first, count);
-    o->pieces.count = copy_of(pieces->count, count);
-    o->pieces.offset = copy_of(pieces->offset, count);
     o->capacity = params->count + count;
     o->stretch = lj_alloc_array(o->capacity, sizeof *o->stretch, "optimiser");
     for (int i = 0; i < 2; i++)
         o->moment[i] = lj_alloc_array(pieces->elements, sizeof(float), "optimiser moments");
-    if (!o->pieces.first || !o->pieces.count || !o->pieces.offset || !o->stretch || !o->moment[0] ||
-        !o->moment[1])
+    if (!o->stretch || !o->moment[0] || !o->moment[1])
         return LJ_ERR_RESOURCE;
     for (int b = 0; b < count; b++)
         for (int p = 0; p < params->count; p++)
-            add_overlap(o, &params->list[p], b);
+            add_overlap(o, &params->list[p], pieces, b);
     return LJ_OK;
 }
 
@@ -91,9 +77,6 @@ void lj_optim_destroy(struct lj_optim *optim)
 {
     if (!optim)
         return;
-    lj_free((void *)optim->pieces.first);
-    lj_free((void *)optim->pieces.count);
-    lj_free((void *)optim->pieces.offset);
     lj_free(optim->stretch);
     lj_free(optim->moment[0]);
     lj_free(optim->moment[1]);
@@ -152,12 +135,4 @@ void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale
 float *lj_optim_moment(struct lj_optim *optim, int which)
 {
     return optim->moment[which];
-}
-
-void lj_optim_restore(struct lj_optim *optim, int which, const float *whole)
-{
-    const struct lj_pieces *p = &optim->pieces;
-    for (int b = 0; b < p->count_of_pieces; b++)
-        memcpy(optim->moment[which] + p->offset[b], whole + p->first[b],
-               (size_t)p->count[b] * sizeof *whole);
 }

@@ -84,20 +84,20 @@ int lj_trainer_plan(struct lj_trainer *t)
 {
     t->narrow = strcmp(t->config.precision, "bf16") == 0;
     int64_t packed = lj_params_pack_layout(&t->model->params, t->narrow);
-    t->packed = packed > 0 ? lj_alloc_array(packed, 1, "packed weights") : NULL;
-    if (packed > 0 && !t->packed)
+    bool packs = packed > 0 && lj_my_lanes(t) > 0;
+    t->packed = packs ? lj_alloc_array(packed, 1, "packed weights") : NULL;
+    if (packs && !t->packed)
         return LJ_ERR_RESOURCE;
     LJ_TRY(plan_parts(t));
     LJ_TRY(take_scratch(t));
     for (int part = 0; part < LJ_PARTS; part++)
         LJ_TRY(take_arenas(t, (enum lj_part)part));
-    t->weights = lj_alloc_array(t->model->params.elements, sizeof(float), "weights");
     for (int i = 0; i < 2 && lj_comm_is_root(t->comm); i++) {
         t->moment[i] = lj_alloc_array(t->model->params.elements, sizeof(float), "checkpoint");
         if (!t->moment[i])
             return LJ_ERR_RESOURCE;
     }
-    return t->weights ? LJ_OK : LJ_ERR_RESOURCE;
+    return LJ_OK;
 }
 
 void lj_trainer_release(struct lj_trainer *t)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checkpoints of a trainer: written by rank 0 from gathered shards, read by rank 0 and broadcast, so
+/* Checkpoints of a trainer: written by rank 0 from gathered shards, read by rank 0 and dealt out, so
  * that they know nothing of the number of ranks. */
 #include "trainer.h"
 
@@ -88,20 +88,13 @@ static int read_on_root(struct lj_trainer *t, const char *path)
     return status;
 }
 
-/* Every rank receives the whole moment in the gradient-sized weights' stead, and keeps its pieces. */
-static int spread_moment(struct lj_trainer *t, int which)
+/* The root's weights reach everybody's pieces, and from there whoever keeps all. Collective. */
+static void spread_weights(struct lj_trainer *t)
 {
-    int64_t bytes = t->model->params.elements * (int64_t)sizeof(float);
-    float *whole =
-        lj_comm_is_root(t->comm) ? t->moment[which] : lj_alloc((size_t)bytes, "resuming");
-    int status = lj_agree(t->comm, whole ? LJ_OK : LJ_ERR_RESOURCE);
-    if (status == LJ_OK) {
-        lj_broadcast(t->comm, whole, bytes, 0);
-        lj_optim_restore(t->optim, which, whole);
-    }
-    if (!lj_comm_is_root(t->comm))
-        lj_free(whole);
-    return status;
+    const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
+    lj_gradsync_scatter(t->gradsync, lj_comm_is_root(t->comm) ? t->weights : NULL, t->weights,
+                        shard->weights_first);
+    lj_gradsync_gather(t->gradsync, t->weights);
 }
 
 int lj_trainer_resume(struct lj_trainer *t, const char *path)
@@ -111,9 +104,11 @@ int lj_trainer_resume(struct lj_trainer *t, const char *path)
     lj_broadcast(t->comm, &t->first_step, sizeof t->first_step, 0);
     lj_broadcast(t->comm, t->mean, sizeof t->mean, 0);
     lj_broadcast(t->comm, t->std, sizeof t->std, 0);
-    lj_broadcast(t->comm, t->weights, t->model->params.elements * (int64_t)sizeof(float), 0);
-    LJ_TRY(spread_moment(t, 0));
-    return spread_moment(t, 1);
+    spread_weights(t);
+    for (int i = 0; i < 2; i++)
+        lj_gradsync_scatter(t->gradsync, t->moment[i], lj_optim_moment(t->optim, i),
+                            lj_gradsync_shard(t->gradsync)->shard_offset);
+    return LJ_OK;
 }
 
 int lj_trainer_load_weights(struct lj_trainer *t, const char *path)
@@ -122,7 +117,7 @@ int lj_trainer_load_weights(struct lj_trainer *t, const char *path)
     if (lj_comm_is_root(t->comm))
         status = lj_safetensors_read(path, &t->model->params, "projector.", t->weights);
     LJ_TRY(lj_agree(t->comm, status));
-    lj_broadcast(t->comm, t->weights, t->model->params.elements * (int64_t)sizeof(float), 0);
+    spread_weights(t);
     lj_trainer_pack_weights(t);
     return LJ_OK;
 }
@@ -171,7 +166,8 @@ int lj_trainer_checkpoint(struct lj_trainer *t, const char *dir, int64_t finishe
 
 uint64_t lj_trainer_hash(const struct lj_trainer *t)
 {
-    return XXH3_64bits(t->weights, (size_t)t->model->params.elements * sizeof(float));
+    int64_t elements = lj_gradsync_shard(t->gradsync)->weights_elements;
+    return XXH3_64bits(t->weights, (size_t)elements * sizeof(float));
 }
 
 int64_t lj_trainer_first_step(const struct lj_trainer *t)

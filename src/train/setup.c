@@ -165,12 +165,20 @@ static int make_gradsync(struct lj_trainer *t)
                                     .bounds = t->model->params.bounds,
                                     .slots = t->slots,
                                     .joint = t->by_lane ? lj_encoder_buckets(t) : 0,
-                                    .fast = strcmp(t->config.reduce, "fast") == 0};
+                                    .fast = strcmp(t->config.reduce, "fast") == 0,
+                                    .whole_everywhere = t->config.eval_every > 0};
     if (t->sync_count > 0) {
         t->sync_ledger = lj_ledger_entry(&t->ledger, "batchnorm", "MPI_Allreduce");
         t->sync_ledger->predicted_bytes_per_call = 8 * (t->sync_count + 1);
     }
     return lj_gradsync_create(&t->gradsync, t->comm, &plan, &t->ledger);
+}
+
+static int make_weights(struct lj_trainer *t)
+{
+    t->weights =
+        lj_alloc_array(lj_gradsync_shard(t->gradsync)->weights_elements, sizeof(float), "weights");
+    return t->weights ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 static int make_optim(struct lj_trainer *t)
@@ -181,6 +189,7 @@ static int make_optim(struct lj_trainer *t)
                                .first = shard->first,
                                .count = shard->count,
                                .offset = shard->shard_offset,
+                               .weights = shard->weights_first,
                                .elements = shard->elements};
     struct lj_optim_config config = {.beta1 = c->optim_beta1,
                                      .beta2 = c->optim_beta2,
@@ -200,16 +209,27 @@ static int make_loader(struct lj_trainer *t)
                             t->end_lane, t->n, t->first_step);
 }
 
+/* Every rank draws its pieces. Collective. */
+static void draw_weights(struct lj_trainer *t)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
+    for (int b = 0; b < shard->buckets; b++)
+        lj_params_init(&t->model->params, t->config.seed, shard->first[b], shard->count[b],
+                       t->weights + shard->weights_first[b]);
+    lj_gradsync_gather(t->gradsync, t->weights);
+}
+
 static int create_collectively(struct lj_trainer *t, const char *resume_from)
 {
     LJ_TRY(lj_agree(t->comm, prepare_locally(t)));
     LJ_TRY(make_gradsync(t));
+    LJ_TRY(lj_agree(t->comm, make_weights(t)));
     LJ_TRY(lj_agree(t->comm, make_optim(t)));
     if (resume_from) {
         LJ_TRY(lj_trainer_resume(t, resume_from));
     } else {
         LJ_TRY(lj_archive_statistics(t->archive, t->comm, t->mean, t->std));
-        lj_params_init(&t->model->params, t->config.seed, t->weights);
+        draw_weights(t);
     }
     lj_trainer_pack_weights(t);
     return lj_agree(t->comm, make_loader(t));

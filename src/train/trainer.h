@@ -37,7 +37,7 @@ struct lj_trainer {
     struct lj_loader *loader; /* NULL on ranks without lanes */
     struct lj_batch batch;
 
-    float *weights; /* (params.elements) */
+    float *weights; /* all, or my pieces: struct lj_shard */
     void *packed;   /* their packed forms, made after every change; NULL where none pays */
     bool narrow;    /* precision: bf16 */
     struct lj_lejepa *loss;

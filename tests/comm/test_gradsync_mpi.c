@@ -86,7 +86,10 @@ struct run {
     int64_t step;
 };
 
-static void run_begin(struct run *r, struct lj_comm *comm, const struct layout *layout, bool fast)
+/* Manners of a run: MPI's own reductions; all weights on ranks without lanes, too. */
+enum { FAST = 1, EVERYWHERE = 2 };
+
+static void run_begin(struct run *r, struct lj_comm *comm, const struct layout *layout, int manner)
 {
     *r = (struct run){.layout = layout, .comm = comm, .value = wild};
     for (int b = 0; b <= layout->buckets; b++)
@@ -96,7 +99,8 @@ static void run_begin(struct run *r, struct lj_comm *comm, const struct layout *
                                     .bounds = r->bounds,
                                     .slots = layout->slots,
                                     .joint = layout->joint,
-                                    .fast = fast};
+                                    .fast = manner & FAST,
+                                    .whole_everywhere = manner & EVERYWHERE};
     omp_set_num_threads(layout->threads);
     int status = lj_gradsync_create(&r->sync, comm, &plan, &r->ledger);
     cr_assert_eq(status, LJ_OK, "%s", lj_error_text()); /* the same on every rank */
@@ -215,7 +219,7 @@ Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
     for (int l = 0; l < LAYOUTS; l++) {
         struct run r;
         int64_t before = open_blocks();
-        run_begin(&r, world, &layouts[l], false);
+        run_begin(&r, world, &layouts[l], 0);
         int64_t calls = lj_memory_calls();
         for (int64_t step = 0; step < STEPS; step++) {
             int64_t unfit = run_step(&r, step);
@@ -253,7 +257,7 @@ static float with_overflow(int64_t step, int64_t lane, int64_t element)
 static void check_unfit(const struct layout *layout, bool fast, leaf_value value, int64_t expected)
 {
     struct run r;
-    run_begin(&r, world, layout, fast);
+    run_begin(&r, world, layout, fast ? FAST : 0);
     r.value = value;
     for (int64_t step = 0; step < 3; step++) {
         int64_t unfit = run_step(&r, step), wanted = step == 1 ? expected : 0;
@@ -285,7 +289,7 @@ static void norm_alone(const struct run *r, double norm[2])
     MPI_Comm mpi_self = MPI_COMM_SELF;
     long double sum = 0;
     cr_assert_eq(lj_comm_create(&self, &mpi_self), LJ_OK);
-    run_begin(&alone, self, r->layout, false);
+    run_begin(&alone, self, r->layout, 0);
     run_step(&alone, r->step);
     norm[0] = lj_gradsync_norm(alone.sync);
     for (int64_t i = 0; i < r->bounds[r->layout->buckets]; i++) {
@@ -308,22 +312,83 @@ static void assert_norm(struct run *r)
                   expected[1]);
 }
 
+/* The parameter's index that lies at weights[at] of this rank. */
+static int64_t weight_element(const struct lj_shard *shard, int64_t at)
+{
+    return shard->whole ? at : shard_element(shard, at);
+}
+
+/* Who keeps all weights: the root, ranks with lanes, and everybody where that was asked for. */
+static void assert_whole(const struct run *r, bool everywhere)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
+    bool whole = everywhere || r->comm->rank == 0 || r->end_lane > r->first_lane;
+    int64_t elements = whole ? r->bounds[r->layout->buckets] : shard->elements;
+    lj_all_assert(r->comm, shard->whole == whole && shard->weights_elements == elements,
+                  "whole %d, %lld weights", shard->whole, (long long)shard->weights_elements);
+}
+
+static float *take_weights(const struct lj_shard *shard)
+{
+    float *weights = lj_alloc_array(shard->weights_elements, sizeof *weights, "test");
+    for (int64_t i = 0; i < shard->weights_elements; i++)
+        weights[i] = -1;
+    return weights;
+}
+
+static void assert_weights(const struct run *r, const float *weights, int64_t key)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < shard->weights_elements; i++)
+        wrong += weights[i] != wild(0, key, weight_element(shard, i));
+    lj_all_assert(r->comm, wrong == 0, "%lld weights are wrong", (long long)wrong);
+}
+
 static void assert_gather(struct run *r)
 {
     const struct lj_shard *shard = lj_gradsync_shard(r->sync);
-    int64_t elements = r->bounds[r->layout->buckets], wrong = 0;
-    float *weights = lj_alloc_array(elements, sizeof *weights, "test");
-    for (int64_t i = 0; i < elements; i++)
-        weights[i] = -1;
-    for (int64_t i = 0; i < shard->elements; i++)
-        weights[shard_element(shard, i)] = wild(0, 77, shard_element(shard, i));
+    float *weights = take_weights(shard);
+    for (int b = 0; b < shard->buckets; b++)
+        for (int64_t i = 0; i < shard->count[b]; i++)
+            weights[shard->weights_first[b] + i] = wild(0, 77, shard->first[b] + i);
     if (r->comm->size == 1)
-        lj_all_assert(r->comm, shard->elements == elements, "one rank owns everything");
+        lj_all_assert(r->comm, shard->elements == r->bounds[r->layout->buckets],
+                      "one rank owns everything");
     lj_gradsync_gather(r->sync, weights);
-    for (int64_t i = 0; i < elements; i++)
-        wrong += weights[i] != wild(0, 77, i);
+    assert_weights(r, weights, 77);
     lj_free(weights);
-    lj_all_assert(r->comm, wrong == 0, "%lld weights are wrong", (long long)wrong);
+}
+
+/* From the root to the pieces, in the root's own array, and from there to everybody. */
+static void assert_scatter_weights(struct run *r)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
+    bool root = lj_comm_is_root(r->comm);
+    float *weights = take_weights(shard);
+    for (int64_t i = 0; root && i < shard->weights_elements; i++)
+        weights[i] = wild(0, 55, i);
+    lj_gradsync_scatter(r->sync, root ? weights : NULL, weights, shard->weights_first);
+    lj_gradsync_gather(r->sync, weights);
+    assert_weights(r, weights, 55);
+    lj_free(weights);
+}
+
+static void assert_scatter_moment(struct run *r)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
+    bool root = lj_comm_is_root(r->comm);
+    int64_t elements = r->bounds[r->layout->buckets], wrong = 0;
+    float *mine = lj_alloc_array(shard->elements, sizeof *mine, "test");
+    float *whole = root ? lj_alloc_array(elements, sizeof *whole, "test") : NULL;
+    for (int64_t i = 0; root && i < elements; i++)
+        whole[i] = wild(0, 33, i);
+    lj_gradsync_scatter(r->sync, whole, mine, shard->shard_offset);
+    for (int64_t i = 0; i < shard->elements; i++)
+        wrong += mine[i] != wild(0, 33, shard_element(shard, i));
+    lj_free(mine);
+    lj_free(whole);
+    lj_all_assert(r->comm, wrong == 0, "%lld elements are wrong", (long long)wrong);
 }
 
 static void assert_collect(struct run *r)
@@ -343,22 +408,30 @@ static void assert_collect(struct run *r)
     lj_all_assert(r->comm, wrong == 0, "%lld elements are wrong", (long long)wrong);
 }
 
+static void check_shards(const struct layout *layout, bool everywhere)
+{
+    struct run r;
+    run_begin(&r, world, layout, everywhere ? EVERYWHERE : 0);
+    assert_whole(&r, everywhere);
+    assert_gather(&r); /* before any step, too */
+    assert_scatter_weights(&r);
+    for (int64_t step = 0; step < 2; step++) {
+        run_step(&r, step);
+        assert_norm(&r);
+        assert_gather(&r);
+        assert_collect(&r);
+        assert_scatter_moment(&r);
+        assert_totals(&r); /* none of these touches the totals */
+    }
+    lj_gradsync_destroy(r.sync);
+}
+
 Test(gradsync_mpi, shards_are_measured_and_gathered, .timeout = 120)
 {
     world = lj_case_begin();
-    for (int l = 0; l < LAYOUTS; l += 2) {
-        struct run r;
-        run_begin(&r, world, &layouts[l], false);
-        assert_gather(&r); /* before any step, too */
-        for (int64_t step = 0; step < 2; step++) {
-            run_step(&r, step);
-            assert_norm(&r);
-            assert_gather(&r);
-            assert_collect(&r);
-            assert_totals(&r); /* none of these touches the totals */
-        }
-        lj_gradsync_destroy(r.sync);
-    }
+    for (int l = 0; l < LAYOUTS; l++)
+        check_shards(&layouts[l], l % 2 == 0);
+    check_shards(&layouts[3], true); /* one lane */
     lj_case_end(world);
 }
 
@@ -368,7 +441,7 @@ Test(gradsync_mpi, fast_agrees_to_rounding, .timeout = 120)
     world = lj_case_begin();
     for (int l = 0; l < LAYOUTS; l++) {
         struct run r;
-        run_begin(&r, world, &layouts[l], true);
+        run_begin(&r, world, &layouts[l], FAST);
         for (int64_t step = 0; step < 2; step++) {
             const struct lj_shard *shard = lj_gradsync_shard(r.sync);
             int64_t wrong = 0, unfit = run_step(&r, step);

@@ -103,6 +103,7 @@ static void make_optim(struct step_case *c)
                               .first = &first,
                               .count = &count,
                               .offset = &first,
+                              .weights = &first,
                               .elements = count};
     struct lj_optim_config config = {.beta1 = 0.9,
                                      .beta2 = 0.95,
