@@ -97,6 +97,10 @@ struct lj_adamw_factors {
     float correct1, correct2; /* 1 / (1 - beta^step) */
 };
 
+/* Channels that convert takes side by side; and what resample may read behind the last tap, in floats:
+ * two of the longest vectors. */
+enum { LJ_CONVERT_CHANNELS_MAX = 256, LJ_RESAMPLE_SLACK = 32 };
+
 struct lj_kernels {
     const char *name;
     /* Box-Muller, in place: from u in (0, 1] and v in [0, 1], sqrt(-2 log u) times cos(2 pi v) in u and
@@ -183,9 +187,9 @@ struct lj_kernels {
 
     /* Images. All of these but luma_sum give the same bits at every level.
      *
-     * y (channels, pixels) from stored elements: u8 / 255, i8 / 127, others as they are, rounded to float.
-     *   x  (pixels, channels) when channels_last, channels up to 1024, else (channels, pixels); at any
-     *      alignment */
+     * y (channels, pixels) from stored elements: u8 / 255, i8 / 127, others rounded to float.
+     *   x  (pixels, channels), at most LJ_CONVERT_CHANNELS_MAX, when channels_last, else (channels,
+     *      pixels); at any address */
     void (*convert)(float *y, const void *x, enum lj_element element, int64_t channels,
                     int64_t pixels, bool channels_last);
     /* y[i] = sum over j < taps of weight[j] x[j stride + i], in order, fused; taps >= 1. y must not
@@ -215,9 +219,6 @@ struct lj_kernels {
     /* Turns the hue (of HSV) by `turn` sixths of a circle, -6 .. 6. */
     void (*hue)(float *rgb, int64_t pixels, float turn);
 };
-/* What resample may read behind the last tap, in floats: two of the longest vectors. */
-enum { LJ_RESAMPLE_SLACK = 32 };
-
 /* The selected table. */
 LJ_API const struct lj_kernels *lj_kernels(void);
 /* A level's table for tests; NULL when the processor lacks it. */

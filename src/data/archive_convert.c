@@ -11,6 +11,9 @@
 #include <float.h>
 #include <math.h>
 
+_Static_assert((int)LJ_CHANNELS_MAX <= (int)LJ_CONVERT_CHANNELS_MAX,
+               "convert takes all channels at once");
+
 void lj_convert_row(const struct lj_archive_head *head, const void *row, float *planes)
 {
     const struct lj_archive_info *info = &head->info;

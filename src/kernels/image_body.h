@@ -5,7 +5,7 @@
 
 /* ---- conversion -------------------------------------------------------------------------------- */
 
-enum { ELEMENT_BYTES_MAX = 8, STAGED = 1024 };
+enum { ELEMENT_BYTES_MAX = 8 };
 
 /* x, or where only `bytes` of `room` may be read, a copy that goes on with zeros. */
 static inline const char *readable(char *copy, const char *x, size_t bytes, size_t room)
@@ -73,19 +73,35 @@ static inline void convert_three(float *y, const char *x, int64_t pixels, enum l
     }
 }
 
-/* Any other number of channels: as many whole pixels as fit are converted, then dealt out. */
+/* Up to four channels of pixels that lie `step` floats apart; reads four floats of each. */
+static inline void deal_four(float *y, int64_t pixels, const float *x, int64_t step, int64_t count,
+                             int64_t channels)
+{
+    FOR_VECTORS(count)
+    {
+        vec channel[4];
+        v_split4(channel, x + i * step, step);
+        for (int64_t c = 0; c < channels; c++)
+            store(y + c * pixels + i, channel[c], live);
+    }
+}
+
+/* Any other number of channels: whole pixels are converted, then dealt out. So many at a time that what
+ * was stored has left the store buffer, which does not serve loads across two stores. */
 static inline void convert_dealt(float *y, const char *x, int64_t channels, int64_t pixels,
                                  enum lj_element element)
 {
-    float staged[STAGED];
-    int64_t most = STAGED / channels;
+    enum { STAGED = 16 * LJ_CONVERT_CHANNELS_MAX }; /* a vector of pixels at least */
+    float
+        staged[STAGED + 3]; /* the last pixel's last channels may be read with three floats more */
+    size_t bytes = (size_t)channels * lj_element_bytes(element);
+    int64_t most = STAGED / channels / WIDTH * WIDTH;
     for (int64_t p = 0; p < pixels; p += most) {
         int64_t n = lj_min_i64(most, pixels - p);
-        convert_run(staged, x + (size_t)(p * channels) * lj_element_bytes(element), n * channels,
-                    element);
-        for (int64_t c = 0; c < channels; c++)
-            for (int64_t k = 0; k < n; k++)
-                y[c * pixels + p + k] = staged[k * channels + c];
+        convert_run(staged, x + (size_t)p * bytes, n * channels, element);
+        for (int64_t c = 0; c < channels; c += 4)
+            deal_four(y + c * pixels + p, pixels, staged + c, channels, n,
+                      lj_min_i64(4, channels - c));
     }
 }
 

@@ -255,6 +255,23 @@ static inline void v_split3(vec channel[3], const vec x[3])
         channel[c] = _mm256_permutevar8x32_ps(channel[c], order);
     }
 }
+/* Four floats of pixels q and q + 4, `step` apart. */
+static inline vec load_every_fourth(const float *x, int64_t step)
+{
+    return _mm256_set_m128(_mm_loadu_ps(x + 4 * step), _mm_loadu_ps(x));
+}
+/* Channels 0 .. 3 of WIDTH pixels that lie `step` apart; reads four floats of each. */
+static inline void v_split4(vec channel[4], const float *x, int64_t step)
+{
+    vec p0 = load_every_fourth(x, step), p1 = load_every_fourth(x + step, step);
+    vec p2 = load_every_fourth(x + 2 * step, step), p3 = load_every_fourth(x + 3 * step, step);
+    vec low01 = _mm256_unpacklo_ps(p0, p1), high01 = _mm256_unpackhi_ps(p0, p1);
+    vec low23 = _mm256_unpacklo_ps(p2, p3), high23 = _mm256_unpackhi_ps(p2, p3);
+    channel[0] = _mm256_shuffle_ps(low01, low23, 0x44);
+    channel[1] = _mm256_shuffle_ps(low01, low23, 0xee);
+    channel[2] = _mm256_shuffle_ps(high01, high23, 0x44);
+    channel[3] = _mm256_shuffle_ps(high01, high23, 0xee);
+}
 typedef __m256i ivec;
 /* p[i] - from in the first count lanes, 0 elsewhere. */
 static inline ivec v_index_from(const int32_t *p, int64_t count, int32_t from)

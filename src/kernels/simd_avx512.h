@@ -234,6 +234,26 @@ static inline void v_split3(vec channel[3], const vec x[3])
         channel[c] = _mm512_permutexvar_ps(order, lanes);
     }
 }
+/* Four floats of pixels q, q + 4, q + 8, q + 12, `step` apart. */
+static inline vec load_every_fourth(const float *x, int64_t step)
+{
+    vec a = _mm512_castps128_ps512(_mm_loadu_ps(x));
+    a = _mm512_insertf32x4(a, _mm_loadu_ps(x + 4 * step), 1);
+    a = _mm512_insertf32x4(a, _mm_loadu_ps(x + 8 * step), 2);
+    return _mm512_insertf32x4(a, _mm_loadu_ps(x + 12 * step), 3);
+}
+/* Channels 0 .. 3 of WIDTH pixels that lie `step` apart; reads four floats of each. */
+static inline void v_split4(vec channel[4], const float *x, int64_t step)
+{
+    vec p0 = load_every_fourth(x, step), p1 = load_every_fourth(x + step, step);
+    vec p2 = load_every_fourth(x + 2 * step, step), p3 = load_every_fourth(x + 3 * step, step);
+    vec low01 = _mm512_unpacklo_ps(p0, p1), high01 = _mm512_unpackhi_ps(p0, p1);
+    vec low23 = _mm512_unpacklo_ps(p2, p3), high23 = _mm512_unpackhi_ps(p2, p3);
+    channel[0] = _mm512_shuffle_ps(low01, low23, 0x44);
+    channel[1] = _mm512_shuffle_ps(low01, low23, 0xee);
+    channel[2] = _mm512_shuffle_ps(high01, high23, 0x44);
+    channel[3] = _mm512_shuffle_ps(high01, high23, 0xee);
+}
 typedef __m512i ivec;
 /* p[i] - from in the first count lanes, 0 elsewhere. */
 static inline ivec v_index_from(const int32_t *p, int64_t count, int32_t from)

@@ -117,7 +117,7 @@ static void check_convert_of(enum lj_element element, int64_t channels, int64_t 
 
 static void check_convert(void)
 {
-    static const int64_t channels[] = {1, 2, 3, 4, 5, 13, 64};
+    static const int64_t channels[] = {1, 2, 3, 4, 5, 13, 256};
     for (enum lj_element element = LJ_ELEMENT_U8; element <= LJ_ELEMENT_F64; element++)
         for (int c = 0; c < 7; c++)
             for (int i = 0; length(i) >= 0; i++)
