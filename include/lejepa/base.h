@@ -20,16 +20,6 @@
 #define LJ_MUST_USE          __attribute__((warn_unused_result))
 #define LJ_PRINTF(at, first) __attribute__((format(printf, at, first)))
 
-/* A hot loop in plain C is compiled for several vector widths, chosen when the program is loaded. No
- * product is fused and no sum reordered in any of them, so all give the same bits. clang 14 cannot do it
- * for functions of other files, and sanitizers do not stand the resolver, which runs before them. */
-#if defined(__x86_64__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define LJ_VECTOR_WIDTHS __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define LJ_VECTOR_WIDTHS
-#endif
-
 /* One alphabet of sizes, used everywhere and never for anything else:
  *   B samples of the global batch   G lanes            n samples of one lane (B / G)
  *   V views   T tokens   C width    H W image height and width

@@ -33,6 +33,26 @@ static inline int64_t lj_type_bytes(enum lj_type type)
     return type == LJ_BF16 ? 2 : 4;
 }
 
+/* Type of an archive's elements in memory, in native byte order. */
+enum lj_element {
+    LJ_ELEMENT_U8,
+    LJ_ELEMENT_I8,
+    LJ_ELEMENT_U16,
+    LJ_ELEMENT_I16,
+    LJ_ELEMENT_U32,
+    LJ_ELEMENT_F32,
+    LJ_ELEMENT_F64
+};
+
+static inline size_t lj_element_bytes(enum lj_element element)
+{
+    static const size_t bytes[] = {
+        [LJ_ELEMENT_U8] = 1,  [LJ_ELEMENT_I8] = 1,  [LJ_ELEMENT_U16] = 2, [LJ_ELEMENT_I16] = 2,
+        [LJ_ELEMENT_U32] = 4, [LJ_ELEMENT_F32] = 4, [LJ_ELEMENT_F64] = 8,
+    };
+    return bytes[element];
+}
+
 /* ---- products ----------------------------------------------------------------------------------- */
 
 /* `batch` products of one shape. Arrays are dense and row-major, the products of a batch one behind
@@ -76,6 +96,10 @@ struct lj_adamw_factors {
     float lr, beta1, beta2, eps, decay;
     float correct1, correct2; /* 1 / (1 - beta^step) */
 };
+
+/* Channels that convert takes side by side; and what resample may read behind the last tap, in floats:
+ * two of the longest vectors. */
+enum { LJ_CONVERT_CHANNELS_MAX = 256, LJ_RESAMPLE_SLACK = 32 };
 
 struct lj_kernels {
     const char *name;
@@ -155,6 +179,45 @@ struct lj_kernels {
     /* sums[i] += x[i] rounded to fixed point at 2^-32. What is not finite, or not below 64 in magnitude,
      * adds 0; returns how many. */
     int64_t (*add_fixed)(int64_t *sums, const float *x, int64_t count);
+    /* out (rows, n) += a (rows, inner) b (inner, n) in double, four inner elements at a time; element
+     * (r, i) of a lies at a[r row_stride + i inner_stride]. For problems too small for lj_product. */
+    void (*add_product)(double *restrict out, const double *restrict a, int64_t row_stride,
+                        int64_t inner_stride, const double *restrict b, int64_t rows, int64_t inner,
+                        int64_t n);
+
+    /* Images. All of these but luma_sum give the same bits at every level.
+     *
+     * y (channels, pixels) from stored elements: u8 / 255, i8 / 127, others rounded to float.
+     *   x  (pixels, channels), at most LJ_CONVERT_CHANNELS_MAX, when channels_last, else (channels,
+     *      pixels); at any address */
+    void (*convert)(float *y, const void *x, enum lj_element element, int64_t channels,
+                    int64_t pixels, bool channels_last);
+    /* y[i] = sum over j < taps of weight[j] x[j stride + i], in order, fused; taps >= 1. y must not
+     * overlap what is read. */
+    void (*weighted_sum)(float *y, const float *x, int64_t stride, const float *weight,
+                         int64_t taps, int64_t count);
+    /* Each row: y[r, i] = sum over j < taps of weight[j, i] x[r ldx + first[i] + j], in order, fused;
+     * taps >= 1.
+     *   y      (rows, count)  out
+     *   x      behind the last tap of the last row LJ_RESAMPLE_SLACK floats more can be read
+     *   first  (count)        ascending */
+    void (*resample)(float *y, const float *x, int64_t ldx, int64_t rows, const int32_t *first,
+                     const float *weight, int64_t taps, int64_t count);
+    /* x = (x - centre) gain + shift, the product fused */
+    void (*affine)(float *x, int64_t count, float centre, float gain, float shift);
+    /* x = factor x + constant, fused, cut to 0..1 */
+    void (*blend)(float *x, int64_t count, float factor, float constant);
+    /* x = 1 - x where x >= threshold */
+    void (*solarize)(float *x, int64_t count, float threshold);
+    /* Colours: rgb (3, pixels). luma = 0.2989 r + 0.587 g + 0.114 b, from left to right, fused.
+     * luma_sum: in double over blocks of 4096 pixels, each in float */
+    double (*luma_sum)(const float *rgb, int64_t pixels);
+    /* All three channels = luma */
+    void (*grey)(float *rgb, int64_t pixels);
+    /* x = factor x + (1 - factor) luma, fused, cut to 0..1 */
+    void (*saturate)(float *rgb, int64_t pixels, float factor);
+    /* Turns the hue (of HSV) by `turn` sixths of a circle, -6 .. 6. */
+    void (*hue)(float *rgb, int64_t pixels, float turn);
 };
 /* The selected table. */
 LJ_API const struct lj_kernels *lj_kernels(void);

@@ -84,7 +84,9 @@ int lj_command_inspect(struct lj_comm *comm, struct lj_config *config,
 {
     (void)words;
     struct lj_archive *archive = NULL;
+    const char *isa = "";
     LJ_TRY(lj_agree(comm, lj_use_example(config)));
+    LJ_TRY(lj_agree_on_kernels(comm, &isa));
     struct lj_archive_options options = lj_archive_options_of(config);
     LJ_TRY(lj_archive_open(&archive, comm, &options));
     int status = LJ_OK;

@@ -23,13 +23,12 @@
 #include <pthread.h>
 
 #include "lejepa/data.h"
+#include "lejepa/kernels.h"
 
 struct libdeflate_decompressor;
 
 enum { LJ_FILTERS_MAX = 3, LJ_OPEN_MAX = 32, LJ_SCRATCH_MAX = 96, LJ_NAME_BYTES = 1024 };
 
-/* In memory, native byte order; what HDF5 is asked for. */
-enum lj_element { LJ_U8, LJ_I8, LJ_U16, LJ_I16, LJ_U32, LJ_F32, LJ_F64 };
 enum lj_axes { LJ_NHWC, LJ_NCHW, LJ_NHW };
 enum lj_stretch { LJ_STRETCH_NONE, LJ_STRETCH_ASINH, LJ_STRETCH_LOG1P, LJ_STRETCH_PERCENTILE };
 
@@ -48,7 +47,7 @@ struct lj_part {
 /* What is the same on every rank. Plain data: broadcast as it is. */
 struct lj_archive_head {
     struct lj_archive_info info; /* its texts are set on each rank */
-    enum lj_element element;
+    enum lj_element element;     /* what HDF5 is asked for */
     enum lj_axes axes;
     enum lj_stretch stretch;
     int64_t nan_zero;
@@ -93,7 +92,6 @@ struct lj_archive {
 /* Opens for reading without file locks. Errors: LJ_ERR_DATA with the reason. */
 int lj_hdf5_open_file(const char *path, hid_t *file) LJ_MUST_USE;
 hid_t lj_hdf5_memory_type(enum lj_element element);
-size_t lj_element_bytes(enum lj_element element);
 /* "17092x64x64x3" */
 void lj_hdf5_shape_text(const hsize_t *dim, int dims, char *text, size_t capacity);
 /* Is the dataset there? */

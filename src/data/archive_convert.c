@@ -11,45 +11,14 @@
 #include <float.h>
 #include <math.h>
 
-/* Element p of channel c is at p * step + c * jump. */
-#define CONVERT(name, type, divisor)                                                         \
-    static inline __attribute__((always_inline)) void name(                                  \
-        float *restrict planes, const type *restrict row, int64_t channels, int64_t pixels,  \
-        int64_t step, int64_t jump)                                                          \
-    {                                                                                        \
-        for (int64_t c = 0; c < channels; c++)                                               \
-            for (int64_t p = 0; p < pixels; p++)                                             \
-                planes[c * pixels + p] = (float)row[p * step + c * jump] / (divisor);        \
-    }                                                                                        \
-    static void name##_any(float *planes, const void *row, int64_t channels, int64_t pixels, \
-                           bool last)                                                        \
-    {                                                                                        \
-        if (channels == 1 || !last)                                                          \
-            name(planes, row, channels, pixels, 1, pixels);                                  \
-        else if (channels == 3)                                                              \
-            name(planes, row, 3, pixels, 3, 1);                                              \
-        else                                                                                 \
-            name(planes, row, channels, pixels, channels, 1);                                \
-    }
-
-CONVERT(from_u8, uint8_t, 255.0f)
-CONVERT(from_i8, int8_t, 127.0f)
-CONVERT(from_u16, uint16_t, 1.0f)
-CONVERT(from_i16, int16_t, 1.0f)
-CONVERT(from_u32, uint32_t, 1.0f)
-CONVERT(from_f32, float, 1.0f)
-CONVERT(from_f64, double, 1.0f)
+_Static_assert((int)LJ_CHANNELS_MAX <= (int)LJ_CONVERT_CHANNELS_MAX,
+               "convert takes all channels at once");
 
 void lj_convert_row(const struct lj_archive_head *head, const void *row, float *planes)
 {
-    static void (*const convert[])(float *, const void *, int64_t, int64_t, bool) = {
-        [LJ_U8] = from_u8_any,   [LJ_I8] = from_i8_any,   [LJ_U16] = from_u16_any,
-        [LJ_I16] = from_i16_any, [LJ_U32] = from_u32_any, [LJ_F32] = from_f32_any,
-        [LJ_F64] = from_f64_any,
-    };
     const struct lj_archive_info *info = &head->info;
-    convert[head->element](planes, row, info->channels, info->stored_height * info->stored_width,
-                           head->axes == LJ_NHWC);
+    lj_kernels()->convert(planes, row, head->element, info->channels,
+                          info->stored_height * info->stored_width, head->axes == LJ_NHWC);
 }
 
 bool lj_all_finite(const float *values, int64_t count)

@@ -56,30 +56,21 @@ int lj_hdf5_open_file(const char *path, hid_t *file)
 hid_t lj_hdf5_memory_type(enum lj_element element)
 {
     switch (element) {
-    case LJ_U8:
+    case LJ_ELEMENT_U8:
         return H5T_NATIVE_UINT8;
-    case LJ_I8:
+    case LJ_ELEMENT_I8:
         return H5T_NATIVE_INT8;
-    case LJ_U16:
+    case LJ_ELEMENT_U16:
         return H5T_NATIVE_UINT16;
-    case LJ_I16:
+    case LJ_ELEMENT_I16:
         return H5T_NATIVE_INT16;
-    case LJ_U32:
+    case LJ_ELEMENT_U32:
         return H5T_NATIVE_UINT32;
-    case LJ_F32:
+    case LJ_ELEMENT_F32:
         return H5T_NATIVE_FLOAT;
     default:
         return H5T_NATIVE_DOUBLE;
     }
-}
-
-size_t lj_element_bytes(enum lj_element element)
-{
-    static const size_t bytes[] = {
-        [LJ_U8] = 1,  [LJ_I8] = 1,  [LJ_U16] = 2, [LJ_I16] = 2,
-        [LJ_U32] = 4, [LJ_F32] = 4, [LJ_F64] = 8,
-    };
-    return bytes[element];
 }
 
 void lj_hdf5_shape_text(const hsize_t *dim, int dims, char *text, size_t capacity)

@@ -62,12 +62,17 @@ static const char *type_name(hid_t type, enum lj_element *element)
         enum lj_element element;
         const char *name;
     } types[] = {
-        {H5T_INTEGER, 1, H5T_SGN_NONE, LJ_U8, "u8"},   {H5T_INTEGER, 1, H5T_SGN_2, LJ_I8, "i8"},
-        {H5T_INTEGER, 2, H5T_SGN_NONE, LJ_U16, "u16"}, {H5T_INTEGER, 2, H5T_SGN_2, LJ_I16, "i16"},
-        {H5T_INTEGER, 4, H5T_SGN_NONE, LJ_U32, "u32"}, {H5T_INTEGER, 4, H5T_SGN_2, LJ_F64, "i32"},
-        {H5T_INTEGER, 8, H5T_SGN_NONE, LJ_F64, "u64"}, {H5T_INTEGER, 8, H5T_SGN_2, LJ_F64, "i64"},
-        {H5T_FLOAT, 2, H5T_SGN_ERROR, LJ_F32, "f16"},  {H5T_FLOAT, 4, H5T_SGN_ERROR, LJ_F32, "f32"},
-        {H5T_FLOAT, 8, H5T_SGN_ERROR, LJ_F64, "f64"},
+        {H5T_INTEGER, 1, H5T_SGN_NONE, LJ_ELEMENT_U8, "u8"},
+        {H5T_INTEGER, 1, H5T_SGN_2, LJ_ELEMENT_I8, "i8"},
+        {H5T_INTEGER, 2, H5T_SGN_NONE, LJ_ELEMENT_U16, "u16"},
+        {H5T_INTEGER, 2, H5T_SGN_2, LJ_ELEMENT_I16, "i16"},
+        {H5T_INTEGER, 4, H5T_SGN_NONE, LJ_ELEMENT_U32, "u32"},
+        {H5T_INTEGER, 4, H5T_SGN_2, LJ_ELEMENT_F64, "i32"},
+        {H5T_INTEGER, 8, H5T_SGN_NONE, LJ_ELEMENT_F64, "u64"},
+        {H5T_INTEGER, 8, H5T_SGN_2, LJ_ELEMENT_F64, "i64"},
+        {H5T_FLOAT, 2, H5T_SGN_ERROR, LJ_ELEMENT_F32, "f16"},
+        {H5T_FLOAT, 4, H5T_SGN_ERROR, LJ_ELEMENT_F32, "f32"},
+        {H5T_FLOAT, 8, H5T_SGN_ERROR, LJ_ELEMENT_F64, "f64"},
     };
     H5T_class_t class = H5Tget_class(type);
     H5T_sign_t sign = class == H5T_INTEGER ? H5Tget_sign(type) : H5T_SGN_ERROR;
@@ -182,7 +187,7 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
     struct lj_archive_info *info = &archive->head.info;
     char where[2 * LJ_NAME_BYTES];
     snprintf(where, sizeof where, "%s:%s", path, found->path);
-    enum lj_element element = LJ_U8;
+    enum lj_element element = LJ_ELEMENT_U8;
     hid_t type = H5Dget_type(dataset);
     const char *name = type_name(type, &element);
     H5Tclose(type);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Flips, rotations by quarter turns, solarize, and the affine map that ends every view. */
+/* Flips and rotations by quarter turns. */
 #include "image.h"
 
 #include <string.h>
@@ -55,19 +55,4 @@ void lj_image_rotate(float *image, int channels, int64_t size, int quarters, flo
         rotate_plane(scratch, plane, size);
         memcpy(plane, scratch, (size_t)(size * size) * sizeof *plane);
     }
-}
-
-LJ_VECTOR_WIDTHS void lj_image_solarize(float *image, int64_t count, float threshold)
-{
-    for (int64_t i = 0; i < count; i++) {
-        float value = image[i], inverted = 1.0f - value;
-        image[i] = value >= threshold ? inverted : value;
-    }
-}
-
-LJ_VECTOR_WIDTHS void lj_image_affine(float *plane, int64_t count, float centre, float gain,
-                                      float shift)
-{
-    for (int64_t i = 0; i < count; i++)
-        plane[i] = (plane[i] - centre) * gain + shift;
 }

@@ -18,10 +18,6 @@ LJ_API void lj_image_flip_x(float *image, int channels, int64_t height, int64_t 
 LJ_API void lj_image_flip_y(float *image, int channels, int64_t height, int64_t width);
 /* Counter-clockwise by quarters * 90 degrees; square planes. scratch (size, size). */
 LJ_API void lj_image_rotate(float *image, int channels, int64_t size, int quarters, float *scratch);
-/* 1 - x where x >= threshold. */
-LJ_API void lj_image_solarize(float *image, int64_t count, float threshold);
-/* (x - centre) * gain + shift */
-LJ_API void lj_image_affine(float *plane, int64_t count, float centre, float gain, float shift);
 
 /* ---- image_colour.c: rgb (3, pixels) --------------------------------------------------------- */
 
@@ -33,7 +29,7 @@ LJ_API void lj_image_grey(float *rgb, int64_t pixels);             /* three equa
 
 /* ---- image_blur.c ---------------------------------------------------------------------------- */
 
-LJ_API int64_t lj_image_blur_scratch(int64_t height, int64_t width);
+LJ_API int64_t lj_image_blur_scratch(int64_t height, int64_t width, int64_t radius);
 /* Kernel of 2 radius + 1 pixels, reflected at the border; radius < min(height, width). */
 LJ_API void lj_image_blur(float *image, int channels, int64_t height, int64_t width, double sigma,
                           int64_t radius, float *scratch);

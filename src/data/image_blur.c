@@ -3,73 +3,61 @@
  * to sum 1, border reflected without repeating the edge pixel. Separable: rows, then columns. */
 #include "image.h"
 
+#include "lejepa/kernels.h"
+
 #include <math.h>
 #include <string.h>
 
-/* One plane between the passes, a padded row and the weights. */
-int64_t lj_image_blur_scratch(int64_t height, int64_t width)
+/* Rows padded at once: what was just stored is slow to load at other offsets. */
+enum { ROWS = 8 };
+
+/* One plane between the passes with `radius` rows more on both sides, padded rows and the weights. */
+int64_t lj_image_blur_scratch(int64_t height, int64_t width, int64_t radius)
 {
-    int64_t longer = lj_max_i64(height, width);
-    return height * width + 3 * longer + longer;
+    return (height + 2 * radius) * width + ROWS * (width + 2 * radius) + 2 * radius + 1;
 }
 
-/* weight[k] of the pixels at distance k, 0 .. radius */
+/* weight (2 radius + 1) */
 static void gaussian(float *weight, int64_t radius, double sigma)
 {
     double sum = 0.0;
     for (int64_t k = -radius; k <= radius; k++)
         sum += exp(-0.5 * (double)(k * k) / (sigma * sigma));
-    for (int64_t k = 0; k <= radius; k++)
-        weight[k] = (float)(exp(-0.5 * (double)(k * k) / (sigma * sigma)) / sum);
+    for (int64_t k = -radius; k <= radius; k++)
+        weight[radius + k] = (float)(exp(-0.5 * (double)(k * k) / (sigma * sigma)) / sum);
 }
 
-static inline int64_t reflect(int64_t i, int64_t n)
+static void pad_row(float *padded, const float *row, int64_t width, int64_t radius)
 {
-    if (i < 0)
-        return -i;
-    return i < n ? i : 2 * (n - 1) - i;
-}
-
-LJ_VECTOR_WIDTHS static void weigh_row(float *restrict out, const float *restrict in, int64_t n,
-                                       float weight)
-{
-    for (int64_t x = 0; x < n; x++)
-        out[x] = weight * in[x];
-}
-
-/* out += weight * (a + b); a and b may be the same row */
-LJ_VECTOR_WIDTHS static void add_pair(float *restrict out, const float *a, const float *b,
-                                      int64_t n, float weight)
-{
-    for (int64_t x = 0; x < n; x++)
-        out[x] += weight * (a[x] + b[x]);
+    memcpy(padded + radius, row, (size_t)width * sizeof *row);
+    for (int64_t k = 1; k <= radius; k++) {
+        padded[radius - k] = row[k];
+        padded[radius + width - 1 + k] = row[width - 1 - k];
+    }
 }
 
 static void blur_rows(float *out, const float *plane, int64_t height, int64_t width,
                       const float *weight, int64_t radius, float *padded)
 {
-    for (int64_t y = 0; y < height; y++) {
-        const float *row = plane + y * width;
-        memcpy(padded + radius, row, (size_t)width * sizeof *row);
-        for (int64_t k = 1; k <= radius; k++) {
-            padded[radius - k] = row[k];
-            padded[radius + width - 1 + k] = row[width - 1 - k];
-        }
-        const float *middle = padded + radius;
-        weigh_row(out + y * width, middle, width, weight[0]);
-        for (int64_t k = 1; k <= radius; k++)
-            add_pair(out + y * width, middle - k, middle + k, width, weight[k]);
+    int64_t taps = 2 * radius + 1, step = width + 2 * radius;
+    for (int64_t y = 0; y < height; y += ROWS) {
+        int64_t n = lj_min_i64(ROWS, height - y);
+        for (int64_t r = 0; r < n; r++)
+            pad_row(padded + r * step, plane + (y + r) * width, width, radius);
+        for (int64_t r = 0; r < n; r++)
+            lj_kernels()->weighted_sum(out + (y + r) * width, padded + r * step, 1, weight, taps,
+                                       width);
     }
 }
 
-static void blur_columns(float *out, const float *plane, int64_t height, int64_t width,
-                         const float *weight, int64_t radius)
+/* Reflected rows above and below the plane. */
+static void pad_columns(float *plane, int64_t height, int64_t width, int64_t radius)
 {
-    for (int64_t y = 0; y < height; y++) {
-        weigh_row(out + y * width, plane + y * width, width, weight[0]);
-        for (int64_t k = 1; k <= radius; k++)
-            add_pair(out + y * width, plane + reflect(y - k, height) * width,
-                     plane + reflect(y + k, height) * width, width, weight[k]);
+    size_t bytes = (size_t)width * sizeof *plane;
+    float *last = plane + (height - 1) * width;
+    for (int64_t k = 1; k <= radius; k++) {
+        memcpy(plane - k * width, plane + k * width, bytes);
+        memcpy(last + k * width, last - k * width, bytes);
     }
 }
 
@@ -79,12 +67,13 @@ void lj_image_blur(float *image, int channels, int64_t height, int64_t width, do
     LJ_CHECK(radius >= 0 && radius < lj_min_i64(height, width),
              "blur of radius %lld in %lld x %lld pixels", (long long)radius, (long long)height,
              (long long)width);
-    float *between = scratch, *padded = scratch + height * width;
-    float *weight = padded + 3 * lj_max_i64(height, width);
+    float *between = scratch, *padded = between + (height + 2 * radius) * width;
+    float *weight = padded + ROWS * (width + 2 * radius);
     gaussian(weight, radius, sigma);
     for (int c = 0; c < channels; c++) {
         float *plane = image + c * height * width;
-        blur_rows(between, plane, height, width, weight, radius, padded);
-        blur_columns(plane, between, height, width, weight, radius);
+        blur_rows(between + radius * width, plane, height, width, weight, radius, padded);
+        pad_columns(between + radius * width, height, width, radius);
+        lj_kernels()->weighted_sum(plane, between, width, weight, 2 * radius + 1, height * width);
     }
 }

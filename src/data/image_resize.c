@@ -6,19 +6,25 @@
  *   weight(j) = triangle((j + 1/2 - centre) / max(s, 1)), divided by their sum.
  * Positions are rounded to float32 where PyTorch rounds them: a weight depends on it by 1e-5.
  *
- * Columns first, one output row at a time: the weighted sum of source rows is contiguous in x and reads
- * the crop where it lies; the row is then resampled along x from a small buffer. */
+ * Columns first, a few output rows at a time: the weighted sums of source rows read the crop where it
+ * lies; the rows are then resampled along x from a small buffer. */
 #include "image.h"
+
+#include "lejepa/kernels.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Taps of the outputs `from` .. `from + count - 1` of one axis. */
+/* Output rows that are resampled at once, so that positions and weights along x are read once for all
+ * of them. */
+enum { ROWS = 8 };
+
+/* Taps of some outputs of one axis: tap j of output i has weight[i * output_step + j * tap_step]. Every
+ * output has the same number of them, all inside the input; what it does not need has weight 0. */
 struct axis {
-    int64_t taps;   /* of every output, unused ones have weight 0 */
-    int64_t count;  /* outputs */
+    int64_t count, taps, output_step, tap_step;
     int32_t *first; /* (count) */
-    float *weight;  /* (taps, count): tap-major, so that a loop over outputs is contiguous */
+    float *weight;  /* (count, taps) or (taps, count) */
 };
 
 static float axis_scale(int64_t in, int64_t out)
@@ -32,109 +38,90 @@ static float axis_support(int64_t in, int64_t out)
     return scale >= 1.0f ? scale : 1.0f;
 }
 
-static int64_t axis_taps(int64_t in, int64_t out)
+static int64_t axis_taps_max(int64_t in, int64_t out)
 {
     return 2 * (int64_t)ceilf(axis_support(in, out)) + 1;
 }
 
 static int64_t axis_scratch(int64_t in, int64_t out)
 {
-    return (axis_taps(in, out) + 1) * out;
+    return (axis_taps_max(in, out) + 1) * out;
 }
 
-/* Weights of the taps that start at *first; returns how many there are. */
-static int64_t weigh(float *weight, int64_t stride, int32_t *first, int64_t i, int64_t in,
-                     int64_t out)
+/* The inputs that output i depends on. */
+struct span {
+    float centre;
+    int64_t low, taps;
+};
+
+static struct span span_of(int64_t i, int64_t in, int64_t out)
 {
-    float scale = axis_scale(in, out), support = axis_support(in, out), invscale = 1.0f / support;
-    float centre = (float)((double)scale * ((double)i + 0.5));
-    int64_t low = lj_max_i64((int64_t)((double)(centre - support) + 0.5), 0);
-    int64_t taps = lj_min_i64((int64_t)((double)(centre + support) + 0.5), in) - low;
+    float scale = axis_scale(in, out), support = axis_support(in, out);
+    struct span span = {.centre = (float)((double)scale * ((double)i + 0.5))};
+    span.low = lj_max_i64((int64_t)((double)(span.centre - support) + 0.5), 0);
+    span.taps = lj_min_i64((int64_t)((double)(span.centre + support) + 0.5), in) - span.low;
+    return span;
+}
+
+/* Weights of the span's inputs, `step` apart. */
+static void weigh(float *weight, int64_t step, const struct span *span, float invscale)
+{
     float total = 0.0f;
-    for (int64_t j = 0; j < taps; j++) {
-        float distance = (float)(((double)((float)(j + low) - centre) + 0.5) * (double)invscale);
-        weight[j * stride] = fabsf(distance) < 1.0f ? 1.0f - fabsf(distance) : 0.0f;
-        total += weight[j * stride];
+    for (int64_t j = 0; j < span->taps; j++) {
+        double shift = (double)((float)(j + span->low) - span->centre) + 0.5;
+        float distance = fabsf((float)(shift * (double)invscale));
+        weight[j * step] = distance < 1.0f ? 1.0f - distance : 0.0f;
+        total += weight[j * step];
     }
-    for (int64_t j = 0; j < taps; j++)
-        weight[j * stride] /= total;
-    *first = (int32_t)low;
-    return taps;
+    for (int64_t j = 0; j < span->taps; j++)
+        weight[j * step] /= total;
 }
 
-/* Fills the table of one axis in scratch; returns what of scratch is left. */
+/* Fills the table of outputs `from` .. `from + count - 1` in scratch; returns what of scratch is left. */
 static float *make_axis(struct axis *axis, int64_t in, int64_t out, int64_t from, int64_t count,
-                        float *scratch)
+                        bool tap_major, float *scratch)
 {
-    axis->taps = axis_taps(in, out);
-    axis->count = count;
-    axis->first = (int32_t *)(void *)scratch;
-    axis->weight = scratch + count;
+    float invscale = 1.0f / axis_support(in, out);
+    int64_t taps = 1;
+    for (int64_t i = 0; i < count; i++)
+        taps = lj_max_i64(taps, span_of(from + i, in, out).taps);
+    *axis = (struct axis){.count = count,
+                          .taps = taps,
+                          .output_step = tap_major ? 1 : taps,
+                          .tap_step = tap_major ? count : 1,
+                          .first = (int32_t *)(void *)scratch,
+                          .weight = scratch + count};
+    memset(axis->weight, 0, (size_t)(taps * count) * sizeof *axis->weight);
     for (int64_t i = 0; i < count; i++) {
-        int64_t taps = weigh(axis->weight + i, count, &axis->first[i], from + i, in, out);
-        for (int64_t j = taps; j < axis->taps; j++)
-            axis->weight[j * count + i] = 0.0f;
+        struct span span = span_of(from + i, in, out);
+        int64_t first = lj_min_i64(span.low, in - taps), skip = span.low - first;
+        axis->first[i] = (int32_t)first;
+        weigh(axis->weight + i * axis->output_step + skip * axis->tap_step, axis->tap_step, &span,
+              invscale);
     }
-    return axis->weight + axis->taps * count;
-}
-
-LJ_VECTOR_WIDTHS static void scale_row(float *restrict out, const float *restrict in, int64_t n,
-                                       float weight)
-{
-    for (int64_t x = 0; x < n; x++)
-        out[x] = weight * in[x];
-}
-
-LJ_VECTOR_WIDTHS static void add_row(float *restrict out, const float *restrict in, int64_t n,
-                                     float weight)
-{
-    for (int64_t x = 0; x < n; x++)
-        out[x] += weight * in[x];
-}
-
-/* row = the weighted sum of source rows for output i; plane points at the box's first pixel */
-static void sum_rows(float *row, const float *plane, int64_t stride, int64_t width,
-                     const struct axis *y, int64_t i)
-{
-    const float *source = plane + y->first[i] * stride;
-    scale_row(row, source, width, y->weight[i]);
-    for (int64_t j = 1; j < y->taps; j++) {
-        float weight = y->weight[j * y->count + i];
-        if (weight != 0.0f) /* behind the last tap there may be no row */
-            add_row(row, source + j * stride, width, weight);
-    }
-}
-
-LJ_VECTOR_WIDTHS static void start_taps(float *restrict out, const float *restrict row,
-                                        const int32_t *restrict first, const float *restrict weight,
-                                        int64_t n)
-{
-    for (int64_t x = 0; x < n; x++)
-        out[x] = weight[x] * row[first[x]];
-}
-
-LJ_VECTOR_WIDTHS static void add_taps(float *restrict out, const float *restrict row,
-                                      const int32_t *restrict first, const float *restrict weight,
-                                      int64_t n)
-{
-    for (int64_t x = 0; x < n; x++)
-        out[x] += weight[x] * row[first[x]];
-}
-
-/* The taps of weight 0 may lie behind the row: its buffer goes on with zeros. */
-static void sum_columns(float *out, const float *row, const struct axis *x)
-{
-    start_taps(out, row, x->first, x->weight, x->count);
-    for (int64_t j = 1; j < x->taps; j++)
-        add_taps(out, row + j, x->first, x->weight + j * x->count, x->count);
+    return axis->weight + taps * count;
 }
 
 int64_t lj_image_resize_scratch(int channels, int64_t box_h, int64_t box_w, int64_t out_h,
                                 int64_t out_w)
 {
     (void)channels; /* planes are resized one after the other */
-    return axis_scratch(box_h, out_h) + axis_scratch(box_w, out_w) + box_w +
-           axis_taps(box_w, out_w);
+    return axis_scratch(box_h, out_h) + axis_scratch(box_w, out_w) + ROWS * box_w +
+           LJ_RESAMPLE_SLACK;
+}
+
+/* plane points at the box's first pixel */
+static void resize_plane(float *out, const float *plane, int64_t stride, int64_t width,
+                         const struct axis *y, const struct axis *x, float *rows)
+{
+    const struct lj_kernels *k = lj_kernels();
+    for (int64_t i = 0; i < y->count; i += ROWS) {
+        int64_t n = lj_min_i64(ROWS, y->count - i);
+        for (int64_t r = 0; r < n; r++)
+            k->weighted_sum(rows + r * width, plane + y->first[i + r] * stride, stride,
+                            y->weight + (i + r) * y->output_step, y->taps, width);
+        k->resample(out + i * x->count, rows, width, n, x->first, x->weight, x->taps, x->count);
+    }
 }
 
 void lj_image_resize_window(float *out, const float *image, int channels, int64_t height,
@@ -142,15 +129,11 @@ void lj_image_resize_window(float *out, const float *image, int channels, int64_
                             int64_t full_w, const struct lj_image_box *window, float *scratch)
 {
     struct axis x, y;
-    float *row = make_axis(&y, box->height, full_h, window->top, window->height, scratch);
-    row = make_axis(&x, box->width, full_w, window->left, window->width, row);
-    memset(row + box->width, 0, (size_t)x.taps * sizeof *row);
+    scratch = make_axis(&y, box->height, full_h, window->top, window->height, false, scratch);
+    scratch = make_axis(&x, box->width, full_w, window->left, window->width, true, scratch);
     for (int c = 0; c < channels; c++) {
         const float *plane = image + (c * height + box->top) * width + box->left;
-        for (int64_t i = 0; i < y.count; i++, out += x.count) {
-            sum_rows(row, plane, width, box->width, &y, i);
-            sum_columns(out, row, &x);
-        }
+        resize_plane(out + c * y.count * x.count, plane, width, box->width, &y, &x, scratch);
     }
 }
 

@@ -65,12 +65,17 @@ static void plan_colour(struct lj_view_plan *plan, const struct lj_view_recipe *
 
 /* Without a kernel width, 3 sigma each way: what is cut off weighs less than 0.3 %. Reflection needs
  * a radius below the size. */
+int64_t lj_view_blur_radius(const struct lj_view_recipe *recipe, double sigma)
+{
+    int64_t radius = recipe->blur_kernel > 0 ? recipe->blur_kernel / 2 : (int64_t)ceil(3.0 * sigma);
+    return lj_min_i64(radius, recipe->size - 1);
+}
+
 static void plan_blur(struct lj_view_plan *plan, const struct lj_view_recipe *r, struct lj_rng *rng)
 {
     plan->blur = lj_rng_chance(rng, r->blur);
     plan->sigma = lj_rng_between(rng, r->blur_sigma[0], r->blur_sigma[1]);
-    int64_t radius = r->blur_kernel > 0 ? r->blur_kernel / 2 : (int64_t)ceil(3.0 * plan->sigma);
-    plan->radius = lj_min_i64(radius, r->size - 1);
+    plan->radius = lj_view_blur_radius(r, plan->sigma);
 }
 
 /* Never all channels: if the draws say so, one of them stays. */

@@ -22,6 +22,9 @@ struct lj_view_plan {
     double noise;                  /* sigma, in standard deviations of the channel */
 };
 
+/* Of the blur's kernel, in pixels. Local. */
+LJ_API int64_t lj_view_blur_radius(const struct lj_view_recipe *recipe, double sigma);
+
 /* Draws a view from a stream at its beginning; what the stream gives next is the noise. Local. */
 LJ_API void lj_view_plan(struct lj_view_plan *plan, const struct lj_view_recipe *recipe,
                          struct lj_rng *rng);

@@ -6,6 +6,8 @@
  *   out = gain z + shift + noise, or 0 when the band is dropped. */
 #include "view_plan.h"
 
+#include "lejepa/kernels.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -104,7 +106,9 @@ int64_t lj_view_scratch(const struct lj_view_recipe *recipe)
     /* The whole image is the largest crop. */
     int64_t crop = lj_image_resize_scratch(r->channels, r->height, r->width, r->size, r->size);
     int64_t fit = lj_image_resize_scratch(r->channels, r->height, r->width, height, width);
-    int64_t blur = lj_image_blur_scratch(r->size, r->size); /* holds a rotated plane too */
+    /* holds a rotated plane too */
+    int64_t blur =
+        lj_image_blur_scratch(r->size, r->size, lj_view_blur_radius(r, r->blur_sigma[1]));
     return lj_max_i64(lj_max_i64(crop, fit), blur);
 }
 
@@ -174,8 +178,8 @@ static void finish_channels(float *view, const struct lj_view_recipe *r,
             memset(plane, 0, (size_t)pixels * sizeof *plane);
             continue;
         }
-        lj_image_affine(plane, pixels, r->mean[c], plan->gain[c] * inverse_std(r, c),
-                        plan->shift[c]);
+        lj_kernels()->affine(plane, pixels, r->mean[c], plan->gain[c] * inverse_std(r, c),
+                             plan->shift[c]);
         if (plan->noise > 0.0)
             add_noise(plane, pixels, plan->noise, rng);
     }
@@ -202,7 +206,7 @@ void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64
     if (plan.blur)
         lj_image_blur(view, r->channels, r->size, r->size, plan.sigma, plan.radius, scratch);
     if (plan.solarize)
-        lj_image_solarize(view, r->channels * pixels, 0.5f);
+        lj_kernels()->solarize(view, r->channels * pixels, 0.5f);
     turn(view, r, &plan, scratch);
     finish_channels(view, r, &plan, &rng);
 }
@@ -222,6 +226,6 @@ void lj_view_centre(const struct lj_view_recipe *recipe, const float *image, flo
     lj_image_resize_window(view, image, r->channels, r->height, r->width, &all, height, width,
                            &window, scratch);
     for (int c = 0; c < r->channels; c++)
-        lj_image_affine(view + c * r->size * r->size, r->size * r->size, r->mean[c],
-                        inverse_std(r, c), 0.0f);
+        lj_kernels()->affine(view + c * r->size * r->size, r->size * r->size, r->mean[c],
+                             inverse_std(r, c), 0.0f);
 }

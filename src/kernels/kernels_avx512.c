@@ -4,6 +4,7 @@
 
 #include "kernels_body.h"
 #include "ecf_body.h"
+#include "image_body.h"
 
 #include "kernel_tables.h"
 

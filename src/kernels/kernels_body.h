@@ -132,7 +132,7 @@ static inline void gelu_as(void *y, void *derivative, const void *x, int64_t cou
         vec a = load_as(x, type, i, live);
         vec bell = exp_inline(v_mul(v_set(-0.5f), v_mul(a, a)));
         vec tail = v_mul(mills(v_abs(a)), bell);
-        vec cdf = v_if_negative(a, tail, v_sub(v_set(1), tail));
+        vec cdf = v_if_less(a, v_set(0), tail, v_sub(v_set(1), tail));
         store_as(y, type, i, v_mul(a, cdf), live);
         store_as(derivative, type, i, v_fma(v_mul(a, bell), v_set(0.39894228040143268f), cdf),
                  live);
@@ -478,15 +478,41 @@ static double k_square_sum(const float *x, int64_t count)
     return sum;
 }
 
-#define KERNEL_TABLE(isa_name)                                                                \
-    {                                                                                         \
-        .name = isa_name, .normals = k_normals, .narrow = k_narrow, .widen = k_widen,         \
-        .gelu = k_gelu, .multiply = k_multiply, .layernorm = k_layernorm,                     \
-        .layernorm_backward = k_layernorm_backward, .softmax = k_softmax,                     \
-        .softmax_backward = k_softmax_backward, .add_scaled = k_add_scaled, .scale = k_scale, \
-        .add = k_add, .axpy = k_axpy, .column_sums = k_column_sums, .add_bias = k_add_bias,   \
-        .column_moments = k_column_moments, .batchnorm = k_batchnorm,                         \
-        .batchnorm_sums = k_batchnorm_sums, .batchnorm_backward = k_batchnorm_backward,       \
-        .adamw = k_adamw, .square_sum = k_square_sum, .ecf_sums = k_ecf_sums,                 \
-        .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed                              \
+/* Plain C: the compiler turns the loop over a row of b into vectors. */
+static void k_add_product(double *restrict out, const double *restrict a, int64_t row_stride,
+                          int64_t inner_stride, const double *restrict b, int64_t rows,
+                          int64_t inner, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 4 <= inner; i += 4)
+        for (int64_t r = 0; r < rows; r++) {
+            const double *at = a + r * row_stride + i * inner_stride, *b0 = b + i * n;
+            double a0 = at[0], a1 = at[inner_stride], a2 = at[2 * inner_stride],
+                   a3 = at[3 * inner_stride];
+            for (int64_t k = 0; k < n; k++)
+                out[r * n + k] +=
+                    (a0 * b0[k] + a1 * b0[n + k]) + (a2 * b0[2 * n + k] + a3 * b0[3 * n + k]);
+        }
+    for (; i < inner; i++)
+        for (int64_t r = 0; r < rows; r++) {
+            double a0 = a[r * row_stride + i * inner_stride];
+            for (int64_t k = 0; k < n; k++)
+                out[r * n + k] += a0 * b[i * n + k];
+        }
+}
+
+#define KERNEL_TABLE(isa_name)                                                                  \
+    {                                                                                           \
+        .name = isa_name, .normals = k_normals, .narrow = k_narrow, .widen = k_widen,           \
+        .gelu = k_gelu, .multiply = k_multiply, .layernorm = k_layernorm,                       \
+        .layernorm_backward = k_layernorm_backward, .softmax = k_softmax,                       \
+        .softmax_backward = k_softmax_backward, .add_scaled = k_add_scaled, .scale = k_scale,   \
+        .add = k_add, .axpy = k_axpy, .column_sums = k_column_sums, .add_bias = k_add_bias,     \
+        .column_moments = k_column_moments, .batchnorm = k_batchnorm,                           \
+        .batchnorm_sums = k_batchnorm_sums, .batchnorm_backward = k_batchnorm_backward,         \
+        .adamw = k_adamw, .square_sum = k_square_sum, .ecf_sums = k_ecf_sums,                   \
+        .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed, .add_product = k_add_product, \
+        .convert = k_convert, .weighted_sum = k_weighted_sum, .resample = k_resample,           \
+        .affine = k_affine, .blend = k_blend, .solarize = k_solarize, .luma_sum = k_luma_sum,   \
+        .grey = k_grey, .saturate = k_saturate, .hue = k_hue                                    \
     }

@@ -307,6 +307,179 @@ static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
     return unfit;
 }
 
+/* ---- products in double ------------------------------------------------------------------------- */
+
+static void k_add_product(double *restrict out, const double *restrict a, int64_t row_stride,
+                          int64_t inner_stride, const double *restrict b, int64_t rows,
+                          int64_t inner, int64_t n)
+{
+    int64_t fours = inner - inner % 4;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t k = 0; k < n; k++) {
+            double sum = out[r * n + k], t[4];
+            for (int64_t i = 0; i < inner; i++) {
+                t[i % 4] = a[r * row_stride + i * inner_stride] * b[i * n + k];
+                if (i >= fours)
+                    sum += t[i % 4];
+                else if (i % 4 == 3)
+                    sum += (t[0] + t[1]) + (t[2] + t[3]);
+            }
+            out[r * n + k] = sum;
+        }
+}
+
+/* ---- images -------------------------------------------------------------------------------------- */
+
+static float element_value(const void *x, enum lj_element element, int64_t i)
+{
+    union {
+        uint8_t u8;
+        int8_t i8;
+        uint16_t u16;
+        int16_t i16;
+        uint32_t u32;
+        float f32;
+        double f64;
+    } v;
+    size_t bytes = lj_element_bytes(element);
+    memcpy(&v, (const char *)x + (size_t)i * bytes, bytes);
+    switch (element) {
+    case LJ_ELEMENT_U8:
+        return (float)v.u8 / 255.0f;
+    case LJ_ELEMENT_I8:
+        return (float)v.i8 / 127.0f;
+    case LJ_ELEMENT_U16:
+        return (float)v.u16;
+    case LJ_ELEMENT_I16:
+        return (float)v.i16;
+    case LJ_ELEMENT_U32:
+        return (float)v.u32;
+    case LJ_ELEMENT_F32:
+        return v.f32;
+    default:
+        return (float)v.f64;
+    }
+}
+
+static void k_convert(float *y, const void *x, enum lj_element element, int64_t channels,
+                      int64_t pixels, bool channels_last)
+{
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t p = 0; p < pixels; p++)
+            y[c * pixels + p] =
+                element_value(x, element, channels_last ? p * channels + c : c * pixels + p);
+}
+
+static void k_weighted_sum(float *y, const float *x, int64_t stride, const float *weight,
+                           int64_t taps, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        y[i] = weight[0] * x[i];
+        for (int64_t j = 1; j < taps; j++)
+            y[i] = fmaf(weight[j], x[j * stride + i], y[i]);
+    }
+}
+
+static void k_resample(float *y, const float *x, int64_t ldx, int64_t rows, const int32_t *first,
+                       const float *weight, int64_t taps, int64_t count)
+{
+    for (int64_t r = 0; r < rows; r++, x += ldx, y += count)
+        for (int64_t i = 0; i < count; i++) {
+            y[i] = weight[i] * x[first[i]];
+            for (int64_t j = 1; j < taps; j++)
+                y[i] = fmaf(weight[j * count + i], x[first[i] + j], y[i]);
+        }
+}
+
+static void k_affine(float *x, int64_t count, float centre, float gain, float shift)
+{
+    for (int64_t i = 0; i < count; i++)
+        x[i] = fmaf(x[i] - centre, gain, shift);
+}
+
+static float clamp01(float x)
+{
+    return x > 1 ? 1 : x > 0 ? x : 0;
+}
+
+static void k_blend(float *x, int64_t count, float factor, float constant)
+{
+    for (int64_t i = 0; i < count; i++)
+        x[i] = clamp01(fmaf(factor, x[i], constant));
+}
+
+static void k_solarize(float *x, int64_t count, float threshold)
+{
+    for (int64_t i = 0; i < count; i++)
+        x[i] = x[i] >= threshold ? 1 - x[i] : x[i];
+}
+
+static float luma(const float *rgb, int64_t pixels, int64_t i)
+{
+    return fmaf(0.114f, rgb[2 * pixels + i], fmaf(0.587f, rgb[pixels + i], 0.2989f * rgb[i]));
+}
+
+static double k_luma_sum(const float *rgb, int64_t pixels)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < pixels; i++)
+        sum += (double)luma(rgb, pixels, i);
+    return sum;
+}
+
+static void k_grey(float *rgb, int64_t pixels)
+{
+    for (int64_t i = 0; i < pixels; i++)
+        rgb[i] = rgb[pixels + i] = rgb[2 * pixels + i] = luma(rgb, pixels, i);
+}
+
+static void k_saturate(float *rgb, int64_t pixels, float factor)
+{
+    for (int64_t i = 0; i < pixels; i++) {
+        float rest = (1 - factor) * luma(rgb, pixels, i);
+        for (int c = 0; c < 3; c++)
+            rgb[c * pixels + i] = clamp01(fmaf(factor, rgb[c * pixels + i], rest));
+    }
+}
+
+/* Hue in sixths of a circle: of red, yellow, green, ... 0, 1, 2, ... */
+static float hue_of(float red, float green, float blue, float value, float chroma)
+{
+    if (value == red)
+        return (green - blue) / chroma;
+    if (value == green)
+        return 2 + (blue - red) / chroma;
+    return 4 + (red - green) / chroma;
+}
+
+/* One channel of a colour: a trapezoid of the hue, shifted by 5, 3, 1 for red, green, blue. */
+static float channel_of(float hue, float shift, float value, float chroma)
+{
+    float k = hue + shift;
+    if (k >= 6)
+        k -= 6;
+    return fmaf(-chroma, clamp01(fminf(k, 4 - k)), value);
+}
+
+static void k_hue(float *rgb, int64_t pixels, float turn)
+{
+    float *r = rgb, *g = r + pixels, *b = g + pixels;
+    for (int64_t i = 0; i < pixels; i++) {
+        float value = fmaxf(r[i], fmaxf(g[i], b[i]));
+        float chroma = value - fminf(r[i], fminf(g[i], b[i]));
+        if (chroma == 0)
+            continue; /* grey has no hue */
+        float hue = hue_of(r[i], g[i], b[i], value, chroma) + turn;
+        if (hue < 0)
+            hue += 6;
+        if (hue >= 6)
+            hue -= 6;
+        r[i] = channel_of(hue, 5, value, chroma);
+        g[i] = channel_of(hue, 3, value, chroma);
+        b[i] = channel_of(hue, 1, value, chroma);
+    }
+}
+
 const struct lj_kernels lj_kernels_scalar = {
     .name = "scalar",
     .normals = k_normals,
@@ -333,4 +506,15 @@ const struct lj_kernels lj_kernels_scalar = {
     .ecf_sums = k_ecf_sums,
     .ecf_gradient = k_ecf_gradient,
     .add_fixed = k_add_fixed,
+    .add_product = k_add_product,
+    .convert = k_convert,
+    .weighted_sum = k_weighted_sum,
+    .resample = k_resample,
+    .affine = k_affine,
+    .blend = k_blend,
+    .solarize = k_solarize,
+    .luma_sum = k_luma_sum,
+    .grey = k_grey,
+    .saturate = k_saturate,
+    .hue = k_hue,
 };

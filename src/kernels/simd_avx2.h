@@ -66,6 +66,10 @@ static inline vec v_max(vec a, vec b)
 {
     return _mm256_max_ps(a, b);
 }
+static inline vec v_min(vec a, vec b)
+{
+    return _mm256_min_ps(a, b);
+}
 static inline vec v_fma(vec a, vec b, vec c) /* a b + c */
 {
     return _mm256_fmadd_ps(a, b, c);
@@ -105,10 +109,10 @@ static inline vec v_abs(vec a)
 {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
 }
-/* b where a < 0, else c. */
-static inline vec v_if_negative(vec a, vec b, vec c)
+/* c where a < b, else d. */
+static inline vec v_if_less(vec a, vec b, vec c, vec d)
 {
-    return _mm256_blendv_ps(c, b, _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_LT_OQ));
+    return _mm256_blendv_ps(d, c, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
 static inline vec v_reciprocal(vec a)
 {
@@ -197,6 +201,98 @@ static inline int v_add_fixed(int64_t *sums, vec a)
     add_fixed_half(sums, _mm256_castps256_ps128(kept));
     add_fixed_half(sums + 4, _mm256_extractf128_ps(kept, 1));
     return 8 - __builtin_popcount((unsigned)_mm256_movemask_ps(fit));
+}
+/* Elements of an archive. */
+static inline __m128i load_half(const void *p)
+{
+    return _mm_loadl_epi64((const __m128i *)p);
+}
+static inline __m128i load_whole(const void *p)
+{
+    return _mm_loadu_si128((const __m128i *)p);
+}
+static inline vec v_load_u8(const void *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load_half(p)));
+}
+static inline vec v_load_i8(const void *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_half(p)));
+}
+static inline vec v_load_u16(const void *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(load_whole(p)));
+}
+static inline vec v_load_i16(const void *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(load_whole(p)));
+}
+/* Both halves of 16 bits are exact, so that their sum is rounded once. */
+static inline vec v_load_u32(const void *p)
+{
+    __m256i whole = _mm256_loadu_si256((const __m256i *)p);
+    vec high = _mm256_cvtepi32_ps(_mm256_srli_epi32(whole, 16));
+    vec low = _mm256_cvtepi32_ps(_mm256_and_si256(whole, _mm256_set1_epi32(0xffff)));
+    return _mm256_fmadd_ps(high, _mm256_set1_ps(0x1p16f), low);
+}
+static inline vec v_load_f64(const void *p)
+{
+    const char *high = (const char *)p + sizeof(__m256d);
+    return _mm256_set_m128(_mm256_cvtpd_ps(_mm256_loadu_pd((const double *)(const void *)high)),
+                           _mm256_cvtpd_ps(_mm256_loadu_pd((const double *)p)));
+}
+/* Channel c of pixel i is element 3 i + c of x. Since 3 and 8 have no common factor, the elements of a
+ * channel stand in different lanes: they are brought together first and ordered then. */
+static inline void v_split3(vec channel[3], const vec x[3])
+{
+    enum { FROM_0 = 0x49, FROM_1 = 0x92, FROM_2 = 0x24 }; /* every third lane */
+    const __m256i triple = _mm256_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21);
+    channel[0] = _mm256_blend_ps(_mm256_blend_ps(x[0], x[1], FROM_1), x[2], FROM_2);
+    channel[1] = _mm256_blend_ps(_mm256_blend_ps(x[0], x[1], FROM_2), x[2], FROM_0);
+    channel[2] = _mm256_blend_ps(_mm256_blend_ps(x[0], x[1], FROM_0), x[2], FROM_1);
+    for (int c = 0; c < 3; c++) {
+        __m256i order = _mm256_add_epi32(triple, _mm256_set1_epi32(c)); /* modulo 8 */
+        channel[c] = _mm256_permutevar8x32_ps(channel[c], order);
+    }
+}
+/* Four floats of pixels q and q + 4, `step` apart. */
+static inline vec load_every_fourth(const float *x, int64_t step)
+{
+    return _mm256_set_m128(_mm_loadu_ps(x + 4 * step), _mm_loadu_ps(x));
+}
+/* Channels 0 .. 3 of WIDTH pixels that lie `step` apart; reads four floats of each. */
+static inline void v_split4(vec channel[4], const float *x, int64_t step)
+{
+    vec p0 = load_every_fourth(x, step), p1 = load_every_fourth(x + step, step);
+    vec p2 = load_every_fourth(x + 2 * step, step), p3 = load_every_fourth(x + 3 * step, step);
+    vec low01 = _mm256_unpacklo_ps(p0, p1), high01 = _mm256_unpackhi_ps(p0, p1);
+    vec low23 = _mm256_unpacklo_ps(p2, p3), high23 = _mm256_unpackhi_ps(p2, p3);
+    channel[0] = _mm256_shuffle_ps(low01, low23, 0x44);
+    channel[1] = _mm256_shuffle_ps(low01, low23, 0xee);
+    channel[2] = _mm256_shuffle_ps(high01, high23, 0x44);
+    channel[3] = _mm256_shuffle_ps(high01, high23, 0xee);
+}
+typedef __m256i ivec;
+/* p[i] - from in the first count lanes, 0 elsewhere. */
+static inline ivec v_index_from(const int32_t *p, int64_t count, int32_t from)
+{
+    __m256i lanes = first_lanes(count);
+    __m256i index = _mm256_sub_epi32(_mm256_maskload_epi32(p, lanes), _mm256_set1_epi32(from));
+    return _mm256_and_si256(index, lanes);
+}
+/* Lane i of the result is lane at[i] of a; of a and b, one behind the other; element at[i] of p. */
+static inline vec v_pick(vec a, ivec at)
+{
+    return _mm256_permutevar8x32_ps(a, at);
+}
+static inline vec v_pick2(vec a, vec b, ivec at)
+{
+    vec in_b = _mm256_castsi256_ps(_mm256_slli_epi32(at, 28)); /* bit 3 as the sign */
+    return _mm256_blendv_ps(v_pick(a, at), v_pick(b, at), in_b);
+}
+static inline vec v_gather(const float *p, ivec at)
+{
+    return _mm256_i32gather_ps(p, at, 4);
 }
 static inline vec v_log(vec a)
 {

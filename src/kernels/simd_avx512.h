@@ -65,6 +65,10 @@ static inline vec v_max(vec a, vec b)
 {
     return _mm512_max_ps(a, b);
 }
+static inline vec v_min(vec a, vec b)
+{
+    return _mm512_min_ps(a, b);
+}
 static inline vec v_fma(vec a, vec b, vec c) /* a b + c */
 {
     return _mm512_fmadd_ps(a, b, c);
@@ -95,10 +99,10 @@ static inline vec v_abs(vec a)
 {
     return _mm512_abs_ps(a);
 }
-/* b where a < 0, else c. */
-static inline vec v_if_negative(vec a, vec b, vec c)
+/* c where a < b, else d. */
+static inline vec v_if_less(vec a, vec b, vec c, vec d)
 {
-    return _mm512_mask_mov_ps(c, _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_LT_OQ), b);
+    return _mm512_mask_mov_ps(d, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), c);
 }
 /* 1 / a to about one rounding. */
 static inline vec v_reciprocal(vec a)
@@ -188,6 +192,88 @@ static inline int v_add_fixed(int64_t *sums, vec a)
     _mm512_storeu_si512(sums, _mm512_add_epi64(_mm512_loadu_si512(sums), low));
     _mm512_storeu_si512(sums + 8, _mm512_add_epi64(_mm512_loadu_si512(sums + 8), high));
     return __builtin_popcount(fit ^ 0xffffu);
+}
+/* Elements of an archive. */
+static inline vec v_load_u8(const void *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p)));
+}
+static inline vec v_load_i8(const void *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
+}
+static inline vec v_load_u16(const void *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)));
+}
+static inline vec v_load_i16(const void *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(p)));
+}
+static inline vec v_load_u32(const void *p)
+{
+    return _mm512_cvtepu32_ps(_mm512_loadu_si512(p));
+}
+static inline vec v_load_f64(const void *p)
+{
+    const char *high = (const char *)p + sizeof(__m512d);
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(_mm512_loadu_pd(p))),
+                              _mm512_cvtpd_ps(_mm512_loadu_pd(high)), 1);
+}
+/* Channel c of pixel i is element 3 i + c of x. Since 3 and 16 have no common factor, the elements of a
+ * channel stand in different lanes: they are brought together first and ordered then. */
+static inline void v_split3(vec channel[3], const vec x[3])
+{
+    const __mmask16 every_third[3] = {0x9249, 0x2492, 0x4924}; /* from lane 0, 1, 2 on */
+    const __m512i triple =
+        _mm512_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39, 42, 45);
+    for (int c = 0; c < 3; c++) {
+        vec lanes = _mm512_mask_mov_ps(x[0], every_third[(c + 2) % 3], x[1]);
+        lanes = _mm512_mask_mov_ps(lanes, every_third[(c + 1) % 3], x[2]);
+        __m512i order = _mm512_add_epi32(triple, _mm512_set1_epi32(c)); /* modulo 16 */
+        channel[c] = _mm512_permutexvar_ps(order, lanes);
+    }
+}
+/* Four floats of pixels q, q + 4, q + 8, q + 12, `step` apart. */
+static inline vec load_every_fourth(const float *x, int64_t step)
+{
+    vec a = _mm512_castps128_ps512(_mm_loadu_ps(x));
+    a = _mm512_insertf32x4(a, _mm_loadu_ps(x + 4 * step), 1);
+    a = _mm512_insertf32x4(a, _mm_loadu_ps(x + 8 * step), 2);
+    return _mm512_insertf32x4(a, _mm_loadu_ps(x + 12 * step), 3);
+}
+/* Channels 0 .. 3 of WIDTH pixels that lie `step` apart; reads four floats of each. */
+static inline void v_split4(vec channel[4], const float *x, int64_t step)
+{
+    vec p0 = load_every_fourth(x, step), p1 = load_every_fourth(x + step, step);
+    vec p2 = load_every_fourth(x + 2 * step, step), p3 = load_every_fourth(x + 3 * step, step);
+    vec low01 = _mm512_unpacklo_ps(p0, p1), high01 = _mm512_unpackhi_ps(p0, p1);
+    vec low23 = _mm512_unpacklo_ps(p2, p3), high23 = _mm512_unpackhi_ps(p2, p3);
+    channel[0] = _mm512_shuffle_ps(low01, low23, 0x44);
+    channel[1] = _mm512_shuffle_ps(low01, low23, 0xee);
+    channel[2] = _mm512_shuffle_ps(high01, high23, 0x44);
+    channel[3] = _mm512_shuffle_ps(high01, high23, 0xee);
+}
+typedef __m512i ivec;
+/* p[i] - from in the first count lanes, 0 elsewhere. */
+static inline ivec v_index_from(const int32_t *p, int64_t count, int32_t from)
+{
+    __mmask16 lanes = first_lanes(count);
+    return _mm512_maskz_sub_epi32(lanes, _mm512_maskz_loadu_epi32(lanes, p),
+                                  _mm512_set1_epi32(from));
+}
+/* Lane i of the result is lane at[i] of a; of a and b, one behind the other; element at[i] of p. */
+static inline vec v_pick(vec a, ivec at)
+{
+    return _mm512_permutexvar_ps(at, a);
+}
+static inline vec v_pick2(vec a, vec b, ivec at)
+{
+    return _mm512_permutex2var_ps(a, at, b);
+}
+static inline vec v_gather(const float *p, ivec at)
+{
+    return _mm512_i32gather_ps(at, p, 4);
 }
 static inline vec v_log(vec a)
 {

@@ -16,6 +16,8 @@ struct arrays {
     float x[COUNT], y[COUNT], moment1[COUNT], moment2[COUNT];
     float weight[WIDTH], bias[WIDTH], scale[WIDTH], mean[ROWS], rstd[ROWS];
     float coefficient[2 * KNOTS * 16]; /* of 16 columns */
+    int32_t first[WIDTH];              /* 0.7 apart */
+    double sum;
 };
 
 static void layernorm(void *data)
@@ -89,6 +91,66 @@ static void ecf_gradient(void *data)
                                0.1875f);
 }
 
+/* Images whose elements are those of the arrays: planes of a third, channels last. */
+static void convert(void *data)
+{
+    struct arrays *a = data;
+    a->table->convert(a->y, a->x, LJ_ELEMENT_U8, 3, a->rows * WIDTH / 3, true);
+}
+
+static void convert_planes(void *data)
+{
+    struct arrays *a = data;
+    a->table->convert(a->y, a->x, LJ_ELEMENT_U8, 3, a->rows * WIDTH / 3, false);
+}
+
+static void convert_five(void *data)
+{
+    struct arrays *a = data;
+    a->table->convert(a->y, a->x, LJ_ELEMENT_U8, 5, a->rows * WIDTH / 5, true);
+}
+
+/* Each row from two of its neighbours. */
+static void weighted_sum(void *data)
+{
+    struct arrays *a = data;
+    for (int64_t r = 0; r < a->rows; r++)
+        a->table->weighted_sum(a->y + r * WIDTH, a->x + lj_min_i64(r, ROWS - 2) * WIDTH, WIDTH,
+                               a->weight, 2, WIDTH);
+}
+
+/* Rows of about 0.7 of the width stretched to the width. */
+static void resample(void *data)
+{
+    struct arrays *a = data;
+    a->table->resample(a->y, a->x, WIDTH - LJ_RESAMPLE_SLACK, a->rows, a->first, a->coefficient, 2,
+                       WIDTH);
+}
+
+static void blend(void *data)
+{
+    struct arrays *a = data;
+    a->table->blend(a->y, a->rows * WIDTH, 1, 0);
+}
+
+static void saturate(void *data)
+{
+    struct arrays *a = data;
+    a->table->saturate(a->y, a->rows * WIDTH / 3, 1);
+}
+
+static void hue(void *data)
+{
+    struct arrays *a = data;
+    a->table->hue(a->y, a->rows * WIDTH / 3, 0.1f);
+}
+
+static void luma_sum(void *data)
+{
+    struct arrays *a = data;
+    a->sum = a->table->luma_sum(a->x, a->rows * WIDTH / 3);
+}
+
 static const struct {
     const char *name;
     void (*work)(void *);
@@ -102,6 +164,15 @@ static const struct {
     {"adamw", adamw},
     {"ecf_sums", ecf_sums},
     {"ecf_gradient", ecf_gradient},
+    {"convert_u8_rgb", convert},
+    {"convert_u8_planes", convert_planes},
+    {"convert_u8_5_channels", convert_five},
+    {"weighted_sum", weighted_sum},
+    {"resample", resample},
+    {"blend", blend},
+    {"saturate", saturate},
+    {"hue", hue},
+    {"luma_sum", luma_sum},
 };
 
 /* A second moment of zero would only measure subnormal numbers. */
@@ -115,6 +186,8 @@ static void reset(struct arrays *a)
         a->moment2[i] = 0.5f + 0.25f * a->x[i];
     for (int i = 0; i < ROWS; i++)
         a->rstd[i] = 1;
+    for (int i = 0; i < WIDTH; i++)
+        a->first[i] = i * 7 / 10;
     for (int i = 0; i < WIDTH; i++)
         a->weight[i] = a->bias[i] = a->scale[i] = 1;
 }
