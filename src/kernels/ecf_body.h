@@ -314,6 +314,8 @@ static inline void evaluate(vec *g, const vec *s, const vec *c1, int count,
     }
 }
 
+/* Asks for the columns that follow, which are likely wanted next: rows lie too far apart for the processor
+ * to guess, when the projections come from memory. */
 static inline void evaluate_block(float *g, const float *x, int64_t ldx, int64_t rows, int64_t live,
                                   const struct polynomial *p, int knots, float step)
 {
@@ -322,8 +324,10 @@ static inline void evaluate_block(float *g, const float *x, int64_t ldx, int64_t
     sincos_block(s, c, x, ldx, rows, live, step);
     for (; r + ROWS_IN_FLIGHT <= rows; r += ROWS_IN_FLIGHT) {
         evaluate(sum, s + r, c + r, ROWS_IN_FLIGHT, p, knots);
-        for (int i = 0; i < ROWS_IN_FLIGHT; i++)
+        for (int i = 0; i < ROWS_IN_FLIGHT; i++) {
+            __builtin_prefetch(x + (r + i) * ldx + ECF_COLUMNS_MAX, 0, 2);
             store(g + (r + i) * ldx, sum[i], live);
+        }
     }
     for (; r < rows; r++) {
         evaluate(sum, s + r, c + r, 1, p, knots);
