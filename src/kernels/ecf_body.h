@@ -300,10 +300,12 @@ static inline void evaluate(vec *g, const vec *s, const vec *c1, int count,
         c[r][2] = v_nfma(doubled, s2, c1[r]);
         c4[r] = v_nfma(v_add(s2, s2), s2, v_set(1));
         twice[r] = v_add(c4[r], c4[r]);
-        u1[r] = p->even[knots];
-        u2[r] = w1[r] = w2[r] = v_set(0);
+        u2[r] = p->even[knots];
+        u1[r] = v_fma(twice[r], u2[r], inner(p->even + knots - 4, c[r]));
+        w2[r] = v_set(0);
+        w1[r] = inner(p->odd + knots - 4, c[r]);
     }
-    for (int first = knots - 4; first > 0; first -= 4)
+    for (int first = knots - 8; first > 0; first -= 4)
         for (int r = 0; r < count; r++) {
             vec u = v_sub(inner(p->even + first, c[r]), u2[r]);
             vec w = v_sub(inner(p->odd + first, c[r]), w2[r]);
