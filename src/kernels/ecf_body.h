@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-enum { ECF_ROWS_MAX = 32, ECF_COLUMNS_MAX = 16, ECF_KNOTS_MAX = 16, ROWS_IN_FLIGHT = 2 };
+enum { ECF_ROWS_MAX = 32, ECF_COLUMNS_MAX = 16, ECF_KNOTS_MAX = 16 };
 
 /* theta / pi = x (high + low). */
 struct half_turns {
@@ -287,38 +287,25 @@ static inline vec inner(const vec *coefficient, const vec *cosine)
     return v_fma(coefficient[3], cosine[2], sum);
 }
 
-/* Clenshaw's recurrence in 4 theta over the groups of four, for `count` rows side by side. */
-static inline void evaluate(vec *g, const vec *s, const vec *c1, int count,
-                            const struct polynomial *p, int knots)
+/* Clenshaw's recurrence in 4 theta over the groups of four. One row at a time: the processor works on
+ * several by itself, and two would not fit into sixteen registers. */
+static inline vec evaluate(vec s, vec c1, const struct polynomial *p, int knots)
 {
-    vec c[ROWS_IN_FLIGHT][3], c4[ROWS_IN_FLIGHT], twice[ROWS_IN_FLIGHT];
-    vec u1[ROWS_IN_FLIGHT], u2[ROWS_IN_FLIGHT], w1[ROWS_IN_FLIGHT], w2[ROWS_IN_FLIGHT];
-    for (int r = 0; r < count; r++) {
-        vec doubled = v_add(s[r], s[r]), s2 = v_mul(doubled, c1[r]);
-        c[r][0] = c1[r];
-        c[r][1] = v_nfma(doubled, s[r], v_set(1));
-        c[r][2] = v_nfma(doubled, s2, c1[r]);
-        c4[r] = v_nfma(v_add(s2, s2), s2, v_set(1));
-        twice[r] = v_add(c4[r], c4[r]);
-        u2[r] = p->even[knots];
-        u1[r] = v_fma(twice[r], u2[r], inner(p->even + knots - 4, c[r]));
-        w2[r] = v_set(0);
-        w1[r] = inner(p->odd + knots - 4, c[r]);
+    vec doubled = v_add(s, s), s2 = v_mul(doubled, c1);
+    vec c[3] = {c1, v_nfma(doubled, s, v_set(1)), v_nfma(doubled, s2, c1)};
+    vec c4 = v_nfma(v_add(s2, s2), s2, v_set(1)), twice = v_add(c4, c4);
+    vec u2 = p->even[knots], u1 = v_fma(twice, u2, inner(p->even + knots - 4, c));
+    vec w2 = v_set(0), w1 = inner(p->odd + knots - 4, c);
+    for (int first = knots - 8; first > 0; first -= 4) {
+        vec u = v_sub(inner(p->even + first, c), u2), w = v_sub(inner(p->odd + first, c), w2);
+        u2 = u1;
+        w2 = w1;
+        u1 = v_fma(twice, u1, u);
+        w1 = v_fma(twice, w1, w);
     }
-    for (int first = knots - 8; first > 0; first -= 4)
-        for (int r = 0; r < count; r++) {
-            vec u = v_sub(inner(p->even + first, c[r]), u2[r]);
-            vec w = v_sub(inner(p->odd + first, c[r]), w2[r]);
-            u2[r] = u1[r];
-            w2[r] = w1[r];
-            u1[r] = v_fma(twice[r], u1[r], u);
-            w1[r] = v_fma(twice[r], w1[r], w);
-        }
-    for (int r = 0; r < count; r++) {
-        vec even = v_fma(c4[r], u1[r], v_sub(inner(p->even, c[r]), u2[r]));
-        vec odd = v_fma(c4[r], w1[r], v_sub(inner(p->odd, c[r]), w2[r]));
-        g[r] = v_fma(s[r], odd, even);
-    }
+    vec even = v_fma(c4, u1, v_sub(inner(p->even, c), u2));
+    vec odd = v_fma(c4, w1, v_sub(inner(p->odd, c), w2));
+    return v_fma(s, odd, even);
 }
 
 /* Asks for the columns that follow, which are likely wanted next: rows lie too far apart for the processor
@@ -326,19 +313,11 @@ static inline void evaluate(vec *g, const vec *s, const vec *c1, int count,
 static inline void evaluate_block(float *g, const float *x, int64_t ldx, int64_t rows, int64_t live,
                                   const struct polynomial *p, int knots, float step)
 {
-    vec s[ECF_ROWS_MAX], c[ECF_ROWS_MAX], sum[ROWS_IN_FLIGHT];
-    int64_t r = 0;
+    vec s[ECF_ROWS_MAX], c[ECF_ROWS_MAX];
     sincos_block(s, c, x, ldx, rows, live, step);
-    for (; r + ROWS_IN_FLIGHT <= rows; r += ROWS_IN_FLIGHT) {
-        evaluate(sum, s + r, c + r, ROWS_IN_FLIGHT, p, knots);
-        for (int i = 0; i < ROWS_IN_FLIGHT; i++) {
-            __builtin_prefetch(x + (r + i) * ldx + ECF_COLUMNS_MAX, 0, 2);
-            store(g + (r + i) * ldx, sum[i], live);
-        }
-    }
-    for (; r < rows; r++) {
-        evaluate(sum, s + r, c + r, 1, p, knots);
-        store(g + r * ldx, sum[0], live);
+    for (int64_t r = 0; r < rows; r++) {
+        __builtin_prefetch(x + r * ldx + ECF_COLUMNS_MAX, 0, 2);
+        store(g + r * ldx, evaluate(s[r], c[r], p, knots), live);
     }
 }
 
