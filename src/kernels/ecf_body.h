@@ -20,7 +20,7 @@ struct half_turns {
 
 static struct half_turns half_turns_of(float step)
 {
-    double factor = (double)step / 3.14159265358979323846;
+    double factor = (double)step * 0.318309886183790671538; /* 1 / pi */
     float high = (float)factor;
     return (struct half_turns){high, (float)(factor - (double)high)};
 }
