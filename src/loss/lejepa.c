@@ -30,7 +30,7 @@ static int check(const struct lj_lejepa_config *c)
             "loss.lambda: %g is above 1, which loss.combine=convex does not allow; use 0 to 1, "
             "or loss.combine=additive",
             c->lambda);
-    if (c->width < 1 || c->slices < 1 || c->slots < 1 || c->lane_rows < 1 || c->kept_lanes < 0)
+    if (c->width < 1 || c->slices < 1 || c->slots < 1 || c->lane_rows < 1)
         return lj_fail(LJ_ERR_CONFIG, "loss: width, slices, slots and rows must be positive");
     return LJ_OK;
 }

@@ -9,7 +9,8 @@
  * which are slices. Rows of one block of sums; slices that the kernels take at once. */
 enum { LJ_TILE_ROWS = 256, LJ_TILE_SLICES = 256, LJ_BLOCK_ROWS = 32, LJ_CHUNK_SLICES = 16 };
 
-/* Projections of all lanes that a rank may keep between the sums and the gradient. */
+/* Projections of all lanes that a rank may keep between the sums and the gradient. A bound on memory only:
+ * reading them pays however many there are (tests/bench/bench_sigreg.c). */
 enum { LJ_KEPT_BYTES = 64 << 20 };
 
 /* What follows the sums of cos and sin in the reduction's buffer. */
