@@ -2,10 +2,10 @@
 /* loss: the LeJEPA loss of the global batch and its gradient (Balestriero & LeCun 2025, arXiv
  * 2511.08544 v3).
  *
- *     lj_lejepa_begin(loss, step)                     slices of this step
- *     lj_lejepa_add(loss, slot, proj, n)              for each lane: its share of all sums
- *     lj_lejepa_reduce(loss, local, &terms)           the one small allreduce
- *     lj_lejepa_gradient(loss, slot, proj, n, dproj)  for each lane
+ *     lj_lejepa_begin(loss, step)                           slices of this step
+ *     lj_lejepa_add(loss, slot, lane, proj, n)              for each lane: its share of all sums
+ *     lj_lejepa_reduce(loss, local, &terms)                 the one small allreduce
+ *     lj_lejepa_gradient(loss, slot, lane, proj, n, dproj)  for each lane
  *
  * or, for SIGReg alone, once, of any array:  lj_sigreg(comm, rows, n, width, slices, step, &value, gradient)
  *
@@ -41,6 +41,9 @@ struct lj_lejepa_config {
     int64_t seed;
     int slots;         /* lanes worked on at once (threads) */
     int64_t lane_rows; /* n: samples of a lane, at most */
+    /* Lanes 0 to kept_lanes - 1 of this rank keep their projections on the slices for the gradient,
+     * 4 V n M bytes each; others make them again, with the same bits. */
+    int64_t kept_lanes;
 };
 
 struct lj_lejepa_terms {
@@ -64,10 +67,12 @@ LJ_API void lj_lejepa_begin(struct lj_lejepa *loss, int64_t step);
 LJ_API void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices);
 
 /* Adds one lane's samples. Local; different slots may run in parallel threads.
+ *   lane  counts this rank's lanes from 0
  *   proj  (V, n, D) in: view-major, views of the centre first; n <= lane_rows
  * Every sample belongs to one call on one rank. Sums run over blocks of 32 rows from the lane's first,
  * so the bits depend on the lanes only. */
-LJ_API void lj_lejepa_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t n);
+LJ_API void lj_lejepa_add(struct lj_lejepa *loss, int slot, int64_t lane, const float *proj,
+                          int64_t n);
 
 /* Sums over all slots and ranks. Collective; ranks without samples take part.
  *   local  in   this rank's status so far; rides in the reduction
@@ -77,10 +82,13 @@ LJ_API void lj_lejepa_add(struct lj_lejepa *loss, int slot, const float *proj, i
 LJ_API int lj_lejepa_reduce(struct lj_lejepa *loss, int local,
                             struct lj_lejepa_terms *terms) LJ_MUST_USE;
 
-/* d(total)/d(proj) of one lane. Local; parallel slots. dproj (V, n, D) out, overwritten; may not
- * alias proj. */
-LJ_API void lj_lejepa_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
-                               float *dproj);
+/* d(total)/d(proj) of one lane. Local; parallel slots. lane, proj and n are those of lj_lejepa_add.
+ * dproj (V, n, D) out, overwritten; may not alias proj. */
+LJ_API void lj_lejepa_gradient(struct lj_lejepa *loss, int slot, int64_t lane, const float *proj,
+                               int64_t n, float *dproj);
+
+/* How many of this rank's lanes can keep their projections in the 64 MiB a rank has for that. */
+LJ_API int64_t lj_lejepa_kept_lanes(const struct lj_lejepa_config *config, int64_t lanes);
 
 /* Bytes of the one small allreduce: 8 (2 V M K + 6). */
 LJ_API int64_t lj_lejepa_bytes(const struct lj_lejepa_config *config);

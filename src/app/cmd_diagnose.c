@@ -119,7 +119,7 @@ static void add_samples(struct subject *s)
     for (int64_t first = 0; first < s->rows; first += LANE) {
         int64_t n = lj_min_i64(LANE, s->rows - first);
         copy_lane(s, first, n, s->proj, s->lane, false);
-        lj_lejepa_add(s->loss, 0, s->lane, n);
+        lj_lejepa_add(s->loss, 0, first / LANE, s->lane, n);
     }
 }
 
@@ -131,7 +131,7 @@ static int write_gradient(struct subject *s, const char *path)
     for (int64_t first = 0; first < s->rows; first += LANE) {
         int64_t n = lj_min_i64(LANE, s->rows - first);
         copy_lane(s, first, n, s->proj, s->lane, false);
-        lj_lejepa_gradient(s->loss, 0, s->lane, n, s->dlane);
+        lj_lejepa_gradient(s->loss, 0, first / LANE, s->lane, n, s->dlane);
         copy_lane(s, first, n, grad, s->dlane, true);
     }
     int64_t dim[3] = {s->views, s->rows, s->width};

@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-enum { ECF_ROWS_MAX = 32, ECF_COLUMNS_MAX = 16, ECF_KNOTS_MAX = 16, ROWS_IN_FLIGHT = 2 };
+enum { ECF_ROWS_MAX = 32, ECF_COLUMNS_MAX = 16, ECF_KNOTS_MAX = 16 };
 
 /* theta / pi = x (high + low). */
 struct half_turns {
@@ -20,17 +20,9 @@ struct half_turns {
 
 static struct half_turns half_turns_of(float step)
 {
-    double factor = (double)step / 3.14159265358979323846;
+    double factor = (double)step * 0.318309886183790671538; /* 1 / pi */
     float high = (float)factor;
     return (struct half_turns){high, (float)(factor - (double)high)};
-}
-
-static inline vec largest(const float *x, int64_t ldx, int64_t rows, int64_t live)
-{
-    vec most = v_set(0);
-    for (int64_t r = 0; r < rows; r++)
-        most = v_max_magnitude(load(x + r * ldx, live), most);
-    return most;
 }
 
 /* sin(pi rest) and cos(pi rest), rest in [-1/2, 1/2]: least-maximum polynomials, off by 1e-8 and 6e-8. */
@@ -48,24 +40,30 @@ static inline void sincos_pi(vec rest, vec *s, vec *c)
     *c = v_fma(square, cosine, v_set(1));
 }
 
-/* sin and cos, |theta| <= pi / 2: on grid a, nearly always. */
-static inline void sincos_small(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
-                                int64_t live, struct half_turns turns)
+/* sin and cos, |theta| <= pi / 2: on grid a, nearly always. Returns the largest |x|. */
+static inline vec sincos_small(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
+                               int64_t live, struct half_turns turns)
 {
-    for (int64_t r = 0; r < rows; r++)
-        sincos_pi(v_mul(load(x + r * ldx, live), v_set(turns.high)), &s[r], &c[r]);
+    vec most = v_set(0);
+    for (int64_t r = 0; r < rows; r++) {
+        vec a = load(x + r * ldx, live);
+        most = v_max_magnitude(a, most);
+        sincos_pi(v_mul(a, v_set(turns.high)), &s[r], &c[r]);
+    }
+    return most;
 }
 
 /* sin and cos, |theta / pi| < 2^21: the nearest integer is taken off theta / pi; its lowest bit ends up
  * as the lowest bit of `shifted`. Two loops, because the processor looks only some hundred operations
- * ahead and the chain is long. */
-static inline void sincos_near(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
-                               int64_t live, struct half_turns turns)
+ * ahead and the chain is long. Returns the largest |x|. */
+static inline vec sincos_near(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
+                              int64_t live, struct half_turns turns)
 {
-    vec shifted[ECF_ROWS_MAX], rest[ECF_ROWS_MAX];
+    vec shifted[ECF_ROWS_MAX], rest[ECF_ROWS_MAX], most = v_set(0);
     vec magic = v_set(0x1.8p23f), high = v_set(turns.high), low = v_set(turns.low);
     for (int64_t r = 0; r < rows; r++) {
         vec a = load(x + r * ldx, live), sum = v_fma(a, high, magic);
+        most = v_max_magnitude(a, most);
         shifted[r] = sum;
         rest[r] = v_fma(a, low, v_fms(a, high, v_sub(sum, magic)));
     }
@@ -75,6 +73,7 @@ static inline void sincos_near(vec *s, vec *c, const float *x, int64_t ldx, int6
         s[r] = v_flip_if_odd(sine, shifted[r]);
         c[r] = v_flip_if_odd(cosine, shifted[r]);
     }
+    return most;
 }
 
 /* Brings angles that are too far, or not finite, to theta / pi in [-1, 1]: slow and exact. */
@@ -88,21 +87,28 @@ static __attribute__((noinline)) void bring_near(float *near, const float *x, in
         }
 }
 
-/* sin(step x) and cos(step x) of a block of rows. */
-static inline void sincos_block(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
-                                int64_t live, float step)
+/* Any angles. */
+static __attribute__((noinline)) void sincos_any(vec *s, vec *c, const float *x, int64_t ldx,
+                                                 int64_t rows, int64_t live, float step)
 {
     struct half_turns turns = half_turns_of(step), itself = {1, 0};
-    vec most = largest(x, ldx, rows, live);
-    if (v_all_below(most, 0.5f / turns.high)) {
-        sincos_small(s, c, x, ldx, rows, live, turns);
-    } else if (v_all_below(most, 0x1p21f / turns.high)) {
-        sincos_near(s, c, x, ldx, rows, live, turns);
-    } else {
+    vec most = sincos_near(s, c, x, ldx, rows, live, turns);
+    if (!v_all_below(most, 0x1p21f / turns.high)) {
         float near[ECF_ROWS_MAX * WIDTH] = {0};
         bring_near(near, x, ldx, rows, live, step);
         sincos_near(s, c, near, WIDTH, rows, WIDTH, itself);
     }
+}
+
+/* sin(step x) and cos(step x) of a block of rows. Projections of a healthy run are below 4 or so: where
+ * that makes angles small, they are taken to be, and looked at meanwhile. */
+static inline void sincos_block(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
+                                int64_t live, float step)
+{
+    struct half_turns turns = half_turns_of(step);
+    float limit = 0.5f / turns.high;
+    if (limit < 4 || !v_all_below(sincos_small(s, c, x, ldx, rows, live, turns), limit))
+        sincos_any(s, c, x, ldx, rows, live, step);
 }
 
 /* ---- sums ------------------------------------------------------------------------------------- */
@@ -112,35 +118,33 @@ struct multiples {
     vec c[4][ECF_ROWS_MAX], s[ECF_ROWS_MAX];
 };
 
-/* From sines and cosines of theta in s and c[0]; sums the sines of knots 1 to 4. */
-static inline void multiply_angles(struct multiples *of, vec *sine, int64_t rows)
+/* The multiples of row r from sines and cosines of theta in s and c[0]; adds to the sums of sines of
+ * knots 1 to 4. */
+static inline void multiply_angle(struct multiples *of, vec *sine, int64_t r)
 {
-    vec one = v_set(1), sum[4] = {v_set(0), v_set(0), v_set(0), v_set(0)};
-    for (int64_t r = 0; r < rows; r++) {
-        vec s1 = of->s[r], c1 = of->c[0][r], twice1 = v_add(s1, s1);
-        vec c2 = v_nfma(twice1, s1, one), s2 = v_mul(twice1, c1), twice2 = v_add(s2, s2);
-        vec s3 = v_fma(twice1, c2, s1), s4 = v_mul(twice2, c2);
-        of->c[1][r] = c2;
-        of->c[2][r] = v_nfma(twice1, s2, c1);
-        of->c[3][r] = v_nfma(twice2, s2, one);
-        of->s[r] = s4;
-        sum[0] = v_add(sum[0], s1);
-        sum[1] = v_add(sum[1], s2);
-        sum[2] = v_add(sum[2], s3);
-        sum[3] = v_add(sum[3], s4);
-    }
-    for (int k = 0; k < 4; k++)
-        sine[k] = sum[k];
+    vec one = v_set(1), s1 = of->s[r], c1 = of->c[0][r], twice1 = v_add(s1, s1);
+    vec c2 = v_nfma(twice1, s1, one), s2 = v_mul(twice1, c1), twice2 = v_add(s2, s2);
+    vec s3 = v_fma(twice1, c2, s1), s4 = v_mul(twice2, c2);
+    of->c[1][r] = c2;
+    of->c[2][r] = v_nfma(twice1, s2, c1);
+    of->c[3][r] = v_nfma(twice2, s2, one);
+    of->s[r] = s4;
+    sine[0] = v_add(sine[0], s1);
+    sine[1] = v_add(sine[1], s2);
+    sine[2] = v_add(sine[2], s3);
+    sine[3] = v_add(sine[3], s4);
 }
 
-/* Knots 1 to 4, 8 and 12 as they are; of the others, products with the first three; the last knot by the
- * square of its half. */
-static inline void sum_cosines(vec *cosine, const struct multiples *of, int64_t rows, int knots)
+/* Makes the multiples. Knots 1 to 4, of sines too, 8 and 12 as they are; of the others, products with the
+ * first three; the last knot by the square of its half. */
+static inline void sum_cosines(vec *cosine, vec *sine, struct multiples *of, int64_t rows,
+                               int knots)
 {
-    vec one = v_set(1), zero = v_set(0);
+    vec one = v_set(1), zero = v_set(0), first_sines[4] = {zero, zero, zero, zero};
     vec sum[ECF_KNOTS_MAX] = {zero, zero, zero, zero, zero, zero, zero, zero,
                               zero, zero, zero, zero, zero, zero, zero, zero};
     for (int64_t r = 0; r < rows; r++) {
+        multiply_angle(of, first_sines, r);
         vec c[4] = {of->c[0][r], of->c[1][r], of->c[2][r], of->c[3][r]};
         for (int k = 0; k < 4; k++)
             sum[k] = v_add(sum[k], c[k]);
@@ -162,6 +166,8 @@ static inline void sum_cosines(vec *cosine, const struct multiples *of, int64_t 
     }
     for (int k = 0; k < knots; k++)
         cosine[k] = sum[k];
+    for (int k = 0; k < 4; k++)
+        sine[k] = first_sines[k];
 }
 
 /* The same for sines, knots 1 to 4 apart; the last knot by sine times cosine of its half. */
@@ -213,8 +219,7 @@ static inline void sum_knots(float *sums, int64_t columns, const float *x, int64
     struct multiples multiples;
     vec cosine[ECF_KNOTS_MAX], sine[ECF_KNOTS_MAX];
     sincos_block(multiples.s, multiples.c[0], x, ldx, rows, live, step);
-    multiply_angles(&multiples, sine, rows);
-    sum_cosines(cosine, &multiples, rows, knots);
+    sum_cosines(cosine, sine, &multiples, rows, knots);
     sum_sines(sine, &multiples, rows, knots);
     finish_products(cosine, sine, rows, knots);
     for (int k = 0; k < knots; k++) {
@@ -282,52 +287,37 @@ static inline vec inner(const vec *coefficient, const vec *cosine)
     return v_fma(coefficient[3], cosine[2], sum);
 }
 
-/* Clenshaw's recurrence in 4 theta over the groups of four, for `count` rows side by side. */
-static inline void evaluate(vec *g, const vec *s, const vec *c1, int count,
-                            const struct polynomial *p, int knots)
+/* Clenshaw's recurrence in 4 theta over the groups of four. One row at a time: the processor works on
+ * several by itself, and two would not fit into sixteen registers. */
+static inline vec evaluate(vec s, vec c1, const struct polynomial *p, int knots)
 {
-    vec c[ROWS_IN_FLIGHT][3], c4[ROWS_IN_FLIGHT], twice[ROWS_IN_FLIGHT];
-    vec u1[ROWS_IN_FLIGHT], u2[ROWS_IN_FLIGHT], w1[ROWS_IN_FLIGHT], w2[ROWS_IN_FLIGHT];
-    for (int r = 0; r < count; r++) {
-        vec doubled = v_add(s[r], s[r]), s2 = v_mul(doubled, c1[r]);
-        c[r][0] = c1[r];
-        c[r][1] = v_nfma(doubled, s[r], v_set(1));
-        c[r][2] = v_nfma(doubled, s2, c1[r]);
-        c4[r] = v_nfma(v_add(s2, s2), s2, v_set(1));
-        twice[r] = v_add(c4[r], c4[r]);
-        u1[r] = p->even[knots];
-        u2[r] = w1[r] = w2[r] = v_set(0);
+    vec doubled = v_add(s, s), s2 = v_mul(doubled, c1);
+    vec c[3] = {c1, v_nfma(doubled, s, v_set(1)), v_nfma(doubled, s2, c1)};
+    vec c4 = v_nfma(v_add(s2, s2), s2, v_set(1)), twice = v_add(c4, c4);
+    vec u2 = p->even[knots], u1 = v_fma(twice, u2, inner(p->even + knots - 4, c));
+    vec w2 = v_set(0), w1 = inner(p->odd + knots - 4, c);
+    for (int first = knots - 8; first > 0; first -= 4) {
+        vec u = v_sub(inner(p->even + first, c), u2), w = v_sub(inner(p->odd + first, c), w2);
+        u2 = u1;
+        w2 = w1;
+        u1 = v_fma(twice, u1, u);
+        w1 = v_fma(twice, w1, w);
     }
-    for (int first = knots - 4; first > 0; first -= 4)
-        for (int r = 0; r < count; r++) {
-            vec u = v_sub(inner(p->even + first, c[r]), u2[r]);
-            vec w = v_sub(inner(p->odd + first, c[r]), w2[r]);
-            u2[r] = u1[r];
-            w2[r] = w1[r];
-            u1[r] = v_fma(twice[r], u1[r], u);
-            w1[r] = v_fma(twice[r], w1[r], w);
-        }
-    for (int r = 0; r < count; r++) {
-        vec even = v_fma(c4[r], u1[r], v_sub(inner(p->even, c[r]), u2[r]));
-        vec odd = v_fma(c4[r], w1[r], v_sub(inner(p->odd, c[r]), w2[r]));
-        g[r] = v_fma(s[r], odd, even);
-    }
+    vec even = v_fma(c4, u1, v_sub(inner(p->even, c), u2));
+    vec odd = v_fma(c4, w1, v_sub(inner(p->odd, c), w2));
+    return v_fma(s, odd, even);
 }
 
+/* Asks for the columns that follow, which are likely wanted next: rows lie too far apart for the processor
+ * to guess, when the projections come from memory. */
 static inline void evaluate_block(float *g, const float *x, int64_t ldx, int64_t rows, int64_t live,
                                   const struct polynomial *p, int knots, float step)
 {
-    vec s[ECF_ROWS_MAX], c[ECF_ROWS_MAX], sum[ROWS_IN_FLIGHT];
-    int64_t r = 0;
+    vec s[ECF_ROWS_MAX], c[ECF_ROWS_MAX];
     sincos_block(s, c, x, ldx, rows, live, step);
-    for (; r + ROWS_IN_FLIGHT <= rows; r += ROWS_IN_FLIGHT) {
-        evaluate(sum, s + r, c + r, ROWS_IN_FLIGHT, p, knots);
-        for (int i = 0; i < ROWS_IN_FLIGHT; i++)
-            store(g + (r + i) * ldx, sum[i], live);
-    }
-    for (; r < rows; r++) {
-        evaluate(sum, s + r, c + r, 1, p, knots);
-        store(g + r * ldx, sum[0], live);
+    for (int64_t r = 0; r < rows; r++) {
+        __builtin_prefetch(x + r * ldx + ECF_COLUMNS_MAX, 0, 2);
+        store(g + r * ldx, evaluate(s[r], c[r], p, knots), live);
     }
 }
 

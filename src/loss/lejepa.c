@@ -12,6 +12,12 @@ int64_t lj_lejepa_bytes(const struct lj_lejepa_config *config)
     return 8 * (2 * config->views * config->slices * knots + LJ_SCALARS);
 }
 
+int64_t lj_lejepa_kept_lanes(const struct lj_lejepa_config *config, int64_t lanes)
+{
+    int64_t each = config->views * config->lane_rows * config->slices * (int64_t)sizeof(float);
+    return lj_min_i64(lanes, LJ_KEPT_BYTES / lj_max_i64(each, 1));
+}
+
 static int check(const struct lj_lejepa_config *c)
 {
     if (c->views < 1 || c->centre_views < 1 || c->centre_views > c->views)
@@ -34,6 +40,28 @@ static void *take(int64_t count, size_t size)
     return lj_alloc_array(count, size, "loss");
 }
 
+/* Each lane's touched first by the thread that will work on it, so that it lies in that thread's memory. */
+static int allocate_kept(struct lj_lejepa *loss)
+{
+    const struct lj_lejepa_config *c = &loss->config;
+    int64_t count = c->views * c->lane_rows * c->slices;
+    loss->kept = take(c->kept_lanes, sizeof *loss->kept);
+    if (!loss->kept)
+        return LJ_ERR_RESOURCE;
+#pragma omp parallel for schedule(static, 1) num_threads(c->slots)
+    for (int s = 0; s < c->slots; s++)
+        for (int64_t k = s; k < c->kept_lanes; k += c->slots)
+            loss->kept[k] = take(count, sizeof(float));
+    for (int64_t k = 0; k < c->kept_lanes; k++)
+        if (!loss->kept[k])
+            return lj_fail(LJ_ERR_RESOURCE,
+                           "out of memory: %lld times %lld MiB of projections on slices; use more "
+                           "ranks, a smaller batch, or memory.recompute=lanes",
+                           (long long)c->kept_lanes,
+                           (long long)(count * (int64_t)sizeof(float) >> 20));
+    return LJ_OK;
+}
+
 static int allocate(struct lj_lejepa *loss)
 {
     const struct lj_lejepa_config *c = &loss->config;
@@ -50,7 +78,7 @@ static int allocate(struct lj_lejepa *loss)
         if (!loss->sums[s] || !loss->scratch[s])
             return LJ_ERR_RESOURCE;
     }
-    return LJ_OK;
+    return allocate_kept(loss);
 }
 
 int lj_lejepa_create(struct lj_lejepa **loss, struct lj_comm *comm,
@@ -85,6 +113,9 @@ void lj_lejepa_destroy(struct lj_lejepa *loss)
         lj_free(loss->sums ? loss->sums[s] : NULL);
         lj_free(loss->scratch ? loss->scratch[s] : NULL);
     }
+    for (int64_t k = 0; loss->kept && k < loss->config.kept_lanes; k++)
+        lj_free(loss->kept[k]);
+    lj_free(loss->kept);
     lj_free(loss->sums);
     lj_free(loss->scratch);
     lj_free(loss->slices);
@@ -112,14 +143,21 @@ void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices)
     lj_slices_take(loss->slices, slices, c->width, c->slices);
 }
 
+static struct lj_loss_lane lane_of(const struct lj_lejepa *loss, int slot, int64_t lane,
+                                   const float *proj, int64_t n)
+{
+    LJ_CHECK(slot >= 0 && slot < loss->config.slots && lane >= 0 && n <= loss->config.lane_rows,
+             "lane %lld of %lld rows in slot %d", (long long)lane, (long long)n, slot);
+    return (struct lj_loss_lane){.slot = slot, .index = lane, .proj = proj, .n = n};
+}
+
 /* The lane's prediction sum is divided by V D before it becomes fixed point: the total then holds mean
  * squares up to 2^31 / N, where the plain sum wraps around in a diverging run. */
-void lj_lejepa_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t n)
+void lj_lejepa_add(struct lj_lejepa *loss, int slot, int64_t lane, const float *proj, int64_t n)
 {
-    LJ_CHECK(slot >= 0 && slot < loss->config.slots && n <= loss->config.lane_rows,
-             "lane of %lld rows in slot %d", (long long)n, slot);
+    struct lj_loss_lane own = lane_of(loss, slot, lane, proj, n);
     int64_t *scalar = loss->sums[slot] + lj_loss_sums(loss);
-    lj_sigreg_add(loss, slot, proj, n);
+    lj_sigreg_add(loss, &own);
     scalar[LJ_SUM_SAMPLES] += n;
     double elements = (double)(loss->config.views * loss->config.width);
     scalar[LJ_SUM_PREDICTION] +=
@@ -161,9 +199,10 @@ int lj_lejepa_reduce(struct lj_lejepa *loss, int local, struct lj_lejepa_terms *
     return LJ_OK;
 }
 
-void lj_lejepa_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
-                        float *dproj)
+void lj_lejepa_gradient(struct lj_lejepa *loss, int slot, int64_t lane, const float *proj,
+                        int64_t n, float *dproj)
 {
+    struct lj_loss_lane own = lane_of(loss, slot, lane, proj, n);
     lj_prediction_gradient(loss, proj, n, dproj);
-    lj_sigreg_gradient(loss, slot, proj, n, dproj);
+    lj_sigreg_gradient(loss, &own, dproj);
 }

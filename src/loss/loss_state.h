@@ -9,6 +9,10 @@
  * which are slices. Rows of one block of sums; slices that the kernels take at once. */
 enum { LJ_TILE_ROWS = 256, LJ_TILE_SLICES = 256, LJ_BLOCK_ROWS = 32, LJ_CHUNK_SLICES = 16 };
 
+/* Projections of all lanes that a rank may keep between the sums and the gradient. A bound on memory only:
+ * reading them pays however many there are (tests/bench/bench_sigreg.c). */
+enum { LJ_KEPT_BYTES = 64 << 20 };
+
 /* What follows the sums of cos and sin in the reduction's buffer. */
 enum lj_scalar {
     LJ_SUM_SAMPLES,
@@ -33,7 +37,16 @@ struct lj_lejepa {
      * each view and chunk (2, K, slices of the chunk), cos then sin. */
     int64_t **sums;     /* (slots) sums, then LJ_SCALARS; fixed point at 2^-32 */
     float *coefficient; /* of cos and sin in the gradient */
-    float **scratch;    /* (slots) (LJ_TILE_ROWS, LJ_TILE_SLICES) projections */
+    float **scratch;    /* (slots) (LJ_TILE_ROWS, LJ_TILE_SLICES) projections, or gradients there */
+    float **kept;       /* (kept_lanes) projections of a lane, tile after tile */
+};
+
+/* A lane of this rank. */
+struct lj_loss_lane {
+    int slot;
+    int64_t index;
+    const float *proj; /* (V, n, D) */
+    int64_t n;
 };
 
 /* Number of sums of cos and sin. */
@@ -49,10 +62,9 @@ static inline int64_t lj_loss_at(const struct lj_lejepa *loss, int64_t view, int
 }
 
 /* sigreg.c: rows' sums of cos and sin; the statistic; its gradient added to dproj. */
-void lj_sigreg_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t n);
+void lj_sigreg_add(struct lj_lejepa *loss, const struct lj_loss_lane *lane);
 double lj_sigreg_finish(struct lj_lejepa *loss);
-void lj_sigreg_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
-                        float *dproj);
+void lj_sigreg_gradient(struct lj_lejepa *loss, const struct lj_loss_lane *lane, float *dproj);
 
 /* prediction.c: sum over the lane of |z - centre|^2; its gradient stored in dproj. */
 double lj_prediction_sum(const struct lj_lejepa *loss, const float *proj, int64_t n);

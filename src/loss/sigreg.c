@@ -8,7 +8,8 @@
  *   dEP/dx_n = 2 sum_k w_k t_k [ S cos(t_k x_n) - (C - phi) sin(t_k x_n) ]
  *   dSIGReg/dz_n = 1 / (V M) sum_m (dEP_m/dx_n) a_m
  * The leading N cancels the 1/N inside C and S. Nothing of size V x N x M x K is ever stored: tiles of
- * projections are made, used and, in the gradient, made again. */
+ * projections are made and used, and in the gradient read again where the lane keeps them, else made again
+ * by the same product. */
 #include "loss_state.h"
 
 #include "lejepa/kernels.h"
@@ -17,12 +18,13 @@ struct tile {
     int64_t first_view, views; /* several whole views when lanes are small, else one */
     int64_t first_row, rows;   /* of each of these views */
     int64_t first_slice, slices;
+    int64_t before; /* elements of the lane's tiles before this one */
 };
 
 /* x (tile.views x tile.rows, tile.slices) = z A: the rows of a tile are contiguous in proj, because it
  * holds either whole views or rows of one. */
-static float *project(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
-                      const struct tile *tile)
+static void project(float *x, const struct lj_lejepa *loss, const struct lj_loss_lane *lane,
+                    const struct tile *tile)
 {
     int64_t width = loss->config.width;
     struct lj_product product = {.batch = 1,
@@ -30,18 +32,23 @@ static float *project(struct lj_lejepa *loss, int slot, const float *proj, int64
                                  .n = tile->slices,
                                  .k = width,
                                  .transpose_b = true};
-    lj_product(&product, proj + (tile->first_view * n + tile->first_row) * width,
-               loss->slices + tile->first_slice * width, NULL, loss->scratch[slot]);
-    return loss->scratch[slot];
+    lj_product(&product, lane->proj + (tile->first_view * lane->n + tile->first_row) * width,
+               loss->slices + tile->first_slice * width, NULL, x);
+}
+
+/* The projections this lane keeps; NULL: none. */
+static float *kept_of(const struct lj_lejepa *loss, const struct lj_loss_lane *lane)
+{
+    return lane->index < loss->config.kept_lanes ? loss->kept[lane->index] : NULL;
 }
 
 /* Calls visit for every tile of a lane. */
-static void for_each_tile(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
-                          float *dproj,
-                          void (*visit)(struct lj_lejepa *, int, const float *, int64_t, float *,
+static void for_each_tile(struct lj_lejepa *loss, const struct lj_loss_lane *lane, float *dproj,
+                          void (*visit)(struct lj_lejepa *, const struct lj_loss_lane *, float *,
                                         const struct tile *))
 {
-    int64_t at_once = lj_max_i64(1, LJ_TILE_ROWS / lj_max_i64(n, 1)), V = loss->config.views;
+    int64_t n = lane->n, V = loss->config.views, before = 0;
+    int64_t at_once = lj_max_i64(1, LJ_TILE_ROWS / lj_max_i64(n, 1));
     for (int64_t v = 0; v < V; v += at_once)
         for (int64_t r = 0; r < n; r += LJ_TILE_ROWS)
             for (int64_t m = 0; m < loss->config.slices; m += LJ_TILE_SLICES) {
@@ -50,8 +57,10 @@ static void for_each_tile(struct lj_lejepa *loss, int slot, const float *proj, i
                                     .first_row = r,
                                     .rows = lj_min_i64(LJ_TILE_ROWS, n - r),
                                     .first_slice = m,
-                                    .slices = lj_min_i64(LJ_TILE_SLICES, loss->config.slices - m)};
-                visit(loss, slot, proj, n, dproj, &tile);
+                                    .slices = lj_min_i64(LJ_TILE_SLICES, loss->config.slices - m),
+                                    .before = before};
+                before += tile.views * tile.rows * tile.slices;
+                visit(loss, lane, dproj, &tile);
             }
 }
 
@@ -71,23 +80,24 @@ static void add_chunk(struct lj_lejepa *loss, int slot, int64_t *sums, const flo
     }
 }
 
-static void add_tile(struct lj_lejepa *loss, int slot, const float *proj, int64_t n, float *unused,
+static void add_tile(struct lj_lejepa *loss, const struct lj_loss_lane *lane, float *unused,
                      const struct tile *tile)
 {
     (void)unused;
-    const float *x = project(loss, slot, proj, n, tile);
+    float *kept = kept_of(loss, lane), *x = kept ? kept + tile->before : loss->scratch[lane->slot];
+    project(x, loss, lane, tile);
     for (int64_t v = 0; v < tile->views; v++)
         for (int64_t m = 0; m < tile->slices; m += LJ_CHUNK_SLICES)
-            add_chunk(loss, slot,
-                      loss->sums[slot] +
+            add_chunk(loss, lane->slot,
+                      loss->sums[lane->slot] +
                           lj_loss_at(loss, tile->first_view + v, tile->first_slice + m),
                       x + v * tile->rows * tile->slices + m, tile->slices, tile->rows,
                       lj_min_i64(LJ_CHUNK_SLICES, tile->slices - m));
 }
 
-void lj_sigreg_add(struct lj_lejepa *loss, int slot, const float *proj, int64_t n)
+void lj_sigreg_add(struct lj_lejepa *loss, const struct lj_loss_lane *lane)
 {
-    for_each_tile(loss, slot, proj, n, NULL, add_tile);
+    for_each_tile(loss, lane, NULL, add_tile);
 }
 
 /* ---- statistic --------------------------------------------------------------------------------------- */
@@ -150,16 +160,20 @@ void lj_lejepa_slice_values(const struct lj_lejepa *loss, double *values)
 
 /* ---- gradient ----------------------------------------------------------------------------------------- */
 
-static void add_tile_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
-                              float *dproj, const struct tile *tile)
+/* What is kept is only read: g, in scratch, stays in the cache. */
+static void add_tile_gradient(struct lj_lejepa *loss, const struct lj_loss_lane *lane, float *dproj,
+                              const struct tile *tile)
 {
     int64_t width = loss->config.width;
-    float *x = project(loss, slot, proj, n, tile);
+    float *kept = kept_of(loss, lane), *g = loss->scratch[lane->slot];
+    const float *x = kept ? kept + tile->before : g;
+    if (!kept)
+        project(g, loss, lane, tile);
     for (int64_t v = 0; v < tile->views; v++)
         for (int64_t m = 0; m < tile->slices; m += LJ_CHUNK_SLICES) {
-            float *rows = x + v * tile->rows * tile->slices + m;
+            int64_t at = v * tile->rows * tile->slices + m;
             lj_kernels()->ecf_gradient(
-                rows, rows, tile->slices,
+                g + at, x + at, tile->slices,
                 loss->coefficient + lj_loss_at(loss, tile->first_view + v, tile->first_slice + m),
                 tile->rows, lj_min_i64(LJ_CHUNK_SLICES, tile->slices - m), loss->knots,
                 (float)loss->t[0]);
@@ -169,12 +183,11 @@ static void add_tile_gradient(struct lj_lejepa *loss, int slot, const float *pro
                                  .n = width,
                                  .k = tile->slices,
                                  .add = true};
-    lj_product(&product, x, loss->slices + tile->first_slice * width, NULL,
-               dproj + (tile->first_view * n + tile->first_row) * width);
+    lj_product(&product, g, loss->slices + tile->first_slice * width, NULL,
+               dproj + (tile->first_view * lane->n + tile->first_row) * width);
 }
 
-void lj_sigreg_gradient(struct lj_lejepa *loss, int slot, const float *proj, int64_t n,
-                        float *dproj)
+void lj_sigreg_gradient(struct lj_lejepa *loss, const struct lj_loss_lane *lane, float *dproj)
 {
-    for_each_tile(loss, slot, proj, n, dproj, add_tile_gradient);
+    for_each_tile(loss, lane, dproj, add_tile_gradient);
 }

@@ -6,15 +6,16 @@
 static void add_all(struct lj_lejepa *loss, const float *rows, int64_t n)
 {
     for (int64_t r = 0; r < n; r += LJ_BLOCK_ROWS)
-        lj_lejepa_add(loss, 0, rows + r * loss->config.width, lj_min_i64(LJ_BLOCK_ROWS, n - r));
+        lj_lejepa_add(loss, 0, r / LJ_BLOCK_ROWS, rows + r * loss->config.width,
+                      lj_min_i64(LJ_BLOCK_ROWS, n - r));
 }
 
 static void differentiate_all(struct lj_lejepa *loss, const float *rows, int64_t n, float *gradient)
 {
     int64_t width = loss->config.width;
     for (int64_t r = 0; r < n; r += LJ_BLOCK_ROWS)
-        lj_lejepa_gradient(loss, 0, rows + r * width, lj_min_i64(LJ_BLOCK_ROWS, n - r),
-                           gradient + r * width);
+        lj_lejepa_gradient(loss, 0, r / LJ_BLOCK_ROWS, rows + r * width,
+                           lj_min_i64(LJ_BLOCK_ROWS, n - r), gradient + r * width);
 }
 
 static int measure(struct lj_lejepa *loss, int64_t step, const float *rows, int64_t n,

@@ -27,11 +27,15 @@ void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, i
     }
 }
 
+/* Sixteen columns, a line of the cache, at a time. */
 void lj_slices_take(float *slices, const float *columns, int64_t width, int64_t count)
 {
-    for (int64_t m = 0; m < count; m++) {
+    for (int64_t first = 0; first < count; first += 16) {
+        int64_t end = lj_min_i64(first + 16, count);
         for (int64_t d = 0; d < width; d++)
-            slices[m * width + d] = columns[d * count + m];
-        normalise(slices + m * width, width);
+            for (int64_t m = first; m < end; m++)
+                slices[m * width + d] = columns[d * count + m];
+        for (int64_t m = first; m < end; m++)
+            normalise(slices + m * width, width);
     }
 }

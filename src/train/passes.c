@@ -165,12 +165,12 @@ static float *projections(struct lj_trainer *t, int64_t k, int slot, bool gradie
 
 static void add_to_loss(struct lj_trainer *t, int64_t k, int slot)
 {
-    lj_lejepa_add(t->loss, slot, projections(t, k, slot, false), t->n);
+    lj_lejepa_add(t->loss, slot, k, projections(t, k, slot, false), t->n);
 }
 
 static void loss_gradient(struct lj_trainer *t, int64_t k, int slot)
 {
-    lj_lejepa_gradient(t->loss, slot, projections(t, k, slot, false), t->n,
+    lj_lejepa_gradient(t->loss, slot, k, projections(t, k, slot, false), t->n,
                        projections(t, k, slot, true));
 }
 

@@ -140,6 +140,9 @@ static int make_loss(struct lj_trainer *t)
         .seed = c->seed,
         .slots = t->slots,
         .lane_rows = t->n};
+    /* Where even the encoder runs again rather than be kept, so does this smaller product. */
+    if (!t->by_lane)
+        loss.kept_lanes = lj_lejepa_kept_lanes(&loss, lj_my_lanes(t));
     return lj_lejepa_create(&t->loss, t->comm, &loss, &t->ledger);
 }
 

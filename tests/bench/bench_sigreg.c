@@ -20,9 +20,9 @@ static void forward_backward(void *data)
     struct sigreg_case *c = data;
     struct lj_lejepa_terms terms = {0};
     lj_lejepa_begin_with(c->loss, c->slice);
-    lj_lejepa_add(c->loss, 0, c->proj, c->rows);
+    lj_lejepa_add(c->loss, 0, 0, c->proj, c->rows);
     bench_expect(lj_lejepa_reduce(c->loss, LJ_OK, &terms));
-    lj_lejepa_gradient(c->loss, 0, c->proj, c->rows, c->dproj);
+    lj_lejepa_gradient(c->loss, 0, 0, c->proj, c->rows, c->dproj);
 }
 
 static void draw_slices(void *data)
@@ -74,6 +74,7 @@ static double measure(int64_t rows, int64_t width, int64_t slices, struct lj_com
 {
     struct sigreg_case c = {.rows = rows, .width = width, .slices = slices};
     struct lj_lejepa_config config = config_of(&c, grid);
+    config.kept_lanes = lj_lejepa_kept_lanes(&config, 1); /* as in training */
     static struct bench_sample sample, products;
     char shape[96];
     allocate(&c);

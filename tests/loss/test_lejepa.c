@@ -252,6 +252,52 @@ Test(lejepa, bits_depend_on_the_lanes_only, .timeout = 60)
     lj_case_end(comm);
 }
 
+/* Projections kept by no lane, by some, by all: the same bits. Lanes of 7, and of 300 samples, which several
+ * tiles cut, in rows and slices. */
+Test(lejepa, kept_projections_do_not_change_bits, .timeout = 60)
+{
+    struct lj_comm *comm = lj_case_begin();
+    static const int64_t rows[] = {7, 300};
+    for (int i = 0; i < 2; i++) {
+        enum { V = 3, D = 5, M = 270 };
+        int64_t samples = 5 * rows[i] + 1, count = V * samples * D;
+        struct loss_batch batch = batch_of("ab"[i], V, 2, samples, D, M, rows[i]);
+        struct problem p = make_problem(&batch);
+        float *dz = calloc((size_t)count, sizeof *dz);
+        struct lj_lejepa_terms terms;
+        uint64_t bits[3], expected[3];
+        batch.z = p.z32;
+        batch.config.slots = 2;
+        lj_all_assert(comm, loss_case_run(comm, &batch, NULL, &terms, dz, NULL) == LJ_OK, "%s",
+                      lj_error_text());
+        bits_of(&terms, expected);
+        for (int64_t kept = 1; kept <= 6; kept += 5) {
+            batch.config.kept_lanes = kept;
+            int status = loss_case_run(comm, &batch, NULL, &terms, p.dz32, NULL);
+            bits_of(&terms, bits);
+            lj_all_assert(comm, status == LJ_OK && memcmp(bits, expected, sizeof bits) == 0,
+                          "%lld lanes kept: total %.17g", (long long)kept, terms.total);
+            lj_all_assert(comm, memcmp(p.dz32, dz, (size_t)count * sizeof *dz) == 0,
+                          "%lld lanes kept: another gradient", (long long)kept);
+        }
+        free(dz);
+        free_problem(&p);
+    }
+    lj_case_end(comm);
+}
+
+/* 64 MiB, and nothing where there are no lanes. */
+Test(lejepa, lanes_are_kept_as_memory_allows, .timeout = 60)
+{
+    struct loss_batch batch = batch_of('a', 8, 2, 0, 64, 1024, 8); /* 256 KiB a lane */
+    cr_assert_eq(lj_lejepa_kept_lanes(&batch.config, 0), 0);
+    cr_assert_eq(lj_lejepa_kept_lanes(&batch.config, 32), 32);
+    cr_assert_eq(lj_lejepa_kept_lanes(&batch.config, 256), 256);
+    cr_assert_eq(lj_lejepa_kept_lanes(&batch.config, 1000), 256);
+    batch.config.lane_rows = 4096;
+    cr_assert_eq(lj_lejepa_kept_lanes(&batch.config, 3), 0);
+}
+
 /* Whole lanes change places, rows inside them stay: the same bits again. */
 Test(lejepa, permuted_lanes_give_the_same_bits, .timeout = 60)
 {

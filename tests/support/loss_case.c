@@ -47,10 +47,10 @@ static void each_lane(const struct pass *p, float *dz)
         int slot = (int)(lane % p->batch->config.slots);
         copy_lane(p, lane, n, (float *)p->batch->z, p->proj, false);
         if (!dz) {
-            lj_lejepa_add(p->loss, slot, p->proj, n);
+            lj_lejepa_add(p->loss, slot, lane - p->first, p->proj, n);
             continue;
         }
-        lj_lejepa_gradient(p->loss, slot, p->proj, n, p->dproj);
+        lj_lejepa_gradient(p->loss, slot, lane - p->first, p->proj, n, p->dproj);
         copy_lane(p, lane, n, dz, p->dproj, true);
     }
 }

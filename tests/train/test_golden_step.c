@@ -196,9 +196,9 @@ static struct lj_lejepa_terms differentiate(struct step_case *c)
     lj_forward(plan, run, 1, last + 1);
     const float *proj = lj_plan_value(plan, run, last);
     lj_lejepa_begin_with(c->loss, slices.f32);
-    lj_lejepa_add(c->loss, 0, proj, SAMPLES);
+    lj_lejepa_add(c->loss, 0, 0, proj, SAMPLES);
     cr_assert_eq(lj_lejepa_reduce(c->loss, LJ_OK, &terms), LJ_OK, "%s", lj_error_text());
-    lj_lejepa_gradient(c->loss, 0, proj, SAMPLES, lj_plan_gradient(plan, run, last));
+    lj_lejepa_gradient(c->loss, 0, 0, proj, SAMPLES, lj_plan_gradient(plan, run, last));
 
     memset(c->gradient, 0, (size_t)c->model->params.elements * sizeof *c->gradient);
     lj_backward(plan, run, 0, last + 1);
