@@ -61,7 +61,7 @@ struct lj_product {
     int64_t batch, m, n, k;
     bool transpose_a, transpose_b;
     bool packed_b;       /* B is what lj_product_pack made of it; batch 1 */
-    bool add;            /* C += op(A) op(B) instead of C = ...; not with a bias */
+    bool add;            /* C += op(A) op(B) [+ bias] instead of C = ... */
     enum lj_type input;  /* of A and B; LJ_BF16 at level avx512bf16 only */
     enum lj_type output; /* of C */
 };

@@ -195,6 +195,9 @@ LJ_API lj_val lj_tokens(struct lj_net *net, const char *name, lj_val x, int64_t 
                         int64_t grid_h, int64_t grid_w);
 LJ_API lj_val lj_linear(struct lj_net *net, const char *name, lj_val x, int64_t width,
                         enum lj_init init, double init_scale);
+/* trunk + linear(x), of the trunk's width: a linear layer that ends a branch which is never dropped. */
+LJ_API lj_val lj_linear_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val x,
+                                 enum lj_init init, double init_scale);
 LJ_API lj_val lj_layernorm(struct lj_net *net, const char *name, lj_val x, double eps);
 LJ_API lj_val lj_attention(struct lj_net *net, const char *name, lj_val qkv, int64_t heads);
 LJ_API lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x);

@@ -46,7 +46,6 @@ static void product_by_blis(const struct lj_product *p, const float *a, const fl
 void lj_product(const struct lj_product *product, const void *a, const void *b, const float *bias,
                 void *c)
 {
-    LJ_CHECK(!(product->add && bias), "a product that adds takes no bias");
     if (by_onednn(product))
         lj_onednn_product(product, a, b, bias, c);
     else

@@ -3,10 +3,10 @@
 #include "nn_build.h"
 
 static const struct lj_layer_kind *const kinds[] = {
-    &lj_kind_linear,         &lj_kind_layernorm,  &lj_kind_gelu,      &lj_kind_relu,
-    &lj_kind_attention,      &lj_kind_residual,   &lj_kind_input,     &lj_kind_patch_embed,
-    &lj_kind_tokens,         &lj_kind_pool_token, &lj_kind_pool_mean, &lj_kind_batchnorm_lane,
-    &lj_kind_batchnorm_batch};
+    &lj_kind_linear,         &lj_kind_linear_residual, &lj_kind_layernorm,  &lj_kind_gelu,
+    &lj_kind_relu,           &lj_kind_attention,       &lj_kind_residual,   &lj_kind_input,
+    &lj_kind_patch_embed,    &lj_kind_tokens,          &lj_kind_pool_token, &lj_kind_pool_mean,
+    &lj_kind_batchnorm_lane, &lj_kind_batchnorm_batch};
 
 const struct lj_layer_kind *const *lj_layer_kinds(int *count)
 {

@@ -8,9 +8,10 @@
 #include <stdio.h>
 
 /* Every kind of layer: kinds.c lists them, and lj_net_add takes no other. */
-extern const struct lj_layer_kind lj_kind_linear, lj_kind_layernorm, lj_kind_gelu, lj_kind_relu,
-    lj_kind_attention, lj_kind_residual, lj_kind_input, lj_kind_patch_embed, lj_kind_tokens,
-    lj_kind_pool_token, lj_kind_pool_mean, lj_kind_batchnorm_lane, lj_kind_batchnorm_batch;
+extern const struct lj_layer_kind lj_kind_linear, lj_kind_linear_residual, lj_kind_layernorm,
+    lj_kind_gelu, lj_kind_relu, lj_kind_attention, lj_kind_residual, lj_kind_input,
+    lj_kind_patch_embed, lj_kind_tokens, lj_kind_pool_token, lj_kind_pool_mean,
+    lj_kind_batchnorm_lane, lj_kind_batchnorm_batch;
 
 /* Adds a node (kind, inputs, ints and real are set) under the net's scope; its shape comes from the
  * kind. A failure is kept in net->status. */

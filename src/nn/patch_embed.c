@@ -62,13 +62,13 @@ static void *after_rows(const struct lj_call *c, struct lj_rows rows)
 static void forward(const struct lj_call *c)
 {
     struct lj_rows rows = cut_all(c);
-    lj_linear_forward(c, rows, c->node->ints[1], after_rows(c, rows));
+    lj_linear_forward(c, rows, c->node->ints[1], false, after_rows(c, rows));
 }
 
 static void backward(const struct lj_call *c)
 {
     struct lj_rows rows = cut_all(c);
-    lj_linear_backward(c, rows, c->node->ints[1], NULL, after_rows(c, rows));
+    lj_linear_backward(c, rows, c->node->ints[1], NULL, false, after_rows(c, rows));
 }
 
 static int64_t flops(const struct lj_node *node, const struct lj_shape *in)

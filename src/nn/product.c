@@ -50,15 +50,17 @@ static struct lj_product weight_product(int form, bool narrow, int64_t in, int64
                                .input = narrow ? LJ_BF16 : LJ_F32};
 }
 
-void lj_linear_forward(const struct lj_call *c, struct lj_rows x, int64_t out, void *scratch)
+void lj_linear_forward(const struct lj_call *c, struct lj_rows x, int64_t out, bool add,
+                       void *scratch)
 {
     struct lj_product product = weight_product(LJ_PACK_FORWARD, c->narrow, x.width, out);
     product.m = x.rows;
     product.output = c->y_type;
+    product.add = add;
     multiply(c, product, LJ_PACK_FORWARD, as_input(x, c->narrow, &scratch), c->param[1], c->y);
 }
 
-void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, void *dx,
+void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, void *dx, bool add,
                         void *scratch)
 {
     struct lj_rows gradient = {c->dy, c->y_type, x.rows, out};
@@ -66,7 +68,7 @@ void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, 
     struct lj_product down = weight_product(LJ_PACK_DOWN, c->narrow, x.width, out);
     down.m = x.rows;
     down.output = x.type;
-    down.add = c->dx_add[0];
+    down.add = add;
     struct lj_product across = {.batch = 1,
                                 .m = out,
                                 .n = x.width,

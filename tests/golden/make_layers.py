@@ -67,6 +67,7 @@ CASES = {
     "batchnorm_lane": ((9, 5), [(5,), (5,)], batchnorm),
     "batchnorm_batch": ((41, 5), [(5,), (5,)], batchnorm),
     "residual": ((2, 3, 4), [], lambda x: x + F.gelu(x)),
+    "linear_residual": ((2, 3, 6), [(6, 6), (6,)], lambda x, w, b: x + F.linear(F.gelu(x), w, b)),
 }
 
 with h5py.File(sys.argv[1], "w") as f:

@@ -79,7 +79,8 @@ static double expected(const struct lj_product *p, const struct arrays *x, bool 
                        int64_t r, int64_t j)
 {
     const float *a = x->a + i * p->m * p->k, *b = x->b + i * p->k * p->n;
-    double sum = p->add ? (double)x->c[(i * p->m + r) * p->n + j] : bias ? (double)x->bias[j] : 0;
+    double sum =
+        (p->add ? (double)x->c[(i * p->m + r) * p->n + j] : 0) + (bias ? (double)x->bias[j] : 0);
     for (int64_t l = 0; l < p->k; l++)
         sum += (double)(p->transpose_a ? a[l * p->m + r] : a[r * p->k + l]) *
                (double)(p->transpose_b ? b[j * p->k + l] : b[l * p->n + j]);
@@ -125,7 +126,7 @@ static void check_forms(int64_t batch, int64_t m, int64_t n, int64_t k)
                                .transpose_a = form & 1,
                                .transpose_b = form & 2,
                                .add = (form & 4) != 0};
-        bool bias = (form & 8) && !p.add;
+        bool bias = (form & 8) != 0;
         check(&p, bias);
         if (!has_bf16())
             continue;
@@ -140,7 +141,7 @@ Test(product, every_form, .timeout = 100)
 {
     static const int64_t sizes[][4] = {{1, 1, 1, 1},    {1, 7, 13, 31},  {1, 65, 17, 3},
                                        {1, 33, 64, 96}, {5, 10, 10, 16}, {3, 17, 17, 64},
-                                       {4, 65, 64, 65}, {2, 5, 16, 5}};
+                                       {4, 65, 64, 65}, {2, 5, 16, 5},   {1, 40, 24, 257}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         check_forms(sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3]);
 }
@@ -172,19 +173,34 @@ Test(product, packed_factors_serve_any_number_of_rows, .timeout = 100)
 }
 
 /* At other addresses, and after other products: the same bits. */
+static void check_bits(struct lj_product p)
+{
+    struct arrays x = begin(&p);
+    int64_t count = p.batch * p.m * p.n;
+    float *c = malloc((size_t)(2 * count + 7) * 4);
+    memcpy(c, x.c, (size_t)count * 4);
+    memcpy(c + count + 7, x.c, (size_t)count * 4);
+    multiply(&p, &x, false, c);
+    check_forms(1, 9, 9, 9);
+    multiply(&p, &x, false, c + count + 7);
+    cr_assert_eq(memcmp(c, c + count + 7, (size_t)count * 4), 0);
+    free(c);
+    end(&x);
+}
+
+/* In a batch, and as the gradient of a weight. */
 Test(product, equal_calls_give_equal_bits)
 {
     for (int type = LJ_F32; type <= (has_bf16() ? LJ_BF16 : LJ_F32); type++) {
-        struct lj_product p = {
-            .batch = 3, .m = 65, .n = 64, .k = 65, .input = (enum lj_type)type, .output = LJ_F32};
-        struct arrays x = begin(&p);
-        int64_t count = p.batch * p.m * p.n;
-        float *c = malloc((size_t)(2 * count + 7) * 4);
-        multiply(&p, &x, false, c);
-        check_forms(1, 9, 9, 9);
-        multiply(&p, &x, false, c + count + 7);
-        cr_assert_eq(memcmp(c, c + count + 7, (size_t)count * 4), 0);
-        free(c);
-        end(&x);
+        check_bits((struct lj_product){
+            .batch = 3, .m = 65, .n = 64, .k = 65, .input = (enum lj_type)type, .output = LJ_F32});
+        check_bits((struct lj_product){.batch = 1,
+                                       .m = 192,
+                                       .n = 48,
+                                       .k = 520,
+                                       .transpose_a = true,
+                                       .add = true,
+                                       .input = (enum lj_type)type,
+                                       .output = LJ_F32});
     }
 }

@@ -76,6 +76,23 @@ static void reference_residual(const struct reference_op *op, const double *x,
         y[i] += x[i];
 }
 
+/* y = x + linear(gelu(x)) */
+static lj_val linear_residual(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_linear_residual(net, "layer", x, lj_gelu(net, "branch", x), LJ_INIT_NORMAL, 1);
+}
+
+static void reference_linear_residual(const struct reference_op *op, const double *x,
+                                      const double *const *p, double *y)
+{
+    double branch[64];
+    reference_gelu(op, x, NULL, branch);
+    reference_linear(op, branch, p, y);
+    for (int64_t i = 0; i < op->images * op->rows * op->width; i++)
+        y[i] += x[i];
+}
+
 #define SHAPE(...) .built = {__VA_ARGS__}, .run = {__VA_ARGS__}
 #define OP(n, ...) .images = n, .op = {.images = n, __VA_ARGS__}
 
@@ -125,5 +142,7 @@ const struct layer_case layer_cases[] = {
      .build = batchnorm_batch},
     {"residual", "residual", SHAPE(2, {3, 4}), OP(2, .rows = 3, .width = 4),
      .reference = reference_residual, .build = residual},
+    {"linear_residual", "linear_residual", SHAPE(2, {3, 6}), OP(2, .rows = 3, .width = 6, .out = 6),
+     .reference = reference_linear_residual, .build = linear_residual},
 };
 const int layer_case_count = (int)(sizeof layer_cases / sizeof *layer_cases);

@@ -153,6 +153,7 @@ static void check_second_run(struct twins *t)
     float *once = calloc((size_t)t->net.params.elements, sizeof *once);
     memcpy(once, t->net.gradient, (size_t)t->net.params.elements * sizeof *once);
     t->net.run.gradient_add = true;
+    net_case_forward(&t->net, t->x, t->y);
     net_case_backward(&t->net, t->dy, NULL);
     for (int p = 0; p < t->net.params.count; p++) {
         const struct lj_param *param = &t->net.params.list[p];
