@@ -16,7 +16,7 @@ program, ranks = os.environ["LJ_PROGRAM"], sys.argv[1]
 
 def train(count, directory):
     subprocess.run([os.environ.get("LJ_MPIRUN", "mpirun"), "-n", count, program, "train.steps=3", f"run.dir={directory}"], check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=1500)
+                   stdout=subprocess.DEVNULL, timeout=1500)
     tensors = {}
     with h5py.File(glob.glob(f"{directory}/checkpoints/step-000000003.h5")[0]) as file:
         file.visititems(lambda name, item: tensors.update({name: item[()]})
