@@ -92,11 +92,6 @@ int lj_trainer_plan(struct lj_trainer *t)
     LJ_TRY(take_scratch(t));
     for (int part = 0; part < LJ_PARTS; part++)
         LJ_TRY(take_arenas(t, (enum lj_part)part));
-    for (int i = 0; i < 2 && lj_comm_is_root(t->comm); i++) {
-        t->moment[i] = lj_alloc_array(t->model->params.elements, sizeof(float), "checkpoint");
-        if (!t->moment[i])
-            return LJ_ERR_RESOURCE;
-    }
     return LJ_OK;
 }
 
@@ -118,6 +113,6 @@ void lj_trainer_release(struct lj_trainer *t)
     lj_free(t->clock);
     lj_free(t->weights);
     lj_free(t->packed);
-    lj_free(t->moment[0]);
-    lj_free(t->moment[1]);
+    for (int i = 0; i < 2 && t->comm->size > 1; i++)
+        lj_free(t->moment[i]);
 }

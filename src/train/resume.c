@@ -153,11 +153,8 @@ static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished
 int lj_trainer_checkpoint(struct lj_trainer *t, const char *dir, int64_t finished)
 {
     lj_phase_begin(LJ_PHASE_CHECKPOINT);
-    for (int i = 0; i < 2; i++) {
-        if (lj_comm_is_root(t->comm))
-            memset(t->moment[i], 0, (size_t)t->model->params.elements * sizeof(float));
+    for (int i = 0; i < 2 && t->comm->size > 1; i++)
         lj_gradsync_collect(t->gradsync, lj_optim_moment(t->optim, i), t->moment[i]);
-    }
     lj_alone_begin(t->comm);
     int status = lj_alone_end(t->comm, write_on_root(t, dir, finished));
     lj_phase_end();

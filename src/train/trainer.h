@@ -45,7 +45,7 @@ struct lj_trainer {
     struct lj_optim *optim;
     struct lj_schedule schedule;
     int64_t steps, first_step, step; /* of the run; of this process; now */
-    float *moment[2];                /* root: whole moments on their way to a checkpoint */
+    float *moment[2]; /* root: whole moments for checkpoints; one rank: the optimiser's */
 };
 
 static inline int64_t lj_my_lanes(const struct lj_trainer *t)

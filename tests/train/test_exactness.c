@@ -186,6 +186,25 @@ Test(exactness, narrow_products)
                         &wanted);
 }
 
+/* Gradients of weights wide enough, over tokens enough, for the products' other implementation. */
+static void check_wide(const char *precision)
+{
+    const char *const *wide =
+        SETTINGS("batch.size=48", "model.width=192", "model.depth=1", precision);
+    struct outcome wanted = of_one_rank(wide);
+    expect_on_all_sizes(wide, &wanted);
+    expect_on_all_sizes(SETTINGS("batch.size=48", "model.width=192", "model.depth=1", precision,
+                                 "memory.recompute=blocks", "threads=2"),
+                        &wanted);
+}
+
+Test(exactness, wide_products)
+{
+    check_wide("precision=fp32");
+    if (lj_isa_selected() == LJ_ISA_AVX512BF16)
+        check_wide("precision=bf16");
+}
+
 /* Small tiles, the last of them short: their size may change bits, ranks and recomputing may not. */
 Test(exactness, tiles)
 {
