@@ -137,7 +137,7 @@ def peer(name, precision):
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        return float(loss)
+        return loss.item()
 
     for _ in range(1 if SHORT else 3):
         step()
