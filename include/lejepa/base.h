@@ -116,7 +116,7 @@ LJ_API int64_t lj_memory_calls(void);
 /* Everything random is philox4x64 keyed by (seed, purpose) and counted by what it is for, never by
  * rank or time (Salmon et al. 2011). The purposes: */
 enum lj_purpose {
-    LJ_DRAW_INIT = 1,  /* (parameter, 0, 0): initial weights */
+    LJ_DRAW_INIT = 1,  /* (parameter, block, 0): initial weights */
     LJ_DRAW_SLICES,    /* (step, 0, 0) */
     LJ_DRAW_ORDER,     /* (epoch, what, index): order of samples */
     LJ_DRAW_VIEW,      /* (epoch, sample, view) */
@@ -139,7 +139,6 @@ LJ_API double lj_rng_uniform(struct lj_rng *rng); /* [0, 1), 53 bits */
 LJ_API double lj_rng_between(struct lj_rng *rng, double low, double high);
 LJ_API int64_t lj_rng_below(struct lj_rng *rng, int64_t n); /* 0 .. n-1, n >= 1, unbiased */
 LJ_API bool lj_rng_chance(struct lj_rng *rng, double probability);
-LJ_API double lj_rng_normal(struct lj_rng *rng); /* N(0,1), Box-Muller in double */
 
 /* Keyed bijection of 0 .. n-1 (Feistel network, cycle walking): position i of the order named by
  * (seed, purpose; a, b). No table. Cost: a few philox blocks. */

@@ -99,6 +99,8 @@ struct lj_ledger {
 /* The entry of that name, made on first use. */
 LJ_API struct lj_ledger_entry *lj_ledger_entry(struct lj_ledger *ledger, const char *name,
                                                const char *collective);
+/* Calls, bytes and seconds of every entry become 0: set-up is not counted. */
+LJ_API void lj_ledger_restart(struct lj_ledger *ledger);
 
 /* ---- exact sums ------------------------------------------------------------------------------ */
 

@@ -31,7 +31,7 @@ enum lj_role {
 enum lj_init {
     LJ_INIT_ZERO,
     LJ_INIT_ONE,
-    LJ_INIT_NORMAL,  /* init_scale x N(0,1), cut at +-2 absolute as timm's trunc_normal_ */
+    LJ_INIT_NORMAL,  /* init_scale x N(0,1), init_scale < 0.29: timm's cut at +-2 is never met */
     LJ_INIT_UNIFORM, /* U(-init_scale, init_scale) */
 };
 
@@ -64,7 +64,7 @@ LJ_API void lj_params_destroy(struct lj_params *params);
 /* Index of the named parameter, or -1. */
 LJ_API int lj_params_find(const struct lj_params *params, const char *name);
 /* Initial values of elements [first, first + count) of the array, drawn by (seed, tensor, place in it): the
- * same whatever range they are asked for in; padding is zero. Local; threads share the work.
+ * same bits in whatever range they are asked for, at one level of the processor; padding is zero. Local; threads share the work.
  *   values  (count) out */
 LJ_API void lj_params_init(const struct lj_params *params, int64_t seed, int64_t first,
                            int64_t count, float *values);

@@ -53,7 +53,8 @@ LJ_API int lj_trainer_step(struct lj_trainer *trainer, int64_t step, bool want_n
 LJ_API int64_t lj_trainer_first_step(const struct lj_trainer *trainer); /* 0, or after resuming */
 LJ_API int64_t lj_trainer_steps(const struct lj_trainer *trainer);      /* of the whole run */
 LJ_API struct lj_ledger *lj_trainer_ledger(struct lj_trainer *trainer);
-/* XXH3 of all weights; equal on all ranks. Local. */
+/* XXH3 of all weights; equal on all ranks that have lanes and on the root (the others keep only pieces).
+ * Local. */
 LJ_API uint64_t lj_trainer_hash(const struct lj_trainer *trainer);
 /* FLOP of one step by DESIGN's count: 3 x forward multiply-adds x 2 of encoder and projector. */
 LJ_API double lj_trainer_step_flops(const struct lj_trainer *trainer);

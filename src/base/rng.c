@@ -3,8 +3,6 @@
  * not stored: key (seed, purpose), counter (a, b, c, draw). */
 #include "lejepa/base.h"
 
-#include <math.h>
-
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wsign-conversion"
@@ -62,13 +60,6 @@ int64_t lj_rng_below(struct lj_rng *rng, int64_t n)
 bool lj_rng_chance(struct lj_rng *rng, double probability)
 {
     return lj_rng_uniform(rng) < probability;
-}
-
-double lj_rng_normal(struct lj_rng *rng)
-{
-    double u = 1.0 - lj_rng_uniform(rng); /* (0, 1] */
-    double v = lj_rng_uniform(rng);
-    return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925 * v);
 }
 
 /* One Feistel round: mixes the right half with the key by one philox block. */

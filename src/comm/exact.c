@@ -17,6 +17,16 @@ struct lj_ledger_entry *lj_ledger_entry(struct lj_ledger *ledger, const char *na
     return entry;
 }
 
+void lj_ledger_restart(struct lj_ledger *ledger)
+{
+    for (int i = 0; i < ledger->count; i++) {
+        struct lj_ledger_entry *e = &ledger->entry[i];
+        *e = (struct lj_ledger_entry){.name = e->name,
+                                      .collective = e->collective,
+                                      .predicted_bytes_per_call = e->predicted_bytes_per_call};
+    }
+}
+
 void lj_sum_exact(struct lj_comm *comm, struct lj_ledger_entry *entry, int64_t *values,
                   int64_t count)
 {

@@ -53,6 +53,8 @@ int64_t lj_piece_count(const struct lj_gradsync *sync, int bucket, int rank);
 /* Where a bucket starts in its leaf, and the leaf's length; elements. */
 int64_t lj_leaf_offset(const struct lj_gradsync *sync, int bucket);
 int64_t lj_leaf_width(const struct lj_gradsync *sync, int bucket);
+/* How often this rank puts a piece of weights into the call that gathers them. */
+int64_t lj_gather_copies(const struct lj_gradsync *sync);
 /* The chain's buffers become free again. */
 void lj_gradsync_reset_chain(struct lj_gradsync *sync);
 /* Makes both moves idle, and takes their buffers if there is anybody to send to. */

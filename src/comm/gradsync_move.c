@@ -53,7 +53,7 @@ int lj_gradsync_allocate_moves(struct lj_gradsync *s, int64_t widest)
         return LJ_OK;
     s->ledger_gradient->predicted_bytes_per_call = bytes / s->buckets;
     s->ledger_weights->predicted_bytes_per_call =
-        s->shard.elements * (int64_t)sizeof(float) / s->buckets;
+        s->shard.elements * (int64_t)sizeof(float) * lj_gather_copies(s) / s->buckets;
     s->ledger_norm->predicted_bytes_per_call =
         s->bounds[s->buckets] / LJ_PIECE_ALIGN * (int64_t)sizeof(double);
     LJ_TRY(allocate_move(s, &s->move[0], widest));

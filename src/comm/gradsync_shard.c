@@ -71,6 +71,14 @@ static void gather_everywhere(struct lj_gradsync *s, int bucket, float *weights,
                     &move->request);
 }
 
+int64_t lj_gather_copies(const struct lj_gradsync *s)
+{
+    int64_t copies = 0;
+    for (int r = 0; r < s->comm->size; r++)
+        copies += s->whole[r] && r != s->comm->rank;
+    return s->all_whole ? 1 : copies;
+}
+
 /* What rank `from` sends to rank `to`: its piece, where that keeps all weights. */
 static int gather_count(const struct lj_gradsync *s, int bucket, int from, int to)
 {
@@ -109,7 +117,8 @@ void lj_gradsync_gather(struct lj_gradsync *s, float *weights)
         else
             gather_where_whole(s, b, weights, move);
         s->ledger_weights->calls++;
-        s->ledger_weights->bytes += s->shard.count[b] * (int64_t)sizeof(float);
+        s->ledger_weights->bytes +=
+            s->shard.count[b] * (int64_t)sizeof(float) * lj_gather_copies(s);
     }
     MPI_Wait(&s->move[0].request, MPI_STATUS_IGNORE);
     MPI_Wait(&s->move[1].request, MPI_STATUS_IGNORE);
@@ -138,7 +147,7 @@ void lj_gradsync_scatter(struct lj_gradsync *s, const float *whole, float *mine,
     for (int b = 0; b < s->buckets; b++) {
         const float *from = whole ? whole + s->bounds[b] : NULL;
         float *to = mine + at[b];
-        int count = (int)s->shard.count[b];
+        int64_t count = s->shard.count[b];
         bool in_place = whole && to == whole + s->shard.first[b];
         if (s->comm->size == 1) {
             if (!in_place)
@@ -147,6 +156,6 @@ void lj_gradsync_scatter(struct lj_gradsync *s, const float *whole, float *mine,
         }
         lay_out_pieces(s, b, move->send_count, move->send_start);
         MPI_Scatterv(from, move->send_count, move->send_start, MPI_FLOAT,
-                     in_place ? MPI_IN_PLACE : to, count, MPI_FLOAT, 0, s->comm->mpi->comm);
+                     in_place ? MPI_IN_PLACE : to, (int)count, MPI_FLOAT, 0, s->comm->mpi->comm);
     }
 }

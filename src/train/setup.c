@@ -249,6 +249,7 @@ static int create_collectively(struct lj_trainer *t, const char *resume_from)
         draw_weights(t);
     }
     lj_trainer_pack_weights(t);
+    lj_ledger_restart(&t->ledger);
     return lj_agree(t->comm, make_loader(t));
 }
 

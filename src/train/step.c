@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-/* The shard of summed gradients becomes new weights, on every rank. */
+/* The shard of summed gradients becomes new weights, wherever lanes are. */
 static void update(struct lj_trainer *t, bool want_norm, struct lj_step_report *report)
 {
     float *gradient = lj_gradsync_shard(t->gradsync)->gradient;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to train: everything a step touches, all of it allocated before the first step. */
+/* Private to train: everything a step touches, all of it allocated before the first step
+ * (but for what MPI, HDF5 and oneDNN's packing gemm take inside a call). */
 #ifndef LEJEPA_TRAINER_H
 #define LEJEPA_TRAINER_H
 
@@ -100,7 +101,7 @@ void lj_trainer_pack_weights(struct lj_trainer *t);
 int lj_trainer_plan(struct lj_trainer *t);
 void lj_trainer_release(struct lj_trainer *t);
 
-/* resume.c: weights and moments from a checkpoint on every rank. Collective. */
+/* resume.c: weights and moments from a checkpoint; each rank receives what it keeps. Collective. */
 int lj_trainer_resume(struct lj_trainer *t, const char *path);
 
 #endif

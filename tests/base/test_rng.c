@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lejepa/base.h"
 
+#include "random.h"
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -196,7 +198,7 @@ Test(rng, normal_has_the_moments_of_a_gaussian)
     struct lj_rng rng;
     lj_rng_begin(&rng, 3, LJ_DRAW_TEST, 0, 0, 0);
     for (int i = 0; i < N; i++) {
-        double x = lj_rng_normal(&rng), power = 1;
+        double x = lj_random_normal(&rng), power = 1;
         for (int k = 0; k < 5; k++, power *= x)
             moments[k] += power / N;
         beyond += fabs(x) > 1.959963984540054;

@@ -2,6 +2,8 @@
 /* kNN against a plain search in double; ties, edges. */
 #include "lejepa/eval.h"
 
+#include "random.h"
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <omp.h>
@@ -19,9 +21,9 @@ static void fill(void)
     for (int i = 0; i < BANK; i++)
         labels[i] = (int32_t)lj_rng_below(&rng, CLASSES);
     for (int i = 0; i < BANK * WIDTH; i++)
-        bank[i] = (float)(lj_rng_normal(&rng) + (i % WIDTH == labels[i / WIDTH]));
+        bank[i] = (float)(lj_random_normal(&rng) + (i % WIDTH == labels[i / WIDTH]));
     for (int i = 0; i < QUERY * WIDTH; i++)
-        query[i] = (float)lj_rng_normal(&rng);
+        query[i] = (float)lj_random_normal(&rng);
 }
 
 static double cosine(const float *a, const float *b)

@@ -3,7 +3,12 @@
 #ifndef LEJEPA_TEST_RANDOM_H
 #define LEJEPA_TEST_RANDOM_H
 
+#include "lejepa/base.h"
+
 #include <stdint.h>
+
+/* One number from N(0, 1): Box-Muller in double. */
+double lj_random_normal(struct lj_rng *rng);
 
 /* x (n) from N(0, 1). */
 void lj_random_normal_f32(float *x, int64_t n, uint64_t stream);

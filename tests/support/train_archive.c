@@ -3,6 +3,8 @@
 
 #include "lejepa/base.h"
 
+#include "random.h"
+
 #include <criterion/criterion.h>
 #include <hdf5.h>
 #include <stdlib.h>
@@ -16,7 +18,7 @@ static void fill(float *images, int64_t rows, int64_t channels, int64_t size)
         double tilt = lj_rng_between(&rng, -1, 1), level = lj_rng_between(&rng, -1, 1);
         for (int64_t p = 0; p < size * size; p++)
             *images++ = (float)(level + tilt * (double)(p % size - p / size) / (double)size +
-                                0.1 * lj_rng_normal(&rng));
+                                0.1 * lj_random_normal(&rng));
     }
 }
 
