@@ -100,6 +100,8 @@ struct lj_adamw_factors {
 /* Channels that convert takes side by side; and what resample may read behind the last tap, in floats:
  * two of the longest vectors. */
 enum { LJ_CONVERT_CHANNELS_MAX = 256, LJ_RESAMPLE_SLACK = 32 };
+/* Panels of packed factors. */
+enum { LJ_PANEL_ROWS = 32, LJ_PANEL_COLUMNS = 64 };
 
 struct lj_kernels {
     const char *name;
@@ -109,6 +111,11 @@ struct lj_kernels {
     /* Rounds to bf16, and back (which only tests need whole). NaN stays NaN. */
     void (*narrow)(lj_bf16 *y, const float *x, int64_t count);
     void (*widen)(float *y, const lj_bf16 *x, int64_t count);
+    /* Rounds B (k, n), or (n, k) when transposed, as narrow does, into panels of 64 columns with the rows of a pair
+     * side by side: (panels, row pairs, 64, 2). B ends in zeros: k is filled up to a multiple of 32, n of 64.
+     *   packed  out, at 64-byte alignment
+     * At levels scalar, the specification, and avx512bf16, where products take bf16; NULL at others. */
+    void (*pack)(lj_bf16 *packed, const float *b, int64_t k, int64_t n, bool transposed);
     /* y = x Phi(x) and derivative = Phi(x) + x phi(x), all of one type; y or derivative may be x.
      * Absolute error of Phi below 3e-7, relative below 2e-6 down to x = -5. */
     void (*gelu)(void *y, void *derivative, const void *x, enum lj_type type, int64_t count);

@@ -45,6 +45,7 @@ struct lj_param {
     int64_t offset; /* in every array laid out like the parameters; elements */
     enum lj_role role;
     bool matrix;     /* false: bias, norm, token, position */
+    bool down;       /* backward makes the gradient at its input: not at images */
     int64_t pack[2]; /* where its packed forms begin, bytes (lj_params_pack); -1: none */
     enum lj_init init;
     double init_scale;
@@ -73,7 +74,7 @@ LJ_API void lj_params_init(const struct lj_params *params, int64_t seed, int64_t
  * narrow plan, and laid out as the products of forward (LJ_PACK_FORWARD) and of the gradient at the input
  * (LJ_PACK_DOWN) read them. */
 enum { LJ_PACK_FORWARD, LJ_PACK_DOWN };
-/* Gives every matrix its places, where packing pays; returns the bytes of all. */
+/* Gives every matrix its places, where packing pays and the form is read; returns the bytes of all. */
 LJ_API int64_t lj_params_pack_layout(struct lj_params *params, bool narrow);
 /* Packs all of weights (elements) into packed. Elementwise work, shared by `threads`. Local. */
 LJ_API void lj_params_pack(const struct lj_params *params, bool narrow, const float *weights,

@@ -23,5 +23,7 @@ void lj_onednn_release(void);
 /* gemm_onednn_pack.c */
 int64_t lj_onednn_packed_bytes(const struct lj_product *product);
 void lj_onednn_pack(const struct lj_product *product, const float *b, void *packed);
+/* The same by oneDNN itself, in any layout it asks for. */
+void lj_onednn_reorder(const struct lj_product *product, const float *b, void *packed);
 
 #endif

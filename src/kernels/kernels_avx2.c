@@ -8,4 +8,4 @@
 
 #include "kernel_tables.h"
 
-const struct lj_kernels lj_kernels_avx2 = KERNEL_TABLE("avx2");
+const struct lj_kernels lj_kernels_avx2 = KERNEL_TABLE("avx2", NULL);

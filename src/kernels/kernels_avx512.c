@@ -8,4 +8,4 @@
 
 #include "kernel_tables.h"
 
-const struct lj_kernels lj_kernels_avx512 = KERNEL_TABLE("avx512");
+const struct lj_kernels lj_kernels_avx512 = KERNEL_TABLE("avx512", NULL);

@@ -5,7 +5,8 @@
 #include "kernels_body.h"
 #include "ecf_body.h"
 #include "image_body.h"
+#include "pack_body.h"
 
 #include "kernel_tables.h"
 
-const struct lj_kernels lj_kernels_avx512bf16 = KERNEL_TABLE("avx512bf16");
+const struct lj_kernels lj_kernels_avx512bf16 = KERNEL_TABLE("avx512bf16", k_pack);

@@ -501,7 +501,7 @@ static void k_add_product(double *restrict out, const double *restrict a, int64_
         }
 }
 
-#define KERNEL_TABLE(isa_name)                                                                  \
+#define KERNEL_TABLE(isa_name, pack_or_null)                                                    \
     {                                                                                           \
         .name = isa_name, .normals = k_normals, .narrow = k_narrow, .widen = k_widen,           \
         .gelu = k_gelu, .multiply = k_multiply, .layernorm = k_layernorm,                       \
@@ -513,6 +513,6 @@ static void k_add_product(double *restrict out, const double *restrict a, int64_
         .adamw = k_adamw, .square_sum = k_square_sum, .ecf_sums = k_ecf_sums,                   \
         .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed, .add_product = k_add_product, \
         .convert = k_convert, .weighted_sum = k_weighted_sum, .resample = k_resample,           \
-        .affine = k_affine, .blend = k_blend, .solarize = k_solarize, .luma_sum = k_luma_sum,   \
-        .grey = k_grey, .saturate = k_saturate, .hue = k_hue                                    \
+        .pack = pack_or_null, .affine = k_affine, .blend = k_blend, .solarize = k_solarize,     \
+        .luma_sum = k_luma_sum, .grey = k_grey, .saturate = k_saturate, .hue = k_hue            \
     }

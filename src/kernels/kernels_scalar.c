@@ -64,6 +64,19 @@ static void k_widen(float *y, const lj_bf16 *x, int64_t count)
         y[i] = from_bf16(x[i]);
 }
 
+static void k_pack(lj_bf16 *packed, const float *b, int64_t k, int64_t n, bool transposed)
+{
+    int64_t rows = lj_round_up(k, LJ_PANEL_ROWS), columns = lj_round_up(n, LJ_PANEL_COLUMNS);
+    for (int64_t j = 0; j < columns; j++) {
+        lj_bf16 *panel = packed + j / LJ_PANEL_COLUMNS * LJ_PANEL_COLUMNS * rows;
+        for (int64_t i = 0; i < rows; i++) {
+            bool inside = i < k && j < n;
+            float value = !inside ? 0 : transposed ? b[j * k + i] : b[i * n + j];
+            panel[(i / 2 * LJ_PANEL_COLUMNS + j % LJ_PANEL_COLUMNS) * 2 + i % 2] = to_bf16(value);
+        }
+    }
+}
+
 /* ---- elementwise ------------------------------------------------------------------------------- */
 
 static void k_gelu(void *y, void *derivative, const void *x, enum lj_type type, int64_t count)
@@ -485,6 +498,7 @@ const struct lj_kernels lj_kernels_scalar = {
     .normals = k_normals,
     .narrow = k_narrow,
     .widen = k_widen,
+    .pack = k_pack,
     .gelu = k_gelu,
     .multiply = k_multiply,
     .layernorm = k_layernorm,

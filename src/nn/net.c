@@ -127,6 +127,8 @@ void lj_net_param(struct lj_net *net, lj_val owner, struct lj_param param, const
     for (int i = 0; i < param.dims; i++)
         param.count *= param.dim[i];
     struct lj_node *node = &net->node[owner.index];
+    for (int i = 0; i < node->inputs; i++)
+        param.down |= lj_node_wants_gradient(&net->node[node->in[i]]);
     LJ_CHECK(node->params < LJ_NODE_PARAMS_MAX, "too many parameters in %s", node->name);
     node->param[node->params++] = params->count;
     params->list[params->count++] = param;

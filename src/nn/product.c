@@ -99,7 +99,8 @@ int64_t lj_params_pack_layout(struct lj_params *params, bool narrow)
         for (int form = 0; form < 2; form++) {
             struct lj_param *param = &params->list[p];
             struct lj_product product = product_of(param, form, narrow);
-            int64_t bytes = param->matrix ? lj_product_packed_bytes(&product) : 0;
+            bool read = param->matrix && (form == LJ_PACK_FORWARD || param->down);
+            int64_t bytes = read ? lj_product_packed_bytes(&product) : 0;
             param->pack[form] = bytes > 0 ? at : -1;
             at += lj_round_up(bytes, 64);
         }

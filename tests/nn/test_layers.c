@@ -200,6 +200,17 @@ static float *pass_of(struct twins *t, int64_t *count)
     return all;
 }
 
+/* The form for the gradient at the input is made where that gradient is. */
+static void check_packed_forms(const struct twins *t)
+{
+    for (int p = 0; p < t->net.params.count; p++) {
+        const struct lj_param *param = &t->net.params.list[p];
+        bool down = param->matrix && !t->layer->no_dx;
+        cr_assert_eq(param->pack[LJ_PACK_FORWARD] >= 0, param->matrix, "%s", param->name);
+        cr_assert_eq(param->pack[LJ_PACK_DOWN] >= 0, down, "%s", param->name);
+    }
+}
+
 /* Every layer, also where only one side of it is bf16, stays within its rounding of float32. */
 Test(layers, narrow_plans_stay_close)
 {
@@ -213,6 +224,7 @@ Test(layers, narrow_plans_stay_close)
         begin(&t, &layer_cases[i]);
         float *whole = pass_of(&t, &count);
         net_case_narrow(&t.net);
+        check_packed_forms(&t);
         net_case_plan(&t.net, t.layer->images, &t.layer->run, LJ_PLAN_TRAIN);
         float *narrow = pass_of(&t, &count);
         for (int64_t k = 0; k < count; k++)
