@@ -164,9 +164,20 @@ def files(root):
     yield "meson.build"
 
 
+def check_test_names(texts):
+    """texts: path and text of every meson.build. A later test of a name would silently take an earlier one's place."""
+    seen = {}
+    for path, text in texts:
+        for name in re.findall(r"'(test_\w+)': *(?:files\(|\[)", text):
+            if name in seen:
+                yield f"{path}: '{name}' is the name of a test in {seen[name]}, too"
+            seen[name] = path
+
+
 def check_tree(root):
     paths = list(files(root))
     complaints = check_format(root, [p for p in paths if p.endswith((".c", ".h"))])
+    complaints += check_test_names((p, (root / p).read_text()) for p in paths if p.endswith("meson.build"))
     for path in paths:
         complaints += check_file(path, (root / path).read_text())
     return complaints
@@ -211,6 +222,10 @@ def self_test(directory):
         complaints = check_file(path, text)
         if part and not any(part in c for c in complaints) or not part and complaints:
             wrong.append(f"{path}: expected '{part}', found {complaints}:\n{text[:200]}")
+    tables = [("a/meson.build", "unit_tests += {'test_a': files('a.c'),\n 'test_b': [files('b.c')]}")]
+    for more, bad in (("unit_tests += {'test_b': files('c.c')}", True), ("isa_tests += {'x': ['test_b', 1]}", False)):
+        if bool(list(check_test_names(tables + [("b/meson.build", more)]))) != bad:
+            wrong.append(f"names of tests: {more}")
     root = pathlib.Path(directory)
     shutil.copy(pathlib.Path(__file__).resolve().parents[2] / ".clang-format", root)
     for path, text, bad in (("bad.c", "int  x ;\n", True), ("good.c", "int x;\n", False)):
