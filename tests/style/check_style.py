@@ -168,7 +168,7 @@ def check_test_names(texts):
     """texts: path and text of every meson.build. A later test of a name would silently take an earlier one's place."""
     seen = {}
     for path, text in texts:
-        for name in re.findall(r"'(test_\w+)': *(?:files\(|\[)", text):
+        for name in re.findall(r"'(test_\w+)': *(?:files\(|\[)", re.sub(r"#.*", "", text)):
             if name in seen:
                 yield f"{path}: '{name}' is the name of a test in {seen[name]}, too"
             seen[name] = path
