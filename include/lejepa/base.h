@@ -201,8 +201,8 @@ LJ_API void lj_set_progress_hook(void (*hook)(void));
 /* ---- threads --------------------------------------------------------------------------------- */
 
 /* Sets the number of OpenMP threads of this process: wanted, or with 0 what OMP_NUM_THREADS says, else
- * 1. Errors: LJ_ERR_CONFIG when the process is bound to fewer processing units than that; the text says
- * which flags of mpirun help.
+ * 1. Errors: LJ_ERR_CONFIG when the process is bound to fewer processing units than that, unless the
+ * environment has LJ_OVERSUBSCRIBE; the text says which flags of mpirun help.
  *   threads  out */
 LJ_API int lj_threads_use(int64_t wanted, int *threads) LJ_MUST_USE;
 /* The processing units this process is bound to, as a list like "0-3,8"; returns their number. */

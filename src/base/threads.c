@@ -31,8 +31,9 @@ int lj_threads_use(int64_t wanted, int *threads)
     if (wanted == 0)
         wanted = environment && *environment ? omp_get_max_threads() : 1;
     char units[256];
-    int bound = wanted > 1 ? lj_threads_binding(units, sizeof units) : 0;
-    if (wanted > 1 && bound > 0 && bound < wanted)
+    bool checks = wanted > 1 && !getenv("LJ_OVERSUBSCRIBE");
+    int bound = checks ? lj_threads_binding(units, sizeof units) : 0;
+    if (bound > 0 && bound < wanted)
         return lj_fail(
             LJ_ERR_CONFIG,
             "threads: %lld wanted, but this process is bound to %d processing unit%s (%s); "

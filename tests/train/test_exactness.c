@@ -10,6 +10,7 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { STEPS = 3, SIZES = 5 };
@@ -135,6 +136,10 @@ static void check_batch(const char *size, const char *lanes, const char *norm)
 {
     struct outcome wanted = of_one_rank(SETTINGS(size, lanes, norm));
     cr_assert(wanted.loss[STEPS - 1] > 0 && wanted.loss[0] != wanted.loss[1]);
+    setenv("LJ_OVERSUBSCRIBE", "1", 1);
+    struct outcome four_threads = of_one_rank(SETTINGS(size, lanes, norm, "threads=4"));
+    unsetenv("LJ_OVERSUBSCRIBE");
+    lj_all_assert(world, same(&four_threads, &wanted), "four threads");
     expect_on_all_sizes(SETTINGS(size, lanes, norm), &wanted);
     expect_on_all_sizes(SETTINGS(size, lanes, norm, "threads=2"), &wanted);
     expect_on_all_sizes(SETTINGS(size, lanes, norm, "memory.recompute=lanes"), &wanted);
