@@ -64,8 +64,9 @@ struct lj_params {
 LJ_API void lj_params_destroy(struct lj_params *params);
 /* Index of the named parameter, or -1. */
 LJ_API int lj_params_find(const struct lj_params *params, const char *name);
-/* Initial values of elements [first, first + count) of the array, drawn by (seed, tensor, place in it): the
- * same bits in whatever range they are asked for, at one level of the processor; padding is zero. Local; threads share the work.
+/* Initial values of elements [first, first + count) of the array, drawn by (seed, tensor, place in it):
+ * the same bits in whatever range they are asked for, at one level of the processor; padding is zero.
+ * Local; threads share the work.
  *   values  (count) out */
 LJ_API void lj_params_init(const struct lj_params *params, int64_t seed, int64_t first,
                            int64_t count, float *values);

@@ -408,12 +408,36 @@ static void assert_collect(struct run *r)
     lj_all_assert(r->comm, wrong == 0, "%lld elements are wrong", (long long)wrong);
 }
 
+/* A piece is put once into an allgather, and once for every other rank that keeps all weights elsewhere. */
+static void assert_ledger_of_gather(struct run *r, bool everywhere)
+{
+    const struct lj_ledger_entry *e = lj_ledger_entry(&r->ledger, "weights", "");
+    int64_t first, end, others = 0, pieces = lj_gradsync_shard(r->sync)->elements * 4;
+    bool all = true;
+    for (int rank = 0; rank < r->comm->size; rank++) {
+        lj_lanes_of_rank(r->layout->lanes, r->comm->size, rank, &first, &end);
+        bool whole = everywhere || rank == 0 || end > first;
+        others += whole && rank != r->comm->rank;
+        all &= whole;
+    }
+    int64_t bytes = r->comm->size == 1 ? 0 : all ? pieces : pieces * others;
+    lj_all_assert(r->comm,
+                  e->bytes == bytes && e->calls == (r->comm->size > 1) * r->layout->buckets,
+                  "%lld bytes in %lld calls, expected %lld", (long long)e->bytes,
+                  (long long)e->calls, (long long)bytes);
+    lj_ledger_restart(&r->ledger);
+    lj_all_assert(r->comm, e->bytes == 0 && e->calls == 0, "the ledger began again");
+    lj_all_assert(r->comm, e->predicted_bytes_per_call == bytes / r->layout->buckets,
+                  "predicted %lld", (long long)e->predicted_bytes_per_call);
+}
+
 static void check_shards(const struct layout *layout, bool everywhere)
 {
     struct run r;
     run_begin(&r, world, layout, everywhere ? EVERYWHERE : 0);
     assert_whole(&r, everywhere);
     assert_gather(&r); /* before any step, too */
+    assert_ledger_of_gather(&r, everywhere);
     assert_scatter_weights(&r);
     for (int64_t step = 0; step < 2; step++) {
         run_step(&r, step);
