@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration: one struct, filled from defaults < preset < YAML files in order < key=value.
+/* Installed. Configuration: one struct, filled from defaults < preset < YAML files in order < key=value.
  * Local; text in, values out. The table of keys is config_keys.h.
  *
  *     lj_config_defaults(&c);

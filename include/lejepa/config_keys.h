@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one table of configuration keys. struct lj_config, the parser, `help`, config.yaml and the
+/* Installed. The one table of configuration keys. struct lj_config, the parser, `help`, config.yaml and the
  * table in README.md are all made from it; adding a key touches this file only.
  *
  *   INT(field, "key", default, low, high, "text")       int64_t field

@@ -4,9 +4,9 @@
 #ifndef LEJEPA_APP_H
 #define LEJEPA_APP_H
 
-#include "lejepa/comm.h"
+#include "comm/comm.h"
 #include "lejepa/config.h"
-#include "lejepa/data.h"
+#include "data/data.h"
 
 /* The words after the command, and the configuration made of them (the same on every rank). */
 struct lj_call_words {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* checkpoint ls, checkpoint verify: the checkpoints of a run, or one file. Rank 0 works. `ls` reads what a
  * checkpoint says of itself; `verify` compares the checksum of every tensor, too. */
-#include "app.h"
+#include "app/app.h"
 
-#include "lejepa/store.h"
+#include "store/store.h"
 
 #include <dirent.h>
 #include <stdio.h>

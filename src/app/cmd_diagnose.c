@@ -2,11 +2,11 @@
 /* diagnose: is this array an isotropic Gaussian? Reads embeddings (N, C) or proj (V, N, D) and perhaps
  * slices (D, M); prints the loss terms and the spectrum; grad= writes d(loss)/d(proj), so that anyone can
  * check the mathematics. Rank 0 works; the loss's reduction is collective. */
-#include "app.h"
+#include "app/app.h"
 
-#include "lejepa/eval.h"
-#include "lejepa/loss.h"
-#include "lejepa/train.h"
+#include "eval/eval.h"
+#include "loss/loss.h"
+#include "train/train.h"
 
 #include <jansson.h>
 #include <math.h>

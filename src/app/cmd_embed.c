@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* embed: embeddings of an archive by a checkpoint's encoder, the same encoder untrained, or raw pixels. */
-#include "app.h"
+#include "app/app.h"
 
-#include "lejepa/eval.h"
-#include "lejepa/train.h"
+#include "eval/eval.h"
+#include "train/train.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* probe: kNN (k = 20, cosine, temperature 0.07) and linear probe of embedding files. Rank 0 works. */
-#include "app.h"
+#include "app/app.h"
 
-#include "lejepa/eval.h"
-#include "lejepa/train.h"
+#include "eval/eval.h"
+#include "train/train.h"
 
 #include <jansson.h>
 #include <stdio.h>

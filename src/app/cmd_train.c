@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* train, selftest, pack, inspect: commands that are one call. */
-#include "app.h"
+#include "app/app.h"
 
-#include "lejepa/train.h"
+#include "train/train.h"
 
 #include <errno.h>
 #include <jansson.h>

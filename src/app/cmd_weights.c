@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* export and import: checkpoint <-> safetensors with timm's names. */
-#include "app.h"
+#include "app/app.h"
 
-#include "lejepa/eval.h"
-#include "lejepa/store.h"
-#include "lejepa/train.h"
+#include "eval/eval.h"
+#include "store/store.h"
+#include "train/train.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program: which command, its words, and the exit code that all ranks share. */
-#include "app.h"
+#include "app/app.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the commands share: looking at words, the example archive. */
-#include "app.h"
+#include "app/app.h"
 
 #include <stdio.h>
 #include <stdlib.h>

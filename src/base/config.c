@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of keys, made from config_keys.h, and values from text and back. Numbers are read and
  * written in the C locale, whatever locale the process has. */
-#include "config_private.h"
+#include "base/config_private.h"
 
 #include <locale.h>
 #include <math.h>

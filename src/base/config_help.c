@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of keys for people: `help`, and README's table. */
-#include "config_private.h"
+#include "base/config_private.h"
 
 #include <string.h>
 

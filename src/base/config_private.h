@@ -5,6 +5,8 @@
 
 #include "lejepa/config.h"
 
+#include "base/base.h"
+
 /* The address of the row's field in config. */
 static inline void *lj_config_field(const struct lj_config *config, const struct lj_key *key)
 {

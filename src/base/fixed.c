@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* 64-bit fixed point for sums whose bits must not depend on their order. */
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process-wide lock that guards HDF5. */
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <pthread.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One line per message, to standard error and log.txt, from the speaking process only. */
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <errno.h>
 #include <stdio.h>

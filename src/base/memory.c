@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Labelled, aligned, counted memory. A header in front of each block remembers label and size, so
  * that what is open at exit can be named. */
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <pthread.h>
 #include <stdlib.h>

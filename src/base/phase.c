@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Phase timers of the main thread: a stack, so that phases exclude each other. */
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <stdatomic.h>
 #include <time.h>

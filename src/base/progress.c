@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The time at which something got done last. */
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <stdatomic.h>
 

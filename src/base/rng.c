@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counter-based randomness: philox4x64-10 (Salmon et al., SC 2011) from Random123. A stream is named,
  * not stored: key (seed, purpose), counter (a, b, c, draw). */
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"

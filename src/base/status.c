@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Error records, broken invariants and fault injection. */
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many threads this process runs, and where it may run them. */
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <hwloc.h>
 #include <omp.h>

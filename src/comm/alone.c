@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rank 0 at work while the others wait. What keeps their watchdogs quiet is that they hear of its
  * progress, by one broadcast after the other of "going on", until one says "done". */
-#include "comm_mpi.h"
+#include "comm/comm_mpi.h"
 
 static const double telling_s = 1; /* least time between two broadcasts of "going on" */
 

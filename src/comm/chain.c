@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fixed tree as a chain of carries. */
-#include "chain.h"
+#include "comm/chain.h"
 
-#include "lanes.h"
+#include "comm/lanes.h"
 
 void lj_add_in_parallel(float *y, const float *x, int64_t count)
 {

@@ -4,7 +4,7 @@
 #ifndef LEJEPA_CHAIN_H
 #define LEJEPA_CHAIN_H
 
-#include "lejepa/comm.h"
+#include "comm/comm.h"
 
 struct lj_chain {
     int64_t lanes;

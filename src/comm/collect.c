@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agreement on failure, and the small collectives. */
-#include "comm_mpi.h"
+#include "comm/comm_mpi.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #ifndef LEJEPA_COMM_MPI_H
 #define LEJEPA_COMM_MPI_H
 
-#include "lejepa/comm.h"
+#include "comm/comm.h"
 
 #include <mpi.h>
 
@@ -14,6 +14,6 @@ struct lj_comm_mpi {
 
 /* Largest number of bytes in one call, a multiple of 8: Open MPI 4.1 has int counts. A variable, so
  * that a test of the splitting can lower it. */
-extern LJ_API int64_t lj_comm_bytes_max;
+extern int64_t lj_comm_bytes_max;
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Exact sums: numbers rounded once to 64-bit fixed point and added as integers. Integer addition is
  * associative, so neither the rank count nor MPI's algorithm can change a bit. */
-#include "comm_mpi.h"
+#include "comm/comm_mpi.h"
 
 #include <string.h>
 

@@ -4,9 +4,9 @@
  * Lanes of this rank run through a chain of carries into the maximal blocks of the fixed tree. A
  * bucket then moves (gradsync_move.c): every rank receives everybody's blocks of its own piece and
  * finishes the same tree there. Additions are the same pairs whatever the number of ranks. */
-#include "gradsync.h"
+#include "comm/gradsync.h"
 
-#include "lanes.h"
+#include "comm/lanes.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,8 +3,8 @@
 #ifndef LEJEPA_GRADSYNC_H
 #define LEJEPA_GRADSYNC_H
 
-#include "chain.h"
-#include "comm_mpi.h"
+#include "comm/chain.h"
+#include "comm/comm_mpi.h"
 
 /* One bucket on its way. Two of them take turns, so that one can be packed while the other moves. */
 struct lj_move {

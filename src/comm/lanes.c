@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who owns which lanes, and the blocks of the fixed tree they reduce to (DESIGN: exactness). */
-#include "lanes.h"
+#include "comm/lanes.h"
 
 void lj_lanes_of_rank(int64_t lanes, int size, int rank, int64_t *first, int64_t *end)
 {

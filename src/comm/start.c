@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starting and ending MPI, communicators, and what happens when an MPI call fails. */
-#include "comm_mpi.h"
+#include "comm/comm_mpi.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The archive's inside. An archive is a row of parts (datasets); a part is read in blocks of
+/* Private to data. The archive's inside. An archive is a row of parts (datasets); a part is read in blocks of
  * consecutive rows (its storage chunks); a block is decoded into a scratch, its rows are converted
  * to float32 planes.
  *
@@ -22,8 +22,8 @@
 #include <hdf5.h>
 #include <pthread.h>
 
-#include "lejepa/data.h"
-#include "lejepa/kernels.h"
+#include "data/data.h"
+#include "kernels/kernels.h"
 
 struct libdeflate_decompressor;
 
@@ -130,8 +130,8 @@ int lj_find_images(struct lj_found_list *list, hid_t file, const char *path,
 
 /* Decides the order of the axes and fills axes, channels, stored size and the reason. Visible to
  * tests. */
-LJ_API int lj_axes_decide(struct lj_archive_head *head, const char *wanted, const hsize_t *dim,
-                          int dims, const char *where) LJ_MUST_USE;
+int lj_axes_decide(struct lj_archive_head *head, const char *wanted, const hsize_t *dim, int dims,
+                   const char *where) LJ_MUST_USE;
 
 /* ---- archive_index.c, archive_labels.c: rank 0 ---- */
 
@@ -161,7 +161,7 @@ void lj_scratch_free(struct lj_scratch *scratch);
 void lj_parts_close(struct lj_archive *archive);
 
 /* Tests compare the two ways to read a chunk: true leaves everything to HDF5. */
-LJ_API void lj_archive_use_hdf5_only(struct lj_archive *archive, bool only);
+void lj_archive_use_hdf5_only(struct lj_archive *archive, bool only);
 
 /* ---- archive_chunk.c ---- */
 

@@ -2,9 +2,9 @@
 /* A training archive: HDF5 with images (N, H, W) u8, labels i32, split u8. HDF5 builds the file in
  * memory (its core driver) and plain system calls put it on disk, so that a full disk is an error of
  * one write and never leaves HDF5 with a file it cannot close. */
-#include "archive_write.h"
+#include "data/archive_write.h"
 
-#include "lejepa/data.h"
+#include "data/data.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes a training archive. Private to data. Local; takes the HDF5 lock. */
+/* Private to data. Writes a training archive. Local; takes the HDF5 lock. */
 #ifndef LEJEPA_DATA_ARCHIVE_WRITE_H
 #define LEJEPA_DATA_ARCHIVE_WRITE_H
 
-#include "lejepa/base.h"
+#include "base/base.h"
 
 struct lj_archive_content {
     int64_t rows, height, width;

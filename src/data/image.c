@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flips and rotations by quarter turns. */
-#include "image.h"
+#include "data/image.h"
 
 #include <string.h>
 

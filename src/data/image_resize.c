@@ -8,9 +8,9 @@
  *
  * Columns first, a few output rows at a time: the weighted sums of source rows read the crop where it
  * lies; the rows are then resampled along x from a small buffer. */
-#include "image.h"
+#include "data/image.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 #include <string.h>

@@ -11,7 +11,7 @@
  *
  * Two batches exist. Batch s may be written when the training thread asks for step s - 1, because
  * that gives back batch s - 2. */
-#include "sampler.h"
+#include "data/sampler.h"
 
 #include <errno.h>
 #include <pthread.h>

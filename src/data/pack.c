@@ -3,10 +3,10 @@
  * (0: all), with balanced=1 the same number of each class that occurs. Which samples is a seeded
  * random choice, lj_permute of the members of the class or of the part; those chosen keep the order
  * of the file. Memory: the chosen images twice, once more compressed. */
-#include "archive_write.h"
-#include "pack_idx.h"
+#include "data/archive_write.h"
+#include "data/pack_idx.h"
 
-#include "lejepa/data.h"
+#include "data/data.h"
 
 #include <ctype.h>
 #include <errno.h>

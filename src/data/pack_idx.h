@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* IDX files (the format of MNIST and its successors), plain or gzipped, unsigned bytes. Private to
- * data. Local. */
+/* Private to data. IDX files (the format of MNIST and its successors), plain or gzipped, unsigned bytes. Local. */
 #ifndef LEJEPA_DATA_PACK_IDX_H
 #define LEJEPA_DATA_PACK_IDX_H
 
-#include "lejepa/base.h"
+#include "base/base.h"
 
 enum { LJ_IDX_DIMS_MAX = 3 };
 

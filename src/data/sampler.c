@@ -16,7 +16,7 @@
  * of their windows in the same step: reading is spread evenly over the steps.
  *
  * Products like e N are formed in 128 bits. */
-#include "sampler.h"
+#include "data/sampler.h"
 
 #include <string.h>
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Everything random about one view but its noise. Private to data; visible so that tests can look at
+/* Private to data. Everything random about one view but its noise. Private to data; visible so that tests can look at
  * the distribution of crops. */
 #ifndef LEJEPA_DATA_VIEW_PLAN_H
 #define LEJEPA_DATA_VIEW_PLAN_H
 
-#include "image.h"
+#include "data/image.h"
 
 enum lj_jitter { LJ_BRIGHTNESS, LJ_CONTRAST, LJ_SATURATION, LJ_HUE, LJ_JITTERS };
 
@@ -23,10 +23,10 @@ struct lj_view_plan {
 };
 
 /* Of the blur's kernel, in pixels. Local. */
-LJ_API int64_t lj_view_blur_radius(const struct lj_view_recipe *recipe, double sigma);
+int64_t lj_view_blur_radius(const struct lj_view_recipe *recipe, double sigma);
 
 /* Draws a view from a stream at its beginning; what the stream gives next is the noise. Local. */
-LJ_API void lj_view_plan(struct lj_view_plan *plan, const struct lj_view_recipe *recipe,
-                         struct lj_rng *rng);
+void lj_view_plan(struct lj_view_plan *plan, const struct lj_view_recipe *recipe,
+                  struct lj_rng *rng);
 
 #endif

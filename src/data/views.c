@@ -4,9 +4,9 @@
  * intensity, noise, band dropout and normalisation. The last four are one pass in units of the
  * channel's standard deviation: with z = (x - mean) / std,
  *   out = gain z + shift + noise, or 0 when the band is dropped. */
-#include "view_plan.h"
+#include "data/view_plan.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Share of right predictions, over rows and as the mean over classes. */
-#include "classes.h"
+#include "eval/classes.h"
 
 #include <math.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Single arrays: what `diagnose` reads and writes. */
-#include "dataset.h"
+#include "eval/dataset.h"
 
-#include "lejepa/store.h"
+#include "store/store.h"
 
 int lj_array_read(const char *path, const char *dataset, bool optional, int *dims, int64_t dim[3],
                   float **values)

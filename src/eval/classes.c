@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Distinct labels by sorting, classes of rows by binary search. */
-#include "classes.h"
+#include "eval/classes.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Labels as they come (any int32, with gaps) and the classes 0 .. count-1 behind them. Inside the
+/* Private to eval. Labels as they come (any int32, with gaps) and the classes 0 .. count-1 behind them. Inside the
  * module only. */
 #ifndef LEJEPA_EVAL_CLASSES_H
 #define LEJEPA_EVAL_CLASSES_H
 
-#include "lejepa/eval.h"
+#include "eval/eval.h"
 
 struct lj_classes {
     int64_t count;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Numeric datasets of any HDF5 integer or float type, converted by HDF5. */
-#include "dataset.h"
+#include "eval/dataset.h"
 
-#include "lejepa/base.h"
+#include "base/base.h"
 
 int lj_dataset_file_open(const char *path, hid_t *file)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One dataset of a file, read whole into memory of a wanted type. Inside the module only. */
+/* Private to eval. One dataset of a file, read whole into memory of a wanted type. */
 #ifndef LEJEPA_EVAL_DATASET_H
 #define LEJEPA_EVAL_DATASET_H
 
-#include "lejepa/eval.h"
+#include "eval/eval.h"
 
 #include <hdf5.h>
 

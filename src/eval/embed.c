@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Embeddings of an archive, in rounds: ranks take contiguous tiles, threads take tiles of a rank, the root
  * passes the rows on in order. */
-#include "lejepa/eval.h"
+#include "eval/eval.h"
 
 #include <omp.h>
 #include <string.h>

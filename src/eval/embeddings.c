@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Embedding files: embeddings (N, C) float32, labels (N) int32 and row (N) int64 when known. */
-#include "dataset.h"
+#include "eval/dataset.h"
 
-#include "lejepa/store.h"
+#include "store/store.h"
 
 /* A column of rows integers as int64; values NULL when absent. */
 static int read_column(struct lj_dataset *column, hid_t file, const char *path, const char *name,

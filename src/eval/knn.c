@@ -4,9 +4,9 @@
  *
  * Queries pass in tiles of 64, the bank in tiles of 1024: one product a pair of tiles. Threads take
  * whole query tiles, so bits do not depend on their number. A row of zeros is similar 0 to all. */
-#include "classes.h"
+#include "eval/classes.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 #include <omp.h>

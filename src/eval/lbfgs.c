@@ -2,7 +2,7 @@
 /* L-BFGS: two-loop recursion over the last 10 steps (Nocedal & Wright 2006, algorithm 7.4), steps by
  * bisection until the weak Wolfe conditions hold (Lewis & Overton 2013, algorithm 2.6), which makes
  * the curvature s.y positive. */
-#include "lbfgs.h"
+#include "eval/lbfgs.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Minimisation of a smooth function by L-BFGS. Inside the module and its tests. */
+/* Private to eval. Minimisation of a smooth function by L-BFGS. */
 #ifndef LEJEPA_EVAL_LBFGS_H
 #define LEJEPA_EVAL_LBFGS_H
 
-#include "lejepa/base.h"
+#include "base/base.h"
 
 struct lj_lbfgs {
     int64_t count; /* unknowns */
@@ -19,6 +19,6 @@ struct lj_lbfgs {
 
 /* Minimises from x, in place. Local; sums run in one fixed order.
  * Errors: LJ_ERR_RESOURCE; LJ_ERR_NUMERIC: not finite, or no convergence, the text gives the norm. */
-LJ_API int lj_lbfgs_minimise(struct lj_lbfgs *problem, double *x) LJ_MUST_USE;
+int lj_lbfgs_minimise(struct lj_lbfgs *problem, double *x) LJ_MUST_USE;
 
 #endif

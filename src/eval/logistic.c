@@ -6,9 +6,9 @@
  *
  * Rows pass in blocks of 256. Threads split the rows of a block for the logits and the rows of the
  * gradient (features) for Z^T P, never a sum: bits do not depend on their number. */
-#include "logistic.h"
+#include "eval/logistic.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 #include <string.h>

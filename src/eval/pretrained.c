@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A model for inference out of a checkpoint. Rank 0 reads, everybody receives. */
-#include "lejepa/eval.h"
-#include "lejepa/store.h"
+#include "eval/eval.h"
+#include "store/store.h"
 
 #include <stdio.h>
 #include <string.h>

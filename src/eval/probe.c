@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Linear probe: logistic regression fitted on the training rows by L-BFGS, from zero. */
-#include "classes.h"
-#include "lbfgs.h"
-#include "logistic.h"
+#include "eval/classes.h"
+#include "eval/lbfgs.h"
+#include "eval/logistic.h"
 
 enum { ITERATIONS_MAX = 5000 };
 

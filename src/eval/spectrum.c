@@ -5,9 +5,9 @@
  *     effective rank = exp(-sum_i p_i log p_i),  p_i = eigenvalue_i / trace   (Roy & Vetterli 2007)
  *
  * Threads split the rows of the covariance matrix, never a sum, so bits do not depend on them. */
-#include "lejepa/eval.h"
+#include "eval/eval.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <lapacke.h>
 #include <math.h>

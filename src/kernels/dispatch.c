@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which level of the kernels runs: looked up once, lowered by LJ_ISA, then fixed. */
-#include "kernel_tables.h"
+#include "kernels/kernel_tables.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vector kernels of SIGReg: sums of cos(k theta) and sin(k theta), and trigonometric polynomials.
+/* Private to kernels. The vector kernels of SIGReg: sums of cos(k theta) and sin(k theta), and trigonometric polynomials.
  * Included after kernels_body.h, once per ISA.
  *
  * Knots are taken in groups of four. The first four multiples of theta come from double and triple

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vector kernels of images, included behind kernels_body.h. Contracts: lejepa/kernels.h. Every
+/* Private to kernels. The vector kernels of images, included behind kernels_body.h. Contracts: lejepa/kernels.h. Every
  * element is computed by the operations of the scalar form, fused where that is, so that its bits are
  * those of every level; only luma_sum adds in another order. */
 

@@ -3,7 +3,7 @@
 #ifndef LEJEPA_KERNEL_TABLES_H
 #define LEJEPA_KERNEL_TABLES_H
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 extern const struct lj_kernels lj_kernels_scalar, lj_kernels_avx2, lj_kernels_avx512,
     lj_kernels_avx512bf16;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The vector kernels at level avx512. */
-#include "simd_avx512.h"
+#include "kernels/simd_avx512.h"
 
-#include "kernels_body.h"
-#include "ecf_body.h"
-#include "image_body.h"
+#include "kernels/kernels_body.h"
+#include "kernels/ecf_body.h"
+#include "kernels/image_body.h"
 
-#include "kernel_tables.h"
+#include "kernels/kernel_tables.h"
 
 const struct lj_kernels lj_kernels_avx512 = KERNEL_TABLE("avx512", NULL);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The vector kernels at level avx512bf16: the processor rounds to bf16 itself. */
-#include "simd_avx512.h"
+#include "kernels/simd_avx512.h"
 
-#include "kernels_body.h"
-#include "ecf_body.h"
-#include "image_body.h"
-#include "pack_body.h"
+#include "kernels/kernels_body.h"
+#include "kernels/ecf_body.h"
+#include "kernels/image_body.h"
+#include "kernels/pack_body.h"
 
-#include "kernel_tables.h"
+#include "kernels/kernel_tables.h"
 
 const struct lj_kernels lj_kernels_avx512bf16 = KERNEL_TABLE("avx512bf16", k_pack);

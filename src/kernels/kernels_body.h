@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vector kernels, written once against the inline functions of simd_*.h and compiled once per
+/* Private to kernels. The vector kernels, written once against the inline functions of simd_*.h and compiled once per
  * ISA by kernels_avx2.c and kernels_avx512.c. Contracts: lejepa/kernels.h.
  *
  * Tails go through the same arithmetic under a mask, so that an element's value never depends on
  * where it stands; sums use a fixed pattern of partial sums that depends on the length only. */
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 /* Runs `body` on every vector of 0 .. count-1; in it `i` is the position, `live` the lanes in use. */
 #define FOR_VECTORS(count)                             \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The specification of every kernel, in plain C. Written apart from kernels_body.h, so that a mistake
  * cannot hide in both. Contracts: lejepa/kernels.h. */
-#include "kernel_tables.h"
+#include "kernels/kernel_tables.h"
 
 #include <math.h>
 #include <string.h>

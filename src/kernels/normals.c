@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Many normals at once: the stream's numbers, then the vector kernel. */
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 /* Numbers for Box-Muller: u in (0, 1] and v in [0, 1], from halves of one draw each. */
 static void draw_uniforms(float *u, float *v, int64_t count, struct lj_rng *rng)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel that packs factors of bf16 products, for level avx512bf16 alone. A vector of what is packed is 16
+/* Private to kernels. The kernel that packs factors of bf16 products, for level avx512bf16 alone. A vector of what is packed is 16
  * columns of a pair of rows. Blocks of 32 rows and 64 columns are written one behind another; what B lacks of a
  * block is filled with zeros first. */
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <string.h>
 

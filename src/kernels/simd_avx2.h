@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Vectors of 8 floats for kernels_body.h. */
+/* Private to kernels. Vectors of 8 floats for kernels_body.h. */
 #ifndef LEJEPA_SIMD_AVX2_H
 #define LEJEPA_SIMD_AVX2_H
 

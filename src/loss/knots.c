@@ -4,7 +4,7 @@
  *   a (published code): 17 knots on [0, 3], step 3/16, doubled by symmetry inside; the published
  *     weights do not double the last knot, and neither do we
  *   b (paper, Algorithm 1): 17 knots on [-5, 5], step 5/8; pairs +-t are one knot of double weight */
-#include "lejepa/loss.h"
+#include "loss/loss.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The LeJEPA loss: prediction and SIGReg over the global batch, through one small allreduce. */
-#include "loss_state.h"
+#include "loss/loss_state.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #ifndef LEJEPA_LOSS_STATE_H
 #define LEJEPA_LOSS_STATE_H
 
-#include "lejepa/loss.h"
+#include "loss/loss.h"
 
 /* A tile of projections stays in the cache between the product and the sums: its rows and its columns,
  * which are slices. Rows of one block of sums; slices that the kernels take at once. */
@@ -72,7 +72,7 @@ void lj_prediction_gradient(const struct lj_lejepa *loss, const float *proj, int
                             float *dproj);
 
 /* slices.c: slices (M, D) of unit length, drawn, or taken from columns (D, M) of any length. */
-LJ_API void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, int64_t step);
-LJ_API void lj_slices_take(float *slices, const float *columns, int64_t width, int64_t count);
+void lj_slices_draw(float *slices, int64_t width, int64_t count, int64_t seed, int64_t step);
+void lj_slices_take(float *slices, const float *columns, int64_t width, int64_t count);
 
 #endif

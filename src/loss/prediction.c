@@ -4,7 +4,7 @@
  *   L = 1 / (N V D) sum_n sum_v |z_nv - mu_n|^2
  *   dL/dz_nu = 2 / (N V D) [ (z_nu - mu_n) - [u in centre] / V_c sum_v (z_nv - mu_n) ]
  * No stop-gradient on mu. A lane holds all views of its samples. */
-#include "loss_state.h"
+#include "loss/loss_state.h"
 
 /* Elements worked on at once: columns of samples that follow each other. */
 enum { STRIP = 256 };

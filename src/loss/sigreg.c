@@ -10,9 +10,9 @@
  * The leading N cancels the 1/N inside C and S. Nothing of size V x N x M x K is ever stored: tiles of
  * projections are made and used, and in the gradient read again where the lane keeps them, else made again
  * by the same product. */
-#include "loss_state.h"
+#include "loss/loss_state.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 struct tile {
     int64_t first_view, views; /* several whole views when lanes are small, else one */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SIGReg in one call: the LeJEPA loss of one view with lambda 1. */
-#include "loss_state.h"
+#include "loss/loss_state.h"
 
 /* Blocks of rows are the lanes, so that the bits depend on the blocks only, products included. */
 static void add_all(struct lj_lejepa *loss, const float *rows, int64_t n)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is trained: encoder and projector over one table of parameters. */
-#include "lejepa/models.h"
+#include "models/models.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Vision transformer: pre-norm blocks, qkv with bias, exact GELU, learned positions. */
-#include "lejepa/models.h"
+#include "models/models.h"
 
 static const double eps = 1e-6, std = 0.02;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Elementwise activations: exact GELU y = x Phi(x) (Hendrycks & Gimpel 2016), ReLU y = max(x, 0). */
-#include "nn_build.h"
+#include "nn/nn_build.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 static int same_shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                       struct lj_shape *out, struct lj_need *need)

@@ -3,7 +3,7 @@
 #ifndef LEJEPA_NN_BUILD_H
 #define LEJEPA_NN_BUILD_H
 
-#include "lejepa/nn.h"
+#include "nn/nn.h"
 
 #include <stdio.h>
 

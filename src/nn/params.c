@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of parameters: how it lies in memory, and its initial values. */
-#include "lejepa/kernels.h"
-#include "lejepa/nn.h"
+#include "kernels/kernels.h"
+#include "nn/nn.h"
 
 #include <string.h>
 

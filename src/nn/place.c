@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Offsets for the stretches of a plan: first fit, largest first. */
-#include "plan.h"
+#include "nn/plan.h"
 
 #include <stdlib.h>
 

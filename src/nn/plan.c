@@ -9,9 +9,9 @@
  * A block's nodes run once per tile. What lives only inside a pass of a block has room for one tile;
  * what holds all images and is touched in a block lives through all of the block's pass, because the
  * next tile comes back to its first node. */
-#include "plan.h"
+#include "nn/plan.h"
 
-#include "nn_build.h"
+#include "nn/nn_build.h"
 
 static int turn(const struct lj_plan *plan)
 {

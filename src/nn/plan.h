@@ -3,7 +3,7 @@
 #ifndef LEJEPA_PLAN_H
 #define LEJEPA_PLAN_H
 
-#include "lejepa/nn.h"
+#include "nn/nn.h"
 
 /* A stretch of a lane's arena, in use from event `birth` to event `death` (inclusive). */
 struct lj_stretch {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From tokens (T, C) to one vector (C): the first token, or the mean of the tokens after the first
  * ints[0]. */
-#include "nn_build.h"
+#include "nn/nn_build.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Products of linear layers, and the packed forms of their weights. In a narrow plan everything that goes into a product is bf16: what comes
  * in float32 (the trunk's side, images, the projector's ends) is rounded into scratch first. */
-#include "product.h"
+#include "nn/product.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <string.h>
 

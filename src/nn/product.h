@@ -4,7 +4,7 @@
 #ifndef LEJEPA_NN_PRODUCT_H
 #define LEJEPA_NN_PRODUCT_H
 
-#include "lejepa/nn.h"
+#include "nn/nn.h"
 
 /* Rows of a value: (rows, width) of a type. */
 struct lj_rows {

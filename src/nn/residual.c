@@ -2,9 +2,9 @@
 /* Residual sum with stochastic depth (Huang et al. 2016; timm's DropPath): y = trunk + s branch, where
  * in training s is 0 with probability `rate` and 1 / (1 - rate) otherwise, drawn per sample and view.
  * real: rate; ints: [0] number of the layer. */
-#include "nn_build.h"
+#include "nn/nn_build.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Running a plan: the nodes upwards, and downwards, a block of them on one tile of images after the
  * other. The reverse order is never typed by hand. */
-#include "plan.h"
+#include "nn/plan.h"
 
-#include "nn_build.h"
+#include "nn/nn_build.h"
 
 /* The images [first, first + count) of a run, on which a block's nodes work. */
 struct tile {

@@ -3,9 +3,9 @@
  *   w <- w (1 - lr decay)    m <- b1 m + (1 - b1) g    v <- b2 v + (1 - b2) g^2
  *   w <- w - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
  * Elementwise, so bits do not depend on which rank owns an element. */
-#include "lejepa/optim.h"
+#include "optim/optim.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 

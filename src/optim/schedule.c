@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Linear warm-up and cosine decay, as PyTorch's LinearLR(start 1 %) followed by CosineAnnealingLR. */
-#include "lejepa/optim.h"
+#include "optim/optim.h"
 
 #include <math.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Result files in HDF5, atomic and safe on a full disk as checkpoints are. */
-#include "lejepa/store.h"
+#include "store/store.h"
 
-#include "store_files.h"
-#include "store_hdf5.h"
+#include "store/store_files.h"
+#include "store/store_hdf5.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of tensors of a safetensors file, checked. Inside the module only. */
+/* Private to store. The table of tensors of a safetensors file, checked. */
 #ifndef LEJEPA_SAFETENSORS_HEADER_H
 #define LEJEPA_SAFETENSORS_HEADER_H
 
-#include "lejepa/store.h"
+#include "store/store.h"
 
 #include <jansson.h>
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files that appear whole or not at all: written under a temporary name beside the final one, then
- * published. Inside the module only. */
+/* Private to store. Files that appear whole or not at all: written under a temporary name beside the final one, then
+ * published. */
 #ifndef LEJEPA_STORE_FILES_H
 #define LEJEPA_STORE_FILES_H
 
-#include "lejepa/store.h"
+#include "store/store.h"
 
 /* dir/.name.tmp for path = dir/name. Errors: LJ_ERR_RESOURCE (too long). */
 int lj_store_temporary(char temporary[LJ_PATH_MAX], const char *path) LJ_MUST_USE;

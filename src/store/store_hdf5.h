@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HDF5 in a few words: attributes and files, as the checkpoint needs them. Inside the module only.
+/* Private to store. HDF5 in a few words: attributes and files, as the checkpoint needs them.
  * Every function runs under the lock; those that return bool leave the message to the caller. */
 #ifndef LEJEPA_STORE_HDF5_H
 #define LEJEPA_STORE_HDF5_H
 
-#include "lejepa/base.h"
-#include "lejepa/store.h"
+#include "base/base.h"
+#include "store/store.h"
 
 #include <hdf5.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The batch of a step, and what the small allreduce says about it. */
-#include "trainer.h"
+#include "train/trainer.h"
 
 #include <math.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Quality while training: a kNN on a labelled archive, and the embedding's effective rank. */
-#include "run.h"
+#include "train/run.h"
 
-#include "lejepa/eval.h"
+#include "eval/eval.h"
 
 #include <math.h>
 #include <string.h>

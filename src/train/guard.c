@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The guard against collapse: the effective rank of the first view's projections of the global batch. */
-#include "trainer.h"
+#include "train/trainer.h"
 
-#include "lejepa/eval.h"
+#include "eval/eval.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plans and memory of a trainer: all of it taken here, before the first step. */
-#include "trainer.h"
+#include "train/trainer.h"
 
 #include <string.h>
 

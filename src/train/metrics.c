@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* metrics.jsonl and progress. Losses are written with enough digits to be exact. */
-#include "run.h"
+#include "train/run.h"
 
 #include <errno.h>
 #include <math.h>

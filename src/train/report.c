@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a run tells at its start and end, and timing.json. */
-#include "report.h"
+#include "train/report.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <string.h>
 

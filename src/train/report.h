@@ -3,7 +3,7 @@
 #ifndef LEJEPA_REPORT_H
 #define LEJEPA_REPORT_H
 
-#include "run.h"
+#include "train/run.h"
 
 #include <jansson.h>
 

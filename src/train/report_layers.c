@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the arithmetic's time and the memory went: by kind of layer, and against the plan. Nothing here
  * feeds back into training. */
-#include "report.h"
+#include "train/report.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <stdio.h>
 #include <string.h>

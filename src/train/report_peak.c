@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a product reaches on this machine while all cores work: the yardstick of the layers' rates. */
-#include "report.h"
+#include "train/report.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <omp.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Checkpoints of a trainer: written by rank 0 from gathered shards, read by rank 0 and dealt out, so
  * that they know nothing of the number of ranks. */
-#include "trainer.h"
+#include "train/trainer.h"
 
-#include "lejepa/store.h"
+#include "store/store.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command `train`: the steps, and what happens between them. Collective throughout: whatever a
  * decision depends on is the same on every rank, because it came through a reduction. */
-#include "run.h"
+#include "train/run.h"
 
-#include "signals.h"
+#include "train/signals.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,10 +3,10 @@
 #ifndef LEJEPA_RUN_H
 #define LEJEPA_RUN_H
 
-#include "run_lock.h"
-#include "trainer.h"
+#include "train/run_lock.h"
+#include "train/trainer.h"
 
-#include "lejepa/store.h"
+#include "store/store.h"
 
 #include <stdio.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The directory of a run and its files. Rank 0 picks it and tells the others. */
-#include "run.h"
+#include "train/run.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One job at a time in a run's directory. Inside the module and its tests. */
+/* Private to train. One job at a time in a run's directory. */
 #ifndef LEJEPA_RUN_LOCK_H
 #define LEJEPA_RUN_LOCK_H
 
-#include "lejepa/store.h"
+#include "store/store.h"
 
 struct lj_run_lock {
     char path[LJ_PATH_MAX]; /* dir/lock; "" when not held */
@@ -14,9 +14,8 @@ struct lj_run_lock {
  * killed job outlive their launcher by a moment. Local.
  *   lock  out  given back by lj_run_lock_release
  * Errors: LJ_ERR_RESOURCE: held; the text names host, process and start. */
-LJ_API int lj_run_lock_take(struct lj_run_lock *lock, const char *dir,
-                            double patience_s) LJ_MUST_USE;
+int lj_run_lock_take(struct lj_run_lock *lock, const char *dir, double patience_s) LJ_MUST_USE;
 /* Removes the lock; nothing when it is not held. Local. */
-LJ_API void lj_run_lock_release(struct lj_run_lock *lock);
+void lj_run_lock_release(struct lj_run_lock *lock);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The self-test: the same small training on 1, 2, .. P of the ranks at hand, compared bit for bit. */
-#include "trainer.h"
+#include "train/trainer.h"
 
 #include <stdio.h>
 #include <string.h>

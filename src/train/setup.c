@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From configuration and archive to a trainer. Each phase is local work, then one agreement. */
-#include "trainer.h"
+#include "train/trainer.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signals of a run. */
-#include "signals.h"
+#include "train/signals.h"
 
 #include <signal.h>
 

@@ -3,7 +3,7 @@
 #ifndef LEJEPA_SIGNALS_H
 #define LEJEPA_SIGNALS_H
 
-#include "lejepa/base.h"
+#include "base/base.h"
 
 /* SIGUSR1 and SIGTERM: save and stop. SIGUSR2: save and go on. Handlers only set flags. */
 void lj_signals_install(void);

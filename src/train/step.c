@@ -3,7 +3,7 @@
  *
  * next batch -> views -> encoder -> projector -> LeJEPA loss (the one small allreduce) -> backward
  * -> gradient reduction (overlapped with backward) -> AdamW -> new weights */
-#include "trainer.h"
+#include "train/trainer.h"
 
 #include <math.h>
 

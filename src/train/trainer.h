@@ -4,8 +4,8 @@
 #ifndef LEJEPA_TRAINER_H
 #define LEJEPA_TRAINER_H
 
-#include "lejepa/optim.h"
-#include "lejepa/train.h"
+#include "optim/optim.h"
+#include "train/train.h"
 
 /* The passes of a lane: the encoder on its global and on its local views, the projector on all. */
 enum lj_part { LJ_PART_GLOBAL, LJ_PART_LOCAL, LJ_PART_PROJECTOR, LJ_PARTS };

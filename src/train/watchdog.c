@@ -2,9 +2,9 @@
 /* The watchdog: when nothing got done for guard.stall_s, in set-up, a step, an evaluation or a checkpoint,
  * every rank says where it is, then the job ends. A rank that hangs in a collective cannot say so itself;
  * this thread can. */
-#include "signals.h"
+#include "train/signals.h"
 
-#include "lejepa/comm.h"
+#include "comm/comm.h"
 
 #include <math.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

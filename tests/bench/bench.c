@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench.h"
 
-#include "lejepa/base.h"
-#include "lejepa/kernels.h"
+#include "base/base.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 #include <stdio.h>

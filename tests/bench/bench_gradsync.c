@@ -4,7 +4,7 @@
  * as many bytes. Exact and fast. */
 #include "bench.h"
 
-#include "lejepa/comm.h"
+#include "comm/comm.h"
 
 #include <stdio.h>
 #include <string.h>

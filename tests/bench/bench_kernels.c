@@ -3,7 +3,7 @@
  * second cache. */
 #include "bench.h"
 
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <stdio.h>
 #include <string.h>

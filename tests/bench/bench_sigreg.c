@@ -4,8 +4,8 @@
  * step however many rows there are, has a line of its own. */
 #include "bench.h"
 
-#include "lejepa/kernels.h"
-#include "lejepa/loss.h"
+#include "kernels/kernels.h"
+#include "loss/loss.h"
 
 #include <stdio.h>
 

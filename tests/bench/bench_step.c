@@ -7,8 +7,8 @@
  *     bench_step SETTING [key=value ...] */
 #include "bench.h"
 
-#include "lejepa/kernels.h"
-#include "lejepa/train.h"
+#include "kernels/kernels.h"
+#include "train/train.h"
 
 #include <hdf5.h>
 #include <math.h>

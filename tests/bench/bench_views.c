@@ -3,7 +3,7 @@
  * crops and resizes alone. */
 #include "bench.h"
 
-#include "lejepa/data.h"
+#include "data/data.h"
 
 #include <stdio.h>
 

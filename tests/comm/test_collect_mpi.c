@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agreement, small collectives and communicators on several ranks. How messages are split is seen by
  * standing in for two of MPI's functions, with the limit lowered. */
-#include "../../src/comm/comm_mpi.h"
+#include "comm/comm_mpi.h"
 #include "mpi_case.h"
 
 #include <stdio.h>

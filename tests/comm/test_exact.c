@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fixed point and the ledger. */
-#include "lejepa/comm.h"
+#include "comm/comm.h"
 
 #include "random.h"
 

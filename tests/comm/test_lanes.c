@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lanes and blocks against a tree drawn here by recursion: a node is (start, level) over the span of
  * the next power of two, and "present" lanes of a node are those below G. */
-#include "../../src/comm/lanes.h"
+#include "comm/lanes.h"
 
 #include <criterion/criterion.h>
 

@@ -5,7 +5,7 @@
 
 #include <hdf5.h>
 
-#include "lejepa/data.h"
+#include "data/data.h"
 
 enum { DEFLATE = 1, SHUFFLE = 2, FLETCHER = 4 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Image operations against torchvision's float tensor path (golden/image.h5), and their properties. */
-#include "../../src/data/image.h"
+#include "data/image.h"
 #include "image_golden.h"
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pack: what is written, which samples are chosen, and every way an IDX file can be wrong. */
-#include "lejepa/data.h"
+#include "data/data.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sampler: properties of the stream, checked by counting. */
-#include "lejepa/data.h"
+#include "data/data.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lejepa/eval.h"
+#include "eval/eval.h"
 
 #include <criterion/criterion.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kNN against a plain search in double; ties, edges. */
-#include "lejepa/eval.h"
+#include "eval/eval.h"
 
 #include "random.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Functions whose minimum is known. */
-#include "../../src/eval/lbfgs.h"
+#include "eval/lbfgs.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loss against a plain formula, its gradient against central differences, over block edges. */
-#include "../../src/eval/logistic.h"
+#include "eval/logistic.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

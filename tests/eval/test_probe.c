@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The probe against scikit-learn (golden/make_probe.py), and problems with known answers. */
-#include "lejepa/eval.h"
+#include "eval/eval.h"
 
 #include <criterion/criterion.h>
 #include <hdf5.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Closed forms: the rows +-a_j e_j have mean 0 and covariance diag(2 a_j^2 / N). */
-#include "lejepa/eval.h"
+#include "eval/eval.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

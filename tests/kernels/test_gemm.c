@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lj_gemm against sums in double, and what its bits depend on. */
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include "random.h"
 

@@ -2,7 +2,7 @@
 /* Every kernel at every level of this processor against the scalar table: lengths 0 .. 67 and 1000,
  * misaligned, with extreme values, and canaries around all that is written. Each operation below names
  * what goes in and out; one driver does the rest. */
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include "random.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A product with more than 2^31 elements, by the level's library and by BLIS: takes 9 GiB, so it is in the suite
  * `slow`. Every element is known: row r is r % 97, column j is 1 + j % 89. */
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lj_product in every form: batches, transposes, bias, adding, bf16 in and out, packed factors, against sums
  * in double of the rounded factors; and what its bits depend on. */
-#include "lejepa/kernels.h"
+#include "kernels/kernels.h"
 
 #include "random.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Packed factors: our kernel writes the bytes that oneDNN's reorder writes, and those of its specification. */
-#include "../../src/kernels/kernel_tables.h"
+#include "kernels/kernel_tables.h"
 #include "random.h"
 
 #include <criterion/criterion.h>

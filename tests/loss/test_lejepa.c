@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The whole loss over several ranks: golden values, a double-precision reference at full size, and the
  * properties the training step counts on. */
-#include "lejepa/loss.h"
+#include "loss/loss.h"
 
 #include "golden.h"
 #include "gradcheck.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The prediction loss alone (lambda 0). */
-#include "lejepa/loss.h"
+#include "loss/loss.h"
 
 #include "loss_case.h"
 #include "mpi_case.h"

@@ -2,7 +2,7 @@
 /* Known values of the Epps-Pulley statistic: the grids' weights, expectations under N(0,1), closed
  * forms of degenerate samples, and hand-computed values and gradients of small samples, all worked out
  * in double precision apart from this program. One dimension and one slice make x the projection. */
-#include "lejepa/loss.h"
+#include "loss/loss.h"
 
 #include "loss_case.h"
 #include "mpi_case.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two small vision transformers against PyTorch: tensor names and shapes as timm's, embeddings of global
  * and local crops, and every parameter's gradient summed over both groups. */
-#include "lejepa/models.h"
+#include "models/models.h"
 
 #include "golden.h"
 #include "net_case.h"

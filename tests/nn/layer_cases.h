@@ -3,7 +3,7 @@
 #ifndef LEJEPA_TEST_LAYER_CASES_H
 #define LEJEPA_TEST_LAYER_CASES_H
 
-#include "lejepa/nn.h"
+#include "nn/nn.h"
 #include "reference_ops.h"
 
 struct layer_case {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Initial values: what they are drawn from, and that a rank may ask for its pieces alone. */
-#include "lejepa/kernels.h"
-#include "lejepa/nn.h"
+#include "kernels/kernels.h"
+#include "nn/nn.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The memory plan on a vision transformer of three blocks: every mode gives the same bits, memory that
  * was never written is never read, and stretches in use at the same time are apart. */
-#include "lejepa/models.h"
+#include "models/models.h"
 
-#include "../../src/nn/plan.h"
+#include "nn/plan.h"
 #include "net_case.h"
 #include "random.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* AdamW against PyTorch, against the formula, and cut into pieces: who owns an element must not show. */
-#include "lejepa/optim.h"
+#include "optim/optim.h"
 
 #include "golden.h"
 #include "random.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The learning rate against PyTorch's LinearLR followed by CosineAnnealingLR, and its ends. */
-#include "lejepa/optim.h"
+#include "optim/optim.h"
 
 #include "golden.h"
 

@@ -3,7 +3,7 @@
 #ifndef TEST_STORE_FIXTURE_H
 #define TEST_STORE_FIXTURE_H
 
-#include "lejepa/store.h"
+#include "store/store.h"
 
 #include "scratch_dir.h"
 

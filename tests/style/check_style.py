@@ -30,7 +30,13 @@ EDGES = {
     "report": "eval data base",
     "app": "report train eval store models loss optim data comm nn kernels base",
 }
-BASE_HEADERS = {"config", "config_keys"}
+INSTALLED_OF_BASE = {"config", "config_keys"}  # headers of include/lejepa/ not named after their module
+
+# Three kinds of header, each saying which it is in its first comment:
+#   include/lejepa/NAME.h       installed, for callers of the library
+#   src/MODULE/MODULE.h         for other modules
+#   any other below src/MODULE  private to the module
+HEADER_KINDS = {"installed": "Installed.", "module": "For other modules.", "private": "Private to "}
 
 # system header: paths it may be included from
 CONFINED = [
@@ -63,35 +69,63 @@ def module_of(path):
     parts = path.split("/")
     if parts[0] == "src" and len(parts) > 2:
         return parts[1]
-    return module_of_header(path[len("include/"):]) if path.startswith("include/lejepa/") else None
+    return module_of_installed(path[len("include/"):]) if path.startswith("include/lejepa/") else None
 
 
-def module_of_header(name):
-    """The module of "lejepa/NAME.h"; NAME itself when it is none of ours."""
+def module_of_installed(name):
+    """The module of "lejepa/NAME.h"."""
     stem = name[len("lejepa/"):-len(".h")]
-    return "base" if stem in BASE_HEADERS else stem if stem in EDGES else stem.split("_")[0]
+    return "base" if stem in INSTALLED_OF_BASE else stem
+
+
+def header_kind(path):
+    """One of HEADER_KINDS."""
+    module = module_of(path)
+    if path.startswith("include/"):
+        return "installed"
+    return "module" if path == f"src/{module}/{module}.h" and module != "app" else "private"
+
+
+def complaint_about_include(path, module, name):
+    """What is wrong with a file of this module including "name"; None if nothing is."""
+    if name.startswith("lejepa/"):
+        other = module_of_installed(name)
+    elif path.startswith("include/"):
+        return f"an installed header must not include {name}, which is not installed"
+    else:
+        other = name.split("/")[0]
+        if "/" not in name or ".." in name:
+            return f"{name}: write the path from src/"
+        if other != module and name != f"{other}/{other}.h":
+            return f"{name} is private to {other}"
+    if other != module and other not in EDGES[module].split():
+        return f"{module} must not include {name}"
+    return None
 
 
 def check_includes(path, text):
     module = module_of(path)
     for number, line in enumerate(text.split("\n"), 1):
-        found = re.match(r'\s*#\s*include\s*[<"]([^>"]+)[>"]', line)
+        found = re.match(r'\s*#\s*include\s*([<"])([^>"]+)[>"]', line)
         if not found:
             continue
-        name = found.group(1)
+        quote, name = found.groups()
         for header, places in CONFINED:
             if re.fullmatch(header, name) and not re.match(places, path):
                 yield f"{path}:{number}: {name} is not for this directory"
-        if module is None:
-            continue
-        if module not in EDGES:
-            yield f"{path}:{number}: {module} is not a module of the design"
-        elif name.startswith("lejepa/"):
-            other = module_of_header(name)
-            if other != module and other not in EDGES[module].split():
-                yield f"{path}:{number}: {module} must not include {name}"
-        elif "../" in name or name.split("/")[0] in EDGES and "/" in name:
-            yield f"{path}:{number}: {name} reaches into another directory"
+        if module and quote == '"' and module in EDGES:
+            complaint = complaint_about_include(path, module, name)
+            if complaint:
+                yield f"{path}:{number}: {complaint}"
+    if module and module not in EDGES:
+        yield f"{path}:1: {module} is not a module of the design"
+
+
+def check_header_kind(path, text):
+    if path.endswith(".h") and module_of(path):
+        words = HEADER_KINDS[header_kind(path)]
+        if not re.match(r"/\*.*?\*/\s*/\* " + re.escape(words), text):
+            yield f"{path}:2: the first comment of this header begins with '{words}'"
 
 
 def check_calls(path, text):
@@ -138,7 +172,7 @@ def check_text(path, text):
 def check_file(path, text):
     complaints = list(check_text(path, text))
     if path.endswith((".c", ".h")):
-        for check in (check_includes, check_calls, check_functions):
+        for check in (check_includes, check_header_kind, check_calls, check_functions):
             complaints += check(path, text)
     return complaints
 
@@ -189,11 +223,18 @@ def bad_examples():
     body = "int f(void)\n{\n" + "    f();\n" * FUNCTION_LINES + "}\n"
     note = "/* TO" + "DO"
     yield "src/loss/a.c", head + '#include "lejepa/train.h"\n', "must not include"
+    yield "src/loss/a.c", head + '#include "train/train.h"\n', "must not include"
     yield "include/lejepa/base.h", head + '#include "lejepa/comm.h"\n', "must not include"
-    yield "src/data/a.c", head + '#include "lejepa/nn.h"\n', "must not include"
-    yield "src/loss/a.c", head + '#include "../comm/comm_mpi.h"\n', "reaches into"
-    yield "src/loss/a.c", head + '#include "comm/comm_mpi.h"\n', "reaches into"
+    yield "include/lejepa/eval.h", head + '#include "data/data.h"\n', "not installed"
+    yield "src/data/a.c", head + '#include "nn/nn.h"\n', "must not include"
+    yield "src/loss/a.c", head + '#include "../comm/comm_mpi.h"\n', "path from src/"
+    yield "src/loss/a.c", head + '#include "loss_state.h"\n', "path from src/"
+    yield "src/loss/a.c", head + '#include "comm/comm_mpi.h"\n', "private to comm"
     yield "src/extra/a.c", head + '#include "a.h"\n', "not a module"
+    yield "include/lejepa/base.h", head + "/* base: status */\n", "Installed."
+    yield "src/nn/nn.h", head + "/* nn: layers */\n", "For other modules."
+    yield "src/nn/plan.h", head + "/* the plan */\n", "Private to "
+    yield "src/nn/plan.h", head + "/* Private to nn: the plan */\n", ""
     yield "src/loss/a.c", head + "#include <mpi.h>\n", "not for this directory"
     yield "src/data/views.c", head + "#include <hdf5.h>\n", "not for this directory"
     for name in ("immintrin.h", "sleef.h", "blis.h", "oneapi/dnnl/dnnl.h"):
@@ -212,8 +253,8 @@ def bad_examples():
     yield "src/nn/a.c", head + '/* free(x) */\nint x = p->free(1) + lj_free("malloc(1)");\n', ""
     yield "src/base/memory.c", head + "int x = free(1);\n", ""
     yield "tests/nn/a.c", head + "#include <mpi.h>\nint x = malloc(1);\n", ""
-    yield "src/data/archive_open.c", head + '#include <hdf5.h>\n#include "lejepa/comm.h"\n', ""
-    yield "src/train/step.c", head + '#include "lejepa/config.h"\n#include "step.h"\n', ""
+    yield "src/data/archive_open.c", head + '#include <hdf5.h>\n#include "comm/comm.h"\n', ""
+    yield "src/train/step.c", head + '#include "lejepa/config.h"\n#include "train/step.h"\n', ""
 
 
 def self_test(directory):

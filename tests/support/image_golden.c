@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image_golden.h"
 
-#include "lejepa/data.h"
+#include "data/data.h"
 
 #include <criterion/criterion.h>
 #include <hdf5.h>

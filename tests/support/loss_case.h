@@ -3,7 +3,7 @@
 #ifndef LEJEPA_TEST_LOSS_CASE_H
 #define LEJEPA_TEST_LOSS_CASE_H
 
-#include "lejepa/loss.h"
+#include "loss/loss.h"
 
 struct loss_batch {
     struct lj_lejepa_config config; /* lane_rows: rows of every lane but the last */

@@ -10,7 +10,7 @@
 #ifndef LEJEPA_TEST_MPI_CASE_H
 #define LEJEPA_TEST_MPI_CASE_H
 
-#include "lejepa/comm.h"
+#include "comm/comm.h"
 
 #include <criterion/criterion.h>
 

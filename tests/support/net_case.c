@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net_case.h"
 
-#include "../../src/nn/plan.h"
+#include "nn/plan.h"
 #include "random.h"
 
 #include <criterion/criterion.h>

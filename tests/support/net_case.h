@@ -12,7 +12,7 @@
 #ifndef LEJEPA_TEST_NET_CASE_H
 #define LEJEPA_TEST_NET_CASE_H
 
-#include "lejepa/nn.h"
+#include "nn/nn.h"
 
 enum { NET_CASE_SEGMENTS = 64, NET_CASE_SUMS = 64 };
 

@@ -3,7 +3,7 @@
 #ifndef LEJEPA_TEST_RANDOM_H
 #define LEJEPA_TEST_RANDOM_H
 
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <stdint.h>
 

@@ -5,7 +5,7 @@
 #include "random.h"
 #include "tmpdir.h"
 
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include <criterion/criterion.h>
 #include <hdf5.h>

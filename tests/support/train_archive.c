@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train_archive.h"
 
-#include "lejepa/base.h"
+#include "base/base.h"
 
 #include "random.h"
 

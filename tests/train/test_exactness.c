@@ -2,8 +2,8 @@
 /* The first claim: the same bits on any number of ranks, with any number of threads, whatever is
  * recomputed, and across a restart. Launched on 8 ranks; each case trains on the first 1, 2, 3, 4 and 8 of
  * them and compares weights and losses with those of one rank. */
-#include "lejepa/kernels.h"
-#include "lejepa/train.h"
+#include "kernels/kernels.h"
+#include "train/train.h"
 #include "mpi_case.h"
 #include "tmpdir.h"
 #include "train_archive.h"

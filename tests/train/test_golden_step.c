@@ -3,9 +3,9 @@
  * local views -> projector -> LeJEPA loss -> backward -> AdamW, in the order of src/train/passes.c, with
  * one lane that is the whole batch. The second model has registers, a mean pool, a head, grid b, the
  * additive loss about all views, and decays matrices only. */
-#include "lejepa/loss.h"
-#include "lejepa/models.h"
-#include "lejepa/optim.h"
+#include "loss/loss.h"
+#include "models/models.h"
+#include "optim/optim.h"
 
 #include "golden.h"
 #include "mpi_case.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* After the first step, which compiles the products' code, no step allocates: neither the main thread nor
  * the loader, in any precision, with any number of threads. */
-#include "lejepa/train.h"
+#include "train/train.h"
 #include "mpi_case.h"
 #include "tmpdir.h"
 #include "train_archive.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nn: layers, the network as a flat array of nodes, parameters, and the memory plan.
+/* For other modules. nn: layers, the network as a flat array of nodes, parameters, and the memory plan.
  *
  *     net = lj_net_create()
  *     x = lj_input(net, ...); x = lj_linear(net, "fc1", x, ...); ...     a model file composes builders
@@ -16,11 +16,11 @@
  * A plan runs a block of nodes (lj_net_scope) on a tile of images after the other, so that what passes
  * between the layers of a block stays in cache; only what a later block or backward needs is kept for
  * all images. */
-#ifndef LEJEPA_NN_H
-#define LEJEPA_NN_H
+#ifndef LEJEPA_NN_NN_H
+#define LEJEPA_NN_NN_H
 
-#include "lejepa/base.h"
-#include "lejepa/kernels.h"
+#include "base/base.h"
+#include "kernels/kernels.h"
 
 /* ---- parameters -------------------------------------------------------------------------------- */
 
@@ -61,28 +61,28 @@ struct lj_params {
     int buckets;
     int64_t *bounds; /* (buckets + 1) elements; owned */
 };
-LJ_API void lj_params_destroy(struct lj_params *params);
+void lj_params_destroy(struct lj_params *params);
 /* Index of the named parameter, or -1. */
-LJ_API int lj_params_find(const struct lj_params *params, const char *name);
+int lj_params_find(const struct lj_params *params, const char *name);
 /* Initial values of elements [first, first + count) of the array, drawn by (seed, tensor, place in it):
  * the same bits in whatever range they are asked for, at one level of the processor; padding is zero.
  * Local; threads share the work.
  *   values  (count) out */
-LJ_API void lj_params_init(const struct lj_params *params, int64_t seed, int64_t first,
-                           int64_t count, float *values);
+void lj_params_init(const struct lj_params *params, int64_t seed, int64_t first, int64_t count,
+                    float *values);
 
 /* Packed forms of the weights of products, made anew after every change of the weights: rounded in a
  * narrow plan, and laid out as the products of forward (LJ_PACK_FORWARD) and of the gradient at the input
  * (LJ_PACK_DOWN) read them. */
 enum { LJ_PACK_FORWARD, LJ_PACK_DOWN };
 /* Gives every matrix its places, where packing pays and the form is read; returns the bytes of all. */
-LJ_API int64_t lj_params_pack_layout(struct lj_params *params, bool narrow);
+int64_t lj_params_pack_layout(struct lj_params *params, bool narrow);
 /* Packs all of weights (elements) into packed. Elementwise work, shared by `threads`. Local. */
-LJ_API void lj_params_pack(const struct lj_params *params, bool narrow, const float *weights,
-                           void *packed, int threads);
+void lj_params_pack(const struct lj_params *params, bool narrow, const float *weights, void *packed,
+                    int threads);
 
 /* Zeroes what lies between the tensors of a bucket; values[0] is the bucket's first element. */
-LJ_API void lj_params_clear_gaps(const struct lj_params *params, int bucket, float *values);
+void lj_params_clear_gaps(const struct lj_params *params, int bucket, float *values);
 
 /* ---- network ------------------------------------------------------------------------------------- */
 
@@ -91,10 +91,10 @@ struct lj_shape {
     int dims;
     int64_t dim[3];
 };
-LJ_API int64_t lj_shape_count(const struct lj_shape *shape);
+int64_t lj_shape_count(const struct lj_shape *shape);
 /* Last axis, and the product of the others. */
-LJ_API int64_t lj_shape_features(const struct lj_shape *shape);
-LJ_API int64_t lj_shape_rows(const struct lj_shape *shape);
+int64_t lj_shape_features(const struct lj_shape *shape);
+int64_t lj_shape_rows(const struct lj_shape *shape);
 
 typedef struct {
     int32_t index;
@@ -170,7 +170,7 @@ struct lj_layer_kind {
 };
 
 /* All kinds, (count) of them; a network takes no other. Owned by nn. */
-LJ_API const struct lj_layer_kind *const *lj_layer_kinds(int *count);
+const struct lj_layer_kind *const *lj_layer_kinds(int *count);
 
 struct lj_net {
     struct lj_node *node; /* (count) owned */
@@ -180,35 +180,33 @@ struct lj_net {
     int status;               /* first failure of a builder; text in the error record */
     char scope[LJ_NAME_MAX];  /* prefix of names */
 };
-LJ_API int lj_net_create(struct lj_net **net, struct lj_params *params) LJ_MUST_USE;
-LJ_API void lj_net_destroy(struct lj_net *net);
+int lj_net_create(struct lj_net **net, struct lj_params *params) LJ_MUST_USE;
+void lj_net_destroy(struct lj_net *net);
 /* Prefix of the names of nodes added from now on, and the block they belong to (-1: none). Nodes of a
  * block are consecutive, and each of their images is computed by itself. */
-LJ_API void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...)
-    LJ_PRINTF(3, 4);
-LJ_API int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input);
+void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...) LJ_PRINTF(3, 4);
+int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input);
 
 /* Builders (local; a failure is kept in net->status, later builders then do nothing). */
 /* The input; wants_gradient: backward also makes the gradient at it. */
-LJ_API lj_val lj_input(struct lj_net *net, struct lj_shape shape, bool wants_gradient);
-LJ_API lj_val lj_patch_embed(struct lj_net *net, const char *name, lj_val x, int64_t patch,
-                             int64_t width);
-LJ_API lj_val lj_tokens(struct lj_net *net, const char *name, lj_val x, int64_t registers,
-                        int64_t grid_h, int64_t grid_w);
-LJ_API lj_val lj_linear(struct lj_net *net, const char *name, lj_val x, int64_t width,
-                        enum lj_init init, double init_scale);
+lj_val lj_input(struct lj_net *net, struct lj_shape shape, bool wants_gradient);
+lj_val lj_patch_embed(struct lj_net *net, const char *name, lj_val x, int64_t patch, int64_t width);
+lj_val lj_tokens(struct lj_net *net, const char *name, lj_val x, int64_t registers, int64_t grid_h,
+                 int64_t grid_w);
+lj_val lj_linear(struct lj_net *net, const char *name, lj_val x, int64_t width, enum lj_init init,
+                 double init_scale);
 /* trunk + linear(x), of the trunk's width: a linear layer that ends a branch which is never dropped. */
-LJ_API lj_val lj_linear_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val x,
-                                 enum lj_init init, double init_scale);
-LJ_API lj_val lj_layernorm(struct lj_net *net, const char *name, lj_val x, double eps);
-LJ_API lj_val lj_attention(struct lj_net *net, const char *name, lj_val qkv, int64_t heads);
-LJ_API lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x);
-LJ_API lj_val lj_relu(struct lj_net *net, const char *name, lj_val x);
-LJ_API lj_val lj_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val branch,
-                          double drop_rate, int64_t layer);
-LJ_API lj_val lj_pool_token(struct lj_net *net, const char *name, lj_val x);
-LJ_API lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64_t skip);
-LJ_API lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_batch);
+lj_val lj_linear_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val x,
+                          enum lj_init init, double init_scale);
+lj_val lj_layernorm(struct lj_net *net, const char *name, lj_val x, double eps);
+lj_val lj_attention(struct lj_net *net, const char *name, lj_val qkv, int64_t heads);
+lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x);
+lj_val lj_relu(struct lj_net *net, const char *name, lj_val x);
+lj_val lj_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val branch,
+                   double drop_rate, int64_t layer);
+lj_val lj_pool_token(struct lj_net *net, const char *name, lj_val x);
+lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64_t skip);
+lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_batch);
 
 /* Lays out every parameter of the table: cuts the nodes of the nets (in this order) into buckets of
  * at most about bucket_bytes, a layer or block never cut; the node after a sync node opens one. segments (one
@@ -217,9 +215,8 @@ struct lj_segment {
     int net;        /* index into nets */
     int first, end; /* nodes [first, end) whose parameters make up this bucket */
 };
-LJ_API int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int count,
-                            int64_t bucket_bytes, struct lj_segment *segments,
-                            int capacity) LJ_MUST_USE;
+int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int count,
+                     int64_t bucket_bytes, struct lj_segment *segments, int capacity) LJ_MUST_USE;
 
 /* ---- memory plan ---------------------------------------------------------------------------------- */
 
@@ -238,17 +235,17 @@ struct lj_plan_options {
 
 /* Plans `images` images of input shape `input` through net. Local.
  * Errors: LJ_ERR_CONFIG when a layer cannot take its input, LJ_ERR_RESOURCE. net is borrowed. */
-LJ_API int lj_plan_create(struct lj_plan **plan, const struct lj_net *net, int64_t images,
-                          const struct lj_shape *input, struct lj_plan_options options) LJ_MUST_USE;
-LJ_API void lj_plan_destroy(struct lj_plan *plan);
-LJ_API int64_t lj_plan_arena(const struct lj_plan *plan);   /* floats per lane */
-LJ_API int64_t lj_plan_scratch(const struct lj_plan *plan); /* bytes per thread */
-LJ_API int64_t lj_plan_tile(const struct lj_plan *plan);    /* images of a tile */
+int lj_plan_create(struct lj_plan **plan, const struct lj_net *net, int64_t images,
+                   const struct lj_shape *input, struct lj_plan_options options) LJ_MUST_USE;
+void lj_plan_destroy(struct lj_plan *plan);
+int64_t lj_plan_arena(const struct lj_plan *plan);   /* floats per lane */
+int64_t lj_plan_scratch(const struct lj_plan *plan); /* bytes per thread */
+int64_t lj_plan_tile(const struct lj_plan *plan);    /* images of a tile */
 /* The most rows a tile has in a layer of a block, and the most bytes such a layer reads and writes. */
-LJ_API void lj_plan_tile_use(const struct lj_plan *plan, int64_t *rows, int64_t *bytes);
-LJ_API int64_t lj_plan_images(const struct lj_plan *plan);
-LJ_API int64_t lj_plan_sync_count(const struct lj_plan *plan); /* largest of its nodes, integers */
-LJ_API const struct lj_net *lj_plan_net(const struct lj_plan *plan);
+void lj_plan_tile_use(const struct lj_plan *plan, int64_t *rows, int64_t *bytes);
+int64_t lj_plan_images(const struct lj_plan *plan);
+int64_t lj_plan_sync_count(const struct lj_plan *plan); /* largest of its nodes, integers */
+const struct lj_net *lj_plan_net(const struct lj_plan *plan);
 
 /* Time spent in one kind of layer by one thread, sums of batch statistics included, and the kind->flops of
  * the calls: backward counts twice, or once where the gradient at the input is not wanted. */
@@ -278,17 +275,17 @@ struct lj_run {
 
 /* Where a value lies, and its gradient: both float32 for the input, value 0, and the output, value
  * count - 1, which hold all images. */
-LJ_API float *lj_plan_value(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
-LJ_API float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
+float *lj_plan_value(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
+float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
 
 /* Nodes [first, end), whole blocks, upwards, or downwards. In LJ_PLAN_RECOMPUTE backward runs a block's
  * tile forward again before it goes down. Local. */
-LJ_API void lj_forward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
-LJ_API void lj_backward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
+void lj_forward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
+void lj_backward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
 /* One lane's share of a sync node's sums, before lj_forward (lj_backward) of that node. */
-LJ_API void lj_sync_forward(const struct lj_plan *plan, const struct lj_run *run, int node,
-                            int64_t *sums, int64_t *unfit);
-LJ_API void lj_sync_backward(const struct lj_plan *plan, const struct lj_run *run, int node,
-                             int64_t *sums, int64_t *unfit);
+void lj_sync_forward(const struct lj_plan *plan, const struct lj_run *run, int node, int64_t *sums,
+                     int64_t *unfit);
+void lj_sync_backward(const struct lj_plan *plan, const struct lj_run *run, int node, int64_t *sums,
+                      int64_t *unfit);
 
 #endif

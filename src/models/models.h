@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* models: encoders and the projector, as lists of layers; and the two together as what is trained.
+/* For other modules. models: encoders and the projector, as lists of layers; and the two together as what is trained.
  *
  *     lj_model_config(&config, settings, channels, size)      numbers from the configuration
  *     lj_model_create(&model, &config)                        nets, parameters, buckets
  *
  * All local. */
-#ifndef LEJEPA_MODELS_H
-#define LEJEPA_MODELS_H
+#ifndef LEJEPA_MODELS_MODELS_H
+#define LEJEPA_MODELS_MODELS_H
 
 #include "lejepa/config.h"
-#include "lejepa/nn.h"
+#include "nn/nn.h"
 
 /* Vision transformer (Dosovitskiy et al. 2021) with timm's tensor names and initialisation. */
 struct lj_vit_config {
@@ -34,14 +34,13 @@ struct lj_model_config {
 /* Numbers of the model, with presets and automatic values resolved.
  *   size  pixels of the loaded images (views.global_size 0 takes it)
  * Errors: LJ_ERR_CONFIG: a size the patch does not divide, heads that do not divide the width. */
-LJ_API int lj_model_config(struct lj_model_config *model, const struct lj_config *config,
-                           int64_t channels, int64_t size) LJ_MUST_USE;
+int lj_model_config(struct lj_model_config *model, const struct lj_config *config, int64_t channels,
+                    int64_t size) LJ_MUST_USE;
 
 /* Adds the encoder to net: input (C, H, W), output (embedding). */
-LJ_API lj_val lj_vit(struct lj_net *net, const struct lj_vit_config *config);
+lj_val lj_vit(struct lj_net *net, const struct lj_vit_config *config);
 /* Adds the projector to net: input (width), output (out). Names as torchvision.ops.MLP. */
-LJ_API lj_val lj_projector(struct lj_net *net, int64_t width,
-                           const struct lj_projector_config *config);
+lj_val lj_projector(struct lj_net *net, int64_t width, const struct lj_projector_config *config);
 
 enum { LJ_SEGMENTS_MAX = 4096 };
 enum { LJ_NET_ENCODER, LJ_NET_PROJECTOR, LJ_NETS };
@@ -54,8 +53,8 @@ struct lj_model {
     int64_t embedding;                          /* width */
 };
 /* bucket_bytes: about the size of a gradient bucket. */
-LJ_API int lj_model_create(struct lj_model **model, const struct lj_model_config *config,
-                           int64_t bucket_bytes) LJ_MUST_USE;
-LJ_API void lj_model_destroy(struct lj_model *model);
+int lj_model_create(struct lj_model **model, const struct lj_model_config *config,
+                    int64_t bucket_bytes) LJ_MUST_USE;
+void lj_model_destroy(struct lj_model *model);
 
 #endif

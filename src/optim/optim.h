@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* optim: AdamW on this rank's shard of the parameters, and the learning rate's schedule. All local. */
-#ifndef LEJEPA_OPTIM_H
-#define LEJEPA_OPTIM_H
+/* For other modules. optim: AdamW on this rank's shard of the parameters, and the learning rate's schedule. All local. */
+#ifndef LEJEPA_OPTIM_OPTIM_H
+#define LEJEPA_OPTIM_OPTIM_H
 
-#include "lejepa/base.h"
-#include "lejepa/nn.h"
+#include "base/base.h"
+#include "nn/nn.h"
 
 /* Linear warm-up from 1 % of the peak, then a cosine to the floor at the last step. */
 struct lj_schedule {
@@ -13,7 +13,7 @@ struct lj_schedule {
     int64_t steps; /* of the whole run */
 };
 /* Learning rate of step (0, 1, ...). */
-LJ_API double lj_schedule_at(const struct lj_schedule *schedule, int64_t step);
+double lj_schedule_at(const struct lj_schedule *schedule, int64_t step);
 
 /* A run of elements that are treated alike. */
 enum lj_treatment { LJ_TREAT_DECAY, LJ_TREAT_NO_DECAY, LJ_TREAT_STATISTIC };
@@ -38,24 +38,24 @@ struct lj_pieces {
     const int64_t *first, *count, *offset, *weights;
     int64_t elements;
 };
-LJ_API int lj_optim_create(struct lj_optim **optim, const struct lj_params *params,
-                           const struct lj_pieces *pieces,
-                           const struct lj_optim_config *config) LJ_MUST_USE;
-LJ_API void lj_optim_destroy(struct lj_optim *optim);
+int lj_optim_create(struct lj_optim **optim, const struct lj_params *params,
+                    const struct lj_pieces *pieces,
+                    const struct lj_optim_config *config) LJ_MUST_USE;
+void lj_optim_destroy(struct lj_optim *optim);
 
 /* Running statistics: r <- r + momentum (mean over lanes - r); then their gradient is set to 0, so that
  * a norm counts trained parameters only.
  *   weights  in/out, my pieces;  gradient  (shard) in/out */
-LJ_API void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient);
+void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient);
 
 /* One AdamW step (Loshchilov & Hutter 2019) of the trained parameters in my pieces.
  *   step      in  1 for the first update
  *   lr        in  learning rate;  scale  in  factor on the gradient (clipping), 1 for none
  *   gradient  (shard) in/out: scaled in place */
-LJ_API void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale,
-                          float *weights, float *gradient);
+void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale, float *weights,
+                   float *gradient);
 
 /* The moments (shard each), to be saved and restored: 0 first, 1 second. Owned by optim. */
-LJ_API float *lj_optim_moment(struct lj_optim *optim, int which);
+float *lj_optim_moment(struct lj_optim *optim, int which);
 
 #endif

@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernels: products and vector loops, chosen once by what the processor can do.
+/* For other modules. kernels: products and vector loops, chosen once by what the processor can do.
  *
  * The only place with intrinsics, BLIS, oneDNN and SLEEF. Each kernel's type is declared once, with its
  * contract; kernels_scalar.c is the specification, kernels_body.h the vector form compiled once per
  * ISA. Elementwise kernels give the same bits at any position and alignment; sums run in one fixed
  * order that depends on the length only. All local, all safe in parallel threads. */
-#ifndef LEJEPA_KERNELS_H
-#define LEJEPA_KERNELS_H
+#ifndef LEJEPA_KERNELS_KERNELS_H
+#define LEJEPA_KERNELS_KERNELS_H
 
-#include "lejepa/base.h"
+#include "base/base.h"
 
 enum lj_isa { LJ_ISA_SCALAR, LJ_ISA_AVX2, LJ_ISA_AVX512, LJ_ISA_AVX512BF16, LJ_ISA_COUNT };
 
 /* The best level of this processor, lowered by LJ_ISA=scalar|avx2|avx512|avx512bf16.
  * Errors: LJ_ERR_CONFIG (unknown or unsupported level; says what is available). */
-LJ_API int lj_isa_best(enum lj_isa *isa) LJ_MUST_USE;
-LJ_API const char *lj_isa_name(enum lj_isa isa);
+int lj_isa_best(enum lj_isa *isa) LJ_MUST_USE;
+const char *lj_isa_name(enum lj_isa isa);
 
 /* Selects the kernels and forces the level on BLIS and oneDNN; before the first product, the same on all
  * ranks. Without it the first use selects lj_isa_best. Errors: LJ_ERR_CONFIG. */
-LJ_API int lj_kernels_select(enum lj_isa isa) LJ_MUST_USE;
-LJ_API enum lj_isa lj_isa_selected(void);
+int lj_kernels_select(enum lj_isa isa) LJ_MUST_USE;
+enum lj_isa lj_isa_selected(void);
 /* Frees what products keep, for all threads; no other thread may use a product then or later. */
-LJ_API void lj_kernels_release(void);
+void lj_kernels_release(void);
 
 /* Type of the elements of an array. bf16 is the upper half of a float, rounded to nearest even. */
 enum lj_type { LJ_F32, LJ_BF16 };
@@ -71,24 +71,24 @@ struct lj_product {
  * Equal calls give equal bits at any address; an element's bits may depend on m and n, too. Which
  * library computes a shape is fixed by the level and the shape (gemm.c), never by timing.
  * Cost: the first call of a shape in a thread may compile it (oneDNN), some milliseconds. */
-LJ_API void lj_product(const struct lj_product *product, const void *a, const void *b,
-                       const float *bias, void *c);
+void lj_product(const struct lj_product *product, const void *a, const void *b, const float *bias,
+                void *c);
 /* Packs B (k, n), or (n, k) when transposed, for products with packed_b and any m: laid out as the
  * kernels read it and rounded to product->input. Worth it for a factor used in many products.
  *   packed  out, lj_product_packed_bytes(product) bytes at 64-byte alignment
  * lj_product_packed_bytes is 0 where packing does not pay: products then take B as it is. Same bits for the same
  * B. The first call of a shape compiles. */
-LJ_API int64_t lj_product_packed_bytes(const struct lj_product *product);
-LJ_API void lj_product_pack(const struct lj_product *product, const float *b, void *packed);
+int64_t lj_product_packed_bytes(const struct lj_product *product);
+void lj_product_pack(const struct lj_product *product, const float *b, void *packed);
 
 /* The library that computes a product at the selected level: "BLIS" or "oneDNN". */
-LJ_API const char *lj_product_backend(const struct lj_product *product);
+const char *lj_product_backend(const struct lj_product *product);
 
 /* C (m, n) = alpha op(A) op(B) + beta C in float32, row-major with leading dimensions in elements; one
  * thread. beta 0 never reads C. Equal calls give equal bits at any address. */
-LJ_API void lj_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
-                    float alpha, const float *a, int64_t lda, const float *b, int64_t ldb,
-                    float beta, float *c, int64_t ldc);
+void lj_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
+             const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
+             int64_t ldc);
 
 /* ---- vector loops --------------------------------------------------------------------------------- */
 
@@ -227,12 +227,12 @@ struct lj_kernels {
     void (*hue)(float *rgb, int64_t pixels, float turn);
 };
 /* The selected table. */
-LJ_API const struct lj_kernels *lj_kernels(void);
+const struct lj_kernels *lj_kernels(void);
 
 /* Standard normals from a stream, by Box-Muller and the selected kernel.
  *   x  (count) out */
-LJ_API void lj_draw_normals(float *x, int64_t count, struct lj_rng *rng);
+void lj_draw_normals(float *x, int64_t count, struct lj_rng *rng);
 /* A level's table for tests; NULL when the processor lacks it. */
-LJ_API const struct lj_kernels *lj_kernels_of(enum lj_isa isa);
+const struct lj_kernels *lj_kernels_of(enum lj_isa isa);
 
 #endif
