@@ -2,7 +2,7 @@
 /* Archives: the numbers made of pixels: stretches, sizes, statistics. Values are those the files were
  * written from. */
 #include "make_archive.h"
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening and closing an archive, and what can be asked of it. Rank 0 indexes; the index is made of
  * plain arrays, broadcast one after the other; ranks open datasets when they first read. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <stdio.h>
 #include <string.h>

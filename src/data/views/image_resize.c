@@ -8,7 +8,7 @@
  *
  * Columns first, a few output rows at a time: the weighted sums of source rows read the crop where it
  * lies; the rows are then resampled along x from a small buffer. */
-#include "data/image.h"
+#include "data/views/image.h"
 
 #include "kernels/kernels.h"
 

@@ -5,7 +5,7 @@
  *   1. those with the best of the names images, image, x, data, imgs;
  *   2. else, if all share one name or all are 3-D (scans as stacks of slices): all of them;
  *   3. else it is ambiguous, and the message lists them. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <stdio.h>
 #include <stdlib.h>

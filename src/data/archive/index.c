@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rank 0's work at opening: every file is opened once, its datasets of images become parts, their
  * shapes and types are compared, and the rows are cut into groups. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <stdio.h>
 #include <string.h>

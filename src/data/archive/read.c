@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Selected indices -> images: block by block, row by row: convert, check, stretch,
  * resize. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <string.h>
 

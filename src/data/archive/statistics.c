@@ -5,7 +5,7 @@
  * rows. Every rank then receives all groups' sums (their bits, by an exact integer sum in which all
  * other ranks contribute zero) and adds them in the order of the groups: the same bits on any number
  * of ranks. Of large archives, evenly spaced groups that together hold about 65536 samples. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <math.h>
 #include <stdlib.h>

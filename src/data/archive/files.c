@@ -2,7 +2,7 @@
 /* data.archive -> files: a path, a comma-separated list, a glob, a directory of *.h5 and *.hdf5.
  * What the user lists keeps its order; what a glob or a directory yields is sorted by bytes, so that
  * rows have the same numbers under any locale. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <glob.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* data.size: whole images resized to size x size while loading, antialiased, by the same operation
  * that views use. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 bool lj_archive_resizes(const struct lj_archive_info *info)
 {

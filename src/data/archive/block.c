@@ -3,7 +3,7 @@
  * until the scratch is needed for another, so that neighbouring reads inflate it once. Chunks along
  * the rows under filters we know are read raw (a copy under the HDF5 lock) and decoded outside the
  * lock; everything else, and a chunk that was never written, goes through H5Dread. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <libdeflate.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 /* A training archive: HDF5 with images (N, H, W) u8, labels i32, split u8. HDF5 builds the file in
  * memory (its core driver) and plain system calls put it on disk, so that a full disk is an error of
  * one write and never leaves HDF5 with a file it cannot close. */
-#include "data/archive_write.h"
+#include "data/archive/write.h"
 
 #include "data/data.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flips and rotations by quarter turns. */
-#include "data/image.h"
+#include "data/views/image.h"
 
 #include <string.h>
 

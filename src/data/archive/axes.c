@@ -4,7 +4,7 @@
  *   the last at most 64 and below both before it, which are alike    (N, H, W, C)
  *   the second at most 64 and below both after it, which are alike   (N, C, H, W)
  * Alike: neither is more than four times the other. The rule that decided is told to the user. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <stdio.h>
 #include <string.h>

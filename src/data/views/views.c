@@ -4,7 +4,7 @@
  * intensity, noise, band dropout and normalisation. The last four are one pass in units of the
  * channel's standard deviation: with z = (x - mean) / std,
  *   out = gain z + shift + noise, or 0 when the band is dropped. */
-#include "data/view_plan.h"
+#include "data/views/view_plan.h"
 
 #include "kernels/kernels.h"
 

@@ -6,7 +6,7 @@
  *   percentile  each channel's 1st to 99th percentile to 0..1, cut off outside
  * With data.nan=zero, what is not finite (as float32) counts as 0 in the archive's units, before the
  * stretch: no signal. It needs no statistic, so a row's values depend on that row alone. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <float.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Views: purity, distributions, which operations apply where, and the evaluation view. */
-#include "data/view_plan.h"
+#include "data/views/view_plan.h"
 #include "image_golden.h"
 
 #include <criterion/criterion.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* IDX: two zero bytes, a type (8: unsigned byte), the number of dimensions, one big-endian 32-bit size
  * each, then the values, the last axis fastest. zlib reads plain and gzipped files alike. */
-#include "data/pack_idx.h"
+#include "data/pack/idx.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * (0: all), with balanced=1 the same number of each class that occurs. Which samples is a seeded
  * random choice, lj_permute of the members of the class or of the part; those chosen keep the order
  * of the file. Memory: the chosen images twice, once more compressed. */
-#include "data/archive_write.h"
-#include "data/pack_idx.h"
+#include "data/archive/write.h"
+#include "data/pack/idx.h"
 
 #include "data/data.h"
 

@@ -2,7 +2,7 @@
 /* Draws what a view will be. Distributions are torchvision's: RandomResizedCrop, ColorJitter,
  * RandomGrayscale, GaussianBlur, RandomSolarize and flips; then those for any number of channels. The
  * order of the draws is part of the format of a run: a change of it changes every result. */
-#include "data/view_plan.h"
+#include "data/views/view_plan.h"
 
 #include <math.h>
 

@@ -2,7 +2,7 @@
 /* Columns that belong to the images: labels, and the column that data.where compares. They lie in
  * the group of their images, or at the root of the same file, or (labels) in one file for all.
  * Automatic labels are taken only where every part has them and all values are integers. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #ifndef LEJEPA_DATA_VIEW_PLAN_H
 #define LEJEPA_DATA_VIEW_PLAN_H
 
-#include "data/image.h"
+#include "data/views/image.h"
 
 enum lj_jitter { LJ_BRIGHTNESS, LJ_CONTRAST, LJ_SATURATION, LJ_HUE, LJ_JITTERS };
 

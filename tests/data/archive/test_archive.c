@@ -2,7 +2,7 @@
 /* Archives: what is found, what is read, what is refused. Values are those the files were written
  * from. */
 #include "make_archive.h"
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

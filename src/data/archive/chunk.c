@@ -2,7 +2,7 @@
 /* Raw chunks decoded without HDF5, so without its lock: HDF5's own filters undone in reverse order.
  * deflate is a zlib stream; shuffle stores byte 0 of every element, then byte 1, ...; fletcher32
  * appends a checksum. Damage is reported, never trusted: sizes must come out exactly. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <libdeflate.h>
 #include <string.h>

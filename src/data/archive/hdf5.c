@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HDF5 calls whose failures need explaining. HDF5's own error stack is silenced: a user wants one line
  * that says what to do. */
-#include "data/archive.h"
+#include "data/archive/archive.h"
 
 #include <errno.h>
 #include <fcntl.h>
