@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The network as a flat array of nodes, and the builders' common part. */
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 #include <stdio.h>
 #include <string.h>

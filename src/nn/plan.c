@@ -11,7 +11,7 @@
  * next tile comes back to its first node. */
 #include "nn/plan.h"
 
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 static int turn(const struct lj_plan *plan)
 {

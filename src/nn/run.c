@@ -3,7 +3,7 @@
  * other. The reverse order is never typed by hand. */
 #include "nn/plan.h"
 
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 /* The images [first, first + count) of a run, on which a block's nodes work. */
 struct tile {

@@ -2,9 +2,9 @@
 /* Patch embedding: a convolution of stride = kernel = patch, as a product. The image (C, H, W) becomes
  * rows of patches (T, C p p), T = (H/p)(W/p) in row order; y = rows W^T + b, W (width, C, p, p).
  * ints: [0] patch, [1] width. Scratch: the rows. The images' own gradient is never wanted. */
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
-#include "nn/product.h"
+#include "nn/layers/linear_map.h"
 
 #include <math.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 /* Layer normalisation over the last axis (Ba et al. 2016): y = (x - mean) rstd w + b, with
  * rstd = 1 / sqrt(var + eps), biased variance. Saved: mean and rstd of each row.
  * real: eps. */
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From tokens (T, C) to one vector (C): the first token, or the mean of the tokens after the first
- * ints[0]. */
-#include "nn/nn_build.h"
+/* From tokens (T, C) to one vector (C): the mean of the tokens after the first ints[0]. */
+#include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
 
@@ -15,41 +14,7 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
     return LJ_OK;
 }
 
-static void token_forward(const struct lj_call *c)
-{
-    int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
-    const float *x = c->x[0];
-    float *y = c->y;
-    for (int64_t i = 0; i < c->images; i++)
-        memcpy(y + i * width, x + i * stride, (size_t)width * sizeof *y);
-}
-
-static void clear_unless_adding(const struct lj_call *c)
-{
-    if (!c->dx_add[0])
-        memset(c->dx[0], 0, (size_t)(c->images * lj_shape_count(&c->in_shape[0])) * sizeof(float));
-}
-
-static void token_backward(const struct lj_call *c)
-{
-    int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
-    const float *dy = c->dy;
-    float *dx = c->dx[0];
-    clear_unless_adding(c);
-    for (int64_t i = 0; i < c->images; i++)
-        lj_kernels()->add(dx + i * stride, dy + i * width, width);
-}
-
-const struct lj_layer_kind lj_kind_pool_token = {
-    .name = "pool_token", .shape = shape, .forward = token_forward, .backward = token_backward};
-
-lj_val lj_pool_token(struct lj_net *net, const char *name, lj_val x)
-{
-    return lj_net_add(
-        net, (struct lj_node){.kind = &lj_kind_pool_token, .inputs = 1, .in = {x.index}}, name);
-}
-
-static void mean_forward(const struct lj_call *c)
+static void forward(const struct lj_call *c)
 {
     int64_t skip = c->node->ints[0], tokens = c->in_shape[0].dim[0] - skip;
     int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
@@ -63,13 +28,14 @@ static void mean_forward(const struct lj_call *c)
     }
 }
 
-static void mean_backward(const struct lj_call *c)
+static void backward(const struct lj_call *c)
 {
     int64_t skip = c->node->ints[0], tokens = c->in_shape[0].dim[0] - skip;
     int64_t width = c->in_shape[0].dim[1], stride = lj_shape_count(&c->in_shape[0]);
     const float *dy = c->dy;
     float *dx = c->dx[0];
-    clear_unless_adding(c);
+    if (!c->dx_add[0])
+        memset(dx, 0, (size_t)(c->images * stride) * sizeof *dx);
     for (int64_t i = 0; i < c->images; i++)
         for (int64_t t = 0; t < tokens; t++)
             lj_kernels()->axpy(dx + i * stride + (skip + t) * width, 1.0f / (float)tokens,
@@ -77,7 +43,7 @@ static void mean_backward(const struct lj_call *c)
 }
 
 const struct lj_layer_kind lj_kind_pool_mean = {
-    .name = "pool_mean", .shape = shape, .forward = mean_forward, .backward = mean_backward};
+    .name = "pool_mean", .shape = shape, .forward = forward, .backward = backward};
 
 lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64_t skip)
 {

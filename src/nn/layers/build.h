@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-/* Every kind of layer: kinds.c lists them, and lj_net_add takes no other. */
+/* Every kind of layer: layers/kinds.c lists them, and lj_net_add takes no other. */
 extern const struct lj_layer_kind lj_kind_linear, lj_kind_linear_residual, lj_kind_layernorm,
     lj_kind_gelu, lj_kind_relu, lj_kind_attention, lj_kind_residual, lj_kind_input,
     lj_kind_patch_embed, lj_kind_tokens, lj_kind_pool_token, lj_kind_pool_mean,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The input: value 0 of every network, written by the caller. It is never run.
  * ints: [0] dimensions, [1] to [3] their sizes, [4] whether its gradient is wanted. */
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)

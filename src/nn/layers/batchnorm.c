@@ -12,7 +12,7 @@
  * rows may lie many deviations from it, so both are summed in double. Backward's sums are scaled
  * by 2^16, because gradients are small (resolution 2^-48, range 2^13).
  * ints: [0] over the batch. real: eps. Saved: mean, rstd, variance. Scratch: two rows of sums in double. */
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Private to nn: the three products of a linear map of rows, y = x W^T + b, with x, y and W in the
  * types of the plan. */
-#ifndef LEJEPA_NN_PRODUCT_H
-#define LEJEPA_NN_PRODUCT_H
+#ifndef LEJEPA_NN_LINEAR_MAP_H
+#define LEJEPA_NN_LINEAR_MAP_H
 
 #include "nn/nn.h"
 

@@ -6,7 +6,7 @@
  *   y_patch = x + R pos_patch     dpos_patch = R^T (sum over images of dy)
  * ints: [0] registers, [1] [2] reference grid. Scratch: R, one T x C array. Grids are square or as the
  * reference; a grid of another image is taken to have the reference's aspect. */
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
 

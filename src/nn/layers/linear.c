@@ -5,10 +5,10 @@
  *                    where the product adds, and no branch is written
  *   dt = dy     dx = dy W     dW = dy^T x     db = column sums of dy
  * ints: [0] output width. Inputs: x, or t and x. */
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
-#include "nn/product.h"
+#include "nn/layers/linear_map.h"
 
 #include <string.h>
 

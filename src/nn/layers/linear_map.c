@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Products of linear layers, and the packed forms of their weights. In a narrow plan everything that goes into a product is bf16: what comes
+/* Products of linear layers. In a narrow plan everything that goes into a product is bf16: what comes
  * in float32 (the trunk's side, images, the projector's ends) is rounded into scratch first. */
-#include "nn/product.h"
+#include "nn/layers/linear_map.h"
 
 #include "kernels/kernels.h"
+#include "nn/packing.h"
 
 #include <string.h>
 
@@ -38,22 +39,10 @@ static void multiply(const struct lj_call *c, struct lj_product product, int for
     lj_product(&product, rows, product.packed_b ? c->packed[form] : c->param[0], bias, out);
 }
 
-/* The product of rows with W (out, in) in a form; the number of rows is left to the caller. */
-static struct lj_product weight_product(int form, bool narrow, int64_t in, int64_t out)
-{
-    bool forward = form == LJ_PACK_FORWARD;
-    return (struct lj_product){.batch = 1,
-                               .m = 1,
-                               .n = forward ? out : in,
-                               .k = forward ? in : out,
-                               .transpose_b = forward,
-                               .input = narrow ? LJ_BF16 : LJ_F32};
-}
-
 void lj_linear_forward(const struct lj_call *c, struct lj_rows x, int64_t out, bool add,
                        void *scratch)
 {
-    struct lj_product product = weight_product(LJ_PACK_FORWARD, c->narrow, x.width, out);
+    struct lj_product product = lj_weight_product(LJ_PACK_FORWARD, c->narrow, x.width, out);
     product.m = x.rows;
     product.output = c->y_type;
     product.add = add;
@@ -65,7 +54,7 @@ void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, 
 {
     struct lj_rows gradient = {c->dy, c->y_type, x.rows, out};
     const void *dy = as_input(gradient, c->narrow, &scratch);
-    struct lj_product down = weight_product(LJ_PACK_DOWN, c->narrow, x.width, out);
+    struct lj_product down = lj_weight_product(LJ_PACK_DOWN, c->narrow, x.width, out);
     down.m = x.rows;
     down.output = x.type;
     down.add = add;
@@ -83,39 +72,4 @@ void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, 
     if (!c->dparam_add)
         memset(c->dparam[1], 0, (size_t)out * sizeof(float));
     lj_kernels()->column_sums(c->dparam[1], c->dy, c->y_type, x.rows, out);
-}
-
-/* ---- packed weights -------------------------------------------------------------------------------------- */
-
-static struct lj_product product_of(const struct lj_param *param, int form, bool narrow)
-{
-    return weight_product(form, narrow, param->count / param->dim[0], param->dim[0]);
-}
-
-int64_t lj_params_pack_layout(struct lj_params *params, bool narrow)
-{
-    int64_t at = 0;
-    for (int p = 0; p < params->count; p++)
-        for (int form = 0; form < 2; form++) {
-            struct lj_param *param = &params->list[p];
-            struct lj_product product = product_of(param, form, narrow);
-            bool read = param->matrix && (form == LJ_PACK_FORWARD || param->down);
-            int64_t bytes = read ? lj_product_packed_bytes(&product) : 0;
-            param->pack[form] = bytes > 0 ? at : -1;
-            at += lj_round_up(bytes, 64);
-        }
-    return at;
-}
-
-void lj_params_pack(const struct lj_params *params, bool narrow, const float *weights, void *packed,
-                    int threads)
-{
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int i = 0; i < 2 * params->count; i++) {
-        const struct lj_param *param = &params->list[i / 2];
-        if (param->pack[i % 2] < 0)
-            continue;
-        struct lj_product product = product_of(param, i % 2, narrow);
-        lj_product_pack(&product, weights + param->offset, (char *)packed + param->pack[i % 2]);
-    }
 }

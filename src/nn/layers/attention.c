@@ -7,7 +7,7 @@
  * into dense arrays, multiplied in one batch, and put back. No T x T array outlives that: backward makes
  * P again from the saved log of each row's sum.
  * ints: [0] heads. Saved: (heads, T) of each image. Scratch: struct desk. */
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
 

@@ -2,7 +2,7 @@
 /* Residual sum with stochastic depth (Huang et al. 2016; timm's DropPath): y = trunk + s branch, where
  * in training s is 0 with probability `rate` and 1 / (1 - rate) otherwise, drawn per sample and view.
  * real: rate; ints: [0] number of the layer. */
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of all kinds of layers: what the tests go through, and what a network may be made of. */
-#include "nn/nn_build.h"
+#include "nn/layers/build.h"
 
 static const struct lj_layer_kind *const kinds[] = {
     &lj_kind_linear,         &lj_kind_linear_residual, &lj_kind_layernorm,  &lj_kind_gelu,

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ReLU: y = max(x, 0). */
+#include "nn/layers/build.h"
+
+static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                 struct lj_shape *out, struct lj_need *need)
+{
+    (void)node, (void)images, (void)need;
+    *out = in[0];
+    return LJ_OK;
+}
+
+static int64_t elements(const struct lj_call *c)
+{
+    return c->images * lj_shape_count(&c->in_shape[0]);
+}
+
+/* NaN stays NaN, so that a broken step is seen. */
+static void forward(const struct lj_call *c)
+{
+    const float *x = c->x[0];
+    float *y = c->y;
+    for (int64_t i = 0, count = elements(c); i < count; i++)
+        y[i] = x[i] < 0 ? 0 : x[i];
+}
+
+static void backward(const struct lj_call *c)
+{
+    const float *y = c->y, *dy = c->dy;
+    float *dx = c->dx[0];
+    for (int64_t i = 0, count = elements(c); i < count; i++) {
+        float d = y[i] > 0 ? dy[i] : 0;
+        dx[i] = c->dx_add[0] ? dx[i] + d : d;
+    }
+}
+
+const struct lj_layer_kind lj_kind_relu = {
+    .name = "relu", .keeps_output = true, .shape = shape, .forward = forward, .backward = backward};
+
+lj_val lj_relu(struct lj_net *net, const char *name, lj_val x)
+{
+    return lj_net_add(net, (struct lj_node){.kind = &lj_kind_relu, .inputs = 1, .in = {x.index}},
+                      name);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Packed forms of the weights: where they lie, and how they are made. */
+#include "nn/packing.h"
+
+struct lj_product lj_weight_product(int form, bool narrow, int64_t in, int64_t out)
+{
+    bool forward = form == LJ_PACK_FORWARD;
+    return (struct lj_product){.batch = 1,
+                               .m = 1,
+                               .n = forward ? out : in,
+                               .k = forward ? in : out,
+                               .transpose_b = forward,
+                               .input = narrow ? LJ_BF16 : LJ_F32};
+}
+
+static struct lj_product product_of(const struct lj_param *param, int form, bool narrow)
+{
+    return lj_weight_product(form, narrow, param->count / param->dim[0], param->dim[0]);
+}
+
+int64_t lj_params_pack_layout(struct lj_params *params, bool narrow)
+{
+    int64_t at = 0;
+    for (int p = 0; p < params->count; p++)
+        for (int form = 0; form < 2; form++) {
+            struct lj_param *param = &params->list[p];
+            struct lj_product product = product_of(param, form, narrow);
+            bool read = param->matrix && (form == LJ_PACK_FORWARD || param->down);
+            int64_t bytes = read ? lj_product_packed_bytes(&product) : 0;
+            param->pack[form] = bytes > 0 ? at : -1;
+            at += lj_round_up(bytes, 64);
+        }
+    return at;
+}
+
+void lj_params_pack(const struct lj_params *params, bool narrow, const float *weights, void *packed,
+                    int threads)
+{
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int i = 0; i < 2 * params->count; i++) {
+        const struct lj_param *param = &params->list[i / 2];
+        if (param->pack[i % 2] < 0)
+            continue;
+        struct lj_product product = product_of(param, i % 2, narrow);
+        lj_product_pack(&product, weights + param->offset, (char *)packed + param->pack[i % 2]);
+    }
+}
