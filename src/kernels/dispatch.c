@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which level of the kernels runs: looked up once, lowered by LJ_ISA, then fixed. */
+#include "kernels/gemm/backends.h"
 #include "kernels/kernel_tables.h"
 
 #include <stdlib.h>

@@ -8,22 +8,4 @@
 extern const struct lj_kernels lj_kernels_scalar, lj_kernels_avx2, lj_kernels_avx512,
     lj_kernels_avx512bf16;
 
-/* gemm_blis.c: tells BLIS which of its kernels to use; before its first product. */
-void lj_blis_force_isa(enum lj_isa isa);
-/* One float32 product with leading dimensions. */
-void lj_blis_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
-                  const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
-                  int64_t ldc);
-
-/* gemm_onednn.c: the same for oneDNN. Products are compiled per shape and thread, and kept. */
-void lj_onednn_force_isa(enum lj_isa isa);
-void lj_onednn_product(const struct lj_product *product, const void *a, const void *b,
-                       const float *bias, void *c);
-void lj_onednn_release(void);
-/* gemm_onednn_pack.c */
-int64_t lj_onednn_packed_bytes(const struct lj_product *product);
-void lj_onednn_pack(const struct lj_product *product, const float *b, void *packed);
-/* The same by oneDNN itself, in any layout it asks for. */
-void lj_onednn_reorder(const struct lj_product *product, const float *b, void *packed);
-
 #endif

@@ -4,7 +4,7 @@
  * for each form with the geometric mean of its ratios. */
 #include "bench.h"
 
-#include "kernels/kernel_tables.h"
+#include "kernels/gemm/backends.h"
 
 #include <math.h>
 #include <stdio.h>

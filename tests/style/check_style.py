@@ -42,7 +42,8 @@ HEADER_KINDS = {"installed": "Installed.", "module": "For other modules.", "priv
 CONFINED = [
     (r"mpi\.h", r"src/comm/|tests/"),
     (r"hdf5\.h", r"src/data/archive/|src/store/|src/eval/|tests/"),
-    (r"(blis(/blis)?|sleef|immintrin|x86intrin|dnnl|oneapi/dnnl/dnnl)\.h", r"src/kernels/"),
+    (r"(blis(/blis)?|dnnl|oneapi/dnnl/.*)\.h", r"src/kernels/(gemm|conv)/"),
+    (r"(sleef|immintrin|x86intrin)\.h", r"src/kernels/x86/"),
 ]
 
 # call: why not, and the paths where it is allowed

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Matrix products: which library computes which. Fixed by level and shape, so that bits are, too. */
-#include "kernels/kernel_tables.h"
+#include "kernels/gemm/backends.h"
 
 /* Measured by tests/bench/bench_gemm.c at the shapes of ViT-Ti to ViT-B in tiles of 136 to 1040 rows: at the
  * AVX-512 levels oneDNN 2.6 is 0.9 to 1.8 times as fast as BLIS 0.9 (median 1.2), and 1.3 to 30 times in

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Matrix products by BLIS, one thread each: threads inside a rank work on different lanes, so no
  * product's bits can depend on their number. */
-#include "kernels/kernel_tables.h"
+#include "kernels/gemm/backends.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /* Matrix products by oneDNN. A product of a given shape is a primitive, compiled at its first use and
  * kept, with the handles of its arrays, in a table of the calling thread: no lock in the step, and after
  * the first step nothing is compiled. One thread each, for the reason given in gemm_blis.c. */
-#include "kernels/onednn.h"
+#include "kernels/gemm/onednn.h"
 
 #include <omp.h>
 #include <pthread.h>

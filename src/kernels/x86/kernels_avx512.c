@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The vector kernels at level avx512. */
-#include "kernels/simd_avx512.h"
+#include "kernels/x86/simd_avx512.h"
 
-#include "kernels/kernels_body.h"
-#include "kernels/ecf_body.h"
-#include "kernels/image_body.h"
+#include "kernels/x86/kernels_body.h"
+#include "kernels/x86/ecf_body.h"
+#include "kernels/x86/image_body.h"
 
 #include "kernels/kernel_tables.h"
 

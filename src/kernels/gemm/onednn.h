@@ -3,7 +3,7 @@
 #ifndef LEJEPA_ONEDNN_H
 #define LEJEPA_ONEDNN_H
 
-#include "kernels/kernel_tables.h"
+#include "kernels/gemm/backends.h"
 
 #include <dnnl.h>
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The vector kernels at level avx512bf16: the processor rounds to bf16 itself. */
-#include "kernels/simd_avx512.h"
+#include "kernels/x86/simd_avx512.h"
 
-#include "kernels/kernels_body.h"
-#include "kernels/ecf_body.h"
-#include "kernels/image_body.h"
-#include "kernels/pack_body.h"
+#include "kernels/x86/kernels_body.h"
+#include "kernels/x86/ecf_body.h"
+#include "kernels/x86/image_body.h"
+#include "kernels/x86/pack_body.h"
 
 #include "kernels/kernel_tables.h"
 

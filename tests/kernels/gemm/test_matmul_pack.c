@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Packed factors: our kernel writes the bytes that oneDNN's reorder writes, and those of its specification. */
-#include "kernels/kernel_tables.h"
+#include "kernels/gemm/backends.h"
 #include "random.h"
 
 #include <criterion/criterion.h>

@@ -7,7 +7,7 @@
  * oneDNN 2.6 asks for the same blocks at every shape. The kernel `pack` writes them with the bytes of
  * oneDNN's reorder in a third of its time: both forms of 10 million weights, ViT-Ti/8's with projector,
  * in 4.0 instead of 13.7 ms. Where another version asks for something else, its reorder packs. */
-#include "kernels/onednn.h"
+#include "kernels/gemm/onednn.h"
 
 #include <omp.h>
 #include <pthread.h>
