@@ -20,7 +20,7 @@
 enum lj_status {
     LJ_OK = 0,
     LJ_ERR_CONFIG = -2,     /* usage or configuration */
-    LJ_ERR_DATA = -3,       /* missing, damaged or unfit archive */
+    LJ_ERR_DATA = -3,       /* missing, damaged or unsupported archive */
     LJ_ERR_CHECKPOINT = -4, /* checkpoint or safetensors */
     LJ_ERR_NUMERIC = -5,    /* not finite, or collapsed */
     LJ_ERR_RESOURCE = -6,   /* memory, disk, locks */

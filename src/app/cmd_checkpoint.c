@@ -48,17 +48,17 @@ static int64_t read_steps(const char *dir, int64_t *steps, int64_t capacity)
 /* Prints a line on one file. */
 static int look_at(const char *path, bool verify)
 {
-    struct lj_checkpoint_head head;
+    struct lj_checkpoint_header header;
     int status = verify ? lj_checkpoint_verify(path) : LJ_OK;
     if (status == LJ_OK)
-        status = lj_checkpoint_read_head(path, &head);
+        status = lj_checkpoint_read_header(path, &header);
     if (status != LJ_OK) {
         printf("%s: damaged: %s\n", path, lj_error_text());
         return status;
     }
-    printf("%s: %sstep %lld, seed %lld, %s\n", path, verify ? "good, " : "", (long long)head.step,
-           (long long)head.seed, head.provenance);
-    lj_checkpoint_head_free(&head);
+    printf("%s: %sstep %lld, seed %lld, %s\n", path, verify ? "good, " : "", (long long)header.step,
+           (long long)header.seed, header.provenance);
+    lj_checkpoint_header_free(&header);
     return LJ_OK;
 }
 

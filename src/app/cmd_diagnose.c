@@ -78,7 +78,7 @@ static int make_loss(struct subject *s, struct lj_comm *comm, const struct lj_co
                                     .lambda = c->loss_lambda,
                                     .additive = strcmp(c->loss_combine, "additive") == 0,
                                     .seed = c->seed,
-                                    .slots = 1,
+                                    .workers = 1,
                                     .lane_rows = LANE};
     s->lane = lj_alloc_array(s->views * LANE * s->width, sizeof *s->lane, "diagnose");
     s->dlane = lj_alloc_array(s->views * LANE * s->width, sizeof *s->dlane, "diagnose");
@@ -222,7 +222,7 @@ static void print_table(const struct subject *s, double floor, const struct rank
 static int finish_on_root(struct subject *s, const struct lj_config *c)
 {
     struct ranked worst[WORST];
-    if (s->terms.unfit > 0)
+    if (s->terms.nonfinite > 0)
         return lj_fail(LJ_ERR_NUMERIC,
                        "the array holds values that are not finite or out of range");
     LJ_TRY(lj_spectrum_of(s->proj, s->views * s->rows, s->width, &s->spectrum));

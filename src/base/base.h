@@ -96,7 +96,7 @@ enum lj_purpose {
     LJ_DRAW_SLICES,    /* (step, 0, 0) */
     LJ_DRAW_ORDER,     /* (epoch, what, index): order of samples */
     LJ_DRAW_VIEW,      /* (epoch, sample, view) */
-    LJ_DRAW_DROP_PATH, /* (step, slot in the batch, view and layer) */
+    LJ_DRAW_DROP_PATH, /* (step, place in the batch, view and layer) */
     LJ_DRAW_TEST,      /* tests and benchmarks */
 };
 
@@ -125,11 +125,11 @@ int64_t lj_permute(int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b
 
 /* A float32 or double sum rounded once to 64-bit fixed point at 2^-32; sums of such integers do not
  * depend on their order. What is not finite, or not below 2^29 in magnitude, contributes 0 and adds 1
- * to *unfit; it is never converted. */
-int64_t lj_to_fixed(double value, int64_t *unfit);
+ * to *nonfinite; it is never converted. */
+int64_t lj_to_fixed(double value, int64_t *nonfinite);
 /* The same for one of `addends` numbers whose sum must not wrap: the limit is 2^30 / addends, at most
  * 2^29. */
-int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *unfit);
+int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *nonfinite);
 static inline double lj_from_fixed(int64_t value)
 {
     return (double)value * 0x1p-32;

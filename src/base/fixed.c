@@ -4,16 +4,16 @@
 
 #include <math.h>
 
-int64_t lj_to_fixed(double value, int64_t *unfit)
+int64_t lj_to_fixed(double value, int64_t *nonfinite)
 {
-    return lj_to_fixed_of(2, value, unfit);
+    return lj_to_fixed_of(2, value, nonfinite);
 }
 
-int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *unfit)
+int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *nonfinite)
 {
     double limit = fmin(0x1p29, 0x1p30 / (double)addends);
     if (!(fabs(value) < limit)) { /* also catches NaN */
-        *unfit += 1;
+        *nonfinite += 1;
         return 0;
     }
     return (int64_t)llrint(value * 0x1p32);

@@ -11,25 +11,25 @@ void lj_add_in_parallel(float *y, const float *x, int64_t count)
         y[i] += x[i];
 }
 
-void lj_chain_add(struct lj_chain *chain, struct lj_block block, float *data, int64_t count,
+void lj_chain_add(struct lj_chain *chain, struct lj_subtree subtree, float *data, int64_t count,
                   void (*release)(void *context, float *buffer), void *context)
 {
     for (;;) {
         int top = chain->depth - 1;
-        if (top >= 0 && lj_block_siblings(chain->block[top], block)) {
+        if (top >= 0 && lj_subtree_siblings(chain->subtree[top], subtree)) {
             lj_add_in_parallel(chain->data[top], data, count);
             if (release)
                 release(context, data);
             data = chain->data[top];
-            block = (struct lj_block){chain->block[top].start, block.level + 1};
+            subtree = (struct lj_subtree){chain->subtree[top].start, subtree.level + 1};
             chain->depth--;
-        } else if (lj_block_passes(block, chain->lanes)) {
-            block.level++;
+        } else if (lj_subtree_passes(subtree, chain->lanes)) {
+            subtree.level++;
         } else {
             break;
         }
     }
-    LJ_CHECK(chain->depth < LJ_BLOCKS_MAX, "more blocks than a tree can have");
-    chain->block[chain->depth] = block;
+    LJ_CHECK(chain->depth < LJ_SUBTREES_MAX, "more subtrees than a tree can have");
+    chain->subtree[chain->depth] = subtree;
     chain->data[chain->depth++] = data;
 }

@@ -19,15 +19,15 @@ int lj_agree(struct lj_comm *comm, int status) LJ_MUST_USE;
 
 /* Long work of rank 0 alone:
  *
- *     lj_alone_begin(comm);
+ *     lj_root_section_begin(comm);
  *     int status = lj_comm_is_root(comm) ? work() : LJ_OK;
- *     LJ_TRY(lj_alone_end(comm, status));
+ *     LJ_TRY(lj_root_section_end(comm, status));
  *
- * The others wait in lj_alone_end, where each lj_progress of rank 0 is theirs too (at most once a second:
+ * The others wait in lj_root_section_end, where each lj_progress of rank 0 is theirs too (at most once a second:
  * a broadcast of 4 bytes); it ends as lj_agree does. No other collective in between; not nested.
  * Collective. */
-void lj_alone_begin(struct lj_comm *comm);
-int lj_alone_end(struct lj_comm *comm, int status) LJ_MUST_USE;
+void lj_root_section_begin(struct lj_comm *comm);
+int lj_root_section_end(struct lj_comm *comm, int status) LJ_MUST_USE;
 
 /* Collective. The root's bytes reach everybody; split above 2^30 bytes. */
 void lj_broadcast(struct lj_comm *comm, void *data, int64_t bytes, int root);
@@ -90,39 +90,39 @@ void lj_sum_exact(struct lj_comm *comm, struct lj_ledger_entry *entry, int64_t *
 /* Lanes [first, end) of rank r of P: floor(rG/P) .. floor((r+1)G/P). */
 void lj_lanes_of_rank(int64_t lanes, int size, int rank, int64_t *first, int64_t *end);
 
-/* A block of the fixed tree over [0, 2^ceil(log2 G)): lanes [start, start + 2^level) below G. */
-struct lj_block {
+/* A subtree of the fixed tree over [0, 2^ceil(log2 G)): lanes [start, start + 2^level) below G. */
+struct lj_subtree {
     int64_t start;
     int level;
 };
-enum { LJ_BLOCKS_MAX = 128 };
-/* The maximal aligned blocks that lanes [first, end) of `lanes` reduce to, in order of start;
+enum { LJ_SUBTREES_MAX = 128 };
+/* The maximal aligned subtrees that lanes [first, end) of `lanes` reduce to, in order of start;
  * absent lanes beyond the last count as present, because they are passed through.
  * Returns their number. */
-int lj_lane_blocks(int64_t first, int64_t end, int64_t lanes, struct lj_block *blocks);
+int lj_lane_subtrees(int64_t first, int64_t end, int64_t lanes, struct lj_subtree *subtrees);
 
 /* ---- gradient reduction ---------------------------------------------------------------------- */
 
 /* Sums every lane's gradient along the fixed tree, so that the bits do not depend on the number of
- * ranks. Parameters are cut into buckets; each bucket into `size` pieces of whole blocks of
- * LJ_PIECE_ALIGN elements; a rank ends up with the total of its piece of each bucket.
+ * ranks. Parameters are cut into buckets; each bucket into `size` shards of whole blocks of
+ * LJ_SHARD_ALIGN elements; a rank ends up with the total of its shard of each bucket.
  *
  *   for each bucket, from the last to the first:
  *       for each wave of lanes:  leaf = lj_gradsync_leaf(...)   fill them, then
  *                                lj_gradsync_add(...) in ascending order of lanes
  *       lj_gradsync_start(...)                                  starts moving
  *   lj_gradsync_finish(...)                                     totals are in the shard
- *   ... optimiser on the pieces ...
+ *   ... optimiser on the shards ...
  *   lj_gradsync_gather(...)                                     everybody's new weights
  */
-enum { LJ_PIECE_ALIGN = 4096 };
+enum { LJ_SHARD_ALIGN = 4096 };
 
 struct lj_gradsync_plan {
     int64_t lanes; /* G */
     int buckets;
     const int64_t *bounds; /* (buckets + 1) first element of each bucket; borrowed until create
-                                   returns; multiples of LJ_PIECE_ALIGN */
-    int slots;             /* lanes worked on at once */
+                                   returns; multiples of LJ_SHARD_ALIGN */
+    int workers;           /* lanes worked on at once */
     int joint;             /* buckets [0, joint) share one leaf, for backward that goes lane by
                                 lane; the others have a leaf of their own */
     bool fast;             /* MPI's own reductions instead of the tree: reduce: fast */
@@ -135,17 +135,17 @@ int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
                        const struct lj_gradsync_plan *plan, struct lj_ledger *ledger) LJ_MUST_USE;
 void lj_gradsync_destroy(struct lj_gradsync *sync);
 
-/* Takes the leaves of slots 0 .. count-1, before threads fill them. Local; main thread. */
+/* Takes the leaves of workers 0 .. count-1, before threads fill them. Local; main thread. */
 void lj_gradsync_take_leaves(struct lj_gradsync *sync, int count);
 
-/* Where the lane worked on in `slot` writes its gradient of `bucket`: (bounds[b+1] - bounds[b])
+/* Where the lane worked on in `worker` writes its gradient of `bucket`: (bounds[b+1] - bounds[b])
  * floats, all of which it must write. Local; valid from lj_gradsync_take_leaves to lj_gradsync_add. Joint buckets
  * lie behind one another in one leaf. */
-float *lj_gradsync_leaf(struct lj_gradsync *sync, int bucket, int slot);
+float *lj_gradsync_leaf(struct lj_gradsync *sync, int bucket, int worker);
 
-/* Adds the leaf in `slot` as that lane's; once for all joint buckets. Lanes of this rank come in
+/* Adds the leaf in `worker` as that lane's; once for all joint buckets. Lanes of this rank come in
  * ascending order per bucket. Local; splits elements over OpenMP threads. */
-void lj_gradsync_add(struct lj_gradsync *sync, int bucket, int slot, int64_t lane);
+void lj_gradsync_add(struct lj_gradsync *sync, int bucket, int worker, int64_t lane);
 
 /* All lanes of this rank are in: starts moving the bucket. Collective (nonblocking), buckets from
  * the last to the first on every rank. */
@@ -160,7 +160,7 @@ void lj_gradsync_progress(struct lj_gradsync *sync);
  *                   any number of ranks: 0 means that every total is finite */
 void lj_gradsync_finish(struct lj_gradsync *sync, int64_t *nonfinite);
 
-/* My pieces, concatenated in order of buckets: piece b is elements [first[b], first[b] + count[b])
+/* My shards, concatenated in order of buckets: shard b is elements [first[b], first[b] + count[b])
  * of the parameters and lies at shard_offset[b] of the shard. Local. */
 struct lj_shard {
     int buckets;
@@ -175,11 +175,11 @@ struct lj_shard {
 };
 const struct lj_shard *lj_gradsync_shard(const struct lj_gradsync *sync);
 
-/* Euclidean norm of the whole gradient: squares in fixed blocks of 4096 along a fixed tree. The same
- * bits on any number of ranks. Collective: one allreduce of 8 bytes per block. */
+/* Euclidean norm of the whole gradient: squares in fixed subtrees of 4096 along a fixed tree. The same
+ * bits on any number of ranks. Collective: one allreduce of 8 bytes per subtree. */
 double lj_gradsync_norm(struct lj_gradsync *sync);
 
-/* Everybody's pieces reach those with whole weights.
+/* Everybody's shards reach those with whole weights.
  *   weights  (shard->weights_elements) in: mine are current; out: all are. Collective. */
 void lj_gradsync_gather(struct lj_gradsync *sync, float *weights);
 
@@ -187,9 +187,9 @@ void lj_gradsync_gather(struct lj_gradsync *sync, float *weights);
  *   shard  (elements) in;  whole  (bounds[buckets]) out on root, NULL elsewhere. Collective. */
 void lj_gradsync_collect(struct lj_gradsync *sync, const float *shard, float *whole);
 
-/* The inverse: everybody receives its pieces of an array that the root has.
+/* The inverse: everybody receives its shards of an array that the root has.
  *   whole  (bounds[buckets]) in on root, NULL elsewhere
- *   mine   out: piece b at mine + at[b];  at  shard_offset or weights_first. `whole` itself, with
+ *   mine   out: shard b at mine + at[b];  at  shard_offset or weights_first. `whole` itself, with
  *          weights_first, on the root. Collective. */
 void lj_gradsync_scatter(struct lj_gradsync *sync, const float *whole, float *mine,
                          const int64_t *at);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gradient reduction: set-up, the lanes of this rank, and the shard of totals.
  *
- * Lanes of this rank run through a chain of carries into the maximal blocks of the fixed tree. A
- * bucket then moves (gradsync_move.c): every rank receives everybody's blocks of its own piece and
+ * Lanes of this rank run through a chain of carries into the maximal subtrees of the fixed tree. A
+ * bucket then moves (gradsync_move.c): every rank receives everybody's subtrees of its own shard and
  * finishes the same tree there. Additions are the same pairs whatever the number of ranks. */
 #include "comm/gradsync.h"
 
@@ -16,15 +16,15 @@ static void *take(int64_t count, size_t size)
     return lj_alloc_array(count, size, "gradient reduction");
 }
 
-int64_t lj_piece_first(const struct lj_gradsync *s, int bucket, int rank)
+int64_t lj_shard_first(const struct lj_gradsync *s, int bucket, int rank)
 {
-    int64_t units = (s->bounds[bucket + 1] - s->bounds[bucket]) / LJ_PIECE_ALIGN;
-    return s->bounds[bucket] + rank * units / s->comm->size * LJ_PIECE_ALIGN;
+    int64_t units = (s->bounds[bucket + 1] - s->bounds[bucket]) / LJ_SHARD_ALIGN;
+    return s->bounds[bucket] + rank * units / s->comm->size * LJ_SHARD_ALIGN;
 }
 
-int64_t lj_piece_count(const struct lj_gradsync *s, int bucket, int rank)
+int64_t lj_shard_count(const struct lj_gradsync *s, int bucket, int rank)
 {
-    return lj_piece_first(s, bucket, rank + 1) - lj_piece_first(s, bucket, rank);
+    return lj_shard_first(s, bucket, rank + 1) - lj_shard_first(s, bucket, rank);
 }
 
 int64_t lj_leaf_offset(const struct lj_gradsync *s, int bucket)
@@ -51,13 +51,13 @@ static int index_blocks(struct lj_gradsync *s)
     s->blocks_of_rank = take(s->comm->size + 1, sizeof *s->blocks_of_rank);
     if (!s->blocks_of_rank)
         return LJ_ERR_RESOURCE;
-    struct lj_block own[LJ_BLOCKS_MAX];
+    struct lj_subtree own[LJ_SUBTREES_MAX];
     int64_t first, end;
     for (int pass = 0; pass < 2; pass++) {
         int total = 0;
         for (int r = 0; r < s->comm->size; r++) {
             lj_lanes_of_rank(s->lanes, s->comm->size, r, &first, &end);
-            int count = s->fast ? 1 : lj_lane_blocks(first, end, s->lanes, own);
+            int count = s->fast ? 1 : lj_lane_subtrees(first, end, s->lanes, own);
             if (pass == 1 && !s->fast)
                 memcpy(s->all_blocks + total, own, (size_t)count * sizeof *own);
             s->blocks_of_rank[r] = total;
@@ -98,15 +98,15 @@ static int lay_out_shard(struct lj_gradsync *s)
     if (!first || !count || !offset)
         return LJ_ERR_RESOURCE;
     for (int b = 0; b < s->buckets; b++) {
-        first[b] = lj_piece_first(s, b, s->comm->rank);
-        count[b] = lj_piece_count(s, b, s->comm->rank);
+        first[b] = lj_shard_first(s, b, s->comm->rank);
+        count[b] = lj_shard_count(s, b, s->comm->rank);
         offset[b] = s->shard.elements;
         s->shard.elements += count[b];
     }
     s->shard.weights_first = s->shard.whole ? first : offset;
     s->shard.weights_elements = s->shard.whole ? s->bounds[s->buckets] : s->shard.elements;
     s->shard.gradient = take(s->shard.elements, sizeof(float));
-    s->square_sums = take(s->bounds[s->buckets] / LJ_PIECE_ALIGN + 1, sizeof(double));
+    s->square_sums = take(s->bounds[s->buckets] / LJ_SHARD_ALIGN + 1, sizeof(double));
     return s->shard.gradient && s->square_sums ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
@@ -114,12 +114,12 @@ static int allocate_leaves(struct lj_gradsync *s)
 {
     int64_t width = lj_max_i64(s->bounds[s->joint], widest_bucket(s));
     int depth = s->fast ? 1 : lj_lane_depth(s->first_lane, s->end_lane, s->lanes);
-    int slots = s->end_lane > s->first_lane ? s->slots : 0;
+    int workers = s->end_lane > s->first_lane ? s->workers : 0;
     s->free_count = 0;
-    s->buffer_count = slots + depth;
+    s->buffer_count = workers + depth;
     s->free_buffers = take(s->buffer_count, sizeof *s->free_buffers);
     s->buffers = take(s->buffer_count, sizeof *s->buffers);
-    s->leaf = take(s->slots, sizeof *s->leaf);
+    s->leaf = take(s->workers, sizeof *s->leaf);
     if (!s->free_buffers || !s->buffers || !s->leaf)
         return LJ_ERR_RESOURCE;
     for (int i = 0; i < s->buffer_count; i++) {
@@ -158,7 +158,7 @@ int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
         s->comm = comm;
         s->lanes = plan->lanes;
         s->buckets = plan->buckets;
-        s->slots = plan->slots;
+        s->workers = plan->workers;
         s->joint = plan->joint;
         s->fast = plan->fast;
         s->chain.lanes = plan->lanes;
@@ -203,17 +203,17 @@ void lj_gradsync_destroy(struct lj_gradsync *s)
 }
 
 /* Elements at or above the limit or not a number. */
-static int64_t count_unfit(const float *x, int64_t count, float limit)
+static int64_t count_nonfinite(const float *x, int64_t count, float limit)
 {
-    int64_t unfit = 0;
-#pragma omp parallel for schedule(static) reduction(+ : unfit) if (count > 1 << 16)
-    for (int64_t block = 0; block < count; block += LJ_PIECE_ALIGN) {
+    int64_t nonfinite = 0;
+#pragma omp parallel for schedule(static) reduction(+ : nonfinite) if (count > 1 << 16)
+    for (int64_t subtree = 0; subtree < count; subtree += LJ_SHARD_ALIGN) {
         int here = 0;
-        for (int i = 0; i < LJ_PIECE_ALIGN; i++)
-            here += !(fabsf(x[block + i]) < limit);
-        unfit += here;
+        for (int i = 0; i < LJ_SHARD_ALIGN; i++)
+            here += !(fabsf(x[subtree + i]) < limit);
+        nonfinite += here;
     }
-    return unfit;
+    return nonfinite;
 }
 
 static void release(void *context, float *buffer)
@@ -224,29 +224,29 @@ static void release(void *context, float *buffer)
 
 void lj_gradsync_take_leaves(struct lj_gradsync *s, int count)
 {
-    for (int slot = 0; slot < count; slot++) {
-        LJ_CHECK(s->free_count > 0 && !s->leaf[slot], "no free leaf for slot %d", slot);
-        s->leaf[slot] = s->free_buffers[--s->free_count];
+    for (int worker = 0; worker < count; worker++) {
+        LJ_CHECK(s->free_count > 0 && !s->leaf[worker], "no free leaf for worker %d", worker);
+        s->leaf[worker] = s->free_buffers[--s->free_count];
     }
 }
 
-float *lj_gradsync_leaf(struct lj_gradsync *s, int bucket, int slot)
+float *lj_gradsync_leaf(struct lj_gradsync *s, int bucket, int worker)
 {
-    return s->leaf[slot] + lj_leaf_offset(s, bucket);
+    return s->leaf[worker] + lj_leaf_offset(s, bucket);
 }
 
-void lj_gradsync_add(struct lj_gradsync *s, int bucket, int slot, int64_t lane)
+void lj_gradsync_add(struct lj_gradsync *s, int bucket, int worker, int64_t lane)
 {
     int64_t width = lj_leaf_width(s, bucket);
-    float *data = s->leaf[slot];
-    s->leaf[slot] = NULL;
-    s->unfit_here += count_unfit(data, width, s->limit);
+    float *data = s->leaf[worker];
+    s->leaf[worker] = NULL;
+    s->nonfinite_here += count_nonfinite(data, width, s->limit);
     if (s->fast && s->chain.depth == 1) {
         lj_add_in_parallel(s->chain.data[0], data, width);
         release(s, data);
         return;
     }
-    lj_chain_add(&s->chain, (struct lj_block){lane, 0}, data, width, release, s);
+    lj_chain_add(&s->chain, (struct lj_subtree){lane, 0}, data, width, release, s);
 }
 
 void lj_gradsync_reset_chain(struct lj_gradsync *s)

@@ -20,40 +20,40 @@ struct lj_gradsync {
     int64_t lanes, first_lane, end_lane; /* of the batch; of this rank */
     int buckets;
     const int64_t *bounds; /* (buckets + 1) owned */
-    int slots;
+    int workers;
     int joint;
     bool fast;
     bool all_whole; /* every rank keeps all weights */
     bool *whole;    /* (size) does it? */
 
-    float **leaf;                    /* (slots) where a lane writes now; NULL: none taken */
+    float **leaf;                    /* (workers) where a lane writes now; NULL: none taken */
     float **buffers, **free_buffers; /* (buffer_count) all of them; a stack of idle ones */
     int buffer_count, free_count;
     struct lj_chain chain;
 
-    struct lj_block *all_blocks; /* of rank 0, rank 1, ... */
-    int *blocks_of_rank;         /* (size + 1) first block of each rank */
+    struct lj_subtree *all_blocks; /* of rank 0, rank 1, ... */
+    int *blocks_of_rank;           /* (size + 1) first subtree of each rank */
 
     struct lj_move move[2];
     int turn;
-    float limit;        /* magnitude from which a sum over lanes might overflow */
-    int64_t unfit_here; /* elements of my lanes at or above it, not yet sent */
-    int64_t unfit;      /* of everybody, received */
+    float limit;            /* magnitude from which a sum over lanes might overflow */
+    int64_t nonfinite_here; /* elements of my lanes at or above it, not yet sent */
+    int64_t nonfinite;      /* of everybody, received */
     struct lj_shard shard;
-    double *square_sums; /* one per LJ_PIECE_ALIGN parameters */
+    double *square_sums; /* one per LJ_SHARD_ALIGN parameters */
     struct lj_ledger_entry *ledger_gradient, *ledger_weights, *ledger_norm;
 };
 
 /* Counts above this are not told apart: the largest that float32 sums reach exactly. */
 enum { LJ_UNFIT_MAX = 1 << 24 };
 
-/* First element of rank's piece of the bucket (of the bucket's end for rank == size), and its length. */
-int64_t lj_piece_first(const struct lj_gradsync *sync, int bucket, int rank);
-int64_t lj_piece_count(const struct lj_gradsync *sync, int bucket, int rank);
+/* First element of rank's shard of the bucket (of the bucket's end for rank == size), and its length. */
+int64_t lj_shard_first(const struct lj_gradsync *sync, int bucket, int rank);
+int64_t lj_shard_count(const struct lj_gradsync *sync, int bucket, int rank);
 /* Where a bucket starts in its leaf, and the leaf's length; elements. */
 int64_t lj_leaf_offset(const struct lj_gradsync *sync, int bucket);
 int64_t lj_leaf_width(const struct lj_gradsync *sync, int bucket);
-/* How often this rank puts a piece of weights into the call that gathers them. */
+/* How often this rank puts a shard of weights into the call that gathers them. */
 int64_t lj_gather_copies(const struct lj_gradsync *sync);
 /* The chain's buffers become free again. */
 void lj_gradsync_reset_chain(struct lj_gradsync *sync);

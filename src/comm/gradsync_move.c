@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gradient reduction: buckets on their way between ranks.
  *
- * What rank r sends to rank p: r's blocks of p's piece, one after the other, then one number: how
- * many elements of r's lanes are unfit for a sum. So everybody knows before any update whether there
+ * What rank r sends to rank p: r's subtrees of p's shard, one after the other, then one number: how
+ * many elements of r's lanes are nonfinite for a sum. So everybody knows before any update whether there
  * may be one, without a collective of its own. Lanes are counted, not their sums, because which sums
  * exist where depends on the number of ranks. */
 #include "comm/gradsync.h"
@@ -18,15 +18,15 @@ static int blocks_of(const struct lj_gradsync *s, int rank)
 static int allocate_move(struct lj_gradsync *s, struct lj_move *move, int64_t widest)
 {
     int size = s->comm->size;
-    int64_t piece = 0;
+    int64_t shard = 0;
     for (int b = 0; b < s->buckets; b++)
-        piece = lj_max_i64(piece, lj_piece_count(s, b, s->comm->rank));
+        shard = lj_max_i64(shard, lj_shard_count(s, b, s->comm->rank));
     int64_t sent = widest * blocks_of(s, s->comm->rank) + size;
-    int64_t received = piece * s->blocks_of_rank[size] + size;
+    int64_t received = shard * s->blocks_of_rank[size] + size;
     if (sent > INT_MAX || received > INT_MAX)
         return lj_fail(
             LJ_ERR_CONFIG,
-            "a layer of %lld parameters in %d blocks exceeds what one MPI call can move; "
+            "a layer of %lld parameters in %d subtrees exceeds what one MPI call can move; "
             "use fewer lanes per rank (a power of two)",
             (long long)widest, blocks_of(s, s->comm->rank));
     move->send = lj_alloc_array(sent, sizeof(float), "gradient buffers");
@@ -55,7 +55,7 @@ int lj_gradsync_allocate_moves(struct lj_gradsync *s, int64_t widest)
     s->ledger_weights->predicted_bytes_per_call =
         s->shard.elements * (int64_t)sizeof(float) * lj_gather_copies(s) / s->buckets;
     s->ledger_norm->predicted_bytes_per_call =
-        s->bounds[s->buckets] / LJ_PIECE_ALIGN * (int64_t)sizeof(double);
+        s->bounds[s->buckets] / LJ_SHARD_ALIGN * (int64_t)sizeof(double);
     LJ_TRY(allocate_move(s, &s->move[0], widest));
     return allocate_move(s, &s->move[1], widest);
 }
@@ -69,50 +69,50 @@ void lj_gradsync_free_moves(struct lj_gradsync *s)
     }
 }
 
-/* Start of the chain's block j at the bucket. */
+/* Start of the chain's subtree j at the bucket. */
 static const float *block_data(const struct lj_gradsync *s, int bucket, int j)
 {
     return s->chain.data[j] + lj_leaf_offset(s, bucket);
 }
 
-/* What is known of unfit elements leaves with this bucket. */
-static float take_unfit(struct lj_gradsync *s)
+/* What is known of nonfinite elements leaves with this bucket. */
+static float take_nonfinite(struct lj_gradsync *s)
 {
-    int64_t unfit = lj_min_i64(s->unfit_here, LJ_UNFIT_MAX);
-    s->unfit_here = 0;
-    return (float)unfit;
+    int64_t nonfinite = lj_min_i64(s->nonfinite_here, LJ_UNFIT_MAX);
+    s->nonfinite_here = 0;
+    return (float)nonfinite;
 }
 
-/* Lays the blocks out by receiver. A rank without lanes sends nothing but its count of zero; with
+/* Lays the subtrees out by receiver. A rank without lanes sends nothing but its count of zero; with
  * MPI's own reduction it sends zeros. */
 static void pack(struct lj_gradsync *s, struct lj_move *move, int bucket)
 {
-    int size = s->comm->size, me = s->comm->rank, blocks = blocks_of(s, me);
-    float unfit = take_unfit(s);
+    int size = s->comm->size, me = s->comm->rank, subtrees = blocks_of(s, me);
+    float nonfinite = take_nonfinite(s);
     int64_t at = 0, from = 0;
-    LJ_CHECK(s->fast || s->chain.depth == blocks, "bucket %d has %d of this rank's %d blocks",
-             bucket, s->chain.depth, blocks);
+    LJ_CHECK(s->fast || s->chain.depth == subtrees, "bucket %d has %d of this rank's %d subtrees",
+             bucket, s->chain.depth, subtrees);
     for (int p = 0; p < size; p++) {
-        int64_t count = lj_piece_count(s, bucket, p);
-        int64_t offset = lj_piece_first(s, bucket, p) - s->bounds[bucket];
+        int64_t count = lj_shard_count(s, bucket, p);
+        int64_t offset = lj_shard_first(s, bucket, p) - s->bounds[bucket];
         move->send_start[p] = (int)at;
-        for (int j = 0; j < blocks; j++, at += count) {
+        for (int j = 0; j < subtrees; j++, at += count) {
             if (j < s->chain.depth)
                 memcpy(move->send + at, block_data(s, bucket, j) + offset,
                        (size_t)count * sizeof(float));
             else
                 memset(move->send + at, 0, (size_t)count * sizeof(float));
         }
-        move->send[at++] = unfit;
+        move->send[at++] = nonfinite;
         move->send_count[p] = (int)at - move->send_start[p];
-        int64_t incoming = blocks_of(s, p) * lj_piece_count(s, bucket, me) + 1;
+        int64_t incoming = blocks_of(s, p) * lj_shard_count(s, bucket, me) + 1;
         move->receive_start[p] = (int)from;
         move->receive_count[p] = (int)incoming;
         from += incoming;
     }
 }
 
-/* The tree over everybody's blocks of my piece. */
+/* The tree over everybody's subtrees of my shard. */
 static void finish_tree(struct lj_gradsync *s, struct lj_move *move)
 {
     int64_t count = s->shard.count[move->bucket];
@@ -121,7 +121,7 @@ static void finish_tree(struct lj_gradsync *s, struct lj_move *move)
         float *data = move->receive + move->receive_start[r];
         for (int j = s->blocks_of_rank[r]; j < s->blocks_of_rank[r + 1]; j++, data += count)
             lj_chain_add(&tree, s->all_blocks[j], data, count, NULL, NULL);
-        s->unfit += (int64_t)*data;
+        s->nonfinite += (int64_t)*data;
     }
     LJ_CHECK(tree.depth == 1, "the tree has %d roots", tree.depth);
     memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], tree.data[0],
@@ -133,7 +133,7 @@ static void take_reduced(struct lj_gradsync *s, struct lj_move *move)
     int64_t count = s->shard.count[move->bucket];
     memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], move->receive,
            (size_t)count * sizeof(float));
-    s->unfit += (int64_t)move->receive[count];
+    s->nonfinite += (int64_t)move->receive[count];
 }
 
 static void complete(struct lj_gradsync *s, struct lj_move *move)
@@ -154,12 +154,12 @@ static void complete(struct lj_gradsync *s, struct lj_move *move)
     move->bucket = -1;
 }
 
-/* One rank: its only block is the total. */
+/* One rank: its only subtree is the total. */
 static void take_own(struct lj_gradsync *s, int bucket)
 {
     LJ_CHECK(s->chain.depth == 1, "the tree has %d roots", s->chain.depth);
-    s->unfit += s->unfit_here;
-    s->unfit_here = 0;
+    s->nonfinite += s->nonfinite_here;
+    s->nonfinite_here = 0;
     memcpy(s->shard.gradient + s->shard.shard_offset[bucket], block_data(s, bucket, 0),
            (size_t)s->shard.count[bucket] * sizeof(float));
 }
@@ -214,6 +214,6 @@ void lj_gradsync_finish(struct lj_gradsync *s, int64_t *nonfinite)
         complete(s, &s->move[s->turn ^ 1]);
         complete(s, &s->move[s->turn]);
     }
-    *nonfinite = lj_min_i64(s->unfit, LJ_UNFIT_MAX);
-    s->unfit = 0;
+    *nonfinite = lj_min_i64(s->nonfinite, LJ_UNFIT_MAX);
+    s->nonfinite = 0;
 }

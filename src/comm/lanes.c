@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who owns which lanes, and the blocks of the fixed tree they reduce to (DESIGN: exactness). */
+/* Who owns which lanes, and the subtrees of the fixed tree they reduce to (DESIGN: exactness). */
 #include "comm/lanes.h"
 
 void lj_lanes_of_rank(int64_t lanes, int size, int rank, int64_t *first, int64_t *end)
@@ -17,56 +17,57 @@ static int root_level(int64_t lanes)
     return level;
 }
 
-static bool is_left_child(struct lj_block block)
+static bool is_left_child(struct lj_subtree subtree)
 {
-    return (block.start >> block.level) % 2 == 0;
+    return (subtree.start >> subtree.level) % 2 == 0;
 }
 
-bool lj_block_siblings(struct lj_block left, struct lj_block right)
+bool lj_subtree_siblings(struct lj_subtree left, struct lj_subtree right)
 {
     return left.level == right.level && is_left_child(left) &&
            right.start == left.start + ((int64_t)1 << left.level);
 }
 
-bool lj_block_passes(struct lj_block block, int64_t lanes)
+bool lj_subtree_passes(struct lj_subtree subtree, int64_t lanes)
 {
-    return block.level < root_level(lanes) && is_left_child(block) &&
-           block.start + ((int64_t)1 << block.level) >= lanes;
+    return subtree.level < root_level(lanes) && is_left_child(subtree) &&
+           subtree.start + ((int64_t)1 << subtree.level) >= lanes;
 }
 
-/* Walks the lanes through the chain of carries; blocks receives what is left, *deepest how many lay
+/* Walks the lanes through the chain of carries; subtrees receives what is left, *deepest how many lay
  * side by side at most. */
-static int walk(int64_t first, int64_t end, int64_t lanes, struct lj_block *blocks, int *deepest)
+static int walk(int64_t first, int64_t end, int64_t lanes, struct lj_subtree *subtrees,
+                int *deepest)
 {
     int depth = 0;
     *deepest = 0;
     for (int64_t lane = first; lane < end; lane++) {
-        struct lj_block block = {lane, 0};
+        struct lj_subtree subtree = {lane, 0};
         for (;;) {
-            if (depth > 0 && lj_block_siblings(blocks[depth - 1], block))
-                block = (struct lj_block){blocks[--depth].start, block.level + 1};
-            else if (lj_block_passes(block, lanes))
-                block.level++;
+            if (depth > 0 && lj_subtree_siblings(subtrees[depth - 1], subtree))
+                subtree = (struct lj_subtree){subtrees[--depth].start, subtree.level + 1};
+            else if (lj_subtree_passes(subtree, lanes))
+                subtree.level++;
             else
                 break;
         }
-        LJ_CHECK(depth < LJ_BLOCKS_MAX, "more blocks than a tree can have");
-        blocks[depth++] = block;
+        LJ_CHECK(depth < LJ_SUBTREES_MAX, "more subtrees than a tree can have");
+        subtrees[depth++] = subtree;
         *deepest = depth > *deepest ? depth : *deepest;
     }
     return depth;
 }
 
-int lj_lane_blocks(int64_t first, int64_t end, int64_t lanes, struct lj_block *blocks)
+int lj_lane_subtrees(int64_t first, int64_t end, int64_t lanes, struct lj_subtree *subtrees)
 {
     int deepest;
-    return walk(first, end, lanes, blocks, &deepest);
+    return walk(first, end, lanes, subtrees, &deepest);
 }
 
 int lj_lane_depth(int64_t first, int64_t end, int64_t lanes)
 {
-    struct lj_block blocks[LJ_BLOCKS_MAX];
+    struct lj_subtree subtrees[LJ_SUBTREES_MAX];
     int deepest;
-    walk(first, end, lanes, blocks, &deepest);
+    walk(first, end, lanes, subtrees, &deepest);
     return deepest;
 }

@@ -109,7 +109,7 @@ static void serve(struct lj_loader *l, int64_t k, int64_t step, float *images)
         int64_t position = step * l->n + lane->served;
         if (position < lane->first || position >= lane->first + lane->length)
             return;
-        int64_t slot = lj_sampler_slot(l->sampler, l->first_lane + k, position);
+        int64_t slot = lj_sampler_place(l->sampler, l->first_lane + k, position);
         memcpy(images + lane->served * l->floats, lane->window + slot * l->floats,
                (size_t)l->floats * sizeof *images);
     }

@@ -216,7 +216,7 @@ void lj_sampler_window(struct lj_sampler *sampler, int64_t lane, int64_t positio
     *indices = sampler->indices;
 }
 
-int64_t lj_sampler_slot(struct lj_sampler *sampler, int64_t lane, int64_t position)
+int64_t lj_sampler_place(struct lj_sampler *sampler, int64_t lane, int64_t position)
 {
     struct window w = window_of(sampler, lane, position);
     return slot_in(sampler, &w, position);

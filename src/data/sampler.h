@@ -6,6 +6,6 @@
 #include "data/data.h"
 
 /* Place, in the reading order of its window, of the position-th sample of a lane. */
-int64_t lj_sampler_slot(struct lj_sampler *sampler, int64_t lane, int64_t position);
+int64_t lj_sampler_place(struct lj_sampler *sampler, int64_t lane, int64_t position);
 
 #endif

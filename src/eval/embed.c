@@ -12,7 +12,7 @@ enum { TILE = 32 }; /* samples that go through the encoder together */
 enum { ROUND_FLOATS = 1 << 20 };
 
 /* What one thread needs. */
-struct desk {
+struct workspace {
     float *images, *scratch, *arena;
 };
 
@@ -22,8 +22,8 @@ struct work {
     struct lj_view_recipe recipe;
     struct lj_plan *plan; /* NULL for raw pixels */
     int64_t rows, width;
-    struct desk *desk; /* (desks) */
-    int desks;
+    struct workspace *workspace; /* (workspaces) */
+    int workspaces;
 };
 
 int64_t lj_embed_width(const struct lj_embedder *e)
@@ -43,16 +43,17 @@ static int64_t view_floats(const struct work *w)
     return w->recipe.channels * w->recipe.size * w->recipe.size;
 }
 
-static int take_desk(const struct work *w, struct desk *desk)
+static int take_workspace(const struct work *w, struct workspace *workspace)
 {
     int64_t scratch = lj_view_scratch(&w->recipe) * (int64_t)sizeof(float);
     if (w->plan)
         scratch = lj_max_i64(scratch, lj_plan_scratch(w->plan));
     int64_t arena = w->plan ? lj_plan_arena(w->plan) : TILE * view_floats(w);
-    desk->images = lj_alloc_array(TILE * image_floats(w->archive), sizeof(float), "evaluation");
-    desk->scratch = lj_alloc_array(scratch, 1, "evaluation");
-    desk->arena = lj_alloc_array(arena, sizeof(float), "evaluation");
-    return desk->images && desk->scratch && desk->arena ? LJ_OK : LJ_ERR_RESOURCE;
+    workspace->images =
+        lj_alloc_array(TILE * image_floats(w->archive), sizeof(float), "evaluation");
+    workspace->scratch = lj_alloc_array(scratch, 1, "evaluation");
+    workspace->arena = lj_alloc_array(arena, sizeof(float), "evaluation");
+    return workspace->images && workspace->scratch && workspace->arena ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 static int check_archive(const struct lj_embedder *e, const struct lj_archive_info *info)
@@ -78,23 +79,23 @@ static int prepare(struct work *w)
         LJ_TRY(lj_plan_create(&w->plan, e->model->net[LJ_NET_ENCODER], TILE, &image,
                               (struct lj_plan_options){.mode = LJ_PLAN_INFER}));
     w->width = lj_embed_width(e);
-    w->desks = omp_get_max_threads();
-    w->desk = lj_alloc_array(w->desks, sizeof *w->desk, "evaluation");
-    if (!w->desk)
+    w->workspaces = omp_get_max_threads();
+    w->workspace = lj_alloc_array(w->workspaces, sizeof *w->workspace, "evaluation");
+    if (!w->workspace)
         return LJ_ERR_RESOURCE;
-    for (int d = 0; d < w->desks; d++)
-        LJ_TRY(take_desk(w, &w->desk[d]));
+    for (int d = 0; d < w->workspaces; d++)
+        LJ_TRY(take_workspace(w, &w->workspace[d]));
     return LJ_OK;
 }
 
 static void release(struct work *w)
 {
-    for (int d = 0; w->desk && d < w->desks; d++) {
-        lj_free(w->desk[d].images);
-        lj_free(w->desk[d].scratch);
-        lj_free(w->desk[d].arena);
+    for (int d = 0; w->workspace && d < w->workspaces; d++) {
+        lj_free(w->workspace[d].images);
+        lj_free(w->workspace[d].scratch);
+        lj_free(w->workspace[d].arena);
     }
-    lj_free(w->desk);
+    lj_free(w->workspace);
     lj_plan_destroy(w->plan);
 }
 
@@ -112,23 +113,26 @@ static int read_samples(const struct work *w, int64_t first, int64_t count, floa
 }
 
 /* One tile; its last images may be missing, their places are computed and dropped. */
-static int embed_tile(const struct work *w, const struct desk *desk, int64_t tile, float *out)
+static int embed_tile(const struct work *w, const struct workspace *workspace, int64_t tile,
+                      float *out)
 {
     int64_t first = tile * TILE, count = lj_min_i64(TILE, w->rows - first);
     lj_progress();
-    struct lj_run run = {
-        .arena = desk->arena, .scratch = desk->scratch, .weights = w->embedder->weights, .n = TILE};
-    float *views = w->plan ? lj_plan_value(w->plan, &run, 0) : desk->arena;
-    LJ_TRY(read_samples(w, first, count, desk->images));
+    struct lj_pass pass = {.arena = workspace->arena,
+                           .scratch = workspace->scratch,
+                           .weights = w->embedder->weights,
+                           .n = TILE};
+    float *views = w->plan ? lj_plan_value(w->plan, &pass, 0) : workspace->arena;
+    LJ_TRY(read_samples(w, first, count, workspace->images));
     for (int64_t i = 0; i < count; i++)
-        lj_view_centre(&w->recipe, desk->images + i * image_floats(w->archive),
-                       views + i * view_floats(w), desk->scratch);
+        lj_view_centre(&w->recipe, workspace->images + i * image_floats(w->archive),
+                       views + i * view_floats(w), workspace->scratch);
     memset(views + count * view_floats(w), 0,
            (size_t)((TILE - count) * view_floats(w)) * sizeof *views);
     if (w->plan) {
         int nodes = lj_plan_net(w->plan)->count;
-        lj_forward(w->plan, &run, 1, nodes);
-        views = lj_plan_value(w->plan, &run, nodes - 1);
+        lj_forward(w->plan, &pass, 1, nodes);
+        views = lj_plan_value(w->plan, &pass, nodes - 1);
     }
     memcpy(out, views, (size_t)(count * w->width) * sizeof *out);
     return LJ_OK;
@@ -141,7 +145,7 @@ static int embed_tiles(const struct work *w, int64_t first, int64_t end, float *
     char text[2048] = "";
 #pragma omp parallel for schedule(dynamic)
     for (int64_t tile = first; tile < end; tile++) {
-        int one = embed_tile(w, &w->desk[omp_get_thread_num()], tile,
+        int one = embed_tile(w, &w->workspace[omp_get_thread_num()], tile,
                              mine + (tile - first) * TILE * w->width);
         if (one == LJ_OK)
             continue;
@@ -215,7 +219,7 @@ int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder, struct lj
     int status = lj_agree(comm, prepare(&w));
     if (status == LJ_OK) {
         int64_t tile_floats = TILE * w.width;
-        most = lj_max_i64(lj_all_max(comm, w.desks), ROUND_FLOATS / tile_floats);
+        most = lj_max_i64(lj_all_max(comm, w.workspaces), ROUND_FLOATS / tile_floats);
         mine = lj_alloc_array(most * tile_floats, sizeof *mine, "evaluation");
         if (lj_comm_is_root(comm))
             theirs = lj_alloc_array(most * tile_floats, sizeof *theirs, "evaluation");

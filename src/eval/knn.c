@@ -2,7 +2,7 @@
 /* Weighted kNN (Wu et al. 2018, section 3.4): of the k bank rows of largest cosine similarity s each
  * votes for its class with weight exp(s / temperature).
  *
- * Queries pass in tiles of 64, the bank in tiles of 1024: one product a pair of tiles. Threads take
+ * Queries pass in tiles of 64, the bank in tiles of 1024: one matmul a pair of tiles. Threads take
  * whole query tiles, so bits do not depend on their number. A row of zeros is similar 0 to all. */
 #include "eval/classes.h"
 

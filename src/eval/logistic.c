@@ -37,7 +37,7 @@ static void logits_of(struct lj_logistic *problem, const double *parameters, con
         double *z = problem->z + first * (width + 1), *p = problem->p + first * classes;
         standardise(problem, z, x + first * width, count);
         memset(p, 0, (size_t)(count * classes) * sizeof *p);
-        lj_kernels()->add_product(p, z, width + 1, 1, parameters, count, width + 1, classes);
+        lj_kernels()->add_matmul(p, z, width + 1, 1, parameters, count, width + 1, classes);
     }
 }
 
@@ -63,8 +63,8 @@ static void add_gradient(const struct lj_logistic *problem, double *gradient, in
     int64_t features = problem->width + 1, classes = problem->classes;
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < features; first += GROUP)
-        lj_kernels()->add_product(gradient + first * classes, problem->z + first, 1, features,
-                                  problem->p, lj_min_i64(GROUP, features - first), rows, classes);
+        lj_kernels()->add_matmul(gradient + first * classes, problem->z + first, 1, features,
+                                 problem->p, lj_min_i64(GROUP, features - first), rows, classes);
 }
 
 static double add_block(struct lj_logistic *problem, const double *parameters, int64_t first,

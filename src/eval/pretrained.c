@@ -28,23 +28,23 @@ static int resolve(const char *path, char file[LJ_PATH_MAX])
     return LJ_OK;
 }
 
-static int read_head(struct lj_pretrained *p, const char *file)
+static int read_header(struct lj_pretrained *p, const char *file)
 {
-    struct lj_checkpoint_head head;
-    LJ_TRY(lj_checkpoint_read_head(file, &head));
-    p->step = head.step;
-    p->channels = head.channels;
+    struct lj_checkpoint_header header;
+    LJ_TRY(lj_checkpoint_read_header(file, &header));
+    p->step = header.step;
+    p->channels = header.channels;
     int status = LJ_OK;
-    if (head.channels < 1 || head.channels > LJ_CHANNELS_MAX)
+    if (header.channels < 1 || header.channels > LJ_CHANNELS_MAX)
         status = lj_fail(LJ_ERR_CHECKPOINT, "%s: %d channels, expected 1 to %d", file,
-                         head.channels, LJ_CHANNELS_MAX);
+                         header.channels, LJ_CHANNELS_MAX);
     if (status == LJ_OK) {
-        memcpy(p->mean, head.mean, (size_t)head.channels * sizeof *p->mean);
-        memcpy(p->std, head.std, (size_t)head.channels * sizeof *p->std);
+        memcpy(p->mean, header.mean, (size_t)header.channels * sizeof *p->mean);
+        memcpy(p->std, header.std, (size_t)header.channels * sizeof *p->std);
         lj_config_defaults(&p->config);
-        status = lj_config_read_text(&p->config, head.config, file);
+        status = lj_config_read_text(&p->config, header.config, file);
     }
-    lj_checkpoint_head_free(&head);
+    lj_checkpoint_header_free(&header);
     return status;
 }
 
@@ -77,7 +77,7 @@ int lj_pretrained_load(struct lj_pretrained *p, struct lj_comm *comm, const char
     if (lj_comm_is_root(comm)) {
         status = resolve(path, file);
         if (status == LJ_OK)
-            status = read_head(p, file);
+            status = read_header(p, file);
     }
     LJ_TRY(lj_agree(comm, status));
     lj_broadcast(comm, p, sizeof *p, 0);

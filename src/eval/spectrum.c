@@ -31,8 +31,8 @@ static void add_outer(double *covariance, const double *block, int64_t rows, int
 {
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < width; i += GROUP)
-        lj_kernels()->add_product(covariance + i * width, block + i, 1, width, block,
-                                  lj_min_i64(GROUP, width - i), rows, width);
+        lj_kernels()->add_matmul(covariance + i * width, block + i, 1, width, block,
+                                 lj_min_i64(GROUP, width - i), rows, width);
 }
 
 static void add_all(double *covariance, double *block, const double *mean, const float *x,

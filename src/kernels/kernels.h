@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. kernels: products and vector loops, chosen once by what the processor can do.
+/* For other modules. kernels: matmuls and vector loops, chosen once by what the processor can do.
  *
  * The only place with intrinsics, BLIS, oneDNN and SLEEF. Each kernel's type is declared once, with its
  * contract; kernels_scalar.c is the specification, kernels_body.h the vector form compiled once per
@@ -17,11 +17,11 @@ enum lj_isa { LJ_ISA_SCALAR, LJ_ISA_AVX2, LJ_ISA_AVX512, LJ_ISA_AVX512BF16, LJ_I
 int lj_isa_best(enum lj_isa *isa) LJ_MUST_USE;
 const char *lj_isa_name(enum lj_isa isa);
 
-/* Selects the kernels and forces the level on BLIS and oneDNN; before the first product, the same on all
+/* Selects the kernels and forces the level on BLIS and oneDNN; before the first matmul, the same on all
  * ranks. Without it the first use selects lj_isa_best. Errors: LJ_ERR_CONFIG. */
 int lj_kernels_select(enum lj_isa isa) LJ_MUST_USE;
 enum lj_isa lj_isa_selected(void);
-/* Frees what products keep, for all threads; no other thread may use a product then or later. */
+/* Frees what matmuls keep, for all threads; no other thread may use a matmul then or later. */
 void lj_kernels_release(void);
 
 /* Type of the elements of an array. bf16 is the upper half of a float, rounded to nearest even. */
@@ -53,14 +53,14 @@ static inline size_t lj_element_bytes(enum lj_element element)
     return bytes[element];
 }
 
-/* ---- products ----------------------------------------------------------------------------------- */
+/* ---- matmuls ----------------------------------------------------------------------------------- */
 
-/* `batch` products of one shape. Arrays are dense and row-major, the products of a batch one behind
+/* `batch` matmuls of one shape. Arrays are dense and row-major, the matmuls of a batch one behind
  * another: op(A) (m, k) is stored as (m, k), or (k, m) when transposed; op(B) (k, n); C (m, n). */
-struct lj_product {
+struct lj_matmul {
     int64_t batch, m, n, k;
     bool transpose_a, transpose_b;
-    bool packed_b;       /* B is what lj_product_pack made of it; batch 1 */
+    bool packed_b;       /* B is what lj_matmul_pack made of it; batch 1 */
     bool add;            /* C += op(A) op(B) [+ bias] instead of C = ... */
     enum lj_type input;  /* of A and B; LJ_BF16 at level avx512bf16 only */
     enum lj_type output; /* of C */
@@ -71,18 +71,18 @@ struct lj_product {
  * Equal calls give equal bits at any address; an element's bits may depend on m and n, too. Which
  * library computes a shape is fixed by the level and the shape (gemm.c), never by timing.
  * Cost: the first call of a shape in a thread may compile it (oneDNN), some milliseconds. */
-void lj_product(const struct lj_product *product, const void *a, const void *b, const float *bias,
-                void *c);
-/* Packs B (k, n), or (n, k) when transposed, for products with packed_b and any m: laid out as the
- * kernels read it and rounded to product->input. Worth it for a factor used in many products.
- *   packed  out, lj_product_packed_bytes(product) bytes at 64-byte alignment
- * lj_product_packed_bytes is 0 where packing does not pay: products then take B as it is. Same bits for the same
+void lj_matmul(const struct lj_matmul *matmul, const void *a, const void *b, const float *bias,
+               void *c);
+/* Packs B (k, n), or (n, k) when transposed, for matmuls with packed_b and any m: laid out as the
+ * kernels read it and rounded to matmul->input. Worth it for a factor used in many matmuls.
+ *   packed  out, lj_matmul_packed_bytes(matmul) bytes at 64-byte alignment
+ * lj_matmul_packed_bytes is 0 where packing does not pay: matmuls then take B as it is. Same bits for the same
  * B. The first call of a shape compiles. */
-int64_t lj_product_packed_bytes(const struct lj_product *product);
-void lj_product_pack(const struct lj_product *product, const float *b, void *packed);
+int64_t lj_matmul_packed_bytes(const struct lj_matmul *matmul);
+void lj_matmul_pack(const struct lj_matmul *matmul, const float *b, void *packed);
 
-/* The library that computes a product at the selected level: "BLIS" or "oneDNN". */
-const char *lj_product_backend(const struct lj_product *product);
+/* The library that computes a matmul at the selected level: "BLIS" or "oneDNN". */
+const char *lj_matmul_backend(const struct lj_matmul *matmul);
 
 /* C (m, n) = alpha op(A) op(B) + beta C in float32, row-major with leading dimensions in elements; one
  * thread. beta 0 never reads C. Equal calls give equal bits at any address. */
@@ -109,12 +109,12 @@ struct lj_kernels {
      * sin(2 pi v) in v; off by at most 3e-6 */
     void (*normals)(float *u, float *v, int64_t count);
     /* Rounds to bf16, and back (which only tests need whole). NaN stays NaN. */
-    void (*narrow)(lj_bf16 *y, const float *x, int64_t count);
-    void (*widen)(float *y, const lj_bf16 *x, int64_t count);
-    /* Rounds B (k, n), or (n, k) when transposed, as narrow does, into panels of 64 columns with the rows of a pair
+    void (*to_bf16)(lj_bf16 *y, const float *x, int64_t count);
+    void (*from_bf16)(float *y, const lj_bf16 *x, int64_t count);
+    /* Rounds B (k, n), or (n, k) when transposed, as to_bf16 does, into panels of 64 columns with the rows of a pair
      * side by side: (panels, row pairs, 64, 2). B ends in zeros: k is filled up to a multiple of 32, n of 64.
      *   packed  out, at 64-byte alignment
-     * At levels scalar, the specification, and avx512bf16, where products take bf16; NULL at others. */
+     * At levels scalar, the specification, and avx512bf16, where matmuls take bf16; NULL at others. */
     void (*pack)(lj_bf16 *packed, const float *b, int64_t k, int64_t n, bool transposed);
     /* y = x Phi(x) and derivative = Phi(x) + x phi(x), all of one type; y or derivative may be x.
      * Absolute error of Phi below 3e-7, relative below 2e-6 down to x = -5. */
@@ -159,7 +159,7 @@ struct lj_kernels {
     void (*batchnorm)(float *y, const float *x, const float *mean, const float *rstd,
                       const float *weight, const float *bias, int64_t rows, int64_t width);
     /* Adds to the sums of dy and of dy xhat, xhat = (x - mean) rstd, rows in order */
-    void (*batchnorm_sums)(float *sums, float *products, const float *dy, const float *x,
+    void (*batchnorm_sums)(float *sums, float *matmuls, const float *dy, const float *x,
                            const float *mean, const float *rstd, int64_t rows, int64_t width);
     /* dx (=, += when add) weight rstd (dy - dmean - xhat dproduct) */
     void (*batchnorm_backward)(float *dx, const float *dy, const float *x, const float *mean,
@@ -187,10 +187,10 @@ struct lj_kernels {
      * adds 0; returns how many. */
     int64_t (*add_fixed)(int64_t *sums, const float *x, int64_t count);
     /* out (rows, n) += a (rows, inner) b (inner, n) in double, four inner elements at a time; element
-     * (r, i) of a lies at a[r row_stride + i inner_stride]. For problems too small for lj_product. */
-    void (*add_product)(double *restrict out, const double *restrict a, int64_t row_stride,
-                        int64_t inner_stride, const double *restrict b, int64_t rows, int64_t inner,
-                        int64_t n);
+     * (r, i) of a lies at a[r row_stride + i inner_stride]. For problems too small for lj_matmul. */
+    void (*add_matmul)(double *restrict out, const double *restrict a, int64_t row_stride,
+                       int64_t inner_stride, const double *restrict b, int64_t rows, int64_t inner,
+                       int64_t n);
 
     /* Images. All of these but luma_sum give the same bits at every level.
      *

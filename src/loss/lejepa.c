@@ -12,7 +12,7 @@ int64_t lj_lejepa_bytes(const struct lj_lejepa_config *config)
     return 8 * (2 * config->views * config->slices * knots + LJ_SCALARS);
 }
 
-int64_t lj_lejepa_kept_lanes(const struct lj_lejepa_config *config, int64_t lanes)
+int64_t lj_lejepa_cached_lanes(const struct lj_lejepa_config *config, int64_t lanes)
 {
     int64_t each = config->views * config->lane_rows * config->slices * (int64_t)sizeof(float);
     return lj_min_i64(lanes, LJ_KEPT_BYTES / lj_max_i64(each, 1));
@@ -30,8 +30,8 @@ static int check(const struct lj_lejepa_config *c)
             "loss.lambda: %g is above 1, which loss.combine=convex does not allow; use 0 to 1, "
             "or loss.combine=additive",
             c->lambda);
-    if (c->width < 1 || c->slices < 1 || c->slots < 1 || c->lane_rows < 1)
-        return lj_fail(LJ_ERR_CONFIG, "loss: width, slices, slots and rows must be positive");
+    if (c->width < 1 || c->slices < 1 || c->workers < 1 || c->lane_rows < 1)
+        return lj_fail(LJ_ERR_CONFIG, "loss: width, slices, workers and rows must be positive");
     return LJ_OK;
 }
 
@@ -41,23 +41,23 @@ static void *take(int64_t count, size_t size)
 }
 
 /* Each lane's touched first by the thread that will work on it, so that it lies in that thread's memory. */
-static int allocate_kept(struct lj_lejepa *loss)
+static int allocate_cached(struct lj_lejepa *loss)
 {
     const struct lj_lejepa_config *c = &loss->config;
     int64_t count = c->views * c->lane_rows * c->slices;
-    loss->kept = take(c->kept_lanes, sizeof *loss->kept);
-    if (!loss->kept)
+    loss->cached = take(c->cached_lanes, sizeof *loss->cached);
+    if (!loss->cached)
         return LJ_ERR_RESOURCE;
-#pragma omp parallel for schedule(static, 1) num_threads(c->slots)
-    for (int s = 0; s < c->slots; s++)
-        for (int64_t k = s; k < c->kept_lanes; k += c->slots)
-            loss->kept[k] = take(count, sizeof(float));
-    for (int64_t k = 0; k < c->kept_lanes; k++)
-        if (!loss->kept[k])
+#pragma omp parallel for schedule(static, 1) num_threads(c->workers)
+    for (int s = 0; s < c->workers; s++)
+        for (int64_t k = s; k < c->cached_lanes; k += c->workers)
+            loss->cached[k] = take(count, sizeof(float));
+    for (int64_t k = 0; k < c->cached_lanes; k++)
+        if (!loss->cached[k])
             return lj_fail(LJ_ERR_RESOURCE,
                            "out of memory: %lld times %lld MiB of projections on slices; use more "
                            "ranks, a smaller batch, or memory.recompute=lanes",
-                           (long long)c->kept_lanes,
+                           (long long)c->cached_lanes,
                            (long long)(count * (int64_t)sizeof(float) >> 20));
     return LJ_OK;
 }
@@ -68,17 +68,17 @@ static int allocate(struct lj_lejepa *loss)
     int64_t sums = lj_loss_sums(loss);
     loss->slices = take(c->width * c->slices, sizeof(float));
     loss->coefficient = take(sums, sizeof(float));
-    loss->sums = take(c->slots, sizeof *loss->sums);
-    loss->scratch = take(c->slots, sizeof *loss->scratch);
+    loss->sums = take(c->workers, sizeof *loss->sums);
+    loss->scratch = take(c->workers, sizeof *loss->scratch);
     if (!loss->slices || !loss->coefficient || !loss->sums || !loss->scratch)
         return LJ_ERR_RESOURCE;
-    for (int s = 0; s < c->slots; s++) {
+    for (int s = 0; s < c->workers; s++) {
         loss->sums[s] = take(sums + LJ_SCALARS, sizeof(int64_t));
         loss->scratch[s] = take(LJ_TILE_ROWS * LJ_TILE_SLICES, sizeof(float));
         if (!loss->sums[s] || !loss->scratch[s])
             return LJ_ERR_RESOURCE;
     }
-    return allocate_kept(loss);
+    return allocate_cached(loss);
 }
 
 int lj_lejepa_create(struct lj_lejepa **loss, struct lj_comm *comm,
@@ -109,13 +109,13 @@ void lj_lejepa_destroy(struct lj_lejepa *loss)
 {
     if (!loss)
         return;
-    for (int s = 0; s < loss->config.slots; s++) {
+    for (int s = 0; s < loss->config.workers; s++) {
         lj_free(loss->sums ? loss->sums[s] : NULL);
         lj_free(loss->scratch ? loss->scratch[s] : NULL);
     }
-    for (int64_t k = 0; loss->kept && k < loss->config.kept_lanes; k++)
-        lj_free(loss->kept[k]);
-    lj_free(loss->kept);
+    for (int64_t k = 0; loss->cached && k < loss->config.cached_lanes; k++)
+        lj_free(loss->cached[k]);
+    lj_free(loss->cached);
     lj_free(loss->sums);
     lj_free(loss->scratch);
     lj_free(loss->slices);
@@ -125,7 +125,7 @@ void lj_lejepa_destroy(struct lj_lejepa *loss)
 
 static void clear(struct lj_lejepa *loss)
 {
-    for (int s = 0; s < loss->config.slots; s++)
+    for (int s = 0; s < loss->config.workers; s++)
         memset(loss->sums[s], 0, (size_t)(lj_loss_sums(loss) + LJ_SCALARS) * sizeof(int64_t));
 }
 
@@ -143,32 +143,33 @@ void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices)
     lj_slices_take(loss->slices, slices, c->width, c->slices);
 }
 
-static struct lj_loss_lane lane_of(const struct lj_lejepa *loss, int slot, int64_t lane,
+static struct lj_loss_lane lane_of(const struct lj_lejepa *loss, int worker, int64_t lane,
                                    const float *proj, int64_t n)
 {
-    LJ_CHECK(slot >= 0 && slot < loss->config.slots && lane >= 0 && n <= loss->config.lane_rows,
-             "lane %lld of %lld rows in slot %d", (long long)lane, (long long)n, slot);
-    return (struct lj_loss_lane){.slot = slot, .index = lane, .proj = proj, .n = n};
+    LJ_CHECK(worker >= 0 && worker < loss->config.workers && lane >= 0 &&
+                 n <= loss->config.lane_rows,
+             "lane %lld of %lld rows in worker %d", (long long)lane, (long long)n, worker);
+    return (struct lj_loss_lane){.worker = worker, .index = lane, .proj = proj, .n = n};
 }
 
 /* The lane's prediction sum is divided by V D before it becomes fixed point: the total then holds mean
  * squares up to 2^31 / N, where the plain sum wraps around in a diverging run. */
-void lj_lejepa_add(struct lj_lejepa *loss, int slot, int64_t lane, const float *proj, int64_t n)
+void lj_lejepa_add(struct lj_lejepa *loss, int worker, int64_t lane, const float *proj, int64_t n)
 {
-    struct lj_loss_lane own = lane_of(loss, slot, lane, proj, n);
-    int64_t *scalar = loss->sums[slot] + lj_loss_sums(loss);
+    struct lj_loss_lane own = lane_of(loss, worker, lane, proj, n);
+    int64_t *scalar = loss->sums[worker] + lj_loss_sums(loss);
     lj_sigreg_add(loss, &own);
     scalar[LJ_SUM_SAMPLES] += n;
     double elements = (double)(loss->config.views * loss->config.width);
     scalar[LJ_SUM_PREDICTION] +=
-        lj_to_fixed(lj_prediction_sum(loss, proj, n) / elements, &scalar[LJ_SUM_UNFIT]);
+        lj_to_fixed(lj_prediction_sum(loss, proj, n) / elements, &scalar[LJ_SUM_NONFINITE]);
 }
 
-/* All slots into the first; a rank that failed contributes nothing but the flag. */
-static int64_t *collect_slots(struct lj_lejepa *loss, int local)
+/* All workers into the first; a rank that failed contributes nothing but the flag. */
+static int64_t *collect_workers(struct lj_lejepa *loss, int local)
 {
     int64_t count = lj_loss_sums(loss) + LJ_SCALARS, *total = loss->sums[0];
-    for (int s = 1; s < loss->config.slots; s++)
+    for (int s = 1; s < loss->config.workers; s++)
         for (int64_t i = 0; i < count; i++)
             total[i] += loss->sums[s][i];
     if (local != LJ_OK)
@@ -180,7 +181,7 @@ static int64_t *collect_slots(struct lj_lejepa *loss, int local)
 int lj_lejepa_reduce(struct lj_lejepa *loss, int local, struct lj_lejepa_terms *terms)
 {
     const struct lj_lejepa_config *c = &loss->config;
-    int64_t *sums = collect_slots(loss, local);
+    int64_t *sums = collect_workers(loss, local);
     int64_t *scalar = sums + lj_loss_sums(loss);
     scalar[LJ_SUM_STOP] = terms->stop;
     scalar[LJ_SUM_SAVE] = terms->save;
@@ -191,7 +192,7 @@ int lj_lejepa_reduce(struct lj_lejepa *loss, int local, struct lj_lejepa_terms *
     terms->samples = scalar[LJ_SUM_SAMPLES];
     terms->stop = scalar[LJ_SUM_STOP];
     terms->save = scalar[LJ_SUM_SAVE];
-    terms->unfit = scalar[LJ_SUM_UNFIT];
+    terms->nonfinite = scalar[LJ_SUM_NONFINITE];
     terms->prediction = lj_from_fixed(scalar[LJ_SUM_PREDICTION]) / (double)loss->samples;
     terms->sigreg = lj_sigreg_finish(loss);
     double share = c->additive ? 1 : 1 - c->lambda;
@@ -199,10 +200,10 @@ int lj_lejepa_reduce(struct lj_lejepa *loss, int local, struct lj_lejepa_terms *
     return LJ_OK;
 }
 
-void lj_lejepa_gradient(struct lj_lejepa *loss, int slot, int64_t lane, const float *proj,
+void lj_lejepa_gradient(struct lj_lejepa *loss, int worker, int64_t lane, const float *proj,
                         int64_t n, float *dproj)
 {
-    struct lj_loss_lane own = lane_of(loss, slot, lane, proj, n);
+    struct lj_loss_lane own = lane_of(loss, worker, lane, proj, n);
     lj_prediction_gradient(loss, proj, n, dproj);
     lj_sigreg_gradient(loss, &own, dproj);
 }

@@ -17,7 +17,7 @@ enum { LJ_KEPT_BYTES = 64 << 20 };
 enum lj_scalar {
     LJ_SUM_SAMPLES,
     LJ_SUM_FAILED,
-    LJ_SUM_UNFIT,
+    LJ_SUM_NONFINITE,
     LJ_SUM_PREDICTION,
     LJ_SUM_STOP,
     LJ_SUM_SAVE,
@@ -33,17 +33,17 @@ struct lj_lejepa {
     int64_t samples;                                                 /* N, after reduce */
 
     float *slices; /* (M, D), of unit length */
-    /* Sums and coefficients lie in chunks of LJ_CHUNK_SLICES slices, the last one maybe narrower: for
+    /* Sums and coefficients lie in chunks of LJ_CHUNK_SLICES slices, the last one maybe of fewer: for
      * each view and chunk (2, K, slices of the chunk), cos then sin. */
-    int64_t **sums;     /* (slots) sums, then LJ_SCALARS; fixed point at 2^-32 */
+    int64_t **sums;     /* (workers) sums, then LJ_SCALARS; fixed point at 2^-32 */
     float *coefficient; /* of cos and sin in the gradient */
-    float **scratch;    /* (slots) (LJ_TILE_ROWS, LJ_TILE_SLICES) projections, or gradients there */
-    float **kept;       /* (kept_lanes) projections of a lane, tile after tile */
+    float **scratch; /* (workers) (LJ_TILE_ROWS, LJ_TILE_SLICES) projections, or gradients there */
+    float **cached;  /* (cached_lanes) projections of a lane, tile after tile */
 };
 
 /* A lane of this rank. */
 struct lj_loss_lane {
-    int slot;
+    int worker;
     int64_t index;
     const float *proj; /* (V, n, D) */
     int64_t n;

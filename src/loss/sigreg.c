@@ -9,7 +9,7 @@
  *   dSIGReg/dz_n = 1 / (V M) sum_m (dEP_m/dx_n) a_m
  * The leading N cancels the 1/N inside C and S. Nothing of size V x N x M x K is ever stored: tiles of
  * projections are made and used, and in the gradient read again where the lane keeps them, else made again
- * by the same product. */
+ * by the same matmul. */
 #include "loss/loss_state.h"
 
 #include "kernels/kernels.h"
@@ -27,19 +27,19 @@ static void project(float *x, const struct lj_lejepa *loss, const struct lj_loss
                     const struct tile *tile)
 {
     int64_t width = loss->config.width;
-    struct lj_product product = {.batch = 1,
-                                 .m = tile->views * tile->rows,
-                                 .n = tile->slices,
-                                 .k = width,
-                                 .transpose_b = true};
-    lj_product(&product, lane->proj + (tile->first_view * lane->n + tile->first_row) * width,
-               loss->slices + tile->first_slice * width, NULL, x);
+    struct lj_matmul matmul = {.batch = 1,
+                               .m = tile->views * tile->rows,
+                               .n = tile->slices,
+                               .k = width,
+                               .transpose_b = true};
+    lj_matmul(&matmul, lane->proj + (tile->first_view * lane->n + tile->first_row) * width,
+              loss->slices + tile->first_slice * width, NULL, x);
 }
 
 /* The projections this lane keeps; NULL: none. */
-static float *kept_of(const struct lj_lejepa *loss, const struct lj_loss_lane *lane)
+static float *cached_of(const struct lj_lejepa *loss, const struct lj_loss_lane *lane)
 {
-    return lane->index < loss->config.kept_lanes ? loss->kept[lane->index] : NULL;
+    return lane->index < loss->config.cached_lanes ? loss->cached[lane->index] : NULL;
 }
 
 /* Calls visit for every tile of a lane. */
@@ -67,16 +67,16 @@ static void for_each_tile(struct lj_lejepa *loss, const struct lj_loss_lane *lan
 /* ---- sums ------------------------------------------------------------------------------------------ */
 
 /* Rows of one view on one chunk of slices. */
-static void add_chunk(struct lj_lejepa *loss, int slot, int64_t *sums, const float *x, int64_t ldx,
-                      int64_t rows, int64_t slices)
+static void add_chunk(struct lj_lejepa *loss, int worker, int64_t *sums, const float *x,
+                      int64_t ldx, int64_t rows, int64_t slices)
 {
     const struct lj_kernels *kernels = lj_kernels();
     float block[2 * LJ_KNOTS_MAX * LJ_CHUNK_SLICES];
-    int64_t *unfit = loss->sums[slot] + lj_loss_sums(loss) + LJ_SUM_UNFIT;
+    int64_t *nonfinite = loss->sums[worker] + lj_loss_sums(loss) + LJ_SUM_NONFINITE;
     for (int64_t r = 0; r < rows; r += LJ_BLOCK_ROWS) {
         kernels->ecf_sums(block, x + r * ldx, ldx, lj_min_i64(LJ_BLOCK_ROWS, rows - r), slices,
                           loss->knots, (float)loss->t[0]);
-        *unfit += kernels->add_fixed(sums, block, 2 * loss->knots * slices);
+        *nonfinite += kernels->add_fixed(sums, block, 2 * loss->knots * slices);
     }
 }
 
@@ -84,12 +84,13 @@ static void add_tile(struct lj_lejepa *loss, const struct lj_loss_lane *lane, fl
                      const struct tile *tile)
 {
     (void)unused;
-    float *kept = kept_of(loss, lane), *x = kept ? kept + tile->before : loss->scratch[lane->slot];
+    float *cached = cached_of(loss, lane),
+          *x = cached ? cached + tile->before : loss->scratch[lane->worker];
     project(x, loss, lane, tile);
     for (int64_t v = 0; v < tile->views; v++)
         for (int64_t m = 0; m < tile->slices; m += LJ_CHUNK_SLICES)
-            add_chunk(loss, lane->slot,
-                      loss->sums[lane->slot] +
+            add_chunk(loss, lane->worker,
+                      loss->sums[lane->worker] +
                           lj_loss_at(loss, tile->first_view + v, tile->first_slice + m),
                       x + v * tile->rows * tile->slices + m, tile->slices, tile->rows,
                       lj_min_i64(LJ_CHUNK_SLICES, tile->slices - m));
@@ -165,9 +166,9 @@ static void add_tile_gradient(struct lj_lejepa *loss, const struct lj_loss_lane 
                               const struct tile *tile)
 {
     int64_t width = loss->config.width;
-    float *kept = kept_of(loss, lane), *g = loss->scratch[lane->slot];
-    const float *x = kept ? kept + tile->before : g;
-    if (!kept)
+    float *cached = cached_of(loss, lane), *g = loss->scratch[lane->worker];
+    const float *x = cached ? cached + tile->before : g;
+    if (!cached)
         project(g, loss, lane, tile);
     for (int64_t v = 0; v < tile->views; v++)
         for (int64_t m = 0; m < tile->slices; m += LJ_CHUNK_SLICES) {
@@ -178,13 +179,13 @@ static void add_tile_gradient(struct lj_lejepa *loss, const struct lj_loss_lane 
                 tile->rows, lj_min_i64(LJ_CHUNK_SLICES, tile->slices - m), loss->knots,
                 (float)loss->t[0]);
         }
-    struct lj_product product = {.batch = 1, /* dz (rows, D) += g A^T */
-                                 .m = tile->views * tile->rows,
-                                 .n = width,
-                                 .k = tile->slices,
-                                 .add = true};
-    lj_product(&product, g, loss->slices + tile->first_slice * width, NULL,
-               dproj + (tile->first_view * lane->n + tile->first_row) * width);
+    struct lj_matmul matmul = {.batch = 1, /* dz (rows, D) += g A^T */
+                               .m = tile->views * tile->rows,
+                               .n = width,
+                               .k = tile->slices,
+                               .add = true};
+    lj_matmul(&matmul, g, loss->slices + tile->first_slice * width, NULL,
+              dproj + (tile->first_view * lane->n + tile->first_row) * width);
 }
 
 void lj_sigreg_gradient(struct lj_lejepa *loss, const struct lj_loss_lane *lane, float *dproj)

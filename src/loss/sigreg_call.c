@@ -25,10 +25,10 @@ static int measure(struct lj_lejepa *loss, int64_t step, const float *rows, int6
     lj_lejepa_begin(loss, step);
     add_all(loss, rows, n);
     LJ_TRY(lj_lejepa_reduce(loss, LJ_OK, &terms));
-    if (terms.unfit > 0) /* the same number on every rank */
+    if (terms.nonfinite > 0) /* the same number on every rank */
         return lj_fail(LJ_ERR_NUMERIC,
                        "SIGReg: %lld sums over rows are not finite; look for values that are not",
-                       (long long)terms.unfit);
+                       (long long)terms.nonfinite);
     *value = terms.sigreg;
     if (gradient)
         differentiate_all(loss, rows, n, gradient);
@@ -44,7 +44,7 @@ int lj_sigreg(struct lj_comm *comm, const float *rows, int64_t n, int64_t width,
                                       .slices = slices,
                                       .grid = 'a',
                                       .lambda = 1,
-                                      .slots = 1,
+                                      .workers = 1,
                                       .lane_rows = LJ_BLOCK_ROWS};
     struct lj_lejepa *loss = NULL;
     int status = lj_agree(comm, lj_lejepa_create(&loss, comm, &config, NULL));

@@ -121,14 +121,14 @@ void lj_net_param(struct lj_net *net, lj_val owner, struct lj_param param, const
     if (net->status != LJ_OK)
         return;
     full_name(param.name, net, name);
-    param.pack[LJ_PACK_FORWARD] = param.pack[LJ_PACK_DOWN] = -1;
+    param.pack[LJ_PACK_FORWARD] = param.pack[LJ_PACK_INPUT_GRADIENT] = -1;
     LJ_CHECK(lj_params_find(params, param.name) < 0, "two parameters named %s", param.name);
     param.count = 1;
     for (int i = 0; i < param.dims; i++)
         param.count *= param.dim[i];
     struct lj_node *node = &net->node[owner.index];
     for (int i = 0; i < node->inputs; i++)
-        param.down |= lj_node_wants_gradient(&net->node[node->in[i]]);
+        param.input_gradient |= lj_node_wants_gradient(&net->node[node->in[i]]);
     LJ_CHECK(node->params < LJ_NODE_PARAMS_MAX, "too many parameters in %s", node->name);
     node->param[node->params++] = params->count;
     params->list[params->count++] = param;

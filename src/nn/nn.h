@@ -5,12 +5,12 @@
  *     x = lj_input(net, ...); x = lj_linear(net, "fc1", x, ...); ...     a model file composes builders
  *     lj_params_layout(...)                                              offsets and buckets
  *     lj_plan_create(&plan, net, images, ...)                            every value gets an offset
- *     lj_forward(plan, run, 0, nodes)    lj_backward(plan, run, nodes, 0)
+ *     lj_forward(plan, pass, 0, nodes)    lj_backward(plan, pass, nodes, 0)
  *
  * No function here communicates. A layer is one file: formula, forward, backward, shape, kind,
  * builder. Arrays are row-major; the leading axis of every value is images.
  *
- * Values are float32, or bf16 where a narrow plan (precision: bf16) finds that the layer that writes a
+ * Values are float32, or bf16 where a bf16 plan (precision: bf16) finds that the layer that writes a
  * value and all that read it agree to that: what goes into products and what is saved for backward.
  *
  * A plan runs a block of nodes (lj_net_scope) on a tile of images after the other, so that what passes
@@ -44,9 +44,9 @@ struct lj_param {
     int64_t count;  /* elements */
     int64_t offset; /* in every array laid out like the parameters; elements */
     enum lj_role role;
-    bool matrix;     /* false: bias, norm, token, position */
-    bool down;       /* backward makes the gradient at its input: not at images */
-    int64_t pack[2]; /* where its packed forms begin, bytes (lj_params_pack); -1: none */
+    bool matrix;         /* false: bias, norm, token, position */
+    bool input_gradient; /* backward makes the gradient at its input: not at images */
+    int64_t pack[2];     /* where its packed forms begin, bytes (lj_params_pack); -1: none */
     enum lj_init init;
     double init_scale;
 };
@@ -72,13 +72,13 @@ void lj_params_init(const struct lj_params *params, int64_t seed, int64_t first,
                     float *values);
 
 /* Packed forms of the weights of products, made anew after every change of the weights: rounded in a
- * narrow plan, and laid out as the products of forward (LJ_PACK_FORWARD) and of the gradient at the input
- * (LJ_PACK_DOWN) read them. */
-enum { LJ_PACK_FORWARD, LJ_PACK_DOWN };
+ * bf16 plan, and laid out as the products of forward (LJ_PACK_FORWARD) and of the gradient at the input
+ * (LJ_PACK_INPUT_GRADIENT) read them. */
+enum { LJ_PACK_FORWARD, LJ_PACK_INPUT_GRADIENT };
 /* Gives every matrix its places, where packing pays and the form is read; returns the bytes of all. */
-int64_t lj_params_pack_layout(struct lj_params *params, bool narrow);
+int64_t lj_params_pack_layout(struct lj_params *params, bool bf16);
 /* Packs all of weights (elements) into packed. Elementwise work, shared by `threads`. Local. */
-void lj_params_pack(const struct lj_params *params, bool narrow, const float *weights, void *packed,
+void lj_params_pack(const struct lj_params *params, bool bf16, const float *weights, void *packed,
                     int threads);
 
 /* Zeroes what lies between the tensors of a bucket; values[0] is the bucket's first element. */
@@ -129,19 +129,19 @@ struct lj_call {
     void *scratch;                              /* of this thread */
     const float *param[LJ_NODE_PARAMS_MAX];
     const void *packed[2]; /* forms of param[0] for products; NULL: none */
-    bool narrow;           /* products take bf16 */
+    bool bf16;             /* products take bf16 */
     /* backward only */
     const void *dy;
     void *dx[LJ_INPUTS_MAX];    /* NULL: not wanted */
     bool dx_add[LJ_INPUTS_MAX]; /* add to dx instead of storing */
     float *dparam[LJ_NODE_PARAMS_MAX];
     bool dparam_add;
-    const struct lj_run *run;
+    const struct lj_pass *pass;
 };
 
 /* Extra needs of a node at a given shape. */
 struct lj_need {
-    bool narrow;       /* in: products are bf16 */
+    bool bf16;         /* in: products are bf16 */
     enum lj_type type; /* in: of the output */
     int64_t saved;     /* floats per image kept from forward to backward */
     int64_t scratch;   /* bytes during a call */
@@ -152,8 +152,8 @@ struct lj_layer_kind {
     bool keeps_input[LJ_INPUTS_MAX]; /* backward reads x[i] */
     bool keeps_output;               /* backward reads y */
     bool passes_gradient;            /* d(x[0]) is d(y): same storage, backward leaves it alone */
-    bool takes_narrow[LJ_INPUTS_MAX], gives_narrow; /* x[i], y may be bf16 */
-    bool one_type;                                  /* x[0] and y have the same type */
+    bool takes_bf16[LJ_INPUTS_MAX], gives_bf16; /* x[i], y may be bf16 */
+    bool one_type;                              /* x[0] and y have the same type */
     /* Output shape and needs, for tiles of `images`, from the input shapes. Errors: LJ_ERR_CONFIG. */
     int (*shape)(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need);
@@ -161,10 +161,10 @@ struct lj_layer_kind {
     void (*backward)(const struct lj_call *call);
     /* Batch statistics over all lanes of the global batch, NULL for layers without: a lane's share
      * of the sums is added to sums (sync_count(node) integers at fixed point); after the exact sum
-     * over ranks, forward (backward) of every lane reads the totals from run->sync. */
+     * over ranks, forward (backward) of every lane reads the totals from pass->sync. */
     int64_t (*sync_count)(const struct lj_node *node);
-    void (*sync_forward)(const struct lj_call *call, int64_t *sums, int64_t *unfit);
-    void (*sync_backward)(const struct lj_call *call, int64_t *sums, int64_t *unfit);
+    void (*sync_forward)(const struct lj_call *call, int64_t *sums, int64_t *nonfinite);
+    void (*sync_backward)(const struct lj_call *call, int64_t *sums, int64_t *nonfinite);
     int64_t (*flops)(const struct lj_node *node, const struct lj_shape *in); /* forward multiply-
                                             adds of one image, times 2; NULL: not counted */
 };
@@ -230,7 +230,7 @@ struct lj_plan;
 struct lj_plan_options {
     enum lj_plan_mode mode;
     int64_t tile_rows; /* rows (tokens) a tile of images should have; 0: all images are one tile */
-    bool narrow;       /* precision: bf16 */
+    bool bf16;         /* precision: bf16 */
 };
 
 /* Plans `images` images of input shape `input` through net. Local.
@@ -254,20 +254,20 @@ struct lj_layer_clock {
 };
 
 /* One lane's pass through a plan. Caller provides everything. */
-struct lj_run {
-    float *arena;           /* (lj_plan_arena) of this lane */
-    void *scratch;          /* (lj_plan_scratch) of this thread */
-    const float *weights;   /* laid out like the parameters */
-    const void *packed;     /* their packed forms; may be NULL in float32 */
-    float *gradient;        /* the current segment's bucket of this lane; NULL in forward */
-    int64_t gradient_first; /* element of the parameters that gradient[0] is */
-    bool gradient_add;      /* add to what another run of this lane wrote */
-    const int64_t *sync;    /* totals of batch statistics of the current node */
-    int64_t sync_rows;      /* rows they were summed over */
-    bool train;             /* drop path on, batch statistics instead of running ones */
-    int64_t seed, step;     /* name drop path's draws */
-    int64_t first_slot, n;  /* slot in the global batch of this lane's first sample; samples */
-    int64_t first_view;     /* of this group of views */
+struct lj_pass {
+    float *arena;            /* (lj_plan_arena) of this lane */
+    void *scratch;           /* (lj_plan_scratch) of this thread */
+    const float *weights;    /* laid out like the parameters */
+    const void *packed;      /* their packed forms; may be NULL in float32 */
+    float *gradient;         /* the current segment's bucket of this lane; NULL in forward */
+    int64_t gradient_first;  /* element of the parameters that gradient[0] is */
+    bool gradient_add;       /* add to what another run of this lane wrote */
+    const int64_t *sync;     /* totals of batch statistics of the current node */
+    int64_t sync_rows;       /* rows they were summed over */
+    bool train;              /* drop path on, batch statistics instead of running ones */
+    int64_t seed, step;      /* name drop path's draws */
+    int64_t first_sample, n; /* slot in the global batch of this lane's first sample; samples */
+    int64_t first_view;      /* of this group of views */
     struct lj_layer_clock *clock; /* (kinds) of this thread, added to; may be NULL */
     void (*between)(void *); /* called after each node, may be NULL: lets communication progress */
     void *between_data;
@@ -275,17 +275,17 @@ struct lj_run {
 
 /* Where a value lies, and its gradient: both float32 for the input, value 0, and the output, value
  * count - 1, which hold all images. */
-float *lj_plan_value(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
-float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_run *run, int32_t value);
+float *lj_plan_value(const struct lj_plan *plan, const struct lj_pass *pass, int32_t value);
+float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_pass *pass, int32_t value);
 
 /* Nodes [first, end), whole blocks, upwards, or downwards. In LJ_PLAN_RECOMPUTE backward runs a block's
  * tile forward again before it goes down. Local. */
-void lj_forward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
-void lj_backward(const struct lj_plan *plan, const struct lj_run *run, int first, int end);
+void lj_forward(const struct lj_plan *plan, const struct lj_pass *pass, int first, int end);
+void lj_backward(const struct lj_plan *plan, const struct lj_pass *pass, int first, int end);
 /* One lane's share of a sync node's sums, before lj_forward (lj_backward) of that node. */
-void lj_sync_forward(const struct lj_plan *plan, const struct lj_run *run, int node, int64_t *sums,
-                     int64_t *unfit);
-void lj_sync_backward(const struct lj_plan *plan, const struct lj_run *run, int node, int64_t *sums,
-                      int64_t *unfit);
+void lj_sync_forward(const struct lj_plan *plan, const struct lj_pass *pass, int node,
+                     int64_t *sums, int64_t *nonfinite);
+void lj_sync_backward(const struct lj_plan *plan, const struct lj_pass *pass, int node,
+                      int64_t *sums, int64_t *nonfinite);
 
 #endif

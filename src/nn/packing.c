@@ -2,38 +2,38 @@
 /* Packed forms of the weights: where they lie, and how they are made. */
 #include "nn/packing.h"
 
-struct lj_product lj_weight_product(int form, bool narrow, int64_t in, int64_t out)
+struct lj_matmul lj_weight_matmul(int form, bool bf16, int64_t in, int64_t out)
 {
     bool forward = form == LJ_PACK_FORWARD;
-    return (struct lj_product){.batch = 1,
-                               .m = 1,
-                               .n = forward ? out : in,
-                               .k = forward ? in : out,
-                               .transpose_b = forward,
-                               .input = narrow ? LJ_BF16 : LJ_F32};
+    return (struct lj_matmul){.batch = 1,
+                              .m = 1,
+                              .n = forward ? out : in,
+                              .k = forward ? in : out,
+                              .transpose_b = forward,
+                              .input = bf16 ? LJ_BF16 : LJ_F32};
 }
 
-static struct lj_product product_of(const struct lj_param *param, int form, bool narrow)
+static struct lj_matmul matmul_of(const struct lj_param *param, int form, bool bf16)
 {
-    return lj_weight_product(form, narrow, param->count / param->dim[0], param->dim[0]);
+    return lj_weight_matmul(form, bf16, param->count / param->dim[0], param->dim[0]);
 }
 
-int64_t lj_params_pack_layout(struct lj_params *params, bool narrow)
+int64_t lj_params_pack_layout(struct lj_params *params, bool bf16)
 {
     int64_t at = 0;
     for (int p = 0; p < params->count; p++)
         for (int form = 0; form < 2; form++) {
             struct lj_param *param = &params->list[p];
-            struct lj_product product = product_of(param, form, narrow);
-            bool read = param->matrix && (form == LJ_PACK_FORWARD || param->down);
-            int64_t bytes = read ? lj_product_packed_bytes(&product) : 0;
+            struct lj_matmul matmul = matmul_of(param, form, bf16);
+            bool read = param->matrix && (form == LJ_PACK_FORWARD || param->input_gradient);
+            int64_t bytes = read ? lj_matmul_packed_bytes(&matmul) : 0;
             param->pack[form] = bytes > 0 ? at : -1;
             at += lj_round_up(bytes, 64);
         }
     return at;
 }
 
-void lj_params_pack(const struct lj_params *params, bool narrow, const float *weights, void *packed,
+void lj_params_pack(const struct lj_params *params, bool bf16, const float *weights, void *packed,
                     int threads)
 {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
@@ -41,7 +41,7 @@ void lj_params_pack(const struct lj_params *params, bool narrow, const float *we
         const struct lj_param *param = &params->list[i / 2];
         if (param->pack[i % 2] < 0)
             continue;
-        struct lj_product product = product_of(param, i % 2, narrow);
-        lj_product_pack(&product, weights + param->offset, (char *)packed + param->pack[i % 2]);
+        struct lj_matmul matmul = matmul_of(param, i % 2, bf16);
+        lj_matmul_pack(&matmul, weights + param->offset, (char *)packed + param->pack[i % 2]);
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The memory plan: every value, saved tensor and gradient of a pass gets an offset in one arena
- * before training starts. Lifetimes are known, so stretches are reused (place.c).
+ * before training starts. Lifetimes are known, so regions are reused (place.c).
  *
  * Events are numbered 0 .. 2n: forward of node i at i, the turn at n (the caller reads the output and
  * writes its gradient), backward of node i at 2n - i. Running a block again happens at the event of
@@ -45,7 +45,7 @@ static int find_shapes(struct lj_plan *plan, const struct lj_shape *input, int64
         struct lj_placing *at = &plan->at[i];
         struct lj_shape in[LJ_INPUTS_MAX] = {{0}};
         lj_plan_inputs(plan, i, in);
-        at->need = (struct lj_need){.narrow = plan->options.narrow, .type = at->type};
+        at->need = (struct lj_need){.bf16 = plan->options.bf16, .type = at->type};
         if (node->inputs == 0)
             at->shape = *input;
         else
@@ -58,7 +58,7 @@ static int find_shapes(struct lj_plan *plan, const struct lj_shape *input, int64
 }
 
 /* Does value v have one reader, and does that one take bf16? */
-static bool narrow_reader(const struct lj_net *net, int v)
+static bool bf16_reader(const struct lj_net *net, int v)
 {
     int readers = 0;
     bool takes = false;
@@ -66,7 +66,7 @@ static bool narrow_reader(const struct lj_net *net, int v)
         for (int k = 0; k < net->node[j].inputs; k++)
             if (net->node[j].in[k] == v) {
                 readers++;
-                takes = net->node[j].kind->takes_narrow[k];
+                takes = net->node[j].kind->takes_bf16[k];
             }
     return readers == 1 && takes;
 }
@@ -86,7 +86,7 @@ static void find_types(struct lj_plan *plan)
 {
     const struct lj_net *net = plan->net;
     for (int i = 0; i < net->count; i++)
-        if (plan->options.narrow && net->node[i].kind->gives_narrow && narrow_reader(net, i))
+        if (plan->options.bf16 && net->node[i].kind->gives_bf16 && bf16_reader(net, i))
             plan->at[i].type = LJ_BF16;
     for (bool changed = true; changed;) { /* a kind of one type takes what it gives */
         changed = false;
@@ -156,9 +156,9 @@ static int block_backward_event(const struct lj_plan *plan, int i)
     return backward_event(plan, plan->at[i].block_end - 1);
 }
 
-static void extend(struct lj_stretch *stretch, int event)
+static void extend(struct lj_region *region, int event)
 {
-    stretch->death = stretch->death > event ? stretch->death : event;
+    region->death = region->death > event ? region->death : event;
 }
 
 /* Value v is read by node j (or, j == v, by its own backward as output). */
@@ -184,10 +184,10 @@ static void note_reader(struct lj_plan *plan, int v, int j, bool in_backward)
 }
 
 /* Room for all images, or for one tile. */
-static struct lj_stretch sized(const struct lj_plan *plan, const struct lj_stretch *stretch,
-                               int64_t bytes_per_image, bool of_tile)
+static struct lj_region sized(const struct lj_plan *plan, const struct lj_region *region,
+                              int64_t bytes_per_image, bool of_tile)
 {
-    struct lj_stretch s = *stretch;
+    struct lj_region s = *region;
     s.stride = bytes_per_image;
     s.of_tile = of_tile;
     s.size = ((of_tile ? plan->tile : plan->images) * bytes_per_image + 3) / 4;
@@ -233,14 +233,14 @@ static void find_saved_lifetimes(struct lj_plan *plan)
         struct lj_placing *at = &plan->at[i];
         int64_t bytes = 4 * at->need.saved;
         bool again = trains(plan) && runs_again(plan, i);
-        struct lj_stretch first = {.birth = i, .death = i};
+        struct lj_region first = {.birth = i, .death = i};
         if (trains(plan) && !again)
             first.death = backward_event(plan, i);
         at->saved[0] = sized(plan, &first, bytes, in_block(plan, i) && first.death == i);
         if (again && bytes > 0 && !at->again)
             extend(&at->value[0], block_backward_event(plan, i)); /* written a second time */
-        struct lj_stretch second = {.birth = block_backward_event(plan, i),
-                                    .death = backward_event(plan, i)};
+        struct lj_region second = {.birth = block_backward_event(plan, i),
+                                   .death = backward_event(plan, i)};
         if (again)
             at->saved[1] = sized(plan, &second, bytes, true);
     }
@@ -261,15 +261,15 @@ static void find_gradient_lifetime(struct lj_plan *plan, int i)
     const struct lj_net *net = plan->net;
     struct lj_placing *at = &plan->at[i];
     int reader = last_reader(net, i);
-    struct lj_stretch own = {.birth = reader < 0 ? turn(plan) : backward_event(plan, reader),
-                             .death = backward_event(plan, i)};
+    struct lj_region own = {.birth = reader < 0 ? turn(plan) : backward_event(plan, reader),
+                            .death = backward_event(plan, i)};
     at->gradient = sized(plan, &own, value_bytes(at), read_only_in_block(plan, i));
     if (reader < 0 || !net->node[reader].kind->passes_gradient || net->node[reader].in[0] != i)
         return;
     /* Lives where the reader's gradient lives, which then holds all images. */
     int root = plan->at[reader].gradient_alias;
     at->gradient_alias = root < 0 ? reader : root;
-    struct lj_stretch *shared = &plan->at[at->gradient_alias].gradient;
+    struct lj_region *shared = &plan->at[at->gradient_alias].gradient;
     extend(shared, own.death);
     *shared = sized(plan, shared, shared->stride, shared->of_tile && at->gradient.of_tile);
     at->gradient.size = 0;
@@ -290,7 +290,7 @@ static int node_of_event(const struct lj_plan *plan, int event)
 }
 
 /* Through the whole pass of the blocks where it is born and dies. */
-static void through_blocks(const struct lj_plan *plan, struct lj_stretch *s)
+static void through_blocks(const struct lj_plan *plan, struct lj_region *s)
 {
     int n = plan->net->count;
     if (s->size == 0 || s->of_tile)

@@ -11,8 +11,8 @@
 
 struct lj_optim {
     struct lj_optim_config config;
-    struct lj_stretch_of_shard *stretch; /* (stretches) owned */
-    int stretches, capacity;
+    struct lj_optim_range *range; /* (ranges) owned */
+    int ranges, capacity;
     float *moment[2]; /* (shard) each */
 };
 
@@ -26,46 +26,46 @@ static enum lj_treatment treatment_of(const struct lj_optim *o, const struct lj_
     return o->config.decay_matrices_only && !param->matrix ? LJ_TREAT_NO_DECAY : LJ_TREAT_DECAY;
 }
 
-/* The part of a parameter that lies in a piece, if any. */
+/* The part of a parameter that lies in a shard, if any. */
 static void add_overlap(struct lj_optim *o, const struct lj_param *param,
-                        const struct lj_pieces *pieces, int piece)
+                        const struct lj_shard_layout *shards, int shard)
 {
-    int64_t first = pieces->first[piece], end = first + pieces->count[piece];
+    int64_t first = shards->first[shard], end = first + shards->count[shard];
     int64_t low = lj_max_i64(first, param->offset);
     int64_t high = lj_min_i64(end, param->offset + param->count);
     if (low >= high)
         return;
-    LJ_CHECK(o->stretches < o->capacity, "more stretches than tensors and pieces allow");
-    o->stretch[o->stretches++] =
-        (struct lj_stretch_of_shard){.shard = pieces->offset[piece] + low - first,
-                                     .weights = pieces->weights[piece] + low - first,
-                                     .count = high - low,
-                                     .treatment = treatment_of(o, param)};
+    LJ_CHECK(o->ranges < o->capacity, "more ranges than tensors and shards allow");
+    o->range[o->ranges++] = (struct lj_optim_range){.shard = shards->offset[shard] + low - first,
+                                                    .weights = shards->weights[shard] + low - first,
+                                                    .count = high - low,
+                                                    .treatment = treatment_of(o, param)};
 }
 
-static int build(struct lj_optim *o, const struct lj_params *params, const struct lj_pieces *pieces)
+static int build(struct lj_optim *o, const struct lj_params *params,
+                 const struct lj_shard_layout *shards)
 {
-    int count = pieces->count_of_pieces;
+    int count = shards->buckets;
     o->capacity = params->count + count;
-    o->stretch = lj_alloc_array(o->capacity, sizeof *o->stretch, "optimiser");
+    o->range = lj_alloc_array(o->capacity, sizeof *o->range, "optimiser");
     for (int i = 0; i < 2; i++)
-        o->moment[i] = lj_alloc_array(pieces->elements, sizeof(float), "optimiser moments");
-    if (!o->stretch || !o->moment[0] || !o->moment[1])
+        o->moment[i] = lj_alloc_array(shards->elements, sizeof(float), "optimiser moments");
+    if (!o->range || !o->moment[0] || !o->moment[1])
         return LJ_ERR_RESOURCE;
     for (int b = 0; b < count; b++)
         for (int p = 0; p < params->count; p++)
-            add_overlap(o, &params->list[p], pieces, b);
+            add_overlap(o, &params->list[p], shards, b);
     return LJ_OK;
 }
 
 int lj_optim_create(struct lj_optim **optim, const struct lj_params *params,
-                    const struct lj_pieces *pieces, const struct lj_optim_config *config)
+                    const struct lj_shard_layout *shards, const struct lj_optim_config *config)
 {
     struct lj_optim *o = lj_alloc(sizeof *o, "optimiser");
     if (!o)
         return LJ_ERR_RESOURCE;
     o->config = *config;
-    int status = build(o, params, pieces);
+    int status = build(o, params, shards);
     if (status == LJ_OK)
         *optim = o;
     else
@@ -77,7 +77,7 @@ void lj_optim_destroy(struct lj_optim *optim)
 {
     if (!optim)
         return;
-    lj_free(optim->stretch);
+    lj_free(optim->range);
     lj_free(optim->moment[0]);
     lj_free(optim->moment[1]);
     lj_free(optim);
@@ -87,8 +87,8 @@ void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient
 {
     float momentum = (float)optim->config.statistic_momentum;
     float share = 1.0f / (float)optim->config.lanes;
-    for (int s = 0; s < optim->stretches; s++) {
-        const struct lj_stretch_of_shard *part = &optim->stretch[s];
+    for (int s = 0; s < optim->ranges; s++) {
+        const struct lj_optim_range *part = &optim->range[s];
         if (part->treatment != LJ_TREAT_STATISTIC)
             continue;
         float *running = weights + part->weights, *sum = gradient + part->shard;
@@ -99,7 +99,7 @@ void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient
     }
 }
 
-static void step_chunk(struct lj_optim *o, const struct lj_stretch_of_shard *part, int64_t at,
+static void step_chunk(struct lj_optim *o, const struct lj_optim_range *part, int64_t at,
                        const struct lj_adamw_factors *factors, float scale, float *weights,
                        float *gradient)
 {
@@ -121,8 +121,8 @@ void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale
                                        .eps = (float)c->eps,
                                        .correct1 = (float)(1 / (1 - pow(c->beta1, (double)step))),
                                        .correct2 = (float)(1 / (1 - pow(c->beta2, (double)step)))};
-    for (int s = 0; s < optim->stretches; s++) {
-        const struct lj_stretch_of_shard *part = &optim->stretch[s];
+    for (int s = 0; s < optim->ranges; s++) {
+        const struct lj_optim_range *part = &optim->range[s];
         if (part->treatment == LJ_TREAT_STATISTIC)
             continue;
         factors.decay = part->treatment == LJ_TREAT_DECAY ? (float)c->weight_decay : 0;

@@ -17,7 +17,7 @@ double lj_schedule_at(const struct lj_schedule *schedule, int64_t step);
 
 /* A run of elements that are treated alike. */
 enum lj_treatment { LJ_TREAT_DECAY, LJ_TREAT_NO_DECAY, LJ_TREAT_STATISTIC };
-struct lj_stretch_of_shard {
+struct lj_optim_range {
     int64_t shard, weights, count; /* first element in the shard and in the weights; length */
     enum lj_treatment treatment;
 };
@@ -30,25 +30,25 @@ struct lj_optim_config {
 };
 
 struct lj_optim;
-/* The shard's pieces: piece b is elements [first[b], first[b] + count[b]) of the parameters and lies at
+/* How a shard lies: its part of bucket b is elements [first[b], first[b] + count[b]) of the parameters and lies at
  * offset[b] of the shard and at weights[b] of this rank's array of weights; elements is the shard's
  * length. Borrowed until create returns. */
-struct lj_pieces {
-    int count_of_pieces;
+struct lj_shard_layout {
+    int buckets;
     const int64_t *first, *count, *offset, *weights;
     int64_t elements;
 };
 int lj_optim_create(struct lj_optim **optim, const struct lj_params *params,
-                    const struct lj_pieces *pieces,
+                    const struct lj_shard_layout *shards,
                     const struct lj_optim_config *config) LJ_MUST_USE;
 void lj_optim_destroy(struct lj_optim *optim);
 
 /* Running statistics: r <- r + momentum (mean over lanes - r); then their gradient is set to 0, so that
  * a norm counts trained parameters only.
- *   weights  in/out, my pieces;  gradient  (shard) in/out */
+ *   weights  in/out, my shards;  gradient  (shard) in/out */
 void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient);
 
-/* One AdamW step (Loshchilov & Hutter 2019) of the trained parameters in my pieces.
+/* One AdamW step (Loshchilov & Hutter 2019) of the trained parameters in my shards.
  *   step      in  1 for the first update
  *   lr        in  learning rate;  scale  in  factor on the gradient (clipping), 1 for none
  *   gradient  (shard) in/out: scaled in place */

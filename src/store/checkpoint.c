@@ -102,9 +102,9 @@ static bool put_pixels(hid_t file, const struct lj_checkpoint *checkpoint)
     return (group < 0 || H5Gclose(group) >= 0) && good;
 }
 
-static bool put_head(hid_t file, const struct lj_checkpoint *checkpoint)
+static bool put_header(hid_t file, const struct lj_checkpoint *checkpoint)
 {
-    const struct lj_store_head head = {
+    const struct lj_store_header header = {
         .version = LJ_CHECKPOINT_VERSION,
         .step = checkpoint->step,
         .seed = checkpoint->seed,
@@ -114,15 +114,16 @@ static bool put_head(hid_t file, const struct lj_checkpoint *checkpoint)
         .config = checkpoint->config,
         .provenance = checkpoint->provenance,
     };
-    return lj_store_put_text(file, "format", head.format) &&
-           lj_store_put_i64(file, "format_version", head.version) &&
-           lj_store_put_i64(file, "step", head.step) && lj_store_put_i64(file, "seed", head.seed) &&
-           lj_store_put_i64(file, "tensors", head.tensors) &&
-           lj_store_put_i64(file, "moments", head.moments) &&
-           lj_store_put_text(file, "config", head.config) &&
-           lj_store_put_text(file, "provenance", head.provenance) &&
+    return lj_store_put_text(file, "format", header.format) &&
+           lj_store_put_i64(file, "format_version", header.version) &&
+           lj_store_put_i64(file, "step", header.step) &&
+           lj_store_put_i64(file, "seed", header.seed) &&
+           lj_store_put_i64(file, "tensors", header.tensors) &&
+           lj_store_put_i64(file, "moments", header.moments) &&
+           lj_store_put_text(file, "config", header.config) &&
+           lj_store_put_text(file, "provenance", header.provenance) &&
            lj_store_put_text(file, "checksum", LJ_CHECKPOINT_CHECKSUM) &&
-           lj_store_put_u64(file, "xxh3", lj_store_head_hash(&head));
+           lj_store_put_u64(file, "xxh3", lj_store_header_hash(&header));
 }
 
 static bool put_optimiser(hid_t file, const struct lj_checkpoint *checkpoint)
@@ -141,7 +142,7 @@ static bool put_optimiser(hid_t file, const struct lj_checkpoint *checkpoint)
 /* Fills the open file and closes it. The driver keeps failures of the disk to itself until then. */
 static bool fill_and_close(hid_t file, const struct lj_checkpoint *checkpoint)
 {
-    bool good = put_head(file, checkpoint) &&
+    bool good = put_header(file, checkpoint) &&
                 put_array(file, "/weights", "parameters of encoder and projector, by timm's names",
                           checkpoint->params, checkpoint->weights) &&
                 put_optimiser(file, checkpoint) && put_pixels(file, checkpoint);

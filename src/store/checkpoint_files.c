@@ -82,11 +82,11 @@ static int list_steps(const char *dir, struct steps *steps)
 /* The file is whole, and is what its name says. */
 static int check_named(const char *path, int64_t step)
 {
-    struct lj_checkpoint_head head;
+    struct lj_checkpoint_header header;
     LJ_TRY(lj_checkpoint_verify(path));
-    LJ_TRY(lj_checkpoint_read_head(path, &head));
-    int64_t found = head.step;
-    lj_checkpoint_head_free(&head);
+    LJ_TRY(lj_checkpoint_read_header(path, &header));
+    int64_t found = header.step;
+    lj_checkpoint_header_free(&header);
     if (found == step)
         return LJ_OK;
     return lj_fail(LJ_ERR_CHECKPOINT, "%s: holds step %lld, not that of its name", path,

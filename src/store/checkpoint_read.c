@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading and verifying checkpoints. Nothing is believed: the kind of file, the head, each
+/* Reading and verifying checkpoints. Nothing is believed: the kind of file, the header, each
  * dataset's type, shape, size on disk and checksum are checked before a value is handed out. */
 #include "store/store_hdf5.h"
 
@@ -9,12 +9,12 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-/* An open checkpoint whose head is verified. */
+/* An open checkpoint whose header is verified. */
 struct reader {
     const char *path;
     hid_t file;
-    struct lj_store_head head;
-    char *format, *config, *provenance; /* owned; what head points to */
+    struct lj_store_header header;
+    char *format, *config, *provenance; /* owned; what header points to */
 };
 
 /* A dataset found in the file. */
@@ -33,7 +33,7 @@ static int damaged(const struct reader *reader, const char *what, const char *na
                    reader->path, what, name);
 }
 
-/* ---- head ---------------------------------------------------------------------------------- */
+/* ---- header ---------------------------------------------------------------------------------- */
 
 /* Says what a plain look at the file already shows; HDF5 would only say that it failed. */
 static int check_file(const char *path)
@@ -53,31 +53,31 @@ static int check_file(const char *path)
 static int read_attributes(struct reader *reader)
 {
     hid_t file = reader->file;
-    struct lj_store_head *head = &reader->head;
+    struct lj_store_header *header = &reader->header;
     uint64_t hash = 0;
     if (!lj_store_get_text(file, "format", &reader->format) ||
         strcmp(reader->format, LJ_CHECKPOINT_FORMAT) != 0 ||
-        !lj_store_get_i64(file, "format_version", &head->version))
+        !lj_store_get_i64(file, "format_version", &header->version))
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: not a checkpoint of lejepa_mpi: attribute format is not \"%s\"",
                        reader->path, LJ_CHECKPOINT_FORMAT);
-    if (head->version != LJ_CHECKPOINT_VERSION)
+    if (header->version != LJ_CHECKPOINT_VERSION)
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: format_version is %lld, this program reads %d; use the version of the "
                        "program that wrote it",
-                       reader->path, (long long)head->version, (int)LJ_CHECKPOINT_VERSION);
-    if (!lj_store_get_i64(file, "step", &head->step) ||
-        !lj_store_get_i64(file, "seed", &head->seed) ||
-        !lj_store_get_i64(file, "tensors", &head->tensors) ||
-        !lj_store_get_i64(file, "moments", &head->moments) ||
+                       reader->path, (long long)header->version, (int)LJ_CHECKPOINT_VERSION);
+    if (!lj_store_get_i64(file, "step", &header->step) ||
+        !lj_store_get_i64(file, "seed", &header->seed) ||
+        !lj_store_get_i64(file, "tensors", &header->tensors) ||
+        !lj_store_get_i64(file, "moments", &header->moments) ||
         !lj_store_get_text(file, "config", &reader->config) ||
         !lj_store_get_text(file, "provenance", &reader->provenance) ||
         !lj_store_get_u64(file, "xxh3", &hash))
         return damaged(reader, "an attribute of /", "");
-    head->format = reader->format;
-    head->config = reader->config;
-    head->provenance = reader->provenance;
-    if (hash != lj_store_head_hash(head))
+    header->format = reader->format;
+    header->config = reader->config;
+    header->provenance = reader->provenance;
+    if (hash != lj_store_header_hash(header))
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: the attributes of / do not have their checksum; use another checkpoint",
                        reader->path);
@@ -218,11 +218,11 @@ static bool group_name(const struct reader *reader, const char *group, int64_t i
 static int check_count(const struct reader *reader, const char *group)
 {
     int64_t links = group_links(reader, group);
-    if (links == reader->head.tensors)
+    if (links == reader->header.tensors)
         return LJ_OK;
     return lj_fail(LJ_ERR_CHECKPOINT,
                    "%s: %s has %lld tensors, expected %lld; use another checkpoint", reader->path,
-                   group, (long long)links, (long long)reader->head.tensors);
+                   group, (long long)links, (long long)reader->header.tensors);
 }
 
 /* ---- pixels -------------------------------------------------------------------------------- */
@@ -243,48 +243,48 @@ static int read_pixels(const struct reader *reader, const char *name, int *chann
     return tensor_read_close(reader, "/data", name, &found, *values);
 }
 
-static int read_both_pixels(const struct reader *reader, struct lj_checkpoint_head *head)
+static int read_both_pixels(const struct reader *reader, struct lj_checkpoint_header *header)
 {
     int deviations = 0;
-    LJ_TRY(read_pixels(reader, "mean", &head->channels, &head->mean));
-    LJ_TRY(read_pixels(reader, "std", &deviations, &head->std));
-    if (deviations == head->channels)
+    LJ_TRY(read_pixels(reader, "mean", &header->channels, &header->mean));
+    LJ_TRY(read_pixels(reader, "std", &deviations, &header->std));
+    if (deviations == header->channels)
         return LJ_OK;
     return lj_fail(LJ_ERR_CHECKPOINT, "%s: /data/std has %d channels, expected %d as /data/mean",
-                   reader->path, deviations, head->channels);
+                   reader->path, deviations, header->channels);
 }
 
-static int read_head(struct reader *reader, struct lj_checkpoint_head *head)
+static int read_header(struct reader *reader, struct lj_checkpoint_header *header)
 {
-    LJ_TRY(read_both_pixels(reader, head));
-    head->step = reader->head.step;
-    head->seed = reader->head.seed;
-    head->config = reader->config;
-    head->provenance = reader->provenance;
+    LJ_TRY(read_both_pixels(reader, header));
+    header->step = reader->header.step;
+    header->seed = reader->header.seed;
+    header->config = reader->config;
+    header->provenance = reader->provenance;
     reader->config = reader->provenance = NULL;
     return LJ_OK;
 }
 
-int lj_checkpoint_read_head(const char *path, struct lj_checkpoint_head *head)
+int lj_checkpoint_read_header(const char *path, struct lj_checkpoint_header *header)
 {
     struct reader reader;
-    *head = (struct lj_checkpoint_head){0};
+    *header = (struct lj_checkpoint_header){0};
     int status = reader_open(&reader, path);
     if (status == LJ_OK)
-        status = read_head(&reader, head);
+        status = read_header(&reader, header);
     reader_close(&reader);
     if (status != LJ_OK)
-        lj_checkpoint_head_free(head);
+        lj_checkpoint_header_free(header);
     return status;
 }
 
-void lj_checkpoint_head_free(struct lj_checkpoint_head *head)
+void lj_checkpoint_header_free(struct lj_checkpoint_header *header)
 {
-    lj_free(head->config);
-    lj_free(head->provenance);
-    lj_free(head->mean);
-    lj_free(head->std);
-    *head = (struct lj_checkpoint_head){0};
+    lj_free(header->config);
+    lj_free(header->provenance);
+    lj_free(header->mean);
+    lj_free(header->std);
+    *header = (struct lj_checkpoint_header){0};
 }
 
 /* ---- whole arrays -------------------------------------------------------------------------- */
@@ -308,7 +308,7 @@ static int name_surplus(const struct reader *reader, const struct lj_params *par
                            "%s: tensor %s/%s is not in the model, which has %d tensors (the file "
                            "%lld); give the configuration that the checkpoint was made with",
                            reader->path, group, name, params->count,
-                           (long long)reader->head.tensors);
+                           (long long)reader->header.tensors);
     return check_count(reader, group);
 }
 
@@ -334,7 +334,7 @@ static int read_array(const struct reader *reader, const char *group,
 static int read_all(const struct reader *reader, const struct lj_params *params, float *weights,
                     float *moment1, float *moment2)
 {
-    if ((moment1 || moment2) && !reader->head.moments)
+    if ((moment1 || moment2) && !reader->header.moments)
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: holds no optimiser state, so training cannot resume from it; use a "
                        "checkpoint that `train` wrote",
@@ -382,7 +382,7 @@ static int verify_name(const struct reader *reader, const char *name)
 {
     struct found weight, moment;
     LJ_TRY(verify_tensor(reader, "/weights", name, NULL, &weight));
-    if (!reader->head.moments)
+    if (!reader->header.moments)
         return LJ_OK;
     LJ_TRY(verify_tensor(reader, "/optim/moment1", name, &weight, &moment));
     return verify_tensor(reader, "/optim/moment2", name, &weight, &moment);
@@ -390,17 +390,17 @@ static int verify_name(const struct reader *reader, const char *name)
 
 static int verify_all(struct reader *reader)
 {
-    struct lj_checkpoint_head pixels = {0};
+    struct lj_checkpoint_header pixels = {0};
     int status = read_both_pixels(reader, &pixels);
-    lj_checkpoint_head_free(&pixels);
+    lj_checkpoint_header_free(&pixels);
     LJ_TRY(status);
     LJ_TRY(check_count(reader, "/weights"));
-    if (reader->head.moments) {
+    if (reader->header.moments) {
         LJ_TRY(check_count(reader, "/optim/moment1"));
         LJ_TRY(check_count(reader, "/optim/moment2"));
     }
     char name[LJ_NAME_MAX];
-    for (int64_t i = 0; i < reader->head.tensors; i++) {
+    for (int64_t i = 0; i < reader->header.tensors; i++) {
         if (!group_name(reader, "/weights", i, name))
             return damaged(reader, "a tensor's name in ", "/weights");
         LJ_TRY(verify_name(reader, name));

@@ -40,15 +40,15 @@ int lj_checkpoint_newest(const char *dir, char path[LJ_PATH_MAX]) LJ_MUST_USE;
 /* Checks structure and every checksum. Local. Errors: LJ_ERR_CHECKPOINT. */
 int lj_checkpoint_verify(const char *path) LJ_MUST_USE;
 
-/* The head: texts and numbers, without weights. Strings are owned by head until _free. Local. */
-struct lj_checkpoint_head {
+/* The head: texts and numbers, without weights. Strings are owned by header until _free. Local. */
+struct lj_checkpoint_header {
     int64_t step, seed;
     char *config, *provenance;
     int channels;
     float *mean, *std;
 };
-int lj_checkpoint_read_head(const char *path, struct lj_checkpoint_head *head) LJ_MUST_USE;
-void lj_checkpoint_head_free(struct lj_checkpoint_head *head);
+int lj_checkpoint_read_header(const char *path, struct lj_checkpoint_header *header) LJ_MUST_USE;
+void lj_checkpoint_header_free(struct lj_checkpoint_header *header);
 
 /* Reads into arrays laid out like params; moments may be NULL (not wanted). Names and shapes must
  * match exactly. Local; checks checksums. Errors: LJ_ERR_CHECKPOINT naming tensor, expected, found. */

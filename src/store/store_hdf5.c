@@ -119,16 +119,17 @@ bool lj_store_get_text(hid_t object, const char *name, char **text)
     return good;
 }
 
-uint64_t lj_store_head_hash(const struct lj_store_head *head)
+uint64_t lj_store_header_hash(const struct lj_store_header *header)
 {
-    const int64_t numbers[] = {head->version, head->step, head->seed, head->tensors, head->moments};
+    const int64_t numbers[] = {header->version, header->step, header->seed, header->tensors,
+                               header->moments};
     XXH3_state_t *state = XXH3_createState();
     LJ_CHECK(state, "no memory for a checksum");
     XXH3_64bits_reset(state);
     XXH3_64bits_update(state, numbers, sizeof numbers);
-    XXH3_64bits_update(state, head->format, strlen(head->format) + 1);
-    XXH3_64bits_update(state, head->config, strlen(head->config) + 1);
-    XXH3_64bits_update(state, head->provenance, strlen(head->provenance) + 1);
+    XXH3_64bits_update(state, header->format, strlen(header->format) + 1);
+    XXH3_64bits_update(state, header->config, strlen(header->config) + 1);
+    XXH3_64bits_update(state, header->provenance, strlen(header->provenance) + 1);
     uint64_t hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
     return hash;

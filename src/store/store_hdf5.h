@@ -38,12 +38,12 @@ bool lj_store_get_u64(hid_t object, const char *name, uint64_t *value);
 bool lj_store_get_text(hid_t object, const char *name, char **text);
 
 /* The attributes of / that the head's checksum covers. */
-struct lj_store_head {
+struct lj_store_header {
     int64_t version, step, seed;
     int64_t tensors; /* datasets under /weights */
     int64_t moments; /* 1: the optimiser's state is there */
     const char *format, *config, *provenance;
 };
-uint64_t lj_store_head_hash(const struct lj_store_head *head);
+uint64_t lj_store_header_hash(const struct lj_store_header *header);
 
 #endif

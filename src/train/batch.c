@@ -15,22 +15,23 @@ int lj_trainer_next_batch(struct lj_trainer *t)
     return status;
 }
 
-int lj_trainer_agree(struct lj_trainer *t, int local, int64_t unfit, struct lj_step_report *report)
+int lj_trainer_agree(struct lj_trainer *t, int local, int64_t nonfinite,
+                     struct lj_step_report *report)
 {
     lj_phase_begin(LJ_PHASE_SMALL_ALLREDUCE);
     int status = lj_lejepa_reduce(t->loss, local, &report->loss);
     lj_phase_end();
-    report->nonfinite = status == LJ_OK ? report->loss.unfit + unfit : 0;
+    report->nonfinite = status == LJ_OK ? report->loss.nonfinite + nonfinite : 0;
     return status;
 }
 
 /* Row of proj (views x n, D) of my lane k that holds a value not finite; -1: none. */
 static int64_t find_nonfinite(struct lj_trainer *t, int64_t k)
 {
-    const struct lj_plan *plan = t->plan[LJ_PART_PROJECTOR];
-    struct lj_run run = lj_trainer_run(t, LJ_PART_PROJECTOR, k, 0);
+    const struct lj_plan *plan = t->plan[LJ_PASS_PROJECTOR];
+    struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, 0);
     int64_t width = t->model->config.projector.out, rows = lj_plan_images(plan);
-    const float *proj = lj_plan_value(plan, &run, lj_plan_net(plan)->count - 1);
+    const float *proj = lj_plan_value(plan, &pass, lj_plan_net(plan)->count - 1);
     for (int64_t i = 0; i < rows * width; i++)
         if (!isfinite(proj[i]))
             return i / width;

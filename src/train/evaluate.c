@@ -107,10 +107,10 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t b
     LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, keep, &to_bank));
     LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, keep, &to_query));
     int status = LJ_OK;
-    lj_alone_begin(run->comm);
+    lj_root_section_begin(run->comm);
     if (lj_comm_is_root(run->comm))
         status = score(run, finished, bank, bank_rows, query, rows, width);
-    return lj_alone_end(run->comm, status);
+    return lj_root_section_end(run->comm, status);
 }
 
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished)

@@ -9,11 +9,11 @@
 /* My lanes' projections of view 0, one lane after the other. */
 static void copy_projections(struct lj_trainer *t, float *mine)
 {
-    const struct lj_plan *plan = t->plan[LJ_PART_PROJECTOR];
+    const struct lj_plan *plan = t->plan[LJ_PASS_PROJECTOR];
     int64_t count = t->n * t->model->config.projector.out;
     for (int64_t k = 0; k < lj_my_lanes(t); k++) {
-        struct lj_run run = lj_trainer_run(t, LJ_PART_PROJECTOR, k, 0);
-        memcpy(mine + k * count, lj_plan_value(plan, &run, lj_plan_net(plan)->count - 1),
+        struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, 0);
+        memcpy(mine + k * count, lj_plan_value(plan, &pass, lj_plan_net(plan)->count - 1),
                (size_t)count * sizeof *mine);
     }
 }

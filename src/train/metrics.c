@@ -47,7 +47,7 @@ void lj_run_log_step(struct lj_run_state *run, int64_t finished,
     put_number(out, "lr", report->lr);
     put_number(out, "grad_norm", report->grad_norm);
     put_number(out, "samples_per_s", rate);
-    put_number(out, "views_per_s", rate * (double)lj_views_of_batch(run->trainer));
+    put_number(out, "views_per_s", rate * (double)lj_views_per_sample(run->trainer));
     if (report->nonfinite > 0)
         fprintf(out, ", \"skipped\": true");
     end_line(run);

@@ -56,7 +56,7 @@ static void say_memory(int64_t planned_bytes)
 static void say_tiles(const struct lj_trainer *t)
 {
     static const char *const views[] = {"global", "local"};
-    for (int part = LJ_PART_GLOBAL; part <= LJ_PART_LOCAL; part++) {
+    for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
         int64_t rows, bytes;
         if (!t->plan[part])
             continue;
@@ -73,8 +73,8 @@ static int say_peak(struct lj_run_state *run)
     if (strcmp(run->config->run_measure_peak, "true") != 0)
         return LJ_OK;
     LJ_TRY(lj_run_measure_peak(run));
-    int64_t threads = lj_all_sum(run->comm, run->trainer->slots);
-    lj_say("peak: products reach %.1f GFLOP/s on all threads, %.1f on each (%s)", run->peak_gflops,
+    int64_t threads = lj_all_sum(run->comm, run->trainer->workers);
+    lj_say("peak: matmuls reach %.1f GFLOP/s on all threads, %.1f on each (%s)", run->peak_gflops,
            run->peak_gflops / (double)threads, run->trainer->config.precision);
     return LJ_OK;
 }
@@ -106,7 +106,7 @@ static int say_binding(struct lj_run_state *run)
     lj_say(
         "ranks: %d, %d thread%s each; rank 0 may run on processing units %s; %.0f to %.0f units a "
         "rank",
-        run->comm->size, run->trainer->slots, run->trainer->slots == 1 ? "" : "s", units, least,
+        run->comm->size, run->trainer->workers, run->trainer->workers == 1 ? "" : "s", units, least,
         most);
     lj_free(all);
     return status;
@@ -117,9 +117,9 @@ int lj_run_report_start(struct lj_run_state *run, const char *isa)
     char archive[1024];
     struct lj_trainer *t = run->trainer;
     lj_archive_describe(run->archive, archive, sizeof archive);
-    const struct lj_product product = {.batch = 1, .m = 1, .n = 1, .k = 1};
-    lj_say("lejepa_mpi %s; kernels %s; precision %s; products %s; reduce %s; recompute %s",
-           LJ_VERSION, isa, t->config.precision, lj_product_backend(&product), t->config.reduce,
+    const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
+    lj_say("lejepa_mpi %s; kernels %s; precision %s; matmuls %s; reduce %s; recompute %s",
+           LJ_VERSION, isa, t->config.precision, lj_matmul_backend(&matmul), t->config.reduce,
            t->config.memory_recompute);
     LJ_TRY(say_binding(run));
     lj_say("archive: %s", archive);
@@ -186,7 +186,7 @@ static void say_ledger(const struct lj_ledger *ledger)
     }
 }
 
-/* The share of the time that products take, and how near to the peak they come. */
+/* The share of the time that matmuls take, and how near to the peak they come. */
 static void judge_arithmetic(const struct phase_row *rows, const struct lj_layer_table *layers,
                              double total, char *text, size_t capacity)
 {
@@ -196,15 +196,15 @@ static void judge_arithmetic(const struct phase_row *rows, const struct lj_layer
     const char *advice = "more ranks make it faster";
     if (layers->peak > 0)
         snprintf(rate, sizeof rate, "%.2f of the measured peak",
-                 layers->product_gflops / layers->peak);
+                 layers->matmul_gflops / layers->peak);
     else
-        snprintf(rate, sizeof rate, "%.1f GFLOP/s on a thread", layers->product_gflops);
-    if (layers->peak > 0 && layers->product_gflops < 0.6 * layers->peak)
+        snprintf(rate, sizeof rate, "%.1f GFLOP/s on a thread", layers->matmul_gflops);
+    if (layers->peak > 0 && layers->matmul_gflops < 0.6 * layers->peak)
         advice = "try another memory.tile, and fewer threads if they share cores";
     snprintf(text, capacity,
              "bound by the arithmetic of encoder and projector (%.0f %% of the time): layers with "
-             "products take %.0f %%, and products run at %s; %s",
-             100 * arithmetic / total, 100 * layers->product_s / total, rate, advice);
+             "matmuls take %.0f %%, and matmuls run at %s; %s",
+             100 * arithmetic / total, 100 * layers->matmul_s / total, rate, advice);
 }
 
 /* What bounds the run, in a sentence. */
@@ -278,12 +278,12 @@ static int write_timing(struct lj_run_state *run, const struct ending *end, doub
     char path[LJ_PATH_MAX];
     snprintf(path, sizeof path, "%.4000s/timing.json", run->dir);
     json_t *peak = run->peak_gflops > 0 ? json_real(run->peak_gflops) : json_null();
-    json_t *all = json_pack("{s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:o, s:s}", "phases",
-                            phases_json(end->rows), "layers", lj_run_layers_json(&end->layers),
-                            "ledger", ledger_json(&run->trainer->ledger), "memory",
-                            lj_run_memory_json(&end->memory), "samples_per_s", samples_per_s,
-                            "views_per_s", samples_per_s * (double)lj_views_of_batch(run->trainer),
-                            "gflops", gflops, "peak_gflops", peak, "verdict", verdict);
+    json_t *all = json_pack(
+        "{s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:o, s:s}", "phases", phases_json(end->rows), "layers",
+        lj_run_layers_json(&end->layers), "ledger", ledger_json(&run->trainer->ledger), "memory",
+        lj_run_memory_json(&end->memory), "samples_per_s", samples_per_s, "views_per_s",
+        samples_per_s * (double)lj_views_per_sample(run->trainer), "gflops", gflops, "peak_gflops",
+        peak, "verdict", verdict);
     int written = all ? json_dump_file(all, path, JSON_INDENT(1)) : -1;
     json_decref(all);
     return written == 0 ? LJ_OK : lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written", path);
@@ -305,7 +305,7 @@ static int tell_end(struct lj_run_state *run, const struct ending *end)
     if (run->peak_gflops > 0)
         snprintf(of_peak, sizeof of_peak, ", %.2f of the measured peak", gflops / run->peak_gflops);
     lj_say("%lld steps in %.1f s: %.1f samples/s, %.1f views/s, %.1f GFLOP/s on %d ranks%s",
-           (long long)run->done, seconds, rate, rate * (double)lj_views_of_batch(run->trainer),
+           (long long)run->done, seconds, rate, rate * (double)lj_views_per_sample(run->trainer),
            gflops, run->comm->size, of_peak);
     lj_say("verdict: %s", verdict);
     return write_timing(run, end, rate, gflops, verdict);

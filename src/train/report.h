@@ -19,10 +19,10 @@ struct lj_layer_row {
 struct lj_layer_table {
     int count;
     struct lj_layer_row row[LJ_KINDS_MAX];
-    double product_s,
-        product_gflops; /* of layers whose flops count: like forward_s + backward_s; of a
+    double matmul_s,
+        matmul_gflops; /* of layers whose flops count: like forward_s + backward_s; of a
                                          thread */
-    double peak;        /* GFLOP/s of a thread, measured at the start; 0: not asked for */
+    double peak;       /* GFLOP/s of a thread, measured at the start; 0: not asked for */
 };
 
 /* Bytes of the rank that takes most. */
@@ -43,7 +43,7 @@ json_t *lj_run_memory_json(const struct lj_memory_row *memory);
 /* Bytes of our memory open now. */
 int64_t lj_run_open_bytes(void);
 
-/* report_peak.c: run.measure_peak: the rate of a well-shaped product in the run's precision, on all
+/* report_peak.c: run.measure_peak: the rate of a well-shaped matmul in the run's precision, on all
  * threads of all ranks at once, into run->peak_gflops. Collective. */
 int lj_run_measure_peak(struct lj_run_state *run) LJ_MUST_USE;
 

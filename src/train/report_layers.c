@@ -14,7 +14,7 @@ enum { FIELDS = 3 }; /* of a kind and rank: forward_s, backward_s, flops; sums o
 
 static void sum_threads(const struct lj_trainer *t, int kinds, double *mine)
 {
-    for (int s = 0; s < t->slots; s++)
+    for (int s = 0; s < t->workers; s++)
         for (int k = 0; k < kinds; k++) {
             mine[k * FIELDS] += t->clock[s][k].forward_s;
             mine[k * FIELDS + 1] += t->clock[s][k].backward_s;
@@ -48,9 +48,9 @@ static void make_table(struct lj_layer_table *table, const double *all, int size
             continue;
         flops += row.flops;
         thread_s += row.thread_s;
-        table->product_s += row.forward_s + row.backward_s;
+        table->matmul_s += row.forward_s + row.backward_s;
     }
-    table->product_gflops = thread_s > 0 ? 1e-9 * flops / thread_s : 0;
+    table->matmul_gflops = thread_s > 0 ? 1e-9 * flops / thread_s : 0;
 }
 
 int lj_run_gather_layers(struct lj_run_state *run, struct lj_layer_table *table)
@@ -65,11 +65,11 @@ int lj_run_gather_layers(struct lj_run_state *run, struct lj_layer_table *table)
     *table = (struct lj_layer_table){0};
     if (status == LJ_OK) {
         sum_threads(run->trainer, kinds, mine);
-        mine[width - 1] = run->trainer->slots;
+        mine[width - 1] = run->trainer->workers;
         lj_all_gather_f64(run->comm, mine, width, all);
         make_table(table, all, size);
         table->peak =
-            run->peak_gflops / (double)lj_all_sum(run->comm, (int64_t)run->trainer->slots);
+            run->peak_gflops / (double)lj_all_sum(run->comm, (int64_t)run->trainer->workers);
     }
     lj_free(all);
     return status;

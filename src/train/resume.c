@@ -22,7 +22,7 @@ static bool may_differ(const char *key)
 }
 
 /* Names the settings that differ from the checkpoint's: the run goes on, but not as if uninterrupted. */
-static int compare_settings(const struct lj_config *now, const struct lj_checkpoint_head *head,
+static int compare_settings(const struct lj_config *now, const struct lj_checkpoint_header *header,
                             const char *path)
 {
     char was_text[LJ_TEXT_MAX], now_text[LJ_TEXT_MAX];
@@ -31,7 +31,7 @@ static int compare_settings(const struct lj_config *now, const struct lj_checkpo
     const struct lj_key *keys = lj_config_keys(&count);
     if (status == LJ_OK) {
         lj_config_defaults(was);
-        status = lj_config_read_text(was, head->config, path);
+        status = lj_config_read_text(was, header->config, path);
     }
     for (int i = 0; status == LJ_OK && i < count; i++) {
         lj_config_value_text(was, &keys[i], was_text, sizeof was_text);
@@ -46,49 +46,49 @@ static int compare_settings(const struct lj_config *now, const struct lj_checkpo
 }
 
 /* What the checkpoint was made of must fit this run. Rank 0. */
-static int check_head(const struct lj_trainer *t, const struct lj_checkpoint_head *head,
-                      const char *path)
+static int check_header(const struct lj_trainer *t, const struct lj_checkpoint_header *header,
+                        const char *path)
 {
     int channels = lj_archive_info(t->archive)->channels;
-    if (head->seed != t->config.seed)
+    if (header->seed != t->config.seed)
         return lj_fail(
             LJ_ERR_CHECKPOINT,
             "%s: was trained with seed=%lld, this run has seed=%lld; use the same seed or "
             "another run.dir",
-            path, (long long)head->seed, (long long)t->config.seed);
-    if (head->channels != channels)
+            path, (long long)header->seed, (long long)t->config.seed);
+    if (header->channels != channels)
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: was trained on %d channels, this archive has %d; use another run.dir",
-                       path, head->channels, channels);
+                       path, header->channels, channels);
     char fingerprint[32];
     snprintf(fingerprint, sizeof fingerprint, "%016llx",
              (unsigned long long)lj_archive_info(t->archive)->fingerprint);
-    if (!strstr(head->provenance, fingerprint))
+    if (!strstr(header->provenance, fingerprint))
         lj_warn("%s: was trained on another archive, or this one has changed: not the bits of an "
                 "uninterrupted run",
                 path);
-    return compare_settings(&t->config, head, path);
+    return compare_settings(&t->config, header, path);
 }
 
 static int read_on_root(struct lj_trainer *t, const char *path)
 {
-    struct lj_checkpoint_head head;
+    struct lj_checkpoint_header header;
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
-    LJ_TRY(lj_checkpoint_read_head(path, &head));
-    int status = check_head(t, &head, path);
+    LJ_TRY(lj_checkpoint_read_header(path, &header));
+    int status = check_header(t, &header, path);
     if (status == LJ_OK) {
-        t->first_step = head.step;
-        memcpy(t->mean, head.mean, (size_t)head.channels * sizeof *t->mean);
-        memcpy(t->std, head.std, (size_t)head.channels * sizeof *t->std);
+        t->first_step = header.step;
+        memcpy(t->mean, header.mean, (size_t)header.channels * sizeof *t->mean);
+        memcpy(t->std, header.std, (size_t)header.channels * sizeof *t->std);
         status =
             lj_checkpoint_read(path, &t->model->params, t->weights, t->moment[0], t->moment[1]);
     }
-    lj_checkpoint_head_free(&head);
+    lj_checkpoint_header_free(&header);
     return status;
 }
 
-/* The root's weights reach everybody's pieces, and from there whoever keeps all. Collective. */
+/* The root's weights reach everybody's shards, and from there whoever keeps all. Collective. */
 static void spread_weights(struct lj_trainer *t)
 {
     const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
@@ -99,8 +99,8 @@ static void spread_weights(struct lj_trainer *t)
 
 int lj_trainer_resume(struct lj_trainer *t, const char *path)
 {
-    lj_alone_begin(t->comm);
-    LJ_TRY(lj_alone_end(t->comm, read_on_root(t, path)));
+    lj_root_section_begin(t->comm);
+    LJ_TRY(lj_root_section_end(t->comm, read_on_root(t, path)));
     lj_broadcast(t->comm, &t->first_step, sizeof t->first_step, 0);
     lj_broadcast(t->comm, t->mean, sizeof t->mean, 0);
     lj_broadcast(t->comm, t->std, sizeof t->std, 0);
@@ -155,8 +155,8 @@ int lj_trainer_checkpoint(struct lj_trainer *t, const char *dir, int64_t finishe
     lj_phase_begin(LJ_PHASE_CHECKPOINT);
     for (int i = 0; i < 2 && t->comm->size > 1; i++)
         lj_gradsync_collect(t->gradsync, lj_optim_moment(t->optim, i), t->moment[i]);
-    lj_alone_begin(t->comm);
-    int status = lj_alone_end(t->comm, write_on_root(t, dir, finished));
+    lj_root_section_begin(t->comm);
+    int status = lj_root_section_end(t->comm, write_on_root(t, dir, finished));
     lj_phase_end();
     return status;
 }

@@ -34,8 +34,8 @@ static int set_up(struct lj_run_state *run)
     LJ_TRY(lj_run_open_dir(run, resume_from));
     LJ_TRY(lj_trainer_create(&run->trainer, run->comm, run->config, run->archive,
                              resume_from[0] ? resume_from : NULL));
-    lj_alone_begin(run->comm);
-    LJ_TRY(lj_alone_end(run->comm, lj_run_open_files(run, run->trainer->first_step)));
+    lj_root_section_begin(run->comm);
+    LJ_TRY(lj_root_section_end(run->comm, lj_run_open_files(run, run->trainer->first_step)));
     return lj_run_report_start(run, isa);
 }
 

@@ -72,9 +72,9 @@ static int open_on_root(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
 
 int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
 {
-    lj_alone_begin(run->comm);
+    lj_root_section_begin(run->comm);
     int status = lj_comm_is_root(run->comm) ? open_on_root(run, resume_from) : LJ_OK;
-    LJ_TRY(lj_alone_end(run->comm, status));
+    LJ_TRY(lj_root_section_end(run->comm, status));
     lj_broadcast(run->comm, run->dir, sizeof run->dir, 0);
     lj_broadcast(run->comm, run->checkpoints, sizeof run->checkpoints, 0);
     lj_broadcast(run->comm, resume_from, LJ_PATH_MAX, 0);

@@ -37,7 +37,7 @@ int lj_resolve_precision(struct lj_config *config)
 void lj_trainer_pack_weights(struct lj_trainer *t)
 {
     if (t->packed)
-        lj_params_pack(&t->model->params, t->narrow, t->weights, t->packed, t->slots);
+        lj_params_pack(&t->model->params, t->bf16, t->weights, t->packed, t->workers);
 }
 
 /* ---- lanes ------------------------------------------------------------------------------------------------ */
@@ -129,26 +129,27 @@ static int make_model(struct lj_trainer *t)
 static int make_loss(struct lj_trainer *t)
 {
     const struct lj_config *c = &t->config;
-    struct lj_lejepa_config loss = {
-        .views = lj_views_of_batch(t),
-        .centre_views = strcmp(c->predict_centre, "all") == 0 ? lj_views_of_batch(t) : t->views[0],
-        .width = c->projector_out,
-        .slices = c->sigreg_slices,
-        .grid = c->sigreg_grid[0],
-        .lambda = c->loss_lambda,
-        .additive = strcmp(c->loss_combine, "additive") == 0,
-        .seed = c->seed,
-        .slots = t->slots,
-        .lane_rows = t->n};
+    struct lj_lejepa_config loss = {.views = lj_views_per_sample(t),
+                                    .centre_views = strcmp(c->predict_centre, "all") == 0
+                                                        ? lj_views_per_sample(t)
+                                                        : t->views[0],
+                                    .width = c->projector_out,
+                                    .slices = c->sigreg_slices,
+                                    .grid = c->sigreg_grid[0],
+                                    .lambda = c->loss_lambda,
+                                    .additive = strcmp(c->loss_combine, "additive") == 0,
+                                    .seed = c->seed,
+                                    .workers = t->workers,
+                                    .lane_rows = t->n};
     /* Where even the encoder runs again rather than be kept, so does this smaller product. */
     if (!t->by_lane)
-        loss.kept_lanes = lj_lejepa_kept_lanes(&loss, lj_my_lanes(t));
+        loss.cached_lanes = lj_lejepa_cached_lanes(&loss, lj_my_lanes(t));
     return lj_lejepa_create(&t->loss, t->comm, &loss, &t->ledger);
 }
 
 static int prepare_locally(struct lj_trainer *t)
 {
-    LJ_TRY(lj_threads_use(t->config.threads, &t->slots));
+    LJ_TRY(lj_threads_use(t->config.threads, &t->workers));
     t->by_lane = strcmp(t->config.memory_recompute, "lanes") == 0;
     LJ_TRY(deal_lanes(t));
     LJ_TRY(make_model(t));
@@ -166,7 +167,7 @@ static int make_gradsync(struct lj_trainer *t)
     struct lj_gradsync_plan plan = {.lanes = t->lanes,
                                     .buckets = t->model->params.buckets,
                                     .bounds = t->model->params.bounds,
-                                    .slots = t->slots,
+                                    .workers = t->workers,
                                     .joint = t->by_lane ? lj_encoder_buckets(t) : 0,
                                     .fast = strcmp(t->config.reduce, "fast") == 0,
                                     .whole_everywhere = t->config.eval_every > 0};
@@ -188,12 +189,12 @@ static int make_optim(struct lj_trainer *t)
 {
     const struct lj_config *c = &t->config;
     const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
-    struct lj_pieces pieces = {.count_of_pieces = shard->buckets,
-                               .first = shard->first,
-                               .count = shard->count,
-                               .offset = shard->shard_offset,
-                               .weights = shard->weights_first,
-                               .elements = shard->elements};
+    struct lj_shard_layout shards = {.buckets = shard->buckets,
+                                     .first = shard->first,
+                                     .count = shard->count,
+                                     .offset = shard->shard_offset,
+                                     .weights = shard->weights_first,
+                                     .elements = shard->elements};
     struct lj_optim_config config = {.beta1 = c->optim_beta1,
                                      .beta2 = c->optim_beta2,
                                      .eps = c->optim_eps,
@@ -201,7 +202,7 @@ static int make_optim(struct lj_trainer *t)
                                      .decay_matrices_only = strcmp(c->optim_decay_on, "all") != 0,
                                      .statistic_momentum = 0.1,
                                      .lanes = t->lanes};
-    return lj_optim_create(&t->optim, &t->model->params, &pieces, &config);
+    return lj_optim_create(&t->optim, &t->model->params, &shards, &config);
 }
 
 /* Where the root puts whole moments together; one rank has them whole in its optimiser. */
@@ -225,7 +226,7 @@ static int make_loader(struct lj_trainer *t)
                             t->end_lane, t->n, t->first_step);
 }
 
-/* Every rank draws its pieces. Collective. */
+/* Every rank draws its shards. Collective. */
 static void draw_weights(struct lj_trainer *t)
 {
     const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);

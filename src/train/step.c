@@ -29,24 +29,24 @@ static void update(struct lj_trainer *t, bool want_norm, struct lj_step_report *
 int lj_trainer_step(struct lj_trainer *t, int64_t step, bool want_norm,
                     struct lj_step_report *report)
 {
-    int64_t unfit = 0;
+    int64_t nonfinite = 0;
     report->grad_norm = NAN;
     report->lr = lj_schedule_at(&t->schedule, step);
     t->step = step;
     int local = lj_trainer_next_batch(t); /* a failure travels with the reduction */
 
-    lj_pass_encode(t);          /* embeddings (V, n, C) of each lane */
-    lj_pass_project(t, &unfit); /* projections (V, n, D) */
+    lj_pass_encode(t);              /* embeddings (V, n, C) of each lane */
+    lj_pass_project(t, &nonfinite); /* projections (V, n, D) */
     lj_lejepa_begin(t->loss, step);
     lj_pass_loss(t);
-    LJ_TRY(lj_trainer_agree(t, local, unfit, report)); /* the one small allreduce */
+    LJ_TRY(lj_trainer_agree(t, local, nonfinite, report)); /* the one small allreduce */
     if (report->nonfinite > 0)
         return LJ_OK; /* on every rank alike: no update */
 
     lj_pass_loss_gradient(t);
-    lj_pass_backward(t, &unfit); /* finished buckets start moving */
+    lj_pass_backward(t, &nonfinite); /* finished buckets start moving */
     lj_gradsync_finish(t->gradsync, &report->nonfinite);
-    report->nonfinite += unfit;
+    report->nonfinite += nonfinite;
     if (report->nonfinite == 0)
         update(t, want_norm, report);
     return LJ_OK;

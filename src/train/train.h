@@ -3,7 +3,7 @@
  *
  *     lj_train(world, &config)                        the whole command
  *
- *     lj_trainer_create(&t, comm, &config, ...)       or piece by piece (self-test, benchmarks)
+ *     lj_trainer_create(&t, comm, &config, ...)       or shard by shard (self-test, benchmarks)
  *     lj_trainer_step(t, step, &report)
  *     lj_trainer_hash(t)
  */
@@ -53,7 +53,7 @@ int lj_trainer_step(struct lj_trainer *trainer, int64_t step, bool want_norm,
 int64_t lj_trainer_first_step(const struct lj_trainer *trainer); /* 0, or after resuming */
 int64_t lj_trainer_steps(const struct lj_trainer *trainer);      /* of the whole run */
 struct lj_ledger *lj_trainer_ledger(struct lj_trainer *trainer);
-/* XXH3 of all weights; equal on all ranks that have lanes and on the root (the others keep only pieces).
+/* XXH3 of all weights; equal on all ranks that have lanes and on the root (the others keep only shards).
  * Local. */
 uint64_t lj_trainer_hash(const struct lj_trainer *trainer);
 /* FLOP of one step by DESIGN's count: 3 x forward multiply-adds x 2 of encoder and projector. */

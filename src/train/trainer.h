@@ -8,7 +8,7 @@
 #include "train/train.h"
 
 /* The passes of a lane: the encoder on its global and on its local views, the projector on all. */
-enum lj_part { LJ_PART_GLOBAL, LJ_PART_LOCAL, LJ_PART_PROJECTOR, LJ_PARTS };
+enum lj_pass_kind { LJ_PASS_GLOBAL, LJ_PASS_LOCAL, LJ_PASS_PROJECTOR, LJ_PASS_KINDS };
 
 struct lj_trainer {
     struct lj_config config;
@@ -21,16 +21,16 @@ struct lj_trainer {
     int64_t n;                           /* samples of a lane */
     bool failed;                         /* this rank has no batch: it only joins collectives */
     int64_t views[2];                    /* global, local */
-    int slots;                           /* lanes worked on at once: OpenMP threads */
+    int workers;                         /* lanes worked on at once: OpenMP threads */
     bool by_lane;                        /* memory.recompute: lanes */
 
-    struct lj_plan *plan[LJ_PARTS]; /* [LJ_PART_LOCAL] NULL without local views */
-    float **arena[LJ_PARTS];        /* of my lanes; of slots for the encoder when by_lane */
-    int arenas[LJ_PARTS];
-    void **scratch;                /* (slots) of plans and views */
-    struct lj_layer_clock **clock; /* (slots) of (kinds): where the passes' time went */
-    int64_t **sync_sums;           /* (slots) batch statistics */
-    int64_t sync_count;            /* largest, without the trailing count of unfit values */
+    struct lj_plan *plan[LJ_PASS_KINDS]; /* [LJ_PASS_LOCAL] NULL without local views */
+    float **arena[LJ_PASS_KINDS];        /* of my lanes; of workers for the encoder when by_lane */
+    int arenas[LJ_PASS_KINDS];
+    void **scratch;                /* (workers) of plans and views */
+    struct lj_layer_clock **clock; /* (workers) of (kinds): where the passes' time went */
+    int64_t **sync_sums;           /* (workers) batch statistics */
+    int64_t sync_count;            /* largest, without the trailing count of nonfinite values */
     struct lj_ledger_entry *sync_ledger;
 
     struct lj_view_recipe recipe[2]; /* global, local */
@@ -38,14 +38,14 @@ struct lj_trainer {
     struct lj_loader *loader; /* NULL on ranks without lanes */
     struct lj_batch batch;
 
-    float *weights; /* all, or my pieces: struct lj_shard */
+    float *weights; /* all, or my shards: struct lj_shard */
     void *packed;   /* their packed forms, made after every change; NULL where none pays */
-    bool narrow;    /* precision: bf16 */
+    bool bf16;      /* precision: bf16 */
     struct lj_lejepa *loss;
     struct lj_gradsync *gradsync;
     struct lj_optim *optim;
     struct lj_schedule schedule;
-    int64_t steps, first_step, step; /* of the run; of this process; now */
+    int64_t steps, first_step, step; /* of the pass; of this process; now */
     float *moment[2]; /* root: whole moments for checkpoints; one rank: the optimiser's */
 };
 
@@ -62,31 +62,33 @@ static inline int lj_encoder_buckets(const struct lj_trainer *t)
     return buckets;
 }
 
-static inline int64_t lj_views_of_batch(const struct lj_trainer *t)
+static inline int64_t lj_views_per_sample(const struct lj_trainer *t)
 {
     return t->views[0] + t->views[1];
 }
 
 /* One lane's run through a part; k counts my lanes. */
-struct lj_run lj_trainer_run(const struct lj_trainer *t, enum lj_part part, int64_t k, int slot);
+struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind part, int64_t k,
+                               int worker);
 
 /* passes.c: the parts of a step that run lane by lane. */
 
 /* Views and encoder of all my lanes; embeddings become the projector's input. */
 void lj_pass_encode(struct lj_trainer *t);
 /* The projector, layer by layer where batch statistics are shared. Collective then.
- * Adds the number of values out of range to *unfit. */
-void lj_pass_project(struct lj_trainer *t, int64_t *unfit);
+ * Adds the number of values out of range to *nonfinite. */
+void lj_pass_project(struct lj_trainer *t, int64_t *nonfinite);
 /* My lanes' shares of the loss; then, after the reduction, the gradient at the projections. */
 void lj_pass_loss(struct lj_trainer *t);
 void lj_pass_loss_gradient(struct lj_trainer *t);
 /* Backward of projector and encoder; finished buckets start moving. Collective. */
-void lj_pass_backward(struct lj_trainer *t, int64_t *unfit);
+void lj_pass_backward(struct lj_trainer *t, int64_t *nonfinite);
 
 /* batch.c: waits for the batch of t->step (local); then the small allreduce with what this rank and the
  * batch statistics have to say (collective). report->nonfinite counts what was out of range. */
 int lj_trainer_next_batch(struct lj_trainer *t);
-int lj_trainer_agree(struct lj_trainer *t, int local, int64_t unfit, struct lj_step_report *report);
+int lj_trainer_agree(struct lj_trainer *t, int local, int64_t nonfinite,
+                     struct lj_step_report *report);
 /* Names a sample and view whose projection is not finite, in an LJ_ERR_NUMERIC. Collective. */
 int lj_trainer_name_culprit(struct lj_trainer *t);
 

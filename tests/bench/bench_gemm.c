@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The products of a ViT block, by library and type: oneDNN in float32 against BLIS, then in bf16 against
+/* The matmuls of a ViT block, by library and type: oneDNN in float32 against BLIS, then in bf16 against
  * oneDNN in float32. gemm.c chooses by these figures; LJ_ISA=avx2 shows the level below. At the end a line
  * for each form with the geometric mean of its ratios. */
 #include "bench.h"
@@ -15,9 +15,9 @@ enum form { FORWARD, DX, DW, SCORES, MIX, MIX_TRANSPOSED, FORMS };
 static const char *const form_name[FORMS] = {"forward", "dX", "dW", "Q K^T", "P V", "P^T dO"};
 
 struct work {
-    struct lj_product product;
+    struct lj_matmul matmul;
     float *a, *b, *c;
-    lj_bf16 *narrow_a, *narrow_b;
+    lj_bf16 *bf16_a, *bf16_b;
 };
 
 /* Logarithms of ratios, to be averaged. */
@@ -30,7 +30,7 @@ static struct mean fp32_mean[FORMS], bf16_mean[FORMS];
 static void by_blis(void *data)
 {
     struct work *w = data;
-    const struct lj_product *p = &w->product;
+    const struct lj_matmul *p = &w->matmul;
     for (int64_t i = 0; i < p->batch; i++)
         lj_blis_gemm(p->transpose_a, p->transpose_b, p->m, p->n, p->k, 1, w->a + i * p->m * p->k,
                      p->transpose_a ? p->m : p->k, w->b + i * p->k * p->n,
@@ -40,22 +40,22 @@ static void by_blis(void *data)
 static void by_onednn(void *data)
 {
     struct work *w = data;
-    lj_onednn_product(&w->product, w->a, w->b, NULL, w->c);
+    lj_onednn_matmul(&w->matmul, w->a, w->b, NULL, w->c);
 }
 
 static void by_onednn_bf16(void *data)
 {
     struct work *w = data;
-    struct lj_product narrow = w->product;
-    narrow.input = LJ_BF16;
-    lj_onednn_product(&narrow, w->narrow_a, w->narrow_b, NULL, w->c);
+    struct lj_matmul bf16 = w->matmul;
+    bf16.input = LJ_BF16;
+    lj_onednn_matmul(&bf16, w->bf16_a, w->bf16_b, NULL, w->c);
 }
 
 /* GFLOP/s. */
 static struct bench_result rate(struct work *w, void (*work)(void *))
 {
     static struct bench_sample sample;
-    const struct lj_product *p = &w->product;
+    const struct lj_matmul *p = &w->matmul;
     bench_run(&sample, 0.04, work, w);
     return bench_rate(&sample, 2e-9 * (double)(p->batch * p->m * p->n * p->k));
 }
@@ -75,7 +75,7 @@ static void print(const char *name, const char *shape, struct bench_result resul
 
 static void measure(struct work *w, enum form form, const char *of)
 {
-    const struct lj_product *p = &w->product;
+    const struct lj_matmul *p = &w->matmul;
     char shape[128];
     snprintf(shape, sizeof shape, "%s, %s: %lld x (%lld, %lld, %lld)", of, form_name[form],
              (long long)p->batch, (long long)p->m, (long long)p->n, (long long)p->k);
@@ -92,11 +92,11 @@ static void measure(struct work *w, enum form form, const char *of)
 /* rows of `in` features become rows of `out`, and back. */
 static void measure_linear(struct work *w, const char *of, int64_t rows, int64_t in, int64_t out)
 {
-    w->product = (struct lj_product){.batch = 1, .m = rows, .n = out, .k = in, .transpose_b = true};
+    w->matmul = (struct lj_matmul){.batch = 1, .m = rows, .n = out, .k = in, .transpose_b = true};
     measure(w, FORWARD, of);
-    w->product = (struct lj_product){.batch = 1, .m = rows, .n = in, .k = out};
+    w->matmul = (struct lj_matmul){.batch = 1, .m = rows, .n = in, .k = out};
     measure(w, DX, of);
-    w->product = (struct lj_product){.batch = 1, .m = out, .n = in, .k = rows, .transpose_a = true};
+    w->matmul = (struct lj_matmul){.batch = 1, .m = out, .n = in, .k = rows, .transpose_a = true};
     measure(w, DW, of);
 }
 
@@ -123,12 +123,12 @@ static void measure_attention(struct work *w, int64_t tokens)
     int64_t batch = lj_max_i64(lj_min_i64(6 * images, SCORES_AT_ONCE / (tokens * tokens)), 1);
     char of[64];
     snprintf(of, sizeof of, "attention T=%lld d=%d", (long long)tokens, HEAD);
-    w->product = (struct lj_product){
+    w->matmul = (struct lj_matmul){
         .batch = batch, .m = tokens, .n = tokens, .k = HEAD, .transpose_b = true};
     measure(w, SCORES, of);
-    w->product = (struct lj_product){.batch = batch, .m = tokens, .n = HEAD, .k = tokens};
+    w->matmul = (struct lj_matmul){.batch = batch, .m = tokens, .n = HEAD, .k = tokens};
     measure(w, MIX, of);
-    w->product.transpose_a = true;
+    w->matmul.transpose_a = true;
     measure(w, MIX_TRANSPOSED, of);
 }
 
@@ -149,14 +149,14 @@ static void allocate(struct work *w)
     w->a = lj_alloc_array(ARRAY_MAX, sizeof(float), "bench");
     w->b = lj_alloc_array(ARRAY_MAX, sizeof(float), "bench");
     w->c = lj_alloc_array(ARRAY_MAX, sizeof(float), "bench");
-    w->narrow_a = lj_alloc_array(ARRAY_MAX, sizeof(lj_bf16), "bench");
-    w->narrow_b = lj_alloc_array(ARRAY_MAX, sizeof(lj_bf16), "bench");
-    if (!w->a || !w->b || !w->c || !w->narrow_a || !w->narrow_b)
+    w->bf16_a = lj_alloc_array(ARRAY_MAX, sizeof(lj_bf16), "bench");
+    w->bf16_b = lj_alloc_array(ARRAY_MAX, sizeof(lj_bf16), "bench");
+    if (!w->a || !w->b || !w->c || !w->bf16_a || !w->bf16_b)
         bench_expect(LJ_ERR_RESOURCE);
     bench_fill(w->a, ARRAY_MAX);
     bench_fill(w->b, ARRAY_MAX);
-    lj_kernels()->narrow(w->narrow_a, w->a, ARRAY_MAX);
-    lj_kernels()->narrow(w->narrow_b, w->b, ARRAY_MAX);
+    lj_kernels()->to_bf16(w->bf16_a, w->a, ARRAY_MAX);
+    lj_kernels()->to_bf16(w->bf16_b, w->b, ARRAY_MAX);
 }
 
 static void release(struct work *w)
@@ -164,8 +164,8 @@ static void release(struct work *w)
     lj_free(w->a);
     lj_free(w->b);
     lj_free(w->c);
-    lj_free(w->narrow_a);
-    lj_free(w->narrow_b);
+    lj_free(w->bf16_a);
+    lj_free(w->bf16_b);
     lj_onednn_release();
 }
 

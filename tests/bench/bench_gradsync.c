@@ -59,7 +59,7 @@ static void measure(struct gradsync_case *c, bool fast)
     struct bench_sample *sample = lj_alloc(sizeof *sample, "bench"),
                         *copies = lj_alloc(sizeof *copies, "bench");
     struct lj_gradsync_plan plan = {
-        .lanes = LANES, .buckets = BUCKETS, .bounds = c->bounds, .slots = 1, .fast = fast};
+        .lanes = LANES, .buckets = BUCKETS, .bounds = c->bounds, .workers = 1, .fast = fast};
     struct lj_ledger ledger = {0};
     char shape[64];
     double bytes =
@@ -89,7 +89,7 @@ int main(void)
     bench_expect(lj_comm_start(&c.comm));
     lj_lanes_of_rank(LANES, c.comm->size, c.comm->rank, &c.first_lane, &c.end_lane);
     for (int b = 0; b <= BUCKETS; b++)
-        c.bounds[b] = b * bench_size(256, 1) * LJ_PIECE_ALIGN;
+        c.bounds[b] = b * bench_size(256, 1) * LJ_SHARD_ALIGN;
     c.gradient = lj_alloc_array(c.bounds[BUCKETS], sizeof(float), "bench");
     c.weights = lj_alloc_array(c.bounds[BUCKETS], sizeof(float), "bench");
     bench_fill(c.gradient, c.bounds[BUCKETS]);

@@ -40,7 +40,7 @@ static void gelu(void *data)
     a->table->gelu(a->y, a->moment1, a->x, LJ_F32, a->rows * WIDTH);
 }
 
-static void gelu_narrow(void *data)
+static void gelu_bf16(void *data)
 {
     struct arrays *a = data;
     a->table->gelu(a->y, a->moment1, a->x, LJ_BF16, a->rows * WIDTH);
@@ -158,7 +158,7 @@ static const struct {
     {"layernorm", layernorm},
     {"layernorm_backward", layernorm_backward},
     {"gelu", gelu},
-    {"gelu_bf16", gelu_narrow},
+    {"gelu_bf16", gelu_bf16},
     {"softmax", softmax},
     {"softmax_backward", softmax_backward},
     {"adamw", adamw},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SIGReg forward and backward on one rank and one thread, against its two products: projections on
+/* SIGReg forward and backward on one rank and one thread, against its two matmuls: projections on
  * slices (N, D) (D, M), and their gradient back (N, M) (M, D). The slices are given; drawing them, once a
  * step however many rows there are, has a line of its own. */
 #include "bench.h"
@@ -30,7 +30,7 @@ static void draw_slices(void *data)
     lj_lejepa_begin(((struct sigreg_case *)data)->loss, 0);
 }
 
-static void two_products(void *data)
+static void two_matmuls(void *data)
 {
     struct sigreg_case *c = data;
     lj_gemm(false, false, c->rows, c->slices, c->width, 1, c->proj, c->width, c->slice, c->slices,
@@ -47,7 +47,7 @@ static struct lj_lejepa_config config_of(const struct sigreg_case *c, char grid)
                                      .slices = c->slices,
                                      .grid = grid,
                                      .lambda = 0.05,
-                                     .slots = 1,
+                                     .workers = 1,
                                      .lane_rows = c->rows};
 }
 
@@ -69,25 +69,25 @@ static void release(struct sigreg_case *c)
     lj_free(c->on_slices);
 }
 
-/* Forward and backward against the two products; returns its time. */
+/* Forward and backward against the two matmuls; returns its time. */
 static double measure(int64_t rows, int64_t width, int64_t slices, struct lj_comm *comm, char grid)
 {
     struct sigreg_case c = {.rows = rows, .width = width, .slices = slices};
     struct lj_lejepa_config config = config_of(&c, grid);
-    config.kept_lanes = lj_lejepa_kept_lanes(&config, 1); /* as in training */
-    static struct bench_sample sample, products;
+    config.cached_lanes = lj_lejepa_cached_lanes(&config, 1); /* as in training */
+    static struct bench_sample sample, matmuls;
     char shape[96];
     allocate(&c);
     bench_expect(lj_lejepa_create(&c.loss, comm, &config, NULL));
-    bench_run(&products, 1, two_products, &c);
+    bench_run(&matmuls, 1, two_matmuls, &c);
     bench_run(&sample, 2, forward_backward, &c);
     snprintf(shape, sizeof shape, "N=%lld D=%lld M=%lld grid %c", (long long)rows, (long long)width,
              (long long)slices, grid);
     struct bench_line line = {.name = "sigreg",
                               .shape = shape,
                               .unit = "ms",
-                              .reference = bench_time(&products, 1e3).median,
-                              .against = "its two products by lj_gemm",
+                              .reference = bench_time(&matmuls, 1e3).median,
+                              .against = "its two matmuls by lj_gemm",
                               .target = 2.2};
     struct bench_result result = bench_time(&sample, 1e3);
     bench_print(&line, result);

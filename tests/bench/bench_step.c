@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whole training steps through the trainer: GFLOP/s of encoder and projector (3 x 2 x forward
- * multiply-adds), making views and waiting for data taken out; against what lj_product reaches in the same
+ * multiply-adds), making views and waiting for data taken out; against what lj_matmul reaches in the same
  * precision, measured in the same run.
  * Then a line for each phase: its milliseconds, and its share of the step.
  *
@@ -21,7 +21,7 @@ struct step_setting {
     const char *name, *shape;
     int pixels;
     const char *words[8];
-    double target[2]; /* least share of the best product's rate: fp32, bf16; 0: none */
+    double target[2]; /* least share of the best matmul's rate: fp32, bf16; 0: none */
 };
 
 static const struct step_setting settings[] = {
@@ -72,7 +72,7 @@ static void write_archive(const char *path, int pixels)
 /* ---- references -------------------------------------------------------------------------------------- */
 
 struct operands {
-    struct lj_product product;
+    struct lj_matmul matmul;
     void *a, *b;
     float *c;
 };
@@ -80,7 +80,7 @@ struct operands {
 static void multiply(void *data)
 {
     struct operands *x = data;
-    lj_product(&x->product, x->a, x->b, NULL, x->c);
+    lj_matmul(&x->matmul, x->a, x->b, NULL, x->c);
 }
 
 /* Values of a type. */
@@ -90,23 +90,23 @@ static void *make_operand(int64_t count, enum lj_type type)
     bench_fill(wide, count);
     if (type == LJ_F32)
         return wide;
-    lj_bf16 *narrow = lj_alloc_array(count, sizeof *narrow, "bench");
-    lj_kernels()->narrow(narrow, wide, count);
+    lj_bf16 *bf16 = lj_alloc_array(count, sizeof *bf16, "bench");
+    lj_kernels()->to_bf16(bf16, wide, count);
     lj_free(wide);
-    return narrow;
+    return bf16;
 }
 
-/* GFLOP/s of lj_product at (m, n, k). */
-static double product_rate(int64_t m, int64_t n, int64_t k, enum lj_type type)
+/* GFLOP/s of lj_matmul at (m, n, k). */
+static double matmul_rate(int64_t m, int64_t n, int64_t k, enum lj_type type)
 {
     static struct bench_sample sample;
-    struct operands x = {.product = {.batch = 1,
-                                     .m = m,
-                                     .n = n,
-                                     .k = k,
-                                     .transpose_b = true,
-                                     .input = type,
-                                     .output = LJ_F32},
+    struct operands x = {.matmul = {.batch = 1,
+                                    .m = m,
+                                    .n = n,
+                                    .k = k,
+                                    .transpose_b = true,
+                                    .input = type,
+                                    .output = LJ_F32},
                          .a = make_operand(m * k, type),
                          .b = make_operand(k * n, type),
                          .c = lj_alloc_array(m * n, sizeof(float), "bench")};
@@ -118,13 +118,13 @@ static double product_rate(int64_t m, int64_t n, int64_t k, enum lj_type type)
 }
 
 /* The peak that steps are measured against. */
-static double best_product_rate(enum lj_type type)
+static double best_matmul_rate(enum lj_type type)
 {
     static const int64_t shapes[][3] = {
         {512, 768, 768}, {272, 1536, 384}, {1024, 768, 192}, {512, 192, 768}};
     double best = 0;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        best = fmax(best, product_rate(shapes[i][0], shapes[i][1], shapes[i][2], type));
+        best = fmax(best, matmul_rate(shapes[i][0], shapes[i][1], shapes[i][2], type));
     return best;
 }
 
@@ -168,19 +168,19 @@ static void run_steps(struct lj_trainer *trainer, struct steps *steps)
 }
 
 static void report(const struct step_setting *setting, const struct steps *steps, int ranks,
-                   bool narrow)
+                   bool bf16)
 {
-    const char *type = narrow ? "bf16" : "fp32";
+    const char *type = bf16 ? "bf16" : "fp32";
     char against[64], name[64];
-    snprintf(against, sizeof against, "the best of four products in %s", type);
+    snprintf(against, sizeof against, "the best of four matmuls in %s", type);
     snprintf(name, sizeof name, "step %s", type);
     struct bench_line step = {.name = name,
                               .shape = setting->shape,
                               .unit = "GFLOP/s",
                               .ranks = ranks,
-                              .reference = best_product_rate(narrow ? LJ_BF16 : LJ_F32),
+                              .reference = best_matmul_rate(bf16 ? LJ_BF16 : LJ_F32),
                               .against = against,
-                              .target = setting->target[narrow]};
+                              .target = setting->target[bf16]};
     bench_print(&step, bench_rate(&steps->whole, 1e-9 * steps->flops / ranks));
     for (int i = 0; i < LJ_PHASE_COUNT; i++) {
         double ms = 1e3 * steps->phase_s[i];

@@ -12,13 +12,13 @@ static struct lj_comm *world;
 
 /* ---- what MPI is asked to move ------------------------------------------------------------------ */
 
-static int64_t pieces, largest_bytes;
+static int64_t shards, largest_bytes;
 
 static void record(int count, MPI_Datatype type)
 {
     int size = 0;
     MPI_Type_size(type, &size);
-    pieces++;
+    shards++;
     largest_bytes = lj_max_i64(largest_bytes, (int64_t)count * size);
 }
 
@@ -35,13 +35,13 @@ LJ_API int MPI_Allreduce(const void *mine, void *all, int count, MPI_Datatype ty
     return PMPI_Allreduce(mine, all, count, type, op, comm);
 }
 
-static void assert_pieces(int64_t bytes, int64_t found_pieces, int64_t found_largest)
+static void assert_shards(int64_t bytes, int64_t found_shards, int64_t found_largest)
 {
     int64_t expected = (bytes + lj_comm_bytes_max - 1) / lj_comm_bytes_max;
     lj_all_assert(world,
-                  found_pieces == expected && found_largest == lj_min_i64(bytes, lj_comm_bytes_max),
-                  "%lld bytes went in %lld pieces of at most %lld bytes", (long long)bytes,
-                  (long long)found_pieces, (long long)found_largest);
+                  found_shards == expected && found_largest == lj_min_i64(bytes, lj_comm_bytes_max),
+                  "%lld bytes went in %lld shards of at most %lld bytes", (long long)bytes,
+                  (long long)found_shards, (long long)found_largest);
 }
 
 /* ---- agreement ------------------------------------------------------------------------------------ */
@@ -113,14 +113,14 @@ static void check_broadcast(int64_t bytes, int root)
     int64_t wrong = 0;
     for (int64_t i = 0; world->rank == root && i < bytes; i++)
         data[i] = pattern(i, root);
-    pieces = largest_bytes = 0;
+    shards = largest_bytes = 0;
     lj_broadcast(world, data, bytes, root);
-    int64_t found_pieces = pieces, found_largest = largest_bytes;
+    int64_t found_shards = shards, found_largest = largest_bytes;
     for (int64_t i = 0; i < (int64_t)sizeof data; i++)
         wrong += data[i] != (i < bytes ? pattern(i, root) : 0);
     lj_all_assert(world, wrong == 0, "%lld of %lld bytes from rank %d are wrong", (long long)wrong,
                   (long long)bytes, root);
-    assert_pieces(bytes, found_pieces, found_largest);
+    assert_shards(bytes, found_shards, found_largest);
 }
 
 static void check_pass(int from, int64_t bytes)
@@ -143,9 +143,9 @@ static void check_sum(int64_t count)
     int64_t values[40], size = world->size, wrong = 0;
     for (int64_t i = 0; i < 40; i++)
         values[i] = world->rank + i * (INT64_C(1) << 40);
-    pieces = largest_bytes = 0;
+    shards = largest_bytes = 0;
     lj_sum_exact(world, &entry, values, count);
-    int64_t found_pieces = pieces, found_largest = largest_bytes;
+    int64_t found_shards = shards, found_largest = largest_bytes;
     for (int64_t i = 0; i < 40; i++)
         wrong += values[i] != (i < count ? size * (size - 1) / 2 + size * i * (INT64_C(1) << 40)
                                          : world->rank + i * (INT64_C(1) << 40));
@@ -153,7 +153,7 @@ static void check_sum(int64_t count)
                   (long long)count);
     lj_all_assert(world, entry.calls == 5 && entry.bytes == 1000 + 8 * count,
                   "%lld calls, %lld bytes", (long long)entry.calls, (long long)entry.bytes);
-    assert_pieces(8 * count, found_pieces, found_largest);
+    assert_shards(8 * count, found_shards, found_largest);
     lj_sum_exact(world, NULL, values, count);
 }
 
@@ -218,11 +218,11 @@ Test(collect_mpi, values_reach_every_rank, .timeout = 60)
 static int64_t open_blocks(void)
 {
     struct lj_memory_use use[8];
-    int64_t blocks = 0;
+    int64_t subtrees = 0;
     int labels = lj_memory_report(use, 8);
     for (int i = 0; i < labels; i++)
-        blocks += use[i].blocks;
-    return blocks;
+        subtrees += use[i].blocks;
+    return subtrees;
 }
 
 static void check_first(int size)
@@ -269,7 +269,7 @@ Test(collect_mpi, communicators_come_and_go, .timeout = 60)
         check_first(size);
     check_created();
     lj_comm_destroy(NULL);
-    lj_all_assert(world, open_blocks() == before, "%lld blocks are open",
+    lj_all_assert(world, open_blocks() == before, "%lld subtrees are open",
                   (long long)(open_blocks() - before));
     lj_case_end(world);
 }

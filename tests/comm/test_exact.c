@@ -9,8 +9,8 @@
 
 static int64_t fixed(double value)
 {
-    int64_t unfit = 0, result = lj_to_fixed(value, &unfit);
-    cr_assert_eq(unfit, 0, "%g is fit", value);
+    int64_t nonfinite = 0, result = lj_to_fixed(value, &nonfinite);
+    cr_assert_eq(nonfinite, 0, "%g is fit", value);
     return result;
 }
 
@@ -41,10 +41,10 @@ Test(exact, values_are_rounded_to_nearest_and_ties_to_even)
 Test(exact, what_does_not_fit_is_counted_and_gives_zero)
 {
     const double bad[] = {NAN, -NAN, INFINITY, -INFINITY, 0x1p29, -0x1p29, 1e300, -1e300};
-    int64_t unfit = 5;
+    int64_t nonfinite = 5;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        cr_assert_eq(lj_to_fixed(bad[i], &unfit), 0, "%g", bad[i]);
-        cr_assert_eq(unfit, 6 + (int64_t)i, "%g", bad[i]);
+        cr_assert_eq(lj_to_fixed(bad[i], &nonfinite), 0, "%g", bad[i]);
+        cr_assert_eq(nonfinite, 6 + (int64_t)i, "%g", bad[i]);
     }
     cr_assert_eq(fixed(0x1p29 - 1), (INT64_C(1) << 61) - (INT64_C(1) << 32));
     cr_assert_eq(fixed(nextafter(-0x1p29, 0)), -(INT64_C(1) << 61) + 256);
@@ -56,19 +56,19 @@ Test(exact, sums_do_not_depend_on_order)
     enum { COUNT = 1009 };
     struct lj_rng rng;
     double value[COUNT];
-    int64_t unfit = 0, up = 0, down = 0, stride = 0;
+    int64_t nonfinite = 0, up = 0, down = 0, stride = 0;
     float forward = 0, backward = 0;
     lj_rng_begin(&rng, 1, LJ_DRAW_TEST, 0, 0, 0);
     for (int i = 0; i < COUNT; i++)
         value[i] = lj_random_normal(&rng) * pow(10, lj_rng_between(&rng, -3, 3));
     for (int i = 0; i < COUNT; i++) {
-        up += lj_to_fixed(value[i], &unfit);
-        down += lj_to_fixed(value[COUNT - 1 - i], &unfit);
-        stride += lj_to_fixed(value[i * 17 % COUNT], &unfit);
+        up += lj_to_fixed(value[i], &nonfinite);
+        down += lj_to_fixed(value[COUNT - 1 - i], &nonfinite);
+        stride += lj_to_fixed(value[i * 17 % COUNT], &nonfinite);
         forward += (float)value[i];
         backward += (float)value[COUNT - 1 - i];
     }
-    cr_assert_eq(unfit, 0);
+    cr_assert_eq(nonfinite, 0);
     cr_assert_eq(up, down);
     cr_assert_eq(up, stride);
     cr_assert_neq(forward, backward, "the numbers are easy: this test shows nothing");

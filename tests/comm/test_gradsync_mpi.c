@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gradient reduction on several ranks, against a tree written here by recursion. A lane's leaf
  * depends on (step, lane, element) alone, so the expected totals are known to every rank; their bits
- * must not depend on the number of ranks, slots, threads, or on how buckets are filled. */
+ * must not depend on the number of ranks, workers, threads, or on how buckets are filled. */
 #include "mpi_case.h"
 
 #include <math.h>
@@ -11,16 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_MOST = 4, UNIT = LJ_PIECE_ALIGN };
+enum { BUCKETS_MOST = 4, UNIT = LJ_SHARD_ALIGN };
 
 struct layout {
     int64_t lanes;
     int buckets;
-    int64_t units[BUCKETS_MOST + 1]; /* bounds in units of LJ_PIECE_ALIGN */
-    int slots, joint, threads;
+    int64_t units[BUCKETS_MOST + 1]; /* bounds in units of LJ_SHARD_ALIGN */
+    int workers, joint, threads;
 };
 
-/* Powers of two and not, more and fewer lanes than ranks, pieces of no element, a bucket that threads
+/* Powers of two and not, more and fewer lanes than ranks, shards of no element, a bucket that threads
  * share, all kinds of joint. */
 static const struct layout layouts[] = {
     {6, 4, {0, 1, 3, 4, 9}, 1, 0, 1}, {6, 4, {0, 1, 3, 4, 9}, 2, 4, 2},
@@ -35,7 +35,7 @@ static struct lj_comm *world;
 
 /* ---- leaves and their sum ---------------------------------------------------------------------- */
 
-/* One element of one lane's leaf; tests of unfit values replace it. */
+/* One element of one lane's leaf; tests of nonfinite values replace it. */
 typedef float (*leaf_value)(int64_t step, int64_t lane, int64_t element);
 
 static uint64_t mixed(uint64_t x) /* splitmix64 */
@@ -97,7 +97,7 @@ static void run_begin(struct run *r, struct lj_comm *comm, const struct layout *
     struct lj_gradsync_plan plan = {.lanes = layout->lanes,
                                     .buckets = layout->buckets,
                                     .bounds = r->bounds,
-                                    .slots = layout->slots,
+                                    .workers = layout->workers,
                                     .joint = layout->joint,
                                     .fast = manner & FAST,
                                     .whole_everywhere = manner & EVERYWHERE};
@@ -107,9 +107,9 @@ static void run_begin(struct run *r, struct lj_comm *comm, const struct layout *
     lj_lanes_of_rank(layout->lanes, comm->size, comm->rank, &r->first_lane, &r->end_lane);
 }
 
-static void fill_leaf(struct run *r, int bucket, int slot, int64_t lane)
+static void fill_leaf(struct run *r, int bucket, int worker, int64_t lane)
 {
-    float *leaf = lj_gradsync_leaf(r->sync, bucket, slot);
+    float *leaf = lj_gradsync_leaf(r->sync, bucket, worker);
     for (int64_t i = r->bounds[bucket]; i < r->bounds[bucket + 1]; i++)
         leaf[i - r->bounds[bucket]] = r->value(r->step, lane, i);
 }
@@ -117,35 +117,35 @@ static void fill_leaf(struct run *r, int bucket, int slot, int64_t lane)
 /* All my lanes, wave by wave, into buckets [first, end), which lie in one leaf. */
 static void fill_buckets(struct run *r, int first, int end)
 {
-    for (int64_t lane = r->first_lane; lane < r->end_lane; lane += r->layout->slots) {
-        int count = (int)lj_min_i64(r->layout->slots, r->end_lane - lane);
+    for (int64_t lane = r->first_lane; lane < r->end_lane; lane += r->layout->workers) {
+        int count = (int)lj_min_i64(r->layout->workers, r->end_lane - lane);
         lj_gradsync_take_leaves(r->sync, count);
-        for (int slot = count - 1; slot >= 0; slot--) /* in any order */
+        for (int worker = count - 1; worker >= 0; worker--) /* in any order */
             for (int b = first; b < end; b++)
-                fill_leaf(r, b, slot, lane + slot);
-        for (int slot = 0; slot < count; slot++)
-            lj_gradsync_add(r->sync, first, slot, lane + slot);
+                fill_leaf(r, b, worker, lane + worker);
+        for (int worker = 0; worker < count; worker++)
+            lj_gradsync_add(r->sync, first, worker, lane + worker);
         lj_gradsync_progress(r->sync);
     }
     for (int b = end - 1; b >= first; b--)
         lj_gradsync_start(r->sync, b);
 }
 
-/* Returns the number of unfit elements. */
+/* Returns the number of nonfinite elements. */
 static int64_t run_step(struct run *r, int64_t step)
 {
-    int64_t unfit = -1;
+    int64_t nonfinite = -1;
     r->step = step;
     for (int b = r->layout->buckets - 1; b >= r->layout->joint; b--)
         fill_buckets(r, b, b + 1);
     if (r->layout->joint > 0)
         fill_buckets(r, 0, r->layout->joint);
     lj_gradsync_progress(r->sync);
-    lj_gradsync_finish(r->sync, &unfit);
-    return unfit;
+    lj_gradsync_finish(r->sync, &nonfinite);
+    return nonfinite;
 }
 
-/* My pieces, element by element: the parameter's index that lies at shard[*at], -1 at the end. */
+/* My shards, element by element: the parameter's index that lies at shard[*at], -1 at the end. */
 static int64_t shard_element(const struct lj_shard *shard, int64_t at)
 {
     for (int b = 0; b < shard->buckets; b++)
@@ -179,22 +179,22 @@ static void assert_totals(const struct run *r)
 static int64_t open_blocks(void)
 {
     struct lj_memory_use use[64];
-    int64_t blocks = 0;
+    int64_t subtrees = 0;
     int labels = lj_memory_report(use, 64);
     for (int i = 0; i < labels; i++)
-        blocks += use[i].blocks;
-    return blocks;
+        subtrees += use[i].blocks;
+    return subtrees;
 }
 
 /* ---- totals --------------------------------------------------------------------------------------- */
 
-/* What this rank puts in: its blocks of everything, counted here by the tree, and a count a receiver. */
+/* What this rank puts in: its subtrees of everything, counted here by the tree, and a count a receiver. */
 static int64_t expected_bytes(const struct run *r)
 {
-    struct lj_block block[LJ_BLOCKS_MAX];
-    int blocks = lj_lane_blocks(r->first_lane, r->end_lane, r->layout->lanes, block);
+    struct lj_subtree subtree[LJ_SUBTREES_MAX];
+    int subtrees = lj_lane_subtrees(r->first_lane, r->end_lane, r->layout->lanes, subtree);
     return r->comm->size == 1 ? 0
-                              : 4 * (r->bounds[r->layout->buckets] * blocks +
+                              : 4 * (r->bounds[r->layout->buckets] * subtrees +
                                      (int64_t)r->layout->buckets * r->comm->size);
 }
 
@@ -222,9 +222,9 @@ Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
         run_begin(&r, world, &layouts[l], 0);
         int64_t calls = lj_memory_calls();
         for (int64_t step = 0; step < STEPS; step++) {
-            int64_t unfit = run_step(&r, step);
+            int64_t nonfinite = run_step(&r, step);
             assert_totals(&r);
-            lj_all_assert(world, unfit == 0, "%lld unfit", (long long)unfit);
+            lj_all_assert(world, nonfinite == 0, "%lld nonfinite", (long long)nonfinite);
         }
         lj_all_assert(world, lj_memory_calls() == calls, "a step allocates");
         assert_ledger(&r, STEPS);
@@ -234,7 +234,7 @@ Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
     lj_case_end(world);
 }
 
-/* ---- unfit values ------------------------------------------------------------------------------------ */
+/* ---- nonfinite values ------------------------------------------------------------------------------------ */
 
 static float with_nan(int64_t step, int64_t lane, int64_t element)
 {
@@ -254,27 +254,29 @@ static float with_overflow(int64_t step, int64_t lane, int64_t element)
     return step == 1 && element == 9 * UNIT - 1 ? 0x1p126f : wild(step, lane, element);
 }
 
-static void check_unfit(const struct layout *layout, bool fast, leaf_value value, int64_t expected)
+static void check_nonfinite(const struct layout *layout, bool fast, leaf_value value,
+                            int64_t expected)
 {
     struct run r;
     run_begin(&r, world, layout, fast ? FAST : 0);
     r.value = value;
     for (int64_t step = 0; step < 3; step++) {
-        int64_t unfit = run_step(&r, step), wanted = step == 1 ? expected : 0;
-        lj_all_assert(world, unfit == wanted, "step %lld, joint %d: %lld unfit, expected %lld",
-                      (long long)step, layout->joint, (long long)unfit, (long long)wanted);
+        int64_t nonfinite = run_step(&r, step), wanted = step == 1 ? expected : 0;
+        lj_all_assert(world, nonfinite == wanted,
+                      "step %lld, joint %d: %lld nonfinite, expected %lld", (long long)step,
+                      layout->joint, (long long)nonfinite, (long long)wanted);
     }
     lj_gradsync_destroy(r.sync);
 }
 
-Test(gradsync_mpi, unfit_values_are_known_to_everybody, .timeout = 120)
+Test(gradsync_mpi, nonfinite_values_are_known_to_everybody, .timeout = 120)
 {
     world = lj_case_begin();
     for (int l = 0; l < 3; l++) /* six lanes, in three manners */
         for (int fast = 0; fast < 2; fast++) {
-            check_unfit(&layouts[l], fast, with_nan, 1);
-            check_unfit(&layouts[l], fast, with_infinities, 2);
-            check_unfit(&layouts[l], fast, with_overflow, 6);
+            check_nonfinite(&layouts[l], fast, with_nan, 1);
+            check_nonfinite(&layouts[l], fast, with_infinities, 2);
+            check_nonfinite(&layouts[l], fast, with_overflow, 6);
         }
     lj_case_end(world);
 }
@@ -360,7 +362,7 @@ static void assert_gather(struct run *r)
     lj_free(weights);
 }
 
-/* From the root to the pieces, in the root's own array, and from there to everybody. */
+/* From the root to the shards, in the root's own array, and from there to everybody. */
 static void assert_scatter_weights(struct run *r)
 {
     const struct lj_shard *shard = lj_gradsync_shard(r->sync);
@@ -408,11 +410,11 @@ static void assert_collect(struct run *r)
     lj_all_assert(r->comm, wrong == 0, "%lld elements are wrong", (long long)wrong);
 }
 
-/* A piece is put once into an allgather, and once for every other rank that keeps all weights elsewhere. */
+/* A shard is put once into an allgather, and once for every other rank that keeps all weights elsewhere. */
 static void assert_ledger_of_gather(struct run *r, bool everywhere)
 {
     const struct lj_ledger_entry *e = lj_ledger_entry(&r->ledger, "weights", "");
-    int64_t first, end, others = 0, pieces = lj_gradsync_shard(r->sync)->elements * 4;
+    int64_t first, end, others = 0, shards = lj_gradsync_shard(r->sync)->elements * 4;
     bool all = true;
     for (int rank = 0; rank < r->comm->size; rank++) {
         lj_lanes_of_rank(r->layout->lanes, r->comm->size, rank, &first, &end);
@@ -420,7 +422,7 @@ static void assert_ledger_of_gather(struct run *r, bool everywhere)
         others += whole && rank != r->comm->rank;
         all &= whole;
     }
-    int64_t bytes = r->comm->size == 1 ? 0 : all ? pieces : pieces * others;
+    int64_t bytes = r->comm->size == 1 ? 0 : all ? shards : shards * others;
     lj_all_assert(r->comm,
                   e->bytes == bytes && e->calls == (r->comm->size > 1) * r->layout->buckets,
                   "%lld bytes in %lld calls, expected %lld", (long long)e->bytes,
@@ -468,7 +470,7 @@ Test(gradsync_mpi, fast_agrees_to_rounding, .timeout = 120)
         run_begin(&r, world, &layouts[l], FAST);
         for (int64_t step = 0; step < 2; step++) {
             const struct lj_shard *shard = lj_gradsync_shard(r.sync);
-            int64_t wrong = 0, unfit = run_step(&r, step);
+            int64_t wrong = 0, nonfinite = run_step(&r, step);
             for (int64_t i = 0; i < shard->elements; i++) {
                 double sum = 0, magnitude = 0;
                 for (int64_t lane = 0; lane < layouts[l].lanes; lane++) {
@@ -479,8 +481,9 @@ Test(gradsync_mpi, fast_agrees_to_rounding, .timeout = 120)
                 wrong += !(fabs((double)shard->gradient[i] - sum) <=
                            (double)layouts[l].lanes * 0x1p-24 * magnitude);
             }
-            lj_all_assert(world, wrong == 0 && unfit == 0, "layout %d: %lld wrong, %lld unfit", l,
-                          (long long)wrong, (long long)unfit);
+            lj_all_assert(world, wrong == 0 && nonfinite == 0,
+                          "layout %d: %lld wrong, %lld nonfinite", l, (long long)wrong,
+                          (long long)nonfinite);
         }
         lj_gradsync_destroy(r.sync);
     }
@@ -494,7 +497,7 @@ static void check_failure(int rank)
     char fault[64];
     struct lj_ledger ledger = {.count = 0};
     const int64_t bounds[] = {0, 2 * UNIT, 5 * UNIT};
-    struct lj_gradsync_plan plan = {.lanes = 6, .buckets = 2, .bounds = bounds, .slots = 2};
+    struct lj_gradsync_plan plan = {.lanes = 6, .buckets = 2, .bounds = bounds, .workers = 2};
     struct lj_gradsync *sync = NULL;
     int64_t before = open_blocks();
     snprintf(fault, sizeof fault, "gradsync-create:%d:-1", rank);
@@ -504,7 +507,7 @@ static void check_failure(int rank)
                   status);
     lj_all_assert(world, strstr(lj_error_text(), "injected fault at gradsync-create") != NULL,
                   "text '%s'", lj_error_text());
-    lj_all_assert(world, open_blocks() == before, "rank %d fails: blocks are open", rank);
+    lj_all_assert(world, open_blocks() == before, "rank %d fails: subtrees are open", rank);
     unsetenv("LJ_FAULT");
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lanes and blocks against a tree drawn here by recursion: a node is (start, level) over the span of
+/* Lanes and subtrees against a tree drawn here by recursion: a node is (start, level) over the span of
  * the next power of two, and "present" lanes of a node are those below G. */
 #include "comm/lanes.h"
 
@@ -43,11 +43,11 @@ Test(lanes, ranks_share_all_lanes_in_order)
         }
 }
 
-/* ---- blocks ---------------------------------------------------------------------------------- */
+/* ---- subtrees ---------------------------------------------------------------------------------- */
 
 struct cover {
     int64_t first, end, lanes;
-    struct lj_block block[LJ_BLOCKS_MAX];
+    struct lj_subtree subtree[LJ_SUBTREES_MAX];
     int count;
 };
 
@@ -58,7 +58,7 @@ static void cover_from(struct cover *c, int64_t start, int level)
     if (start >= c->lanes || stop <= c->first || start >= c->end)
         return;
     if (c->first <= start && stop <= c->end) {
-        c->block[c->count++] = (struct lj_block){start, level};
+        c->subtree[c->count++] = (struct lj_subtree){start, level};
         return;
     }
     cover_from(c, start, level - 1);
@@ -68,15 +68,16 @@ static void cover_from(struct cover *c, int64_t start, int level)
 static void check_blocks(int64_t first, int64_t end, int64_t lanes)
 {
     struct cover expected = {.first = first, .end = end, .lanes = lanes};
-    struct lj_block block[LJ_BLOCKS_MAX];
+    struct lj_subtree subtree[LJ_SUBTREES_MAX];
     cover_from(&expected, 0, root_of(lanes));
-    int count = lj_lane_blocks(first, end, lanes, block);
-    cr_assert_eq(count, expected.count, "[%lld, %lld) of %lld: %d blocks, expected %d",
+    int count = lj_lane_subtrees(first, end, lanes, subtree);
+    cr_assert_eq(count, expected.count, "[%lld, %lld) of %lld: %d subtrees, expected %d",
                  (long long)first, (long long)end, (long long)lanes, count, expected.count);
     for (int i = 0; i < count; i++) {
-        cr_assert_eq(block[i].start, expected.block[i].start);
-        cr_assert_eq(block[i].level, expected.block[i].level, "[%lld, %lld) of %lld, block %d",
-                     (long long)first, (long long)end, (long long)lanes, i);
+        cr_assert_eq(subtree[i].start, expected.subtree[i].start);
+        cr_assert_eq(subtree[i].level, expected.subtree[i].level,
+                     "[%lld, %lld) of %lld, subtree %d", (long long)first, (long long)end,
+                     (long long)lanes, i);
     }
 }
 
@@ -90,22 +91,22 @@ Test(lanes, blocks_are_the_largest_nodes_of_the_tree)
     check_blocks(12345, 87654, 100000);
 }
 
-/* ---- the tree over everybody's blocks -------------------------------------------------------- */
+/* ---- the tree over everybody's subtrees -------------------------------------------------------- */
 
-/* Joins neighbours until nothing moves any more: siblings, and blocks without a present sibling. */
-static int settle(struct lj_block *block, int count, int64_t lanes)
+/* Joins neighbours until nothing moves any more: siblings, and subtrees without a present sibling. */
+static int settle(struct lj_subtree *subtree, int count, int64_t lanes)
 {
     for (bool moved = true; moved;) {
         moved = false;
         for (int i = 0; i < count; i++) {
-            while (lj_block_passes(block[i], lanes)) {
-                block[i].level++;
+            while (lj_subtree_passes(subtree[i], lanes)) {
+                subtree[i].level++;
                 moved = true;
             }
-            if (i + 1 < count && lj_block_siblings(block[i], block[i + 1])) {
-                block[i].level++;
+            if (i + 1 < count && lj_subtree_siblings(subtree[i], subtree[i + 1])) {
+                subtree[i].level++;
                 for (int j = i + 1; j + 1 < count; j++)
-                    block[j] = block[j + 1];
+                    subtree[j] = subtree[j + 1];
                 count--;
                 moved = true;
             }
@@ -118,23 +119,23 @@ Test(lanes, blocks_of_all_ranks_have_one_root)
 {
     for (int64_t lanes = 1; lanes <= LANES_MOST; lanes++)
         for (int size = 1; size <= RANKS_MOST; size++) {
-            struct lj_block block[RANKS_MOST * LJ_BLOCKS_MAX];
+            struct lj_subtree subtree[RANKS_MOST * LJ_SUBTREES_MAX];
             int64_t first, end;
             int count = 0;
             for (int rank = 0; rank < size; rank++) {
                 lj_lanes_of_rank(lanes, size, rank, &first, &end);
-                count += lj_lane_blocks(first, end, lanes, block + count);
+                count += lj_lane_subtrees(first, end, lanes, subtree + count);
             }
-            count = settle(block, count, lanes);
+            count = settle(subtree, count, lanes);
             cr_assert_eq(count, 1, "%lld lanes, %d ranks: %d roots", (long long)lanes, size, count);
-            cr_assert_eq(block[0].start, 0);
-            cr_assert_eq(block[0].level, root_of(lanes));
+            cr_assert_eq(subtree[0].start, 0);
+            cr_assert_eq(subtree[0].level, root_of(lanes));
         }
 }
 
 /* ---- depth ----------------------------------------------------------------------------------- */
 
-/* After each lane, the blocks of the lanes so far lie side by side: that many buffers are in use. */
+/* After each lane, the subtrees of the lanes so far lie side by side: that many buffers are in use. */
 Test(lanes, depth_is_the_most_blocks_in_use)
 {
     for (int64_t lanes = 1; lanes <= LANES_MOST; lanes++)
@@ -153,14 +154,14 @@ Test(lanes, depth_is_the_most_blocks_in_use)
 
 Test(lanes, rules_of_the_tree)
 {
-    struct lj_block a = {0, 0}, b = {1, 0}, c = {2, 0}, d = {4, 1}, e = {4, 2}, root = {0, 3};
-    cr_assert(lj_block_siblings(a, b));
-    cr_assert_not(lj_block_siblings(b, c), "neighbours with different parents");
-    cr_assert_not(lj_block_siblings(b, a), "right before left");
-    cr_assert_not(lj_block_siblings(a, d));
-    cr_assert(lj_block_passes(d, 6), "lanes 6 and 7 are absent");
-    cr_assert_not(lj_block_passes(d, 7));
-    cr_assert_not(lj_block_passes(e, 6), "a right child waits for its left one");
-    cr_assert_not(lj_block_passes(root, 6), "nothing lies above the root");
-    cr_assert_not(lj_block_passes(a, 1), "one lane is its own root");
+    struct lj_subtree a = {0, 0}, b = {1, 0}, c = {2, 0}, d = {4, 1}, e = {4, 2}, root = {0, 3};
+    cr_assert(lj_subtree_siblings(a, b));
+    cr_assert_not(lj_subtree_siblings(b, c), "neighbours with different parents");
+    cr_assert_not(lj_subtree_siblings(b, a), "right before left");
+    cr_assert_not(lj_subtree_siblings(a, d));
+    cr_assert(lj_subtree_passes(d, 6), "lanes 6 and 7 are absent");
+    cr_assert_not(lj_subtree_passes(d, 7));
+    cr_assert_not(lj_subtree_passes(e, 6), "a right child waits for its left one");
+    cr_assert_not(lj_subtree_passes(root, 6), "nothing lies above the root");
+    cr_assert_not(lj_subtree_passes(a, 1), "one lane is its own root");
 }

@@ -57,7 +57,7 @@ Test(array, any_numeric_type, .init = begin, .fini = end)
     }
 }
 
-Test(array, absent_or_unfit, .init = begin, .fini = end)
+Test(array, absent_or_unsupported, .init = begin, .fini = end)
 {
     int dims = 3;
     int64_t dim[3];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Embedding files against plain HDF5 calls, and unfit files. */
+/* Embedding files against plain HDF5 calls, and nonfinite files. */
 #include "eval/eval.h"
 
 #include "scratch_dir.h"
@@ -79,7 +79,7 @@ Test(embeddings, disk_full, .init = begin, .fini = end)
     }
 }
 
-Test(embeddings, unfit_files, .init = begin, .fini = end)
+Test(embeddings, unsupported_files, .init = begin, .fini = end)
 {
     struct lj_embeddings in;
     const hsize_t two[2] = {2, 1}, three = 3;

@@ -80,9 +80,9 @@ static int64_t length(int i)
 
 static void put_float(char *x, enum lj_element element, int64_t i, double value)
 {
-    float narrow = (float)value;
+    float bf16 = (float)value;
     if (element == LJ_ELEMENT_F32)
-        memcpy(x + i * 4, &narrow, 4);
+        memcpy(x + i * 4, &bf16, 4);
     else
         memcpy(x + i * 8, &value, 8);
 }
@@ -331,8 +331,8 @@ static void check_product_of(int64_t rows, int64_t inner, int64_t n, bool transp
     int64_t row_stride = transposed ? 1 : inner, inner_stride = transposed ? rows : 1;
     double *a = random_doubles(rows * inner, 3), *b = random_doubles(inner * n, 5);
     double *out = random_doubles(rows * n, 11), *expected = random_doubles(rows * n, 11);
-    level->add_product(out, a, row_stride, inner_stride, b, rows, inner, n);
-    scalar->add_product(expected, a, row_stride, inner_stride, b, rows, inner, n);
+    level->add_matmul(out, a, row_stride, inner_stride, b, rows, inner, n);
+    scalar->add_matmul(expected, a, row_stride, inner_stride, b, rows, inner, n);
     cr_assert_eq(memcmp(out, expected, (size_t)(rows * n) * sizeof *out), 0,
                  "%s: (%lld, %lld) (%lld, %lld)%s", level->name, (long long)rows, (long long)inner,
                  (long long)inner, (long long)n, transposed ? " transposed" : "");
@@ -352,7 +352,7 @@ static void check_product(void)
             }
 }
 
-Test(image_kernels, add_product)
+Test(image_kernels, add_matmul)
 {
     at_every_level(check_product);
 }

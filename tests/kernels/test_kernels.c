@@ -40,38 +40,38 @@ static void run_normals(const struct lj_kernels *k, struct bench *b)
     }
     k->normals(b->x[0], b->x[1], b->count);
 }
-static void run_narrow(const struct lj_kernels *k, struct bench *b)
+static void run_to_bf16(const struct lj_kernels *k, struct bench *b)
 {
-    lj_bf16 narrow[LONGEST + 1];
-    narrow[b->count] = 0x1234;
-    k->narrow(narrow, b->x[1], b->count);
-    cr_assert_eq(narrow[b->count], 0x1234, "%s: narrow wrote too far", k->name);
-    k->widen(b->x[0], narrow, b->count);
+    lj_bf16 bf16[LONGEST + 1];
+    bf16[b->count] = 0x1234;
+    k->to_bf16(bf16, b->x[1], b->count);
+    cr_assert_eq(bf16[b->count], 0x1234, "%s: bf16 wrote too far", k->name);
+    k->from_bf16(b->x[0], bf16, b->count);
 }
 static void run_widen(const struct lj_kernels *k, struct bench *b)
 {
-    lj_bf16 narrow[LONGEST];
+    lj_bf16 bf16[LONGEST];
     for (int64_t i = 0; i < b->count; i++)
-        narrow[i] = (lj_bf16)(i * 257 % 0x7f80);
-    k->widen(b->x[0], narrow, b->count);
+        bf16[i] = (lj_bf16)(i * 257 % 0x7f80);
+    k->from_bf16(b->x[0], bf16, b->count);
 }
 
 /* Runs an operation on bf16 copies of the first arrays; what comes out is widened back into them. */
-static lj_bf16 narrow_copy[ARRAYS][LONGEST + 1];
+static lj_bf16 bf16_copy[ARRAYS][LONGEST + 1];
 
-static void begin_narrow(const struct bench *b)
+static void begin_bf16(const struct bench *b)
 {
     const struct lj_kernels *scalar = lj_kernels_of(LJ_ISA_SCALAR);
     for (int a = 0; a < ARRAYS; a++) {
-        scalar->narrow(narrow_copy[a], b->x[a], b->count);
-        narrow_copy[a][b->count] = 0x1234;
+        scalar->to_bf16(bf16_copy[a], b->x[a], b->count);
+        bf16_copy[a][b->count] = 0x1234;
     }
 }
-static void end_narrow(struct bench *b, int first, int end)
+static void end_bf16(struct bench *b, int first, int end)
 {
     for (int a = first; a < end; a++) {
-        cr_assert_eq(narrow_copy[a][b->count], 0x1234, "array %d was written too far", a);
-        lj_kernels_of(LJ_ISA_SCALAR)->widen(b->x[a], narrow_copy[a], b->count);
+        cr_assert_eq(bf16_copy[a][b->count], 0x1234, "array %d was written too far", a);
+        lj_kernels_of(LJ_ISA_SCALAR)->from_bf16(b->x[a], bf16_copy[a], b->count);
     }
 }
 
@@ -79,11 +79,11 @@ static void run_gelu(const struct lj_kernels *k, struct bench *b)
 {
     k->gelu(b->x[0], b->x[1], b->x[2], LJ_F32, b->count);
 }
-static void run_gelu_narrow(const struct lj_kernels *k, struct bench *b)
+static void run_gelu_bf16(const struct lj_kernels *k, struct bench *b)
 {
-    begin_narrow(b);
-    k->gelu(narrow_copy[0], narrow_copy[1], narrow_copy[2], LJ_BF16, b->count);
-    end_narrow(b, 0, 2);
+    begin_bf16(b);
+    k->gelu(bf16_copy[0], bf16_copy[1], bf16_copy[2], LJ_BF16, b->count);
+    end_bf16(b, 0, 2);
 }
 static void run_multiply(const struct lj_kernels *k, struct bench *b)
 {
@@ -93,33 +93,33 @@ static void run_multiply_add(const struct lj_kernels *k, struct bench *b)
 {
     k->multiply(b->x[0], b->x[1], b->x[2], LJ_F32, b->count, true);
 }
-static void run_multiply_narrow(const struct lj_kernels *k, struct bench *b)
+static void run_multiply_bf16(const struct lj_kernels *k, struct bench *b)
 {
-    begin_narrow(b);
-    k->multiply(narrow_copy[0], narrow_copy[1], narrow_copy[2], LJ_BF16, b->count, false);
-    k->multiply(narrow_copy[1], narrow_copy[1], narrow_copy[2], LJ_BF16, b->count, true);
-    end_narrow(b, 0, 2);
+    begin_bf16(b);
+    k->multiply(bf16_copy[0], bf16_copy[1], bf16_copy[2], LJ_BF16, b->count, false);
+    k->multiply(bf16_copy[1], bf16_copy[1], bf16_copy[2], LJ_BF16, b->count, true);
+    end_bf16(b, 0, 2);
 }
 static void run_add_scaled(const struct lj_kernels *k, struct bench *b)
 {
     k->add_scaled(b->x[0], b->x[1], 0.3f, b->x[2], LJ_F32, b->count);
 }
-static void run_add_scaled_narrow(const struct lj_kernels *k, struct bench *b)
+static void run_add_scaled_bf16(const struct lj_kernels *k, struct bench *b)
 {
-    begin_narrow(b);
-    k->add_scaled(b->x[0], b->x[1], 0.3f, narrow_copy[2], LJ_BF16, b->count);
+    begin_bf16(b);
+    k->add_scaled(b->x[0], b->x[1], 0.3f, bf16_copy[2], LJ_BF16, b->count);
 }
 static void run_scale(const struct lj_kernels *k, struct bench *b)
 {
     k->scale(b->x[0], LJ_F32, 0.3f, b->x[1], b->count, false);
     k->scale(b->x[2], LJ_F32, 0.3f, b->x[1], b->count, true);
 }
-static void run_scale_narrow(const struct lj_kernels *k, struct bench *b)
+static void run_scale_bf16(const struct lj_kernels *k, struct bench *b)
 {
-    begin_narrow(b);
-    k->scale(narrow_copy[0], LJ_BF16, 0.3f, b->x[1], b->count, false);
-    k->scale(narrow_copy[1], LJ_BF16, 0.3f, b->x[3], b->count, true);
-    end_narrow(b, 0, 2);
+    begin_bf16(b);
+    k->scale(bf16_copy[0], LJ_BF16, 0.3f, b->x[1], b->count, false);
+    k->scale(bf16_copy[1], LJ_BF16, 0.3f, b->x[3], b->count, true);
+    end_bf16(b, 0, 2);
 }
 
 /* Two rows where the length is even, else one. */
@@ -140,11 +140,11 @@ static void run_layernorm(const struct lj_kernels *k, struct bench *b)
 {
     layernorm(k, b, b->x[0], LJ_F32);
 }
-static void run_layernorm_narrow(const struct lj_kernels *k, struct bench *b)
+static void run_layernorm_bf16(const struct lj_kernels *k, struct bench *b)
 {
-    begin_narrow(b);
-    layernorm(k, b, narrow_copy[0], LJ_BF16);
-    end_narrow(b, 0, 1);
+    begin_bf16(b);
+    layernorm(k, b, bf16_copy[0], LJ_BF16);
+    end_bf16(b, 0, 1);
 }
 static void layernorm_backward(const struct lj_kernels *k, struct bench *b, const void *dy,
                                enum lj_type type, bool add)
@@ -165,10 +165,10 @@ static void run_layernorm_backward_add(const struct lj_kernels *k, struct bench 
 {
     layernorm_backward(k, b, b->x[3], LJ_F32, true);
 }
-static void run_layernorm_backward_narrow(const struct lj_kernels *k, struct bench *b)
+static void run_layernorm_backward_bf16(const struct lj_kernels *k, struct bench *b)
 {
-    begin_narrow(b);
-    layernorm_backward(k, b, narrow_copy[3], LJ_BF16, true);
+    begin_bf16(b);
+    layernorm_backward(k, b, bf16_copy[3], LJ_BF16, true);
 }
 static void softmax(const struct lj_kernels *k, struct bench *b, void *p, enum lj_type type)
 {
@@ -184,11 +184,11 @@ static void run_softmax(const struct lj_kernels *k, struct bench *b)
     softmax(k, b, b->x[0], LJ_F32);
 }
 /* What is left in the scores is not promised. */
-static void run_softmax_narrow(const struct lj_kernels *k, struct bench *b)
+static void run_softmax_bf16(const struct lj_kernels *k, struct bench *b)
 {
-    begin_narrow(b);
-    softmax(k, b, narrow_copy[0], LJ_BF16);
-    end_narrow(b, 0, 1);
+    begin_bf16(b);
+    softmax(k, b, bf16_copy[0], LJ_BF16);
+    end_bf16(b, 0, 1);
 }
 static void softmax_backward(const struct lj_kernels *k, struct bench *b, void *p, void *ds,
                              enum lj_type type)
@@ -202,11 +202,11 @@ static void run_softmax_backward(const struct lj_kernels *k, struct bench *b)
 {
     softmax_backward(k, b, b->x[0], b->x[1], LJ_F32);
 }
-static void run_softmax_backward_narrow(const struct lj_kernels *k, struct bench *b)
+static void run_softmax_backward_bf16(const struct lj_kernels *k, struct bench *b)
 {
-    begin_narrow(b);
-    softmax_backward(k, b, narrow_copy[2], narrow_copy[3], LJ_BF16);
-    end_narrow(b, 2, 4);
+    begin_bf16(b);
+    softmax_backward(k, b, bf16_copy[2], bf16_copy[3], LJ_BF16);
+    end_bf16(b, 2, 4);
 }
 static void run_add(const struct lj_kernels *k, struct bench *b)
 {
@@ -221,10 +221,10 @@ static void run_column_sums(const struct lj_kernels *k, struct bench *b)
 {
     k->column_sums(b->x[0], b->x[1], LJ_F32, 5, b->count / 5);
 }
-static void run_column_sums_narrow(const struct lj_kernels *k, struct bench *b)
+static void run_column_sums_bf16(const struct lj_kernels *k, struct bench *b)
 {
-    begin_narrow(b);
-    k->column_sums(b->x[0], narrow_copy[1], LJ_BF16, 5, b->count / 5);
+    begin_bf16(b);
+    k->column_sums(b->x[0], bf16_copy[1], LJ_BF16, 5, b->count / 5);
 }
 static void run_add_bias(const struct lj_kernels *k, struct bench *b)
 {
@@ -289,30 +289,30 @@ static void run_square_sum(const struct lj_kernels *k, struct bench *b)
 
 static const struct kernel_case cases[] = {
     {"normals", run_normals, 2e-6, 1e-6, false, true},
-    {"narrow", run_narrow, 0, 1e-37, true, true},
+    {"bf16", run_to_bf16, 0, 1e-37, true, true},
     {"widen", run_widen, 0, 0, false, false},
     {"gelu", run_gelu, 1e-5, 4e-7, true, true},
-    {"gelu bf16", run_gelu_narrow, BF16_STEP, 1e-6, true, false},
+    {"gelu bf16", run_gelu_bf16, BF16_STEP, 1e-6, true, false},
     {"multiply", run_multiply, 0, 0, true, true},
     {"multiply add", run_multiply_add, 0, 0, true, true},
-    {"multiply bf16", run_multiply_narrow, BF16_STEP, 1e-37, true, false},
+    {"multiply bf16", run_multiply_bf16, BF16_STEP, 1e-37, true, false},
     {"add_scaled", run_add_scaled, 0, 0, true, true},
-    {"add_scaled bf16", run_add_scaled_narrow, 0, 0, true, false},
+    {"add_scaled bf16", run_add_scaled_bf16, 0, 0, true, false},
     {"scale", run_scale, 0, 0, true, true},
-    {"scale bf16", run_scale_narrow, BF16_STEP, 1e-37, true, false},
+    {"scale bf16", run_scale_bf16, BF16_STEP, 1e-37, true, false},
     {"layernorm", run_layernorm, 1e-5, 2e-6, false, false},
-    {"layernorm bf16", run_layernorm_narrow, BF16_STEP, 2e-6, false, false},
+    {"layernorm bf16", run_layernorm_bf16, BF16_STEP, 2e-6, false, false},
     {"layernorm_backward", run_layernorm_backward, 1e-5, 2e-6, false, false},
     {"layernorm_backward add", run_layernorm_backward_add, 1e-5, 2e-6, false, false},
-    {"layernorm_backward bf16", run_layernorm_backward_narrow, 1e-5, 2e-6, false, false},
+    {"layernorm_backward bf16", run_layernorm_backward_bf16, 1e-5, 2e-6, false, false},
     {"softmax", run_softmax, 3e-6, 1e-9, false, false},
-    {"softmax bf16", run_softmax_narrow, BF16_STEP, 1e-9, false, false},
+    {"softmax bf16", run_softmax_bf16, BF16_STEP, 1e-9, false, false},
     {"softmax_backward", run_softmax_backward, 1e-5, 1e-5, false, false},
-    {"softmax_backward bf16", run_softmax_backward_narrow, BF16_STEP, 1e-5, false, false},
+    {"softmax_backward bf16", run_softmax_backward_bf16, BF16_STEP, 1e-5, false, false},
     {"add", run_add, 0, 0, true, true},
     {"axpy", run_axpy, 0, 0, true, true},
     {"column_sums", run_column_sums, 0, 0, false, true},
-    {"column_sums bf16", run_column_sums_narrow, 0, 0, false, false},
+    {"column_sums bf16", run_column_sums_bf16, 0, 0, false, false},
     {"add_bias", run_add_bias, 0, 0, false, true},
     {"column_moments", run_column_moments, 1e-6, 1e-7, false, false},
     {"batchnorm", run_batchnorm, 1e-5, 1e-6, false, false},
@@ -569,7 +569,7 @@ Test(kernels, add_fixed_equals_to_fixed)
         x[i * 3] = special[i];
     for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++) {
         const struct lj_kernels *k = lj_kernels_of(isa);
-        int64_t unfit = 0, none = 0;
+        int64_t nonfinite = 0, none = 0;
         for (int i = 0; i < N + 2; i++)
             sums[i] = 1000 - i;
         if (!k)
@@ -578,9 +578,9 @@ Test(kernels, add_fixed_equals_to_fixed)
         for (int i = 0; i < N; i++) {
             bool fit = fabsf(x[i]) < 64; /* false for NaN */
             int64_t want = fit ? lj_to_fixed((double)x[i], &none) : 0;
-            unfit += !fit;
+            nonfinite += !fit;
             cr_assert_eq(sums[i + 1], 1000 - (i + 1) + want, "%s: %g", k->name, (double)x[i]);
         }
-        cr_assert(counted == unfit && sums[0] == 1000 && sums[N + 1] == 1000 - (N + 1));
+        cr_assert(counted == nonfinite && sums[0] == 1000 && sums[N + 1] == 1000 - (N + 1));
     }
 }

@@ -24,7 +24,7 @@ static struct loss_batch batch_of(char grid, int64_t views, int64_t centre, int6
                                           .slices = slices,
                                           .grid = grid,
                                           .lambda = 0.05,
-                                          .slots = 1,
+                                          .workers = 1,
                                           .lane_rows = lane_rows},
                                .samples = samples};
 }
@@ -164,7 +164,7 @@ static void compare(struct lj_comm *comm, struct loss_batch batch)
     struct lj_lejepa_terms terms;
     double *values = calloc((size_t)batch.config.slices, sizeof *values), mean = 0;
     int status = loss_case_run(comm, &batch, NULL, &terms, p.dz32, values);
-    lj_all_assert(comm, status == LJ_OK && terms.unfit == 0, "%s", lj_error_text());
+    lj_all_assert(comm, status == LJ_OK && terms.nonfinite == 0, "%s", lj_error_text());
     lj_all_assert(comm, near(terms.sigreg, expected.sigreg, 1e-5), "SIGReg %.9g, expected %.9g",
                   terms.sigreg, expected.sigreg);
     lj_all_assert(comm, near(terms.prediction, expected.prediction, 1e-5), "%.9g, expected %.9g",
@@ -200,7 +200,7 @@ Test(lejepa, agrees_with_the_reference_at_odd_sizes, .timeout = 120)
     compare(comm, batch_of('a', 2, 1, 530, 2, 19, 530));
     struct loss_batch batch = batch_of('a', 4, 3, 50, 7, 30, 4);
     batch.config.additive = true;
-    batch.config.slots = 3;
+    batch.config.workers = 3;
     compare(comm, batch);
     lj_case_end(comm);
 }
@@ -213,7 +213,7 @@ static void bits_of(const struct lj_lejepa_terms *terms, uint64_t bits[3])
     memcpy(bits, (double[]){terms->total, terms->prediction, terms->sigreg}, 3 * sizeof *bits);
 }
 
-/* The same lanes in another order, in other slots, or all on one rank: the same bits. */
+/* The same lanes in another order, in other workers, or all on one rank: the same bits. */
 Test(lejepa, bits_depend_on_the_lanes_only, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin(), *alone;
@@ -233,13 +233,13 @@ Test(lejepa, bits_depend_on_the_lanes_only, .timeout = 60)
     lj_broadcast(comm, expected, sizeof expected, 0);
     lj_broadcast(comm, dz, V * N * D * sizeof *dz, 0);
     for (int backwards = 0; backwards < 2; backwards++)
-        for (int slots = 1; slots <= 3; slots += 2) {
+        for (int workers = 1; workers <= 3; workers += 2) {
             batch.backwards = backwards;
-            batch.config.slots = slots;
+            batch.config.workers = workers;
             int status = loss_case_run(comm, &batch, NULL, &terms, p.dz32, NULL);
             bits_of(&terms, bits);
             lj_all_assert(comm, status == LJ_OK && memcmp(bits, expected, sizeof bits) == 0,
-                          "backwards %d, %d slots: total %.17g", backwards, slots, terms.total);
+                          "backwards %d, %d workers: total %.17g", backwards, workers, terms.total);
             loss_case_rows(comm, &batch, &first, &end);
             for (int64_t i = 0; i < V * N * D; i++)
                 wrong += i % (N * D) / D >= first && i % (N * D) / D < end && p.dz32[i] != dz[i];
@@ -254,7 +254,7 @@ Test(lejepa, bits_depend_on_the_lanes_only, .timeout = 60)
 
 /* Projections kept by no lane, by some, by all: the same bits. Lanes of 7, and of 300 samples, which several
  * tiles cut, in rows and slices. */
-Test(lejepa, kept_projections_do_not_change_bits, .timeout = 60)
+Test(lejepa, cached_projections_do_not_change_bits, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
     static const int64_t rows[] = {7, 300};
@@ -267,18 +267,18 @@ Test(lejepa, kept_projections_do_not_change_bits, .timeout = 60)
         struct lj_lejepa_terms terms;
         uint64_t bits[3], expected[3];
         batch.z = p.z32;
-        batch.config.slots = 2;
+        batch.config.workers = 2;
         lj_all_assert(comm, loss_case_run(comm, &batch, NULL, &terms, dz, NULL) == LJ_OK, "%s",
                       lj_error_text());
         bits_of(&terms, expected);
-        for (int64_t kept = 1; kept <= 6; kept += 5) {
-            batch.config.kept_lanes = kept;
+        for (int64_t cached = 1; cached <= 6; cached += 5) {
+            batch.config.cached_lanes = cached;
             int status = loss_case_run(comm, &batch, NULL, &terms, p.dz32, NULL);
             bits_of(&terms, bits);
             lj_all_assert(comm, status == LJ_OK && memcmp(bits, expected, sizeof bits) == 0,
-                          "%lld lanes kept: total %.17g", (long long)kept, terms.total);
+                          "%lld lanes cached: total %.17g", (long long)cached, terms.total);
             lj_all_assert(comm, memcmp(p.dz32, dz, (size_t)count * sizeof *dz) == 0,
-                          "%lld lanes kept: another gradient", (long long)kept);
+                          "%lld lanes cached: another gradient", (long long)cached);
         }
         free(dz);
         free_problem(&p);
@@ -287,15 +287,15 @@ Test(lejepa, kept_projections_do_not_change_bits, .timeout = 60)
 }
 
 /* 64 MiB, and nothing where there are no lanes. */
-Test(lejepa, lanes_are_kept_as_memory_allows, .timeout = 60)
+Test(lejepa, lanes_are_cached_as_memory_allows, .timeout = 60)
 {
     struct loss_batch batch = batch_of('a', 8, 2, 0, 64, 1024, 8); /* 256 KiB a lane */
-    cr_assert_eq(lj_lejepa_kept_lanes(&batch.config, 0), 0);
-    cr_assert_eq(lj_lejepa_kept_lanes(&batch.config, 32), 32);
-    cr_assert_eq(lj_lejepa_kept_lanes(&batch.config, 256), 256);
-    cr_assert_eq(lj_lejepa_kept_lanes(&batch.config, 1000), 256);
+    cr_assert_eq(lj_lejepa_cached_lanes(&batch.config, 0), 0);
+    cr_assert_eq(lj_lejepa_cached_lanes(&batch.config, 32), 32);
+    cr_assert_eq(lj_lejepa_cached_lanes(&batch.config, 256), 256);
+    cr_assert_eq(lj_lejepa_cached_lanes(&batch.config, 1000), 256);
     batch.config.lane_rows = 4096;
-    cr_assert_eq(lj_lejepa_kept_lanes(&batch.config, 3), 0);
+    cr_assert_eq(lj_lejepa_cached_lanes(&batch.config, 3), 0);
 }
 
 /* Whole lanes change places, rows inside them stay: the same bits again. */
@@ -385,7 +385,7 @@ Test(lejepa, a_row_that_is_not_finite_is_counted, .timeout = 60)
         p.z32[(9 + 7) * 3 + 1] = bad[i]; /* view 1, sample 7 */
         int status = loss_case_run(comm, &batch, NULL, &terms, p.dz32, NULL);
         lj_all_assert(comm, status == LJ_OK, "%s", lj_error_text());
-        lj_all_assert(comm, terms.unfit > 0, "%g: none unfit", (double)bad[i]);
+        lj_all_assert(comm, terms.nonfinite > 0, "%g: none nonfinite", (double)bad[i]);
         lj_all_assert(comm, isfinite(terms.total), "%g: total %g", (double)bad[i], terms.total);
         free_problem(&p);
     }
@@ -419,7 +419,7 @@ Test(lejepa, one_call_gives_value_and_gradient, .timeout = 60)
                                           .slices = SLICES,
                                           .grid = 'a',
                                           .lambda = 1,
-                                          .slots = 1,
+                                          .workers = 1,
                                           .lane_rows = 32},
                                .samples = ROWS,
                                .z = z};

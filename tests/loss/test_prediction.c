@@ -17,7 +17,7 @@ static struct loss_batch batch_of(int64_t views, int64_t centre, int64_t n, int6
                                           .width = width,
                                           .slices = 1,
                                           .grid = 'a',
-                                          .slots = 1,
+                                          .workers = 1,
                                           .lane_rows = 3},
                                .samples = n,
                                .z = z};
@@ -82,7 +82,7 @@ Test(prediction, gradient_sums_to_zero_over_views, .timeout = 60)
     lj_case_end(comm);
 }
 
-/* A diverged run's numbers are either right or counted as unfit, never wrapped around: lanes whose
+/* A diverged run's numbers are either right or counted as nonfinite, never wrapped around: lanes whose
  * sums are just in range one by one, and together beyond the range of the total. */
 Test(prediction, large_values_do_not_wrap, .timeout = 60)
 {
@@ -94,7 +94,7 @@ Test(prediction, large_values_do_not_wrap, .timeout = 60)
     struct loss_batch batch = batch_of(V, V, N, D, z);
     struct lj_lejepa_terms terms;
     cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, NULL, NULL), LJ_OK);
-    cr_assert_eq(terms.unfit, 0);
+    cr_assert_eq(terms.nonfinite, 0);
     cr_assert(fabs(terms.prediction / 1.21e6 - 1) < 1e-5, "%g", terms.prediction);
     lj_case_end(comm);
 }

@@ -22,7 +22,7 @@ static double statistic(struct lj_comm *comm, char grid, const float *x, int64_t
                                           .slices = 1,
                                           .grid = grid,
                                           .lambda = 1,
-                                          .slots = 1,
+                                          .workers = 1,
                                           .lane_rows = lane_rows},
                                .samples = n,
                                .z = x,
@@ -30,7 +30,7 @@ static double statistic(struct lj_comm *comm, char grid, const float *x, int64_t
     struct lj_lejepa_terms terms;
     cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, dx, NULL), LJ_OK);
     cr_assert_eq(terms.samples, n);
-    cr_assert_eq(terms.unfit, 0);
+    cr_assert_eq(terms.nonfinite, 0);
     cr_assert_eq(terms.prediction, 0);
     cr_assert_eq(terms.total, terms.sigreg);
     return terms.sigreg;
@@ -169,7 +169,7 @@ Test(sigreg, full_size, .timeout = 100)
                                               .slices = M,
                                               .grid = "ab"[g],
                                               .lambda = 1,
-                                              .slots = 1,
+                                              .workers = 1,
                                               .lane_rows = N},
                                    .samples = N,
                                    .z = z,

@@ -62,7 +62,7 @@ static void run_group(struct net_case *c, const char *group, const char *part, i
     float *out = malloc((size_t)y.count * sizeof *out);
     net_case_forward(c, x.f32, out);
     compare(part, out, &y);
-    c->run.gradient_add = add;
+    c->pass.gradient_add = add;
     net_case_backward(c, dy.f32, NULL);
     free(out);
     lj_golden_free(&x);
@@ -71,7 +71,7 @@ static void run_group(struct net_case *c, const char *group, const char *part, i
 }
 
 static void check(const char *group, const struct lj_vit_config *config, enum lj_plan_mode mode,
-                  int64_t tile_rows, bool narrow)
+                  int64_t tile_rows, bool bf16)
 {
     struct net_case c;
     net_case_begin(&c);
@@ -80,9 +80,9 @@ static void check(const char *group, const struct lj_vit_config *config, enum lj
     load_weights(&c, group);
     tolerance = 2e-5;
     c.tile_rows = tile_rows;
-    if (narrow) {
+    if (bf16) {
         tolerance = 4e-2;
-        net_case_narrow(&c);
+        net_case_bf16(&c);
     }
     run_group(&c, group, "global", 16, mode, false);
     run_group(&c, group, "local", 8, mode, true);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Initial values: what they are drawn from, and that a rank may ask for its pieces alone. */
+/* Initial values: what they are drawn from, and that a rank may ask for its shards alone. */
 #include "kernels/kernels.h"
 #include "nn/nn.h"
 
@@ -81,10 +81,10 @@ Test(init, streams_are_apart)
 Test(init, any_range_has_the_same_bits)
 {
     static const int64_t cut[] = {0, 1, 4096, 4097, 12000, 20017, 20017, 24576, 28672};
-    float *x = whole(3), *pieces = malloc(ELEMENTS * sizeof *pieces);
+    float *x = whole(3), *shards = malloc(ELEMENTS * sizeof *shards);
     for (size_t i = 0; i + 1 < sizeof cut / sizeof *cut; i++)
-        lj_params_init(&params, 3, cut[i], cut[i + 1] - cut[i], pieces + cut[i]);
-    cr_assert_eq(memcmp(x, pieces, ELEMENTS * sizeof *x), 0);
+        lj_params_init(&params, 3, cut[i], cut[i + 1] - cut[i], shards + cut[i]);
+    cr_assert_eq(memcmp(x, shards, ELEMENTS * sizeof *x), 0);
     free(x);
-    free(pieces);
+    free(shards);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The memory plan on a vision transformer of three blocks: every mode gives the same bits, memory that
- * was never written is never read, and stretches in use at the same time are apart. */
+ * was never written is never read, and regions in use at the same time are apart. */
 #include "models/models.h"
 
 #include "nn/plan.h"
@@ -71,7 +71,7 @@ static int widest_precision(void)
     return isa >= LJ_ISA_AVX512BF16 ? 1 : 0;
 }
 
-static void check_modes(int64_t rows, bool narrow)
+static void check_modes(int64_t rows, bool bf16)
 {
     static struct pass train, other;
     struct net_case c;
@@ -79,8 +79,8 @@ static void check_modes(int64_t rows, bool narrow)
     begin(&c);
     fill(&train);
     c.tile_rows = rows;
-    if (narrow)
-        net_case_narrow(&c);
+    if (bf16)
+        net_case_bf16(&c);
     net_case_plan(&c, IMAGES, &global, LJ_PLAN_TRAIN);
     net_case_forward(&c, train.x, train.y);
     net_case_backward(&c, train.dy, NULL);
@@ -111,9 +111,9 @@ static void check_modes(int64_t rows, bool narrow)
 
 Test(plan, every_mode_gives_the_same_bits)
 {
-    for (int narrow = 0; narrow <= widest_precision(); narrow++)
+    for (int bf16 = 0; bf16 <= widest_precision(); bf16++)
         for (int i = 0; i < TILES; i++)
-            check_modes(tile_rows[i], narrow != 0);
+            check_modes(tile_rows[i], bf16 != 0);
 }
 
 static void run_tiles(int64_t rows, enum lj_plan_mode mode, struct pass *p, float **gradient,
@@ -155,7 +155,7 @@ Test(plan, tiles_agree_to_rounding_and_take_less_memory)
     }
 }
 
-static void check_apart(const struct lj_stretch *a, const struct lj_stretch *b, int64_t arena)
+static void check_apart(const struct lj_region *a, const struct lj_region *b, int64_t arena)
 {
     cr_assert(a->offset >= 0 && a->offset + a->size <= arena && a->offset % 16 == 0);
     bool in_time = a->birth <= b->death && b->birth <= a->death;
@@ -165,19 +165,19 @@ static void check_apart(const struct lj_stretch *a, const struct lj_stretch *b, 
               (long long)b->size, b->birth, b->death);
 }
 
-Test(plan, stretches_in_use_together_are_apart)
+Test(plan, regions_in_use_together_are_apart)
 {
     for (enum lj_plan_mode mode = LJ_PLAN_INFER; mode <= LJ_PLAN_RECOMPUTE; mode++) {
         struct net_case c;
         begin(&c);
         c.tile_rows = mode == LJ_PLAN_INFER ? 0 : 40;
         net_case_plan(&c, IMAGES, &global, mode);
-        const struct lj_stretch *all[1024];
+        const struct lj_region *all[1024];
         int count = 0;
         for (int i = 0; i < c.net->count; i++) {
             const struct lj_placing *at = &c.plan->at[i];
-            const struct lj_stretch *own[] = {&at->value[0], &at->value[1], &at->saved[0],
-                                              &at->saved[1], &at->gradient};
+            const struct lj_region *own[] = {&at->value[0], &at->value[1], &at->saved[0],
+                                             &at->saved[1], &at->gradient};
             for (int k = 0; k < 5; k++)
                 if (own[k]->size > 0)
                     all[count++] = own[k];
@@ -208,7 +208,7 @@ Test(plan, two_groups_of_views_share_parameters)
     net_case_backward(&c, p.dy, NULL);
     memcpy(one, c.gradient, bytes);
     net_case_plan(&c, IMAGES, &local, LJ_PLAN_TRAIN);
-    c.run.gradient_add = true;
+    c.pass.gradient_add = true;
     net_case_forward(&c, p.x, p.y);
     net_case_backward(&c, p.dy, NULL);
     for (int k = 0; k < c.params.count; k++)

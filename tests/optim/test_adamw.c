@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AdamW against PyTorch, against the formula, and cut into pieces: who owns an element must not show. */
+/* AdamW against PyTorch, against the formula, and cut into shards: who owns an element must not show. */
 #include "optim/optim.h"
 
 #include "golden.h"
@@ -28,18 +28,19 @@ static struct lj_param param(int64_t offset, int64_t count, bool matrix, enum lj
                              .matrix = matrix};
 }
 
-static struct lj_optim *create(struct lj_param *list, int count, const struct lj_pieces *pieces,
+static struct lj_optim *create(struct lj_param *list, int count,
+                               const struct lj_shard_layout *shards,
                                const struct lj_optim_config *c)
 {
     struct lj_params params = {.list = list, .count = count};
     struct lj_optim *optim;
-    cr_assert_eq(lj_optim_create(&optim, &params, pieces, c), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_optim_create(&optim, &params, shards, c), LJ_OK, "%s", lj_error_text());
     return optim;
 }
 
-/* One piece [0, count) at the shard's start. */
+/* One shard [0, count) at the shard's start. */
 #define WHOLE(length)                                                               \
-    &(struct lj_pieces)                                                             \
+    &(struct lj_shard_layout)                                                       \
     {                                                                               \
         1, (const int64_t[]){0}, (const int64_t[]){(length)}, (const int64_t[]){0}, \
             (const int64_t[]){0}, (length)                                          \
@@ -140,17 +141,17 @@ static void gradient_of(int step, float *g)
     lj_random_normal_f32(g, ELEMENTS, 20 + (uint64_t)step);
 }
 
-/* One owner's steps: blocks [first, end) as two pieces, laid in the shard in reverse order. */
+/* One owner's steps: blocks [first, end) as two shards, laid in the shard in reverse order. */
 static void run_owner(int64_t first, int64_t end, struct state *state)
 {
     int64_t middle = (first + end + 1) / 2;
     int64_t at[2] = {first * BLOCK, middle * BLOCK};
     int64_t count[2] = {(middle - first) * BLOCK, (end - middle) * BLOCK};
     int64_t offset[2] = {count[1], 0};
-    struct lj_pieces pieces = {2, at, count, offset, at, count[0] + count[1]};
-    struct lj_optim *optim = create(list, 5, &pieces, &config);
+    struct lj_shard_layout shards = {2, at, count, offset, at, count[0] + count[1]};
+    struct lj_optim *optim = create(list, 5, &shards, &config);
     float *whole = malloc(ELEMENTS * sizeof *whole);
-    float *shard = calloc((size_t)(pieces.elements + 1), sizeof *shard);
+    float *shard = calloc((size_t)(shards.elements + 1), sizeof *shard);
     for (int step = 1; step <= STEPS; step++) {
         gradient_of(step, whole);
         for (int p = 0; p < 2; p++)
@@ -176,7 +177,7 @@ static struct state *run_sharded(const int64_t *bounds, int owners)
     return state;
 }
 
-Test(adamw, pieces_do_not_show_in_the_bits)
+Test(adamw, shards_do_not_show_in_the_bits)
 {
     static const int64_t one[] = {0, 12}, two[] = {0, 5, 12}, five[] = {0, 1, 6, 6, 7, 12};
     struct state *a = run_sharded(one, 1), *b = run_sharded(two, 2), *c = run_sharded(five, 5);
@@ -242,13 +243,13 @@ Test(adamw, weights_may_lie_as_the_shard)
     static const int64_t at[] = {BLOCK, 3 * BLOCK}, count[] = {BLOCK, 2 * BLOCK},
                          offset[] = {2 * BLOCK, 0};
     static float whole[ELEMENTS], shard[3 * BLOCK], g[2][ELEMENTS];
-    struct lj_pieces pieces[] = {{2, at, count, offset, at, 3 * BLOCK},
-                                 {2, at, count, offset, offset, 3 * BLOCK}};
+    struct lj_shard_layout shards[] = {{2, at, count, offset, at, 3 * BLOCK},
+                                       {2, at, count, offset, offset, 3 * BLOCK}};
     lj_random_normal_f32(whole, ELEMENTS, 1);
     for (int p = 0; p < 2; p++)
         memcpy(shard + offset[p], whole + at[p], (size_t)count[p] * sizeof *shard);
     for (int layout = 0; layout < 2; layout++) {
-        struct lj_optim *optim = create(list, 5, &pieces[layout], &config);
+        struct lj_optim *optim = create(list, 5, &shards[layout], &config);
         float *weights = layout == 0 ? whole : shard;
         gradient_of(1, g[layout]);
         lj_optim_statistics(optim, weights, g[layout]);
@@ -257,5 +258,5 @@ Test(adamw, weights_may_lie_as_the_shard)
     }
     for (int p = 0; p < 2; p++)
         cr_assert_eq(memcmp(shard + offset[p], whole + at[p], (size_t)count[p] * sizeof *shard), 0,
-                     "piece %d", p);
+                     "shard %d", p);
 }

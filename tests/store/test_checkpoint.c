@@ -117,11 +117,11 @@ Test(checkpoint, large_texts_and_no_moments)
     f.checkpoint.moment1 = f.checkpoint.moment2 = NULL;
     cr_assert_eq(write_step(&f, 0, 1), LJ_OK, "%s", lj_error_text());
     fixture_path(path, &f, 0);
-    struct lj_checkpoint_head head;
-    cr_assert_eq(lj_checkpoint_read_head(path, &head), LJ_OK, "%s", lj_error_text());
-    cr_assert_str_eq(head.config, text);
-    cr_assert_str_eq(head.provenance, "");
-    lj_checkpoint_head_free(&head);
+    struct lj_checkpoint_header header;
+    cr_assert_eq(lj_checkpoint_read_header(path, &header), LJ_OK, "%s", lj_error_text());
+    cr_assert_str_eq(header.config, text);
+    cr_assert_str_eq(header.provenance, "");
+    lj_checkpoint_header_free(&header);
     float moment[FIXTURE_ELEMENTS], weights[FIXTURE_ELEMENTS];
     cr_assert_eq(lj_checkpoint_read(path, &f.params, weights, NULL, NULL), LJ_OK);
     cr_assert_eq(lj_checkpoint_read(path, &f.params, weights, moment, NULL), LJ_ERR_CHECKPOINT);

@@ -33,16 +33,16 @@ Test(checkpoint_read, round_trip)
     cr_assert_arr_eq(weights, f.weights, sizeof weights); /* padding stays zero */
     cr_assert_arr_eq(moment1, f.moment1, sizeof weights);
     cr_assert_arr_eq(moment2, f.moment2, sizeof weights);
-    struct lj_checkpoint_head head;
-    cr_assert_eq(lj_checkpoint_read_head(path, &head), LJ_OK);
-    cr_assert_eq(head.step, 1200);
-    cr_assert_eq(head.seed, -7);
-    cr_assert_eq(head.channels, 3);
-    cr_assert_str_eq(head.config, f.checkpoint.config);
-    cr_assert_str_eq(head.provenance, f.checkpoint.provenance);
-    cr_assert_arr_eq(head.mean, f.mean, sizeof f.mean);
-    cr_assert_arr_eq(head.std, f.std, sizeof f.std);
-    lj_checkpoint_head_free(&head);
+    struct lj_checkpoint_header header;
+    cr_assert_eq(lj_checkpoint_read_header(path, &header), LJ_OK);
+    cr_assert_eq(header.step, 1200);
+    cr_assert_eq(header.seed, -7);
+    cr_assert_eq(header.channels, 3);
+    cr_assert_str_eq(header.config, f.checkpoint.config);
+    cr_assert_str_eq(header.provenance, f.checkpoint.provenance);
+    cr_assert_arr_eq(header.mean, f.mean, sizeof f.mean);
+    cr_assert_arr_eq(header.std, f.std, sizeof f.std);
+    lj_checkpoint_header_free(&header);
     fixture_destroy(&f);
 }
 
@@ -110,11 +110,11 @@ Test(checkpoint_read, changed_attribute)
     H5Awrite(attribute, H5T_NATIVE_INT64, &seed);
     H5Aclose(attribute);
     H5Fclose(file);
-    struct lj_checkpoint_head head;
+    struct lj_checkpoint_header header;
     cr_assert_eq(lj_checkpoint_verify(path), LJ_ERR_CHECKPOINT);
     cr_assert(strstr(lj_error_text(), "attributes"), "%s", lj_error_text());
-    cr_assert_eq(lj_checkpoint_read_head(path, &head), LJ_ERR_CHECKPOINT);
-    cr_assert_null(head.config);
+    cr_assert_eq(lj_checkpoint_read_header(path, &header), LJ_ERR_CHECKPOINT);
+    cr_assert_null(header.config);
     cr_assert_eq(read_weights(path, &f.params), LJ_ERR_CHECKPOINT);
     fixture_destroy(&f);
 }

@@ -8,7 +8,7 @@
 
 static struct lj_param list[] = {
     {.name = "a", .dims = 2, .dim = {2, 3}, .count = 6, .offset = 2},
-    {.name = "head.b", .dims = 0, .count = 1, .offset = 0},
+    {.name = "header.b", .dims = 0, .count = 1, .offset = 0},
 };
 static const struct lj_params params = {.list = list, .count = 2, .elements = 8};
 
@@ -28,7 +28,7 @@ static int read_raw(const char *header, const void *data, size_t bytes, const ch
 /* Out of order in the header, padded, with metadata, an empty tensor and one nobody asked for. */
 Test(safetensors_read, float32)
 {
-    const char *header = "{\"head.b\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[24,28]},"
+    const char *header = "{\"header.b\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[24,28]},"
                          "\"__metadata__\":{\"format\":\"pt\"},"
                          "\"void\":{\"dtype\":\"F32\",\"shape\":[0,5],\"data_offsets\":[24,24]},"
                          "\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
@@ -49,16 +49,16 @@ Test(safetensors_read, half_precision)
     const float bfloat_value[6] = {1, -2, 0x1.fep127f, 0x1p-133f, -0.0f, 0.333984375f};
     float weights[8] = {0};
     cr_assert_eq(read_raw("{\"a\":{\"dtype\":\"F16\",\"shape\":[2,3],\"data_offsets\":[0,12]}}",
-                          half, 12, "head.", weights),
+                          half, 12, "header.", weights),
                  LJ_OK, "%s", lj_error_text());
     cr_assert_arr_eq(weights + 2, half_value, 24);
     cr_assert_eq(read_raw("{\"a\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[0,12]}}",
-                          bfloat, 12, "head.", weights),
+                          bfloat, 12, "header.", weights),
                  LJ_OK);
     cr_assert_arr_eq(weights + 2, bfloat_value, 24);
     const uint16_t nan[6] = {0x7e00, 0x0400, 0x03ff, 0xfbff, 0x3555, 0x0000};
     cr_assert_eq(read_raw("{\"a\":{\"dtype\":\"F16\",\"shape\":[2,3],\"data_offsets\":[0,12]}}",
-                          nan, 12, "head.", weights),
+                          nan, 12, "header.", weights),
                  LJ_OK);
     cr_assert(isnan(weights[2]));
     cr_assert_eq(weights[3], 0x1p-14f);
@@ -67,22 +67,22 @@ Test(safetensors_read, half_precision)
     cr_assert_eq(weights[6], 0x1.554p-2f);
 }
 
-Test(safetensors_read, unfit_tensors)
+Test(safetensors_read, unsupported_tensors)
 {
     float data[6] = {0}, weights[8];
     cr_assert_eq(read_raw("{\"a\":{\"dtype\":\"F32\",\"shape\":[3,2],\"data_offsets\":[0,24]}}",
-                          data, 24, "head.", weights),
+                          data, 24, "header.", weights),
                  LJ_ERR_CHECKPOINT);
     cr_assert(strstr(lj_error_text(), "shape (3, 2), expected (2, 3)"), "%s", lj_error_text());
     cr_assert_eq(read_raw("{\"a\":{\"dtype\":\"I32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}",
-                          data, 24, "head.", weights),
+                          data, 24, "header.", weights),
                  LJ_ERR_CHECKPOINT);
     cr_assert(strstr(lj_error_text(), "dtype I32"), "%s", lj_error_text());
     cr_assert_eq(read_raw("{\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}",
                           data, 24, NULL, weights),
                  LJ_ERR_CHECKPOINT);
-    cr_assert(strstr(lj_error_text(), "head.b is missing"), "%s", lj_error_text());
-    cr_assert_eq(read_raw("{}", data, 0, "head.", weights), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "header.b is missing"), "%s", lj_error_text());
+    cr_assert_eq(read_raw("{}", data, 0, "header.", weights), LJ_ERR_CHECKPOINT);
 }
 
 Test(safetensors_read, absent_file)

@@ -44,13 +44,13 @@ static void each_lane(const struct pass *p, float *dz)
         int64_t lane = p->batch->backwards ? p->end - 1 - (k - p->first) : k;
         int64_t n = lj_min_i64(p->batch->config.lane_rows,
                                p->batch->samples - lane * p->batch->config.lane_rows);
-        int slot = (int)(lane % p->batch->config.slots);
+        int worker = (int)(lane % p->batch->config.workers);
         copy_lane(p, lane, n, (float *)p->batch->z, p->proj, false);
         if (!dz) {
-            lj_lejepa_add(p->loss, slot, lane - p->first, p->proj, n);
+            lj_lejepa_add(p->loss, worker, lane - p->first, p->proj, n);
             continue;
         }
-        lj_lejepa_gradient(p->loss, slot, lane - p->first, p->proj, n, p->dproj);
+        lj_lejepa_gradient(p->loss, worker, lane - p->first, p->proj, n, p->dproj);
         copy_lane(p, lane, n, dz, p->dproj, true);
     }
 }

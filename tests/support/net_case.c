@@ -43,19 +43,19 @@ void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *in
                    enum lj_plan_mode mode)
 {
     lj_plan_destroy(c->plan);
-    lj_free(c->run.arena);
-    lj_free(c->run.scratch);
-    struct lj_plan_options options = {mode, c->tile_rows, c->narrow};
+    lj_free(c->pass.arena);
+    lj_free(c->pass.scratch);
+    struct lj_plan_options options = {mode, c->tile_rows, c->bf16};
     cr_assert_eq(lj_plan_create(&c->plan, c->net, images, input, options), LJ_OK, "%s",
                  lj_error_text());
-    c->run = (struct lj_run){.arena = take(lj_plan_arena(c->plan)),
-                             .scratch = take(lj_plan_scratch(c->plan) / 4 + 1),
-                             .weights = c->weights,
-                             .packed = c->packed,
-                             .gradient = c->gradient,
-                             .train = true,
-                             .step = 3,
-                             .n = images};
+    c->pass = (struct lj_pass){.arena = take(lj_plan_arena(c->plan)),
+                               .scratch = take(lj_plan_scratch(c->plan) / 4 + 1),
+                               .weights = c->weights,
+                               .packed = c->packed,
+                               .gradient = c->gradient,
+                               .train = true,
+                               .step = 3,
+                               .n = images};
 }
 
 void net_case_end(struct net_case *c)
@@ -63,16 +63,16 @@ void net_case_end(struct net_case *c)
     lj_plan_destroy(c->plan);
     lj_net_destroy(c->net);
     lj_params_destroy(&c->params);
-    lj_free(c->run.arena);
-    lj_free(c->run.scratch);
+    lj_free(c->pass.arena);
+    lj_free(c->pass.scratch);
     lj_free(c->weights);
     lj_free(c->packed);
     lj_free(c->gradient);
 }
 
-void net_case_narrow(struct net_case *c)
+void net_case_bf16(struct net_case *c)
 {
-    c->narrow = true;
+    c->bf16 = true;
     c->packed = lj_alloc_array(lj_params_pack_layout(&c->params, true), 1, "test");
     cr_assert_not_null(c->packed);
     lj_params_pack(&c->params, true, c->weights, c->packed, 1);
@@ -104,40 +104,40 @@ static bool shares(const struct net_case *c, int node)
 static void share(struct net_case *c, int node, bool backward)
 {
     const struct lj_node *n = &c->net->node[node];
-    int64_t unfit = 0, count = shares(c, node) ? n->kind->sync_count(n) : 0;
+    int64_t nonfinite = 0, count = shares(c, node) ? n->kind->sync_count(n) : 0;
     if (count == 0)
         return;
     cr_assert_leq(count, NET_CASE_SUMS);
     memset(c->sums, 0, sizeof c->sums);
-    (backward ? lj_sync_backward : lj_sync_forward)(c->plan, &c->run, node, c->sums, &unfit);
-    cr_assert_eq(unfit, 0);
-    c->run.sync = c->sums;
-    c->run.sync_rows = lj_plan_images(c->plan);
+    (backward ? lj_sync_backward : lj_sync_forward)(c->plan, &c->pass, node, c->sums, &nonfinite);
+    cr_assert_eq(nonfinite, 0);
+    c->pass.sync = c->sums;
+    c->pass.sync_rows = lj_plan_images(c->plan);
 }
 
 void net_case_forward(struct net_case *c, const float *x, float *y)
 {
     int last = c->net->count - 1;
-    memcpy(lj_plan_value(c->plan, &c->run, 0), x, input_bytes(c));
+    memcpy(lj_plan_value(c->plan, &c->pass, 0), x, input_bytes(c));
     for (int node = 0, end; node < c->net->count; node = end) {
         share(c, node, false);
         for (end = node + 1; end < c->net->count && !shares(c, end);)
             end++;
-        lj_forward(c->plan, &c->run, node, end);
+        lj_forward(c->plan, &c->pass, node, end);
     }
-    memcpy(y, lj_plan_value(c->plan, &c->run, last), (size_t)net_case_outputs(c) * sizeof *y);
+    memcpy(y, lj_plan_value(c->plan, &c->pass, last), (size_t)net_case_outputs(c) * sizeof *y);
 }
 
 void net_case_backward(struct net_case *c, const float *dy, float *dx)
 {
     int last = c->net->count - 1;
-    memcpy(lj_plan_gradient(c->plan, &c->run, last), dy, (size_t)net_case_outputs(c) * sizeof *dy);
+    memcpy(lj_plan_gradient(c->plan, &c->pass, last), dy, (size_t)net_case_outputs(c) * sizeof *dy);
     for (int end = last + 1, node; end > 0; end = node) {
         share(c, end - 1, true);
         for (node = end - 1; node > 0 && !shares(c, node - 1);)
             node--;
-        lj_backward(c->plan, &c->run, node, end);
+        lj_backward(c->plan, &c->pass, node, end);
     }
     if (dx)
-        memcpy(dx, lj_plan_gradient(c->plan, &c->run, 0), input_bytes(c));
+        memcpy(dx, lj_plan_gradient(c->plan, &c->pass, 0), input_bytes(c));
 }

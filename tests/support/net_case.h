@@ -23,9 +23,9 @@ struct net_case {
     struct lj_plan *plan;
     int64_t tile_rows;         /* of plans made from now on; 0: one tile */
     float *weights, *gradient; /* (params.elements) */
-    bool narrow;               /* plans are bf16, with packed weights */
+    bool bf16;                 /* plans are bf16, with packed weights */
     void *packed;
-    struct lj_run run;           /* train; step 3; first_slot 0; n = images */
+    struct lj_pass pass;         /* train; step 3; first_sample 0; n = images */
     int64_t sums[NET_CASE_SUMS]; /* totals of the sync node at work */
 };
 
@@ -34,7 +34,7 @@ void net_case_layout(struct net_case *c);
 void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *input,
                    enum lj_plan_mode mode);
 /* Plans made from now on are bf16; packs the weights. */
-void net_case_narrow(struct net_case *c);
+void net_case_bf16(struct net_case *c);
 void net_case_end(struct net_case *c);
 
 /* x, y: (images, shape). Runs all nodes. */

@@ -169,8 +169,8 @@ Test(exactness, clipping_and_other_norms)
                         &wanted);
 }
 
-/* bf16 products, in tiles of one view, against a run of one rank; elsewhere it is refused. */
-Test(exactness, narrow_products)
+/* bf16 matmuls, in tiles of one view, against a run of one rank; elsewhere it is refused. */
+Test(exactness, bf16_matmuls)
 {
     configure(SETTINGS("precision=bf16"));
     int status = lj_resolve_precision(&config);
@@ -191,7 +191,7 @@ Test(exactness, narrow_products)
                         &wanted);
 }
 
-/* Gradients of weights wide enough, over tokens enough, for the products' other implementation. */
+/* Gradients of weights wide enough, over tokens enough, for the matmuls' other implementation. */
 static void check_wide(const char *precision)
 {
     const char *const *wide =
@@ -203,7 +203,7 @@ static void check_wide(const char *precision)
                         &wanted);
 }
 
-Test(exactness, wide_products)
+Test(exactness, wide_matmuls)
 {
     check_wide("precision=fp32");
     if (lj_isa_selected() == LJ_ISA_AVX512BF16)

@@ -33,7 +33,7 @@ struct step_case {
     struct lj_lejepa *loss;
     struct lj_optim *optim;
     struct lj_plan *plan[PARTS];
-    struct lj_run run[PARTS];
+    struct lj_pass pass[PARTS];
     float *weights, *gradient; /* laid out like the parameters */
 };
 
@@ -86,25 +86,25 @@ static void make_plan(struct step_case *c, enum part part, int net, int64_t imag
     struct lj_plan_options options = {.mode = LJ_PLAN_TRAIN};
     cr_assert_eq(lj_plan_create(&c->plan[part], c->model->net[net], images, &input, options), LJ_OK,
                  "%s", lj_error_text());
-    c->run[part] = (struct lj_run){.arena = take(lj_plan_arena(c->plan[part])),
-                                   .scratch = take(lj_plan_scratch(c->plan[part]) / 4 + 1),
-                                   .weights = c->weights,
-                                   .gradient = c->gradient,
-                                   .gradient_add = part == LOCAL,
-                                   .train = true,
-                                   .n = SAMPLES,
-                                   .first_view = part == LOCAL ? VIEWS_OF_GROUP : 0};
+    c->pass[part] = (struct lj_pass){.arena = take(lj_plan_arena(c->plan[part])),
+                                     .scratch = take(lj_plan_scratch(c->plan[part]) / 4 + 1),
+                                     .weights = c->weights,
+                                     .gradient = c->gradient,
+                                     .gradient_add = part == LOCAL,
+                                     .train = true,
+                                     .n = SAMPLES,
+                                     .first_view = part == LOCAL ? VIEWS_OF_GROUP : 0};
 }
 
 static void make_optim(struct step_case *c)
 {
     int64_t first = 0, count = c->model->params.elements;
-    struct lj_pieces whole = {.count_of_pieces = 1,
-                              .first = &first,
-                              .count = &count,
-                              .offset = &first,
-                              .weights = &first,
-                              .elements = count};
+    struct lj_shard_layout whole = {.buckets = 1,
+                                    .first = &first,
+                                    .count = &count,
+                                    .offset = &first,
+                                    .weights = &first,
+                                    .elements = count};
     struct lj_optim_config config = {.beta1 = 0.9,
                                      .beta2 = 0.95,
                                      .eps = 1e-3,
@@ -124,7 +124,7 @@ static void begin(struct step_case *c)
                                     .grid = c->options.grid,
                                     .lambda = 0.05,
                                     .additive = c->options.additive,
-                                    .slots = 1,
+                                    .workers = 1,
                                     .lane_rows = SAMPLES};
     int64_t images = (int64_t)VIEWS_OF_GROUP * SAMPLES;
     c->comm = lj_case_begin();
@@ -142,8 +142,8 @@ static void end(struct step_case *c)
 {
     for (int part = 0; part < PARTS; part++) {
         lj_plan_destroy(c->plan[part]);
-        lj_free(c->run[part].arena);
-        lj_free(c->run[part].scratch);
+        lj_free(c->pass[part].arena);
+        lj_free(c->pass[part].scratch);
     }
     lj_free(c->weights);
     lj_free(c->gradient);
@@ -164,10 +164,10 @@ static void encode(struct step_case *c, enum part part, float *rows)
 {
     struct lj_golden views = golden(c, part == GLOBAL ? "global" : "local", "");
     int last = last_node(c, part);
-    memcpy(lj_plan_value(c->plan[part], &c->run[part], 0), views.f32,
+    memcpy(lj_plan_value(c->plan[part], &c->pass[part], 0), views.f32,
            (size_t)views.count * sizeof *views.f32);
-    lj_forward(c->plan[part], &c->run[part], 1, last + 1);
-    memcpy(rows, lj_plan_value(c->plan[part], &c->run[part], last),
+    lj_forward(c->plan[part], &c->pass[part], 1, last + 1);
+    memcpy(rows, lj_plan_value(c->plan[part], &c->pass[part], last),
            (size_t)(lj_plan_images(c->plan[part]) * c->model->embedding) * sizeof *rows);
     lj_golden_free(&views);
 }
@@ -175,33 +175,33 @@ static void encode(struct step_case *c, enum part part, float *rows)
 static void encode_backward(struct step_case *c, enum part part, const float *rows)
 {
     int last = last_node(c, part);
-    memcpy(lj_plan_gradient(c->plan[part], &c->run[part], last), rows,
+    memcpy(lj_plan_gradient(c->plan[part], &c->pass[part], last), rows,
            (size_t)(lj_plan_images(c->plan[part]) * c->model->embedding) * sizeof *rows);
-    lj_backward(c->plan[part], &c->run[part], 0, last + 1);
+    lj_backward(c->plan[part], &c->pass[part], 0, last + 1);
 }
 
 /* Forward, loss and backward; the gradient is the batch's. */
 static struct lj_lejepa_terms differentiate(struct step_case *c)
 {
     const struct lj_plan *plan = c->plan[PROJECTOR];
-    const struct lj_run *run = &c->run[PROJECTOR];
+    const struct lj_pass *pass = &c->pass[PROJECTOR];
     int last = last_node(c, PROJECTOR);
     int64_t half = VIEWS_OF_GROUP * SAMPLES * c->model->embedding;
     struct lj_lejepa_terms terms = {0};
     struct lj_golden slices = golden(c, "slices", "");
-    float *rows = lj_plan_value(plan, run, 0), *drows = lj_plan_gradient(plan, run, 0);
+    float *rows = lj_plan_value(plan, pass, 0), *drows = lj_plan_gradient(plan, pass, 0);
 
     encode(c, GLOBAL, rows);
     encode(c, LOCAL, rows + half);
-    lj_forward(plan, run, 1, last + 1);
-    const float *proj = lj_plan_value(plan, run, last);
+    lj_forward(plan, pass, 1, last + 1);
+    const float *proj = lj_plan_value(plan, pass, last);
     lj_lejepa_begin_with(c->loss, slices.f32);
     lj_lejepa_add(c->loss, 0, 0, proj, SAMPLES);
     cr_assert_eq(lj_lejepa_reduce(c->loss, LJ_OK, &terms), LJ_OK, "%s", lj_error_text());
-    lj_lejepa_gradient(c->loss, 0, 0, proj, SAMPLES, lj_plan_gradient(plan, run, last));
+    lj_lejepa_gradient(c->loss, 0, 0, proj, SAMPLES, lj_plan_gradient(plan, pass, last));
 
     memset(c->gradient, 0, (size_t)c->model->params.elements * sizeof *c->gradient);
-    lj_backward(plan, run, 0, last + 1);
+    lj_backward(plan, pass, 0, last + 1);
     encode_backward(c, GLOBAL, drows);
     encode_backward(c, LOCAL, drows + half);
     lj_golden_free(&slices);

@@ -18,25 +18,25 @@ static enum lj_stretch stretch_of(const char *name)
 static int index_on_root(struct lj_archive *archive, const struct lj_archive_options *options)
 {
     LJ_TRY(lj_fault("open", -1));
-    archive->head.stretch = stretch_of(options->stretch);
-    archive->head.nan_zero = strcmp(options->nan, "zero") == 0;
+    archive->header.stretch = stretch_of(options->stretch);
+    archive->header.nan_zero = strcmp(options->nan, "zero") == 0;
     return lj_archive_index(archive, options);
 }
 
 /* Local part after the index is known: texts of info, table of handles. */
 static int settle(struct lj_archive *archive)
 {
-    struct lj_archive_head *head = &archive->head;
-    head->info.type = head->type_text;
-    head->info.axes = head->axes_text;
-    head->info.axes_reason = head->reason_text;
-    head->info.images = head->images_text;
-    head->info.labels = head->labels_text;
-    head->info.storage = head->storage_text;
-    archive->open = lj_alloc_array(head->info.parts, sizeof *archive->open, "archive");
+    struct lj_archive_header *header = &archive->header;
+    header->info.type = header->type_text;
+    header->info.axes = header->axes_text;
+    header->info.axes_reason = header->reason_text;
+    header->info.images = header->images_text;
+    header->info.labels = header->labels_text;
+    header->info.storage = header->storage_text;
+    archive->open = lj_alloc_array(header->info.parts, sizeof *archive->open, "archive");
     if (!archive->open)
         return LJ_ERR_RESOURCE;
-    for (int p = 0; p < head->info.parts; p++)
+    for (int p = 0; p < header->info.parts; p++)
         archive->open[p] = -1;
     return LJ_OK;
 }
@@ -49,15 +49,15 @@ struct share {
 
 static int list_shares(struct lj_archive *a, struct share *share)
 {
-    const struct lj_archive_head *head = &a->head;
-    int64_t selected = head->info.selected;
-    share[0] = (struct share){(void **)&a->part, head->info.parts * (int64_t)sizeof *a->part};
-    share[1] = (struct share){(void **)&a->texts, head->texts_bytes};
-    share[2] = (struct share){(void **)&a->group, (head->groups + 1) * (int64_t)sizeof *a->group};
+    const struct lj_archive_header *header = &a->header;
+    int64_t selected = header->info.selected;
+    share[0] = (struct share){(void **)&a->part, header->info.parts * (int64_t)sizeof *a->part};
+    share[1] = (struct share){(void **)&a->texts, header->texts_bytes};
+    share[2] = (struct share){(void **)&a->group, (header->groups + 1) * (int64_t)sizeof *a->group};
     share[3] =
-        (struct share){(void **)&a->row, head->filtered ? selected * (int64_t)sizeof *a->row : 0};
+        (struct share){(void **)&a->row, header->filtered ? selected * (int64_t)sizeof *a->row : 0};
     share[4] = (struct share){(void **)&a->label,
-                              head->info.has_labels ? selected * (int64_t)sizeof *a->label : 0};
+                              header->info.has_labels ? selected * (int64_t)sizeof *a->label : 0};
     return 5;
 }
 
@@ -65,7 +65,7 @@ static int list_shares(struct lj_archive *a, struct share *share)
 static int share_index(struct lj_archive *archive, struct lj_comm *comm)
 {
     struct share share[5];
-    lj_broadcast(comm, &archive->head, (int64_t)sizeof archive->head, 0);
+    lj_broadcast(comm, &archive->header, (int64_t)sizeof archive->header, 0);
     int count = list_shares(archive, share), status = LJ_OK;
     for (int i = 0; i < count && !lj_comm_is_root(comm); i++)
         if (share[i].bytes > 0) {
@@ -84,15 +84,15 @@ static int open_all(struct lj_archive *archive, struct lj_comm *comm,
                     const struct lj_archive_options *options)
 {
     int status = LJ_OK;
-    lj_alone_begin(comm);
+    lj_root_section_begin(comm);
     if (lj_comm_is_root(comm)) {
         status = index_on_root(archive, options);
         if (status == LJ_OK)
             status = settle(archive);
-        if (status == LJ_OK && archive->head.stretch == LJ_STRETCH_PERCENTILE)
+        if (status == LJ_OK && archive->header.stretch == LJ_STRETCH_PERCENTILE)
             status = lj_archive_percentiles(archive);
     }
-    LJ_TRY(lj_alone_end(comm, status));
+    LJ_TRY(lj_root_section_end(comm, status));
     LJ_TRY(share_index(archive, comm));
     if (!lj_comm_is_root(comm))
         status = settle(archive);
@@ -135,12 +135,12 @@ void lj_archive_close(struct lj_archive *archive)
 
 const struct lj_archive_info *lj_archive_info(const struct lj_archive *archive)
 {
-    return &archive->head.info;
+    return &archive->header.info;
 }
 
 void lj_archive_describe(const struct lj_archive *archive, char *text, size_t capacity)
 {
-    const struct lj_archive_info *info = &archive->head.info;
+    const struct lj_archive_info *info = &archive->header.info;
     char labels[64] = "no labels", selected[64] = "";
     if (info->has_labels)
         snprintf(labels, sizeof labels, "%lld classes", (long long)info->classes);
@@ -173,7 +173,7 @@ const int32_t *lj_archive_labels(const struct lj_archive *archive)
 int64_t lj_archive_groups(const struct lj_archive *archive, const int64_t **first)
 {
     *first = archive->group;
-    return archive->head.groups;
+    return archive->header.groups;
 }
 
 struct lj_archive_options lj_archive_options_of(const struct lj_config *c)

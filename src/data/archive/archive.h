@@ -45,7 +45,7 @@ struct lj_part {
 };
 
 /* What is the same on every rank. Plain data: broadcast as it is. */
-struct lj_archive_head {
+struct lj_archive_header {
     struct lj_archive_info info; /* its texts are set on each rank */
     enum lj_element element;     /* what HDF5 is asked for */
     enum lj_axes axes;
@@ -70,7 +70,7 @@ struct lj_scratch {
 };
 
 struct lj_archive {
-    struct lj_archive_head head;
+    struct lj_archive_header header;
     struct lj_part *part; /* (parts) */
     char *texts;
     int64_t *row;   /* (selected) or NULL: all rows */
@@ -130,8 +130,8 @@ int lj_find_images(struct lj_found_list *list, hid_t file, const char *path,
 
 /* Decides the order of the axes and fills axes, channels, stored size and the reason. Visible to
  * tests. */
-int lj_axes_decide(struct lj_archive_head *head, const char *wanted, const hsize_t *dim, int dims,
-                   const char *where) LJ_MUST_USE;
+int lj_axes_decide(struct lj_archive_header *header, const char *wanted, const hsize_t *dim,
+                   int dims, const char *where) LJ_MUST_USE;
 
 /* ---- archive_index.c, archive_labels.c: rank 0 ---- */
 
@@ -174,10 +174,10 @@ bool lj_chunk_decode(const struct lj_part *part, struct lj_scratch *scratch, siz
 /* ---- archive_convert.c ---- */
 
 /* One stored row to planes (C, H, W) in units of the full scale. */
-void lj_convert_row(const struct lj_archive_head *head, const void *row, float *planes);
+void lj_convert_row(const struct lj_archive_header *header, const void *row, float *planes);
 bool lj_all_finite(const float *values, int64_t count);
 /* data.nan=zero, then data.stretch, in place. */
-void lj_stretch_planes(const struct lj_archive_head *head, float *planes);
+void lj_stretch_planes(const struct lj_archive_header *header, float *planes);
 
 /* ---- archive_read.c ---- */
 
@@ -196,7 +196,7 @@ void lj_archive_resize(const struct lj_archive_info *info, float *image, const f
 
 /* ---- archive_statistics.c ---- */
 
-/* Estimates head.low and head.high. Local (rank 0). */
+/* Estimates header.low and header.high. Local (rank 0). */
 int lj_archive_percentiles(struct lj_archive *archive) LJ_MUST_USE;
 
 #endif

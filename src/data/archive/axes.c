@@ -20,23 +20,23 @@ static bool is_channels(hsize_t c, hsize_t h, hsize_t w)
     return c <= LJ_CHANNELS_MAX && c < h && c < w && alike(h, w);
 }
 
-static int decide_by_shape(struct lj_archive_head *head, const hsize_t *dim, int dims,
+static int decide_by_shape(struct lj_archive_header *header, const hsize_t *dim, int dims,
                            const char *shape, const char *where)
 {
     bool last = dims == 4 && is_channels(dim[3], dim[1], dim[2]);
     bool second = dims == 4 && is_channels(dim[1], dim[2], dim[3]);
-    char *reason = head->reason_text;
-    size_t capacity = sizeof head->reason_text;
+    char *reason = header->reason_text;
+    size_t capacity = sizeof header->reason_text;
     if (dims == 3) {
-        head->axes = LJ_NHW;
+        header->axes = LJ_NHW;
         snprintf(reason, capacity, "three axes: images without channels");
     } else if (last) {
-        head->axes = LJ_NHWC;
+        header->axes = LJ_NHWC;
         snprintf(reason, capacity,
                  "the last axis (%llu) is small and below both before it: channels",
                  (unsigned long long)dim[3]);
     } else if (second) {
-        head->axes = LJ_NCHW;
+        header->axes = LJ_NCHW;
         snprintf(reason, capacity,
                  "the second axis (%llu) is small and below both after it: channels",
                  (unsigned long long)dim[1]);
@@ -49,21 +49,21 @@ static int decide_by_shape(struct lj_archive_head *head, const hsize_t *dim, int
     return LJ_OK;
 }
 
-static int decide_by_user(struct lj_archive_head *head, const char *wanted, int dims,
+static int decide_by_user(struct lj_archive_header *header, const char *wanted, int dims,
                           const char *shape, const char *where)
 {
-    head->axes = strcmp(wanted, "nhwc") == 0   ? LJ_NHWC
-                 : strcmp(wanted, "nchw") == 0 ? LJ_NCHW
-                                               : LJ_NHW;
+    header->axes = strcmp(wanted, "nhwc") == 0   ? LJ_NHWC
+                   : strcmp(wanted, "nchw") == 0 ? LJ_NCHW
+                                                 : LJ_NHW;
     if (dims != (int)strlen(wanted))
         return lj_fail(LJ_ERR_DATA, "%s: data.axes=%s needs %zu axes, found shape %s", where,
                        wanted, strlen(wanted), shape);
-    snprintf(head->reason_text, sizeof head->reason_text, "data.axes says so");
+    snprintf(header->reason_text, sizeof header->reason_text, "data.axes says so");
     return LJ_OK;
 }
 
-int lj_axes_decide(struct lj_archive_head *head, const char *wanted, const hsize_t *dim, int dims,
-                   const char *where)
+int lj_axes_decide(struct lj_archive_header *header, const char *wanted, const hsize_t *dim,
+                   int dims, const char *where)
 {
     static const char *const names[] = {[LJ_NHWC] = "nhwc", [LJ_NCHW] = "nchw", [LJ_NHW] = "nhw"};
     char shape[256];
@@ -72,19 +72,20 @@ int lj_axes_decide(struct lj_archive_head *head, const char *wanted, const hsize
         if (dim[i] == 0 || dim[i] > 1 << 20)
             return lj_fail(LJ_ERR_DATA, "%s: expected images, found shape %s", where, shape);
     if (strcmp(wanted, "auto") == 0)
-        LJ_TRY(decide_by_shape(head, dim, dims, shape, where));
+        LJ_TRY(decide_by_shape(header, dim, dims, shape, where));
     else
-        LJ_TRY(decide_by_user(head, wanted, dims, shape, where));
-    int channel_axis = head->axes == LJ_NHWC ? 3 : 1, height_axis = head->axes == LJ_NCHW ? 2 : 1;
-    hsize_t channels = head->axes == LJ_NHW ? 1 : dim[channel_axis];
+        LJ_TRY(decide_by_user(header, wanted, dims, shape, where));
+    int channel_axis = header->axes == LJ_NHWC ? 3 : 1,
+        height_axis = header->axes == LJ_NCHW ? 2 : 1;
+    hsize_t channels = header->axes == LJ_NHW ? 1 : dim[channel_axis];
     if (channels > LJ_CHANNELS_MAX)
         return lj_fail(LJ_ERR_DATA,
                        "%s: expected at most %d channels, found shape %s as %s; check "
                        "data.axes",
-                       where, LJ_CHANNELS_MAX, shape, names[head->axes]);
-    head->info.channels = (int)channels;
-    head->info.stored_height = (int64_t)dim[height_axis];
-    head->info.stored_width = (int64_t)dim[height_axis + 1];
-    snprintf(head->axes_text, sizeof head->axes_text, "%s", names[head->axes]);
+                       where, LJ_CHANNELS_MAX, shape, names[header->axes]);
+    header->info.channels = (int)channels;
+    header->info.stored_height = (int64_t)dim[height_axis];
+    header->info.stored_width = (int64_t)dim[height_axis + 1];
+    snprintf(header->axes_text, sizeof header->axes_text, "%s", names[header->axes]);
     return LJ_OK;
 }

@@ -20,7 +20,7 @@ const char *lj_part_dataset(const struct lj_archive *archive, const struct lj_pa
 
 int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row)
 {
-    int64_t low = 0, high = archive->head.info.parts;
+    int64_t low = 0, high = archive->header.info.parts;
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
         if (archive->part[middle].first_row <= row)
@@ -33,9 +33,9 @@ int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row)
 
 size_t lj_row_bytes(const struct lj_archive *archive)
 {
-    const struct lj_archive_info *info = &archive->head.info;
+    const struct lj_archive_info *info = &archive->header.info;
     return (size_t)(info->channels * info->stored_height * info->stored_width) *
-           lj_element_bytes(archive->head.element);
+           lj_element_bytes(archive->header.element);
 }
 
 /* ---- scratch ---- */
@@ -44,7 +44,7 @@ size_t lj_row_bytes(const struct lj_archive *archive)
 static int64_t rows_needed(const struct lj_archive *archive)
 {
     int64_t rows = 1;
-    for (int p = 0; p < archive->head.info.parts; p++) {
+    for (int p = 0; p < archive->header.info.parts; p++) {
         const struct lj_part *part = &archive->part[p];
         rows = lj_max_i64(rows, part->block_rows ? part->block_rows : part->run_rows);
     }
@@ -53,7 +53,7 @@ static int64_t rows_needed(const struct lj_archive *archive)
 
 static struct lj_scratch *scratch_create(const struct lj_archive *archive)
 {
-    const struct lj_archive_info *info = &archive->head.info;
+    const struct lj_archive_info *info = &archive->header.info;
     size_t rows = (size_t)rows_needed(archive) * lj_row_bytes(archive) + 16;
     int64_t plane = (int64_t)info->channels * info->stored_height * info->stored_width;
     struct lj_scratch *s = lj_alloc(sizeof *s, "archive scratch");
@@ -150,7 +150,7 @@ static void make_room(struct lj_archive *archive, int64_t part)
 /* The file may have been replaced since rank 0 looked: never read more than there is room for. */
 static bool is_as_indexed(const struct lj_archive *archive, int64_t part, hid_t dataset)
 {
-    const struct lj_archive_info *info = &archive->head.info;
+    const struct lj_archive_info *info = &archive->header.info;
     const hsize_t height = (hsize_t)info->stored_height, width = (hsize_t)info->stored_width,
                   channels = (hsize_t)info->channels;
     const hsize_t wanted[][4] = {[LJ_NHWC] = {0, height, width, channels},
@@ -160,10 +160,10 @@ static bool is_as_indexed(const struct lj_archive *archive, int64_t part, hid_t 
     hsize_t dim[H5S_MAX_RANK];
     int dims = H5Sget_simple_extent_dims(space, dim, NULL);
     H5Sclose(space);
-    bool same = dims == (archive->head.axes == LJ_NHW ? 3 : 4) &&
+    bool same = dims == (archive->header.axes == LJ_NHW ? 3 : 4) &&
                 dim[0] == (hsize_t)archive->part[part].rows;
     for (int i = 1; i < dims && same; i++)
-        same = dim[i] == wanted[archive->head.axes][i];
+        same = dim[i] == wanted[archive->header.axes][i];
     return same;
 }
 
@@ -195,7 +195,7 @@ static int dataset_open(struct lj_archive *archive, int64_t part, hid_t *dataset
 void lj_parts_close(struct lj_archive *archive)
 {
     lj_hdf5_lock();
-    for (int p = 0; archive->open && p < archive->head.info.parts; p++)
+    for (int p = 0; archive->open && p < archive->header.info.parts; p++)
         if (archive->open[p] >= 0)
             H5Dclose(archive->open[p]);
     lj_hdf5_unlock();
@@ -222,7 +222,7 @@ static bool read_rows(const struct lj_archive *archive, hid_t dataset, int64_t f
     extent[0] = (hsize_t)count;
     H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, extent, NULL);
     hid_t memory = H5Screate_simple(dims, extent, NULL);
-    herr_t status = H5Dread(dataset, lj_hdf5_memory_type(archive->head.element), memory, space,
+    herr_t status = H5Dread(dataset, lj_hdf5_memory_type(archive->header.element), memory, space,
                             H5P_DEFAULT, rows);
     H5Sclose(memory);
     H5Sclose(space);
@@ -262,7 +262,7 @@ static int fill_block(struct lj_archive *archive, int64_t part_index, int64_t bl
     if (packed)
         good = lj_chunk_decode(part, scratch, packed, skipped,
                                (size_t)part->block_rows * lj_row_bytes(archive),
-                               lj_element_bytes(archive->head.element));
+                               lj_element_bytes(archive->header.element));
     return good ? LJ_OK : unreadable(archive, part_index, first);
 }
 

@@ -14,11 +14,11 @@
 _Static_assert((int)LJ_CHANNELS_MAX <= (int)LJ_CONVERT_CHANNELS_MAX,
                "convert takes all channels at once");
 
-void lj_convert_row(const struct lj_archive_head *head, const void *row, float *planes)
+void lj_convert_row(const struct lj_archive_header *header, const void *row, float *planes)
 {
-    const struct lj_archive_info *info = &head->info;
-    lj_kernels()->convert(planes, row, head->element, info->channels,
-                          info->stored_height * info->stored_width, head->axes == LJ_NHWC);
+    const struct lj_archive_info *info = &header->info;
+    lj_kernels()->convert(planes, row, header->element, info->channels,
+                          info->stored_height * info->stored_width, header->axes == LJ_NHWC);
 }
 
 bool lj_all_finite(const float *values, int64_t count)
@@ -29,19 +29,20 @@ bool lj_all_finite(const float *values, int64_t count)
     return !bad;
 }
 
-static void stretch_percentile(const struct lj_archive_head *head, float *planes, int64_t pixels)
+static void stretch_percentile(const struct lj_archive_header *header, float *planes,
+                               int64_t pixels)
 {
-    for (int c = 0; c < head->info.channels; c++) {
-        float low = head->low[c], range = head->high[c] - low;
+    for (int c = 0; c < header->info.channels; c++) {
+        float low = header->low[c], range = header->high[c] - low;
         for (float *x = planes + c * pixels, *end = x + pixels; x < end; x++)
             *x = range > 0 ? fminf(fmaxf((*x - low) / range, 0.0f), 1.0f) : 0.0f;
     }
 }
 
-static void stretch(const struct lj_archive_head *head, float *planes, int64_t pixels)
+static void stretch(const struct lj_archive_header *header, float *planes, int64_t pixels)
 {
-    int64_t count = head->info.channels * pixels;
-    switch (head->stretch) {
+    int64_t count = header->info.channels * pixels;
+    switch (header->stretch) {
     case LJ_STRETCH_NONE:
         break;
     case LJ_STRETCH_ASINH:
@@ -53,16 +54,16 @@ static void stretch(const struct lj_archive_head *head, float *planes, int64_t p
             planes[i] = log1pf(fmaxf(planes[i], 0.0f));
         break;
     case LJ_STRETCH_PERCENTILE:
-        stretch_percentile(head, planes, pixels);
+        stretch_percentile(header, planes, pixels);
         break;
     }
 }
 
-void lj_stretch_planes(const struct lj_archive_head *head, float *planes)
+void lj_stretch_planes(const struct lj_archive_header *header, float *planes)
 {
-    int64_t pixels = head->info.stored_height * head->info.stored_width;
-    if (head->nan_zero)
-        for (int64_t i = 0; i < head->info.channels * pixels; i++)
+    int64_t pixels = header->info.stored_height * header->info.stored_width;
+    if (header->nan_zero)
+        for (int64_t i = 0; i < header->info.channels * pixels; i++)
             planes[i] = fabsf(planes[i]) <= FLT_MAX ? planes[i] : 0.0f;
-    stretch(head, planes, pixels);
+    stretch(header, planes, pixels);
 }

@@ -130,7 +130,7 @@ static bool has_name(const struct lj_found *found, const void *name)
     return strcmp(base_name(found->path), name) == 0;
 }
 
-/* Rules 1 to 3 of the head of this file. */
+/* Rules 1 to 3 of the header of this file. */
 static int choose(struct lj_found_list *list, const char *path)
 {
     char there[1200];

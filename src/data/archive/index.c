@@ -41,7 +41,7 @@ static int grow(void **array, int64_t count, int64_t *capacity, int64_t needed, 
 
 static int add_text(struct builder *b, const char *text, int64_t *offset)
 {
-    int64_t length = (int64_t)strlen(text) + 1, *used = &b->archive->head.texts_bytes;
+    int64_t length = (int64_t)strlen(text) + 1, *used = &b->archive->header.texts_bytes;
     void *texts = b->archive->texts;
     LJ_TRY(grow(&texts, *used, &b->text_capacity, *used + length, 1));
     b->archive->texts = texts;
@@ -89,14 +89,14 @@ static const char *type_name(hid_t type, enum lj_element *element)
 static int agree_with_first(struct builder *b, const struct lj_found *found, const char *type,
                             enum lj_element element, const char *axes, const char *where)
 {
-    struct lj_archive_head *head = &b->archive->head;
-    if (head->info.parts == 0) {
+    struct lj_archive_header *header = &b->archive->header;
+    if (header->info.parts == 0) {
         b->dims = found->dims;
         memcpy(b->dim, found->dim, sizeof b->dim);
-        head->element = element;
-        snprintf(head->type_text, sizeof head->type_text, "%s", type);
-        snprintf(head->images_text, sizeof head->images_text, "%s", found->path);
-        return lj_axes_decide(head, axes, found->dim, found->dims, where);
+        header->element = element;
+        snprintf(header->type_text, sizeof header->type_text, "%s", type);
+        snprintf(header->images_text, sizeof header->images_text, "%s", found->path);
+        return lj_axes_decide(header, axes, found->dim, found->dims, where);
     }
     bool same = found->dims == b->dims;
     for (int i = 1; i < b->dims && same; i++)
@@ -108,10 +108,10 @@ static int agree_with_first(struct builder *b, const struct lj_found *found, con
         return lj_fail(LJ_ERR_DATA,
                        "%s: expected images of shape %s as in the first dataset (%s), found %s; "
                        "choose by data.archive and data.images",
-                       where, first, head->images_text, mine);
-    if (strcmp(type, head->type_text) != 0)
+                       where, first, header->images_text, mine);
+    if (strcmp(type, header->type_text) != 0)
         return lj_fail(LJ_ERR_DATA, "%s: expected type %s as in the first dataset (%s), found %s",
-                       where, head->type_text, head->images_text, type);
+                       where, header->type_text, header->images_text, type);
     return LJ_OK;
 }
 
@@ -147,7 +147,7 @@ static int read_filters(struct lj_part *part, hid_t plan, size_t element_bytes, 
 }
 
 /* How a dataset is stored, and so in which blocks it is read. */
-static int read_storage(struct lj_archive_head *head, struct lj_part *part, hid_t dataset,
+static int read_storage(struct lj_archive_header *header, struct lj_part *part, hid_t dataset,
                         const struct lj_found *found, size_t row_bytes, const char *where)
 {
     hid_t plan = H5Dget_create_plist(dataset), type = H5Dget_type(dataset);
@@ -158,11 +158,11 @@ static int read_storage(struct lj_archive_head *head, struct lj_part *part, hid_
         H5Pget_chunk(plan, found->dims, chunk);
         lj_hdf5_shape_text(chunk, found->dims, shape, sizeof shape);
         snprintf(text, sizeof text, "chunked %s", shape);
-        part->raw = H5Tequal(type, lj_hdf5_memory_type(head->element)) > 0;
+        part->raw = H5Tequal(type, lj_hdf5_memory_type(header->element)) > 0;
         for (int i = 1; i < found->dims; i++)
             part->raw = part->raw && chunk[i] == found->dim[i];
         status =
-            read_filters(part, plan, lj_element_bytes(head->element), where, text, sizeof text);
+            read_filters(part, plan, lj_element_bytes(header->element), where, text, sizeof text);
         part->block_rows = (int64_t)chunk[0];
     }
     int64_t few = lj_max_i64(1, lj_min_i64(GROUP_ROWS, GROUP_BYTES / (int64_t)row_bytes));
@@ -173,8 +173,8 @@ static int read_storage(struct lj_archive_head *head, struct lj_part *part, hid_
             part->block_rows * lj_max_i64(1, lj_min_i64(few, GROUP_CHUNK_ROWS) / part->block_rows);
     if (part->block_rows > block_bytes_max / (int64_t)row_bytes)
         part->raw = 0, part->block_rows = 0;
-    if (head->info.parts == 0)
-        snprintf(head->storage_text, sizeof head->storage_text, "%s", text);
+    if (header->info.parts == 0)
+        snprintf(header->storage_text, sizeof header->storage_text, "%s", text);
     H5Tclose(type);
     H5Pclose(plan);
     return status;
@@ -184,7 +184,7 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
                     const char *path, const char *axes)
 {
     struct lj_archive *archive = b->archive;
-    struct lj_archive_info *info = &archive->head.info;
+    struct lj_archive_info *info = &archive->header.info;
     char where[2 * LJ_NAME_BYTES];
     snprintf(where, sizeof where, "%s:%s", path, found->path);
     enum lj_element element = LJ_ELEMENT_U8;
@@ -199,7 +199,7 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
     LJ_TRY(grow(&parts, info->parts, &b->part_capacity, info->parts + 1, sizeof *archive->part));
     archive->part = parts;
     struct lj_part part = {.rows = (int64_t)found->dim[0], .first_row = info->rows};
-    LJ_TRY(read_storage(&archive->head, &part, dataset, found, lj_row_bytes(archive), where));
+    LJ_TRY(read_storage(&archive->header, &part, dataset, found, lj_row_bytes(archive), where));
     LJ_TRY(add_text(b, path, &part.file));
     LJ_TRY(add_text(b, found->path, &part.dataset));
     const char *slash = strrchr(path, '/');
@@ -252,7 +252,7 @@ static int add_files(struct builder *b, const struct lj_archive_options *options
     }
     lj_hdf5_unlock();
     lj_file_list_free(&files);
-    if (status == LJ_OK && b->archive->head.info.rows == 0)
+    if (status == LJ_OK && b->archive->header.info.rows == 0)
         status = lj_fail(LJ_ERR_DATA,
                          "%s: expected images, found datasets without rows; check data.archive",
                          options->files);
@@ -268,14 +268,14 @@ static int64_t group_end(const struct lj_archive *archive, int64_t i)
     int64_t end = part->first_row + lj_min_i64(part->rows, (within + 1) * part->group_rows);
     if (!archive->row)
         return end;
-    while (i < archive->head.info.selected && archive->row[i] < end)
+    while (i < archive->header.info.selected && archive->row[i] < end)
         i++;
     return i;
 }
 
 static int make_groups(struct lj_archive *archive)
 {
-    int64_t selected = archive->head.info.selected, count = 0;
+    int64_t selected = archive->header.info.selected, count = 0;
     for (int64_t i = 0; i < selected; i = group_end(archive, i))
         count++;
     archive->group = lj_alloc_array(count + 1, sizeof *archive->group, "archive");
@@ -285,14 +285,14 @@ static int make_groups(struct lj_archive *archive)
         i = group_end(archive, i);
         archive->group[g + 1] = i;
     }
-    archive->head.groups = count;
+    archive->header.groups = count;
     return LJ_OK;
 }
 
 static int index_all(struct builder *b, const struct lj_archive_options *options)
 {
     LJ_TRY(add_files(b, options));
-    struct lj_archive_info *info = &b->archive->head.info;
+    struct lj_archive_info *info = &b->archive->header.info;
     info->fingerprint = XXH3_64bits_digest(b->hash);
     info->height = options->size ? options->size : info->stored_height;
     info->width = options->size ? options->size : info->stored_width;

@@ -51,7 +51,7 @@ static int column_of_parts(const struct lj_archive *archive, const char *name, c
 {
     int status = LJ_OK;
     *missing = false;
-    for (int p = 0; p < archive->head.info.parts && status == LJ_OK && !*missing; p++) {
+    for (int p = 0; p < archive->header.info.parts && status == LJ_OK && !*missing; p++) {
         const struct lj_part *part = &archive->part[p];
         const char *path = lj_part_file(archive, part);
         char column[2 * LJ_NAME_BYTES];
@@ -73,7 +73,7 @@ static int column_of_parts(const struct lj_archive *archive, const char *name, c
 }
 
 /* Index of the first value that is no 32-bit integer, or rows. */
-static int64_t first_unfit(const double *values, int64_t rows)
+static int64_t first_nonfinite(const double *values, int64_t rows)
 {
     int64_t i = 0;
     while (i < rows && values[i] == nearbyint(values[i]) && fabs(values[i]) < INT32_MAX)
@@ -84,7 +84,7 @@ static int64_t first_unfit(const double *values, int64_t rows)
 /* data.labels=NAME or FILE:NAME. */
 static int named_labels(struct lj_archive *archive, const char *name, double *values)
 {
-    struct lj_archive_head *head = &archive->head;
+    struct lj_archive_header *header = &archive->header;
     const char *colon = strrchr(name, ':');
     bool missing = false;
     if (colon) {
@@ -92,27 +92,28 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
         snprintf(path, sizeof path, "%.*s", (int)(colon - name), name);
         hid_t file = -1;
         LJ_TRY(lj_hdf5_open_file(path, &file));
-        snprintf(head->labels_text, sizeof head->labels_text, "%.1000s", name);
+        snprintf(header->labels_text, sizeof header->labels_text, "%.1000s", name);
         int status =
-            part_column(file, path, colon + 1, head->info.rows, values, "data.labels=FILE:NAME");
+            part_column(file, path, colon + 1, header->info.rows, values, "data.labels=FILE:NAME");
         H5Fclose(file);
         LJ_TRY(status);
     } else {
-        LJ_TRY(column_of_parts(archive, name, "data.labels", values, &missing, head->labels_text,
-                               sizeof head->labels_text));
+        LJ_TRY(column_of_parts(archive, name, "data.labels", values, &missing, header->labels_text,
+                               sizeof header->labels_text));
     }
     if (missing)
         return lj_fail(LJ_ERR_DATA,
                        "%s: there is no dataset %s (data.labels); `h5ls -r` lists what there is",
-                       head->labels_text, name);
-    int64_t unfit = first_unfit(values, head->info.rows);
-    if (unfit < head->info.rows)
+                       header->labels_text, name);
+    int64_t nonfinite = first_nonfinite(values, header->info.rows);
+    if (nonfinite < header->info.rows)
         return lj_fail(
             LJ_ERR_DATA,
             "%s: data.labels=%s: expected integers, found %g at row %lld; choose another "
             "dataset, or data.labels=none",
-            lj_part_file(archive, &archive->part[0]), name, values[unfit], (long long)unfit);
-    head->info.has_labels = true;
+            lj_part_file(archive, &archive->part[0]), name, values[nonfinite],
+            (long long)nonfinite);
+    header->info.has_labels = true;
     return LJ_OK;
 }
 
@@ -129,7 +130,7 @@ static int is_column(const struct lj_archive *archive, const char *name, bool *g
         double *values = NULL;
         int64_t rows = 0;
         *good = lj_hdf5_read_column(file, path, column, &rows, &values) == LJ_OK &&
-                first_unfit(values, rows) == rows;
+                first_nonfinite(values, rows) == rows;
         lj_free(values);
     }
     H5Fclose(file);
@@ -138,18 +139,19 @@ static int is_column(const struct lj_archive *archive, const char *name, bool *g
 
 static int automatic_labels(struct lj_archive *archive, double *values)
 {
-    struct lj_archive_head *head = &archive->head;
-    for (int i = 0; i < AUTOMATIC_NAMES && !head->info.has_labels; i++) {
+    struct lj_archive_header *header = &archive->header;
+    for (int i = 0; i < AUTOMATIC_NAMES && !header->info.has_labels; i++) {
         bool good = false, missing = false;
         LJ_TRY(is_column(archive, automatic_names[i], &good));
         if (!good)
             continue;
         LJ_TRY(column_of_parts(archive, automatic_names[i], "data.labels (none: ignore)", values,
-                               &missing, head->labels_text, sizeof head->labels_text));
-        head->info.has_labels = !missing && first_unfit(values, head->info.rows) == head->info.rows;
+                               &missing, header->labels_text, sizeof header->labels_text));
+        header->info.has_labels =
+            !missing && first_nonfinite(values, header->info.rows) == header->info.rows;
     }
-    if (!head->info.has_labels)
-        head->labels_text[0] = 0;
+    if (!header->info.has_labels)
+        header->labels_text[0] = 0;
     return LJ_OK;
 }
 
@@ -166,7 +168,7 @@ static int select_rows(struct lj_archive *archive, const char *where, double *va
 {
     char name[LJ_NAME_BYTES], first[LJ_NAME_BYTES], *end = NULL;
     const char *equals = strrchr(where, '=');
-    int64_t rows = archive->head.info.rows;
+    int64_t rows = archive->header.info.rows;
     double wanted = equals ? strtod(equals + 1, &end) : 0;
     if (!equals || equals == where || end == equals + 1 || *end)
         return lj_fail(LJ_ERR_CONFIG, "data.where=%s: expected DATASET=NUMBER, for example split=0",
@@ -189,15 +191,15 @@ static int select_rows(struct lj_archive *archive, const char *where, double *va
     for (int64_t i = 0; i < rows; i++)
         if (values[i] == wanted)
             archive->row[kept++] = i;
-    archive->head.info.selected = selected;
-    archive->head.filtered = 1;
+    archive->header.info.selected = selected;
+    archive->header.filtered = 1;
     return LJ_OK;
 }
 
 /* Labels of the selected rows, from those of all. */
 static int keep_labels(struct lj_archive *archive, const double *values)
 {
-    struct lj_archive_info *info = &archive->head.info;
+    struct lj_archive_info *info = &archive->header.info;
     archive->label = lj_alloc_array(info->selected, sizeof *archive->label, "archive");
     if (!archive->label)
         return LJ_ERR_RESOURCE;
@@ -223,7 +225,7 @@ static int read_labels(struct lj_archive *archive, const char *labels, double *v
 
 static int read_where(struct lj_archive *archive, const char *where, double *values)
 {
-    archive->head.info.selected = archive->head.info.rows;
+    archive->header.info.selected = archive->header.info.rows;
     if (!where[0])
         return LJ_OK;
     lj_hdf5_lock();
@@ -234,13 +236,13 @@ static int read_where(struct lj_archive *archive, const char *where, double *val
 
 int lj_archive_columns(struct lj_archive *archive, const struct lj_archive_options *options)
 {
-    double *values = lj_alloc_array(archive->head.info.rows, sizeof *values, "archive");
+    double *values = lj_alloc_array(archive->header.info.rows, sizeof *values, "archive");
     if (!values)
         return LJ_ERR_RESOURCE;
     int status = read_where(archive, options->where, values);
     if (status == LJ_OK)
         status = read_labels(archive, options->labels, values);
-    if (status == LJ_OK && archive->head.info.has_labels)
+    if (status == LJ_OK && archive->header.info.has_labels)
         status = keep_labels(archive, values);
     lj_free(values);
     return status;

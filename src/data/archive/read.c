@@ -14,8 +14,8 @@ struct request {
 
 static int check_finite(const struct lj_archive *archive, int64_t row, const float *planes)
 {
-    const struct lj_archive_info *info = &archive->head.info;
-    if (archive->head.nan_zero || archive->head.element < LJ_ELEMENT_F32 ||
+    const struct lj_archive_info *info = &archive->header.info;
+    if (archive->header.nan_zero || archive->header.element < LJ_ELEMENT_F32 ||
         lj_all_finite(planes, info->channels * info->stored_height * info->stored_width))
         return LJ_OK;
     char name[2 * LJ_NAME_BYTES];
@@ -30,15 +30,15 @@ static int read_row(const struct request *request, int64_t row, const unsigned c
                     struct lj_scratch *scratch, float *image)
 {
     struct lj_archive *archive = request->archive;
-    bool resizes = !request->plain && lj_archive_resizes(&archive->head.info);
+    bool resizes = !request->plain && lj_archive_resizes(&archive->header.info);
     float *planes = resizes ? scratch->planes : image;
-    lj_convert_row(&archive->head, stored, planes);
+    lj_convert_row(&archive->header, stored, planes);
     if (request->plain)
         return LJ_OK;
     LJ_TRY(check_finite(archive, row, planes));
-    lj_stretch_planes(&archive->head, planes);
+    lj_stretch_planes(&archive->header, planes);
     if (resizes)
-        lj_archive_resize(&archive->head.info, image, planes, scratch->resize);
+        lj_archive_resize(&archive->header.info, image, planes, scratch->resize);
     return LJ_OK;
 }
 
@@ -69,9 +69,9 @@ static int read_run(const struct request *request, int64_t i, int64_t n, float *
 static int read_all(const struct request *request, int64_t first, int64_t count, float *images)
 {
     struct lj_archive *archive = request->archive;
-    LJ_CHECK(first >= 0 && count >= 0 && first + count <= archive->head.info.selected,
+    LJ_CHECK(first >= 0 && count >= 0 && first + count <= archive->header.info.selected,
              "samples %lld + %lld of %lld", (long long)first, (long long)count,
-             (long long)archive->head.info.selected);
+             (long long)archive->header.info.selected);
     for (int64_t i = first, n = 0; i < first + count; i += n) {
         int64_t row = lj_archive_row(archive, i);
         const struct lj_part *part = &archive->part[lj_archive_part_of(archive, row)];
@@ -85,7 +85,7 @@ static int read_all(const struct request *request, int64_t first, int64_t count,
 
 int lj_archive_read(struct lj_archive *archive, int64_t first, int64_t count, float *images)
 {
-    const struct lj_archive_info *info = &archive->head.info;
+    const struct lj_archive_info *info = &archive->header.info;
     struct request request = {.archive = archive,
                               .floats = info->channels * info->height * info->width};
     return read_all(&request, first, count, images);
@@ -93,7 +93,7 @@ int lj_archive_read(struct lj_archive *archive, int64_t first, int64_t count, fl
 
 int lj_archive_read_plain(struct lj_archive *archive, int64_t first, int64_t count, float *images)
 {
-    const struct lj_archive_info *info = &archive->head.info;
+    const struct lj_archive_info *info = &archive->header.info;
     struct request request = {.archive = archive,
                               .plain = true,
                               .floats = info->channels * info->stored_height * info->stored_width};

@@ -25,7 +25,7 @@ struct choice {
 
 static struct choice choose(const struct lj_archive *archive)
 {
-    int64_t all = archive->head.groups, selected = archive->head.info.selected;
+    int64_t all = archive->header.groups, selected = archive->header.info.selected;
     if (selected <= SAMPLES_MAX)
         return (struct choice){all, all};
     int64_t groups = (int64_t)((__int128)SAMPLES_MAX * all / selected);
@@ -65,7 +65,7 @@ static void add_plane(const float *x, int64_t count, double sums[2])
 static int add_group(struct lj_archive *archive, int64_t group, float *images, int64_t rows_max,
                      double *sums)
 {
-    const struct lj_archive_info *info = &archive->head.info;
+    const struct lj_archive_info *info = &archive->header.info;
     int64_t pixels = info->height * info->width, end = archive->group[group + 1];
     lj_progress();
     for (int64_t i = archive->group[group]; i < end; i += rows_max) {
@@ -82,7 +82,7 @@ static int add_group(struct lj_archive *archive, int64_t group, float *images, i
 static int add_mine(struct lj_archive *archive, const struct lj_comm *comm,
                     const struct choice *choice, double *sums)
 {
-    const struct lj_archive_info *info = &archive->head.info;
+    const struct lj_archive_info *info = &archive->header.info;
     int64_t floats = info->channels * info->height * info->width, first, end;
     int64_t rows_max = lj_max_i64(1, lj_min_i64(64, (4 << 20) / floats));
     first = (int64_t)((__int128)choice->groups * comm->rank / comm->size);
@@ -101,7 +101,7 @@ static int add_mine(struct lj_archive *archive, const struct lj_comm *comm,
 /* A channel that does not vary gets deviation 1, so that (x - mean) / std is 0. */
 static void finish(struct lj_archive *archive, const struct choice *choice, const double *sums)
 {
-    const struct lj_archive_info *info = &archive->head.info;
+    const struct lj_archive_info *info = &archive->header.info;
     int64_t samples = 0;
     for (int64_t i = 0; i < choice->groups; i++)
         samples += archive->group[chosen(choice, i) + 1] - archive->group[chosen(choice, i)];
@@ -126,7 +126,7 @@ static void finish(struct lj_archive *archive, const struct choice *choice, cons
 static int compute(struct lj_archive *archive, struct lj_comm *comm)
 {
     struct choice choice = choose(archive);
-    int64_t count = 2 * choice.groups * archive->head.info.channels;
+    int64_t count = 2 * choice.groups * archive->header.info.channels;
     double *sums = lj_alloc_array(count, sizeof *sums, "archive");
     int status = sums ? add_mine(archive, comm, &choice, sums) : LJ_ERR_RESOURCE;
     status = lj_agree(comm, status);
@@ -145,7 +145,7 @@ int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, floa
     /* Another communicator may have computed them on some of these ranks only. */
     if (lj_all_min(comm, archive->have_statistics) == 0)
         LJ_TRY(compute(archive, comm));
-    size_t bytes = (size_t)archive->head.info.channels * sizeof *mean;
+    size_t bytes = (size_t)archive->header.info.channels * sizeof *mean;
     memcpy(mean, archive->mean, bytes);
     memcpy(std, archive->std, bytes);
     return LJ_OK;
@@ -172,14 +172,14 @@ static void sample_planes(const struct lj_archive_info *info, const float *image
         }
 }
 
-static void settle_percentiles(struct lj_archive_head *head, float *values, const int64_t *count,
-                               int64_t capacity)
+static void settle_percentiles(struct lj_archive_header *header, float *values,
+                               const int64_t *count, int64_t capacity)
 {
-    for (int c = 0; c < head->info.channels; c++) {
+    for (int c = 0; c < header->info.channels; c++) {
         float *x = values + c * capacity;
         qsort(x, (size_t)count[c], sizeof *x, ascending);
-        head->low[c] = count[c] ? x[(count[c] - 1) / 100] : 0.0f;
-        head->high[c] = count[c] ? x[(count[c] - 1) * 99 / 100] : 0.0f;
+        header->low[c] = count[c] ? x[(count[c] - 1) / 100] : 0.0f;
+        header->high[c] = count[c] ? x[(count[c] - 1) * 99 / 100] : 0.0f;
     }
 }
 
@@ -187,7 +187,7 @@ static void settle_percentiles(struct lj_archive_head *head, float *values, cons
  * with a start that moves from row to row. */
 int lj_archive_percentiles(struct lj_archive *archive)
 {
-    struct lj_archive_info *info = &archive->head.info;
+    struct lj_archive_info *info = &archive->header.info;
     int64_t rows = lj_min_i64(info->selected, PERCENTILE_ROWS), count[LJ_CHANNELS_MAX] = {0};
     int64_t pixels = info->stored_height * info->stored_width;
     int64_t most = PERCENTILE_VALUES / info->channels;
@@ -204,7 +204,7 @@ int lj_archive_percentiles(struct lj_archive *archive)
             sample_planes(info, image, stride, i, values, count, capacity);
     }
     if (status == LJ_OK)
-        settle_percentiles(&archive->head, values, count, capacity);
+        settle_percentiles(&archive->header, values, count, capacity);
     lj_free(image);
     lj_free(values);
     return status;

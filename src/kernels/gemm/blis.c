@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Matrix products by BLIS, one thread each: threads inside a rank work on different lanes, so no
- * product's bits can depend on their number. */
+/* Matmuls by BLIS, one thread each: threads inside a rank work on different lanes, so no
+ * matmul's bits can depend on their number. */
 #include "kernels/gemm/backends.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Matrix products by oneDNN. A product of a given shape is a primitive, compiled at its first use and
+/* Matmuls by oneDNN. A matmul of a given shape is a primitive, compiled at its first use and
  * kept, with the handles of its arrays, in a table of the calling thread: no lock in the step, and after
  * the first step nothing is compiled. One thread each, for the reason given in gemm_blis.c. */
 #include "kernels/gemm/onednn.h"
@@ -10,9 +10,9 @@
 
 enum { TABLE_SIZE = 1024, MOST_ENTRIES = TABLE_SIZE / 2, ARGUMENTS = 5 };
 
-/* One compiled product. */
+/* One compiled matmul. */
 struct entry {
-    struct lj_product product;
+    struct lj_matmul matmul;
     bool bias, used;
     dnnl_primitive_t primitive;
     dnnl_memory_t a, b, c, bias_memory, scratch;
@@ -23,7 +23,7 @@ struct table {
     struct entry entry[TABLE_SIZE];
     int count;
     dnnl_stream_t stream;
-    void *scratch; /* of the largest product so far */
+    void *scratch; /* of the largest matmul so far */
     size_t scratch_size;
 };
 
@@ -39,7 +39,7 @@ static const dnnl_cpu_isa_t level_of[LJ_ISA_COUNT] = {
 void lj_onednn_force_isa(enum lj_isa isa)
 {
     /* Refused after oneDNN's first use, as BLIS then no longer looks at its variable: the level of
-     * products is chosen once a process. */
+     * matmuls is chosen once a process. */
     (void)dnnl_set_max_cpu_isa(level_of[isa]);
 }
 
@@ -106,7 +106,7 @@ static struct table *get_table(void)
 {
     if (my_table)
         return my_table;
-    my_table = lj_alloc(sizeof *my_table, "products");
+    my_table = lj_alloc(sizeof *my_table, "matmuls");
     LJ_CHECK(my_table, "%s", lj_error_text());
     LJ_ONEDNN(dnnl_stream_create(&my_table->stream, lj_onednn_engine(), dnnl_stream_default_flags));
     pthread_mutex_lock(&tables_lock);
@@ -131,7 +131,7 @@ dnnl_memory_desc_t lj_onednn_matrix(int64_t rows, int64_t columns, bool transpos
     return desc;
 }
 
-/* The same for a batch of them; a batch of one is a plain product. */
+/* The same for a batch of them; a batch of one is a plain matmul. */
 static dnnl_memory_desc_t describe(int64_t batch, int64_t rows, int64_t columns, bool transposed,
                                    enum lj_type type)
 {
@@ -144,7 +144,7 @@ static dnnl_memory_desc_t describe(int64_t batch, int64_t rows, int64_t columns,
     return desc;
 }
 
-static dnnl_memory_desc_t describe_bias(const struct lj_product *p)
+static dnnl_memory_desc_t describe_bias(const struct lj_matmul *p)
 {
     dnnl_dims_t row = {1, p->n}, rows = {1, 1, p->n};
     dnnl_memory_desc_t desc;
@@ -174,8 +174,8 @@ static void grow_scratch(struct table *table, size_t size)
         return;
     lj_free(table->scratch);
     table->scratch_size = (size + 4095) / 4096 * 4096;
-    table->scratch = lj_alloc(table->scratch_size, "products");
-    LJ_CHECK(table->scratch, "out of memory: %zu bytes for a product", size);
+    table->scratch = lj_alloc(table->scratch_size, "matmuls");
+    LJ_CHECK(table->scratch, "out of memory: %zu bytes for a matmul", size);
 }
 
 /* oneDNN lists its implementations by what it expects of them; 2.6 puts brgemm before its packing gemm.
@@ -183,7 +183,7 @@ static void grow_scratch(struct table *table, size_t size)
  * these limits gemm is 0.92 to 2.2 times as fast (median 1.12 in bf16, 1.07 in float32), below them 0.92 to
  * 1.12 times (median 0.96, 0.99); attention's P^T dO is too small for it. It takes its buffers from malloc
  * in every call, which touches no new page once the heap has grown. */
-static bool prefers_gemm(const struct lj_product *p)
+static bool prefers_gemm(const struct lj_matmul *p)
 {
     int64_t elements = p->m * p->n;
     return p->transpose_a && p->batch == 1 && elements >= 1 << 15 &&
@@ -216,7 +216,7 @@ static dnnl_primitive_desc_t choose(const dnnl_matmul_desc_t *desc,
     return chosen;
 }
 
-static void compile(struct table *table, struct entry *e, const struct lj_product *p, bool bias)
+static void compile(struct table *table, struct entry *e, const struct lj_matmul *p, bool bias)
 {
     dnnl_memory_desc_t a = describe(p->batch, p->m, p->k, p->transpose_a, p->input);
     dnnl_memory_desc_t b = p->packed_b ? lj_onednn_packed(p)
@@ -238,7 +238,7 @@ static void compile(struct table *table, struct entry *e, const struct lj_produc
     e->bias_memory = bias ? lj_onednn_memory(&row) : NULL;
     LJ_ONEDNN(dnnl_primitive_desc_destroy(chosen));
     LJ_ONEDNN(dnnl_primitive_attr_destroy(attributes));
-    e->product = *p;
+    e->matmul = *p;
     e->bias = bias;
     e->used = true;
     table->count++;
@@ -246,16 +246,16 @@ static void compile(struct table *table, struct entry *e, const struct lj_produc
 
 /* ---- looking up ----------------------------------------------------------------------------------------- */
 
-static bool same(const struct entry *e, const struct lj_product *p, bool bias)
+static bool same(const struct entry *e, const struct lj_matmul *p, bool bias)
 {
-    const struct lj_product *q = &e->product;
+    const struct lj_matmul *q = &e->matmul;
     return q->m == p->m && q->n == p->n && q->k == p->k && q->batch == p->batch &&
            q->transpose_a == p->transpose_a && q->transpose_b == p->transpose_b &&
            q->add == p->add && q->packed_b == p->packed_b && q->input == p->input &&
            q->output == p->output && e->bias == bias;
 }
 
-static uint64_t hash(const struct lj_product *p, bool bias)
+static uint64_t hash(const struct lj_matmul *p, bool bias)
 {
     const uint64_t odd = 0x9e3779b97f4a7c15u;
     uint64_t flags = (uint64_t)p->transpose_a | (uint64_t)p->transpose_b << 1 |
@@ -268,7 +268,7 @@ static uint64_t hash(const struct lj_product *p, bool bias)
     return h >> 32;
 }
 
-static struct entry *find(struct table *table, const struct lj_product *p, bool bias)
+static struct entry *find(struct table *table, const struct lj_matmul *p, bool bias)
 {
     if (table->count == MOST_ENTRIES) /* odd sizes without end: begin anew */
         clear_table(table);
@@ -281,13 +281,13 @@ static struct entry *find(struct table *table, const struct lj_product *p, bool 
     return e;
 }
 
-void lj_onednn_product(const struct lj_product *product, const void *a, const void *b,
-                       const float *bias, void *c)
+void lj_onednn_matmul(const struct lj_matmul *matmul, const void *a, const void *b,
+                      const float *bias, void *c)
 {
     struct table *table = get_table();
     int threads = omp_get_max_threads();
     omp_set_num_threads(1); /* oneDNN asks, also while it compiles */
-    struct entry *e = find(table, product, bias != NULL);
+    struct entry *e = find(table, matmul, bias != NULL);
     LJ_ONEDNN(dnnl_memory_set_data_handle(e->a, (void *)a));
     LJ_ONEDNN(dnnl_memory_set_data_handle(e->b, (void *)b));
     LJ_ONEDNN(dnnl_memory_set_data_handle(e->c, c));

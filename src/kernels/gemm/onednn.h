@@ -22,7 +22,7 @@ dnnl_memory_t lj_onednn_memory(const dnnl_memory_desc_t *desc);
 dnnl_memory_desc_t lj_onednn_matrix(int64_t rows, int64_t columns, bool transposed,
                                     enum lj_type type);
 /* The layout of a packed B. */
-dnnl_memory_desc_t lj_onednn_packed(const struct lj_product *product);
+dnnl_memory_desc_t lj_onednn_packed(const struct lj_matmul *matmul);
 /* Frees what packing keeps. */
 void lj_onednn_release_packs(void);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packing the second factor of products the way oneDNN's kernels read it, and rounding it on the way.
+/* Packing the second factor of matmuls the way oneDNN's kernels read it, and rounding it on the way.
  * The layout is what oneDNN asks for at one number of rows, so that it serves tiles of any size. Layout
  * and conversion of a shape are made once and kept for the process, with a lock: packing is done once
- * a step and weight, not once a product.
+ * a step and weight, not once a matmul.
  *
  * oneDNN 2.6 asks for the same blocks at every shape. The kernel `pack` writes them with the bytes of
  * oneDNN's reorder in a third of its time: both forms of 10 million weights, ViT-Ti/8's with projector,
@@ -56,9 +56,9 @@ static bool is_panels(const dnnl_memory_desc_t *desc)
            b->strides[1] == LJ_PANEL_COLUMNS * filled[0];
 }
 
-static struct pack *make_pack(const struct lj_product *p)
+static struct pack *make_pack(const struct lj_matmul *p)
 {
-    struct pack *pack = lj_alloc(sizeof *pack, "products");
+    struct pack *pack = lj_alloc(sizeof *pack, "matmuls");
     LJ_CHECK(pack, "%s", lj_error_text());
     pack->k = p->k;
     pack->n = p->n;
@@ -76,8 +76,8 @@ static struct pack *make_pack(const struct lj_product *p)
     return pack;
 }
 
-/* With one thread, as products are made: oneDNN asks when it chooses a layout. */
-static const struct pack *find_pack(const struct lj_product *p)
+/* With one thread, as matmuls are made: oneDNN asks when it chooses a layout. */
+static const struct pack *find_pack(const struct lj_matmul *p)
 {
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
@@ -96,22 +96,22 @@ static const struct pack *find_pack(const struct lj_product *p)
     return pack;
 }
 
-dnnl_memory_desc_t lj_onednn_packed(const struct lj_product *product)
+dnnl_memory_desc_t lj_onednn_packed(const struct lj_matmul *matmul)
 {
-    return find_pack(product)->packed;
+    return find_pack(matmul)->packed;
 }
 
-int64_t lj_onednn_packed_bytes(const struct lj_product *product)
+int64_t lj_onednn_packed_bytes(const struct lj_matmul *matmul)
 {
-    dnnl_memory_desc_t packed = lj_onednn_packed(product);
+    dnnl_memory_desc_t packed = lj_onednn_packed(matmul);
     return (int64_t)dnnl_memory_desc_get_size(&packed);
 }
 
-void lj_onednn_reorder(const struct lj_product *product, const float *b, void *packed)
+void lj_onednn_reorder(const struct lj_matmul *matmul, const float *b, void *packed)
 {
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
-    const struct pack *pack = find_pack(product);
+    const struct pack *pack = find_pack(matmul);
     dnnl_stream_t stream;
     dnnl_memory_t from = lj_onednn_memory(&pack->plain), to = lj_onednn_memory(&pack->packed);
     LJ_ONEDNN(dnnl_stream_create(&stream, lj_onednn_engine(), dnnl_stream_default_flags));
@@ -125,12 +125,12 @@ void lj_onednn_reorder(const struct lj_product *product, const float *b, void *p
     omp_set_num_threads(threads);
 }
 
-void lj_onednn_pack(const struct lj_product *product, const float *b, void *packed)
+void lj_onednn_pack(const struct lj_matmul *matmul, const float *b, void *packed)
 {
-    if (find_pack(product)->panels)
-        lj_kernels()->pack(packed, b, product->k, product->n, product->transpose_b);
+    if (find_pack(matmul)->panels)
+        lj_kernels()->pack(packed, b, matmul->k, matmul->n, matmul->transpose_b);
     else
-        lj_onednn_reorder(product, b, packed);
+        lj_onednn_reorder(matmul, b, packed);
 }
 
 void lj_onednn_release_packs(void)

@@ -52,13 +52,13 @@ static void put(void *y, enum lj_type type, int64_t i, float value)
         ((lj_bf16 *)y)[i] = to_bf16(value);
 }
 
-static void k_narrow(lj_bf16 *y, const float *x, int64_t count)
+static void k_to_bf16(lj_bf16 *y, const float *x, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
         y[i] = to_bf16(x[i]);
 }
 
-static void k_widen(float *y, const lj_bf16 *x, int64_t count)
+static void k_from_bf16(float *y, const lj_bf16 *x, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
         y[i] = from_bf16(x[i]);
@@ -310,21 +310,21 @@ static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *c
 
 static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
 {
-    int64_t unfit = 0;
+    int64_t nonfinite = 0;
     for (int64_t i = 0; i < count; i++) {
         if (fabsf(x[i]) < 64)
             sums[i] += llrint((double)x[i] * 0x1p32);
         else
-            unfit++;
+            nonfinite++;
     }
-    return unfit;
+    return nonfinite;
 }
 
 /* ---- products in double ------------------------------------------------------------------------- */
 
-static void k_add_product(double *restrict out, const double *restrict a, int64_t row_stride,
-                          int64_t inner_stride, const double *restrict b, int64_t rows,
-                          int64_t inner, int64_t n)
+static void k_add_matmul(double *restrict out, const double *restrict a, int64_t row_stride,
+                         int64_t inner_stride, const double *restrict b, int64_t rows,
+                         int64_t inner, int64_t n)
 {
     int64_t fours = inner - inner % 4;
     for (int64_t r = 0; r < rows; r++)
@@ -496,8 +496,8 @@ static void k_hue(float *rgb, int64_t pixels, float turn)
 const struct lj_kernels lj_kernels_scalar = {
     .name = "scalar",
     .normals = k_normals,
-    .narrow = k_narrow,
-    .widen = k_widen,
+    .to_bf16 = k_to_bf16,
+    .from_bf16 = k_from_bf16,
     .pack = k_pack,
     .gelu = k_gelu,
     .multiply = k_multiply,
@@ -520,7 +520,7 @@ const struct lj_kernels lj_kernels_scalar = {
     .ecf_sums = k_ecf_sums,
     .ecf_gradient = k_ecf_gradient,
     .add_fixed = k_add_fixed,
-    .add_product = k_add_product,
+    .add_matmul = k_add_matmul,
     .convert = k_convert,
     .weighted_sum = k_weighted_sum,
     .resample = k_resample,

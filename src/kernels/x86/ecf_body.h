@@ -342,14 +342,14 @@ static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *c
 
 static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
 {
-    int64_t unfit = 0, i = 0;
+    int64_t nonfinite = 0, i = 0;
     for (; i + WIDTH <= count; i += WIDTH)
-        unfit += v_add_fixed(sums + i, v_load(x + i));
+        nonfinite += v_add_fixed(sums + i, v_load(x + i));
     if (i < count) {
         int64_t part[WIDTH] = {0}, bytes = (count - i) * (int64_t)sizeof *sums;
         __builtin_memcpy(part, sums + i, (size_t)bytes);
-        unfit += v_add_fixed(part, v_load_part(x + i, count - i));
+        nonfinite += v_add_fixed(part, v_load_part(x + i, count - i));
         __builtin_memcpy(sums + i, part, (size_t)bytes);
     }
-    return unfit;
+    return nonfinite;
 }

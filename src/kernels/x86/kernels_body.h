@@ -31,8 +31,8 @@ static inline vec load_as(const void *p, enum lj_type type, int64_t i, int64_t l
 {
     if (type == LJ_F32)
         return load((const float *)p + i, live);
-    const lj_bf16 *narrow = (const lj_bf16 *)p + i;
-    return live == WIDTH ? v_load_bf16(narrow) : v_load_bf16_part(narrow, live);
+    const lj_bf16 *bf16 = (const lj_bf16 *)p + i;
+    return live == WIDTH ? v_load_bf16(bf16) : v_load_bf16_part(bf16, live);
 }
 
 static inline void store_as(void *p, enum lj_type type, int64_t i, vec a, int64_t live)
@@ -40,11 +40,11 @@ static inline void store_as(void *p, enum lj_type type, int64_t i, vec a, int64_
     if (type == LJ_F32) {
         store((float *)p + i, a, live);
     } else {
-        lj_bf16 *narrow = (lj_bf16 *)p + i;
+        lj_bf16 *bf16 = (lj_bf16 *)p + i;
         if (live == WIDTH)
-            v_store_bf16(narrow, a);
+            v_store_bf16(bf16, a);
         else
-            v_store_bf16_part(narrow, a, live);
+            v_store_bf16_part(bf16, a, live);
     }
 }
 
@@ -97,13 +97,13 @@ static void k_normals(float *u, float *v, int64_t count)
     }
 }
 
-static void k_narrow(lj_bf16 *y, const float *x, int64_t count)
+static void k_to_bf16(lj_bf16 *y, const float *x, int64_t count)
 {
     FOR_VECTORS(count)
     store_as(y, LJ_BF16, i, load(x + i, live), live);
 }
 
-static void k_widen(float *y, const lj_bf16 *x, int64_t count)
+static void k_from_bf16(float *y, const lj_bf16 *x, int64_t count)
 {
     FOR_VECTORS(count)
     store(y + i, load_as(x, LJ_BF16, i, live), live);
@@ -479,9 +479,9 @@ static double k_square_sum(const float *x, int64_t count)
 }
 
 /* Plain C: the compiler turns the loop over a row of b into vectors. */
-static void k_add_product(double *restrict out, const double *restrict a, int64_t row_stride,
-                          int64_t inner_stride, const double *restrict b, int64_t rows,
-                          int64_t inner, int64_t n)
+static void k_add_matmul(double *restrict out, const double *restrict a, int64_t row_stride,
+                         int64_t inner_stride, const double *restrict b, int64_t rows,
+                         int64_t inner, int64_t n)
 {
     int64_t i = 0;
     for (; i + 4 <= inner; i += 4)
@@ -503,7 +503,7 @@ static void k_add_product(double *restrict out, const double *restrict a, int64_
 
 #define KERNEL_TABLE(isa_name, pack_or_null)                                                    \
     {                                                                                           \
-        .name = isa_name, .normals = k_normals, .narrow = k_narrow, .widen = k_widen,           \
+        .name = isa_name, .normals = k_normals, .to_bf16 = k_to_bf16, .from_bf16 = k_from_bf16, \
         .gelu = k_gelu, .multiply = k_multiply, .layernorm = k_layernorm,                       \
         .layernorm_backward = k_layernorm_backward, .softmax = k_softmax,                       \
         .softmax_backward = k_softmax_backward, .add_scaled = k_add_scaled, .scale = k_scale,   \
@@ -511,7 +511,7 @@ static void k_add_product(double *restrict out, const double *restrict a, int64_
         .column_moments = k_column_moments, .batchnorm = k_batchnorm,                           \
         .batchnorm_sums = k_batchnorm_sums, .batchnorm_backward = k_batchnorm_backward,         \
         .adamw = k_adamw, .square_sum = k_square_sum, .ecf_sums = k_ecf_sums,                   \
-        .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed, .add_product = k_add_product, \
+        .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed, .add_matmul = k_add_matmul,   \
         .convert = k_convert, .weighted_sum = k_weighted_sum, .resample = k_resample,           \
         .pack = pack_or_null, .affine = k_affine, .blend = k_blend, .solarize = k_solarize,     \
         .luma_sum = k_luma_sum, .grey = k_grey, .saturate = k_saturate, .hue = k_hue            \

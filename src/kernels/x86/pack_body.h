@@ -10,7 +10,7 @@
 enum { BLOCK = LJ_PANEL_ROWS * LJ_PANEL_COLUMNS };
 
 /* Both rounded, a in the lower half. */
-static inline __m512i narrow_two(vec a, vec b)
+static inline __m512i round_two(vec a, vec b)
 {
     return (__m512i)_mm512_cvtne2ps_pbh(b, a);
 }
@@ -24,9 +24,9 @@ static inline void pack_rows(lj_bf16 *packed, const float *b, int64_t stride)
     for (int64_t i = 0; i < LJ_PANEL_ROWS; i += 2)
         for (int64_t j = 0; j < LJ_PANEL_COLUMNS; j += WIDTH) {
             const float *pair = b + i * stride + j;
-            __m512i narrow = narrow_two(v_load(pair), v_load(pair + stride));
+            __m512i bf16 = round_two(v_load(pair), v_load(pair + stride));
             _mm512_store_si512(packed + i * LJ_PANEL_COLUMNS + 2 * j,
-                               _mm512_permutexvar_epi16(halves_in_turn, narrow));
+                               _mm512_permutexvar_epi16(halves_in_turn, bf16));
         }
 }
 
@@ -61,7 +61,7 @@ static inline void pack_columns(lj_bf16 *packed, const float *b, int64_t stride)
         __m512i pair[16];
         for (int c = 0; c < 16; c++) {
             const float *column = b + (j + c) * stride;
-            pair[c] = narrow_two(v_load(column), v_load(column + WIDTH));
+            pair[c] = round_two(v_load(column), v_load(column + WIDTH));
         }
         transpose(pair);
         for (int i = 0; i < 16; i++)

@@ -123,12 +123,12 @@ static inline vec v_load_bf16_part(const uint16_t *p, int64_t count)
     return v_widen(_mm256_maskz_loadu_epi16(first_lanes(count), p));
 }
 #ifdef __AVX512BF16__
-static inline __m256i v_narrow(vec a)
+static inline __m256i v_to_bf16(vec a)
 {
     return (__m256i)_mm512_cvtneps_pbh(a);
 }
 #else
-static inline __m256i v_narrow(vec a)
+static inline __m256i v_to_bf16(vec a)
 {
     __m512i bits = _mm512_castps_si512(a);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
@@ -140,11 +140,11 @@ static inline __m256i v_narrow(vec a)
 #endif
 static inline void v_store_bf16(uint16_t *p, vec a)
 {
-    _mm256_storeu_si256((__m256i *)(void *)p, v_narrow(a));
+    _mm256_storeu_si256((__m256i *)(void *)p, v_to_bf16(a));
 }
 static inline void v_store_bf16_part(uint16_t *p, vec a, int64_t count)
 {
-    _mm256_mask_storeu_epi16(p, first_lanes(count), v_narrow(a));
+    _mm256_mask_storeu_epi16(p, first_lanes(count), v_to_bf16(a));
 }
 /* Adds `rows` rows of DOUBLES columns to the sums of x - shift and of its square. */
 enum { DOUBLES = 8 };

@@ -6,7 +6,7 @@
  * Pairs of image and head are taken some at a time, so that their T x T arrays stay in cache: gathered
  * into dense arrays, multiplied in one batch, and put back. No T x T array outlives that: backward makes
  * P again from the saved log of each row's sum.
- * ints: [0] heads. Saved: (heads, T) of each image. Scratch: struct desk. */
+ * ints: [0] heads. Saved: (heads, T) of each image. Scratch: struct workspace. */
 #include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
@@ -18,7 +18,7 @@
 enum { SCORES_AT_ONCE = 1 << 17 };
 
 /* Sizes of one call, and the arrays of `at_once` pairs in scratch. */
-struct desk {
+struct workspace {
     int64_t tokens, width, heads, size; /* of a head */
     int64_t pairs, at_once;
     enum lj_type type;
@@ -39,7 +39,7 @@ static int64_t take(char *base, int64_t at, int64_t bytes, char **array)
 }
 
 /* Lays out the arrays from base; returns their bytes. */
-static int64_t lay_out(struct desk *d, char *base)
+static int64_t lay_out(struct workspace *d, char *base)
 {
     int64_t rows = d->at_once * d->tokens, bytes = lj_type_bytes(d->type), at = 0;
     char *s, *dp;
@@ -70,36 +70,36 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
     *out = (struct lj_shape){.dims = 2, .dim = {tokens, width}};
     need->saved = heads * tokens;
     for (int type = LJ_F32; type <= LJ_BF16; type++) {
-        struct desk desk = {.tokens = tokens,
-                            .size = width / heads,
-                            .at_once = pairs_at_once(images * heads, tokens),
-                            .type = (enum lj_type)type};
-        if (type == LJ_F32 || need->narrow)
-            need->scratch = lj_max_i64(need->scratch, lay_out(&desk, NULL));
+        struct workspace workspace = {.tokens = tokens,
+                                      .size = width / heads,
+                                      .at_once = pairs_at_once(images * heads, tokens),
+                                      .type = (enum lj_type)type};
+        if (type == LJ_F32 || need->bf16)
+            need->scratch = lj_max_i64(need->scratch, lay_out(&workspace, NULL));
     }
     return LJ_OK;
 }
 
-static struct desk make_desk(const struct lj_call *c)
+static struct workspace make_workspace(const struct lj_call *c)
 {
     int64_t tokens = c->in_shape[0].dim[0], width = c->in_shape[0].dim[1] / 3;
     int64_t heads = c->node->ints[0], pairs = c->images * heads;
-    struct desk desk = {.tokens = tokens,
-                        .width = width,
-                        .heads = heads,
-                        .size = width / heads,
-                        .pairs = pairs,
-                        .at_once = pairs_at_once(pairs, tokens),
-                        .type = c->x_type[0]};
-    lay_out(&desk, c->scratch);
-    return desk;
+    struct workspace workspace = {.tokens = tokens,
+                                  .width = width,
+                                  .heads = heads,
+                                  .size = width / heads,
+                                  .pairs = pairs,
+                                  .at_once = pairs_at_once(pairs, tokens),
+                                  .type = c->x_type[0]};
+    lay_out(&workspace, c->scratch);
+    return workspace;
 }
 
 /* ---- gathering ------------------------------------------------------------------------------------- */
 
 /* Heads of `count` pairs from `first` between rows of `stride` elements, of which a head's columns begin
  * at `column`, and a dense array (count, T, d). */
-static void gather(const struct desk *d, int64_t first, int64_t count, const void *rows,
+static void gather(const struct workspace *d, int64_t first, int64_t count, const void *rows,
                    int64_t stride, int64_t column, char *dense)
 {
     int64_t bytes = lj_type_bytes(d->type), length = d->size * bytes;
@@ -112,8 +112,8 @@ static void gather(const struct desk *d, int64_t first, int64_t count, const voi
 }
 
 /* add: float32 rows are added to. */
-static void put_back(const struct desk *d, int64_t first, int64_t count, void *rows, int64_t stride,
-                     int64_t column, const char *dense, bool add)
+static void put_back(const struct workspace *d, int64_t first, int64_t count, void *rows,
+                     int64_t stride, int64_t column, const char *dense, bool add)
 {
     int64_t bytes = lj_type_bytes(d->type), length = d->size * bytes;
     for (int64_t pair = first; pair < first + count; pair++) {
@@ -127,7 +127,8 @@ static void put_back(const struct desk *d, int64_t first, int64_t count, void *r
     }
 }
 
-static void gather_qkv(const struct lj_call *c, const struct desk *d, int64_t first, int64_t count)
+static void gather_qkv(const struct lj_call *c, const struct workspace *d, int64_t first,
+                       int64_t count)
 {
     char *const dense[] = {d->q, d->k, d->v};
     for (int part = 0; part < 3; part++)
@@ -137,40 +138,40 @@ static void gather_qkv(const struct lj_call *c, const struct desk *d, int64_t fi
 /* ---- forward, backward ------------------------------------------------------------------------------- */
 
 /* (count, T, T) = A B^T of two (count, T, d). */
-static void scores(const struct desk *d, int64_t count, const void *a, const void *b, float *s)
+static void scores(const struct workspace *d, int64_t count, const void *a, const void *b, float *s)
 {
-    struct lj_product product = {.batch = count,
-                                 .m = d->tokens,
-                                 .n = d->tokens,
-                                 .k = d->size,
-                                 .transpose_b = true,
-                                 .input = d->type,
-                                 .output = LJ_F32};
-    lj_product(&product, a, b, NULL, s);
+    struct lj_matmul matmul = {.batch = count,
+                               .m = d->tokens,
+                               .n = d->tokens,
+                               .k = d->size,
+                               .transpose_b = true,
+                               .input = d->type,
+                               .output = LJ_F32};
+    lj_matmul(&matmul, a, b, NULL, s);
 }
 
 /* (count, T, d) = op(P) B with P (count, T, T). */
-static void mix(const struct desk *d, int64_t count, bool transpose, const void *p, const void *b,
-                void *out)
+static void mix(const struct workspace *d, int64_t count, bool transpose, const void *p,
+                const void *b, void *out)
 {
-    struct lj_product product = {.batch = count,
-                                 .m = d->tokens,
-                                 .n = d->size,
-                                 .k = d->tokens,
-                                 .transpose_a = transpose,
-                                 .input = d->type,
-                                 .output = d->type};
-    lj_product(&product, p, b, NULL, out);
+    struct lj_matmul matmul = {.batch = count,
+                               .m = d->tokens,
+                               .n = d->size,
+                               .k = d->tokens,
+                               .transpose_a = transpose,
+                               .input = d->type,
+                               .output = d->type};
+    lj_matmul(&matmul, p, b, NULL, out);
 }
 
-static float scale_of(const struct desk *d)
+static float scale_of(const struct workspace *d)
 {
     return 1.0f / sqrtf((float)d->size);
 }
 
 static void forward(const struct lj_call *c)
 {
-    struct desk d = make_desk(c);
+    struct workspace d = make_workspace(c);
     for (int64_t first = 0; first < d.pairs; first += d.at_once) {
         int64_t count = lj_min_i64(d.at_once, d.pairs - first);
         gather_qkv(c, &d, first, count);
@@ -182,7 +183,7 @@ static void forward(const struct lj_call *c)
     }
 }
 
-static void backward_pairs(const struct lj_call *c, const struct desk *d, int64_t first,
+static void backward_pairs(const struct lj_call *c, const struct workspace *d, int64_t first,
                            int64_t count)
 {
     gather_qkv(c, d, first, count);
@@ -201,7 +202,7 @@ static void backward_pairs(const struct lj_call *c, const struct desk *d, int64_
 
 static void backward(const struct lj_call *c)
 {
-    struct desk d = make_desk(c);
+    struct workspace d = make_workspace(c);
     for (int64_t first = 0; first < d.pairs; first += d.at_once)
         backward_pairs(c, &d, first, lj_min_i64(d.at_once, d.pairs - first));
 }
@@ -214,8 +215,8 @@ static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
 
 const struct lj_layer_kind lj_kind_attention = {.name = "attention",
                                                 .keeps_input = {true},
-                                                .takes_narrow = {true},
-                                                .gives_narrow = true,
+                                                .takes_bf16 = {true},
+                                                .gives_bf16 = true,
                                                 .one_type = true,
                                                 .shape = shape,
                                                 .forward = forward,

@@ -82,11 +82,11 @@ static int64_t sync_count(const struct lj_node *node)
 /* Blocks of rows that the whole batch adds up: every lane has as many. */
 static int64_t blocks_of_batch(const struct lj_call *c)
 {
-    int64_t lanes = lj_max_i64(c->run->sync_rows / c->images, 1);
+    int64_t lanes = lj_max_i64(c->pass->sync_rows / c->images, 1);
     return lanes * ((c->images + BLOCK_ROWS - 1) / BLOCK_ROWS);
 }
 
-static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
+static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *nonfinite)
 {
     int64_t width = width_of(c);
     const float *x = c->x[0], *shift = c->param[RUNNING_MEAN];
@@ -96,30 +96,31 @@ static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
         lj_kernels()->column_moments(sum, square, x + first * width, shift,
                                      lj_min_i64(BLOCK_ROWS, c->images - first), width);
         for (int64_t j = 0; j < 2 * width; j++)
-            sums[j] += lj_to_fixed_of(blocks_of_batch(c), sum[j], unfit);
+            sums[j] += lj_to_fixed_of(blocks_of_batch(c), sum[j], nonfinite);
     }
 }
 
 static void batch_statistics(const struct lj_call *c, float *mean, float *var)
 {
     int64_t width = width_of(c);
-    double rows = (double)c->run->sync_rows;
+    double rows = (double)c->pass->sync_rows;
     for (int64_t j = 0; j < width; j++) {
-        double d = lj_from_fixed(c->run->sync[j]) / rows;
-        double square = lj_from_fixed(c->run->sync[width + j]) / rows;
+        double d = lj_from_fixed(c->pass->sync[j]) / rows;
+        double square = lj_from_fixed(c->pass->sync[width + j]) / rows;
         mean[j] = (float)((double)c->param[RUNNING_MEAN][j] + d);
         var[j] = (float)fmax(square - d * d, 0);
     }
 }
 
-static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *unfit)
+static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *nonfinite)
 {
     int64_t width = width_of(c);
     float *block = c->scratch;
     for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
         gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, c->images), block, block + width);
         for (int64_t j = 0; j < 2 * width; j++)
-            sums[j] += lj_to_fixed_of(blocks_of_batch(c), (double)block[j] * gradient_scale, unfit);
+            sums[j] +=
+                lj_to_fixed_of(blocks_of_batch(c), (double)block[j] * gradient_scale, nonfinite);
     }
 }
 
@@ -129,7 +130,7 @@ static void forward(const struct lj_call *c)
 {
     int64_t width = width_of(c);
     float *mean = c->saved, *rstd = c->saved + width, *var = c->saved + 2 * width;
-    if (!c->run->train) {
+    if (!c->pass->train) {
         memcpy(mean, c->param[RUNNING_MEAN], (size_t)width * sizeof *mean);
         memcpy(var, c->param[RUNNING_VAR], (size_t)width * sizeof *var);
     } else if (over_batch(c)) {
@@ -148,7 +149,7 @@ static void backward_params(const struct lj_call *c, const float *sum, const flo
 {
     int64_t width = width_of(c);
     const float *mean = c->saved, *var = c->saved + 2 * width;
-    double rows = (double)(over_batch(c) ? c->run->sync_rows : c->images);
+    double rows = (double)(over_batch(c) ? c->pass->sync_rows : c->images);
     LJ_CHECK(!c->dparam_add, "batch normalisation runs once per lane");
     for (int64_t j = 0; j < width; j++) {
         c->dparam[WEIGHT][j] = product[j];
@@ -163,8 +164,8 @@ static void make_means(const struct lj_call *c)
 {
     float *means = c->scratch;
     for (int64_t j = 0; j < 2 * width_of(c); j++)
-        means[j] = over_batch(c) ? (float)(lj_from_fixed(c->run->sync[j]) / gradient_scale /
-                                           (double)c->run->sync_rows)
+        means[j] = over_batch(c) ? (float)(lj_from_fixed(c->pass->sync[j]) / gradient_scale /
+                                           (double)c->pass->sync_rows)
                                  : means[j] / (float)c->images;
 }
 

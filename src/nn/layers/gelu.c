@@ -30,8 +30,8 @@ static void backward(const struct lj_call *c)
 }
 
 const struct lj_layer_kind lj_kind_gelu = {.name = "gelu",
-                                           .takes_narrow = {true},
-                                           .gives_narrow = true,
+                                           .takes_bf16 = {true},
+                                           .gives_bf16 = true,
                                            .one_type = true,
                                            .shape = shape,
                                            .forward = forward,

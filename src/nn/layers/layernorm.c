@@ -38,7 +38,7 @@ static void backward(const struct lj_call *c)
 
 const struct lj_layer_kind lj_kind_layernorm = {.name = "layernorm",
                                                 .keeps_input = {true},
-                                                .gives_narrow = true,
+                                                .gives_bf16 = true,
                                                 .shape = shape,
                                                 .forward = forward,
                                                 .backward = backward};

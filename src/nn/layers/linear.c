@@ -24,7 +24,7 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
     const struct lj_shape *x = &in[place_of_x(node)];
     *out = *x;
     out->dim[out->dims - 1] = node->ints[0];
-    need->scratch = lj_linear_scratch(need->narrow, images * lj_shape_rows(x), lj_shape_features(x),
+    need->scratch = lj_linear_scratch(need->bf16, images * lj_shape_rows(x), lj_shape_features(x),
                                       node->ints[0]);
     return LJ_OK;
 }
@@ -73,8 +73,8 @@ static int64_t flops(const struct lj_node *node, const struct lj_shape *in)
 
 const struct lj_layer_kind lj_kind_linear = {.name = "linear",
                                              .keeps_input = {true},
-                                             .takes_narrow = {true},
-                                             .gives_narrow = true,
+                                             .takes_bf16 = {true},
+                                             .gives_bf16 = true,
                                              .shape = shape,
                                              .forward = forward,
                                              .backward = backward,
@@ -83,7 +83,7 @@ const struct lj_layer_kind lj_kind_linear = {.name = "linear",
 const struct lj_layer_kind lj_kind_linear_residual = {.name = "linear_residual",
                                                       .keeps_input = {false, true},
                                                       .passes_gradient = true,
-                                                      .takes_narrow = {false, true},
+                                                      .takes_bf16 = {false, true},
                                                       .shape = shape,
                                                       .forward = residual_forward,
                                                       .backward = residual_backward,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to nn: the three products of a linear map of rows, y = x W^T + b, with x, y and W in the
+/* Private to nn: the three matmuls of a linear map of rows, y = x W^T + b, with x, y and W in the
  * types of the plan. */
 #ifndef LEJEPA_NN_LINEAR_MAP_H
 #define LEJEPA_NN_LINEAR_MAP_H
@@ -14,7 +14,7 @@ struct lj_rows {
 };
 
 /* Bytes of scratch the functions below use for one call, for rows of in and out. */
-int64_t lj_linear_scratch(bool narrow, int64_t rows, int64_t in, int64_t out);
+int64_t lj_linear_scratch(bool bf16, int64_t rows, int64_t in, int64_t out);
 
 /* y (rows, out) of type c->y_type = x W^T + b, or y += that. scratch: for a rounded x, where x is not bf16
  * yet. */

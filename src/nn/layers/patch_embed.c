@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Patch embedding: a convolution of stride = kernel = patch, as a product. The image (C, H, W) becomes
+/* Patch embedding: a convolution of stride = kernel = patch, as a matmul. The image (C, H, W) becomes
  * rows of patches (T, C p p), T = (H/p)(W/p) in row order; y = rows W^T + b, W (width, C, p, p).
  * ints: [0] patch, [1] width. Scratch: the rows. The images' own gradient is never wanted. */
 #include "nn/layers/build.h"
@@ -28,7 +28,7 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
     *out = (struct lj_shape){.dims = 2, .dim = {tokens, node->ints[1]}};
     int64_t features = in[0].dim[0] * patch * patch;
     need->scratch = rows_bytes(images * tokens * features) +
-                    lj_linear_scratch(need->narrow, images * tokens, features, node->ints[1]);
+                    lj_linear_scratch(need->bf16, images * tokens, features, node->ints[1]);
     return LJ_OK;
 }
 

@@ -17,14 +17,14 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
 /* The branch's factor for one image; named by step, slot, view and layer, never by rank. */
 static float keep_scale(const struct lj_call *c, int64_t image)
 {
-    const struct lj_run *run = c->run;
+    const struct lj_pass *pass = c->pass;
     double rate = c->node->real;
-    if (!run->train || rate <= 0)
+    if (!pass->train || rate <= 0)
         return 1;
     image += c->first_image;
-    int64_t slot = run->first_slot + image % run->n, view = run->first_view + image / run->n;
+    int64_t slot = pass->first_sample + image % pass->n, view = pass->first_view + image / pass->n;
     struct lj_rng rng;
-    lj_rng_begin(&rng, run->seed, LJ_DRAW_DROP_PATH, (uint64_t)run->step, (uint64_t)slot,
+    lj_rng_begin(&rng, pass->seed, LJ_DRAW_DROP_PATH, (uint64_t)pass->step, (uint64_t)slot,
                  (uint64_t)(view << 32 | c->node->ints[0]));
     return lj_rng_chance(&rng, rate) ? 0 : (float)(1 / (1 - rate));
 }
@@ -62,7 +62,7 @@ static void backward(const struct lj_call *c)
 
 const struct lj_layer_kind lj_kind_residual = {.name = "residual",
                                                .passes_gradient = true,
-                                               .takes_narrow = {false, true},
+                                               .takes_bf16 = {false, true},
                                                .shape = shape,
                                                .forward = forward,
                                                .backward = backward};

@@ -335,19 +335,19 @@ Test(archive, decides_axes_by_the_stated_rule)
         {{2, 4, 200, 30}, NULL},    {{2, 8, 8, 1}, "nhwc"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct lj_archive_head head = {0};
-        int status = lj_axes_decide(&head, "auto", cases[i].dim, 4, "f:/x");
+        struct lj_archive_header header = {0};
+        int status = lj_axes_decide(&header, "auto", cases[i].dim, 4, "f:/x");
         cr_assert_eq(status, cases[i].axes ? LJ_OK : LJ_ERR_DATA, "case %zu", i);
         if (cases[i].axes)
-            cr_assert_str_eq(head.axes_text, cases[i].axes);
+            cr_assert_str_eq(header.axes_text, cases[i].axes);
         else
             cr_assert(strstr(lj_error_text(), "data.axes"));
     }
-    struct lj_archive_head head = {0};
-    cr_assert_eq(lj_axes_decide(&head, "nchw", cases[4].dim, 4, "f:/x"), LJ_OK);
-    cr_assert_eq(head.info.channels, 5);
-    cr_assert_eq(lj_axes_decide(&head, "nhw", cases[4].dim, 4, "f:/x"), LJ_ERR_DATA);
-    cr_assert_eq(lj_axes_decide(&head, "nchw", cases[0].dim, 4, "f:/x"), LJ_ERR_DATA);
+    struct lj_archive_header header = {0};
+    cr_assert_eq(lj_axes_decide(&header, "nchw", cases[4].dim, 4, "f:/x"), LJ_OK);
+    cr_assert_eq(header.info.channels, 5);
+    cr_assert_eq(lj_axes_decide(&header, "nhw", cases[4].dim, 4, "f:/x"), LJ_ERR_DATA);
+    cr_assert_eq(lj_axes_decide(&header, "nchw", cases[0].dim, 4, "f:/x"), LJ_ERR_DATA);
 }
 
 Test(archive, takes_labels_from_elsewhere)
@@ -422,7 +422,7 @@ Test(archive, refuses_files_that_are_no_archives)
     refuse_file("/", "no HDF5 file", "data.archive");
 }
 
-Test(archive, refuses_unfit_datasets)
+Test(archive, refuses_unsupported_datasets)
 {
     const char *path = in_directory("a.h5");
     struct dataset d = nhwc("images", ROWS, 0);

@@ -261,7 +261,7 @@ Test(pack, wrong_arguments_are_refused)
     cr_expect(pack("%s/images,%s/labels,0,0", 0, 1) == LJ_ERR_CONFIG);
 }
 
-Test(pack, unfit_data_is_refused)
+Test(pack, unsupported_data_is_refused)
 {
     expect_failure(LJ_ERR_DATA, "%s/absent,%s/labels,0,0", 0, "absent");
     expect_failure(LJ_ERR_DATA, "%s/labels,%s/labels,0,0", 0, "00 00 08 03");

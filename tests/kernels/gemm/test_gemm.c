@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct product {
+struct matmul {
     bool ta, tb;
     int64_t m, n, k, lda, ldb, ldc;
     float alpha, beta;
 };
 
-static double expected(const struct product *p, const float *a, const float *b, const float *c,
+static double expected(const struct matmul *p, const float *a, const float *b, const float *c,
                        int64_t i, int64_t j)
 {
     double sum = 0;
@@ -27,7 +27,7 @@ static double expected(const struct product *p, const float *a, const float *b, 
     return (double)p->alpha * sum + before;
 }
 
-static void check(const struct product *p)
+static void check(const struct matmul *p)
 {
     int64_t a_count = (p->ta ? p->k : p->m) * p->lda, b_count = (p->tb ? p->n : p->k) * p->ldb;
     int64_t c_count = p->m * p->ldc;
@@ -62,13 +62,13 @@ Test(gemm, agrees_with_sums_in_double)
         for (int t = 0; t < 4; t++)
             for (int pad = 0; pad < 4; pad += 3)
                 for (int beta = 0; beta < 3; beta++) {
-                    struct product p = {.ta = t & 1,
-                                        .tb = t & 2,
-                                        .m = sizes[s][0],
-                                        .n = sizes[s][1],
-                                        .k = sizes[s][2],
-                                        .alpha = beta == 2 ? -0.5f : 1,
-                                        .beta = beta == 2 ? 0.25f : (float)beta};
+                    struct matmul p = {.ta = t & 1,
+                                       .tb = t & 2,
+                                       .m = sizes[s][0],
+                                       .n = sizes[s][1],
+                                       .k = sizes[s][2],
+                                       .alpha = beta == 2 ? -0.5f : 1,
+                                       .beta = beta == 2 ? 0.25f : (float)beta};
                     p.lda = (p.ta ? p.m : p.k) + pad;
                     p.ldb = (p.tb ? p.k : p.n) + pad;
                     p.ldc = p.n + pad;
@@ -76,7 +76,7 @@ Test(gemm, agrees_with_sums_in_double)
                 }
 }
 
-Test(gemm, empty_products)
+Test(gemm, empty_matmuls)
 {
     float a[4] = {1, 2, 3, 4}, c[4] = {5, 6, 7, 8};
     lj_gemm(false, false, 0, 2, 2, 1, a, 2, a, 2, 0, c, 2);
@@ -87,7 +87,7 @@ Test(gemm, empty_products)
         cr_assert_eq(c[i], 0);
 }
 
-/* ---- the products of the presets -------------------------------------------------------------------------- */
+/* ---- the matmuls of the presets -------------------------------------------------------------------------- */
 
 /* A matrix of (rows, columns) at an address `shift` floats off, with `pad` floats between its rows. */
 struct matrix {
@@ -105,7 +105,7 @@ static struct matrix place(const float *values, int64_t rows, int64_t columns, i
     return m;
 }
 
-static const char *name_of(const struct product *p)
+static const char *name_of(const struct matmul *p)
 {
     static char name[96];
     snprintf(name, sizeof name, "%c%c %lld x %lld x %lld", p->ta ? 't' : 'n', p->tb ? 't' : 'n',
@@ -113,8 +113,8 @@ static const char *name_of(const struct product *p)
     return name;
 }
 
-/* Some elements of the tight product, spread over it with a stride that meets every column. */
-static void check_values(const struct product *p, const float *a, const float *b, const float *c,
+/* Some elements of the tight matmul, spread over it with a stride that meets every column. */
+static void check_values(const struct matmul *p, const float *a, const float *b, const float *c,
                          const float *got)
 {
     enum { SAMPLES = 41 };
@@ -127,10 +127,10 @@ static void check_values(const struct product *p, const float *a, const float *b
     }
 }
 
-/* The same product elsewhere: its bits are those of `got`. With other leading dimensions it is another call
+/* The same matmul elsewhere: its bits are those of `got`. With other leading dimensions it is another call
  * (oneDNN chooses by them), of the same value to rounding. Factors share numbers, so that some elements are
  * sums of squares. */
-static void check_elsewhere(struct product p, const float *a, const float *b, const float *c,
+static void check_elsewhere(struct matmul p, const float *a, const float *b, const float *c,
                             const float *got, int shift, int pad)
 {
     struct matrix at[3] = {place(a, p.ta ? p.k : p.m, p.ta ? p.m : p.k, shift, pad),
@@ -152,7 +152,7 @@ static void check_elsewhere(struct product p, const float *a, const float *b, co
         free(at[i].memory);
 }
 
-/* The numbers that all these products are made of: drawn once in a test. */
+/* The numbers that all these matmuls are made of: drawn once in a test. */
 static const float *numbers(int64_t first, int64_t count)
 {
     enum { COUNT = 7 << 20 };
@@ -163,9 +163,9 @@ static const float *numbers(int64_t first, int64_t count)
     return pool + first;
 }
 
-static void check_product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float beta)
+static void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float beta)
 {
-    struct product p = {ta, tb, m, n, k, ta ? m : k, tb ? k : n, n, 1, beta};
+    struct matmul p = {ta, tb, m, n, k, ta ? m : k, tb ? k : n, n, 1, beta};
     const float *a = numbers(0, m * k), *b = numbers(1, n * k), *c = numbers(2, m * n);
     float *got = malloc((size_t)(m * n) * sizeof *got);
     memcpy(got, c, (size_t)(m * n) * sizeof *got);
@@ -179,9 +179,9 @@ static void check_product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, flo
 /* y = x W^T, dx = dy W, dW += dy^T x. */
 static void check_linear(int64_t rows, int64_t in, int64_t out)
 {
-    check_product(false, true, rows, out, in, 0);
-    check_product(false, false, rows, in, out, 0);
-    check_product(true, false, out, in, rows, 1);
+    check_matmul(false, true, rows, out, in, 0);
+    check_matmul(false, false, rows, in, out, 0);
+    check_matmul(true, false, out, in, rows, 1);
 }
 
 static const int64_t widths[] = {192, 384, 768, 1024, 1280}; /* vit_tiny .. vit_huge */
@@ -213,8 +213,8 @@ Test(gemm, ends_of_the_encoders, .timeout = 100)
     for (int w = 0; w < WIDTHS; w++) {
         for (int64_t patch = 4; patch <= 16; patch *= 2)
             check_linear(8 * 49, 3 * patch * patch, widths[w]);
-        check_product(false, false, 36, widths[w], 256, 0);
-        check_product(true, false, 256, widths[w], 36, 0);
+        check_matmul(false, false, 36, widths[w], 256, 0);
+        check_matmul(true, false, 256, widths[w], 36, 0);
     }
     check_linear(32, 384, 512);
 }
@@ -225,9 +225,9 @@ Test(gemm, attention_of_the_presets, .timeout = 100)
     static const int64_t tokens[] = {257, 50, 37, 10}, sizes[] = {64, 80};
     for (int t = 0; t < 4; t++)
         for (int s = 0; s < 2; s++) {
-            check_product(false, true, tokens[t], tokens[t], sizes[s], 0);
-            check_product(false, false, tokens[t], sizes[s], tokens[t], 0);
-            check_product(true, false, tokens[t], sizes[s], tokens[t], 0);
+            check_matmul(false, true, tokens[t], tokens[t], sizes[s], 0);
+            check_matmul(false, false, tokens[t], sizes[s], tokens[t], 0);
+            check_matmul(true, false, tokens[t], sizes[s], tokens[t], 0);
         }
 }
 
@@ -240,13 +240,13 @@ Test(gemm, projectors_and_slices, .timeout = 100)
     check_linear(32, 512, 2048);
     for (int64_t out = 16; out <= 64; out *= 4) {
         check_linear(64, 2048, out);
-        check_product(false, false, 128, 256, out, 0);
-        check_product(false, true, 128, out, 256, 1);
+        check_matmul(false, false, 128, 256, out, 0);
+        check_matmul(false, true, 128, out, 256, 1);
     }
 }
 
 /* Rows of x W^T and dy W in several calls: the same bits as in one call. BLIS 0.9 has this with its
- * generic and Skylake-X kernels; its Haswell kernels take small products by dot products along k, which
+ * generic and Skylake-X kernels; its Haswell kernels take small matmuls by dot matmuls along k, which
  * add up in another order: 544 x 576 x 192 with B transposed, in parts of 34 rows, differs in most
  * elements. Nothing relies on it, because a lane's rows are never split. */
 static void check_split(bool tb, int64_t rows, int64_t n, int64_t k, int64_t part)

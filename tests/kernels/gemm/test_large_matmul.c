@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A product with more than 2^31 elements, by the level's library and by BLIS: takes 9 GiB, so it is in the suite
+/* A matmul with more than 2^31 elements, by the level's library and by BLIS: takes 9 GiB, so it is in the suite
  * `slow`. Every element is known: row r is r % 97, column j is 1 + j % 89. */
 #include "kernels/kernels.h"
 
@@ -21,7 +21,7 @@ static void check(const char *who, const float *c)
         }
 }
 
-Test(large_product, has_all_its_elements, .timeout = 600)
+Test(large_matmul, has_all_its_elements, .timeout = 600)
 {
     float *a = malloc(sizeof *a * SIDE * DEPTH), *b = malloc(sizeof *b * SIDE * DEPTH);
     float *c = malloc(sizeof *c * (size_t)SIDE * SIDE);
@@ -30,9 +30,9 @@ Test(large_product, has_all_its_elements, .timeout = 600)
         a[i] = (float)(i / DEPTH % 97);
         b[i] = (float)(1 + i / DEPTH % 89);
     }
-    struct lj_product product = {.batch = 1, .m = SIDE, .n = SIDE, .k = DEPTH, .transpose_b = true};
-    lj_product(&product, a, b, NULL, c);
-    check(lj_product_backend(&product), c);
+    struct lj_matmul matmul = {.batch = 1, .m = SIDE, .n = SIDE, .k = DEPTH, .transpose_b = true};
+    lj_matmul(&matmul, a, b, NULL, c);
+    check(lj_matmul_backend(&matmul), c);
     lj_gemm(false, true, SIDE, SIDE, DEPTH, 2, a, DEPTH, b, DEPTH, 0, c, SIDE); /* 2: BLIS */
     for (int64_t i = 0; i < (int64_t)SIDE * SIDE; i++)
         c[i] /= 2;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lj_product in every form: batches, transposes, bias, adding, bf16 in and out, packed factors, against sums
+/* lj_matmul in every form: batches, transposes, bias, adding, bf16 in and out, packed factors, against sums
  * in double of the rounded factors; and what its bits depend on. */
 #include "kernels/kernels.h"
 
@@ -11,9 +11,9 @@
 #include <string.h>
 
 struct arrays {
-    float *a, *b, *c, *bias;      /* what goes in, exactly representable in the input's type */
-    lj_bf16 *narrow_a, *narrow_b; /* the same */
-    lj_bf16 *narrow_c;
+    float *a, *b, *c, *bias;  /* what goes in, exactly representable in the input's type */
+    lj_bf16 *bf16_a, *bf16_b; /* the same */
+    lj_bf16 *bf16_c;
     void *packed;
 };
 
@@ -22,34 +22,34 @@ static bool has_bf16(void)
     return lj_isa_selected() == LJ_ISA_AVX512BF16;
 }
 
-/* Normal numbers, rounded when products take bf16. */
-static void fill(float *x, lj_bf16 *narrow, int64_t count, bool round, uint64_t stream)
+/* Normal numbers, rounded when matmuls take bf16. */
+static void fill(float *x, lj_bf16 *bf16, int64_t count, bool round, uint64_t stream)
 {
     const struct lj_kernels *k = lj_kernels_of(LJ_ISA_SCALAR);
     lj_random_normal_f32(x, count, stream);
-    k->narrow(narrow, x, count);
+    k->to_bf16(bf16, x, count);
     if (round)
-        k->widen(x, narrow, count);
+        k->from_bf16(x, bf16, count);
 }
 
-static struct arrays begin(const struct lj_product *p)
+static struct arrays begin(const struct lj_matmul *p)
 {
     int64_t na = p->batch * p->m * p->k, nb = p->batch * p->k * p->n, nc = p->batch * p->m * p->n;
     struct arrays x = {.a = malloc((size_t)na * 4),
                        .b = malloc((size_t)nb * 4),
                        .c = malloc((size_t)nc * 4),
                        .bias = malloc((size_t)p->n * 4),
-                       .narrow_a = malloc((size_t)na * 2),
-                       .narrow_b = malloc((size_t)nb * 2),
-                       .narrow_c = malloc((size_t)nc * 2)};
-    fill(x.a, x.narrow_a, na, p->input == LJ_BF16, 1);
-    fill(x.b, x.narrow_b, nb, p->input == LJ_BF16, 2);
-    fill(x.c, x.narrow_c, nc, p->output == LJ_BF16, 3);
+                       .bf16_a = malloc((size_t)na * 2),
+                       .bf16_b = malloc((size_t)nb * 2),
+                       .bf16_c = malloc((size_t)nc * 2)};
+    fill(x.a, x.bf16_a, na, p->input == LJ_BF16, 1);
+    fill(x.b, x.bf16_b, nb, p->input == LJ_BF16, 2);
+    fill(x.c, x.bf16_c, nc, p->output == LJ_BF16, 3);
     lj_random_normal_f32(x.bias, p->n, 4);
     if (p->packed_b) {
-        x.packed = lj_alloc((size_t)lj_product_packed_bytes(p), "test");
+        x.packed = lj_alloc((size_t)lj_matmul_packed_bytes(p), "test");
         cr_assert_not_null(x.packed);
-        lj_product_pack(p, x.b, x.packed);
+        lj_matmul_pack(p, x.b, x.packed);
     }
     return x;
 }
@@ -60,22 +60,20 @@ static void end(struct arrays *x)
     free(x->b);
     free(x->c);
     free(x->bias);
-    free(x->narrow_a);
-    free(x->narrow_b);
-    free(x->narrow_c);
+    free(x->bf16_a);
+    free(x->bf16_b);
+    free(x->bf16_c);
     lj_free(x->packed);
 }
 
-static void multiply(const struct lj_product *p, const struct arrays *x, bool bias, void *c)
+static void multiply(const struct lj_matmul *p, const struct arrays *x, bool bias, void *c)
 {
-    const void *a = p->input == LJ_BF16 ? (const void *)x->narrow_a : x->a;
-    const void *b = p->packed_b           ? x->packed
-                    : p->input == LJ_BF16 ? (const void *)x->narrow_b
-                                          : x->b;
-    lj_product(p, a, b, bias ? x->bias : NULL, c);
+    const void *a = p->input == LJ_BF16 ? (const void *)x->bf16_a : x->a;
+    const void *b = p->packed_b ? x->packed : p->input == LJ_BF16 ? (const void *)x->bf16_b : x->b;
+    lj_matmul(p, a, b, bias ? x->bias : NULL, c);
 }
 
-static double expected(const struct lj_product *p, const struct arrays *x, bool bias, int64_t i,
+static double expected(const struct lj_matmul *p, const struct arrays *x, bool bias, int64_t i,
                        int64_t r, int64_t j)
 {
     const float *a = x->a + i * p->m * p->k, *b = x->b + i * p->k * p->n;
@@ -87,15 +85,15 @@ static double expected(const struct lj_product *p, const struct arrays *x, bool 
     return sum;
 }
 
-static void check(const struct lj_product *p, bool bias)
+static void check(const struct lj_matmul *p, bool bias)
 {
     struct arrays x = begin(p);
     int64_t count = p->batch * p->m * p->n;
     float *c = malloc((size_t)count * 4);
     memcpy(c, x.c, (size_t)count * 4);
-    multiply(p, &x, bias, p->output == LJ_BF16 ? (void *)x.narrow_c : c);
+    multiply(p, &x, bias, p->output == LJ_BF16 ? (void *)x.bf16_c : c);
     if (p->output == LJ_BF16)
-        lj_kernels_of(LJ_ISA_SCALAR)->widen(c, x.narrow_c, count);
+        lj_kernels_of(LJ_ISA_SCALAR)->from_bf16(c, x.bf16_c, count);
     for (int64_t i = 0; i < p->batch; i++)
         for (int64_t r = 0; r < p->m; r++)
             for (int64_t j = 0; j < p->n; j++) {
@@ -115,17 +113,17 @@ static void check(const struct lj_product *p, bool bias)
     end(&x);
 }
 
-/* Every way to store and to finish one product. */
+/* Every way to store and to finish one matmul. */
 static void check_forms(int64_t batch, int64_t m, int64_t n, int64_t k)
 {
     for (int form = 0; form < 16; form++) {
-        struct lj_product p = {.batch = batch,
-                               .m = m,
-                               .n = n,
-                               .k = k,
-                               .transpose_a = form & 1,
-                               .transpose_b = form & 2,
-                               .add = (form & 4) != 0};
+        struct lj_matmul p = {.batch = batch,
+                              .m = m,
+                              .n = n,
+                              .k = k,
+                              .transpose_a = form & 1,
+                              .transpose_b = form & 2,
+                              .add = (form & 4) != 0};
         bool bias = (form & 8) != 0;
         check(&p, bias);
         if (!has_bf16())
@@ -137,7 +135,7 @@ static void check_forms(int64_t batch, int64_t m, int64_t n, int64_t k)
     }
 }
 
-Test(product, every_form, .timeout = 100)
+Test(matmul, every_form, .timeout = 100)
 {
     static const int64_t sizes[][4] = {{1, 1, 1, 1},    {1, 7, 13, 31},  {1, 65, 17, 3},
                                        {1, 33, 64, 96}, {5, 10, 10, 16}, {3, 17, 17, 64},
@@ -147,24 +145,24 @@ Test(product, every_form, .timeout = 100)
 }
 
 /* One packed factor serves any number of rows, whole tiles and short ones. */
-Test(product, packed_factors_serve_any_number_of_rows, .timeout = 100)
+Test(matmul, packed_factors_serve_any_number_of_rows, .timeout = 100)
 {
     static const int64_t rows[] = {1, 10, 65, 260}, shapes[][2] = {{192, 576}, {48, 100}, {7, 3}};
-    struct lj_product wide = {.batch = 1, .m = 1, .n = 8, .k = 8, .transpose_b = true};
-    cr_assert_eq(lj_product_packed_bytes(&wide), 0, "float32 takes factors as they are");
+    struct lj_matmul wide = {.batch = 1, .m = 1, .n = 8, .k = 8, .transpose_b = true};
+    cr_assert_eq(lj_matmul_packed_bytes(&wide), 0, "float32 takes factors as they are");
     if (!has_bf16())
-        cr_skip("this processor has no bf16 products");
+        cr_skip("this processor has no bf16 matmuls");
     for (int s = 0; s < 3; s++)
         for (int r = 0; r < 4; r++)
             for (int transposed = 0; transposed < 2; transposed++) {
-                struct lj_product p = {.batch = 1,
-                                       .m = rows[r],
-                                       .n = shapes[s][1],
-                                       .k = shapes[s][0],
-                                       .transpose_b = transposed,
-                                       .packed_b = true,
-                                       .input = LJ_BF16,
-                                       .output = LJ_F32};
+                struct lj_matmul p = {.batch = 1,
+                                      .m = rows[r],
+                                      .n = shapes[s][1],
+                                      .k = shapes[s][0],
+                                      .transpose_b = transposed,
+                                      .packed_b = true,
+                                      .input = LJ_BF16,
+                                      .output = LJ_F32};
                 check(&p, true);
                 p.add = true;
                 p.output = LJ_BF16;
@@ -172,8 +170,8 @@ Test(product, packed_factors_serve_any_number_of_rows, .timeout = 100)
             }
 }
 
-/* At other addresses, and after other products: the same bits. */
-static void check_bits(struct lj_product p)
+/* At other addresses, and after other matmuls: the same bits. */
+static void check_bits(struct lj_matmul p)
 {
     struct arrays x = begin(&p);
     int64_t count = p.batch * p.m * p.n;
@@ -189,18 +187,18 @@ static void check_bits(struct lj_product p)
 }
 
 /* In a batch, and as the gradient of a weight. */
-Test(product, equal_calls_give_equal_bits)
+Test(matmul, equal_calls_give_equal_bits)
 {
     for (int type = LJ_F32; type <= (has_bf16() ? LJ_BF16 : LJ_F32); type++) {
-        check_bits((struct lj_product){
+        check_bits((struct lj_matmul){
             .batch = 3, .m = 65, .n = 64, .k = 65, .input = (enum lj_type)type, .output = LJ_F32});
-        check_bits((struct lj_product){.batch = 1,
-                                       .m = 192,
-                                       .n = 48,
-                                       .k = 520,
-                                       .transpose_a = true,
-                                       .add = true,
-                                       .input = (enum lj_type)type,
-                                       .output = LJ_F32});
+        check_bits((struct lj_matmul){.batch = 1,
+                                      .m = 192,
+                                      .n = 48,
+                                      .k = 520,
+                                      .transpose_a = true,
+                                      .add = true,
+                                      .input = (enum lj_type)type,
+                                      .output = LJ_F32});
     }
 }

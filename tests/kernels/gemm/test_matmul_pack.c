@@ -64,11 +64,11 @@ static void compare(const lj_bf16 *got, const lj_bf16 *want, int64_t bytes, int6
 
 static void check_against_onednn(int64_t k, int64_t n, bool transposed, const float *b)
 {
-    struct lj_product p = {
+    struct lj_matmul p = {
         .batch = 1, .m = 1, .n = n, .k = k, .transpose_b = transposed, .input = LJ_BF16};
-    int64_t bytes = lj_product_packed_bytes(&p);
+    int64_t bytes = lj_matmul_packed_bytes(&p);
     lj_bf16 *got = allocate(bytes), *want = allocate(bytes);
-    lj_product_pack(&p, b, got);
+    lj_matmul_pack(&p, b, got);
     lj_onednn_reorder(&p, b, want);
     compare(got, want, bytes, k, n, transposed);
     lj_free(got);
@@ -105,7 +105,7 @@ Test(product_pack, gives_the_bytes_of_onednn)
     const float special[] = {0,         -0.0f,     NAN,    -NAN,   INFINITY,       -INFINITY,
                              0x1.01p0f, 0x1.03p0f, 1e-40f, 1e-45f, 0x1.fffffep127f};
     if (lj_isa_selected() != LJ_ISA_AVX512BF16)
-        cr_skip("this processor has no bf16 products");
+        cr_skip("this processor has no bf16 matmuls");
     for_shapes(check_against_onednn, special, 11);
     lj_onednn_release();
 }

@@ -93,7 +93,7 @@ static void reference_linear_residual(const struct reference_op *op, const doubl
         y[i] += x[i];
 }
 
-#define SHAPE(...) .built = {__VA_ARGS__}, .run = {__VA_ARGS__}
+#define SHAPE(...) .built = {__VA_ARGS__}, .pass = {__VA_ARGS__}
 #define OP(n, ...) .images = n, .op = {.images = n, __VA_ARGS__}
 
 const struct layer_case layer_cases[] = {
@@ -119,13 +119,13 @@ const struct layer_case layer_cases[] = {
     {"tokens", "tokens", SHAPE(2, {9, 4}),
      OP(2, .rows = 9, .width = 4, .skip = 2, .grid = {3, 3}, .grid0 = {3, 3}),
      .reference = reference_tokens, .build = tokens},
-    {"tokens_smaller", "tokens", .built = {2, {25, 4}}, .run = {2, {9, 4}},
+    {"tokens_smaller", "tokens", .built = {2, {25, 4}}, .pass = {2, {9, 4}},
      OP(2, .rows = 9, .width = 4, .grid = {3, 3}, .grid0 = {5, 5}), .reference = reference_tokens,
      .build = tokens},
-    {"tokens_larger", "tokens", .built = {2, {6, 3}}, .run = {2, {24, 3}},
+    {"tokens_larger", "tokens", .built = {2, {6, 3}}, .pass = {2, {24, 3}},
      OP(2, .rows = 24, .width = 3, .skip = 1, .grid = {4, 6}, .grid0 = {2, 3}),
      .reference = reference_tokens, .build = tokens},
-    {"tokens_wide", "tokens", .built = {2, {12, 4}}, .run = {2, {3, 4}},
+    {"tokens_wide", "tokens", .built = {2, {12, 4}}, .pass = {2, {3, 4}},
      OP(3, .rows = 3, .width = 4, .skip = 1, .grid = {1, 3}, .grid0 = {2, 6}),
      .reference = reference_tokens, .build = tokens},
     {"patch_embed", "patch_embed", SHAPE(3, {2, 6, 9}),

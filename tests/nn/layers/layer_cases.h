@@ -7,9 +7,9 @@
 #include "reference_ops.h"
 
 struct layer_case {
-    const char *name;           /* also the group in layers.h5 */
-    const char *kind;           /* of lj_layer_kind */
-    struct lj_shape built, run; /* input: when the net is built, when it runs */
+    const char *name;            /* also the group in layers.h5 */
+    const char *kind;            /* of lj_layer_kind */
+    struct lj_shape built, pass; /* input: when the net is built, when it runs */
     int64_t images;
     struct reference_op op;
     reference_forward *reference;

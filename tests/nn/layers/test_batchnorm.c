@@ -26,16 +26,16 @@ static void begin(struct net_case *c, int64_t images, enum lj_plan_mode mode, bo
 /* Lane l's share of a sync, and after all lanes the pass itself. */
 static void exchange(struct net_case *lane, bool backward, int64_t sums[2 * C])
 {
-    int64_t unfit = 0;
+    int64_t nonfinite = 0;
     memcpy(sums, no_sums, sizeof no_sums);
     for (int l = 0; l < LANES; l++)
-        (backward ? lj_sync_backward : lj_sync_forward)(lane[l].plan, &lane[l].run, 1, sums,
-                                                        &unfit);
-    cr_assert_eq(unfit, 0);
+        (backward ? lj_sync_backward : lj_sync_forward)(lane[l].plan, &lane[l].pass, 1, sums,
+                                                        &nonfinite);
+    cr_assert_eq(nonfinite, 0);
     for (int l = 0; l < LANES; l++) {
-        lane[l].run.sync = sums;
-        lane[l].run.sync_rows = N;
-        (backward ? lj_backward : lj_forward)(lane[l].plan, &lane[l].run, 1, 2);
+        lane[l].pass.sync = sums;
+        lane[l].pass.sync_rows = N;
+        (backward ? lj_backward : lj_forward)(lane[l].plan, &lane[l].pass, 1, 2);
     }
 }
 
@@ -59,11 +59,11 @@ static double loss(const double *changed, int64_t n, void *context)
 static void turn(struct net_case *lane, const struct problem *p, const float *dy)
 {
     for (int l = 0, at = 0; l < LANES; at += rows[l++]) {
-        const float *y = lj_plan_value(lane[l].plan, &lane[l].run, 1);
+        const float *y = lj_plan_value(lane[l].plan, &lane[l].pass, 1);
         for (int i = 0; i < rows[l] * C; i++)
             cr_assert(fabs((double)y[i] - p->y[at * C + i]) < 2e-5, "lane %d: %g, expected %g", l,
                       (double)y[i], p->y[at * C + i]);
-        memcpy(lj_plan_gradient(lane[l].plan, &lane[l].run, 1), dy + at * C,
+        memcpy(lj_plan_gradient(lane[l].plan, &lane[l].pass, 1), dy + at * C,
                (size_t)(rows[l] * C) * sizeof *dy);
     }
 }
@@ -85,7 +85,7 @@ Test(batchnorm, lanes_act_as_one_batch)
     }
     for (int l = 0, at = 0; l < LANES; at += rows[l++]) {
         begin(&lane[l], rows[l], LJ_PLAN_TRAIN, true);
-        memcpy(lj_plan_value(lane[l].plan, &lane[l].run, 0), x + at * C,
+        memcpy(lj_plan_value(lane[l].plan, &lane[l].pass, 0), x + at * C,
                (size_t)(rows[l] * C) * sizeof *x);
     }
     for (int j = 0; j < C; j++) {
@@ -97,7 +97,7 @@ Test(batchnorm, lanes_act_as_one_batch)
     turn(lane, &p, dy);
     exchange(lane, true, sums);
     for (int l = 0, at = 0; l < LANES; at += rows[l++]) {
-        const float *d = lj_plan_gradient(lane[l].plan, &lane[l].run, 0);
+        const float *d = lj_plan_gradient(lane[l].plan, &lane[l].pass, 0);
         for (int i = 0; i < rows[l] * C; i++)
             dx[at * C + i] = (double)d[i];
         for (int i = 0; i < 2 * C; i++)
@@ -143,7 +143,7 @@ Test(batchnorm, evaluates_with_running_statistics)
     float x[4 * C], y[4 * C];
     lj_random_normal_f32(x, 4 * C, 1);
     begin(&c, 4, LJ_PLAN_INFER, false);
-    c.run.train = false;
+    c.pass.train = false;
     float *w[4];
     for (int p = 0; p < 4; p++)
         w[p] = c.weights + c.params.list[p].offset;

@@ -52,8 +52,8 @@ static void begin(struct twins *t, const struct layer_case *layer)
     }
     lj_residual(t->net.net, "sum", y[0], y[1], 0, 0);
     net_case_layout(&t->net);
-    net_case_plan(&t->net, layer->images, &layer->run, LJ_PLAN_TRAIN);
-    t->inputs = net_case_inputs(&t->net, &layer->run);
+    net_case_plan(&t->net, layer->images, &layer->pass, LJ_PLAN_TRAIN);
+    t->inputs = net_case_inputs(&t->net, &layer->pass);
     t->outputs = net_case_outputs(&t->net);
     t->values = t->inputs;
     for (int p = 0; p < t->net.params.count; p++)
@@ -152,7 +152,7 @@ static void check_second_run(struct twins *t)
 {
     float *once = calloc((size_t)t->net.params.elements, sizeof *once);
     memcpy(once, t->net.gradient, (size_t)t->net.params.elements * sizeof *once);
-    t->net.run.gradient_add = true;
+    t->net.pass.gradient_add = true;
     net_case_forward(&t->net, t->x, t->y);
     net_case_backward(&t->net, t->dy, NULL);
     for (int p = 0; p < t->net.params.count; p++) {
@@ -207,12 +207,12 @@ static void check_packed_forms(const struct twins *t)
         const struct lj_param *param = &t->net.params.list[p];
         bool down = param->matrix && !t->layer->no_dx;
         cr_assert_eq(param->pack[LJ_PACK_FORWARD] >= 0, param->matrix, "%s", param->name);
-        cr_assert_eq(param->pack[LJ_PACK_DOWN] >= 0, down, "%s", param->name);
+        cr_assert_eq(param->pack[LJ_PACK_INPUT_GRADIENT] >= 0, down, "%s", param->name);
     }
 }
 
 /* Every layer, also where only one side of it is bf16, stays within its rounding of float32. */
-Test(layers, narrow_plans_stay_close)
+Test(layers, bf16_plans_stay_close)
 {
     enum lj_isa isa;
     cr_assert_eq(lj_isa_best(&isa), LJ_OK);
@@ -223,16 +223,16 @@ Test(layers, narrow_plans_stay_close)
         int64_t count;
         begin(&t, &layer_cases[i]);
         float *whole = pass_of(&t, &count);
-        net_case_narrow(&t.net);
+        net_case_bf16(&t.net);
         check_packed_forms(&t);
-        net_case_plan(&t.net, t.layer->images, &t.layer->run, LJ_PLAN_TRAIN);
-        float *narrow = pass_of(&t, &count);
+        net_case_plan(&t.net, t.layer->images, &t.layer->pass, LJ_PLAN_TRAIN);
+        float *bf16 = pass_of(&t, &count);
         for (int64_t k = 0; k < count; k++)
-            cr_assert(fabsf(narrow[k] - whole[k]) <= 0.06f * fmaxf(1, fabsf(whole[k])),
+            cr_assert(fabsf(bf16[k] - whole[k]) <= 0.06f * fmaxf(1, fabsf(whole[k])),
                       "%s: number %lld is %g in bf16, %g in float32", t.layer->name, (long long)k,
-                      (double)narrow[k], (double)whole[k]);
+                      (double)bf16[k], (double)whole[k]);
         free(whole);
-        free(narrow);
+        free(bf16);
         end(&t);
     }
 }
@@ -282,8 +282,8 @@ static void golden_case(const struct layer_case *layer)
     layer->build(c.net, layer, lj_input(c.net, layer->built, !layer->no_dx));
     net_case_layout(&c);
     load_params(layer, &c);
-    net_case_plan(&c, layer->images, &layer->run, LJ_PLAN_TRAIN);
-    int64_t inputs = net_case_inputs(&c, &layer->run), outputs = net_case_outputs(&c);
+    net_case_plan(&c, layer->images, &layer->pass, LJ_PLAN_TRAIN);
+    int64_t inputs = net_case_inputs(&c, &layer->pass), outputs = net_case_outputs(&c);
     float *y = calloc((size_t)(inputs + outputs), sizeof *y), *dx = y + outputs;
     struct lj_golden x = golden(layer, "x", -1), dy = golden(layer, "dy", -1);
     cr_assert(x.count == inputs && dy.count == outputs, "%s", layer->name);

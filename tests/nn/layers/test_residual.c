@@ -47,7 +47,7 @@ Test(residual, drops_whole_branches_at_its_rate)
     fill(x);
     begin(&c, 1);
     net_case_plan(&c, V * N, &shape, LJ_PLAN_TRAIN);
-    c.run.n = N;
+    c.pass.n = N;
     scales(&c, x, s);
     for (int i = 0; i < V * N; i++) {
         bool gone = fabsf(s[i]) < 1e-5f;
@@ -59,14 +59,14 @@ Test(residual, drops_whole_branches_at_its_rate)
     cr_assert(fabs(dropped - rate * V * N) < 5 * sqrt(V * N * rate * (1 - rate)), "%d", dropped);
     double same = 1 - 2 * rate * (1 - rate); /* the two views of a sample are drawn apart */
     cr_assert(fabs(together - same * N) < 5 * sqrt(N * same * (1 - same)), "%d", together);
-    c.run.train = false;
+    c.pass.train = false;
     scales(&c, x, s);
     for (int i = 0; i < V * N; i++)
         cr_assert_float_eq(s[i], 1, 1e-5f);
     net_case_end(&c);
 }
 
-/* The draw is named by seed, step, slot in the batch, view and layer: not by where the sample is run. */
+/* The draw is named by seed, step, place in the batch, view and layer: not by where the sample is run. */
 Test(residual, draws_belong_to_the_sample)
 {
     struct net_case c;
@@ -74,11 +74,11 @@ Test(residual, draws_belong_to_the_sample)
     fill(x);
     begin(&c, 1);
     net_case_plan(&c, V * N, &shape, LJ_PLAN_TRAIN);
-    c.run.n = N;
+    c.pass.n = N;
     scales(&c, x, all);
     net_case_plan(&c, 10, &shape, LJ_PLAN_TRAIN); /* samples 7 .. 16 of view 1 */
-    c.run.first_slot = 7;
-    c.run.first_view = 1;
+    c.pass.first_sample = 7;
+    c.pass.first_view = 1;
     scales(&c, x + (N + 7) * C, part);
     for (int i = 0; i < 10; i++)
         cr_assert_float_eq(part[i], all[N + 7 + i], 1e-4f);
@@ -93,9 +93,9 @@ Test(residual, draws_differ_by_step_seed_and_layer)
     for (int k = 0; k < 4; k++) {
         begin(&c, k == 3 ? 2 : 1);
         net_case_plan(&c, V * N, &shape, LJ_PLAN_TRAIN);
-        c.run.n = N;
-        c.run.step += k == 1;
-        c.run.seed += k == 2;
+        c.pass.n = N;
+        c.pass.step += k == 1;
+        c.pass.seed += k == 2;
         scales(&c, x, s[k]);
         int differ = 0;
         for (int i = 0; i < V * N; i++)
@@ -115,7 +115,7 @@ Test(residual, backward_repeats_the_draw)
         dy[i] = 1;
     begin(&c, 1);
     net_case_plan(&c, V * N, &shape, LJ_PLAN_TRAIN);
-    c.run.n = N;
+    c.pass.n = N;
     scales(&c, x, s);
     net_case_backward(&c, dy, dx);
     for (int i = 0; i < V * N * C; i++) {

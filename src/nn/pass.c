@@ -5,44 +5,44 @@
 
 #include "nn/layers/build.h"
 
-/* The images [first, first + count) of a run, on which a block's nodes work. */
+/* The images [first, first + count) of a pass, on which a block's nodes work. */
 struct tile {
     int64_t first, count;
     bool again; /* the values of backward, where a block's inner values were made a second time */
 };
 
-static void *at_image(const struct lj_run *run, const struct lj_stretch *s, int64_t image)
+static void *at_image(const struct lj_pass *pass, const struct lj_region *s, int64_t image)
 {
-    return (char *)(run->arena + s->offset) + (s->of_tile ? 0 : image * s->stride);
+    return (char *)(pass->arena + s->offset) + (s->of_tile ? 0 : image * s->stride);
 }
 
-static void *at_stretch(const struct lj_run *run, const struct lj_stretch stretch[2],
+static void *at_stretch(const struct lj_pass *pass, const struct lj_region stretch[2],
                         const struct tile *tile)
 {
-    return at_image(run, tile->again && stretch[1].size > 0 ? &stretch[1] : &stretch[0],
+    return at_image(pass, tile->again && stretch[1].size > 0 ? &stretch[1] : &stretch[0],
                     tile->first);
 }
 
-static void *at_gradient(const struct lj_plan *plan, const struct lj_run *run, int32_t value,
+static void *at_gradient(const struct lj_plan *plan, const struct lj_pass *pass, int32_t value,
                          int64_t image)
 {
     int alias = plan->at[value].gradient_alias;
-    return at_image(run, &plan->at[alias < 0 ? value : alias].gradient, image);
+    return at_image(pass, &plan->at[alias < 0 ? value : alias].gradient, image);
 }
 
-float *lj_plan_value(const struct lj_plan *plan, const struct lj_run *run, int32_t value)
+float *lj_plan_value(const struct lj_plan *plan, const struct lj_pass *pass, int32_t value)
 {
-    return at_image(run, &plan->at[value].value[0], 0);
+    return at_image(pass, &plan->at[value].value[0], 0);
 }
 
-float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_run *run, int32_t value)
+float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_pass *pass, int32_t value)
 {
-    return at_gradient(plan, run, value, 0);
+    return at_gradient(plan, pass, value, 0);
 }
 
 /* ---- calls ----------------------------------------------------------------------------------------- */
 
-static struct lj_call make_call(const struct lj_plan *plan, const struct lj_run *run, int i,
+static struct lj_call make_call(const struct lj_plan *plan, const struct lj_pass *pass, int i,
                                 const struct tile *tile)
 {
     const struct lj_node *node = &plan->net->node[i];
@@ -52,23 +52,23 @@ static struct lj_call make_call(const struct lj_plan *plan, const struct lj_run 
                            .first_image = tile->first,
                            .out_shape = at->shape,
                            .y_type = at->type,
-                           .y = at_stretch(run, at->value, tile),
-                           .saved = at_stretch(run, at->saved, tile),
-                           .scratch = run->scratch,
-                           .narrow = plan->options.narrow,
-                           .run = run};
+                           .y = at_stretch(pass, at->value, tile),
+                           .saved = at_stretch(pass, at->saved, tile),
+                           .scratch = pass->scratch,
+                           .bf16 = plan->options.bf16,
+                           .pass = pass};
     for (int k = 0; k < node->inputs; k++) {
         const struct lj_placing *in = &plan->at[node->in[k]];
         call.in_shape[k] = in->shape;
         call.x_type[k] = in->type;
-        call.x[k] = at_stretch(run, in->value, tile);
+        call.x[k] = at_stretch(pass, in->value, tile);
     }
     for (int p = 0; p < node->params; p++) {
         const struct lj_param *param = &plan->net->params->list[node->param[p]];
-        call.param[p] = run->weights + param->offset;
+        call.param[p] = pass->weights + param->offset;
         for (int form = 0; p == 0 && form < 2; form++)
-            if (run->packed && param->pack[form] >= 0)
-                call.packed[form] = (const char *)run->packed + param->pack[form];
+            if (pass->packed && param->pack[form] >= 0)
+                call.packed[form] = (const char *)pass->packed + param->pack[form];
     }
     return call;
 }
@@ -83,23 +83,23 @@ static bool written_before(const struct lj_net *net, int v, int j)
     return false;
 }
 
-static struct lj_call make_backward_call(const struct lj_plan *plan, const struct lj_run *run,
+static struct lj_call make_backward_call(const struct lj_plan *plan, const struct lj_pass *pass,
                                          int i, const struct tile *tile)
 {
     const struct lj_net *net = plan->net;
     const struct lj_node *node = &net->node[i];
-    struct lj_call call = make_call(plan, run, i, tile);
-    call.dy = at_gradient(plan, run, i, tile->first);
+    struct lj_call call = make_call(plan, pass, i, tile);
+    call.dy = at_gradient(plan, pass, i, tile->first);
     for (int k = 0; k < node->inputs; k++) {
         if (!lj_node_wants_gradient(&net->node[node->in[k]]))
             continue;
-        call.dx[k] = at_gradient(plan, run, node->in[k], tile->first);
+        call.dx[k] = at_gradient(plan, pass, node->in[k], tile->first);
         call.dx_add[k] = written_before(net, node->in[k], i);
     }
-    for (int p = 0; p < node->params && run->gradient; p++)
+    for (int p = 0; p < node->params && pass->gradient; p++)
         call.dparam[p] =
-            run->gradient + net->params->list[node->param[p]].offset - run->gradient_first;
-    call.dparam_add = run->gradient_add || tile->first > 0;
+            pass->gradient + net->params->list[node->param[p]].offset - pass->gradient_first;
+    call.dparam_add = pass->gradient_add || tile->first > 0;
     return call;
 }
 
@@ -109,30 +109,30 @@ static double flops_of(const struct lj_call *call)
     return kind->flops ? (double)kind->flops(call->node, call->in_shape) * (double)call->images : 0;
 }
 
-static void forward_node(const struct lj_plan *plan, const struct lj_run *run, int i,
+static void forward_node(const struct lj_plan *plan, const struct lj_pass *pass, int i,
                          const struct tile *tile)
 {
     const struct lj_node *node = &plan->net->node[i];
-    struct lj_call call = make_call(plan, run, i, tile);
-    double begun = run->clock ? lj_now_s() : 0;
+    struct lj_call call = make_call(plan, pass, i, tile);
+    double begun = pass->clock ? lj_now_s() : 0;
     node->kind->forward(&call);
-    if (!run->clock)
+    if (!pass->clock)
         return;
-    run->clock[node->kind_index].forward_s += lj_now_s() - begun;
-    run->clock[node->kind_index].flops += flops_of(&call);
+    pass->clock[node->kind_index].forward_s += lj_now_s() - begun;
+    pass->clock[node->kind_index].flops += flops_of(&call);
 }
 
-static void backward_node(const struct lj_plan *plan, const struct lj_run *run, int i,
+static void backward_node(const struct lj_plan *plan, const struct lj_pass *pass, int i,
                           const struct tile *tile)
 {
     const struct lj_node *node = &plan->net->node[i];
-    struct lj_call call = make_backward_call(plan, run, i, tile);
-    double begun = run->clock ? lj_now_s() : 0;
+    struct lj_call call = make_backward_call(plan, pass, i, tile);
+    double begun = pass->clock ? lj_now_s() : 0;
     node->kind->backward(&call);
-    if (!run->clock)
+    if (!pass->clock)
         return;
-    run->clock[node->kind_index].backward_s += lj_now_s() - begun;
-    run->clock[node->kind_index].flops += (call.dx[0] ? 2 : 1) * flops_of(&call);
+    pass->clock[node->kind_index].backward_s += lj_now_s() - begun;
+    pass->clock[node->kind_index].flops += (call.dx[0] ? 2 : 1) * flops_of(&call);
 }
 
 /* ---- blocks ----------------------------------------------------------------------------------------- */
@@ -152,7 +152,7 @@ static void check_whole(const struct lj_plan *plan, int first, int end)
              "nodes %d to %d are not whole blocks", first, end - 1);
 }
 
-void lj_forward(const struct lj_plan *plan, const struct lj_run *run, int first, int end)
+void lj_forward(const struct lj_plan *plan, const struct lj_pass *pass, int first, int end)
 {
     if (first < end)
         check_whole(plan, first, end);
@@ -160,62 +160,62 @@ void lj_forward(const struct lj_plan *plan, const struct lj_run *run, int first,
         struct tile tile = {0};
         while (!lj_node_is_input(&plan->net->node[i]) && next_tile(plan, i, &tile))
             for (int j = i; j < plan->at[i].block_end; j++)
-                forward_node(plan, run, j, &tile);
+                forward_node(plan, pass, j, &tile);
     }
 }
 
 /* Runs a tile of a block forward again: every node whose value or saved tensor its backward reads. */
-static void run_block_again(const struct lj_plan *plan, const struct lj_run *run, int first,
+static void run_block_again(const struct lj_plan *plan, const struct lj_pass *pass, int first,
                             const struct tile *tile)
 {
     for (int i = first; i < plan->at[first].block_end; i++)
         if (plan->at[i].again || plan->at[i].saved[1].size > 0)
-            forward_node(plan, run, i, tile);
+            forward_node(plan, pass, i, tile);
 }
 
-static void backward_block(const struct lj_plan *plan, const struct lj_run *run, int first)
+static void backward_block(const struct lj_plan *plan, const struct lj_pass *pass, int first)
 {
     struct tile tile = {.again = true};
     while (next_tile(plan, first, &tile)) {
         if (plan->options.mode == LJ_PLAN_RECOMPUTE && plan->net->node[first].block >= 0)
-            run_block_again(plan, run, first, &tile);
+            run_block_again(plan, pass, first, &tile);
         for (int i = plan->at[first].block_end - 1; i >= first; i--) {
-            backward_node(plan, run, i, &tile);
-            if (run->between)
-                run->between(run->between_data);
+            backward_node(plan, pass, i, &tile);
+            if (pass->between)
+                pass->between(pass->between_data);
         }
     }
 }
 
-void lj_backward(const struct lj_plan *plan, const struct lj_run *run, int first, int end)
+void lj_backward(const struct lj_plan *plan, const struct lj_pass *pass, int first, int end)
 {
     if (first < end)
         check_whole(plan, first, end);
     for (int i = end; i > first; i = plan->at[i - 1].block_first)
         if (!lj_node_is_input(&plan->net->node[i - 1]))
-            backward_block(plan, run, plan->at[i - 1].block_first);
+            backward_block(plan, pass, plan->at[i - 1].block_first);
 }
 
 /* ---- batch statistics -------------------------------------------------------------------------------- */
 
-void lj_sync_forward(const struct lj_plan *plan, const struct lj_run *run, int node, int64_t *sums,
-                     int64_t *unfit)
+void lj_sync_forward(const struct lj_plan *plan, const struct lj_pass *pass, int node,
+                     int64_t *sums, int64_t *nonfinite)
 {
     struct tile all = {.count = plan->images};
-    struct lj_call call = make_call(plan, run, node, &all);
-    double begun = run->clock ? lj_now_s() : 0;
-    call.node->kind->sync_forward(&call, sums, unfit);
-    if (run->clock)
-        run->clock[call.node->kind_index].forward_s += lj_now_s() - begun;
+    struct lj_call call = make_call(plan, pass, node, &all);
+    double begun = pass->clock ? lj_now_s() : 0;
+    call.node->kind->sync_forward(&call, sums, nonfinite);
+    if (pass->clock)
+        pass->clock[call.node->kind_index].forward_s += lj_now_s() - begun;
 }
 
-void lj_sync_backward(const struct lj_plan *plan, const struct lj_run *run, int node, int64_t *sums,
-                      int64_t *unfit)
+void lj_sync_backward(const struct lj_plan *plan, const struct lj_pass *pass, int node,
+                      int64_t *sums, int64_t *nonfinite)
 {
     struct tile all = {.count = plan->images, .again = true};
-    struct lj_call call = make_backward_call(plan, run, node, &all);
-    double begun = run->clock ? lj_now_s() : 0;
-    call.node->kind->sync_backward(&call, sums, unfit);
-    if (run->clock)
-        run->clock[call.node->kind_index].backward_s += lj_now_s() - begun;
+    struct lj_call call = make_backward_call(plan, pass, node, &all);
+    double begun = pass->clock ? lj_now_s() : 0;
+    call.node->kind->sync_backward(&call, sums, nonfinite);
+    if (pass->clock)
+        pass->clock[call.node->kind_index].backward_s += lj_now_s() - begun;
 }

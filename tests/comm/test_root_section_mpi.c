@@ -19,17 +19,17 @@ static void work(void)
         lj_progress();
 }
 
-Test(alone_mpi, the_others_hear_of_progress, .timeout = 60)
+Test(root_section_mpi, the_others_hear_of_progress, .timeout = 60)
 {
     struct lj_comm *world = lj_case_begin();
     bool root = lj_comm_is_root(world);
     double before_s = lj_now_s();
     if (!root)
         lj_set_progress_hook(count);
-    lj_alone_begin(world);
+    lj_root_section_begin(world);
     if (root)
         work();
-    int status = lj_alone_end(world, LJ_OK);
+    int status = lj_root_section_end(world, LJ_OK);
     lj_all_assert(world, status == LJ_OK, "status %d", status);
     lj_all_assert(world, root || (heard >= 1 && heard <= 3), "heard %d times", heard);
     double said_s = lj_progress_s() - before_s;
@@ -37,14 +37,14 @@ Test(alone_mpi, the_others_hear_of_progress, .timeout = 60)
     lj_case_end(world);
 }
 
-Test(alone_mpi, failures_reach_everybody, .timeout = 60)
+Test(root_section_mpi, failures_reach_everybody, .timeout = 60)
 {
     struct lj_comm *world = lj_case_begin();
     for (int failing = 0; failing < world->size; failing++)
         for (int again = 0; again < 2; again++) {
-            lj_alone_begin(world);
+            lj_root_section_begin(world);
             int status = world->rank == failing ? lj_fail(LJ_ERR_DATA, "no data here") : LJ_OK;
-            status = lj_alone_end(world, status);
+            status = lj_root_section_end(world, status);
             lj_all_assert(world, status == LJ_ERR_DATA, "status %d", status);
             lj_all_assert(world, strstr(lj_error_text(), "no data here"), "%s", lj_error_text());
         }

@@ -26,17 +26,17 @@ static void on_progress(void)
     tell(alone, true);
 }
 
-void lj_alone_begin(struct lj_comm *comm)
+void lj_root_section_begin(struct lj_comm *comm)
 {
     if (!lj_comm_is_root(comm) || comm->size == 1)
         return;
-    LJ_CHECK(!alone, "lj_alone_begin inside another");
+    LJ_CHECK(!alone, "lj_root_section_begin inside another");
     alone = comm;
     told_s = lj_now_s();
     lj_set_progress_hook(on_progress);
 }
 
-int lj_alone_end(struct lj_comm *comm, int status)
+int lj_root_section_end(struct lj_comm *comm, int status)
 {
     if (lj_comm_is_root(comm) && comm->size > 1) {
         lj_set_progress_hook(NULL);
