@@ -4,6 +4,8 @@
  * check the mathematics. Rank 0 works; the loss's reduction is collective. */
 #include "app/app.h"
 
+#include "lejepa/runtime.h"
+
 #include "eval/eval.h"
 #include "loss/loss.h"
 #include "train/train.h"
@@ -261,7 +263,7 @@ int lj_command_diagnose(struct lj_comm *comm, struct lj_config *config,
     const char *isa = "";
     int threads = 1;
     LJ_TRY(lj_agree(comm, lj_threads_use(config->threads, &threads)));
-    LJ_TRY(lj_agree_on_kernels(comm, &isa));
+    LJ_TRY(lj_runtime_agree(comm, &isa));
     int status = diagnose(&s, comm, config, words);
     lj_lejepa_destroy(s.loss);
     lj_free(s.proj);

@@ -2,6 +2,8 @@
 /* embed: embeddings of an archive by a checkpoint's encoder, the same encoder untrained, or raw pixels. */
 #include "app/app.h"
 
+#include "lejepa/runtime.h"
+
 #include "eval/eval.h"
 #include "train/train.h"
 
@@ -108,7 +110,7 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
     int threads = 1;
     LJ_TRY(lj_agree(comm, check_words(config)));
     LJ_TRY(lj_agree(comm, lj_threads_use(config->threads, &threads)));
-    LJ_TRY(lj_agree_on_kernels(comm, &isa));
+    LJ_TRY(lj_runtime_agree(comm, &isa));
     LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint,
                               strcmp(config->arg_features, "model") != 0));
     int status = lj_agree(comm, merge_config(config, &pretrained.config, words));

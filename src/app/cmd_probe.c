@@ -2,6 +2,8 @@
 /* probe: kNN (k = 20, cosine, temperature 0.07) and linear probe of embedding files. Rank 0 works. */
 #include "app/app.h"
 
+#include "lejepa/runtime.h"
+
 #include "eval/eval.h"
 #include "train/train.h"
 
@@ -99,6 +101,6 @@ int lj_command_probe(struct lj_comm *comm, struct lj_config *config,
 {
     const char *isa = "";
     (void)words;
-    LJ_TRY(lj_agree_on_kernels(comm, &isa));
+    LJ_TRY(lj_runtime_agree(comm, &isa));
     return lj_agree(comm, lj_comm_is_root(comm) ? probe_on_root(config) : LJ_OK);
 }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checkpoints of a trainer: written by rank 0 from gathered shards, read by rank 0 and dealt out, so
- * that they know nothing of the number of ranks. */
+/* A trainer continues from a checkpoint, read by rank 0 and dealt out: on any number of ranks. */
 #include "train/trainer.h"
 
 #include "store/store.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <xxhash.h>
 
 /* Settings that name no arithmetic: a run continues exactly whatever they are. */
 static bool may_differ(const char *key)
@@ -120,79 +118,4 @@ int lj_trainer_load_weights(struct lj_trainer *t, const char *path)
     spread_weights(t);
     lj_trainer_pack_weights(t);
     return LJ_OK;
-}
-
-static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished)
-{
-    if (!lj_comm_is_root(t->comm))
-        return LJ_OK;
-    char provenance[512];
-    char *yaml = lj_config_yaml(&t->config);
-    if (!yaml)
-        return LJ_ERR_RESOURCE;
-    snprintf(
-        provenance, sizeof provenance,
-        "{\"program\": \"lejepa_mpi %s\", \"ranks\": %d, \"archive_fingerprint\": \"%016llx\"}",
-        LJ_VERSION, t->comm->size, (unsigned long long)lj_archive_info(t->archive)->fingerprint);
-    struct lj_checkpoint checkpoint = {.params = &t->model->params,
-                                       .step = finished,
-                                       .seed = t->config.seed,
-                                       .config = yaml,
-                                       .provenance = provenance,
-                                       .weights = t->weights,
-                                       .moment1 = t->moment[0],
-                                       .moment2 = t->moment[1],
-                                       .channels = lj_archive_info(t->archive)->channels,
-                                       .mean = t->mean,
-                                       .std = t->std};
-    int status = lj_checkpoint_write(dir, &checkpoint, (int)t->config.checkpoint_keep);
-    lj_free(yaml);
-    return status;
-}
-
-int lj_trainer_checkpoint(struct lj_trainer *t, const char *dir, int64_t finished)
-{
-    lj_phase_begin(LJ_PHASE_CHECKPOINT);
-    for (int i = 0; i < 2 && t->comm->size > 1; i++)
-        lj_gradsync_collect(t->gradsync, lj_optim_moment(t->optim, i), t->moment[i]);
-    lj_root_section_begin(t->comm);
-    int status = lj_root_section_end(t->comm, write_on_root(t, dir, finished));
-    lj_phase_end();
-    return status;
-}
-
-uint64_t lj_trainer_hash(const struct lj_trainer *t)
-{
-    int64_t elements = lj_gradsync_shard(t->gradsync)->weights_elements;
-    return XXH3_64bits(t->weights, (size_t)elements * sizeof(float));
-}
-
-int64_t lj_trainer_first_step(const struct lj_trainer *t)
-{
-    return t->first_step;
-}
-
-int64_t lj_trainer_steps(const struct lj_trainer *t)
-{
-    return t->steps;
-}
-
-struct lj_ledger *lj_trainer_ledger(struct lj_trainer *t)
-{
-    return &t->ledger;
-}
-
-double lj_trainer_step_flops(const struct lj_trainer *t)
-{
-    const struct lj_vit_config *vit = &t->model->config.vit;
-    int64_t sizes[2] = {vit->size, t->model->config.local_size};
-    struct lj_shape row = {1, {t->model->embedding}};
-    double projector = (double)lj_net_flops(t->model->net[LJ_NET_PROJECTOR], &row), sum = 0;
-    for (int part = 0; part < 2; part++) {
-        struct lj_shape image = {3, {vit->channels, sizes[part], sizes[part]}};
-        if (t->views[part] > 0)
-            sum += (double)t->views[part] *
-                   ((double)lj_net_flops(t->model->net[LJ_NET_ENCODER], &image) + projector);
-    }
-    return 3 * sum * (double)t->config.batch_size;
 }

@@ -2,6 +2,8 @@
 /* The self-test: the same small training on 1, 2, .. P of the ranks at hand, compared bit for bit. */
 #include "train/trainer.h"
 
+#include "lejepa/runtime.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -102,9 +104,9 @@ int lj_selftest(struct lj_comm *comm, const struct lj_config *given)
     int status = config ? small_config(config, given) : LJ_ERR_RESOURCE;
     status = lj_agree(comm, status);
     if (status == LJ_OK)
-        status = lj_agree_on_kernels(comm, &isa);
+        status = lj_runtime_agree(comm, &isa);
     if (status == LJ_OK)
-        status = lj_agree(comm, lj_resolve_precision(config));
+        status = lj_agree(comm, lj_runtime_resolve_precision(config));
     if (status == LJ_OK) {
         if (comm->size == 1)
             lj_say("selftest on one rank compares nothing; launch it as mpirun -n 4 lejepa_mpi "

@@ -7,9 +7,6 @@
 #include "optim/optim.h"
 #include "train/train.h"
 
-/* The passes of a lane: the encoder on its global and on its local views, the projector on all. */
-enum lj_pass_kind { LJ_PASS_GLOBAL, LJ_PASS_LOCAL, LJ_PASS_PROJECTOR, LJ_PASS_KINDS };
-
 struct lj_trainer {
     struct lj_config config;
     struct lj_comm *comm;
@@ -89,12 +86,6 @@ void lj_pass_backward(struct lj_trainer *t, int64_t *nonfinite);
 int lj_trainer_next_batch(struct lj_trainer *t);
 int lj_trainer_agree(struct lj_trainer *t, int local, int64_t nonfinite,
                      struct lj_step_report *report);
-/* Names a sample and view whose projection is not finite, in an LJ_ERR_NUMERIC. Collective. */
-int lj_trainer_name_culprit(struct lj_trainer *t);
-
-/* guard.c: LJ_ERR_NUMERIC when the projections' effective rank is below `least`; does nothing unless
- * `now` and least > 0. Collective. */
-int lj_trainer_guard(struct lj_trainer *t, double least, bool now);
 
 /* setup.c: makes t->packed follow the weights. */
 void lj_trainer_pack_weights(struct lj_trainer *t);

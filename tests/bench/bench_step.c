@@ -6,6 +6,7 @@
  *
  *     bench_step SETTING [key=value ...] */
 #include "bench.h"
+#include "lejepa/runtime.h"
 
 #include "kernels/kernels.h"
 #include "train/train.h"
@@ -228,8 +229,8 @@ static void measure(struct lj_comm *comm, const struct step_setting *setting, co
                                          .stretch = "none",
                                          .nan = "error"};
     configure(&config, setting, path, words);
-    bench_expect(lj_agree_on_kernels(comm, &isa));
-    bench_expect(lj_resolve_precision(&config));
+    bench_expect(lj_runtime_agree(comm, &isa));
+    bench_expect(lj_runtime_resolve_precision(&config));
     bench_expect(lj_archive_open(&archive, comm, &options));
     bench_expect(lj_trainer_create(&trainer, comm, &config, archive, NULL));
     run_steps(trainer, &steps);

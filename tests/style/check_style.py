@@ -19,6 +19,7 @@ EDGES = {
     "base": "",
     "kernels": "base",
     "comm": "base",
+    "runtime": "kernels comm base",
     "nn": "kernels base",
     "data": "kernels comm base",
     "optim": "nn kernels base",
@@ -26,9 +27,9 @@ EDGES = {
     "models": "nn base",
     "store": "nn comm base",
     "eval": "store models loss data comm nn kernels base",
-    "train": "eval store models loss optim data comm nn kernels base",
-    "report": "eval data base",
-    "app": "report train eval store models loss optim data comm nn kernels base",
+    "train": "eval store models loss optim data comm nn kernels runtime base",
+    "run": "train eval store models data comm nn kernels runtime base",
+    "app": "run train eval store models loss optim data comm nn kernels runtime base",
 }
 INSTALLED_OF_BASE = {"config", "config_keys"}  # headers of include/lejepa/ not named after their module
 

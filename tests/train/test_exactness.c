@@ -3,6 +3,7 @@
  * recomputed, and across a restart. Launched on 8 ranks; each case trains on the first 1, 2, 3, 4 and 8 of
  * them and compares weights and losses with those of one rank. */
 #include "kernels/kernels.h"
+#include "lejepa/runtime.h"
 #include "train/train.h"
 #include "mpi_case.h"
 #include "tmpdir.h"
@@ -79,7 +80,8 @@ static int train(struct lj_comm *comm, const char *from, const char *to, int64_t
     struct lj_trainer *trainer = NULL;
     LJ_TRY(lj_trainer_create(&trainer, comm, &config, archive, from));
     int status = LJ_OK;
-    for (int64_t step = lj_trainer_first_step(trainer); status == LJ_OK && step < STEPS; step++) {
+    for (int64_t step = lj_trainer_info(trainer).first_step; status == LJ_OK && step < STEPS;
+         step++) {
         struct lj_step_report report = {0};
         status = lj_trainer_step(trainer, step, true, &report);
         outcome->loss[step] = report.loss.total;
@@ -173,7 +175,7 @@ Test(exactness, clipping_and_other_norms)
 Test(exactness, bf16_matmuls)
 {
     configure(SETTINGS("precision=bf16"));
-    int status = lj_resolve_precision(&config);
+    int status = lj_runtime_resolve_precision(&config);
     if (lj_isa_selected() < LJ_ISA_AVX512BF16) {
         lj_all_assert(world, status == LJ_ERR_CONFIG, "bf16 at level %s", lj_kernels()->name);
         return;

@@ -2,6 +2,7 @@
 /* After the first step, which compiles the products' code, no step allocates: neither the main thread nor
  * the loader, in any precision, with any number of threads. */
 #include "train/train.h"
+#include "lejepa/runtime.h"
 #include "mpi_case.h"
 #include "tmpdir.h"
 #include "train_archive.h"
@@ -94,7 +95,7 @@ static void check_precision(const char *precision)
 Test(no_allocation, after_the_first_step)
 {
     const char *isa;
-    cr_assert_eq(lj_agree_on_kernels(world, &isa), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_runtime_agree(world, &isa), LJ_OK, "%s", lj_error_text());
     check_precision("precision=fp32");
     if (strcmp(isa, "avx512bf16") == 0)
         check_precision("precision=bf16");

@@ -2,7 +2,7 @@
 /* The watchdog: when nothing got done for guard.stall_s, in set-up, a step, an evaluation or a checkpoint,
  * every rank says where it is, then the job ends. A rank that hangs in a collective cannot say so itself;
  * this thread can. */
-#include "train/signals.h"
+#include "run/signals.h"
 
 #include "comm/comm.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to train: a run around a trainer. */
-#ifndef LEJEPA_RUN_H
-#define LEJEPA_RUN_H
+/* Private to run. A run around a trainer. */
+#ifndef LEJEPA_RUN_STATE_H
+#define LEJEPA_RUN_STATE_H
 
-#include "train/run_lock.h"
-#include "train/trainer.h"
+#include "run/lock.h"
+#include "train/train.h"
 
 #include "store/store.h"
 
@@ -15,6 +15,7 @@ struct lj_run_state {
     struct lj_config *config;
     struct lj_archive *archive;
     struct lj_trainer *trainer;
+    struct lj_trainer_info info;   /* of the trainer */
     char dir[LJ_PATH_MAX];         /* run.dir, the same on every rank */
     char checkpoints[LJ_PATH_MAX]; /* dir/checkpoints */
     struct lj_run_lock lock;       /* on dir; root only */
@@ -28,7 +29,7 @@ struct lj_run_state {
     struct lj_archive *eval_bank, *eval_query; /* labelled rows for the kNN; NULL: none */
 };
 
-/* run_dir.c: picks or makes the directory, locks it, opens log.txt; finds the checkpoint to continue from
+/* directory.c: picks or makes the directory, locks it, opens log.txt; finds the checkpoint to continue from
  * ("" none).
  * Collective. */
 int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX]);
@@ -45,13 +46,13 @@ void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished, double to
 void lj_run_progress(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report, bool line);
 
-/* evaluate.c: the kNN on a labelled archive. Collective. */
+/* evaluation.c: the kNN on a labelled archive. Collective. */
 int lj_run_open_evaluation(struct lj_run_state *run);
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished);
 void lj_run_close_evaluation(struct lj_run_state *run);
 
-/* report.c, with report_layers.c and report_peak.c: what a run tells at its start and end; timing.json. Collective. */
-int lj_run_report_start(struct lj_run_state *run, const char *isa);
-int lj_run_report_end(struct lj_run_state *run);
+/* summary/: what a run tells at its start and end; timing.json. Collective. */
+int lj_run_summary_start(struct lj_run_state *run, const char *isa);
+int lj_run_summary_end(struct lj_run_state *run);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The directory of a run and its files. Rank 0 picks it and tells the others. */
-#include "train/run.h"
+#include "run/state.h"
 
 #include "kernels/kernels.h"
 
@@ -120,8 +120,8 @@ int lj_run_open_files(struct lj_run_state *run, int64_t first)
     if (!yaml)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
     fprintf(yaml, "# bits hold for this level and precision: kernels %s, precision %s\n",
-            lj_isa_name(lj_isa_selected()), run->trainer->config.precision);
-    lj_config_write_yaml(&run->trainer->config, yaml);
+            lj_isa_name(lj_isa_selected()), run->info.config->precision);
+    lj_config_write_yaml(run->info.config, yaml);
     if (fclose(yaml) != 0)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
     snprintf(path, sizeof path, "%.4000s/metrics.jsonl", run->dir);

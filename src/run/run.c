@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command `train`: the steps, and what happens between them. Collective throughout: whatever a
  * decision depends on is the same on every rank, because it came through a reduction. */
-#include "train/run.h"
+#include "lejepa/run.h"
 
-#include "train/signals.h"
+#include "run/state.h"
+
+#include "lejepa/runtime.h"
+#include "run/signals.h"
 
 #include <errno.h>
 #include <string.h>
@@ -27,16 +30,17 @@ static int set_up(struct lj_run_state *run)
 {
     char resume_from[LJ_PATH_MAX] = "";
     const char *isa = "";
-    LJ_TRY(lj_agree_on_kernels(run->comm, &isa));
-    LJ_TRY(lj_agree(run->comm, lj_resolve_precision(run->config)));
+    LJ_TRY(lj_runtime_agree(run->comm, &isa));
+    LJ_TRY(lj_agree(run->comm, lj_runtime_resolve_precision(run->config)));
     LJ_TRY(open_archive(run));
     LJ_TRY(lj_run_open_evaluation(run));
     LJ_TRY(lj_run_open_dir(run, resume_from));
     LJ_TRY(lj_trainer_create(&run->trainer, run->comm, run->config, run->archive,
                              resume_from[0] ? resume_from : NULL));
+    run->info = lj_trainer_info(run->trainer);
     lj_root_section_begin(run->comm);
-    LJ_TRY(lj_root_section_end(run->comm, lj_run_open_files(run, run->trainer->first_step)));
-    return lj_run_report_start(run, isa);
+    LJ_TRY(lj_root_section_end(run->comm, lj_run_open_files(run, run->info.first_step)));
+    return lj_run_summary_start(run, isa);
 }
 
 static void tear_down(struct lj_run_state *run)
@@ -82,7 +86,7 @@ static void remove_stop_file(const struct lj_run_state *run)
 static void log_step(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report)
 {
-    bool line = due(run->config->log_every, finished) || finished == run->trainer->steps;
+    bool line = due(run->config->log_every, finished) || finished == run->info.steps;
     if (!lj_comm_is_root(run->comm) || !(line || run->terminal))
         return;
     if (line)
@@ -91,14 +95,14 @@ static void log_step(struct lj_run_state *run, int64_t finished,
 }
 
 /* What a step that is not finite means for the run. */
-static int judge_step(struct lj_run_state *run, const struct lj_step_report *report)
+static int judge_step(struct lj_run_state *run, int64_t step, const struct lj_step_report *report)
 {
     if (report->nonfinite == 0)
         return LJ_OK;
     if (strcmp(run->config->guard_nonfinite, "stop") == 0)
         return lj_trainer_name_culprit(run->trainer);
     lj_warn("step %lld: %lld values were not finite; no update was made (guard.nonfinite=skip)",
-            (long long)run->trainer->step, (long long)report->nonfinite);
+            (long long)step, (long long)report->nonfinite);
     return LJ_OK;
 }
 
@@ -106,9 +110,9 @@ static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_
 {
     const struct lj_config *c = run->config;
     lj_watchdog_feed(finished);
-    if (due(c->eval_every, finished) || (c->eval_every > 0 && finished == run->trainer->steps))
+    if (due(c->eval_every, finished) || (c->eval_every > 0 && finished == run->info.steps))
         LJ_TRY(lj_run_evaluate(run, finished));
-    if (due(c->checkpoint_every, finished) || asked_to_save || finished == run->trainer->steps)
+    if (due(c->checkpoint_every, finished) || asked_to_save || finished == run->info.steps)
         LJ_TRY(lj_trainer_checkpoint(run->trainer, run->checkpoints, finished));
     return LJ_OK;
 }
@@ -118,17 +122,18 @@ static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_
 static int run_steps(struct lj_run_state *run)
 {
     struct lj_trainer *t = run->trainer;
-    for (int64_t step = t->first_step; step < t->steps; step++) {
-        bool log = due(run->config->log_every, step + 1) || step + 1 == t->steps;
+    int64_t steps = run->info.steps;
+    for (int64_t step = run->info.first_step; step < steps; step++) {
+        bool log = due(run->config->log_every, step + 1) || step + 1 == steps;
         struct lj_step_report report = {
             .loss = {.stop = wants_stop(run), .save = lj_signals_take_save()}};
         lj_watchdog_feed(step);
         LJ_TRY(lj_trainer_step(t, step, log, &report));
-        LJ_TRY(judge_step(run, &report));
+        LJ_TRY(judge_step(run, step, &report));
         run->done++;
         log_step(run, step + 1, &report);
         LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log && report.nonfinite == 0));
-        bool stop = report.loss.stop > 0 && step + 1 < t->steps;
+        bool stop = report.loss.stop > 0 && step + 1 < steps;
         LJ_TRY(after_step(run, step + 1, report.loss.save > 0 || stop));
         if (report.loss.stop > 0)
             remove_stop_file(run);
@@ -136,14 +141,14 @@ static int run_steps(struct lj_run_state *run)
             return lj_fail(LJ_STOPPED,
                            "stopped at step %lld of %lld as asked, with a checkpoint; the "
                            "same command with run.dir=%s continues",
-                           (long long)(step + 1), (long long)t->steps, run->dir);
+                           (long long)(step + 1), (long long)steps, run->dir);
     }
     return LJ_OK;
 }
 
 static int train(struct lj_run_state *run)
 {
-    struct lj_trainer *t = run->trainer;
+    const struct lj_trainer_info *t = &run->info;
     if (t->first_step >= t->steps) {
         lj_say("nothing to do: %lld of %lld steps are done; raise train.epochs or train.steps",
                (long long)t->first_step, (long long)t->steps);
@@ -155,7 +160,7 @@ static int train(struct lj_run_state *run)
     if (status == LJ_OK || status == LJ_STOPPED) {
         char text[2048];
         snprintf(text, sizeof text, "%s", lj_error_text());
-        int reported = lj_run_report_end(run);
+        int reported = lj_run_summary_end(run);
         if (reported != LJ_OK && status == LJ_OK)
             return reported;
         if (reported != LJ_OK) /* the checkpoint is good: a requeue must still see 75 */

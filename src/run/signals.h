@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to train: what asks a run to save or stop. Local; ranks agree through the step's reduction. */
+/* Private to run. What asks a run to save or stop. Local; ranks agree through the step's reduction. */
 #ifndef LEJEPA_SIGNALS_H
 #define LEJEPA_SIGNALS_H
 

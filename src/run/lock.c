@@ -4,7 +4,7 @@
  * Where the file system has locks (flock), the lock on that file decides: it goes when its process
  * goes, however it ends. Where there are none, the existence of the file decides, and one that a dead
  * process of this host left behind is set aside; of other hosts nothing is known, so the user is asked. */
-#include "train/run_lock.h"
+#include "run/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>

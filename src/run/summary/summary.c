@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a run tells at its start and end, and timing.json. */
-#include "train/report.h"
+#include "run/summary/summary.h"
 
 #include "kernels/kernels.h"
 
@@ -8,7 +8,7 @@
 
 /* ---- start ------------------------------------------------------------------------------------------------- */
 
-static void say_model(const struct lj_trainer *t)
+static void say_model(const struct lj_trainer_info *t)
 {
     const struct lj_vit_config *v = &t->model->config.vit;
     lj_say("model: ViT patch %lld, width %lld, depth %lld, heads %lld; embedding %lld; projector "
@@ -19,21 +19,21 @@ static void say_model(const struct lj_trainer *t)
            (double)t->model->params.trained * 1e-6);
 }
 
-static void say_batch(const struct lj_trainer *t)
+static void say_batch(const struct lj_trainer_info *t)
 {
-    const struct lj_config *c = &t->config;
+    const struct lj_config *c = t->config;
     lj_say(
         "batch: %lld samples in %lld lanes of %lld; views: %lld global %lld px, %lld local %lld px",
-        (long long)c->batch_size, (long long)t->lanes, (long long)t->n, (long long)t->views[0],
-        (long long)t->model->config.vit.size, (long long)t->views[1],
+        (long long)c->batch_size, (long long)t->lanes, (long long)t->samples_per_lane,
+        (long long)t->views[0], (long long)t->model->config.vit.size, (long long)t->views[1],
         (long long)t->model->config.local_size);
     lj_say("loss: lambda %g (%s), centre %s, SIGReg on %lld slices per view, grid %s (floor %.4f), "
            "N global, prediction averaged over width",
            c->loss_lambda, c->loss_combine, c->predict_centre, (long long)c->sigreg_slices,
            c->sigreg_grid, lj_sigreg_floor(c->sigreg_grid[0]));
     lj_say("schedule: %lld steps, warm-up %.0f, learning rate %g to %g, AdamW decay %g on %s",
-           (long long)t->steps, t->schedule.warmup_steps, t->schedule.peak, t->schedule.floor,
-           c->optim_weight_decay, c->optim_decay_on);
+           (long long)t->steps, t->warmup_steps, t->lr_peak, t->lr_floor, c->optim_weight_decay,
+           c->optim_decay_on);
 }
 
 static void say_memory(int64_t planned_bytes)
@@ -53,7 +53,7 @@ static void say_memory(int64_t planned_bytes)
 }
 
 /* What passes through a block at a time: it should fit into a core's second cache. */
-static void say_tiles(const struct lj_trainer *t)
+static void say_tiles(const struct lj_trainer_info *t)
 {
     static const char *const views[] = {"global", "local"};
     for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
@@ -73,16 +73,16 @@ static int say_peak(struct lj_run_state *run)
     if (strcmp(run->config->run_measure_peak, "true") != 0)
         return LJ_OK;
     LJ_TRY(lj_run_measure_peak(run));
-    int64_t threads = lj_all_sum(run->comm, run->trainer->workers);
+    int64_t threads = lj_all_sum(run->comm, run->info.workers);
     lj_say("peak: matmuls reach %.1f GFLOP/s on all threads, %.1f on each (%s)", run->peak_gflops,
-           run->peak_gflops / (double)threads, run->trainer->config.precision);
+           run->peak_gflops / (double)threads, run->info.config->precision);
     return LJ_OK;
 }
 
-static void say_plan(struct lj_trainer *t)
+static void say_plan(const struct lj_trainer_info *t)
 {
-    for (int i = 0; i < t->ledger.count; i++) {
-        const struct lj_ledger_entry *e = &t->ledger.entry[i];
+    for (int i = 0; i < t->ledger->count; i++) {
+        const struct lj_ledger_entry *e = &t->ledger->entry[i];
         lj_say("communication: %-10s %-19s %12lld bytes per call and rank%s", e->name,
                e->collective, (long long)e->predicted_bytes_per_call,
                strcmp(e->name, "sigreg") == 0 ? ", whatever the batch, the width or the ranks"
@@ -95,7 +95,7 @@ static int say_binding(struct lj_run_state *run)
 {
     char units[256];
     double mine = lj_threads_binding(units, sizeof units), most = mine, least = mine;
-    double *all = lj_alloc_array(run->comm->size, sizeof *all, "report");
+    double *all = lj_alloc_array(run->comm->size, sizeof *all, "summary");
     int status = lj_agree(run->comm, all ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK)
         lj_all_gather_f64(run->comm, &mine, 1, all);
@@ -106,21 +106,20 @@ static int say_binding(struct lj_run_state *run)
     lj_say(
         "ranks: %d, %d thread%s each; rank 0 may run on processing units %s; %.0f to %.0f units a "
         "rank",
-        run->comm->size, run->trainer->workers, run->trainer->workers == 1 ? "" : "s", units, least,
-        most);
+        run->comm->size, run->info.workers, run->info.workers == 1 ? "" : "s", units, least, most);
     lj_free(all);
     return status;
 }
 
-int lj_run_report_start(struct lj_run_state *run, const char *isa)
+int lj_run_summary_start(struct lj_run_state *run, const char *isa)
 {
     char archive[1024];
-    struct lj_trainer *t = run->trainer;
+    const struct lj_trainer_info *t = &run->info;
     lj_archive_describe(run->archive, archive, sizeof archive);
     const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
     lj_say("lejepa_mpi %s; kernels %s; precision %s; matmuls %s; reduce %s; recompute %s",
-           LJ_VERSION, isa, t->config.precision, lj_matmul_backend(&matmul), t->config.reduce,
-           t->config.memory_recompute);
+           LJ_VERSION, isa, t->config->precision, lj_matmul_backend(&matmul), t->config->reduce,
+           t->config->memory_recompute);
     LJ_TRY(say_binding(run));
     lj_say("archive: %s", archive);
     say_model(t);
@@ -280,10 +279,10 @@ static int write_timing(struct lj_run_state *run, const struct ending *end, doub
     json_t *peak = run->peak_gflops > 0 ? json_real(run->peak_gflops) : json_null();
     json_t *all = json_pack(
         "{s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:o, s:s}", "phases", phases_json(end->rows), "layers",
-        lj_run_layers_json(&end->layers), "ledger", ledger_json(&run->trainer->ledger), "memory",
+        lj_run_layers_json(&end->layers), "ledger", ledger_json(run->info.ledger), "memory",
         lj_run_memory_json(&end->memory), "samples_per_s", samples_per_s, "views_per_s",
-        samples_per_s * (double)lj_views_per_sample(run->trainer), "gflops", gflops, "peak_gflops",
-        peak, "verdict", verdict);
+        samples_per_s * (double)(run->info.views[0] + run->info.views[1]), "gflops", gflops,
+        "peak_gflops", peak, "verdict", verdict);
     int written = all ? json_dump_file(all, path, JSON_INDENT(1)) : -1;
     json_decref(all);
     return written == 0 ? LJ_OK : lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written", path);
@@ -300,21 +299,22 @@ static int tell_end(struct lj_run_state *run, const struct ending *end)
     make_verdict(end->rows, &end->layers, total, verdict, sizeof verdict);
     say_phases(end->rows, total);
     lj_run_say_layers(&end->layers, total);
-    say_ledger(&run->trainer->ledger);
+    say_ledger(run->info.ledger);
     lj_run_say_memory(&end->memory);
     if (run->peak_gflops > 0)
         snprintf(of_peak, sizeof of_peak, ", %.2f of the measured peak", gflops / run->peak_gflops);
     lj_say("%lld steps in %.1f s: %.1f samples/s, %.1f views/s, %.1f GFLOP/s on %d ranks%s",
-           (long long)run->done, seconds, rate, rate * (double)lj_views_per_sample(run->trainer),
-           gflops, run->comm->size, of_peak);
+           (long long)run->done, seconds, rate,
+           rate * (double)(run->info.views[0] + run->info.views[1]), gflops, run->comm->size,
+           of_peak);
     lj_say("verdict: %s", verdict);
     return write_timing(run, end, rate, gflops, verdict);
 }
 
-int lj_run_report_end(struct lj_run_state *run)
+int lj_run_summary_end(struct lj_run_state *run)
 {
     struct ending end;
-    double *all = lj_alloc_array((int64_t)run->comm->size * LJ_PHASE_COUNT, sizeof *all, "report");
+    double *all = lj_alloc_array((int64_t)run->comm->size * LJ_PHASE_COUNT, sizeof *all, "summary");
     int status = lj_agree(run->comm, all ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK) {
         gather_phases(run, all, end.rows);

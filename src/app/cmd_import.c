@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* export and import: checkpoint <-> safetensors with timm's names. */
+/* import: a checkpoint of step 0 whose encoder comes from safetensors with timm's names. */
 #include "app/app.h"
 
-#include "eval/eval.h"
+#include "lejepa/runtime.h"
 #include "store/store.h"
 #include "train/train.h"
 
@@ -10,30 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-int lj_command_export(struct lj_comm *comm, struct lj_config *config,
-                      const struct lj_call_words *words)
-{
-    (void)words;
-    static struct lj_pretrained pretrained; /* holds a configuration: too large for the stack */
-    int status = LJ_OK;
-    if (!config->arg_checkpoint[0] || !config->arg_out[0])
-        status = lj_fail(LJ_ERR_CONFIG, "export: give checkpoint= and out=FILE.safetensors");
-    LJ_TRY(lj_agree(comm, status));
-    LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint, false));
-    if (lj_comm_is_root(comm)) {
-        char metadata[256];
-        snprintf(metadata, sizeof metadata,
-                 "{\"format\": \"pt\", \"creator\": \"lejepa_mpi %s\", \"step\": \"%lld\"}",
-                 LJ_VERSION, (long long)pretrained.step);
-        status = lj_safetensors_write(config->arg_out, &pretrained.model->params,
-                                      pretrained.weights, "projector.", metadata);
-        if (status == LJ_OK)
-            lj_say("%s: encoder of step %lld", config->arg_out, (long long)pretrained.step);
-    }
-    lj_pretrained_free(&pretrained);
-    return lj_agree(comm, status);
-}
 
 /* A run that already has checkpoints would go on from those, and rotation would evict some. */
 static int check_place(const char *run, const char *dir)
@@ -88,8 +64,8 @@ int lj_command_import(struct lj_comm *comm, struct lj_config *config,
                                    "and data.archive it is for");
     LJ_TRY(lj_agree(comm, status));
     LJ_TRY(lj_agree(comm, lj_use_example(config)));
-    LJ_TRY(lj_agree_on_kernels(comm, &isa));
-    LJ_TRY(lj_agree(comm, lj_resolve_precision(config)));
+    LJ_TRY(lj_runtime_agree(comm, &isa));
+    LJ_TRY(lj_agree(comm, lj_runtime_resolve_precision(config)));
     struct lj_archive_options options = lj_archive_options_of(config);
     LJ_TRY(lj_archive_open(&archive, comm, &options));
     status = import_into(comm, config, archive);

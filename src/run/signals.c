@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signals of a run. */
-#include "train/signals.h"
+#include "run/signals.h"
 
 #include <signal.h>
 

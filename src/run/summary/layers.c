@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the arithmetic's time and the memory went: by kind of layer, and against the plan. Nothing here
  * feeds back into training. */
-#include "train/report.h"
+#include "run/summary/summary.h"
 
 #include "kernels/kernels.h"
 
@@ -12,7 +12,7 @@
 
 enum { FIELDS = 3 }; /* of a kind and rank: forward_s, backward_s, flops; sums over threads */
 
-static void sum_threads(const struct lj_trainer *t, int kinds, double *mine)
+static void sum_threads(const struct lj_trainer_info *t, int kinds, double *mine)
 {
     for (int s = 0; s < t->workers; s++)
         for (int k = 0; k < kinds; k++) {
@@ -60,16 +60,15 @@ int lj_run_gather_layers(struct lj_run_state *run, struct lj_layer_table *table)
     lj_layer_kinds(&kinds);
     LJ_CHECK(kinds <= LJ_KINDS_MAX, "%d kinds of layers", kinds);
     int width = kinds * FIELDS + 1;
-    double *all = lj_alloc_array((int64_t)size * width, sizeof *all, "report");
+    double *all = lj_alloc_array((int64_t)size * width, sizeof *all, "summary");
     int status = lj_agree(run->comm, all ? LJ_OK : LJ_ERR_RESOURCE);
     *table = (struct lj_layer_table){0};
     if (status == LJ_OK) {
-        sum_threads(run->trainer, kinds, mine);
-        mine[width - 1] = run->trainer->workers;
+        sum_threads(&run->info, kinds, mine);
+        mine[width - 1] = run->info.workers;
         lj_all_gather_f64(run->comm, mine, width, all);
         make_table(table, all, size);
-        table->peak =
-            run->peak_gflops / (double)lj_all_sum(run->comm, (int64_t)run->trainer->workers);
+        table->peak = run->peak_gflops / (double)lj_all_sum(run->comm, (int64_t)run->info.workers);
     }
     lj_free(all);
     return status;

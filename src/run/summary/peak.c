@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a matmul reaches on this machine while all cores work: the yardstick of the layers' rates. */
-#include "train/report.h"
+#include "run/summary/summary.h"
 
 #include "kernels/kernels.h"
 
 #include <omp.h>
+#include <string.h>
 
 /* Rows of a tile by the width of ViT-B: large enough to be bound by arithmetic alone. */
 enum { ROWS = 512, WIDTH = 768 };
@@ -46,10 +47,10 @@ static void fill(void *values, int64_t count, enum lj_type type)
 static int take(struct operands *x, const struct lj_matmul *matmul)
 {
     int64_t packed = lj_matmul_packed_bytes(matmul);
-    x->a = lj_alloc_array(ROWS * WIDTH, (size_t)lj_type_bytes(matmul->input), "report");
-    x->b = lj_alloc_array(WIDTH * WIDTH, sizeof(float), "report");
-    x->c = lj_alloc_array(ROWS * WIDTH, sizeof(float), "report");
-    x->packed = packed > 0 ? lj_alloc_array(packed, 1, "report") : NULL;
+    x->a = lj_alloc_array(ROWS * WIDTH, (size_t)lj_type_bytes(matmul->input), "summary");
+    x->b = lj_alloc_array(WIDTH * WIDTH, sizeof(float), "summary");
+    x->c = lj_alloc_array(ROWS * WIDTH, sizeof(float), "summary");
+    x->packed = packed > 0 ? lj_alloc_array(packed, 1, "summary") : NULL;
     if (!x->a || !x->b || !x->c || (packed > 0 && !x->packed))
         return LJ_ERR_RESOURCE;
     fill(x->a, ROWS * WIDTH, matmul->input);
@@ -89,16 +90,17 @@ static double rate_of_rank(const struct operands *operands, int threads,
 
 int lj_run_measure_peak(struct lj_run_state *run)
 {
-    int threads = run->trainer->workers;
+    int threads = run->info.workers;
     struct lj_matmul matmul = {.batch = 1,
                                .m = ROWS,
                                .n = WIDTH,
                                .k = WIDTH,
                                .transpose_b = true,
-                               .input = run->trainer->bf16 ? LJ_BF16 : LJ_F32,
+                               .input = strcmp(run->info.config->precision, "bf16") == 0 ? LJ_BF16
+                                                                                         : LJ_F32,
                                .output = LJ_F32};
     matmul.packed_b = lj_matmul_packed_bytes(&matmul) > 0;
-    struct operands *operands = lj_alloc_array(threads, sizeof *operands, "report");
+    struct operands *operands = lj_alloc_array(threads, sizeof *operands, "summary");
     int status = lj_agree(run->comm, take_all(operands, threads, &matmul)); /* also: all at once */
     if (status == LJ_OK) {
         double mflops = 1e3 * rate_of_rank(operands, threads, &matmul);

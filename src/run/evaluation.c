@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Quality while training: a kNN on a labelled archive, and the embedding's effective rank. */
-#include "train/run.h"
+#include "run/state.h"
 
 #include "eval/eval.h"
 
@@ -97,12 +97,12 @@ static int keep(void *data, int64_t first, int64_t count, const float *embedding
 static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t bank_rows,
                            int64_t rows, float *bank, float *query, int64_t width)
 {
-    struct lj_trainer *t = run->trainer;
+    const struct lj_trainer_info *t = &run->info;
     struct lj_embedder embedder = {.model = t->model,
                                    .weights = t->weights,
                                    .mean = t->mean,
                                    .std = t->std,
-                                   .config = &t->config};
+                                   .config = t->config};
     struct table to_bank = {bank, width}, to_query = {query, width};
     LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, keep, &to_bank));
     LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, keep, &to_query));
@@ -117,8 +117,7 @@ int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
 {
     int64_t bank_rows =
         lj_min_i64(lj_archive_info(run->eval_bank)->selected, run->config->eval_bank);
-    int64_t rows = lj_archive_info(run->eval_query)->selected,
-            width = run->trainer->model->embedding;
+    int64_t rows = lj_archive_info(run->eval_query)->selected, width = run->info.model->embedding;
     lj_phase_begin(LJ_PHASE_EVALUATION);
     bool keeps = lj_comm_is_root(run->comm);
     float *bank = lj_alloc_array(keeps ? bank_rows * width : 0, sizeof *bank, "evaluation");

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to train: the parts of the report at the end of a run. */
-#ifndef LEJEPA_REPORT_H
-#define LEJEPA_REPORT_H
+/* Private to run. The parts of the summary at the end of a run. */
+#ifndef LEJEPA_RUN_SUMMARY_H
+#define LEJEPA_RUN_SUMMARY_H
 
-#include "train/run.h"
+#include "run/state.h"
 
 #include <jansson.h>
 
@@ -31,7 +31,7 @@ struct lj_memory_row {
         resident; /* at the end of set-up; most ever, ours; of the process, 0: unknown */
 };
 
-/* report_layers.c. The gathering functions are collective, the others local. */
+/* layers.c. The gathering functions are collective, the others local. */
 int lj_run_gather_layers(struct lj_run_state *run, struct lj_layer_table *table) LJ_MUST_USE;
 /* total: seconds of all phases. */
 void lj_run_say_layers(const struct lj_layer_table *table, double total);
@@ -43,7 +43,7 @@ json_t *lj_run_memory_json(const struct lj_memory_row *memory);
 /* Bytes of our memory open now. */
 int64_t lj_run_open_bytes(void);
 
-/* report_peak.c: run.measure_peak: the rate of a well-shaped matmul in the run's precision, on all
+/* peak.c: run.measure_peak: the rate of a well-shaped matmul in the run's precision, on all
  * threads of all ranks at once, into run->peak_gflops. Collective. */
 int lj_run_measure_peak(struct lj_run_state *run) LJ_MUST_USE;
 

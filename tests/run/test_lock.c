@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lock on a run's directory, on file systems with locks and without. */
-#include "train/run_lock.h"
+#include "run/lock.h"
 
 #include "scratch_dir.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to train. One job at a time in a run's directory. */
+/* Private to run. One job at a time in a run's directory. */
 #ifndef LEJEPA_RUN_LOCK_H
 #define LEJEPA_RUN_LOCK_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* metrics.jsonl and progress. Losses are written with enough digits to be exact. */
-#include "train/run.h"
+#include "run/state.h"
 
 #include <errno.h>
 #include <math.h>
@@ -47,7 +47,7 @@ void lj_run_log_step(struct lj_run_state *run, int64_t finished,
     put_number(out, "lr", report->lr);
     put_number(out, "grad_norm", report->grad_norm);
     put_number(out, "samples_per_s", rate);
-    put_number(out, "views_per_s", rate * (double)lj_views_per_sample(run->trainer));
+    put_number(out, "views_per_s", rate * (double)(run->info.views[0] + run->info.views[1]));
     if (report->nonfinite > 0)
         fprintf(out, ", \"skipped\": true");
     end_line(run);
@@ -85,7 +85,7 @@ static void draw_bar(char bar[32], double share)
 static void draw_terminal(const struct lj_run_state *run, int64_t finished, double loss,
                           double rate, const char *eta)
 {
-    int64_t steps = run->trainer->steps;
+    int64_t steps = run->info.steps;
     char bar[32];
     draw_bar(bar, (double)finished / (double)lj_max_i64(steps, 1));
     fprintf(stderr, "\r[%s] %lld/%lld  loss %.4f  %.0f samples/s  %s left \033[K%s", bar,
@@ -95,7 +95,7 @@ static void draw_terminal(const struct lj_run_state *run, int64_t finished, doub
 void lj_run_progress(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report, bool line)
 {
-    int64_t steps = run->trainer->steps;
+    int64_t steps = run->info.steps;
     double rate = samples_per_s(run);
     char eta[32];
     time_text(eta,

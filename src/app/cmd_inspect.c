@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inspect: what an archive holds, and a configuration for it. */
+#include "app/app.h"
+
+#include "lejepa/data.h"
+#include "lejepa/runtime.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+static void print_inspection(const struct lj_archive *archive, const struct lj_config *config)
+{
+    const struct lj_archive_info *i = lj_archive_info(archive);
+    if (config->arg_json) {
+        json_t *object = json_pack(
+            "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:I, s:I, s:i, s:I}", "images",
+            i->images, "type", i->type, "axes", i->axes, "axes_reason", i->axes_reason, "labels",
+            i->labels, "storage", i->storage, "rows", (json_int_t)i->rows, "selected",
+            (json_int_t)i->selected, "channels", i->channels, "height", (json_int_t)i->height,
+            "width", (json_int_t)i->width, "parts", i->parts, "classes", (json_int_t)i->classes);
+        json_dumpf(object, stdout, 0);
+        printf("\n");
+        json_decref(object);
+        return;
+    }
+    printf("images    %s, %lld rows in %d part%s, %lld selected\n", i->images, (long long)i->rows,
+           i->parts, i->parts == 1 ? "" : "s", (long long)i->selected);
+    printf("axes      %s (%s)\n", i->axes, i->axes_reason);
+    printf("shape     %d channels of %lld x %lld pixels, type %s\n", i->channels,
+           (long long)i->stored_height, (long long)i->stored_width, i->type);
+    printf("storage   %s\n", i->storage);
+    printf("labels    %s", i->has_labels ? i->labels : "none");
+    if (i->has_labels)
+        printf(", %lld classes", (long long)i->classes);
+    printf("\n");
+}
+
+static int write_config_for(const struct lj_archive *archive, const struct lj_config *config)
+{
+    if (!config->arg_out[0])
+        return LJ_OK;
+    FILE *out = fopen(config->arg_out, "w");
+    if (!out)
+        return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", config->arg_out,
+                       strerror(errno));
+    const struct lj_archive_info *i = lj_archive_info(archive);
+    fprintf(out, "data.archive: \"%s\"\ndata.images: \"%s\"\ndata.axes: %s\n", config->data_archive,
+            i->parts > 1 ? config->data_images : i->images, i->axes);
+    fprintf(out, "data.labels: \"%s\"\ndata.where: \"%s\"\n",
+            !i->has_labels ? "none"
+            : i->parts > 1 ? config->data_labels
+                           : i->labels,
+            config->data_where);
+    return fclose(out) == 0 ? LJ_OK
+                            : lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written", config->arg_out);
+}
+
+int lj_command_inspect(struct lj_comm *comm, struct lj_config *config,
+                       const struct lj_call_words *words)
+{
+    (void)words;
+    struct lj_archive *archive = NULL;
+    const char *isa = "";
+    LJ_TRY(lj_agree(comm, lj_use_example(config)));
+    LJ_TRY(lj_runtime_agree(comm, &isa));
+    struct lj_archive_options options = lj_archive_options_of(config);
+    LJ_TRY(lj_archive_open(&archive, comm, &options));
+    int status = LJ_OK;
+    if (lj_comm_is_root(comm)) {
+        print_inspection(archive, config);
+        status = write_config_for(archive, config);
+    }
+    lj_archive_close(archive);
+    return lj_agree(comm, status);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which processor level and precision all ranks use: agreed once, before the first matmul. */
+#include "lejepa/runtime.h"
+
+#include "comm/comm.h"
+#include "kernels/kernels.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int lj_runtime_agree(struct lj_comm *comm, const char **name)
+{
+    enum lj_isa isa = LJ_ISA_SCALAR;
+    LJ_TRY(lj_agree(comm, lj_isa_best(&isa)));
+    isa = (enum lj_isa)lj_all_min(comm, (int64_t)isa);
+    *name = lj_isa_name(isa);
+    return lj_agree(comm, lj_kernels_select(isa));
+}
+
+int lj_runtime_resolve_precision(struct lj_config *config)
+{
+    bool able = lj_isa_selected() == LJ_ISA_AVX512BF16;
+    if (strcmp(config->precision, "bf16") == 0 && !able)
+        return lj_fail(
+            LJ_ERR_CONFIG,
+            "precision: bf16 needs a processor (and LJ_ISA) of level avx512bf16 on every "
+            "rank, the lowest here is %s; use precision=auto or fp32",
+            lj_isa_name(lj_isa_selected()));
+    if (strcmp(config->precision, "auto") == 0)
+        snprintf(config->precision, sizeof config->precision, "%s", able ? "bf16" : "fp32");
+    return LJ_OK;
+}

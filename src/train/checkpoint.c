@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checkpoints of a trainer: written by rank 0 from gathered shards, so that they know nothing of the number
+ * of ranks. */
+#include "train/trainer.h"
+
+#include "store/store.h"
+
+#include <stdio.h>
+
+static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished)
+{
+    if (!lj_comm_is_root(t->comm))
+        return LJ_OK;
+    char provenance[512];
+    char *yaml = lj_config_yaml(&t->config);
+    if (!yaml)
+        return LJ_ERR_RESOURCE;
+    snprintf(
+        provenance, sizeof provenance,
+        "{\"program\": \"lejepa_mpi %s\", \"ranks\": %d, \"archive_fingerprint\": \"%016llx\"}",
+        LJ_VERSION, t->comm->size, (unsigned long long)lj_archive_info(t->archive)->fingerprint);
+    struct lj_checkpoint checkpoint = {.params = &t->model->params,
+                                       .step = finished,
+                                       .seed = t->config.seed,
+                                       .config = yaml,
+                                       .provenance = provenance,
+                                       .weights = t->weights,
+                                       .moment1 = t->moment[0],
+                                       .moment2 = t->moment[1],
+                                       .channels = lj_archive_info(t->archive)->channels,
+                                       .mean = t->mean,
+                                       .std = t->std};
+    int status = lj_checkpoint_write(dir, &checkpoint, (int)t->config.checkpoint_keep);
+    lj_free(yaml);
+    return status;
+}
+
+int lj_trainer_checkpoint(struct lj_trainer *t, const char *dir, int64_t finished)
+{
+    lj_phase_begin(LJ_PHASE_CHECKPOINT);
+    for (int i = 0; i < 2 && t->comm->size > 1; i++)
+        lj_gradsync_collect(t->gradsync, lj_optim_moment(t->optim, i), t->moment[i]);
+    lj_root_section_begin(t->comm);
+    int status = lj_root_section_end(t->comm, write_on_root(t, dir, finished));
+    lj_phase_end();
+    return status;
+}

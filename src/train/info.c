@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What others may know of a trainer. */
+#include "train/trainer.h"
+
+#include <xxhash.h>
+
+struct lj_trainer_info lj_trainer_info(const struct lj_trainer *t)
+{
+    struct lj_trainer_info info = {.config = &t->config,
+                                   .model = t->model,
+                                   .weights = t->weights,
+                                   .mean = t->mean,
+                                   .std = t->std,
+                                   .lanes = t->lanes,
+                                   .samples_per_lane = t->n,
+                                   .views = {t->views[0], t->views[1]},
+                                   .workers = t->workers,
+                                   .clock = t->clock,
+                                   .ledger = (struct lj_ledger *)&t->ledger,
+                                   .warmup_steps = t->schedule.warmup_steps,
+                                   .lr_peak = t->schedule.peak,
+                                   .lr_floor = t->schedule.floor,
+                                   .first_step = t->first_step,
+                                   .steps = t->steps};
+    for (int part = 0; part < LJ_PASS_KINDS; part++)
+        info.plan[part] = t->plan[part];
+    return info;
+}
+
+uint64_t lj_trainer_hash(const struct lj_trainer *t)
+{
+    int64_t elements = lj_gradsync_shard(t->gradsync)->weights_elements;
+    return XXH3_64bits(t->weights, (size_t)elements * sizeof(float));
+}
+
+double lj_trainer_step_flops(const struct lj_trainer *t)
+{
+    const struct lj_vit_config *vit = &t->model->config.vit;
+    int64_t sizes[2] = {vit->size, t->model->config.local_size};
+    struct lj_shape row = {1, {t->model->embedding}};
+    double projector = (double)lj_net_flops(t->model->net[LJ_NET_PROJECTOR], &row), sum = 0;
+    for (int part = 0; part < 2; part++) {
+        struct lj_shape image = {3, {vit->channels, sizes[part], sizes[part]}};
+        if (t->views[part] > 0)
+            sum += (double)t->views[part] *
+                   ((double)lj_net_flops(t->model->net[LJ_NET_ENCODER], &image) + projector);
+    }
+    return 3 * sum * (double)t->config.batch_size;
+}
