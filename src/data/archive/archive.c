@@ -1,136 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening and closing an archive, and what can be asked of it. Rank 0 indexes; the index is made of
- * plain arrays, broadcast one after the other; ranks open datasets when they first read. */
+/* What can be asked of an open archive: facts, parts, rows and their names. */
 #include "data/archive/archive.h"
 
 #include <stdio.h>
-#include <string.h>
 
-static enum lj_stretch stretch_of(const char *name)
+const char *lj_part_file(const struct lj_archive *archive, const struct lj_part *part)
 {
-    static const char *const names[] = {"none", "asinh", "log1p", "percentile"};
-    for (int i = 0; i < 4; i++)
-        if (strcmp(name, names[i]) == 0)
-            return (enum lj_stretch)i;
-    return LJ_STRETCH_NONE;
+    return archive->texts + part->file;
 }
 
-static int index_on_root(struct lj_archive *archive, const struct lj_archive_options *options)
+const char *lj_part_dataset(const struct lj_archive *archive, const struct lj_part *part)
 {
-    LJ_TRY(lj_fault("open", -1));
-    archive->header.stretch = stretch_of(options->stretch);
-    archive->header.nan_zero = strcmp(options->nan, "zero") == 0;
-    return lj_archive_index(archive, options);
+    return archive->texts + part->dataset;
 }
 
-/* Local part after the index is known: texts of info, table of handles. */
-static int settle(struct lj_archive *archive)
+int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row)
 {
-    struct lj_archive_header *header = &archive->header;
-    header->info.type = header->type_text;
-    header->info.axes = header->axes_text;
-    header->info.axes_reason = header->reason_text;
-    header->info.images = header->images_text;
-    header->info.labels = header->labels_text;
-    header->info.storage = header->storage_text;
-    archive->open = lj_alloc_array(header->info.parts, sizeof *archive->open, "archive");
-    if (!archive->open)
-        return LJ_ERR_RESOURCE;
-    for (int p = 0; p < header->info.parts; p++)
-        archive->open[p] = -1;
-    return LJ_OK;
-}
-
-/* Arrays of the index, in the order in which they are shared. */
-struct share {
-    void **array;
-    int64_t bytes;
-};
-
-static int list_shares(struct lj_archive *a, struct share *share)
-{
-    const struct lj_archive_header *header = &a->header;
-    int64_t selected = header->info.selected;
-    share[0] = (struct share){(void **)&a->part, header->info.parts * (int64_t)sizeof *a->part};
-    share[1] = (struct share){(void **)&a->texts, header->texts_bytes};
-    share[2] = (struct share){(void **)&a->group, (header->groups + 1) * (int64_t)sizeof *a->group};
-    share[3] =
-        (struct share){(void **)&a->row, header->filtered ? selected * (int64_t)sizeof *a->row : 0};
-    share[4] = (struct share){(void **)&a->label,
-                              header->info.has_labels ? selected * (int64_t)sizeof *a->label : 0};
-    return 5;
-}
-
-/* Collective. Every rank receives rank 0's index. */
-static int share_index(struct lj_archive *archive, struct lj_comm *comm)
-{
-    struct share share[5];
-    lj_broadcast(comm, &archive->header, (int64_t)sizeof archive->header, 0);
-    int count = list_shares(archive, share), status = LJ_OK;
-    for (int i = 0; i < count && !lj_comm_is_root(comm); i++)
-        if (share[i].bytes > 0) {
-            *share[i].array = lj_alloc((size_t)share[i].bytes, "archive");
-            if (!*share[i].array)
-                status = LJ_ERR_RESOURCE;
-        }
-    LJ_TRY(lj_agree(comm, status));
-    for (int i = 0; i < count; i++)
-        lj_broadcast(comm, *share[i].array, share[i].bytes, 0);
-    return LJ_OK;
-}
-
-/* Collective. */
-static int open_all(struct lj_archive *archive, struct lj_comm *comm,
-                    const struct lj_archive_options *options)
-{
-    int status = LJ_OK;
-    lj_root_section_begin(comm);
-    if (lj_comm_is_root(comm)) {
-        status = index_on_root(archive, options);
-        if (status == LJ_OK)
-            status = settle(archive);
-        if (status == LJ_OK && archive->header.stretch == LJ_STRETCH_PERCENTILE)
-            status = lj_archive_percentiles(archive);
+    int64_t low = 0, high = archive->header.info.parts;
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        if (archive->part[middle].first_row <= row)
+            low = middle;
+        else
+            high = middle;
     }
-    LJ_TRY(lj_root_section_end(comm, status));
-    LJ_TRY(share_index(archive, comm));
-    if (!lj_comm_is_root(comm))
-        status = settle(archive);
-    return lj_agree(comm, status);
+    return low;
 }
 
-int lj_archive_open(struct lj_archive **archive, struct lj_comm *comm,
-                    const struct lj_archive_options *options)
+size_t lj_row_bytes(const struct lj_archive *archive)
 {
-    *archive = NULL;
-    struct lj_archive *made = lj_alloc(sizeof *made, "archive");
-    int status = lj_agree(comm, made ? LJ_OK : LJ_ERR_RESOURCE);
-    if (status == LJ_OK) {
-        pthread_mutex_init(&made->lock, NULL);
-        status = open_all(made, comm, options);
-    }
-    if (status == LJ_OK)
-        *archive = made;
-    else
-        lj_archive_close(made);
-    return status;
-}
-
-void lj_archive_close(struct lj_archive *archive)
-{
-    if (!archive)
-        return;
-    lj_parts_close(archive);
-    for (int i = 0; i < LJ_SCRATCH_MAX; i++)
-        lj_scratch_free(archive->scratch[i]);
-    pthread_mutex_destroy(&archive->lock);
-    lj_free(archive->part);
-    lj_free(archive->texts);
-    lj_free(archive->row);
-    lj_free(archive->label);
-    lj_free(archive->group);
-    lj_free(archive->open);
-    lj_free(archive);
+    const struct lj_archive_info *info = &archive->header.info;
+    return (size_t)(info->channels * info->stored_height * info->stored_width) *
+           lj_element_bytes(archive->header.element);
 }
 
 const struct lj_archive_info *lj_archive_info(const struct lj_archive *archive)

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to data. The archive's inside. An archive is a row of parts (datasets); a part is read in blocks of
- * consecutive rows (its storage chunks); a block is decoded into a scratch, its rows are converted
- * to float32 planes.
+/* Private to data. The archive's inside. An archive is a sequence of parts (datasets); a part is read in blocks
+ * of consecutive rows (its storage chunks); a block is decoded into a scratch, its rows are converted to
+ * float32 planes. Files, each calling those below it:
  *
- *   archive_hdf5.c    the lock, opening files, reading columns, messages
- *   archive_files.c   data.archive -> list of files
- *   archive_find.c    file -> datasets of images
- *   archive_axes.c    shape -> order of the axes
- *   archive_index.c   datasets -> parts, groups                       (rank 0)
- *   archive_labels.c  labels, data.where                              (rank 0)
- *   archive_block.c   part, block -> rows as stored                   (any thread)
- *   archive_chunk.c   raw chunk -> rows as stored                     (any thread, no HDF5)
- *   archive_convert.c row as stored -> planes
- *   archive_read.c    selected indices -> images
- *   archive_resize.c  data.size
- *   archive_statistics.c  mean, deviation, percentiles
- *   archive.c         the public functions */
+ *   open.c        opens (rank 0 indexes, everybody receives the index) and closes
+ *   statistics.c  mean, deviation, percentiles
+ *   read.c        selected indices -> images
+ *   index.c       datasets -> parts, groups                       (rank 0)
+ *   labels.c      labels, data.where                              (rank 0)
+ *   find.c        file -> datasets of images                      (rank 0)
+ *   axes.c        shape -> order of the axes
+ *   files.c       data.archive -> list of files
+ *   block.c       part, block -> rows as stored                   (any thread)
+ *   chunk.c       raw chunk -> rows as stored                     (any thread, no HDF5)
+ *   convert.c     row as stored -> planes
+ *   resize.c      data.size
+ *   archive.c     facts, parts, rows and their names
+ *   hdf5.c        opening files, reading columns, messages        (under the lock)
+ *
+ * and write.c, which writes a training archive for `pack`. */
 #ifndef LEJEPA_DATA_ARCHIVE_H
 #define LEJEPA_DATA_ARCHIVE_H
 
@@ -87,7 +90,7 @@ struct lj_archive {
     int64_t uses;
 };
 
-/* ---- archive_hdf5.c: call with the lock held ---- */
+/* ---- hdf5.c: call with the lock held ---- */
 
 /* Opens for reading without file locks. Errors: LJ_ERR_DATA with the reason. */
 int lj_hdf5_open_file(const char *path, hid_t *file) LJ_MUST_USE;
@@ -101,7 +104,7 @@ bool lj_hdf5_has(hid_t file, const char *dataset);
 int lj_hdf5_read_column(hid_t file, const char *path, const char *dataset, int64_t *rows,
                         double **values) LJ_MUST_USE;
 
-/* ---- archive_files.c ---- */
+/* ---- files.c ---- */
 
 struct lj_file_list {
     char **path; /* owned */
@@ -110,7 +113,7 @@ struct lj_file_list {
 int lj_file_list_make(struct lj_file_list *list, const char *text) LJ_MUST_USE;
 void lj_file_list_free(struct lj_file_list *list);
 
-/* ---- archive_find.c: with the lock held ---- */
+/* ---- find.c: with the lock held ---- */
 
 struct lj_found {
     char path[LJ_NAME_BYTES]; /* "/group/images" */
@@ -126,14 +129,14 @@ struct lj_found_list {
 int lj_find_images(struct lj_found_list *list, hid_t file, const char *path,
                    const char *images) LJ_MUST_USE;
 
-/* ---- archive_axes.c ---- */
+/* ---- axes.c ---- */
 
 /* Decides the order of the axes and fills axes, channels, stored size and the reason. Visible to
  * tests. */
 int lj_axes_decide(struct lj_archive_header *header, const char *wanted, const hsize_t *dim,
                    int dims, const char *where) LJ_MUST_USE;
 
-/* ---- archive_index.c, archive_labels.c: rank 0 ---- */
+/* ---- index.c, labels.c: rank 0 ---- */
 
 int lj_archive_index(struct lj_archive *archive,
                      const struct lj_archive_options *options) LJ_MUST_USE;
@@ -141,13 +144,16 @@ int lj_archive_index(struct lj_archive *archive,
 int lj_archive_columns(struct lj_archive *archive,
                        const struct lj_archive_options *options) LJ_MUST_USE;
 
-/* ---- archive_block.c ---- */
+/* ---- archive.c ---- */
 
 const char *lj_part_file(const struct lj_archive *archive, const struct lj_part *part);
 const char *lj_part_dataset(const struct lj_archive *archive, const struct lj_part *part);
 /* The part that the row lies in. */
 int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row);
 size_t lj_row_bytes(const struct lj_archive *archive);
+
+/* ---- block.c ---- */
+
 /* Rows from first on that lj_block_read can deliver at once; at most count. */
 int64_t lj_block_run(const struct lj_part *part, int64_t first, int64_t count);
 /* Makes rows [first, first + count) of a part, all of one block, available.
@@ -163,7 +169,7 @@ void lj_parts_close(struct lj_archive *archive);
 /* Tests compare the two ways to read a chunk: true leaves everything to HDF5. */
 void lj_archive_use_hdf5_only(struct lj_archive *archive, bool only);
 
-/* ---- archive_chunk.c ---- */
+/* ---- chunk.c ---- */
 
 /* Undoes the part's filters but those in skipped (bit i: filter i was not applied).
  *   scratch->packed (packed_bytes) in;  scratch->rows (bytes) out
@@ -171,7 +177,7 @@ void lj_archive_use_hdf5_only(struct lj_archive *archive, bool only);
 bool lj_chunk_decode(const struct lj_part *part, struct lj_scratch *scratch, size_t packed_bytes,
                      uint32_t skipped, size_t bytes, size_t element_bytes);
 
-/* ---- archive_convert.c ---- */
+/* ---- convert.c ---- */
 
 /* One stored row to planes (C, H, W) in units of the full scale. */
 void lj_convert_row(const struct lj_archive_header *header, const void *row, float *planes);
@@ -179,13 +185,13 @@ bool lj_all_finite(const float *values, int64_t count);
 /* data.nan=zero, then data.stretch, in place. */
 void lj_stretch_planes(const struct lj_archive_header *header, float *planes);
 
-/* ---- archive_read.c ---- */
+/* ---- read.c ---- */
 
 /* As lj_archive_read, but before stretch and resize, (count, C, stored H, stored W). */
 int lj_archive_read_plain(struct lj_archive *archive, int64_t first, int64_t count,
                           float *images) LJ_MUST_USE;
 
-/* ---- archive_resize.c ---- */
+/* ---- resize.c ---- */
 
 bool lj_archive_resizes(const struct lj_archive_info *info);
 /* Floats that lj_archive_resize needs besides. */
@@ -194,7 +200,7 @@ int64_t lj_archive_resize_scratch(const struct lj_archive_info *info);
 void lj_archive_resize(const struct lj_archive_info *info, float *image, const float *planes,
                        float *scratch);
 
-/* ---- archive_statistics.c ---- */
+/* ---- statistics.c ---- */
 
 /* Estimates header.low and header.high. Local (rank 0). */
 int lj_archive_percentiles(struct lj_archive *archive) LJ_MUST_USE;

@@ -8,36 +8,6 @@
 #include <libdeflate.h>
 #include <string.h>
 
-const char *lj_part_file(const struct lj_archive *archive, const struct lj_part *part)
-{
-    return archive->texts + part->file;
-}
-
-const char *lj_part_dataset(const struct lj_archive *archive, const struct lj_part *part)
-{
-    return archive->texts + part->dataset;
-}
-
-int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row)
-{
-    int64_t low = 0, high = archive->header.info.parts;
-    while (high - low > 1) {
-        int64_t middle = low + (high - low) / 2;
-        if (archive->part[middle].first_row <= row)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-size_t lj_row_bytes(const struct lj_archive *archive)
-{
-    const struct lj_archive_info *info = &archive->header.info;
-    return (size_t)(info->channels * info->stored_height * info->stored_width) *
-           lj_element_bytes(archive->header.element);
-}
-
 /* ---- scratch ---- */
 
 /* Rows that a scratch must hold for the most demanding part. */
