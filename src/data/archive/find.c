@@ -11,6 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* HDF5 1.12 changed the type that the callback is given, and with it the function's number. */
+#if H5_VERSION_GE(1, 12, 0)
+#define visit_objects H5Ovisit3
+#else
+#define visit_objects H5Ovisit2
+#endif
+
 static const char *const image_names[] = {"images", "image", "x", "data", "imgs", NULL};
 static const char *const label_names[] = {"labels", "label", "ans", "y", "target", "targets", NULL};
 
@@ -197,7 +204,7 @@ static int check_kind(const struct lj_found *found, const char *path)
 
 int lj_find_images(struct lj_found_list *list, hid_t file, const char *path, const char *images)
 {
-    if (H5Ovisit2(file, H5_INDEX_NAME, H5_ITER_INC, visit, list, H5O_INFO_BASIC) < 0)
+    if (visit_objects(file, H5_INDEX_NAME, H5_ITER_INC, visit, list, H5O_INFO_BASIC) < 0)
         return lj_fail(LJ_ERR_DATA,
                        "%s: cannot list its datasets; the file is damaged, copy it again", path);
     qsort(list->at, (size_t)list->count, list->at ? sizeof *list->at : 1, by_path);

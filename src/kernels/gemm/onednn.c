@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Matmuls by oneDNN. A matmul of a given shape is a primitive, compiled at its first use and
  * kept, with the handles of its arrays, in a table of the calling thread: no lock in the step, and after
- * the first step nothing is compiled. One thread each, for the reason given in gemm_blis.c. */
-#include "kernels/gemm/onednn.h"
+ * the first step nothing is compiled. One thread each, for the reason given in blis.c. */
+#include "kernels/gemm/backends.h"
+#include "kernels/gemm/onednn_pack.h"
 
 #include <omp.h>
 #include <pthread.h>
@@ -27,8 +28,7 @@ struct table {
     size_t scratch_size;
 };
 
-static dnnl_engine_t engine;
-static pthread_once_t engine_once = PTHREAD_ONCE_INIT;
+static pthread_once_t level_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t tables_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct table *tables; /* of all threads */
 static _Thread_local struct table *my_table;
@@ -74,38 +74,20 @@ void lj_onednn_release(void)
     lj_onednn_release_packs();
 }
 
-static void make_engine(void)
+/* Where oneDNN does not take the limit, nodes of other processors may compute other bits. */
+static void check_level(void)
 {
-    /* Where oneDNN does not take the limit, nodes of other processors may compute other bits. */
     if (dnnl_get_effective_cpu_isa() != level_of[lj_isa_selected()])
         lj_warn(
             "oneDNN runs at another level than %s; ranks on other processors may give other bits",
             lj_isa_name(lj_isa_selected()));
-    LJ_ONEDNN(dnnl_engine_create(&engine, dnnl_cpu, 0));
-}
-
-dnnl_engine_t lj_onednn_engine(void)
-{
-    pthread_once(&engine_once, make_engine);
-    return engine;
-}
-
-dnnl_data_type_t lj_onednn_type(enum lj_type type)
-{
-    return type == LJ_BF16 ? dnnl_bf16 : dnnl_f32;
-}
-
-dnnl_memory_t lj_onednn_memory(const dnnl_memory_desc_t *desc)
-{
-    dnnl_memory_t memory;
-    LJ_ONEDNN(dnnl_memory_create(&memory, desc, lj_onednn_engine(), DNNL_MEMORY_NONE));
-    return memory;
 }
 
 static struct table *get_table(void)
 {
     if (my_table)
         return my_table;
+    pthread_once(&level_once, check_level);
     my_table = lj_alloc(sizeof *my_table, "matmuls");
     LJ_CHECK(my_table, "%s", lj_error_text());
     LJ_ONEDNN(dnnl_stream_create(&my_table->stream, lj_onednn_engine(), dnnl_stream_default_flags));
@@ -118,54 +100,22 @@ static struct table *get_table(void)
 
 /* ---- compiling --------------------------------------------------------------------------------------- */
 
-dnnl_memory_desc_t lj_onednn_matrix(int64_t rows, int64_t columns, bool transposed,
-                                    enum lj_type type)
-{
-    dnnl_dims_t dims = {rows, columns}, strides = {columns, 1};
-    if (transposed) {
-        strides[0] = 1;
-        strides[1] = rows;
-    }
-    dnnl_memory_desc_t desc;
-    LJ_ONEDNN(dnnl_memory_desc_init_by_strides(&desc, 2, dims, lj_onednn_type(type), strides));
-    return desc;
-}
-
-/* The same for a batch of them; a batch of one is a plain matmul. */
-static dnnl_memory_desc_t describe(int64_t batch, int64_t rows, int64_t columns, bool transposed,
-                                   enum lj_type type)
+/* A batch of matrices one behind the other; a batch of one is a plain matrix. */
+static lj_layout describe(int64_t batch, int64_t rows, int64_t columns, bool transposed,
+                          enum lj_type type)
 {
     if (batch == 1)
-        return lj_onednn_matrix(rows, columns, transposed, type);
-    dnnl_dims_t dims = {batch, rows, columns};
+        return lj_layout_matrix(rows, columns, transposed, type);
+    dnnl_dims_t extent = {batch, rows, columns};
     dnnl_dims_t strides = {rows * columns, transposed ? 1 : columns, transposed ? rows : 1};
-    dnnl_memory_desc_t desc;
-    LJ_ONEDNN(dnnl_memory_desc_init_by_strides(&desc, 3, dims, lj_onednn_type(type), strides));
-    return desc;
+    return lj_layout_strided(3, extent, strides, type);
 }
 
-static dnnl_memory_desc_t describe_bias(const struct lj_matmul *p)
+static lj_layout describe_bias(const struct lj_matmul *p)
 {
-    dnnl_dims_t row = {1, p->n}, rows = {1, 1, p->n};
-    dnnl_memory_desc_t desc;
-    LJ_ONEDNN(dnnl_memory_desc_init_by_tag(&desc, p->batch > 1 ? 3 : 2, p->batch > 1 ? rows : row,
-                                           dnnl_f32, p->batch > 1 ? dnnl_abc : dnnl_ab));
-    return desc;
-}
-
-static dnnl_primitive_attr_t make_attributes(bool add)
-{
-    dnnl_primitive_attr_t attributes;
-    LJ_ONEDNN(dnnl_primitive_attr_create(&attributes));
-    LJ_ONEDNN(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user));
-    if (add) {
-        dnnl_post_ops_t sum;
-        LJ_ONEDNN(dnnl_post_ops_create(&sum));
-        LJ_ONEDNN(dnnl_post_ops_append_sum(sum, 1));
-        LJ_ONEDNN(dnnl_primitive_attr_set_post_ops(attributes, sum));
-        LJ_ONEDNN(dnnl_post_ops_destroy(sum));
-    }
-    return attributes;
+    dnnl_dims_t extent = {1, 1, p->n}, strides = {p->n, p->n, 1};
+    return p->batch == 1 ? lj_layout_matrix(1, p->n, false, LJ_F32)
+                         : lj_layout_strided(3, extent, strides, LJ_F32);
 }
 
 static void grow_scratch(struct table *table, size_t size)
@@ -190,52 +140,33 @@ static bool prefers_gemm(const struct lj_matmul *p)
            (p->k >= 256 || elements >= 1 << 20);
 }
 
-static bool is_gemm(dnnl_primitive_desc_t desc)
+/* A handle of an array of this layout, which is freed. */
+static dnnl_memory_t take_memory(lj_layout layout)
 {
-    const char *name = "";
-    LJ_ONEDNN(dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name));
-    return strstr(name, "gemm:jit") != NULL;
-}
-
-/* The first implementation; gemm where that is wanted and there. */
-static dnnl_primitive_desc_t choose(const dnnl_matmul_desc_t *desc,
-                                    dnnl_primitive_attr_t attributes, bool gemm)
-{
-    dnnl_primitive_desc_iterator_t list;
-    LJ_ONEDNN(
-        dnnl_primitive_desc_iterator_create(&list, desc, attributes, lj_onednn_engine(), NULL));
-    dnnl_primitive_desc_t chosen = dnnl_primitive_desc_iterator_fetch(list);
-    bool found = !gemm || is_gemm(chosen);
-    while (!found && dnnl_primitive_desc_iterator_next(list) == dnnl_success) {
-        dnnl_primitive_desc_t next = dnnl_primitive_desc_iterator_fetch(list);
-        found = is_gemm(next);
-        LJ_ONEDNN(dnnl_primitive_desc_destroy(found ? chosen : next));
-        chosen = found ? next : chosen;
-    }
-    LJ_ONEDNN(dnnl_primitive_desc_iterator_destroy(list));
-    return chosen;
+    dnnl_memory_t memory = lj_onednn_memory(layout);
+    lj_layout_free(layout);
+    return memory;
 }
 
 static void compile(struct table *table, struct entry *e, const struct lj_matmul *p, bool bias)
 {
-    dnnl_memory_desc_t a = describe(p->batch, p->m, p->k, p->transpose_a, p->input);
-    dnnl_memory_desc_t b = p->packed_b ? lj_onednn_packed(p)
-                                       : describe(p->batch, p->k, p->n, p->transpose_b, p->input);
-    dnnl_memory_desc_t c = describe(p->batch, p->m, p->n, false, p->output);
-    dnnl_memory_desc_t row = describe_bias(p);
-    dnnl_matmul_desc_t desc;
-    dnnl_primitive_attr_t attributes = make_attributes(p->add);
-    LJ_ONEDNN(dnnl_matmul_desc_init(&desc, &a, &b, bias ? &row : NULL, &c));
-    dnnl_primitive_desc_t chosen = choose(&desc, attributes, prefers_gemm(p));
+    lj_layout a = describe(p->batch, p->m, p->k, p->transpose_a, p->input);
+    lj_layout plain_b = describe(p->batch, p->k, p->n, p->transpose_b, p->input);
+    lj_layout b = p->packed_b ? lj_onednn_packed(p) : plain_b;
+    lj_layout c = describe(p->batch, p->m, p->n, false, p->output);
+    lj_layout row = bias ? describe_bias(p) : NULL;
+    dnnl_primitive_attr_t attributes = lj_onednn_attributes(p->add);
+    dnnl_primitive_desc_t chosen =
+        lj_onednn_choose_matmul(a, b, row, c, attributes, prefers_gemm(p) ? "gemm:jit" : NULL);
     LJ_ONEDNN(dnnl_primitive_create(&e->primitive, chosen));
-    const dnnl_memory_desc_t *scratch =
-        dnnl_primitive_desc_query_md(chosen, dnnl_query_scratchpad_md, 0);
-    grow_scratch(table, dnnl_memory_desc_get_size(scratch));
-    e->scratch = lj_onednn_memory(scratch);
-    e->a = lj_onednn_memory(&a);
-    e->b = lj_onednn_memory(&b);
-    e->c = lj_onednn_memory(&c);
-    e->bias_memory = bias ? lj_onednn_memory(&row) : NULL;
+    lj_layout scratch = lj_layout_wanted(chosen, dnnl_query_scratchpad_md);
+    grow_scratch(table, (size_t)lj_layout_bytes(scratch));
+    e->scratch = take_memory(scratch);
+    e->b = lj_onednn_memory(b);
+    lj_layout_free(plain_b);
+    e->a = take_memory(a);
+    e->c = take_memory(c);
+    e->bias_memory = bias ? take_memory(row) : NULL;
     LJ_ONEDNN(dnnl_primitive_desc_destroy(chosen));
     LJ_ONEDNN(dnnl_primitive_attr_destroy(attributes));
     e->matmul = *p;

@@ -5,9 +5,10 @@
  * a step and weight, not once a matmul.
  *
  * oneDNN 2.6 asks for the same blocks at every shape. The kernel `pack` writes them with the bytes of
- * oneDNN's reorder in a third of its time: both forms of 10 million weights, ViT-Ti/8's with projector,
- * in 4.0 instead of 13.7 ms. Where another version asks for something else, its reorder packs. */
-#include "kernels/gemm/onednn.h"
+ * oneDNN's reorder, but faster. Where a version or processor asks for something else, its reorder packs. */
+#include "kernels/gemm/onednn_pack.h"
+
+#include "kernels/gemm/backends.h"
 
 #include <omp.h>
 #include <pthread.h>
@@ -20,40 +21,24 @@ struct pack {
     bool transposed;
     enum lj_type type;
     bool panels; /* the layout is the one of the kernel `pack` */
-    dnnl_memory_desc_t plain, packed;
+    lj_layout plain, packed;
     dnnl_primitive_t reorder;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pack *packs;
 
-static dnnl_memory_desc_t ask_for_layout(int64_t k, int64_t n, enum lj_type type)
+static lj_layout ask_for_layout(int64_t k, int64_t n, enum lj_type type)
 {
-    dnnl_dims_t dims = {k, n};
-    dnnl_memory_desc_t a = lj_onednn_matrix(ROWS_OF_LAYOUT, k, false, type), b;
-    dnnl_memory_desc_t c = lj_onednn_matrix(ROWS_OF_LAYOUT, n, false, LJ_F32);
-    dnnl_matmul_desc_t desc;
-    dnnl_primitive_desc_t chosen;
-    LJ_ONEDNN(dnnl_memory_desc_init_by_tag(&b, 2, dims, lj_onednn_type(type), dnnl_format_tag_any));
-    LJ_ONEDNN(dnnl_matmul_desc_init(&desc, &a, &b, NULL, &c));
-    LJ_ONEDNN(dnnl_primitive_desc_create(&chosen, &desc, NULL, lj_onednn_engine(), NULL));
-    b = *dnnl_primitive_desc_query_md(chosen, dnnl_query_weights_md, 0);
+    lj_layout a = lj_layout_matrix(ROWS_OF_LAYOUT, k, false, type), b = lj_layout_any(k, n, type);
+    lj_layout c = lj_layout_matrix(ROWS_OF_LAYOUT, n, false, LJ_F32);
+    dnnl_primitive_desc_t chosen = lj_onednn_choose_matmul(a, b, NULL, c, NULL, NULL);
+    lj_layout wanted = lj_layout_wanted(chosen, dnnl_query_weights_md);
     LJ_ONEDNN(dnnl_primitive_desc_destroy(chosen));
-    return b;
-}
-
-static bool is_panels(const dnnl_memory_desc_t *desc)
-{
-    const dnnl_blocking_desc_t *b = &desc->format_desc.blocking;
-    const dnnl_dim_t *filled = desc->padded_dims;
-    return desc->format_kind == dnnl_blocked && desc->data_type == dnnl_bf16 &&
-           desc->offset0 == 0 && desc->extra.flags == dnnl_memory_extra_flag_none &&
-           filled[0] == lj_round_up(desc->dims[0], LJ_PANEL_ROWS) &&
-           filled[1] == lj_round_up(desc->dims[1], LJ_PANEL_COLUMNS) && b->inner_nblks == 3 &&
-           b->inner_idxs[0] == 0 && b->inner_blks[0] == LJ_PANEL_ROWS / 2 &&
-           b->inner_idxs[1] == 1 && b->inner_blks[1] == LJ_PANEL_COLUMNS && b->inner_idxs[2] == 0 &&
-           b->inner_blks[2] == 2 && b->strides[0] == LJ_PANEL_ROWS * LJ_PANEL_COLUMNS &&
-           b->strides[1] == LJ_PANEL_COLUMNS * filled[0];
+    lj_layout_free(a);
+    lj_layout_free(b);
+    lj_layout_free(c);
+    return wanted;
 }
 
 static struct pack *make_pack(const struct lj_matmul *p)
@@ -64,15 +49,10 @@ static struct pack *make_pack(const struct lj_matmul *p)
     pack->n = p->n;
     pack->transposed = p->transpose_b;
     pack->type = p->input;
-    pack->plain = lj_onednn_matrix(p->k, p->n, p->transpose_b, LJ_F32);
+    pack->plain = lj_layout_matrix(p->k, p->n, p->transpose_b, LJ_F32);
     pack->packed = ask_for_layout(p->k, p->n, p->input);
-    pack->panels = lj_kernels()->pack && is_panels(&pack->packed);
-    dnnl_engine_t engine = lj_onednn_engine();
-    dnnl_primitive_desc_t chosen;
-    LJ_ONEDNN(dnnl_reorder_primitive_desc_create(&chosen, &pack->plain, engine, &pack->packed,
-                                                 engine, NULL));
-    LJ_ONEDNN(dnnl_primitive_create(&pack->reorder, chosen));
-    LJ_ONEDNN(dnnl_primitive_desc_destroy(chosen));
+    pack->panels = lj_kernels()->pack && lj_layout_is_panels(pack->packed);
+    pack->reorder = lj_onednn_make_reorder(pack->plain, pack->packed);
     return pack;
 }
 
@@ -96,15 +76,14 @@ static const struct pack *find_pack(const struct lj_matmul *p)
     return pack;
 }
 
-dnnl_memory_desc_t lj_onednn_packed(const struct lj_matmul *matmul)
+lj_layout lj_onednn_packed(const struct lj_matmul *matmul)
 {
     return find_pack(matmul)->packed;
 }
 
 int64_t lj_onednn_packed_bytes(const struct lj_matmul *matmul)
 {
-    dnnl_memory_desc_t packed = lj_onednn_packed(matmul);
-    return (int64_t)dnnl_memory_desc_get_size(&packed);
+    return lj_layout_bytes(lj_onednn_packed(matmul));
 }
 
 void lj_onednn_reorder(const struct lj_matmul *matmul, const float *b, void *packed)
@@ -113,7 +92,7 @@ void lj_onednn_reorder(const struct lj_matmul *matmul, const float *b, void *pac
     omp_set_num_threads(1);
     const struct pack *pack = find_pack(matmul);
     dnnl_stream_t stream;
-    dnnl_memory_t from = lj_onednn_memory(&pack->plain), to = lj_onednn_memory(&pack->packed);
+    dnnl_memory_t from = lj_onednn_memory(pack->plain), to = lj_onednn_memory(pack->packed);
     LJ_ONEDNN(dnnl_stream_create(&stream, lj_onednn_engine(), dnnl_stream_default_flags));
     LJ_ONEDNN(dnnl_memory_set_data_handle(from, (void *)b));
     LJ_ONEDNN(dnnl_memory_set_data_handle(to, packed));
@@ -139,6 +118,8 @@ void lj_onednn_release_packs(void)
         struct pack *pack = packs;
         packs = pack->next;
         dnnl_primitive_destroy(pack->reorder);
+        lj_layout_free(pack->plain);
+        lj_layout_free(pack->packed);
         lj_free(pack);
     }
 }
