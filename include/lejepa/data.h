@@ -12,16 +12,16 @@
 #include "lejepa/comm.h"
 #include "lejepa/config.h"
 
-/* How to find the images; strings as in the configuration, borrowed during open. */
+/* How to find the images; fields as in the configuration; strings are borrowed during open. */
 struct lj_archive_options {
-    const char *files;   /* data.archive */
-    const char *images;  /* data.images, "" automatic */
-    const char *labels;  /* data.labels, "" automatic, "none" */
-    const char *where;   /* data.where, "" all rows */
-    const char *axes;    /* data.axes: auto nhwc nchw nhw */
-    const char *stretch; /* data.stretch */
-    const char *nan;     /* data.nan: error zero */
-    int64_t size;        /* data.size, 0 as stored */
+    const char *files;  /* data.archive */
+    const char *images; /* data.images, "" automatic */
+    const char *labels; /* data.labels, "" automatic, "none" */
+    const char *where;  /* data.where, "" all rows */
+    enum lj_data_axes axes;
+    enum lj_data_stretch stretch;
+    enum lj_data_nan nan;
+    int64_t size; /* data.size, 0 as stored */
 };
 
 /* The options of a configuration's archive; strings are borrowed from it. Local. */

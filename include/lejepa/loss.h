@@ -5,6 +5,7 @@
 #define LEJEPA_LOSS_H
 
 #include "lejepa/comm.h"
+#include "lejepa/config.h"
 
 /* SIGReg of an array whose rows lie on several ranks, on grid a, and its gradient: all in one call, for
  * programs of one's own. Collective over comm (lj_comm_create); all ranks pass the same width, slices and
@@ -12,7 +13,7 @@
  * trains keeps a struct lj_lejepa instead.
  *   rows      (n, width) in   this rank's rows; n may differ between ranks, 0 allowed
  *   slices    in   random directions: those of `step`
- *   value     out  dimensionless, the same bits on every rank; lj_sigreg_floor('a') for Gaussian rows
+ *   value     out  dimensionless, the same bits on every rank; lj_sigreg_floor(LJ_SIGREG_GRID_A) for Gaussian rows
  *   gradient  (n, width) out  d(value)/d(rows), must not alias rows; NULL: not wanted
  * The bits do not depend on the number of ranks if each has whole blocks of 32 of the same sequence.
  * Errors: LJ_ERR_CONFIG, LJ_ERR_RESOURCE, LJ_ERR_NUMERIC (rows that are not finite): on every rank.
@@ -21,6 +22,6 @@ LJ_API int lj_sigreg(struct lj_comm *comm, const float *rows, int64_t n, int64_t
                      int64_t slices, int64_t step, double *value, float *gradient) LJ_MUST_USE;
 
 /* Expectation of SIGReg for N(0,1) samples on this grid: what a healthy run comes down to. */
-LJ_API double lj_sigreg_floor(char grid);
+LJ_API double lj_sigreg_floor(enum lj_sigreg_grid grid);
 
 #endif

@@ -71,17 +71,17 @@ static int make_loss(struct subject *s, struct lj_comm *comm, const struct lj_co
                      const struct lj_call_words *words)
 {
     int64_t global = lj_words_set(words, "views.global") ? c->views_global : s->views;
-    struct lj_lejepa_config loss = {.views = s->views,
-                                    .centre_views =
-                                        strcmp(c->predict_centre, "all") == 0 ? s->views : global,
-                                    .width = s->width,
-                                    .slices = s->count,
-                                    .grid = c->sigreg_grid[0],
-                                    .lambda = c->loss_lambda,
-                                    .additive = strcmp(c->loss_combine, "additive") == 0,
-                                    .seed = c->seed,
-                                    .workers = 1,
-                                    .lane_rows = LANE};
+    struct lj_lejepa_config loss = {
+        .views = s->views,
+        .centre_views = c->predict_centre == LJ_PREDICT_CENTRE_ALL ? s->views : global,
+        .width = s->width,
+        .slices = s->count,
+        .grid = c->sigreg_grid,
+        .lambda = c->loss_lambda,
+        .additive = c->loss_combine == LJ_LOSS_COMBINE_ADDITIVE,
+        .seed = c->seed,
+        .workers = 1,
+        .lane_rows = LANE};
     s->lane = lj_alloc_array(s->views * LANE * s->width, sizeof *s->lane, "diagnose");
     s->dlane = lj_alloc_array(s->views * LANE * s->width, sizeof *s->dlane, "diagnose");
     s->spectrum.eigenvalues = lj_alloc_array(s->width, sizeof(double), "diagnose");
@@ -231,7 +231,7 @@ static int finish_on_root(struct subject *s, const struct lj_config *c)
     if (c->arg_grad[0])
         LJ_TRY(write_gradient(s, c->arg_grad));
     int found = worst_slices(s, worst);
-    (c->arg_json ? print_json : print_table)(s, lj_sigreg_floor(c->sigreg_grid[0]), worst, found);
+    (c->arg_json ? print_json : print_table)(s, lj_sigreg_floor(c->sigreg_grid), worst, found);
     return LJ_OK;
 }
 

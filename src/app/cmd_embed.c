@@ -8,7 +8,6 @@
 #include "train/train.h"
 
 #include <stdio.h>
-#include <string.h>
 
 /* How the run read its data, then what the words say. merged comes with the words on defaults: an archive
  * in them is another one and does not inherit the run's names. */
@@ -19,7 +18,7 @@ static int merge_config(struct lj_config *merged, const struct lj_config *run,
     *merged = *run;
     if (another) {
         merged->data_images[0] = merged->data_labels[0] = merged->data_where[0] = 0;
-        snprintf(merged->data_axes, sizeof merged->data_axes, "auto");
+        merged->data_axes = LJ_DATA_AXES_AUTO;
     }
     return lj_config_apply_words(merged, words->word, words->count);
 }
@@ -76,7 +75,7 @@ static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretr
                                    .mean = pretrained->mean,
                                    .std = pretrained->std,
                                    .config = config,
-                                   .pixels = strcmp(config->arg_features, "pixels") == 0};
+                                   .pixels = config->arg_features == LJ_ARG_FEATURES_PIXELS};
     static float zeros[LJ_CHANNELS_MAX], ones[LJ_CHANNELS_MAX];
     for (int c = 0; c < LJ_CHANNELS_MAX; c++)
         ones[c] = 1;
@@ -112,7 +111,7 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_agree(comm, lj_threads_use(config->threads, &threads)));
     LJ_TRY(lj_runtime_agree(comm, &isa));
     LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint,
-                              strcmp(config->arg_features, "model") != 0));
+                              config->arg_features != LJ_ARG_FEATURES_MODEL));
     int status = lj_agree(comm, merge_config(config, &pretrained.config, words));
     struct lj_archive_options options = lj_archive_options_of(config);
     if (status == LJ_OK)

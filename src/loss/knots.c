@@ -8,10 +8,10 @@
 
 #include <math.h>
 
-int lj_sigreg_knots(char grid, double *t, double *weight)
+int lj_sigreg_knots(enum lj_sigreg_grid grid, double *t, double *weight)
 {
-    int knots = grid == 'b' ? 8 : 16;
-    double step = grid == 'b' ? 5.0 / 8 : 3.0 / 16;
+    int knots = grid == LJ_SIGREG_GRID_B ? 8 : 16;
+    double step = grid == LJ_SIGREG_GRID_B ? 5.0 / 8 : 3.0 / 16;
     for (int k = 1; k <= knots; k++) {
         double ends = k == knots ? 1 : 2;
         t[k - 1] = k * step;
@@ -21,7 +21,7 @@ int lj_sigreg_knots(char grid, double *t, double *weight)
 }
 
 /* For x ~ N(0,1): N E[(C - phi)^2 + S^2] = 1 - phi^2, whatever N. */
-double lj_sigreg_floor(char grid)
+double lj_sigreg_floor(enum lj_sigreg_grid grid)
 {
     double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX], floor = 0;
     int knots = lj_sigreg_knots(grid, t, weight);

@@ -23,7 +23,7 @@ struct lj_lejepa_config {
     int64_t centre_views; /* the first so many views make the prediction's centre */
     int64_t width;        /* D */
     int64_t slices;       /* M */
-    char grid;            /* 'a': 17 knots on [0, 3]; 'b': 17 knots on [-5, 5] */
+    enum lj_sigreg_grid grid;
     double lambda;
     bool additive;
     int64_t seed;
@@ -85,6 +85,6 @@ void lj_lejepa_slice_values(const struct lj_lejepa *loss, double *values);
 /* Useful knots t > 0 of a grid and their weights, window and symmetry included: EP = N sum_k
  * weight[k] ((C - phi)^2 + S^2). Returns their number K; arrays of LJ_KNOTS_MAX. */
 enum { LJ_KNOTS_MAX = 16 };
-int lj_sigreg_knots(char grid, double *t, double *weight);
+int lj_sigreg_knots(enum lj_sigreg_grid grid, double *t, double *weight);
 
 #endif

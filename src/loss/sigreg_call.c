@@ -42,7 +42,7 @@ int lj_sigreg(struct lj_comm *comm, const float *rows, int64_t n, int64_t width,
                                       .centre_views = 1,
                                       .width = width,
                                       .slices = slices,
-                                      .grid = 'a',
+                                      .grid = LJ_SIGREG_GRID_A,
                                       .lambda = 1,
                                       .workers = 1,
                                       .lane_rows = LJ_BLOCK_ROWS};

@@ -3,7 +3,6 @@
 #include "models/models.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 struct preset {
@@ -60,7 +59,7 @@ static int vit_numbers(struct lj_vit_config *vit, const struct lj_config *config
     vit->hidden = llround(config->model_mlp_ratio * (double)vit->width);
     vit->registers = config->model_registers;
     vit->head = config->model_head;
-    vit->mean_pool = strcmp(config->model_pool, "mean") == 0;
+    vit->mean_pool = config->model_pool == LJ_MODEL_POOL_MEAN;
     vit->drop_path = config->model_drop_path;
     return LJ_OK;
 }
@@ -80,8 +79,8 @@ int lj_model_config(struct lj_model_config *model, const struct lj_config *confi
         LJ_TRY(check_size("views.local_size", model->local_size, vit->patch));
     model->projector = (struct lj_projector_config){.hidden = config->projector_hidden,
                                                     .layers = config->projector_layers,
-                                                    .out = config->projector_out};
-    snprintf(model->projector.norm, sizeof model->projector.norm, "%.15s", config->projector_norm);
+                                                    .out = config->projector_out,
+                                                    .norm = config->projector_norm};
     return LJ_OK;
 }
 

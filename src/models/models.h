@@ -22,7 +22,7 @@ struct lj_vit_config {
 
 struct lj_projector_config {
     int64_t hidden, layers, out;
-    char norm[16]; /* "batch" "lane" "layer" "none" */
+    enum lj_projector_norm norm;
 };
 
 struct lj_model_config {

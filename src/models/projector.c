@@ -5,14 +5,19 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
-static lj_val normalise(struct lj_net *n, const char *name, lj_val x, const char *norm)
+static lj_val normalise(struct lj_net *n, const char *name, lj_val x, enum lj_projector_norm norm)
 {
-    if (strcmp(norm, "batch") == 0 || strcmp(norm, "lane") == 0)
-        return lj_batchnorm(n, name, x, strcmp(norm, "batch") == 0);
-    if (strcmp(norm, "layer") == 0)
+    switch (norm) {
+    case LJ_PROJECTOR_NORM_BATCH:
+        return lj_batchnorm(n, name, x, true);
+    case LJ_PROJECTOR_NORM_LANE:
+        return lj_batchnorm(n, name, x, false);
+    case LJ_PROJECTOR_NORM_LAYER:
         return lj_layernorm(n, name, x, 1e-5);
+    case LJ_PROJECTOR_NORM_NONE:
+        break;
+    }
     return x;
 }
 

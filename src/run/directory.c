@@ -120,7 +120,7 @@ int lj_run_open_files(struct lj_run_state *run, int64_t first)
     if (!yaml)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
     fprintf(yaml, "# bits hold for this level and precision: kernels %s, precision %s\n",
-            lj_isa_name(lj_isa_selected()), run->info.config->precision);
+            lj_isa_name(lj_isa_selected()), lj_precision_word(run->info.config->precision));
     lj_config_write_yaml(run->info.config, yaml);
     if (fclose(yaml) != 0)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));

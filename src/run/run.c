@@ -99,7 +99,7 @@ static int judge_step(struct lj_run_state *run, int64_t step, const struct lj_st
 {
     if (report->nonfinite == 0)
         return LJ_OK;
-    if (strcmp(run->config->guard_nonfinite, "stop") == 0)
+    if (run->config->guard_nonfinite == LJ_GUARD_NONFINITE_STOP)
         return lj_trainer_name_culprit(run->trainer);
     lj_warn("step %lld: %lld values were not finite; no update was made (guard.nonfinite=skip)",
             (long long)step, (long long)report->nonfinite);

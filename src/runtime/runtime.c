@@ -5,9 +5,6 @@
 #include "comm/comm.h"
 #include "kernels/kernels.h"
 
-#include <stdio.h>
-#include <string.h>
-
 int lj_runtime_agree(struct lj_comm *comm, const char **name)
 {
     enum lj_isa isa = LJ_ISA_SCALAR;
@@ -20,13 +17,13 @@ int lj_runtime_agree(struct lj_comm *comm, const char **name)
 int lj_runtime_resolve_precision(struct lj_config *config)
 {
     bool able = lj_isa_selected() == LJ_ISA_AVX512BF16;
-    if (strcmp(config->precision, "bf16") == 0 && !able)
+    if (config->precision == LJ_PRECISION_BF16 && !able)
         return lj_fail(
             LJ_ERR_CONFIG,
             "precision: bf16 needs a processor (and LJ_ISA) of level avx512bf16 on every "
             "rank, the lowest here is %s; use precision=auto or fp32",
             lj_isa_name(lj_isa_selected()));
-    if (strcmp(config->precision, "auto") == 0)
-        snprintf(config->precision, sizeof config->precision, "%s", able ? "bf16" : "fp32");
+    if (config->precision == LJ_PRECISION_AUTO)
+        config->precision = able ? LJ_PRECISION_BF16 : LJ_PRECISION_FP32;
     return LJ_OK;
 }

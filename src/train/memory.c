@@ -2,16 +2,14 @@
 /* Plans and memory of a trainer: all of it taken here, before the first step. */
 #include "train/trainer.h"
 
-#include <string.h>
-
 static int plan_parts(struct lj_trainer *t)
 {
     const struct lj_vit_config *vit = &t->model->config.vit;
-    struct lj_plan_options options = {.mode = strcmp(t->config.memory_recompute, "blocks") == 0
-                                                  ? LJ_PLAN_RECOMPUTE
-                                                  : LJ_PLAN_TRAIN,
-                                      .tile_rows = t->config.memory_tile,
-                                      .bf16 = t->bf16};
+    struct lj_plan_options options = {
+        .mode = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_BLOCKS ? LJ_PLAN_RECOMPUTE
+                                                                         : LJ_PLAN_TRAIN,
+        .tile_rows = t->config.memory_tile,
+        .bf16 = t->bf16};
     int64_t sizes[2] = {vit->size, t->model->config.local_size};
     for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
         struct lj_shape image = {3, {vit->channels, sizes[part], sizes[part]}};
@@ -82,7 +80,7 @@ static int take_scratch(struct lj_trainer *t)
 
 int lj_trainer_plan(struct lj_trainer *t)
 {
-    t->bf16 = strcmp(t->config.precision, "bf16") == 0;
+    t->bf16 = t->config.precision == LJ_PRECISION_BF16;
     int64_t packed = lj_params_pack_layout(&t->model->params, t->bf16);
     bool packs = packed > 0 && lj_my_lanes(t) > 0;
     t->packed = packs ? lj_alloc_array(packed, 1, "packed weights") : NULL;

@@ -4,7 +4,6 @@
 
 #include "lejepa/runtime.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { STEPS = 4 };
@@ -28,7 +27,7 @@ static int small_config(struct lj_config *config, const struct lj_config *given)
         LJ_TRY(lj_config_assign(config, values[i]));
     config->train_steps = STEPS;
     config->threads = given->threads;
-    memcpy(config->precision, given->precision, sizeof config->precision);
+    config->precision = given->precision;
     memcpy(config->data_archive, given->data_archive, sizeof config->data_archive);
     memcpy(config->data_where, given->data_where, sizeof config->data_where);
     return LJ_OK;
@@ -115,9 +114,9 @@ int lj_selftest(struct lj_comm *comm, const struct lj_config *given)
                                              .images = "",
                                              .labels = "none",
                                              .where = config->data_where,
-                                             .axes = "auto",
-                                             .stretch = "none",
-                                             .nan = "error"};
+                                             .axes = LJ_DATA_AXES_AUTO,
+                                             .stretch = LJ_DATA_STRETCH_NONE,
+                                             .nan = LJ_DATA_NAN_ERROR};
         status = lj_archive_open(&archive, comm, &options);
     }
     if (status == LJ_OK)

@@ -5,7 +5,6 @@
 #include "kernels/kernels.h"
 
 #include <math.h>
-#include <string.h>
 
 /* About the size of a bucket of gradients: large enough for the network, small enough that the first
  * moves early and a lane's share stays in the cache. */
@@ -33,7 +32,7 @@ static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
                        "%lld ranks, or more lanes",
                        size, (long long)lanes, (long long)lanes);
     int64_t n = c->batch_size / lanes;
-    if (strcmp(c->projector_norm, "lane") == 0 && c->projector_layers > 1 && n < 8)
+    if (c->projector_norm == LJ_PROJECTOR_NORM_LANE && c->projector_layers > 1 && n < 8)
         return lj_fail(LJ_ERR_CONFIG,
                        "batch.lanes=%lld gives lanes of %lld samples; projector.norm=lane needs at "
                        "least 8 for its statistics: use at most %lld lanes, or another "
@@ -107,14 +106,14 @@ static int make_loss(struct lj_trainer *t)
 {
     const struct lj_config *c = &t->config;
     struct lj_lejepa_config loss = {.views = lj_views_per_sample(t),
-                                    .centre_views = strcmp(c->predict_centre, "all") == 0
+                                    .centre_views = c->predict_centre == LJ_PREDICT_CENTRE_ALL
                                                         ? lj_views_per_sample(t)
                                                         : t->views[0],
                                     .width = c->projector_out,
                                     .slices = c->sigreg_slices,
-                                    .grid = c->sigreg_grid[0],
+                                    .grid = c->sigreg_grid,
                                     .lambda = c->loss_lambda,
-                                    .additive = strcmp(c->loss_combine, "additive") == 0,
+                                    .additive = c->loss_combine == LJ_LOSS_COMBINE_ADDITIVE,
                                     .seed = c->seed,
                                     .workers = t->workers,
                                     .lane_rows = t->n};
@@ -127,7 +126,7 @@ static int make_loss(struct lj_trainer *t)
 static int prepare_locally(struct lj_trainer *t)
 {
     LJ_TRY(lj_threads_use(t->config.threads, &t->workers));
-    t->by_lane = strcmp(t->config.memory_recompute, "lanes") == 0;
+    t->by_lane = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_LANES;
     LJ_TRY(deal_lanes(t));
     LJ_TRY(make_model(t));
     LJ_TRY(check_samples(t));
@@ -146,7 +145,7 @@ static int make_gradsync(struct lj_trainer *t)
                                     .bounds = t->model->params.bounds,
                                     .workers = t->workers,
                                     .joint = t->by_lane ? lj_encoder_buckets(t) : 0,
-                                    .fast = strcmp(t->config.reduce, "fast") == 0,
+                                    .fast = t->config.reduce == LJ_REDUCE_FAST,
                                     .whole_everywhere = t->config.eval_every > 0};
     if (t->sync_count > 0) {
         t->sync_ledger = lj_ledger_entry(&t->ledger, "batchnorm", "MPI_Allreduce");
@@ -176,7 +175,8 @@ static int make_optim(struct lj_trainer *t)
                                      .beta2 = c->optim_beta2,
                                      .eps = c->optim_eps,
                                      .weight_decay = c->optim_weight_decay,
-                                     .decay_matrices_only = strcmp(c->optim_decay_on, "all") != 0,
+                                     .decay_matrices_only =
+                                         c->optim_decay_on != LJ_OPTIM_DECAY_ON_ALL,
                                      .statistic_momentum = 0.1,
                                      .lanes = t->lanes};
     return lj_optim_create(&t->optim, &t->model->params, &shards, &config);

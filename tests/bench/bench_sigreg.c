@@ -39,7 +39,7 @@ static void two_matmuls(void *data)
             c->slices, 0, c->dproj, c->width);
 }
 
-static struct lj_lejepa_config config_of(const struct sigreg_case *c, char grid)
+static struct lj_lejepa_config config_of(const struct sigreg_case *c, enum lj_sigreg_grid grid)
 {
     return (struct lj_lejepa_config){.views = 1,
                                      .centre_views = 1,
@@ -70,7 +70,8 @@ static void release(struct sigreg_case *c)
 }
 
 /* Forward and backward against the two matmuls; returns its time. */
-static double measure(int64_t rows, int64_t width, int64_t slices, struct lj_comm *comm, char grid)
+static double measure(int64_t rows, int64_t width, int64_t slices, struct lj_comm *comm,
+                      enum lj_sigreg_grid grid)
 {
     struct sigreg_case c = {.rows = rows, .width = width, .slices = slices};
     struct lj_lejepa_config config = config_of(&c, grid);
@@ -81,8 +82,8 @@ static double measure(int64_t rows, int64_t width, int64_t slices, struct lj_com
     bench_expect(lj_lejepa_create(&c.loss, comm, &config, NULL));
     bench_run(&matmuls, 1, two_matmuls, &c);
     bench_run(&sample, 2, forward_backward, &c);
-    snprintf(shape, sizeof shape, "N=%lld D=%lld M=%lld grid %c", (long long)rows, (long long)width,
-             (long long)slices, grid);
+    snprintf(shape, sizeof shape, "N=%lld D=%lld M=%lld grid %s", (long long)rows, (long long)width,
+             (long long)slices, lj_sigreg_grid_word(grid));
     struct bench_line line = {.name = "sigreg",
                               .shape = shape,
                               .unit = "ms",
@@ -112,7 +113,7 @@ static void print_growth(const char *name, double larger_ms, double times, doubl
 static void measure_drawing(int64_t width, int64_t slices, struct lj_comm *comm, double sigreg_ms)
 {
     struct sigreg_case c = {.rows = 1, .width = width, .slices = slices};
-    struct lj_lejepa_config config = config_of(&c, 'a');
+    struct lj_lejepa_config config = config_of(&c, LJ_SIGREG_GRID_A);
     static struct bench_sample sample;
     char shape[96];
     bench_expect(lj_lejepa_create(&c.loss, comm, &config, NULL));
@@ -132,13 +133,14 @@ int main(void)
     int64_t N = bench_size(512, 64), D = bench_size(64, 8), M = bench_size(1024, 32);
     struct lj_comm *comm = NULL;
     bench_expect(lj_comm_start(&comm));
-    double first = measure(N, D, M, comm, 'a');
-    measure(N, D, M, comm, 'b');
+    double first = measure(N, D, M, comm, LJ_SIGREG_GRID_A);
+    measure(N, D, M, comm, LJ_SIGREG_GRID_B);
     measure_drawing(D, M, comm, first);
-    print_growth("sigreg: growth, N x 4", measure(4 * N, D, M, comm, 'a'), 4, first);
-    print_growth("sigreg: growth, N x 16", measure(16 * N, D, M, comm, 'a'), 16, first);
-    print_growth("sigreg: growth, M x 4", measure(N, D, 4 * M, comm, 'a'), 4, first);
-    print_growth("sigreg: growth, D x 4", measure(N, 4 * D, M, comm, 'a'), 4, first);
+    print_growth("sigreg: growth, N x 4", measure(4 * N, D, M, comm, LJ_SIGREG_GRID_A), 4, first);
+    print_growth("sigreg: growth, N x 16", measure(16 * N, D, M, comm, LJ_SIGREG_GRID_A), 16,
+                 first);
+    print_growth("sigreg: growth, M x 4", measure(N, D, 4 * M, comm, LJ_SIGREG_GRID_A), 4, first);
+    print_growth("sigreg: growth, D x 4", measure(N, 4 * D, M, comm, LJ_SIGREG_GRID_A), 4, first);
     lj_comm_finish(comm);
     return 0;
 }

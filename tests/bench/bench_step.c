@@ -225,9 +225,9 @@ static void measure(struct lj_comm *comm, const struct step_setting *setting, co
                                          .images = "",
                                          .labels = "none",
                                          .where = "",
-                                         .axes = "auto",
-                                         .stretch = "none",
-                                         .nan = "error"};
+                                         .axes = LJ_DATA_AXES_AUTO,
+                                         .stretch = LJ_DATA_STRETCH_NONE,
+                                         .nan = LJ_DATA_NAN_ERROR};
     configure(&config, setting, path, words);
     bench_expect(lj_runtime_agree(comm, &isa));
     bench_expect(lj_runtime_resolve_precision(&config));
@@ -235,7 +235,7 @@ static void measure(struct lj_comm *comm, const struct step_setting *setting, co
     bench_expect(lj_trainer_create(&trainer, comm, &config, archive, NULL));
     run_steps(trainer, &steps);
     if (lj_comm_is_root(comm))
-        report(setting, &steps, comm->size, strcmp(config.precision, "bf16") == 0);
+        report(setting, &steps, comm->size, config.precision == LJ_PRECISION_BF16);
     lj_trainer_destroy(trainer);
     lj_archive_close(archive);
 }

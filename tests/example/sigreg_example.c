@@ -38,7 +38,7 @@ int main(int argc, char **argv)
         lj_error_line(lj_error_text()); /* the same on every rank; rank 0 prints */
     else if (first == 0 && end > 0)
         printf("SIGReg %.17g (Gaussian rows: %.3g), gradient at the first %.9g\n", value,
-               lj_sigreg_floor('a'), (double)gradient[0]);
+               lj_sigreg_floor(LJ_SIGREG_GRID_A), (double)gradient[0]);
     lj_comm_destroy(comm);
     MPI_Finalize();
     return -status; /* 0, or the exit code */

@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct loss_batch batch_of(char grid, int64_t views, int64_t centre, int64_t samples,
-                                  int64_t width, int64_t slices, int64_t lane_rows)
+static struct loss_batch batch_of(enum lj_sigreg_grid grid, int64_t views, int64_t centre,
+                                  int64_t samples, int64_t width, int64_t slices, int64_t lane_rows)
 {
     return (struct loss_batch){.config = {.views = views,
                                           .centre_views = centre,
@@ -52,7 +52,8 @@ static double gradient_error(const struct lj_comm *comm, const struct loss_batch
 
 /* ---- golden ---------------------------------------------------------------------------------------- */
 
-static void golden_case(struct lj_comm *comm, const char *name, char grid, int64_t centre)
+static void golden_case(struct lj_comm *comm, const char *name, enum lj_sigreg_grid grid,
+                        int64_t centre)
 {
     char path[64];
     struct lj_golden slices = lj_golden_f32("sigreg.h5", "slices"),
@@ -82,10 +83,10 @@ static void golden_case(struct lj_comm *comm, const char *name, char grid, int64
 Test(lejepa, golden_values, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
-    golden_case(comm, "a1", 'a', 1);
-    golden_case(comm, "a2", 'a', 2);
-    golden_case(comm, "b1", 'b', 1);
-    golden_case(comm, "b2", 'b', 2);
+    golden_case(comm, "a1", LJ_SIGREG_GRID_A, 1);
+    golden_case(comm, "a2", LJ_SIGREG_GRID_A, 2);
+    golden_case(comm, "b1", LJ_SIGREG_GRID_B, 1);
+    golden_case(comm, "b2", LJ_SIGREG_GRID_B, 2);
     lj_case_end(comm);
 }
 
@@ -143,7 +144,7 @@ Test(lejepa, reference_has_the_right_gradient)
 {
     for (int additive = 0; additive < 2; additive++)
         for (int g = 0; g < 2; g++) {
-            struct loss_batch batch = batch_of("ab"[g], 3, 2, 5, 3, 4, 5);
+            struct loss_batch batch = batch_of((enum lj_sigreg_grid)g, 3, 2, 5, 3, 4, 5);
             batch.config.additive = additive;
             batch.config.lambda = 0.3;
             struct problem p = make_problem(&batch);
@@ -183,8 +184,8 @@ static void compare(struct lj_comm *comm, struct loss_batch batch)
 Test(lejepa, agrees_with_the_reference_at_full_size, .timeout = 120)
 {
     struct lj_comm *comm = lj_case_begin();
-    compare(comm, batch_of('a', 2, 2, 256, 64, 1024, 32));
-    compare(comm, batch_of('b', 2, 1, 256, 64, 1024, 32));
+    compare(comm, batch_of(LJ_SIGREG_GRID_A, 2, 2, 256, 64, 1024, 32));
+    compare(comm, batch_of(LJ_SIGREG_GRID_B, 2, 1, 256, 64, 1024, 32));
     lj_case_end(comm);
 }
 
@@ -193,12 +194,12 @@ Test(lejepa, agrees_with_the_reference_at_full_size, .timeout = 120)
 Test(lejepa, agrees_with_the_reference_at_odd_sizes, .timeout = 120)
 {
     struct lj_comm *comm = lj_case_begin();
-    compare(comm, batch_of('a', 1, 1, 1, 1, 1, 1));
-    compare(comm, batch_of('b', 3, 2, 7, 5, 257, 2));
-    compare(comm, batch_of('a', 5, 2, 67, 3, 9, 33));
-    compare(comm, batch_of('b', 2, 2, 260, 2, 3, 130));
-    compare(comm, batch_of('a', 2, 1, 530, 2, 19, 530));
-    struct loss_batch batch = batch_of('a', 4, 3, 50, 7, 30, 4);
+    compare(comm, batch_of(LJ_SIGREG_GRID_A, 1, 1, 1, 1, 1, 1));
+    compare(comm, batch_of(LJ_SIGREG_GRID_B, 3, 2, 7, 5, 257, 2));
+    compare(comm, batch_of(LJ_SIGREG_GRID_A, 5, 2, 67, 3, 9, 33));
+    compare(comm, batch_of(LJ_SIGREG_GRID_B, 2, 2, 260, 2, 3, 130));
+    compare(comm, batch_of(LJ_SIGREG_GRID_A, 2, 1, 530, 2, 19, 530));
+    struct loss_batch batch = batch_of(LJ_SIGREG_GRID_A, 4, 3, 50, 7, 30, 4);
     batch.config.additive = true;
     batch.config.workers = 3;
     compare(comm, batch);
@@ -218,7 +219,7 @@ Test(lejepa, bits_depend_on_the_lanes_only, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin(), *alone;
     enum { V = 3, N = 40, D = 6, M = 50 };
-    struct loss_batch batch = batch_of('a', V, 2, N, D, M, 4);
+    struct loss_batch batch = batch_of(LJ_SIGREG_GRID_A, V, 2, N, D, M, 4);
     struct problem p = make_problem(&batch);
     batch.z = p.z32;
     uint64_t bits[3], expected[3] = {0};
@@ -261,7 +262,7 @@ Test(lejepa, cached_projections_do_not_change_bits, .timeout = 60)
     for (int i = 0; i < 2; i++) {
         enum { V = 3, D = 5, M = 270 };
         int64_t samples = 5 * rows[i] + 1, count = V * samples * D;
-        struct loss_batch batch = batch_of("ab"[i], V, 2, samples, D, M, rows[i]);
+        struct loss_batch batch = batch_of((enum lj_sigreg_grid)i, V, 2, samples, D, M, rows[i]);
         struct problem p = make_problem(&batch);
         float *dz = calloc((size_t)count, sizeof *dz);
         struct lj_lejepa_terms terms;
@@ -289,7 +290,7 @@ Test(lejepa, cached_projections_do_not_change_bits, .timeout = 60)
 /* 64 MiB, and nothing where there are no lanes. */
 Test(lejepa, lanes_are_cached_as_memory_allows, .timeout = 60)
 {
-    struct loss_batch batch = batch_of('a', 8, 2, 0, 64, 1024, 8); /* 256 KiB a lane */
+    struct loss_batch batch = batch_of(LJ_SIGREG_GRID_A, 8, 2, 0, 64, 1024, 8); /* 256 KiB a lane */
     cr_assert_eq(lj_lejepa_cached_lanes(&batch.config, 0), 0);
     cr_assert_eq(lj_lejepa_cached_lanes(&batch.config, 32), 32);
     cr_assert_eq(lj_lejepa_cached_lanes(&batch.config, 256), 256);
@@ -303,7 +304,7 @@ Test(lejepa, permuted_lanes_give_the_same_bits, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
     enum { V = 2, LANES = 9, ROWS = 5, N = LANES * ROWS, D = 4, M = 33 };
-    struct loss_batch batch = batch_of('b', V, 1, N, D, M, ROWS);
+    struct loss_batch batch = batch_of(LJ_SIGREG_GRID_B, V, 1, N, D, M, ROWS);
     struct problem p = make_problem(&batch);
     float *moved = calloc(V * N * D, sizeof *moved);
     for (int v = 0; v < V; v++)
@@ -334,7 +335,7 @@ Test(lejepa, bytes_do_not_depend_on_batch_width_or_ranks, .timeout = 60)
         for (int g = 0; g < 2; g++) {
             struct lj_ledger ledger = {0};
             struct loss_batch batch =
-                batch_of("ab"[g], 3, 3, sizes[i][0], sizes[i][1], 10, sizes[i][2]);
+                batch_of((enum lj_sigreg_grid)g, 3, 3, sizes[i][0], sizes[i][1], 10, sizes[i][2]);
             struct problem p = make_problem(&batch);
             struct lj_lejepa_terms terms;
             batch.z = p.z32;
@@ -357,7 +358,7 @@ Test(lejepa, bytes_do_not_depend_on_batch_width_or_ranks, .timeout = 60)
 Test(lejepa, failure_on_one_rank_reaches_every_rank, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
-    struct loss_batch batch = batch_of('a', 2, 2, 12, 3, 5, 2);
+    struct loss_batch batch = batch_of(LJ_SIGREG_GRID_A, 2, 2, 12, 3, 5, 2);
     struct problem p = make_problem(&batch);
     struct lj_lejepa_terms terms = {0};
     batch.z = p.z32;
@@ -378,7 +379,7 @@ Test(lejepa, a_row_that_is_not_finite_is_counted, .timeout = 60)
     static const float bad[] = {NAN, INFINITY, -INFINITY, 1e30f};
     struct lj_comm *comm = lj_case_begin();
     for (int i = 0; i < 4; i++) {
-        struct loss_batch batch = batch_of("ab"[i % 2], 2, 1, 9, 3, 20, 3);
+        struct loss_batch batch = batch_of((enum lj_sigreg_grid)(i % 2), 2, 1, 9, 3, 20, 3);
         struct problem p = make_problem(&batch);
         struct lj_lejepa_terms terms = {0};
         batch.z = p.z32;
@@ -396,7 +397,7 @@ Test(lejepa, a_row_that_is_not_finite_is_counted, .timeout = 60)
 Test(lejepa, empty_batch, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
-    struct loss_batch batch = batch_of('a', 2, 1, 0, 3, 4, 3);
+    struct loss_batch batch = batch_of(LJ_SIGREG_GRID_A, 2, 1, 0, 3, 4, 3);
     struct lj_lejepa_terms terms;
     batch.z = (float[]){0};
     int status = loss_case_run(comm, &batch, NULL, &terms, NULL, NULL);
@@ -417,7 +418,7 @@ Test(lejepa, one_call_gives_value_and_gradient, .timeout = 60)
                                           .centre_views = 1,
                                           .width = WIDTH,
                                           .slices = SLICES,
-                                          .grid = 'a',
+                                          .grid = LJ_SIGREG_GRID_A,
                                           .lambda = 1,
                                           .workers = 1,
                                           .lane_rows = 32},

@@ -16,7 +16,7 @@ static struct loss_batch batch_of(int64_t views, int64_t centre, int64_t n, int6
                                           .centre_views = centre,
                                           .width = width,
                                           .slices = 1,
-                                          .grid = 'a',
+                                          .grid = LJ_SIGREG_GRID_A,
                                           .workers = 1,
                                           .lane_rows = 3},
                                .samples = n,

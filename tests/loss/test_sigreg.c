@@ -12,7 +12,7 @@
 #include <math.h>
 
 /* Statistic of x (n) and its gradient, in lanes of lane_rows. */
-static double statistic(struct lj_comm *comm, char grid, const float *x, int64_t n,
+static double statistic(struct lj_comm *comm, enum lj_sigreg_grid grid, const float *x, int64_t n,
                         int64_t lane_rows, float *dx)
 {
     static const float one = 2; /* normalised by the loss */
@@ -52,7 +52,7 @@ Test(sigreg, weights_of_both_grids)
     static const double b[] = {0.514110976, 0.286145851, 0.107763515, 0.027460584,
                                0.004734798, 0.000552391, 0.000043606, 0.000001165};
     double t[LJ_KNOTS_MAX], w[LJ_KNOTS_MAX];
-    cr_assert_eq(lj_sigreg_knots('a', t, w), 16);
+    cr_assert_eq(lj_sigreg_knots(LJ_SIGREG_GRID_A, t, w), 16);
     double sum = 0.1875;
     for (int k = 0; k < 16; k++) {
         assert_near(t[k], 3.0 * (k + 1) / 16, 0, "knot a");
@@ -60,7 +60,7 @@ Test(sigreg, weights_of_both_grids)
         sum += w[k];
     }
     assert_near(sum, 2.4996663001, 1e-10, "sum a");
-    cr_assert_eq(lj_sigreg_knots('b', t, w), 8);
+    cr_assert_eq(lj_sigreg_knots(LJ_SIGREG_GRID_B, t, w), 8);
     sum = 0.625;
     for (int k = 0; k < 8; k++) {
         assert_near(t[k], 5.0 * (k + 1) / 8, 0, "knot b");
@@ -72,8 +72,8 @@ Test(sigreg, weights_of_both_grids)
 
 Test(sigreg, floors)
 {
-    assert_near(lj_sigreg_floor('a'), 1.0524641548, 1e-10, "floor a");
-    assert_near(lj_sigreg_floor('b'), 1.0594231238, 1e-10, "floor b");
+    assert_near(lj_sigreg_floor(LJ_SIGREG_GRID_A), 1.0524641548, 1e-10, "floor a");
+    assert_near(lj_sigreg_floor(LJ_SIGREG_GRID_B), 1.0594231238, 1e-10, "floor b");
 }
 
 struct sample {
@@ -113,7 +113,8 @@ Test(sigreg, values_and_gradients_of_small_samples, .timeout = 60)
         for (int g = 0; g < 2; g++)
             for (int64_t rows = 1; rows <= samples[s].n; rows++) {
                 float dx[5];
-                double value = statistic(comm, "ab"[g], samples[s].x, samples[s].n, rows, dx);
+                double value =
+                    statistic(comm, (enum lj_sigreg_grid)g, samples[s].x, samples[s].n, rows, dx);
                 assert_near(value, samples[s].value[g], 3e-6, "statistic");
                 for (int i = 0; i < samples[s].n; i++)
                     if (!isnan(samples[s].gradient[g][i]))
@@ -131,7 +132,7 @@ Test(sigreg, gradient_fades_at_collapse, .timeout = 60)
         float x[16], dx[16];
         for (int j = 0; j < 16; j++)
             x[j] = (float)(j % 2 ? s[i] : -s[i]);
-        statistic(comm, 'a', x, 16, 16, dx);
+        statistic(comm, LJ_SIGREG_GRID_A, x, 16, 16, dx);
         for (int j = 0; j < 16; j++)
             assert_near(fabs((double)dx[j]), size[i], 0.02 * size[i], "gradient");
     }
@@ -160,14 +161,14 @@ Test(sigreg, full_size, .timeout = 100)
                                            .samples = N,
                                            .width = D,
                                            .slices = M,
-                                           .grid = "ab"[g],
+                                           .grid = (enum lj_sigreg_grid)g,
                                            .lambda = 1,
                                            .slice = slices64};
         struct loss_batch batch = {.config = {.views = 1,
                                               .centre_views = 1,
                                               .width = D,
                                               .slices = M,
-                                              .grid = "ab"[g],
+                                              .grid = (enum lj_sigreg_grid)g,
                                               .lambda = 1,
                                               .workers = 1,
                                               .lane_rows = N},
@@ -207,11 +208,11 @@ Test(sigreg, far_projections, .timeout = 60)
                                            .samples = N,
                                            .width = 1,
                                            .slices = 1,
-                                           .grid = "ab"[g],
+                                           .grid = (enum lj_sigreg_grid)g,
                                            .lambda = 1,
                                            .slice = &one};
         double expected = reference_lejepa(&reference, z, dz).sigreg;
-        double value = statistic(comm, "ab"[g], x, N, N, dx);
+        double value = statistic(comm, (enum lj_sigreg_grid)g, x, N, N, dx);
         assert_near(value, expected, 2e-5 * expected, "statistic");
         for (int i = 0; i < N; i++)
             assert_near((double)dx[i], dz[i], 2e-5, "gradient");

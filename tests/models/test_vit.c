@@ -136,7 +136,7 @@ Test(vit, counts_of_parameters)
                 .heads = 6,
                 .hidden = 1536,
                 .head = 512},
-        .projector = {.hidden = 2048, .layers = 3, .out = 16, .norm = "batch"},
+        .projector = {.hidden = 2048, .layers = 3, .out = 16, .norm = LJ_PROJECTOR_NORM_BATCH},
         .local_size = 64};
     struct lj_model *model;
     cr_assert_eq(lj_model_create(&model, &config, 1 << 22), LJ_OK, "%s", lj_error_text());

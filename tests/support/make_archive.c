@@ -97,9 +97,9 @@ struct lj_archive_options options_of(const char *files)
                                        .images = "",
                                        .labels = "",
                                        .where = "",
-                                       .axes = "auto",
-                                       .stretch = "none",
-                                       .nan = "error"};
+                                       .axes = LJ_DATA_AXES_AUTO,
+                                       .stretch = LJ_DATA_STRETCH_NONE,
+                                       .nan = LJ_DATA_NAN_ERROR};
 }
 
 double pixel(int64_t row, int64_t channel, int64_t place)

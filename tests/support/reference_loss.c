@@ -9,18 +9,20 @@
 
 enum { KNOTS = 17 };
 
-static void make_grid(char grid, double t[KNOTS], double w[KNOTS])
+static void make_grid(enum lj_sigreg_grid grid, double t[KNOTS], double w[KNOTS])
 {
-    double step = grid == 'a' ? 3.0 / 16 : 10.0 / 16, first = grid == 'a' ? 0 : -5;
+    double step = grid == LJ_SIGREG_GRID_A ? 3.0 / 16 : 10.0 / 16,
+           first = grid == LJ_SIGREG_GRID_A ? 0 : -5;
     for (int k = 0; k < KNOTS; k++) {
         bool end = k == 0 || k == KNOTS - 1;
         t[k] = first + k * step;
-        w[k] = (grid == 'a' ? (end ? 1 : 2) : (end ? 0.5 : 1)) * step * exp(-t[k] * t[k] / 2);
+        w[k] = (grid == LJ_SIGREG_GRID_A ? (end ? 1 : 2) : (end ? 0.5 : 1)) * step *
+               exp(-t[k] * t[k] / 2);
     }
 }
 
 /* EP of x (n); dx (n) unless NULL. */
-static double epps_pulley(char grid, const double *x, int64_t n, double *dx)
+static double epps_pulley(enum lj_sigreg_grid grid, const double *x, int64_t n, double *dx)
 {
     double t[KNOTS], w[KNOTS], value = 0;
     make_grid(grid, t, w);

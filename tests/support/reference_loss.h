@@ -3,12 +3,11 @@
 #ifndef LEJEPA_TEST_REFERENCE_LOSS_H
 #define LEJEPA_TEST_REFERENCE_LOSS_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "lejepa/config.h"
 
 struct reference_loss {
     int64_t views, centre_views, samples, width, slices;
-    char grid; /* 'a' 'b' */
+    enum lj_sigreg_grid grid;
     double lambda;
     bool additive;
     const double *slice; /* (width, slices); columns are normalised here */

@@ -41,9 +41,9 @@ static void begin(void)
                                          .images = "",
                                          .labels = "none",
                                          .where = "",
-                                         .axes = "nchw",
-                                         .stretch = "none",
-                                         .nan = "error"};
+                                         .axes = LJ_DATA_AXES_NCHW,
+                                         .stretch = LJ_DATA_STRETCH_NONE,
+                                         .nan = LJ_DATA_NAN_ERROR};
     int status = lj_archive_open(&archive, world, &options);
     lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
 }

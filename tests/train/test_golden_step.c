@@ -22,7 +22,7 @@ struct options {
     const char *group;
     int64_t registers, head;
     bool mean_pool, additive, matrices_only;
-    char grid;
+    enum lj_sigreg_grid grid;
     int64_t centre_views;
 };
 
@@ -66,7 +66,7 @@ static void make_model(struct step_case *c)
                 .registers = c->options.registers,
                 .head = c->options.head,
                 .mean_pool = c->options.mean_pool},
-        .projector = {.hidden = 24, .layers = 3, .out = WIDTH, .norm = "lane"},
+        .projector = {.hidden = 24, .layers = 3, .out = WIDTH, .norm = LJ_PROJECTOR_NORM_LANE},
         .local_size = LOCAL_SIZE};
     cr_assert_eq(lj_model_create(&c->model, &config, 1 << 14), LJ_OK, "%s", lj_error_text());
     c->weights = take(c->model->params.elements);
@@ -268,7 +268,8 @@ static void check(struct options options)
 
 Test(golden_step, class_token_grid_a_convex)
 {
-    check((struct options){.group = "token", .grid = 'a', .centre_views = VIEWS_OF_GROUP});
+    check((struct options){
+        .group = "token", .grid = LJ_SIGREG_GRID_A, .centre_views = VIEWS_OF_GROUP});
 }
 
 Test(golden_step, mean_pool_grid_b_additive)
@@ -279,6 +280,6 @@ Test(golden_step, mean_pool_grid_b_additive)
                            .mean_pool = true,
                            .additive = true,
                            .matrices_only = true,
-                           .grid = 'b',
+                           .grid = LJ_SIGREG_GRID_B,
                            .centre_views = VIEWS});
 }

@@ -26,9 +26,9 @@ static void begin(void)
                                          .images = "",
                                          .labels = "none",
                                          .where = "",
-                                         .axes = "nchw",
-                                         .stretch = "none",
-                                         .nan = "error"};
+                                         .axes = LJ_DATA_AXES_NCHW,
+                                         .stretch = LJ_DATA_STRETCH_NONE,
+                                         .nan = LJ_DATA_NAN_ERROR};
     cr_assert_eq(lj_archive_open(&archive, world, &options), LJ_OK, "%s", lj_error_text());
 }
 

@@ -32,9 +32,6 @@ struct libdeflate_decompressor;
 
 enum { LJ_FILTERS_MAX = 3, LJ_OPEN_MAX = 32, LJ_SCRATCH_MAX = 96, LJ_NAME_BYTES = 1024 };
 
-enum lj_axes { LJ_NHWC, LJ_NCHW, LJ_NHW };
-enum lj_stretch { LJ_STRETCH_NONE, LJ_STRETCH_ASINH, LJ_STRETCH_LOG1P, LJ_STRETCH_PERCENTILE };
-
 /* One dataset. Plain data: broadcast as it is. */
 struct lj_part {
     int64_t file, dataset; /* offsets into the archive's texts */
@@ -51,9 +48,9 @@ struct lj_part {
 struct lj_archive_header {
     struct lj_archive_info info; /* its texts are set on each rank */
     enum lj_element element;     /* what HDF5 is asked for */
-    enum lj_axes axes;
-    enum lj_stretch stretch;
-    int64_t nan_zero;
+    enum lj_data_axes axes;      /* as decided, never LJ_DATA_AXES_AUTO */
+    enum lj_data_stretch stretch;
+    enum lj_data_nan nan;
     int64_t groups, texts_bytes;
     int64_t filtered; /* data.where left rows out: there is a table of rows */
     char type_text[8], axes_text[8], reason_text[256], storage_text[256];
@@ -133,7 +130,7 @@ int lj_find_images(struct lj_found_list *list, hid_t file, const char *path,
 
 /* Decides the order of the axes and fills axes, channels, stored size and the reason. Visible to
  * tests. */
-int lj_axes_decide(struct lj_archive_header *header, const char *wanted, const hsize_t *dim,
+int lj_axes_decide(struct lj_archive_header *header, enum lj_data_axes wanted, const hsize_t *dim,
                    int dims, const char *where) LJ_MUST_USE;
 
 /* ---- index.c, labels.c: rank 0 ---- */

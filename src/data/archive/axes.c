@@ -28,15 +28,15 @@ static int decide_by_shape(struct lj_archive_header *header, const hsize_t *dim,
     char *reason = header->reason_text;
     size_t capacity = sizeof header->reason_text;
     if (dims == 3) {
-        header->axes = LJ_NHW;
+        header->axes = LJ_DATA_AXES_NHW;
         snprintf(reason, capacity, "three axes: images without channels");
     } else if (last) {
-        header->axes = LJ_NHWC;
+        header->axes = LJ_DATA_AXES_NHWC;
         snprintf(reason, capacity,
                  "the last axis (%llu) is small and below both before it: channels",
                  (unsigned long long)dim[3]);
     } else if (second) {
-        header->axes = LJ_NCHW;
+        header->axes = LJ_DATA_AXES_NCHW;
         snprintf(reason, capacity,
                  "the second axis (%llu) is small and below both after it: channels",
                  (unsigned long long)dim[1]);
@@ -49,43 +49,41 @@ static int decide_by_shape(struct lj_archive_header *header, const hsize_t *dim,
     return LJ_OK;
 }
 
-static int decide_by_user(struct lj_archive_header *header, const char *wanted, int dims,
+static int decide_by_user(struct lj_archive_header *header, enum lj_data_axes wanted, int dims,
                           const char *shape, const char *where)
 {
-    header->axes = strcmp(wanted, "nhwc") == 0   ? LJ_NHWC
-                   : strcmp(wanted, "nchw") == 0 ? LJ_NCHW
-                                                 : LJ_NHW;
-    if (dims != (int)strlen(wanted))
+    const char *letters = lj_data_axes_word(wanted); /* one for each axis */
+    header->axes = wanted;
+    if (dims != (int)strlen(letters))
         return lj_fail(LJ_ERR_DATA, "%s: data.axes=%s needs %zu axes, found shape %s", where,
-                       wanted, strlen(wanted), shape);
+                       letters, strlen(letters), shape);
     snprintf(header->reason_text, sizeof header->reason_text, "data.axes says so");
     return LJ_OK;
 }
 
-int lj_axes_decide(struct lj_archive_header *header, const char *wanted, const hsize_t *dim,
+int lj_axes_decide(struct lj_archive_header *header, enum lj_data_axes wanted, const hsize_t *dim,
                    int dims, const char *where)
 {
-    static const char *const names[] = {[LJ_NHWC] = "nhwc", [LJ_NCHW] = "nchw", [LJ_NHW] = "nhw"};
     char shape[256];
     lj_hdf5_shape_text(dim, dims, shape, sizeof shape);
     for (int i = 1; i < dims; i++)
         if (dim[i] == 0 || dim[i] > 1 << 20)
             return lj_fail(LJ_ERR_DATA, "%s: expected images, found shape %s", where, shape);
-    if (strcmp(wanted, "auto") == 0)
+    if (wanted == LJ_DATA_AXES_AUTO)
         LJ_TRY(decide_by_shape(header, dim, dims, shape, where));
     else
         LJ_TRY(decide_by_user(header, wanted, dims, shape, where));
-    int channel_axis = header->axes == LJ_NHWC ? 3 : 1,
-        height_axis = header->axes == LJ_NCHW ? 2 : 1;
-    hsize_t channels = header->axes == LJ_NHW ? 1 : dim[channel_axis];
+    int channel_axis = header->axes == LJ_DATA_AXES_NHWC ? 3 : 1,
+        height_axis = header->axes == LJ_DATA_AXES_NCHW ? 2 : 1;
+    hsize_t channels = header->axes == LJ_DATA_AXES_NHW ? 1 : dim[channel_axis];
     if (channels > LJ_CHANNELS_MAX)
         return lj_fail(LJ_ERR_DATA,
                        "%s: expected at most %d channels, found shape %s as %s; check "
                        "data.axes",
-                       where, LJ_CHANNELS_MAX, shape, names[header->axes]);
+                       where, LJ_CHANNELS_MAX, shape, lj_data_axes_word(header->axes));
     header->info.channels = (int)channels;
     header->info.stored_height = (int64_t)dim[height_axis];
     header->info.stored_width = (int64_t)dim[height_axis + 1];
-    snprintf(header->axes_text, sizeof header->axes_text, "%s", names[header->axes]);
+    snprintf(header->axes_text, sizeof header->axes_text, "%s", lj_data_axes_word(header->axes));
     return LJ_OK;
 }

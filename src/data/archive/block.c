@@ -123,14 +123,14 @@ static bool is_as_indexed(const struct lj_archive *archive, int64_t part, hid_t 
     const struct lj_archive_info *info = &archive->header.info;
     const hsize_t height = (hsize_t)info->stored_height, width = (hsize_t)info->stored_width,
                   channels = (hsize_t)info->channels;
-    const hsize_t wanted[][4] = {[LJ_NHWC] = {0, height, width, channels},
-                                 [LJ_NCHW] = {0, channels, height, width},
-                                 [LJ_NHW] = {0, height, width, 0}};
+    const hsize_t wanted[][4] = {[LJ_DATA_AXES_NHWC] = {0, height, width, channels},
+                                 [LJ_DATA_AXES_NCHW] = {0, channels, height, width},
+                                 [LJ_DATA_AXES_NHW] = {0, height, width, 0}};
     hid_t space = H5Dget_space(dataset);
     hsize_t dim[H5S_MAX_RANK];
     int dims = H5Sget_simple_extent_dims(space, dim, NULL);
     H5Sclose(space);
-    bool same = dims == (archive->header.axes == LJ_NHW ? 3 : 4) &&
+    bool same = dims == (archive->header.axes == LJ_DATA_AXES_NHW ? 3 : 4) &&
                 dim[0] == (hsize_t)archive->part[part].rows;
     for (int i = 1; i < dims && same; i++)
         same = dim[i] == wanted[archive->header.axes][i];

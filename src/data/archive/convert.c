@@ -18,7 +18,8 @@ void lj_convert_row(const struct lj_archive_header *header, const void *row, flo
 {
     const struct lj_archive_info *info = &header->info;
     lj_kernels()->convert(planes, row, header->element, info->channels,
-                          info->stored_height * info->stored_width, header->axes == LJ_NHWC);
+                          info->stored_height * info->stored_width,
+                          header->axes == LJ_DATA_AXES_NHWC);
 }
 
 bool lj_all_finite(const float *values, int64_t count)
@@ -43,17 +44,17 @@ static void stretch(const struct lj_archive_header *header, float *planes, int64
 {
     int64_t count = header->info.channels * pixels;
     switch (header->stretch) {
-    case LJ_STRETCH_NONE:
+    case LJ_DATA_STRETCH_NONE:
         break;
-    case LJ_STRETCH_ASINH:
+    case LJ_DATA_STRETCH_ASINH:
         for (int64_t i = 0; i < count; i++)
             planes[i] = asinhf(planes[i]);
         break;
-    case LJ_STRETCH_LOG1P:
+    case LJ_DATA_STRETCH_LOG1P:
         for (int64_t i = 0; i < count; i++)
             planes[i] = log1pf(fmaxf(planes[i], 0.0f));
         break;
-    case LJ_STRETCH_PERCENTILE:
+    case LJ_DATA_STRETCH_PERCENTILE:
         stretch_percentile(header, planes, pixels);
         break;
     }
@@ -62,7 +63,7 @@ static void stretch(const struct lj_archive_header *header, float *planes, int64
 void lj_stretch_planes(const struct lj_archive_header *header, float *planes)
 {
     int64_t pixels = header->info.stored_height * header->info.stored_width;
-    if (header->nan_zero)
+    if (header->nan == LJ_DATA_NAN_ZERO)
         for (int64_t i = 0; i < header->info.channels * pixels; i++)
             planes[i] = fabsf(planes[i]) <= FLT_MAX ? planes[i] : 0.0f;
     stretch(header, planes, pixels);

@@ -87,7 +87,7 @@ static const char *type_name(hid_t type, enum lj_element *element)
 
 /* The first part settles type, axes and shape; the others must agree. */
 static int agree_with_first(struct builder *b, const struct lj_found *found, const char *type,
-                            enum lj_element element, const char *axes, const char *where)
+                            enum lj_element element, enum lj_data_axes axes, const char *where)
 {
     struct lj_archive_header *header = &b->archive->header;
     if (header->info.parts == 0) {
@@ -181,7 +181,7 @@ static int read_storage(struct lj_archive_header *header, struct lj_part *part, 
 }
 
 static int add_part(struct builder *b, const struct lj_found *found, hid_t dataset,
-                    const char *path, const char *axes)
+                    const char *path, enum lj_data_axes axes)
 {
     struct lj_archive *archive = b->archive;
     struct lj_archive_info *info = &archive->header.info;

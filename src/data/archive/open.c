@@ -3,22 +3,11 @@
  * plain arrays, broadcast one after the other; ranks open datasets when they first read. */
 #include "data/archive/archive.h"
 
-#include <string.h>
-
-static enum lj_stretch stretch_of(const char *name)
-{
-    static const char *const names[] = {"none", "asinh", "log1p", "percentile"};
-    for (int i = 0; i < 4; i++)
-        if (strcmp(name, names[i]) == 0)
-            return (enum lj_stretch)i;
-    return LJ_STRETCH_NONE;
-}
-
 static int index_on_root(struct lj_archive *archive, const struct lj_archive_options *options)
 {
     LJ_TRY(lj_fault("open", -1));
-    archive->header.stretch = stretch_of(options->stretch);
-    archive->header.nan_zero = strcmp(options->nan, "zero") == 0;
+    archive->header.stretch = options->stretch;
+    archive->header.nan = options->nan;
     return lj_archive_index(archive, options);
 }
 
@@ -88,7 +77,7 @@ static int open_all(struct lj_archive *archive, struct lj_comm *comm,
         status = index_on_root(archive, options);
         if (status == LJ_OK)
             status = settle(archive);
-        if (status == LJ_OK && archive->header.stretch == LJ_STRETCH_PERCENTILE)
+        if (status == LJ_OK && archive->header.stretch == LJ_DATA_STRETCH_PERCENTILE)
             status = lj_archive_percentiles(archive);
     }
     LJ_TRY(lj_root_section_end(comm, status));

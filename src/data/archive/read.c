@@ -15,7 +15,7 @@ struct request {
 static int check_finite(const struct lj_archive *archive, int64_t row, const float *planes)
 {
     const struct lj_archive_info *info = &archive->header.info;
-    if (archive->header.nan_zero || archive->header.element < LJ_ELEMENT_F32 ||
+    if (archive->header.nan == LJ_DATA_NAN_ZERO || archive->header.element < LJ_ELEMENT_F32 ||
         lj_all_finite(planes, info->channels * info->stored_height * info->stored_width))
         return LJ_OK;
     char name[2 * LJ_NAME_BYTES];

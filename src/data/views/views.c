@@ -39,8 +39,8 @@ static int check_recipe(const struct lj_view_recipe *r, const struct lj_config *
 /* Colours are known to lie in 0..1 for plain bytes and after the percentile stretch. */
 static bool has_colour(const struct lj_config *config, const struct lj_archive_info *info)
 {
-    bool bytes = strcmp(info->type, "u8") == 0 && strcmp(config->data_stretch, "none") == 0;
-    return info->channels == 3 && (bytes || strcmp(config->data_stretch, "percentile") == 0);
+    bool bytes = strcmp(info->type, "u8") == 0 && config->data_stretch == LJ_DATA_STRETCH_NONE;
+    return info->channels == 3 && (bytes || config->data_stretch == LJ_DATA_STRETCH_PERCENTILE);
 }
 
 static void copy_probabilities(struct lj_view_recipe *r, const struct lj_config *c)

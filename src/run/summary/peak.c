@@ -5,7 +5,6 @@
 #include "kernels/kernels.h"
 
 #include <omp.h>
-#include <string.h>
 
 /* Rows of a tile by the width of ViT-B: large enough to be bound by arithmetic alone. */
 enum { ROWS = 512, WIDTH = 768 };
@@ -96,7 +95,7 @@ int lj_run_measure_peak(struct lj_run_state *run)
                                .n = WIDTH,
                                .k = WIDTH,
                                .transpose_b = true,
-                               .input = strcmp(run->info.config->precision, "bf16") == 0 ? LJ_BF16
+                               .input = run->info.config->precision == LJ_PRECISION_BF16 ? LJ_BF16
                                                                                          : LJ_F32,
                                .output = LJ_F32};
     matmul.packed_b = lj_matmul_packed_bytes(&matmul) > 0;

@@ -15,7 +15,8 @@ static void say_model(const struct lj_trainer_info *t)
            "%lld-%lld (%s); %.2f M parameters",
            (long long)v->patch, (long long)v->width, (long long)v->depth, (long long)v->heads,
            (long long)t->model->embedding, (long long)t->model->config.projector.hidden,
-           (long long)t->model->config.projector.out, t->model->config.projector.norm,
+           (long long)t->model->config.projector.out,
+           lj_projector_norm_word(t->model->config.projector.norm),
            (double)t->model->params.trained * 1e-6);
 }
 
@@ -29,11 +30,12 @@ static void say_batch(const struct lj_trainer_info *t)
         (long long)t->model->config.local_size);
     lj_say("loss: lambda %g (%s), centre %s, SIGReg on %lld slices per view, grid %s (floor %.4f), "
            "N global, prediction averaged over width",
-           c->loss_lambda, c->loss_combine, c->predict_centre, (long long)c->sigreg_slices,
-           c->sigreg_grid, lj_sigreg_floor(c->sigreg_grid[0]));
+           c->loss_lambda, lj_loss_combine_word(c->loss_combine),
+           lj_predict_centre_word(c->predict_centre), (long long)c->sigreg_slices,
+           lj_sigreg_grid_word(c->sigreg_grid), lj_sigreg_floor(c->sigreg_grid));
     lj_say("schedule: %lld steps, warm-up %.0f, learning rate %g to %g, AdamW decay %g on %s",
            (long long)t->steps, t->warmup_steps, t->lr_peak, t->lr_floor, c->optim_weight_decay,
-           c->optim_decay_on);
+           lj_optim_decay_on_word(c->optim_decay_on));
 }
 
 static void say_memory(int64_t planned_bytes)
@@ -70,12 +72,12 @@ static void say_tiles(const struct lj_trainer_info *t)
 
 static int say_peak(struct lj_run_state *run)
 {
-    if (strcmp(run->config->run_measure_peak, "true") != 0)
+    if (run->config->run_measure_peak == LJ_RUN_MEASURE_PEAK_FALSE)
         return LJ_OK;
     LJ_TRY(lj_run_measure_peak(run));
     int64_t threads = lj_all_sum(run->comm, run->info.workers);
     lj_say("peak: matmuls reach %.1f GFLOP/s on all threads, %.1f on each (%s)", run->peak_gflops,
-           run->peak_gflops / (double)threads, run->info.config->precision);
+           run->peak_gflops / (double)threads, lj_precision_word(run->info.config->precision));
     return LJ_OK;
 }
 
@@ -118,8 +120,9 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
     lj_archive_describe(run->archive, archive, sizeof archive);
     const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
     lj_say("lejepa_mpi %s; kernels %s; precision %s; matmuls %s; reduce %s; recompute %s",
-           LJ_VERSION, isa, t->config->precision, lj_matmul_backend(&matmul), t->config->reduce,
-           t->config->memory_recompute);
+           LJ_VERSION, isa, lj_precision_word(t->config->precision), lj_matmul_backend(&matmul),
+           lj_reduce_word(t->config->reduce),
+           lj_memory_recompute_word(t->config->memory_recompute));
     LJ_TRY(say_binding(run));
     lj_say("archive: %s", archive);
     say_model(t);

@@ -336,7 +336,7 @@ Test(archive, decides_axes_by_the_stated_rule)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct lj_archive_header header = {0};
-        int status = lj_axes_decide(&header, "auto", cases[i].dim, 4, "f:/x");
+        int status = lj_axes_decide(&header, LJ_DATA_AXES_AUTO, cases[i].dim, 4, "f:/x");
         cr_assert_eq(status, cases[i].axes ? LJ_OK : LJ_ERR_DATA, "case %zu", i);
         if (cases[i].axes)
             cr_assert_str_eq(header.axes_text, cases[i].axes);
@@ -344,10 +344,10 @@ Test(archive, decides_axes_by_the_stated_rule)
             cr_assert(strstr(lj_error_text(), "data.axes"));
     }
     struct lj_archive_header header = {0};
-    cr_assert_eq(lj_axes_decide(&header, "nchw", cases[4].dim, 4, "f:/x"), LJ_OK);
+    cr_assert_eq(lj_axes_decide(&header, LJ_DATA_AXES_NCHW, cases[4].dim, 4, "f:/x"), LJ_OK);
     cr_assert_eq(header.info.channels, 5);
-    cr_assert_eq(lj_axes_decide(&header, "nhw", cases[4].dim, 4, "f:/x"), LJ_ERR_DATA);
-    cr_assert_eq(lj_axes_decide(&header, "nchw", cases[0].dim, 4, "f:/x"), LJ_ERR_DATA);
+    cr_assert_eq(lj_axes_decide(&header, LJ_DATA_AXES_NHW, cases[4].dim, 4, "f:/x"), LJ_ERR_DATA);
+    cr_assert_eq(lj_axes_decide(&header, LJ_DATA_AXES_NCHW, cases[0].dim, 4, "f:/x"), LJ_ERR_DATA);
 }
 
 Test(archive, takes_labels_from_elsewhere)
@@ -523,7 +523,7 @@ Test(archive, names_or_replaces_what_is_not_finite)
               "%s", lj_error_text());
     lj_archive_close(archive);
     struct lj_archive_options options = options_of(in_directory("a.h5"));
-    options.nan = "zero";
+    options.nan = LJ_DATA_NAN_ZERO;
     archive = open_with(&options);
     cr_assert_eq(lj_archive_read(archive, 0, 5, images), LJ_OK);
     for (int i = 0; i < 5 * PIXELS; i++)

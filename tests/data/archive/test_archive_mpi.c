@@ -78,7 +78,7 @@ Test(archive_mpi, every_rank_knows_and_reads_the_same)
 {
     struct lj_archive_options options = options_of(path);
     options.where = "split=1";
-    options.stretch = "percentile";
+    options.stretch = LJ_DATA_STRETCH_PERCENTILE;
     struct lj_archive *archive = NULL;
     int status = lj_archive_open(&archive, world, &options);
     cr_assert(all(status == LJ_OK), "%s", lj_error_text());

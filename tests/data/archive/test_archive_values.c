@@ -7,7 +7,6 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 enum { ROWS = 21, HEIGHT = 6, WIDTH = 5, CHANNELS = 3, PIXELS = HEIGHT * WIDTH, MOST = 1 << 16 };
 
@@ -65,7 +64,7 @@ Test(archive_values, stretches)
     write_floats(in_directory("a.h5"), 5, around_zero);
     struct lj_archive_options options = options_of(in_directory("a.h5"));
     for (int s = 0; s < 2; s++) {
-        options.stretch = s ? "log1p" : "asinh";
+        options.stretch = s ? LJ_DATA_STRETCH_LOG1P : LJ_DATA_STRETCH_ASINH;
         struct lj_archive *archive = open_with(&options);
         cr_assert_eq(lj_archive_read(archive, 0, 5, images), LJ_OK);
         for (int i = 0; i < 5 * PIXELS; i++) {
@@ -87,7 +86,7 @@ Test(archive_values, stretches_by_percentile)
 {
     write_floats(in_directory("a.h5"), 5, one_each);
     struct lj_archive_options options = options_of(in_directory("a.h5"));
-    options.stretch = "percentile";
+    options.stretch = LJ_DATA_STRETCH_PERCENTILE;
     struct lj_archive *archive = open_with(&options);
     cr_assert_eq(lj_archive_read(archive, 0, 5, images), LJ_OK);
     for (int i = 0; i < 150; i++) {

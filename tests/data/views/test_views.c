@@ -12,14 +12,9 @@ static const float zeros[LJ_CHANNELS_MAX];
 static float ones[LJ_CHANNELS_MAX];
 static struct lj_config config;
 
-/* The table's defaults for what a recipe reads. */
 static void set_defaults(void)
 {
-#define IGNORE_KEY(field, key, ...)
-#define SET_REAL(field, key, init, low, high, text) config.field = init;
-#define SET_PAIR(field, key, a, b, low, high, text) config.field[0] = a, config.field[1] = b;
-    LJ_CONFIG_KEYS(IGNORE_KEY, SET_REAL, SET_PAIR, IGNORE_KEY, IGNORE_KEY)
-    strcpy(config.data_stretch, "none");
+    lj_config_defaults(&config);
     for (int c = 0; c < LJ_CHANNELS_MAX; c++)
         ones[c] = 1.0f;
 }
@@ -217,11 +212,11 @@ Test(views, colour_operations_need_three_channels_in_0_to_1)
     int channels[] = {1, 3, 10};
     for (int i = 0; i < 3; i++)
         cr_expect(recipe_for(channels[i], 16, 16, 16, false).colour == (channels[i] == 3));
-    strcpy(config.data_stretch, "asinh");
+    config.data_stretch = LJ_DATA_STRETCH_ASINH;
     cr_expect(!recipe_for(3, 16, 16, 16, false).colour);
-    strcpy(config.data_stretch, "percentile");
+    config.data_stretch = LJ_DATA_STRETCH_PERCENTILE;
     cr_expect(recipe_for(3, 16, 16, 16, false).colour);
-    strcpy(config.data_stretch, "none");
+    config.data_stretch = LJ_DATA_STRETCH_NONE;
     for (int i = 0; i < 3; i += 2) { /* 1 and 10 channels: the plain view comes out */
         struct lj_view_recipe r = recipe_for(channels[i], 16, 16, 16, false);
         plain(&r);

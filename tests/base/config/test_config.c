@@ -64,7 +64,7 @@ Test(config, defaults_are_those_of_the_table)
     cr_assert(c.views_ratio[0] == 0.75 && c.views_ratio[1] == 4.0 / 3);
     cr_assert_str_eq(c.model, "vit_tiny");
     cr_assert_str_eq(c.preset, "");
-    cr_assert_str_eq(c.arg_features, "model");
+    cr_assert_eq(c.arg_features, LJ_ARG_FEATURES_MODEL);
     cr_assert_eq(c.arg_l2, 0.001);
 }
 
@@ -225,7 +225,7 @@ Test(config, yaml_is_flattened)
     cr_assert(c.optim_lr == 0.01 && c.optim_beta1 == 0.8 && c.views_local == 0);
     cr_assert(c.views_global_scale[0] == 0.2 && c.views_global_scale[1] == 0.9);
     cr_assert(c.views_local_scale[0] == 0.1 && c.views_local_scale[1] == 0.4);
-    cr_assert_str_eq(c.optim_decay_on, "matrices");
+    cr_assert_eq(c.optim_decay_on, LJ_OPTIM_DECAY_ON_MATRICES);
     cr_assert(strcmp(c.model, "vit") == 0 && c.model_depth == 5);
     cr_assert_str_eq(c.data_where, "split=0");
     cr_assert_str_eq(c.data_archive, "it's: here.h5");
@@ -300,8 +300,10 @@ static void assert_same(void)
     const struct lj_key *keys = lj_config_keys(&count);
     for (int i = 0; i < count; i++) {
         const char *a = (char *)&c + keys[i].offset, *b = (char *)&d + keys[i].offset;
-        if (keys[i].type == LJ_KEY_TEXT || keys[i].type == LJ_KEY_CHOICE)
+        if (keys[i].type == LJ_KEY_TEXT || keys[i].type == LJ_KEY_NAME)
             cr_assert_str_eq(a, b, "%s", keys[i].name);
+        else if (keys[i].type == LJ_KEY_CHOICE)
+            cr_assert_eq(memcmp(a, b, sizeof(int)), 0, "%s", keys[i].name);
         else
             cr_assert_eq(memcmp(a, b, keys[i].type == LJ_KEY_PAIR ? 16 : 8), 0, "%s", keys[i].name);
     }
@@ -361,7 +363,7 @@ Test(config, command_arguments_are_not_written)
     assert_set("features=pixels");
     reload();
     cr_assert_str_eq(d.arg_out, "");
-    cr_assert_str_eq(d.arg_features, "model");
+    cr_assert_eq(d.arg_features, LJ_ARG_FEATURES_MODEL);
 }
 
 static void assert_words(const char *const *words, int count)
@@ -423,11 +425,11 @@ Test(config, preset_minimal)
     cr_assert(c.views_blur == 0.5 && c.views_solarize == 0.1 && c.views_flip == 0.5);
     cr_assert(c.views_blur_sigma[0] == 0.1 && c.views_blur_sigma[1] == 2.0);
     cr_assert_eq(c.views_blur_kernel, 7);
-    cr_assert_str_eq(c.predict_centre, "all");
+    cr_assert_eq(c.predict_centre, LJ_PREDICT_CENTRE_ALL);
     cr_assert(c.loss_lambda == 0.02 && c.sigreg_slices == 256 && c.projector_out == 16);
     cr_assert(c.optim_lr == 2e-3 && c.optim_lr_floor == 1e-3 && c.optim_weight_decay == 0.05);
     cr_assert(c.optim_warmup_epochs == 1 && c.batch_size == 256 && c.train_epochs == 800);
-    cr_assert_str_eq(c.optim_decay_on, "all");
+    cr_assert_eq(c.optim_decay_on, LJ_OPTIM_DECAY_ON_ALL);
 }
 
 Test(config, preset_recipe)

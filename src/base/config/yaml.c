@@ -2,7 +2,7 @@
 /* YAML in and out. libyaml's events are flattened to dotted keys: a mapping in a mapping extends
  * the name, a scalar is a value, a sequence of two scalars is a pair. Of equal keys the last wins.
  * Anchors, aliases and other sequences are refused: what is read is what stands there. */
-#include "base/config_private.h"
+#include "base/config/config.h"
 
 #include <errno.h>
 #include <string.h>

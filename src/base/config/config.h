@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to the files of the configuration: what the table, YAML, help and presets share. */
-#ifndef LEJEPA_CONFIG_PRIVATE_H
-#define LEJEPA_CONFIG_PRIVATE_H
+/* Private to base. What the files of the configuration share. Each calls only files above it:
+ *
+ *   utf8.c        code points
+ *   keys.c        the table, its defaults, unknown keys
+ *   values.c      one value from text and to text               calls utf8, keys
+ *   yaml.c        values from YAML, all values to YAML          calls utf8, keys, values
+ *   presets.c     named sets of values                          calls values
+ *   help.c        the table for people                          calls keys, values, presets
+ *   precedence.c  the words of a command line                   calls keys, values, yaml, presets */
+#ifndef LEJEPA_BASE_CONFIG_CONFIG_H
+#define LEJEPA_BASE_CONFIG_CONFIG_H
 
 #include "lejepa/config.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of keys for people: `help`, and README's table. */
-#include "base/config_private.h"
+/* The table of keys for people: `help`, and the table in src/SETTINGS.md. */
+#include "base/config/config.h"
 
 #include <string.h>
 
@@ -14,8 +14,8 @@ static void default_text(const struct lj_key *key, char *text, size_t capacity)
 /* "integer 0 .. 10", "a|b", "text" */
 static void values_text(const struct lj_key *key, char *text, size_t capacity)
 {
-    static const char *const kinds[] = {"integer", "number", "a,b each", "text", NULL};
-    if (key->type == LJ_KEY_CHOICE)
+    static const char *const kinds[] = {"integer", "number", "a,b each", "text"};
+    if (key->choices)
         snprintf(text, capacity, "%s", key->choices);
     else if (key->type == LJ_KEY_TEXT)
         snprintf(text, capacity, "text");

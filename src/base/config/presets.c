@@ -2,7 +2,7 @@
 /* Named sets of values. Each lists whatever defines its recipe, also where that is the default, so
  * that a changed default does not change a published recipe.
  * Source: LeJEPA (arXiv 2511.08544 v3) and the two recipes published with it. */
-#include "base/config_private.h"
+#include "base/config/config.h"
 
 #include <string.h>
 

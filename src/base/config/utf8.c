@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UTF-8 as RFC 3629 has it: shortest form only, no surrogates, up to U+10FFFF. */
-#include "base/config_private.h"
+#include "base/config/config.h"
 
 long lj_utf8_next(const char **text)
 {
