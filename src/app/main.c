@@ -55,7 +55,7 @@ static int answer_alone(int argc, char **argv)
     }
     if (strcmp(first, "help") != 0 && strcmp(first, "--help") != 0 && strcmp(first, "-h") != 0)
         return -1;
-    if (argc > 2 && strcmp(argv[2], "table") == 0) { /* README.md's table is made by this */
+    if (argc > 2 && strcmp(argv[2], "table") == 0) { /* src/SETTINGS.md is made by this */
         lj_config_write_table(stdout);
         return 0;
     }
