@@ -138,6 +138,16 @@ def check_calls(path, text):
                 yield f"{path}:{number}: {name} is banned here: {reason}"
 
 
+def check_settings(path, text):
+    """Settings of a few words are enums; the text of one is handed to the module whose table knows its names."""
+    call = r"\bstrn?(?:case)?cmp\s*\((?:[^()]|\([^()]*\))*?\b(?:config|c)(?:->|\.)"
+    if path.startswith("src/") and module_of(path) != "base":
+        text = blanked(text)
+        for found in re.finditer(call, text):
+            line = text.count("\n", 0, found.start()) + 1
+            yield f"{path}:{line}: a setting is not compared as text: make it a CHOICE of config_keys.h"
+
+
 def check_functions(path, text):
     """Bodies open and close in column 0; the signature begins after the last blank or comment."""
     lines = text.split("\n")
@@ -174,7 +184,7 @@ def check_text(path, text):
 def check_file(path, text):
     complaints = list(check_text(path, text))
     if path.endswith((".c", ".h")):
-        for check in (check_includes, check_header_kind, check_calls, check_functions):
+        for check in (check_includes, check_header_kind, check_calls, check_settings, check_functions):
             complaints += check(path, text)
     return complaints
 
@@ -244,6 +254,10 @@ def bad_examples():
     for name in BANNED:
         yield "src/nn/a.c", head + f"int x = {name} (1);\n", f"{name} is banned"
     yield "tests/nn/a.c", head + "int x = rand();\n", "rand is banned"
+    for call in ('strcmp(config->model, "vit")', 'strncmp("vit", t->config.model, 3)', 'strcasecmp(f(x),\n c->model)'):
+        yield "src/nn/a.c", head + f"int x = {call} == 0;\n", "not compared as text"
+        yield "src/base/config/values.c", head + f"int x = {call} == 0;\n", ""
+    yield "src/nn/a.c", head + 'int x = strcmp(name, "vit") == 0 ? config->seed : c->seed;\n', ""
     yield "src/nn/a.c", "int x;\n", LICENCE
     yield "jobs/a.sh", "#!/bin/sh\n", LICENCE
     yield "src/nn/a.c", head + "\n" + body, "function of"
