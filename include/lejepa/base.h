@@ -25,11 +25,11 @@ enum lj_status {
     LJ_ERR_NUMERIC = -5,    /* not finite, or collapsed */
     LJ_ERR_RESOURCE = -6,   /* memory, disk, locks */
     LJ_ERR_COMM = -7,       /* communication or watchdog */
-    LJ_ERR_BUG = -70,       /* broken invariant: our fault */
-    LJ_STOPPED = -75,       /* stopped early with a good checkpoint: start me again */
+    LJ_ERR_BUG = -70,       /* internal error, to be reported */
+    LJ_STOPPED = -75,       /* stopped on request, checkpoint written: resubmit to continue */
 };
 
-/* Text of this thread's last lj_fail; "" if there was none. Valid until this thread's next failure. */
+/* Text of this thread's last failure; "" if there was none. Valid until its next failure. Local. */
 LJ_API const char *lj_error_text(void);
 
 /* Prints "lejepa_mpi: error: text" from the process that speaks. Local. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. base: what every other module stands on: status and error text, log, labelled memory,
- * counter-based randomness, phase timers. Configuration has its own header, config.h.
+/* For other modules. base: what every other module stands on: status and error text, log, labelled
+ * memory, counter-based randomness, phase timers. Configuration has its own header, config.h.
  *
- * Nothing here communicates; every function is local. Nothing here knows MPI or HDF5.
+ * Every function here is local: none communicates. Nothing here knows MPI or HDF5.
  *
  *     int status = do_something();             functions return LJ_OK or a negative LJ_ERR_*
  *     return lj_fail(LJ_ERR_DATA, "...")       where the reason is known, once
@@ -23,13 +23,18 @@
 
 /* ---- status ------------------------------------------------------------------------------- */
 
-/* Records the reason of a failure in this thread's error record and returns status.
- * The text says what, where, expected and found, and what to do; no newline, no "error:". */
+/* Stores the reason of a failure in this thread's error record and returns status. Local;
+ * thread-safe.
+ *   status  in  a negative LJ_ERR_*, returned as it is
+ *   format  in  what failed, where, what was expected and found, and what to do; no newline, no
+ *               "error:"; may quote lj_error_text(); cut off after 2047 bytes */
 int lj_fail(int status, const char *format, ...) LJ_PRINTF(2, 3);
 
-/* Moves a text from one thread's record to another's: the reader calls it with a copy. */
+/* Sets this thread's error record to a copy of text. A thread that waited for another one calls it,
+ * to take over the text of that other thread's failure. Local. */
 void lj_error_set(const char *text);
 
+/* Returns from the calling function if the call fails; the failure's text stays as it is. */
 #define LJ_TRY(call)                \
     do {                            \
         int lj_try_status = (call); \
@@ -37,99 +42,128 @@ void lj_error_set(const char *text);
             return lj_try_status;   \
     } while (0)
 
-/* A broken invariant ends the job with 70: a message, then the abort hook that comm installs. */
+/* Ends the job with exit code 70 unless the condition holds: for invariants, whose breaking is an
+ * error of the program and never of the user. The rest is a format and its arguments. */
 #define LJ_CHECK(condition, ...)                        \
     do {                                                \
         if (!(condition))                               \
             lj_broken(__FILE__, __LINE__, __VA_ARGS__); \
     } while (0)
+/* What LJ_CHECK calls: prints the message, calls the abort hook, exits with 70. */
 _Noreturn void lj_broken(const char *file, int line, const char *format, ...) LJ_PRINTF(3, 4);
+/* The hook ends the other processes of the job too, by MPI_Abort; comm installs it. */
 void lj_set_abort_hook(void (*hook)(int exit_code));
 
 /* Fault injection for tests: the environment variable LJ_FAULT=point:rank:step makes the named
- * point fail on that rank at that step; LJ_FAULT=point:rank:step:stall makes it stand still there for
- * good. Returns LJ_OK, or the failure with a text that says so.
- *   step  the step being worked on; -1 where there is none */
+ * point fail on that rank at that step; with LJ_FAULT=point:rank:step:stall the process sleeps
+ * there for ever. Local.
+ *   point  in  name of the place in the code
+ *   step   in  the step being worked on; -1 where there is none
+ * Errors: LJ_ERR_RESOURCE if the fault is asked for here; its text says that LJ_FAULT is set. */
 int lj_fault(const char *point, int64_t step);
+/* The rank that lj_fault compares with; 0 until it is set. */
 void lj_fault_set_rank(int rank);
 
 /* ---- log ---------------------------------------------------------------------------------- */
 
-/* Messages go to standard error and, once opened, to log.txt; from the speaking process only
- * (comm makes rank 0 the speaker). One call, one line; no newline in format. */
+/* Messages go to standard error and, once it is open, to log.txt; from the speaking process only
+ * (lj_log_set_speaker). One call prints one line; no newline in format. Local. */
 void lj_say(const char *format, ...) LJ_PRINTF(1, 2);
+/* The same with "lejepa_mpi: warning: " in front. */
 void lj_warn(const char *format, ...) LJ_PRINTF(1, 2);
-/* The same into log.txt alone: what a terminal shows otherwise. */
+/* A line into log.txt only, not to standard error: for what a progress bar already shows there. */
 void lj_log_only(const char *format, ...) LJ_PRINTF(1, 2);
-int lj_log_open(const char *path) LJ_MUST_USE; /* appends */
+/* Opens log.txt, to append to it; closes the one opened before.
+ * Errors: LJ_ERR_RESOURCE: path cannot be opened. */
+int lj_log_open(const char *path) LJ_MUST_USE;
+/* Closes it; nothing if none is open. */
 void lj_log_close(void);
 
 /* ---- memory ------------------------------------------------------------------------------- */
 
-/* 64-byte aligned zeroed memory, accounted under label (a string that outlives it). Thread-safe.
- * Returns NULL and records LJ_ERR_RESOURCE's text if there is none; 0 bytes give a valid pointer. */
+/* Allocates zeroed memory at a 64-byte boundary and counts it under a label. Local; thread-safe.
+ *   bytes  in  0 gives a valid pointer, too
+ *   label  in  borrowed for good: a string literal
+ * Returns memory that the caller owns and frees by lj_free; or NULL, with a text for
+ * LJ_ERR_RESOURCE in the error record. */
 void *lj_alloc(size_t bytes, const char *label);
-void lj_free(void *block); /* accepts NULL */
+/* Frees what lj_alloc or lj_alloc_array returned; accepts NULL. Thread-safe. */
+void lj_free(void *block);
 
-/* count * size with overflow checked: an impossible product fails like exhausted memory. */
+/* lj_alloc of count * size bytes. A negative count or a product that overflows fails as exhausted
+ * memory does. */
 void *lj_alloc_array(int64_t count, size_t size, const char *label);
 
+/* Memory allocated under one label. */
 struct lj_memory_use {
-    const char *label;
-    size_t bytes; /* open now */
-    size_t peak_bytes;
-    int64_t blocks; /* open now */
+    const char *label; /* as given to lj_alloc */
+    size_t bytes;      /* allocated and not yet freed */
+    size_t peak_bytes; /* the largest `bytes` so far */
+    int64_t blocks;    /* allocations not yet freed */
 };
-/* Open and peak bytes per label. Returns the number of labels; writes at most capacity of them. */
+/* Memory by label. Local; thread-safe.
+ *   use  out  (capacity) in the order in which the labels were first used
+ * Returns the number of labels, which may be larger than capacity. */
 int lj_memory_report(struct lj_memory_use *use, int capacity);
-/* The most bytes that were open at once. */
+/* The most bytes that were allocated at once, over all labels. */
 size_t lj_memory_peak(void);
-/* Number of lj_alloc calls so far: constant while training. */
+/* Calls of lj_alloc so far. The number does not change while steps are trained. */
 int64_t lj_memory_calls(void);
 
 /* ---- randomness --------------------------------------------------------------------------- */
 
-/* Everything random is philox4x64 keyed by (seed, purpose) and counted by what it is for, never by
- * rank or time (Salmon et al. 2011). The purposes: */
+/* Random numbers come from philox4x64 (Salmon et al. 2011). Its key is (seed, purpose), its counter
+ * says what the number is for; rank and time never enter. The purposes, and the three numbers a, b,
+ * c that name a stream of each: */
 enum lj_purpose {
-    LJ_DRAW_INIT = 1,  /* (parameter, block, 0): initial weights */
-    LJ_DRAW_SLICES,    /* (step, 0, 0) */
-    LJ_DRAW_ORDER,     /* (epoch, what, index): order of samples */
-    LJ_DRAW_VIEW,      /* (epoch, sample, view) */
-    LJ_DRAW_DROP_PATH, /* (step, place in the batch, view and layer) */
+    LJ_DRAW_INIT = 1,  /* parameter, chunk of 4096 elements, 0: initial weights */
+    LJ_DRAW_SLICES,    /* step, 0, 0: directions of SIGReg */
+    LJ_DRAW_ORDER,     /* epoch, which order: a use of lj_permute */
+    LJ_DRAW_VIEW,      /* epoch, sample, view */
+    LJ_DRAW_DROP_PATH, /* step, place in the global batch, view and layer in one number */
     LJ_DRAW_TEST,      /* tests and benchmarks */
 };
 
+/* A stream at some position. Owned by the caller; one thread at a time. */
 struct lj_rng {
-    uint64_t key[2];
-    uint64_t counter[4]; /* counter[3] counts the draws of four */
-    uint64_t block[4];
-    int used; /* of block */
+    uint64_t key[2];     /* seed, purpose */
+    uint64_t counter[4]; /* a, b, c, and the number of philox calls so far */
+    uint64_t block[4];   /* output of the last philox call */
+    int used;            /* how many of `block` were handed out */
 };
 
-/* A stream named by (seed, purpose; a, b, c); equal names give equal numbers, anywhere. */
+/* Goes to the beginning of the stream named by (seed, purpose; a, b, c). Equal names give equal
+ * numbers, on any rank and thread. Local. */
 void lj_rng_begin(struct lj_rng *rng, int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b,
                   uint64_t c);
+/* The next 64 random bits. Each of the four functions below takes one such draw (lj_rng_below more,
+ * rarely). */
 uint64_t lj_rng_bits(struct lj_rng *rng);
-double lj_rng_uniform(struct lj_rng *rng); /* [0, 1), 53 bits */
+/* Uniform in [0, 1), 53 bits. */
+double lj_rng_uniform(struct lj_rng *rng);
+/* Uniform in [low, high). */
 double lj_rng_between(struct lj_rng *rng, double low, double high);
-int64_t lj_rng_below(struct lj_rng *rng, int64_t n); /* 0 .. n-1, n >= 1, unbiased */
+/* Uniform in 0 .. n-1, without bias; n >= 1. */
+int64_t lj_rng_below(struct lj_rng *rng, int64_t n);
+/* True with this probability. */
 bool lj_rng_chance(struct lj_rng *rng, double probability);
 
-/* Keyed bijection of 0 .. n-1 (Feistel network, cycle walking): position i of the order named by
- * (seed, purpose; a, b). No table. Cost: a few philox blocks. */
+/* A pseudo-random order of 0 .. n-1 (a bijection), named by (seed, purpose; a, b): returns the
+ * number at position i of it, 0 <= i < n. Local; needs no table. Cost: about 4 to 16 philox calls.
+ * */
 int64_t lj_permute(int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b, int64_t n,
                    int64_t i);
 
 /* ---- fixed point ---------------------------------------------------------------------------- */
 
-/* A float32 or double sum rounded once to 64-bit fixed point at 2^-32; sums of such integers do not
- * depend on their order. What is not finite, or not below 2^29 in magnitude, contributes 0 and adds 1
- * to *nonfinite; it is never converted. */
+/* Rounds a value once to 64-bit fixed point: returns the integer nearest to value * 2^32. Sums of
+ * such integers do not depend on their order. A value that is not finite, or not below 2^29 in
+ * magnitude, gives 0 and adds 1 to *nonfinite. Local. */
 int64_t lj_to_fixed(double value, int64_t *nonfinite);
-/* The same for one of `addends` numbers whose sum must not wrap: the limit is 2^30 / addends, at most
- * 2^29. */
+/* The same for one of `addends` numbers whose sum must not overflow: the limit on the magnitude is
+ * 2^30 / addends, and at most 2^29. */
 int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *nonfinite);
+/* The value of a fixed-point number, rounded to double. */
 static inline double lj_from_fixed(int64_t value)
 {
     return (double)value * 0x1p-32;
@@ -137,8 +171,8 @@ static inline double lj_from_fixed(int64_t value)
 
 /* ---- phases ------------------------------------------------------------------------------- */
 
-/* Where a rank's time goes. Phases of the main thread exclude each other: begin stops the phase
- * that was running, end resumes it. */
+/* What a rank's main thread spends its time on. Exactly one phase is running at any time:
+ * lj_phase_begin interrupts the phase that was running, lj_phase_end goes on with it. */
 enum lj_phase {
     LJ_PHASE_SETUP,
     LJ_PHASE_WAIT_DATA,
@@ -156,39 +190,49 @@ enum lj_phase {
     LJ_PHASE_OTHER,
     LJ_PHASE_COUNT
 };
-double lj_now_s(void); /* monotonic clock */
+/* Seconds of the monotonic clock. From any thread. */
+double lj_now_s(void);
+/* Begins a phase, inside the running one. Main thread only; at most 15 levels deep. */
 void lj_phase_begin(enum lj_phase phase);
+/* Ends the phase begun last and goes on with the one around it. Main thread only. */
 void lj_phase_end(void);
+/* The running phase. From any thread. */
 enum lj_phase lj_phase_current(void);
+/* Seconds of a phase so far, up to the last change of phase. Main thread only. */
 double lj_phase_seconds(enum lj_phase phase);
+/* Its name in tables and messages; a string literal. */
 const char *lj_phase_name(enum lj_phase phase);
-void lj_phase_reset(void); /* all seconds to zero; the running phase starts anew */
+/* Sets the seconds of all phases to zero, also of the running one. Main thread only. */
+void lj_phase_reset(void);
 
 /* ---- progress ----------------------------------------------------------------------------- */
 
-/* Something got done: long loops say so, so that a watchdog tells work from standing still. Costs a look
- * at the clock. Local; from any thread. */
+/* Notes that work went on. Long loops call it, so that the watchdog can tell a slow rank from a
+ * stuck one. Local; from any thread. Cost: one look at the clock, and the hook. */
 void lj_progress(void);
-/* When that was last, by lj_now_s; 0: never. From any thread. */
+/* The time of the last lj_progress by lj_now_s; 0: there was none. From any thread. */
 double lj_progress_s(void);
-/* Also called at each lj_progress, by the thread that calls it; NULL: nothing. For comm. */
+/* Sets a function that each lj_progress calls, on its caller's thread; NULL: none. For comm. */
 void lj_set_progress_hook(void (*hook)(void));
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
-/* Sets the number of OpenMP threads of this process: wanted, or with 0 what OMP_NUM_THREADS says, else
- * 1. Errors: LJ_ERR_CONFIG when the process is bound to fewer processing units than that, unless the
- * environment has LJ_OVERSUBSCRIBE; the text says which flags of mpirun help.
- *   threads  out */
+/* Sets the number of OpenMP threads of this process. Local.
+ *   wanted   in   how many; 0: OMP_NUM_THREADS if it is set, else 1
+ *   threads  out  how many it is
+ * Errors: LJ_ERR_CONFIG when the process is bound to fewer processing units than threads and
+ * LJ_OVERSUBSCRIBE is not in the environment; the text says which options of mpirun help. */
 int lj_threads_use(int64_t wanted, int *threads) LJ_MUST_USE;
-/* The processing units this process is bound to, as a list like "0-3,8"; returns their number. */
+/* The processing units (hardware threads) this process may run on. Local.
+ *   text  out  (capacity) a list like "0-3,8"; "?" where the system does not tell
+ * Returns their number; 0 where the system does not tell. */
 int lj_threads_binding(char *text, size_t capacity);
 
-/* ---- HDF5 lock ----------------------------------------------------------------------------------- */
+/* ---- HDF5 lock ------------------------------------------------------------------------------- */
 
-/* The one process-wide lock around every HDF5 call of the program: Debian's parallel HDF5 is not
- * thread-safe. Knows nothing of HDF5 itself; whoever opens a file silences HDF5's error stack
- * (H5Eset_auto2) and turns failures into our own messages. Not recursive. */
+/* The one lock of this process around every HDF5 call of the program, because Debian's parallel
+ * HDF5 is not thread-safe. It guards calls only: whoever opens a file also silences HDF5's error
+ * stack (H5Eset_auto2) and turns failures into our own messages. Not recursive. */
 void lj_hdf5_lock(void);
 void lj_hdf5_unlock(void);
 
@@ -202,6 +246,7 @@ static inline int64_t lj_max_i64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
+/* The smallest multiple of `multiple` that is not below value; value >= 0, multiple >= 1. */
 static inline int64_t lj_round_up(int64_t value, int64_t multiple)
 {
     return (value + multiple - 1) / multiple * multiple;

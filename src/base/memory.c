@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Labelled, aligned, counted memory. A header in front of each block remembers label and size, so
- * that what is open at exit can be named. */
+/* Labelled, aligned, counted memory. A header in front of each block holds its label and size, so
+ * that blocks that were never freed can be named at exit. */
 #include "base/base.h"
 
 #include <pthread.h>
@@ -21,7 +21,8 @@ static int labels;
 static int64_t calls;
 static size_t open_bytes, peak_bytes;
 
-/* Index of the label's line; the last line collects what no longer fits. */
+/* Index of the label in `uses`, added if new. When the table is full, its last line counts all
+ * further labels. */
 static int find_label(const char *label)
 {
     for (int i = 0; i < labels; i++)
@@ -33,7 +34,8 @@ static int find_label(const char *label)
     return labels++;
 }
 
-static int book(const char *label, size_t bytes)
+/* Counts a new block; returns the index of its label. */
+static int count_block(const char *label, size_t bytes)
 {
     pthread_mutex_lock(&lock);
     int i = find_label(label);
@@ -63,7 +65,7 @@ void *lj_alloc(size_t bytes, const char *label)
     }
     memset(base, 0, whole);
     struct header *header = base;
-    header->label = book(label, bytes);
+    header->label = count_block(label, bytes);
     header->bytes = bytes;
     return (char *)base + ALIGNMENT;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Phase timers of the main thread: a stack, so that phases exclude each other. */
+/* Phase timers of the main thread: a stack, of which the top is the running phase. */
 #include "base/base.h"
 
 #include <stdatomic.h>

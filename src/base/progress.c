@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The time at which something got done last. */
+/* The time of the last progress, for the watchdog. */
 #include "base/base.h"
 
 #include <stdatomic.h>

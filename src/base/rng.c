@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counter-based randomness: philox4x64-10 (Salmon et al., SC 2011) from Random123. A stream is named,
- * not stored: key (seed, purpose), counter (a, b, c, draw). */
+/* Counter-based random numbers: philox4x64-10 (Salmon et al., SC 2011) from Random123. A stream has
+ * no state but its name and position: key (seed, purpose), counter (a, b, c, philox calls so far).
+ * */
 #include "base/base.h"
 
 #pragma GCC diagnostic push
@@ -45,7 +46,7 @@ double lj_rng_between(struct lj_rng *rng, double low, double high)
     return low + (high - low) * lj_rng_uniform(rng);
 }
 
-/* Lemire's multiplication with rejection: every value equally likely. */
+/* Lemire's multiplication with rejection (2019): every value is equally likely. */
 int64_t lj_rng_below(struct lj_rng *rng, int64_t n)
 {
     LJ_CHECK(n >= 1, "lj_rng_below(%lld)", (long long)n);
@@ -62,7 +63,7 @@ bool lj_rng_chance(struct lj_rng *rng, double probability)
     return lj_rng_uniform(rng) < probability;
 }
 
-/* One Feistel round: mixes the right half with the key by one philox block. */
+/* The function of one Feistel round: hashes the right half with the key, by one philox call. */
 static uint64_t feistel_round(const uint64_t key[2], uint64_t a, uint64_t b, uint64_t round,
                               uint64_t right)
 {
@@ -71,8 +72,9 @@ static uint64_t feistel_round(const uint64_t key[2], uint64_t a, uint64_t b, uin
     return out[0];
 }
 
-/* A balanced Feistel network permutes 0 .. 4^half-1, the smallest such range that holds n; values at
- * or above n are sent through again until they fall below (cycle walking: at most 4 turns expected). */
+/* A balanced Feistel network permutes 0 .. 4^half-1, the smallest such range that holds 0 .. n-1. A
+ * result at or above n is sent through the network again, until one is below n (cycle walking; at
+ * most 4 turns are expected, since the range is at most 4 times as large as n). */
 int64_t lj_permute(int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b, int64_t n,
                    int64_t i)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Error records, broken invariants and fault injection. */
+/* Error records, internal errors and fault injection. */
 #include "base/base.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@ static int fault_rank;
 
 int lj_fail(int status, const char *format, ...)
 {
-    char text[TEXT_MAX]; /* format may quote the present record */
+    char text[TEXT_MAX]; /* not `record` itself, which an argument may point to */
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
@@ -45,9 +45,9 @@ void lj_broken(const char *file, int line, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "lejepa_mpi: error: broken invariant at %s:%d: ", file, line);
+    fprintf(stderr, "lejepa_mpi: error: internal error, please report it: %s:%d: ", file, line);
     vfprintf(stderr, format, arguments);
-    fprintf(stderr, "; please report this\n");
+    fprintf(stderr, "\n");
     va_end(arguments);
     if (abort_hook)
         abort_hook(-LJ_ERR_BUG);

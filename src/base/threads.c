@@ -40,7 +40,7 @@ int lj_threads_use(int64_t wanted, int *threads)
             "use mpirun --map-by ppr:1:numa:PE=%lld --bind-to core, or --bind-to none, or "
             "threads=%d",
             (long long)wanted, bound, bound == 1 ? "" : "s", units, (long long)wanted, bound);
-    omp_set_dynamic(0); /* a thread that ended would take what it keeps for products with it */
+    omp_set_dynamic(0); /* a thread that OpenMP ends takes its cached matmuls with it */
     omp_set_num_threads((int)wanted);
     *threads = (int)wanted;
     return LJ_OK;

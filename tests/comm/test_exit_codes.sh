@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# test_exit_codes.sh MPIRUN FAIL_ON_PURPOSE: a failing MPI call ends the job with 7 and a broken invariant
-# with 70, whichever ranks fail, with a message, and without leaving the others waiting.
+# test_exit_codes.sh MPIRUN FAIL_ON_PURPOSE: a failing MPI call ends the job with 7 and an internal
+# error with 70, whichever ranks fail, with a message, and without leaving the others waiting.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
 mpirun=$1 program=$2 bad=0
@@ -30,6 +30,6 @@ expect 3 7 "error: rank 1: an MPI call failed" mpi 1
 expect 2 7 "an MPI call failed" mpi -1
 expect 3 7 "error: rank 2: an MPI call failed" created 2
 expect 1 7 "an MPI call failed" mpi 0
-expect 3 70 "broken invariant" invariant 2
-expect 2 70 "broken invariant" invariant -1
+expect 3 70 "internal error" invariant 2
+expect 2 70 "internal error" invariant -1
 exit $bad
