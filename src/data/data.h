@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. data: from scientific HDF5 archives to batches of images, and from images to views.
+/* For other modules. data: from scientific HDF5 archives to batches of images, and from images to
+ * views.
  *
  *     lj_archive_open(&archive, comm, &options)      rank 0 indexes, everybody learns
  *     lj_loader_create(&loader, archive, ...)        a thread prefetches
  *     lj_loader_next(loader, step, &batch)           images of this rank's lanes
  *     lj_view_make(&recipe, image, ..., view)        one view of one image
  *
- * hdf5.h appears only in archive*.c. One process-wide lock guards every HDF5 call of the program;
- * store and eval take it too. */
+ * hdf5.h is included below archive/ only. One lock of the process guards every HDF5 call of the
+ * program (lj_hdf5_lock); store and eval take it too. */
 #ifndef LEJEPA_DATA_DATA_H
 #define LEJEPA_DATA_DATA_H
 
@@ -19,38 +20,54 @@
 
 /* ---- archive --------------------------------------------------------------------------------- */
 
-/* Groups of consecutive selected indices that one read inflates together (storage chunks; 16 to 64
- * rows when contiguous). Local.
- *   first  out  (groups + 1) first selected index of each; owned by the archive */
+/* Groups of consecutive selected indices that are best read together: the rows of a storage chunk
+ * or of a few small ones; at most 64 rows of a contiguous dataset. Local.
+ *   first  out  (groups + 1) first selected index of each group; owned by the archive
+ * Returns the number of groups. */
 int64_t lj_archive_groups(const struct lj_archive *archive, const int64_t **first);
 
-/* Mean and standard deviation of each channel over the selected rows, after stretch and size.
- * Fixed-block sums: the same bits on any rank count. Computed once (over at most 65536 rows, evenly
- * spaced groups, stated in the log), then kept. Collective.
- *   mean, std  out  (C) */
+/* Mean and standard deviation of each channel over the selected rows, after data.stretch and
+ * data.size. Collective. The same bits on any number of ranks.
+ *   mean  out  (C)
+ *   std   out  (C) 1 for a channel that does not vary
+ * Errors: those of lj_archive_read, agreed; LJ_ERR_RESOURCE. Cost: the first call reads the
+ * archive, of more than 65536 rows an evenly spaced sample (the log says so), shared among the
+ * ranks; later calls copy. */
 int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, float *mean,
                           float *std) LJ_MUST_USE;
 
 /* ---- sampler --------------------------------------------------------------------------------- */
 
-/* The endless stream of samples of one lane: a pure function of (seed, lanes, groups, window), no
- * rank in it. In each epoch every selected index is served exactly once over all lanes: groups are
- * permuted by a keyed bijection, the sequence is cut into G parts whose sizes differ by at most one
- * (sizes rotate, so that lanes never drift), and inside windows of a lane samples are mixed. */
+/* Which sample comes when: an endless stream for each lane, a pure function of (seed, lanes,
+ * groups, window) in which no rank occurs. In each epoch the lanes together serve every selected
+ * index exactly once. The groups are put into a random order, the sequence is cut into a share for
+ * each lane, and the samples of a share are mixed inside windows. Shares differ by at most one
+ * sample, and the larger ones go to other lanes from epoch to epoch, so that no lane gets ahead of
+ * the others. */
 struct lj_sampler;
+/* Creates a sampler. Local.
+ *   sampler      out  owned by the caller
+ *   group_first  in   (groups + 1) as from lj_archive_groups; copied
+ *   window       in   most samples of a window, at least 1
+ * Errors: LJ_ERR_RESOURCE. Memory: about 40 bytes a group. */
 int lj_sampler_create(struct lj_sampler **sampler, int64_t seed, int64_t lanes, int64_t groups,
                       const int64_t *group_first, int64_t window) LJ_MUST_USE;
-void lj_sampler_destroy(struct lj_sampler *sampler);
+void lj_sampler_destroy(struct lj_sampler *sampler); /* accepts NULL */
 
+/* A sample as it was drawn. Names the randomness of its views. */
 struct lj_draw {
-    int64_t epoch;
-    int64_t index; /* selected index */
+    int64_t epoch; /* in which it was drawn, from 0 on */
+    int64_t index; /* selected index of the archive */
 };
-/* The position-th sample (0, 1, ...) of a lane. Local; not thread-safe (keeps epoch tables). */
+/* The sample at a position (0, 1, ...) of a lane's stream. Local; one thread at a time, because the
+ * sampler keeps the order of groups of the last epochs. */
 void lj_sampler_at(struct lj_sampler *sampler, int64_t lane, int64_t position,
                    struct lj_draw *draw);
-/* The window that position lies in: its first position and length, and its selected indices in
- * reading order. *indices is owned by the sampler until the next call. */
+/* The window that a position lies in. Local; one thread at a time.
+ *   first    out  position of its first sample
+ *   length   out  samples
+ *   indices  out  (length) selected indices in the order of the archive, before mixing; owned by
+ *                 the sampler and valid until the next call */
 void lj_sampler_window(struct lj_sampler *sampler, int64_t lane, int64_t position, int64_t *first,
                        int64_t *length, const int64_t **indices);
 
@@ -58,75 +75,114 @@ void lj_sampler_window(struct lj_sampler *sampler, int64_t lane, int64_t positio
 
 /* Images of this rank's lanes of one step. Owned by the loader, valid until the next call. */
 struct lj_batch {
-    int64_t step;
-    int64_t lanes, n;            /* lanes of this rank; samples of each */
+    int64_t step;                /* whose batch this is */
+    int64_t lanes;               /* lanes of this rank */
+    int64_t n;                   /* samples of a lane */
     const float *images;         /* (lanes, n, C, H, W) */
-    const struct lj_draw *draws; /* (lanes, n) */
+    const struct lj_draw *draws; /* (lanes, n) where each came from */
 };
 struct lj_loader;
 
-/* Starts the prefetching thread. Local.
- *   first_lane, end_lane  this rank's lanes;  n  samples of a lane
- *   first_step            the step whose batch comes first (resume)
- * The archive must outlive the loader; cache_mib bounds the samples held. */
+/* Creates a loader and starts its thread, which prepares the next batch while one is in use. Local.
+ *   loader      out  owned by the caller
+ *   archive     in   borrowed, must outlive the loader
+ *   config      in   seed, data.window, data.cache, data.threads; borrowed during the call
+ *   lanes       in   of the global batch
+ *   first_lane, end_lane  in  this rank's lanes are [first_lane, end_lane)
+ *   n           in   samples of a lane
+ *   first_step  in   the step whose batch is asked for first
+ * Errors: LJ_ERR_DATA (fewer samples than a batch), LJ_ERR_RESOURCE.
+ * Memory: two batches, and at most data.cache of windows. */
 int lj_loader_create(struct lj_loader **loader, struct lj_archive *archive,
                      const struct lj_config *config, int64_t lanes, int64_t first_lane,
                      int64_t end_lane, int64_t n, int64_t first_step) LJ_MUST_USE;
-void lj_loader_destroy(struct lj_loader *loader); /* joins the thread; accepts NULL */
-/* Waits for the batch of `step` (consecutive calls ask for consecutive steps). Local: a failure of
- * the thread comes back here with its text. */
+void lj_loader_destroy(struct lj_loader *loader); /* ends the thread; accepts NULL */
+/* Waits for the batch of a step; each call asks for the step after that of the call before, or for
+ * the same one again. Local.
+ *   batch  out  valid until the next call
+ * Errors: those of lj_archive_read: a failure of the thread comes back here, with its text. */
 int lj_loader_next(struct lj_loader *loader, int64_t step, struct lj_batch *batch) LJ_MUST_USE;
 
 /* ---- views ----------------------------------------------------------------------------------- */
 
-/* How views are drawn and made; filled from the configuration. */
+/* How views are drawn and made; filled from the settings of these names. */
 struct lj_view_recipe {
-    int channels;
-    int64_t height, width; /* of the images */
-    int64_t size;          /* of the view, pixels */
-    double scale[2], ratio[2];
-    double flip, flip_vertical, rotate;
-    bool colour; /* 3 channels in 0..1: jitter, grey, solarize apply */
-    double jitter, brightness, contrast, saturation, hue, grey, solarize;
-    double blur, blur_sigma[2]; /* sigma in pixels of this view */
-    int64_t blur_kernel;        /* pixels, odd; 0: 3 sigma each way */
-    double noise, noise_sigma, intensity, band_dropout;
-    const float *mean, *std; /* (C) borrowed; last step is (x - mean) / std */
+    int channels;         /* of the images */
+    int64_t height;       /* of the images, pixels */
+    int64_t width;        /* of the images, pixels */
+    int64_t size;         /* of the view, pixels a side */
+    double scale[2];      /* least and largest share of the image's area in a crop */
+    double ratio[2];      /* least and largest width / height of a crop */
+    double flip;          /* probability of a flip left to right */
+    double flip_vertical; /* probability of a flip top to bottom */
+    double rotate;        /* probability of a rotation by 90, 180 or 270 degrees */
+    bool colour;          /* 3 channels in 0..1, so that jitter, grey and solarize apply */
+    double jitter;        /* probability of the four changes of colour below */
+    double brightness;    /* largest change of the factor 1 */
+    double contrast;      /* likewise */
+    double saturation;    /* likewise */
+    double hue;           /* largest change of hue, turns */
+    double grey;          /* probability */
+    double solarize;      /* probability */
+    double blur;          /* probability */
+    double blur_sigma[2]; /* least and largest sigma, in pixels of this view */
+    int64_t blur_kernel;  /* pixels, odd; 0: 3 sigma each way */
+    double noise;         /* probability */
+    double noise_sigma;   /* largest sigma, in standard deviations of the channel */
+    double intensity;     /* probability of a random gain and shift, of each channel */
+    double band_dropout;  /* probability of setting a channel to its mean, of each channel */
+    const float *mean;    /* (C) borrowed: the last operation is (x - mean) / std */
+    const float *std;     /* (C) borrowed */
 };
-/* Recipe of global (local = false) or local views. Errors: LJ_ERR_CONFIG. mean and std borrowed. */
+/* Fills the recipe of global or local views from the configuration. Local.
+ *   recipe  out  borrows mean and std
+ *   local   in   take the settings of local views, else those of global ones
+ *   size    in   of the view, pixels a side
+ * Errors: LJ_ERR_CONFIG: a setting is out of range. */
 int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config,
                    const struct lj_archive_info *info, bool local, int64_t size, const float *mean,
                    const float *std) LJ_MUST_USE;
 
-/* Floats of scratch lj_view_make needs. */
+/* Floats of scratch that lj_view_make and lj_view_centre need. */
 int64_t lj_view_scratch(const struct lj_view_recipe *recipe);
 
-/* One random view: crop-resize (antialiased bilinear as torchvision), flips, rotation, colour
- * jitter, greyscale, blur, solarize, noise ..., normalisation. Local; pure function of its inputs.
- *   image    (C, height, width) in
- *   view     (C, size, size)    out
- *   scratch  (lj_view_scratch)
- *   seed, draw, number   name the randomness: (epoch, archive row or index, view number) */
+/* Makes one random view. Local, thread-safe; a pure function of its inputs. In this order: crop and
+ * antialiased bilinear resize, colour jitter, greyscale, blur, solarize, flips and rotation,
+ * intensity, noise, band dropout and normalisation.
+ *   image    in   (C, height, width)
+ *   seed     in   of the run
+ *   draw     in   the sample: its epoch and index name the randomness, together with
+ *   number   in   the number of the view among the sample's views
+ *   view     out  (C, size, size)
+ *   scratch       (lj_view_scratch) provided by the caller */
 void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64_t seed,
                   const struct lj_draw *draw, int64_t number, float *view, float *scratch);
 
-/* The evaluation view: resize of the shorter side to size, centre crop, normalisation. Local. */
+/* Makes the view for evaluation: the shorter side resized to `size`, the centre cropped,
+ * normalised. Local, thread-safe; arguments as above. */
 void lj_view_centre(const struct lj_view_recipe *recipe, const float *image, float *view,
                     float *scratch);
 
-/* Image operations, (C, H, W) float32 planes, each as torchvision defines it on float tensors.
- * Local. lj_image_resize: box [top, left, height, width) of the source to (out_h, out_w), bilinear,
- * antialias. scratch: lj_image_resize_scratch floats. */
+/* Floats of scratch that lj_image_resize needs. */
 int64_t lj_image_resize_scratch(int channels, int64_t box_h, int64_t box_w, int64_t out_h,
                                 int64_t out_w);
+/* Resizes a box of an image, bilinear and antialiased as torchvision does it on float tensors.
+ * Local, thread-safe.
+ *   out      out  (channels, out_h, out_w); must not overlap image
+ *   image    in   (channels, height, width)
+ *   top, left, box_h, box_w  in  rows top .. top + box_h - 1, columns left .. left + box_w - 1
+ *   scratch       (lj_image_resize_scratch) provided by the caller */
 void lj_image_resize(float *out, const float *image, int channels, int64_t height, int64_t width,
                      int64_t top, int64_t left, int64_t box_h, int64_t box_w, int64_t out_h,
                      int64_t out_w, float *scratch);
 
 /* ---- pack ------------------------------------------------------------------------------------ */
 
-/* Converts IDX files (plain or .gz) into one training archive with images, labels and split.
- * Local (rank 0). Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE; nothing half-written (temporary name). */
+/* The command `pack`: converts IDX files, plain or gzipped, into one training archive with images,
+ * labels and split. Local (rank 0); takes the HDF5 lock.
+ *   config  in  parts, out, licence, balanced, seed
+ * Errors: LJ_ERR_CONFIG, LJ_ERR_DATA, LJ_ERR_RESOURCE; an incomplete archive is never left behind.
+ * Memory: the chosen images twice, and once more compressed. */
 int lj_pack(const struct lj_config *config) LJ_MUST_USE;
 
 #endif

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loader thread prepares the batch of the next step while the current one trains.
+/* The loader: a thread that prepares the batch of the next step while the current one is trained.
  *
- * Each lane mixes its samples inside a window (sampler.c). The window that a lane is in is held in
- * memory, so every storage chunk is inflated once per window. Where data.cache cannot hold the
- * windows of all lanes of this rank, the remaining lanes read their samples again, step by step: the
- * order of samples never depends on memory, only the speed does.
+ * Each lane mixes its samples inside a window (sampler.c). A lane holds its present window in
+ * memory, so that a storage chunk is decoded once a window. If data.cache is too small for the
+ * windows of all lanes of this rank, the remaining lanes hold none and read the samples of every
+ * step from the archive. So the order of samples never depends on memory; only the speed does.
  *
- * A step is prepared in rounds: lanes serve what their window holds; those that have come to its end
- * list the runs of rows of their next window; all runs are read, by data.threads threads.
+ * A step is prepared in rounds. In a round each lane copies what its window holds of the step; a
+ * lane whose window is used up lists the ranges of its next window; then data.threads threads read
+ * all listed ranges. Rounds end when every lane has its n samples.
  *
- * Two batches exist. Batch s may be written when the training thread asks for step s - 1, because
- * that gives back batch s - 2. */
+ * There are buffers for two batches. Batch s is written into that of batch s - 2, from the moment
+ * on at which the training thread asks for step s - 1 and so gives back batch s - 2. */
 #include "data/sampler.h"
 
 #include <errno.h>
@@ -22,61 +23,69 @@
 enum { BATCHES = 2, WINDOW_FEWEST = 16, WINDOW_MOST = 256 };
 static const int64_t window_bytes = 8 << 20;
 
-/* Consecutive selected indices to be read to one place. */
-struct run {
-    int64_t first, count;
-    float *images;
+/* Consecutive selected indices that are read with one call. */
+struct range {
+    int64_t first; /* selected index */
+    int64_t count; /* indices */
+    float *images; /* (count, C, H, W) where they go */
 };
 
 /* One lane of this rank. */
 struct lane {
-    float *window;         /* (window samples) or NULL: not held */
-    int64_t first, length; /* positions held; length 0: nothing yet */
-    int64_t served;        /* samples of the present step that are in place */
+    float *window;  /* (window, C, H, W) in the order of the archive; NULL: the lane holds none */
+    int64_t first;  /* position of the first sample held */
+    int64_t length; /* samples held; 0: none yet */
+    int64_t served; /* samples of the step being prepared that are in place */
 };
 
 struct lj_loader {
-    struct lj_archive *archive;
-    struct lj_sampler *sampler;
-    int64_t first_lane, lanes, n, window, floats; /* floats of one image */
-    int threads;
-    struct lane *lane; /* (lanes) */
-    struct run *run;   /* (run_capacity) of the present round */
-    int64_t runs, run_capacity;
+    struct lj_archive *archive;     /* borrowed */
+    struct lj_sampler *sampler;     /* owned; used by the thread only */
+    int64_t first_lane;             /* of this rank */
+    int64_t lanes;                  /* of this rank */
+    int64_t n;                      /* samples of a lane in a step */
+    int64_t window;                 /* most samples of a window */
+    int64_t floats;                 /* of one image */
+    int threads;                    /* data.threads: readers of a round */
+    struct lane *lane;              /* (lanes) */
+    struct range *range;            /* (range_capacity) what the present round reads */
+    int64_t ranges;                 /* how many are listed */
+    int64_t range_capacity;         /* the most a round can list */
     float *images[BATCHES];         /* (lanes, n, C, H, W) */
     struct lj_draw *draws[BATCHES]; /* (lanes, n) */
-    pthread_t thread;
-    bool started;
-    pthread_mutex_t lock; /* of all below */
-    pthread_cond_t changed;
-    int64_t prepared; /* steps below are ready */
-    int64_t asked;    /* the step in the hands of the training thread, or the first one */
-    bool stop;
-    int status; /* of the thread */
-    char text[2048];
+    pthread_t thread;               /* valid once started */
+    bool started;                   /* the thread must be joined */
+    pthread_mutex_t lock;           /* of the fields below */
+    pthread_cond_t changed;         /* one of them changed */
+    int64_t prepared;               /* batches of all steps below are ready */
+    int64_t asked;                  /* the step asked for last; at first, the first step */
+    bool stop;                      /* the thread shall end */
+    int status;                     /* of the thread: its failure, after which it ends */
+    char text[2048];                /* the failure's text */
 };
 
 /* ---- one step's batch ---- */
 
 static int by_index(const void *a, const void *b)
 {
-    int64_t x = ((const struct run *)a)->first, y = ((const struct run *)b)->first;
+    int64_t x = ((const struct range *)a)->first, y = ((const struct range *)b)->first;
     return (x > y) - (x < y);
 }
 
-static void add_run(struct lj_loader *l, int64_t index, float *image)
+static void add_range(struct lj_loader *l, int64_t index, float *image)
 {
-    struct run *last = l->runs ? &l->run[l->runs - 1] : NULL;
+    struct range *last = l->ranges ? &l->range[l->ranges - 1] : NULL;
     if (last && last->first + last->count == index &&
         last->images + last->count * l->floats == image) {
         last->count++;
         return;
     }
-    LJ_CHECK(l->runs < l->run_capacity, "the loader planned %lld runs", (long long)l->run_capacity);
-    l->run[l->runs++] = (struct run){.first = index, .count = 1, .images = image};
+    LJ_CHECK(l->ranges < l->range_capacity, "the loader planned for %lld ranges",
+             (long long)l->range_capacity);
+    l->range[l->ranges++] = (struct range){.first = index, .count = 1, .images = image};
 }
 
-/* Lists the runs of the window that the lane's position lies in. */
+/* Moves lane k to the window that the position lies in, and lists its ranges. */
 static void list_window(struct lj_loader *l, int64_t k, int64_t position)
 {
     struct lane *lane = &l->lane[k];
@@ -84,24 +93,25 @@ static void list_window(struct lj_loader *l, int64_t k, int64_t position)
     lj_sampler_window(l->sampler, l->first_lane + k, position, &lane->first, &lane->length,
                       &indices);
     for (int64_t i = 0; i < lane->length; i++)
-        add_run(l, indices[i], lane->window + i * l->floats);
+        add_range(l, indices[i], lane->window + i * l->floats);
 }
 
-/* Lists the samples of a lane whose window is not held, in the order of the archive, so that those
- * of one chunk are read next to each other. */
+/* Lists the samples of lane k, which holds no window, one by one in the order of the archive, so
+ * that those of one chunk are read right after each other. */
 static void list_samples(struct lj_loader *l, int64_t k, float *images, const struct lj_draw *draws)
 {
-    int64_t before = l->runs;
+    int64_t before = l->ranges;
     for (int64_t i = 0; i < l->n; i++) {
-        LJ_CHECK(l->runs < l->run_capacity, "the loader planned %lld runs",
-                 (long long)l->run_capacity);
-        l->run[l->runs++] = (struct run){draws[i].index, 1, images + i * l->floats};
+        LJ_CHECK(l->ranges < l->range_capacity, "the loader planned for %lld ranges",
+                 (long long)l->range_capacity);
+        l->range[l->ranges++] = (struct range){draws[i].index, 1, images + i * l->floats};
     }
-    qsort(l->run + before, (size_t)(l->runs - before), sizeof *l->run, by_index);
+    qsort(l->range + before, (size_t)(l->ranges - before), sizeof *l->range, by_index);
     l->lane[k].served = l->n;
 }
 
-/* Copies what the lane's window holds of the step. */
+/* Copies the samples of the step that the window of lane k holds, up to the first one it does not.
+ * */
 static void serve(struct lj_loader *l, int64_t k, int64_t step, float *images)
 {
     struct lane *lane = &l->lane[k];
@@ -109,25 +119,26 @@ static void serve(struct lj_loader *l, int64_t k, int64_t step, float *images)
         int64_t position = step * l->n + lane->served;
         if (position < lane->first || position >= lane->first + lane->length)
             return;
-        int64_t slot = lj_sampler_place(l->sampler, l->first_lane + k, position);
-        memcpy(images + lane->served * l->floats, lane->window + slot * l->floats,
+        int64_t place = lj_sampler_place(l->sampler, l->first_lane + k, position);
+        memcpy(images + lane->served * l->floats, lane->window + place * l->floats,
                (size_t)l->floats * sizeof *images);
     }
 }
 
-static int read_run(struct lj_loader *l, const struct run *run)
+static int read_range(struct lj_loader *l, const struct range *range)
 {
-    return lj_archive_read(l->archive, run->first, run->count, run->images);
+    return lj_archive_read(l->archive, range->first, range->count, range->images);
 }
 
-/* Reads all listed runs; of several failures the first in the list counts. */
-static int read_runs(struct lj_loader *l)
+/* Reads all listed ranges and empties the list. Of several failures the one of the first range in
+ * the list is returned. */
+static int read_ranges(struct lj_loader *l)
 {
-    int64_t failed = l->runs;
+    int64_t failed = l->ranges;
     int status = LJ_OK;
 #pragma omp parallel for num_threads(l->threads) schedule(dynamic) if (l->threads > 1)
-    for (int64_t i = 0; i < l->runs; i++) {
-        int mine = read_run(l, &l->run[i]);
+    for (int64_t i = 0; i < l->ranges; i++) {
+        int mine = read_range(l, &l->range[i]);
         if (mine != LJ_OK) {
 #pragma omp critical(loader_failure)
             if (i < failed) {
@@ -137,7 +148,7 @@ static int read_runs(struct lj_loader *l)
             }
         }
     }
-    l->runs = 0;
+    l->ranges = 0;
     return status == LJ_OK ? LJ_OK : lj_fail(status, "%s", l->text);
 }
 
@@ -156,7 +167,8 @@ static void draw_batch(struct lj_loader *l, int64_t step, struct lj_draw *draws)
             lj_sampler_at(l->sampler, l->first_lane + k, step * l->n + i, &draws[k * l->n + i]);
 }
 
-/* One round: true in *more while some lane is not served. */
+/* One round of preparing a step. *more: some lane has listed a window that it has not served from
+ * yet, so another round is needed. */
 static int prepare_round(struct lj_loader *l, int64_t step, float *images,
                          const struct lj_draw *draws, bool *more)
 {
@@ -176,7 +188,7 @@ static int prepare_round(struct lj_loader *l, int64_t step, float *images,
             *more = true;
         }
     }
-    return read_runs(l);
+    return read_ranges(l);
 }
 
 static int prepare(struct lj_loader *l, int64_t step)
@@ -218,7 +230,7 @@ static void *run_thread(void *data)
     return NULL;
 }
 
-/* Signals are the main thread's business. */
+/* Starts the thread with all signals blocked, so that they reach the main thread. */
 static int start_thread(struct lj_loader *l)
 {
     sigset_t all, before;
@@ -237,18 +249,19 @@ static int start_thread(struct lj_loader *l)
 
 /* ---- creation ---- */
 
-/* The same on every rank: from the size of a sample, or as configured; never more than a lane's
- * part of an epoch. */
-static int64_t choose_window(const struct lj_config *config, int64_t sample_bytes, int64_t part)
+/* Samples of a window: data.window, or 8 MiB of samples, between 16 and 256 of them; never more
+ * than a lane's share of an epoch. The same on every rank, because the order of samples depends on
+ * it. */
+static int64_t choose_window(const struct lj_config *config, int64_t sample_bytes, int64_t share)
 {
     int64_t window =
         lj_max_i64(WINDOW_FEWEST, lj_min_i64(WINDOW_MOST, window_bytes / sample_bytes));
     if (config->data_window > 0)
         window = config->data_window;
-    return lj_min_i64(window, part);
+    return lj_min_i64(window, share);
 }
 
-/* Windows of as many lanes as data.cache holds. */
+/* Allocates the windows of as many lanes as fit into data.cache. */
 static int allocate_windows(struct lj_loader *l, int64_t cache_mib)
 {
     int64_t bytes = l->window * l->floats * (int64_t)sizeof(float);
@@ -259,10 +272,11 @@ static int allocate_windows(struct lj_loader *l, int64_t cache_mib)
             return LJ_ERR_RESOURCE;
     }
     if (held < l->lanes)
-        lj_warn("data.cache=%lld MiB holds the windows of %lld of %lld lanes, the others are read "
-                "again and again: data.cache=%lld holds all",
-                (long long)cache_mib, (long long)held, (long long)l->lanes,
-                (long long)((l->lanes * bytes >> 20) + 1));
+        lj_warn(
+            "data.cache=%lld MiB holds the windows of %lld of %lld lanes; the other lanes decode "
+            "chunks again and again; data.cache=%lld holds all",
+            (long long)cache_mib, (long long)held, (long long)l->lanes,
+            (long long)((l->lanes * bytes >> 20) + 1));
     return LJ_OK;
 }
 
@@ -270,9 +284,9 @@ static int allocate(struct lj_loader *l, const struct lj_config *config)
 {
     int64_t samples = l->lanes * l->n;
     l->lane = lj_alloc_array(l->lanes, sizeof *l->lane, "loader");
-    l->run_capacity = l->lanes * lj_max_i64(l->window, l->n);
-    l->run = lj_alloc_array(l->run_capacity, sizeof *l->run, "loader");
-    bool good = l->lane && l->run;
+    l->range_capacity = l->lanes * lj_max_i64(l->window, l->n);
+    l->range = lj_alloc_array(l->range_capacity, sizeof *l->range, "loader");
+    bool good = l->lane && l->range;
     for (int b = 0; b < BATCHES; b++) {
         l->images[b] = lj_alloc_array(samples * l->floats, sizeof *l->images[b], "loader batches");
         l->draws[b] = lj_alloc_array(samples, sizeof *l->draws[b], "loader batches");
@@ -346,7 +360,7 @@ void lj_loader_destroy(struct lj_loader *loader)
         lj_free(loader->draws[b]);
     }
     lj_free(loader->lane);
-    lj_free(loader->run);
+    lj_free(loader->range);
     lj_sampler_destroy(loader->sampler);
     pthread_cond_destroy(&loader->changed);
     pthread_mutex_destroy(&loader->lock);

@@ -1,48 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The endless stream of samples of each lane.
  *
- * N samples, G lanes. In epoch e the groups are put into the order of a keyed bijection, which makes
- * one sequence of all N samples; lane g owns
+ * N samples, G lanes. In epoch e the groups are put into a random order (lj_permute), which makes
+ * one sequence of all N samples. The share of lane g is
  *
  *     n(g, e) = floor(((e+1) N + g) / G) - floor((e N + g) / G)
  *
- * of them, next to those of the lanes below it. Over the lanes this sums to N (Hermite's identity),
- * it differs by at most one between lanes, and over epochs it telescopes to floor((e N + g) / G), so
- * no lane ever gets ahead of another by more than one sample.
+ * consecutive samples, which follow those of lane g - 1. Over the lanes these numbers sum to N
+ * (Hermite's identity), they differ by at most one, and summed over epochs 0 .. e-1 they telescope
+ * to floor((e N + g) / G); so no lane ever gets ahead of another by more than one sample.
  *
- * A lane's part is cut into windows of at most `window` samples, and inside a window the samples are
- * mixed by another keyed bijection. The first window of a part is shorter, by a different amount for
- * each lane (multiples of the golden ratio), so that the lanes of a rank do not all come to the end
- * of their windows in the same step: reading is spread evenly over the steps.
+ * A share is cut into windows of at most `window` samples, and inside a window the samples are
+ * mixed by another random order. The first window of a share is shorter, by a different amount for
+ * each lane (multiples of the golden ratio), so that the lanes of a rank do not all need a new
+ * window in the same step, and reading is spread evenly over the steps.
  *
- * Products like e N are formed in 128 bits. */
+ * A place is an index into the sequence of an epoch, a position an index into a lane's endless
+ * stream. Products like e N are formed in 128 bits. */
 #include "data/sampler.h"
 
 #include <string.h>
 
-enum { TABLES = 2 }; /* a batch may reach over the end of an epoch */
+enum { TABLES = 2 }; /* a batch may cross from one epoch into the next */
 
-/* Sequence of the groups in one epoch. */
+/* The groups in the order of one epoch. */
 struct table {
     int64_t epoch;  /* -1: empty */
-    int64_t *start; /* (groups + 1) place of each group's first sample in the sequence */
-    int64_t *first; /* (groups) its selected index */
+    int64_t *start; /* (groups + 1) place of the first sample of the i-th group in that order */
+    int64_t *first; /* (groups) selected index of that sample */
 };
 
 struct lj_sampler {
-    int64_t seed, lanes, groups, window;
-    int64_t samples;      /* N */
-    int64_t *group_first; /* (groups + 1) */
-    struct table table[TABLES];
-    int64_t *indices; /* (window) of the window asked for last */
+    int64_t seed;               /* of the run */
+    int64_t lanes;              /* G */
+    int64_t groups;             /* of the archive */
+    int64_t window;             /* most samples of a window */
+    int64_t samples;            /* N */
+    int64_t *group_first;       /* (groups + 1) first selected index of each group */
+    struct table table[TABLES]; /* of two epochs, at epoch modulo 2 */
+    int64_t *indices;           /* (window) of the window asked for last */
 };
 
-/* A window of a lane, in places of the epoch's sequence. */
+/* A window of a lane. */
 struct window {
-    int64_t epoch;
-    int64_t place;    /* of its first sample in the sequence of all lanes */
+    int64_t epoch;    /* it lies in */
+    int64_t place;    /* of its first sample in the epoch's sequence */
     int64_t length;   /* samples */
-    int64_t position; /* of its first sample in the lane's endless stream */
+    int64_t position; /* of its first sample in the lane's stream */
 };
 
 static int64_t floor_div(__int128 a, int64_t b)
@@ -50,14 +54,14 @@ static int64_t floor_div(__int128 a, int64_t b)
     return (int64_t)(a / b); /* a >= 0 */
 }
 
-/* Samples that lane received in all epochs before `epoch`. */
+/* Samples of the lane in all epochs before `epoch`. */
 static int64_t served_before(const struct lj_sampler *s, int64_t lane, int64_t epoch)
 {
     return floor_div((__int128)epoch * s->samples + lane, s->lanes);
 }
 
-/* Samples that all lanes below `lane` received in all epochs before `epoch`: with e N = q G + r it is
- * the sum over h < lane of q + (1 if h >= G - r). */
+/* Samples of all lanes below `lane` in all epochs before `epoch`: with e N = q G + r this is the
+ * sum over lanes h < lane of q + (1 if h >= G - r). */
 static __int128 served_below(const struct lj_sampler *s, int64_t lane, int64_t epoch)
 {
     __int128 all = (__int128)epoch * s->samples;
@@ -73,8 +77,9 @@ static int64_t epoch_of(const struct lj_sampler *s, int64_t lane, int64_t positi
     return floor_div(((__int128)position + 1) * s->lanes - lane - 1, s->samples);
 }
 
-/* How many samples the first window of a lane falls short of a whole one: the fractional part of
- * lane times the golden ratio, which spreads any run of neighbouring lanes evenly. */
+/* By how many samples the first window of a lane's share is shorter: the window times the
+ * fractional part of lane * golden ratio, which is spread evenly over any number of neighbouring
+ * lanes. */
 static int64_t shortened_by(const struct lj_sampler *s, int64_t lane)
 {
     uint64_t fraction = (uint64_t)lane * UINT64_C(0x9E3779B97F4A7C15);
@@ -85,14 +90,15 @@ static struct window window_of(const struct lj_sampler *s, int64_t lane, int64_t
 {
     int64_t epoch = epoch_of(s, lane, position);
     int64_t before = served_before(s, lane, epoch);
-    int64_t part = served_before(s, lane, epoch + 1) - before;
+    int64_t share = served_before(s, lane, epoch + 1) - before;
     int64_t shift = shortened_by(s, lane);
     int64_t from = (position - before + shift) / s->window * s->window - shift;
     int64_t start = lj_max_i64(from, 0);
-    int64_t end = lj_min_i64(from + s->window, part);
-    int64_t part_place = (int64_t)(served_below(s, lane, epoch + 1) - served_below(s, lane, epoch));
+    int64_t end = lj_min_i64(from + s->window, share);
+    int64_t share_place =
+        (int64_t)(served_below(s, lane, epoch + 1) - served_below(s, lane, epoch));
     return (struct window){.epoch = epoch,
-                           .place = part_place + start,
+                           .place = share_place + start,
                            .length = end - start,
                            .position = before + start};
 }
@@ -118,7 +124,7 @@ static const struct table *table_of(struct lj_sampler *s, int64_t epoch)
     return table;
 }
 
-/* The group of the epoch's sequence that the place lies in. */
+/* Index, in the epoch's order, of the group that the place lies in. */
 static int64_t group_at(const struct lj_sampler *s, const struct table *table, int64_t place)
 {
     int64_t low = 0, high = s->groups; /* start[low] <= place < start[high] */
@@ -132,7 +138,8 @@ static int64_t group_at(const struct lj_sampler *s, const struct table *table, i
     return low;
 }
 
-static int64_t slot_in(const struct lj_sampler *s, const struct window *w, int64_t position)
+/* Where in its window the sample at a position lies before mixing. */
+static int64_t place_in_window(const struct lj_sampler *s, const struct window *w, int64_t position)
 {
     return lj_permute(s->seed, LJ_DRAW_ORDER, (uint64_t)w->epoch, 1 + (uint64_t)w->place, w->length,
                       position - w->position);
@@ -193,7 +200,7 @@ void lj_sampler_at(struct lj_sampler *sampler, int64_t lane, int64_t position, s
 {
     struct window w = window_of(sampler, lane, position);
     const struct table *table = table_of(sampler, w.epoch);
-    int64_t place = w.place + slot_in(sampler, &w, position);
+    int64_t place = w.place + place_in_window(sampler, &w, position);
     int64_t group = group_at(sampler, table, place);
     *draw = (struct lj_draw){.epoch = w.epoch,
                              .index = table->first[group] + place - table->start[group]};
@@ -219,5 +226,5 @@ void lj_sampler_window(struct lj_sampler *sampler, int64_t lane, int64_t positio
 int64_t lj_sampler_place(struct lj_sampler *sampler, int64_t lane, int64_t position)
 {
     struct window w = window_of(sampler, lane, position);
-    return slot_in(sampler, &w, position);
+    return place_in_window(sampler, &w, position);
 }

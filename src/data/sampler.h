@@ -5,7 +5,8 @@
 
 #include "data/data.h"
 
-/* Place, in the reading order of its window, of the position-th sample of a lane. */
+/* Where the sample at a position of a lane's stream lies among the indices of its window, as
+ * lj_sampler_window lists them: 0 .. length - 1. Local; one thread at a time. */
 int64_t lj_sampler_place(struct lj_sampler *sampler, int64_t lane, int64_t position);
 
 #endif

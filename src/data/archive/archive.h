@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to data. The archive's inside. An archive is a sequence of parts (datasets); a part is read in blocks
- * of consecutive rows (its storage chunks); a block is decoded into a scratch, its rows are converted to
- * float32 planes. Files, each calling those below it:
+/* Private to data. The archive's inside. An archive is a sequence of parts, one for each dataset of
+ * images; row r of a part is one image. Rows are read by storage chunks: a chunk is decoded whole
+ * into a scratch, then its rows are converted to float32 planes. A file calls those below it:
  *
  *   open.c        opens (rank 0 indexes, everybody receives the index) and closes
- *   statistics.c  mean, deviation, percentiles
+ *   statistics.c  means, deviations, percentiles of the pixels
  *   read.c        selected indices -> images
  *   index.c       datasets -> parts, groups                       (rank 0)
  *   labels.c      labels, data.where                              (rank 0)
- *   find.c        file -> datasets of images                      (rank 0)
+ *   find.c        file -> its datasets of images                  (rank 0)
  *   axes.c        shape -> order of the axes
  *   files.c       data.archive -> list of files
- *   block.c       part, block -> rows as stored                   (any thread)
+ *   rows.c        part, rows -> the rows as stored                (any thread)
  *   chunk.c       raw chunk -> rows as stored                     (any thread, no HDF5)
  *   convert.c     row as stored -> planes
- *   resize.c      data.size
+ *   resize.c      planes -> planes of data.size
  *   archive.c     facts, parts, rows and their names
  *   hdf5.c        opening files, reading columns, messages        (under the lock)
  *
@@ -32,174 +32,224 @@ struct libdeflate_decompressor;
 
 enum { LJ_FILTERS_MAX = 3, LJ_OPEN_MAX = 32, LJ_SCRATCH_MAX = 96, LJ_NAME_BYTES = 1024 };
 
-/* One dataset. Plain data: broadcast as it is. */
+/* One dataset of images. Plain data: broadcast as it is. */
 struct lj_part {
-    int64_t file, dataset; /* offsets into the archive's texts */
-    int64_t rows, first_row;
-    int64_t block_rows; /* rows of a storage chunk; 0: not chunked, any rows can be read */
-    int64_t group_rows; /* rows read together: whole chunks, or a handful of rows */
-    int32_t raw;        /* chunks can be decoded without HDF5 */
-    int32_t filters;    /* of the pipeline, in the order of writing; only when raw */
-    int32_t filter[LJ_FILTERS_MAX];
-    int32_t run_rows; /* most rows read at once when not in blocks */
+    int64_t file;                   /* its file's path, as an offset into the archive's texts */
+    int64_t dataset;                /* its name in the file, likewise */
+    int64_t rows;                   /* images */
+    int64_t first_row;              /* number of its first row in the archive */
+    int64_t chunk_rows;             /* rows of a storage chunk; 0: not read by chunks */
+    int64_t group_rows;             /* rows of a group of lj_archive_groups, if all are selected */
+    int32_t raw;                    /* 1: chunks can be read raw and decoded without HDF5 */
+    int32_t filters;                /* length of the filter pipeline; valid only when raw */
+    int32_t filter[LJ_FILTERS_MAX]; /* H5Z_FILTER_*, in the order in which writing applied them */
+    int32_t rows_at_once;           /* most rows of one read when chunk_rows is 0 */
 };
 
 /* What is the same on every rank. Plain data: broadcast as it is. */
 struct lj_archive_header {
-    struct lj_archive_info info; /* its texts are set on each rank */
-    enum lj_element element;     /* what HDF5 is asked for */
-    enum lj_data_axes axes;      /* as decided, never LJ_DATA_AXES_AUTO */
-    enum lj_data_stretch stretch;
-    enum lj_data_nan nan;
-    int64_t groups, texts_bytes;
-    int64_t filtered; /* data.where left rows out: there is a table of rows */
-    char type_text[8], axes_text[8], reason_text[256], storage_text[256];
-    char images_text[LJ_NAME_BYTES], labels_text[LJ_NAME_BYTES];
-    float low[LJ_CHANNELS_MAX], high[LJ_CHANNELS_MAX]; /* percentiles */
+    struct lj_archive_info info;     /* its strings point into this struct; set on each rank */
+    enum lj_element element;         /* type of the pixels in memory, as HDF5 is asked for it */
+    enum lj_data_axes axes;          /* order of the axes, never LJ_DATA_AXES_AUTO */
+    enum lj_data_stretch stretch;    /* data.stretch */
+    enum lj_data_nan nan;            /* data.nan */
+    int64_t groups;                  /* number of groups */
+    int64_t texts_bytes;             /* length of the archive's texts */
+    int64_t filtered;                /* 1: data.where left rows out, so there is a table of rows */
+    char type_text[8];               /* info.type */
+    char axes_text[8];               /* info.axes */
+    char reason_text[256];           /* info.axes_reason */
+    char storage_text[256];          /* info.storage */
+    char images_text[LJ_NAME_BYTES]; /* info.images */
+    char labels_text[LJ_NAME_BYTES]; /* info.labels */
+    float low[LJ_CHANNELS_MAX];      /* 1st percentile of each channel, for the stretch */
+    float high[LJ_CHANNELS_MAX];     /* 99th percentile */
 };
 
-/* A decoded block, and the memory to decode the next. */
+/* A decoded chunk, and the memory to decode another. */
 struct lj_scratch {
-    int64_t part, block; /* held whole in rows; -1: none */
-    bool busy;
-    int64_t used; /* time of last use */
-    size_t packed_bytes, rows_bytes;
-    unsigned char *packed, *rows, *spare;
-    float *planes, *resize; /* (C, stored H, stored W), and what resizing needs */
-    struct libdeflate_decompressor *inflate;
+    int64_t part;                            /* part of the chunk in `rows`; -1: none is there */
+    int64_t chunk;                           /* its number in the part; -1: not read by chunks */
+    bool busy;                               /* taken by a reader */
+    int64_t used;                            /* lj_archive.uses at its last use */
+    size_t raw_bytes;                        /* size of raw */
+    size_t rows_bytes;                       /* size of rows and of spare */
+    unsigned char *raw;                      /* a chunk as it lies in the file */
+    unsigned char *rows;                     /* its rows, decoded */
+    unsigned char *spare;                    /* between two filters */
+    float *planes;                           /* (C, stored H, stored W) one row, to be resized */
+    float *resize;                           /* scratch of resizing */
+    struct libdeflate_decompressor *inflate; /* libdeflate's own state */
 };
 
 struct lj_archive {
-    struct lj_archive_header header;
-    struct lj_part *part; /* (parts) */
-    char *texts;
-    int64_t *row;   /* (selected) or NULL: all rows */
-    int32_t *label; /* (selected) or NULL */
-    int64_t *group; /* (groups + 1) */
-    /* below: this rank's own */
-    bool have_statistics, hdf5_only;
-    float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
-    hid_t *open; /* (parts) dataset handle or -1; guarded by the HDF5 lock */
-    int64_t opened[LJ_OPEN_MAX];
-    int64_t openings;
-    pthread_mutex_t lock; /* of scratch */
-    struct lj_scratch *scratch[LJ_SCRATCH_MAX];
-    int64_t uses;
+    struct lj_archive_header header; /* the same on every rank */
+    struct lj_part *part;            /* (parts) the same on every rank */
+    char *texts;                     /* paths and names, each ended by 0; the same on every rank */
+    int64_t *row;                /* (selected) row of a selected index; NULL: all are selected */
+    int32_t *label;              /* (selected); NULL: no labels */
+    int64_t *group;              /* (groups + 1) first selected index of each group */
+    bool have_statistics;        /* mean and std are known on this rank */
+    bool hdf5_only;              /* tests: read no chunk raw */
+    float mean[LJ_CHANNELS_MAX]; /* of each channel */
+    float std[LJ_CHANNELS_MAX];  /* of each channel; 1 where it does not vary */
+    hid_t *open;                 /* (parts) this rank's handle or -1; under the HDF5 lock */
+    int64_t opened[LJ_OPEN_MAX]; /* parts with a handle, a ring in the order of opening */
+    int64_t openings;            /* handles opened so far: the next place in the ring */
+    pthread_mutex_t lock;        /* of the fields below */
+    struct lj_scratch *scratch[LJ_SCRATCH_MAX]; /* made when needed, then used again */
+    int64_t uses;                               /* times a scratch was taken */
 };
 
-/* ---- hdf5.c: call with the lock held ---- */
+/* ---- hdf5.c: call with the HDF5 lock held ---- */
 
-/* Opens for reading without file locks. Errors: LJ_ERR_DATA with the reason. */
+/* Opens a file for reading, without file locks; silences HDF5's own messages. Local.
+ *   file  out  closed by the caller; -1 on failure
+ * Errors: LJ_ERR_DATA with the reason. */
 int lj_hdf5_open_file(const char *path, hid_t *file) LJ_MUST_USE;
+/* HDF5's native type of an element; not to be closed. */
 hid_t lj_hdf5_memory_type(enum lj_element element);
-/* "17092x64x64x3" */
+/* Writes a shape like "17092x64x64x3", or "scalar". */
 void lj_hdf5_shape_text(const hsize_t *dim, int dims, char *text, size_t capacity);
-/* Is the dataset there? */
+/* Is there a dataset of this name? */
 bool lj_hdf5_has(hid_t file, const char *dataset);
-/* Reads a column of numbers: shape (n), (n, 1), ... Sets *rows; values (rows) owned by the caller.
- * Errors: LJ_ERR_DATA; *values is NULL. */
+/* Reads one number for each row: a dataset of shape (n), (n, 1), ... Local.
+ *   path    in   the file's name, for messages
+ *   rows    out  n
+ *   values  out  (rows) owned by the caller; NULL on failure
+ * Errors: LJ_ERR_DATA (no such dataset, another shape or type, unreadable), LJ_ERR_RESOURCE. */
 int lj_hdf5_read_column(hid_t file, const char *path, const char *dataset, int64_t *rows,
                         double **values) LJ_MUST_USE;
 
 /* ---- files.c ---- */
 
 struct lj_file_list {
-    char **path; /* owned */
-    int64_t count;
+    char **path;   /* (count) list and strings owned */
+    int64_t count; /* files */
 };
+/* Lists the files that data.archive names. Local.
+ *   text  in  a path, a glob or a directory, or several with commas between them
+ * Errors: LJ_ERR_DATA (nothing there), LJ_ERR_RESOURCE; the list is then empty. */
 int lj_file_list_make(struct lj_file_list *list, const char *text) LJ_MUST_USE;
 void lj_file_list_free(struct lj_file_list *list);
 
-/* ---- find.c: with the lock held ---- */
+/* ---- find.c: call with the HDF5 lock held ---- */
 
+/* A dataset of a file. */
 struct lj_found {
-    char path[LJ_NAME_BYTES]; /* "/group/images" */
-    int dims;
-    bool numeric;
-    hsize_t dim[H5S_MAX_RANK];
+    char path[LJ_NAME_BYTES];  /* "/group/images" */
+    int dims;                  /* number of axes */
+    bool numeric;              /* integers or floats */
+    hsize_t dim[H5S_MAX_RANK]; /* (dims) shape */
 };
 struct lj_found_list {
-    struct lj_found *at; /* owned */
-    int64_t count, capacity;
+    struct lj_found *at; /* (count) owned, freed by lj_free */
+    int64_t count;       /* datasets */
+    int64_t capacity;    /* allocated */
 };
-/* The datasets of images of one file, sorted by path. images: data.images, "" automatic. */
+/* The datasets of images of one file, sorted by path. Local.
+ *   list    in/out  empty before
+ *   path    in      the file's name, for messages
+ *   images  in      data.images; "": choose by name and shape
+ * Errors: LJ_ERR_DATA (none, or several that may be meant; the message lists them),
+ * LJ_ERR_RESOURCE; list->at must be freed then, too. */
 int lj_find_images(struct lj_found_list *list, hid_t file, const char *path,
                    const char *images) LJ_MUST_USE;
 
 /* ---- axes.c ---- */
 
-/* Decides the order of the axes and fills axes, channels, stored size and the reason. Visible to
- * tests. */
+/* Decides the order of the axes. Local; visible to tests.
+ *   header  out  axes, and of info: channels, stored size; axes_text, reason_text
+ *   wanted  in   data.axes
+ *   dim     in   (dims) shape of the dataset
+ *   where   in   "file:dataset", for messages
+ * Errors: LJ_ERR_DATA: the shape does not decide, or contradicts data.axes. */
 int lj_axes_decide(struct lj_archive_header *header, enum lj_data_axes wanted, const hsize_t *dim,
                    int dims, const char *where) LJ_MUST_USE;
 
 /* ---- index.c, labels.c: rank 0 ---- */
 
+/* Fills header, parts, texts, rows, labels and groups from the files. Takes the HDF5 lock.
+ * Errors: LJ_ERR_DATA, LJ_ERR_CONFIG (data.where), LJ_ERR_RESOURCE. */
 int lj_archive_index(struct lj_archive *archive,
                      const struct lj_archive_options *options) LJ_MUST_USE;
-/* Labels of all rows and the rows that data.where keeps. */
+/* Reads the column of data.where, which selects rows, and the labels of the selected rows; called
+ * by lj_archive_index once the parts are known. Takes the HDF5 lock. */
 int lj_archive_columns(struct lj_archive *archive,
                        const struct lj_archive_options *options) LJ_MUST_USE;
 
 /* ---- archive.c ---- */
 
+/* Path of the part's file, and name of the dataset in it; owned by the archive. */
 const char *lj_part_file(const struct lj_archive *archive, const struct lj_part *part);
 const char *lj_part_dataset(const struct lj_archive *archive, const struct lj_part *part);
-/* The part that the row lies in. */
+/* Index of the part that a row of the archive lies in. */
 int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row);
+/* Bytes of one row as it is stored in memory before conversion. */
 size_t lj_row_bytes(const struct lj_archive *archive);
 
-/* ---- block.c ---- */
+/* ---- rows.c: local, thread-safe ---- */
 
-/* Rows from first on that lj_block_read can deliver at once; at most count. */
-int64_t lj_block_run(const struct lj_part *part, int64_t first, int64_t count);
-/* Makes rows [first, first + count) of a part, all of one block, available.
- *   *at  out  the first of them, in the scratch, rows next to each other as stored
- *   *scratch  out  given back by lj_scratch_release */
-int lj_block_read(struct lj_archive *archive, int64_t part, int64_t first, int64_t count,
-                  struct lj_scratch **scratch, const unsigned char **at) LJ_MUST_USE;
+/* How many rows one lj_rows_read can deliver from row `first` of the part on; at most count. */
+int64_t lj_rows_at_once(const struct lj_part *part, int64_t first, int64_t count);
+/* Reads rows [first, first + count) of a part; count at most lj_rows_at_once. Takes the HDF5 lock.
+ *   part     in   index of the part
+ *   scratch  out  holds the rows; given back by lj_scratch_release
+ *   at       out  the first row, inside the scratch; rows as stored, one behind another
+ * Errors: LJ_ERR_DATA (unreadable, or the file was replaced), LJ_ERR_RESOURCE; no scratch is taken
+ * then. Cost: one read of the storage chunk, unless a free scratch still holds it. */
+int lj_rows_read(struct lj_archive *archive, int64_t part, int64_t first, int64_t count,
+                 struct lj_scratch **scratch, const unsigned char **at) LJ_MUST_USE;
 void lj_scratch_release(struct lj_archive *archive, struct lj_scratch *scratch);
 void lj_scratch_free(struct lj_scratch *scratch);
-/* Closes this rank's datasets. */
+/* Closes this rank's handles of datasets. */
 void lj_parts_close(struct lj_archive *archive);
 
-/* Tests compare the two ways to read a chunk: true leaves everything to HDF5. */
+/* For tests, which compare the two ways to read a chunk: true reads every chunk through HDF5. */
 void lj_archive_use_hdf5_only(struct lj_archive *archive, bool only);
 
 /* ---- chunk.c ---- */
 
-/* Undoes the part's filters but those in skipped (bit i: filter i was not applied).
- *   scratch->packed (packed_bytes) in;  scratch->rows (bytes) out
- * False when the chunk is damaged. */
-bool lj_chunk_decode(const struct lj_part *part, struct lj_scratch *scratch, size_t packed_bytes,
+/* Decodes a raw chunk by undoing the part's filters, last one first. Local.
+ *   scratch        in/out  raw in; rows out, which may swap buffers with spare
+ *   raw_bytes      in      length of the raw chunk
+ *   skipped        in      bit i: filter i was not applied to this chunk
+ *   bytes          in      length of the decoded chunk
+ *   element_bytes  in      of one pixel
+ * False when the chunk is damaged: a checksum or a length is wrong. */
+bool lj_chunk_decode(const struct lj_part *part, struct lj_scratch *scratch, size_t raw_bytes,
                      uint32_t skipped, size_t bytes, size_t element_bytes);
 
 /* ---- convert.c ---- */
 
-/* One stored row to planes (C, H, W) in units of the full scale. */
+/* Converts one row as stored to planes (C, H, W), in the units of lj_archive_read. */
 void lj_convert_row(const struct lj_archive_header *header, const void *row, float *planes);
+/* Are all values finite? */
 bool lj_all_finite(const float *values, int64_t count);
-/* data.nan=zero, then data.stretch, in place. */
+/* Applies data.nan=zero, then data.stretch, to planes (C, stored H, stored W) in place. */
 void lj_stretch_planes(const struct lj_archive_header *header, float *planes);
 
 /* ---- read.c ---- */
 
-/* As lj_archive_read, but before stretch and resize, (count, C, stored H, stored W). */
+/* As lj_archive_read, but neither checked for NaN nor stretched nor resized.
+ *   images  out  (count, C, stored H, stored W) */
 int lj_archive_read_plain(struct lj_archive *archive, int64_t first, int64_t count,
                           float *images) LJ_MUST_USE;
 
 /* ---- resize.c ---- */
 
+/* Does data.size ask for another size than the stored one? */
 bool lj_archive_resizes(const struct lj_archive_info *info);
-/* Floats that lj_archive_resize needs besides. */
+/* Floats of scratch that lj_archive_resize needs. */
 int64_t lj_archive_resize_scratch(const struct lj_archive_info *info);
-/* planes (C, stored H, stored W) to image (C, H, W). */
+/* Resizes planes (C, stored H, stored W) to image (C, H, W). */
 void lj_archive_resize(const struct lj_archive_info *info, float *image, const float *planes,
                        float *scratch);
 
 /* ---- statistics.c ---- */
 
-/* Estimates header.low and header.high. Local (rank 0). */
+/* Estimates the percentiles header.low and header.high from a sample of the pixels. Local (rank 0).
+ * Errors: as lj_archive_read. */
 int lj_archive_percentiles(struct lj_archive *archive) LJ_MUST_USE;
 
 #endif

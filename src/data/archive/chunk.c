@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Raw chunks decoded without HDF5, so without its lock: HDF5's own filters undone in reverse order.
- * deflate is a zlib stream; shuffle stores byte 0 of every element, then byte 1, ...; fletcher32
- * appends a checksum. Damage is reported, never trusted: sizes must come out exactly. */
+/* Decodes raw chunks without HDF5, and so without its lock: undoes HDF5's own filters, the one
+ * applied last first. deflate makes a zlib stream; shuffle stores byte 0 of every element, then
+ * byte 1, and so on; fletcher32 appends a checksum. A chunk counts as damaged unless every checksum
+ * and every length is right. */
 #include "data/archive/archive.h"
 
 #include <libdeflate.h>
@@ -19,9 +20,9 @@ static uint32_t fletcher32(const unsigned char *data, size_t bytes)
     uint32_t low = 0, high = 0;
     size_t words = bytes / 2;
     while (words) {
-        size_t run = words < 360 ? words : 360; /* as many as cannot overflow 32 bits */
-        words -= run;
-        for (; run; run--, data += 2) {
+        size_t count = words < 360 ? words : 360; /* so many cannot overflow 32 bits */
+        words -= count;
+        for (; count; count--, data += 2) {
             low += (uint32_t)data[0] << 8 | data[1];
             high += low;
         }
@@ -71,7 +72,8 @@ static void unshuffle(unsigned char *out, const unsigned char *in, size_t bytes,
     memcpy(out + count * size, in + count * size, bytes - count * size);
 }
 
-/* Bytes of the chunk before the filter at place `filter` was applied, if nothing compressed yet. */
+/* Length of the chunk before filter number `filter` was applied, when it was written. Valid while
+ * no filter before it compresses; deflate is then the first one whose output has another length. */
 static size_t bytes_before(const struct lj_part *part, int filter, uint32_t skipped, size_t bytes)
 {
     for (int i = 0; i < filter; i++)
@@ -80,11 +82,12 @@ static size_t bytes_before(const struct lj_part *part, int filter, uint32_t skip
     return bytes;
 }
 
-/* The data on its way back: where it is, how long, and the two buffers it goes to by turns. */
+/* A chunk while its filters are undone. Each step reads one buffer and writes the next. */
 struct flow {
-    unsigned char *at;
-    size_t bytes;
-    unsigned char *next, *other;
+    unsigned char *at;    /* where the data is now */
+    size_t bytes;         /* its length */
+    unsigned char *next;  /* the buffer that the next step writes */
+    unsigned char *other; /* the buffer that the step after it writes */
 };
 
 static void flow_moved(struct flow *flow, size_t bytes)
@@ -123,13 +126,11 @@ static bool undo(struct flow *flow, const struct lj_part *part, int place, uint3
     }
 }
 
-bool lj_chunk_decode(const struct lj_part *part, struct lj_scratch *scratch, size_t packed_bytes,
+bool lj_chunk_decode(const struct lj_part *part, struct lj_scratch *scratch, size_t raw_bytes,
                      uint32_t skipped, size_t bytes, size_t element_bytes)
 {
-    struct flow flow = {.at = scratch->packed,
-                        .bytes = packed_bytes,
-                        .next = scratch->rows,
-                        .other = scratch->spare};
+    struct flow flow = {
+        .at = scratch->raw, .bytes = raw_bytes, .next = scratch->rows, .other = scratch->spare};
     for (int i = part->filters - 1; i >= 0; i--)
         if (!(skipped >> i & 1) &&
             !undo(&flow, part, i, skipped, bytes, element_bytes, scratch->inflate))
@@ -139,7 +140,7 @@ bool lj_chunk_decode(const struct lj_part *part, struct lj_scratch *scratch, siz
     if (flow.at == scratch->spare) {
         scratch->spare = scratch->rows;
         scratch->rows = flow.at;
-    } else if (flow.at == scratch->packed) {
+    } else if (flow.at == scratch->raw) {
         memcpy(scratch->rows, flow.at, bytes);
     }
     return true;

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A stored row becomes float32 planes (C, H, W): u8 / 255, i8 / 127, others as they are; then
- * data.stretch:
+/* A stored row becomes float32 planes (C, H, W): u8 / 255, i8 / 127, other types unscaled; then
+ * comes data.stretch:
  *   asinh       asinh(x)
  *   log1p       log(1 + max(x, 0))
- *   percentile  each channel's 1st to 99th percentile to 0..1, cut off outside
- * With data.nan=zero, what is not finite (as float32) counts as 0 in the archive's units, before the
- * stretch: no signal. It needs no statistic, so a row's values depend on that row alone. */
+ *   percentile  each channel's 1st to 99th percentile to 0..1, values outside cut off
+ * With data.nan=zero, a value that is not finite as float32 is replaced by 0 before the stretch:
+ * zero in the archive's own units means no signal. A mean would need statistics of other rows; so
+ * the values of a row depend on that row alone. */
 #include "data/archive/archive.h"
 
 #include <float.h>
 #include <math.h>
 
 _Static_assert((int)LJ_CHANNELS_MAX <= (int)LJ_CONVERT_CHANNELS_MAX,
-               "convert takes all channels at once");
+               "the kernel takes all channels in one call");
 
 void lj_convert_row(const struct lj_archive_header *header, const void *row, float *planes)
 {

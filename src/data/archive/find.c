@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which datasets of a file are the images. Named by data.images: that one, or, for a bare name,
- * every dataset of that name in any group. Otherwise, among the 3-D and 4-D datasets of numbers that
- * are not called like labels:
- *   1. those with the best of the names images, image, x, data, imgs;
- *   2. else, if all share one name or all are 3-D (scans as stacks of slices): all of them;
- *   3. else it is ambiguous, and the message lists them. */
+/* Which datasets of a file are the images. If data.images is a path, it names the one; if it is a
+ * name without a slash, every dataset of that name, in whatever group, is meant. Without
+ * data.images the candidates are the datasets of numbers that have 3 or 4 axes and are not named
+ * like labels, and:
+ *   1. if any is named images, image, x, data or imgs, those with the first of these names;
+ *   2. else, if all have one name or all have 3 axes (scans as stacks of slices), all of them;
+ *   3. else the file is ambiguous, and the message lists the candidates. */
 #include "data/archive/archive.h"
 
 #include <stdio.h>
@@ -27,7 +28,7 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* Place of the name in the list, or the list's length. */
+/* Index of the name in the list, in any case; the list's length if it is not there. */
 static int place_in(const char *const *names, const char *name)
 {
     int i = 0;
@@ -98,7 +99,7 @@ static void describe(const struct lj_found_list *list, char *text, size_t capaci
     }
 }
 
-/* More than one value per row, in 3 or 4 axes, and not called like labels. */
+/* Numbers in 3 or 4 axes, more than one value per row, and not named like labels. */
 static bool may_be_images(const struct lj_found *found)
 {
     if (!found->numeric || found->dims < 3 || found->dims > 4)
@@ -110,15 +111,15 @@ static bool may_be_images(const struct lj_found *found)
     return most > 1 && label_names[place_in(label_names, name)] == NULL;
 }
 
-/* Keeps the elements for which keep says so. */
+/* Removes the elements for which keep(element, data) is false. */
 static void filter(struct lj_found_list *list, bool (*keep)(const struct lj_found *, const void *),
                    const void *data)
 {
-    int64_t kept = 0;
+    int64_t count = 0;
     for (int64_t i = 0; i < list->count; i++)
         if (keep(&list->at[i], data))
-            list->at[kept++] = list->at[i];
-    list->count = kept;
+            list->at[count++] = list->at[i];
+    list->count = count;
 }
 
 static bool is_candidate(const struct lj_found *found, const void *data)
@@ -137,7 +138,7 @@ static bool has_name(const struct lj_found *found, const void *name)
     return strcmp(base_name(found->path), name) == 0;
 }
 
-/* Rules 1 to 3 of the header of this file. */
+/* Rules 1 to 3 at the top of this file. */
 static int choose(struct lj_found_list *list, const char *path)
 {
     char there[1200];
@@ -165,7 +166,7 @@ static int choose(struct lj_found_list *list, const char *path)
     return LJ_OK;
 }
 
-/* data.images names a path, or the name of datasets in any group. */
+/* Leaves the datasets that data.images names: by path, or by name in any group. */
 static int pick(struct lj_found_list *list, hid_t file, const char *path, const char *images)
 {
     char there[1200];

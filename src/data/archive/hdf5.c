@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HDF5 calls whose failures need explaining. HDF5's own error stack is silenced: a user wants one line
- * that says what to do. */
+/* HDF5 calls whose failures need explaining. HDF5's own error stack is silenced, because a user
+ * wants one line that says what to do. */
 #include "data/archive/archive.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What can be told without HDF5: existence, permission, a gzip wrapper. */
+/* Checks what does not need HDF5: the file exists, can be read, and is not gzipped as a whole. */
 static int check_file(const char *path, int64_t *bytes)
 {
     struct stat info;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rank 0's work at opening: every file is opened once, its datasets of images become parts, their
- * shapes and types are compared, and the rows are cut into groups. */
+/* Rank 0's work at opening: opens every file once, makes its datasets of images parts of the
+ * archive, checks that all have one shape and type, and cuts the selected rows into groups. */
 #include "data/archive/archive.h"
 
 #include <stdio.h>
@@ -8,21 +8,24 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-/* Rows that are read together when storage does not say: at most 64, about 256 KiB. Chunks of fewer
- * than 16 rows are taken several together, up to that, so that the table of groups stays small. */
+/* Sizes of a group. A contiguous dataset is cut into groups of 64 rows, fewer if these exceed 256
+ * KiB. In a chunked one, a group is a whole chunk; chunks of fewer than 16 rows are joined to
+ * groups of at most 16, so that the table of groups stays small. */
 enum { GROUP_ROWS = 64, GROUP_BYTES = 256 << 10, GROUP_CHUNK_ROWS = 16 };
-/* Larger chunks are left to HDF5, row by row, rather than held whole. */
-static const int64_t block_bytes_max = INT64_C(1) << 29;
+/* Chunks with more bytes are not held whole in memory: HDF5 reads a few of their rows at a time. */
+static const int64_t chunk_bytes_max = INT64_C(1) << 29;
 
+/* An archive while it is being indexed. */
 struct builder {
-    struct lj_archive *archive;
-    int64_t part_capacity, text_capacity;
-    hsize_t dim[4]; /* of the first part; dim[0] unused */
-    int dims;
-    XXH3_state_t *hash;
+    struct lj_archive *archive; /* borrowed */
+    int64_t part_capacity;      /* of archive->part */
+    int64_t text_capacity;      /* of archive->texts, bytes */
+    hsize_t dim[4];             /* shape of the first part; dim[0] unused */
+    int dims;                   /* axes of the first part */
+    XXH3_state_t *hash;         /* of names, shapes, types and file sizes: the fingerprint */
 };
 
-/* A larger copy of an array of count elements. */
+/* Makes room in an array of count elements of `bytes` bytes, for `needed` elements or more. */
 static int grow(void **array, int64_t count, int64_t *capacity, int64_t needed, size_t bytes)
 {
     if (needed <= *capacity)
@@ -51,8 +54,8 @@ static int add_text(struct builder *b, const char *text, int64_t *offset)
     return LJ_OK;
 }
 
-/* Name of a stored type, and what it is read as; NULL when it cannot be. Wide integers go through
- * double, half floats through float: HDF5 converts. */
+/* The name of a type in a file, and the element that HDF5 converts it to when reading: wide
+ * integers become double, half floats become float. NULL: not a type of pixels. */
 static const char *type_name(hid_t type, enum lj_element *element)
 {
     static const struct {
@@ -85,7 +88,7 @@ static const char *type_name(hid_t type, enum lj_element *element)
     return NULL;
 }
 
-/* The first part settles type, axes and shape; the others must agree. */
+/* Takes type, axes and shape from the first part; checks that every other part has the same. */
 static int agree_with_first(struct builder *b, const struct lj_found *found, const char *type,
                             enum lj_element element, enum lj_data_axes axes, const char *where)
 {
@@ -115,7 +118,8 @@ static int agree_with_first(struct builder *b, const struct lj_found *found, con
     return LJ_OK;
 }
 
-/* Reads the filter pipeline: its text, whether we can undo it ourselves, whether HDF5 can. */
+/* Reads the filter pipeline: appends it to text, lists it in part if chunk.c can undo it (else
+ * part->raw becomes 0), and fails if HDF5 cannot undo it either. */
 static int read_filters(struct lj_part *part, hid_t plan, size_t element_bytes, const char *where,
                         char *text, size_t capacity)
 {
@@ -146,7 +150,7 @@ static int read_filters(struct lj_part *part, hid_t plan, size_t element_bytes, 
     return LJ_OK;
 }
 
-/* How a dataset is stored, and so in which blocks it is read. */
+/* Finds how a dataset is stored, and so how many rows are read and grouped together. */
 static int read_storage(struct lj_archive_header *header, struct lj_part *part, hid_t dataset,
                         const struct lj_found *found, size_t row_bytes, const char *where)
 {
@@ -163,16 +167,16 @@ static int read_storage(struct lj_archive_header *header, struct lj_part *part, 
             part->raw = part->raw && chunk[i] == found->dim[i];
         status =
             read_filters(part, plan, lj_element_bytes(header->element), where, text, sizeof text);
-        part->block_rows = (int64_t)chunk[0];
+        part->chunk_rows = (int64_t)chunk[0];
     }
     int64_t few = lj_max_i64(1, lj_min_i64(GROUP_ROWS, GROUP_BYTES / (int64_t)row_bytes));
-    part->run_rows = (int32_t)few;
+    part->rows_at_once = (int32_t)few;
     part->group_rows = few;
-    if (part->block_rows)
+    if (part->chunk_rows)
         part->group_rows =
-            part->block_rows * lj_max_i64(1, lj_min_i64(few, GROUP_CHUNK_ROWS) / part->block_rows);
-    if (part->block_rows > block_bytes_max / (int64_t)row_bytes)
-        part->raw = 0, part->block_rows = 0;
+            part->chunk_rows * lj_max_i64(1, lj_min_i64(few, GROUP_CHUNK_ROWS) / part->chunk_rows);
+    if (part->chunk_rows > chunk_bytes_max / (int64_t)row_bytes)
+        part->raw = 0, part->chunk_rows = 0;
     if (header->info.parts == 0)
         snprintf(header->storage_text, sizeof header->storage_text, "%s", text);
     H5Tclose(type);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Columns that belong to the images: labels, and the column that data.where compares. They lie in
- * the group of their images, or at the root of the same file, or (labels) in one file for all.
- * Automatic labels are taken only where every part has them and all values are integers. */
+/* Columns that belong to the images, one number for each row: the labels, and the column that
+ * data.where compares. A column lies in the group of its images, or at the root of the same file;
+ * labels may also lie in one file for all parts. Without data.labels, a column with a usual name is
+ * taken for labels only if every part has one and all values are integers. */
 #include "data/archive/archive.h"
 
 #include <math.h>
@@ -12,8 +13,8 @@
 static const char *const automatic_names[] = {"labels", "label", "ans", "y", "target", "targets"};
 enum { AUTOMATIC_NAMES = sizeof automatic_names / sizeof *automatic_names };
 
-/* Where a column called name lies for this part: beside the images, else from the root. False when
- * there is none. */
+/* Finds the column called name for the dataset `images`: beside it, else at the root. False:
+ * neither place has one. */
 static bool locate(hid_t file, const char *images, const char *name, char *path, size_t capacity)
 {
     int group = (int)(strrchr(images, '/') - images);
@@ -26,7 +27,7 @@ static bool locate(hid_t file, const char *images, const char *name, char *path,
     return lj_hdf5_has(file, path);
 }
 
-/* Copies one part's column into values (rows of the part). */
+/* Reads a column into values (rows); key: the setting to change if its length is wrong. */
 static int part_column(hid_t file, const char *path, const char *column, int64_t rows,
                        double *values, const char *key)
 {
@@ -45,7 +46,9 @@ static int part_column(hid_t file, const char *path, const char *column, int64_t
     return status;
 }
 
-/* The column called name of every part, one after the other. *missing: a part has none. */
+/* Reads the column called name of every part into values, one after the other.
+ *   missing  out  a part has no such column
+ *   first    out  (capacity) the column of the first part; the file without one if missing */
 static int column_of_parts(const struct lj_archive *archive, const char *name, const char *key,
                            double *values, bool *missing, char *first, size_t capacity)
 {
@@ -72,8 +75,8 @@ static int column_of_parts(const struct lj_archive *archive, const char *name, c
     return status;
 }
 
-/* Index of the first value that is no 32-bit integer, or rows. */
-static int64_t first_nonfinite(const double *values, int64_t rows)
+/* Index of the first value that is not a 32-bit integer; rows if all are. */
+static int64_t first_non_integer(const double *values, int64_t rows)
 {
     int64_t i = 0;
     while (i < rows && values[i] == nearbyint(values[i]) && fabs(values[i]) < INT32_MAX)
@@ -81,7 +84,7 @@ static int64_t first_nonfinite(const double *values, int64_t rows)
     return i;
 }
 
-/* data.labels=NAME or FILE:NAME. */
+/* Reads the labels of data.labels=NAME or FILE:NAME. */
 static int named_labels(struct lj_archive *archive, const char *name, double *values)
 {
     struct lj_archive_header *header = &archive->header;
@@ -105,20 +108,19 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
         return lj_fail(LJ_ERR_DATA,
                        "%s: there is no dataset %s (data.labels); `h5ls -r` lists what there is",
                        header->labels_text, name);
-    int64_t nonfinite = first_nonfinite(values, header->info.rows);
-    if (nonfinite < header->info.rows)
+    int64_t wrong = first_non_integer(values, header->info.rows);
+    if (wrong < header->info.rows)
         return lj_fail(
             LJ_ERR_DATA,
             "%s: data.labels=%s: expected integers, found %g at row %lld; choose another "
             "dataset, or data.labels=none",
-            lj_part_file(archive, &archive->part[0]), name, values[nonfinite],
-            (long long)nonfinite);
+            lj_part_file(archive, &archive->part[0]), name, values[wrong], (long long)wrong);
     header->info.has_labels = true;
     return LJ_OK;
 }
 
-/* Is the automatic name one of a column of numbers in the first file? Tables of masks, strings or
- * one-hot rows under such a name are no labels. */
+/* Does the first part have a column of integers of this name? Masks, strings or one-hot rows that
+ * happen to be named like labels are not labels. */
 static int is_column(const struct lj_archive *archive, const char *name, bool *good)
 {
     const char *path = lj_part_file(archive, archive->part);
@@ -130,7 +132,7 @@ static int is_column(const struct lj_archive *archive, const char *name, bool *g
         double *values = NULL;
         int64_t rows = 0;
         *good = lj_hdf5_read_column(file, path, column, &rows, &values) == LJ_OK &&
-                first_nonfinite(values, rows) == rows;
+                first_non_integer(values, rows) == rows;
         lj_free(values);
     }
     H5Fclose(file);
@@ -148,7 +150,7 @@ static int automatic_labels(struct lj_archive *archive, double *values)
         LJ_TRY(column_of_parts(archive, automatic_names[i], "data.labels (none: ignore)", values,
                                &missing, header->labels_text, sizeof header->labels_text));
         header->info.has_labels =
-            !missing && first_nonfinite(values, header->info.rows) == header->info.rows;
+            !missing && first_non_integer(values, header->info.rows) == header->info.rows;
     }
     if (!header->info.has_labels)
         header->labels_text[0] = 0;
@@ -163,7 +165,7 @@ static int64_t count_equal(const double *values, int64_t rows, double wanted)
     return count;
 }
 
-/* data.where=DATASET=VALUE -> table of rows. values: scratch (rows). */
+/* Makes the table of rows that data.where=DATASET=VALUE selects. values: scratch (rows). */
 static int select_rows(struct lj_archive *archive, const char *where, double *values)
 {
     char name[LJ_NAME_BYTES], first[LJ_NAME_BYTES], *end = NULL;
@@ -180,7 +182,7 @@ static int select_rows(struct lj_archive *archive, const char *where, double *va
         return lj_fail(LJ_ERR_DATA,
                        "%s: there is no dataset %s (data.where); `h5ls -r` lists what there is",
                        first, name);
-    int64_t selected = count_equal(values, rows, wanted), kept = 0;
+    int64_t selected = count_equal(values, rows, wanted), listed = 0;
     if (selected == 0)
         return lj_fail(LJ_ERR_DATA,
                        "%s: data.where=%s selects none of %lld rows; choose a value that %s holds",
@@ -190,14 +192,14 @@ static int select_rows(struct lj_archive *archive, const char *where, double *va
         return LJ_ERR_RESOURCE;
     for (int64_t i = 0; i < rows; i++)
         if (values[i] == wanted)
-            archive->row[kept++] = i;
+            archive->row[listed++] = i;
     archive->header.info.selected = selected;
     archive->header.filtered = 1;
     return LJ_OK;
 }
 
-/* Labels of the selected rows, from those of all. */
-static int keep_labels(struct lj_archive *archive, const double *values)
+/* Makes the table of the selected rows' labels from values (rows), the labels of all rows. */
+static int select_labels(struct lj_archive *archive, const double *values)
 {
     struct lj_archive_info *info = &archive->header.info;
     archive->label = lj_alloc_array(info->selected, sizeof *archive->label, "archive");
@@ -243,7 +245,7 @@ int lj_archive_columns(struct lj_archive *archive, const struct lj_archive_optio
     if (status == LJ_OK)
         status = read_labels(archive, options->labels, values);
     if (status == LJ_OK && archive->header.info.has_labels)
-        status = keep_labels(archive, values);
+        status = select_labels(archive, values);
     lj_free(values);
     return status;
 }

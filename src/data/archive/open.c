@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening and closing an archive. Rank 0 indexes; the index is made of
- * plain arrays, broadcast one after the other; ranks open datasets when they first read. */
+/* Opening and closing an archive. Rank 0 makes the index. It consists of plain arrays, which are
+ * broadcast one after the other. A rank opens a dataset when it first reads from it. */
 #include "data/archive/archive.h"
 
 static int index_on_root(struct lj_archive *archive, const struct lj_archive_options *options)
@@ -11,7 +11,7 @@ static int index_on_root(struct lj_archive *archive, const struct lj_archive_opt
     return lj_archive_index(archive, options);
 }
 
-/* Local part after the index is known: texts of info, table of handles. */
+/* What each rank adds once it has the header: the strings of info, the table of handles. */
 static int settle(struct lj_archive *archive)
 {
     struct lj_archive_header *header = &archive->header;

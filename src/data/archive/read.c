@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Selected indices -> images: block by block, row by row: convert, check, stretch,
- * resize. */
+/* Selected indices -> images. Consecutive rows of a chunk are read together; then each row is
+ * converted, checked for NaN, stretched and resized. */
 #include "data/archive/archive.h"
 
 #include <string.h>
 
-/* What a reader wants done with each row. */
+/* What the caller wants done with each row. */
 struct request {
-    struct lj_archive *archive;
-    bool plain;     /* neither stretched nor resized, not checked */
-    int64_t floats; /* of one image */
+    struct lj_archive *archive; /* borrowed */
+    bool plain;                 /* neither check for NaN nor stretch nor resize */
+    int64_t floats;             /* of one image */
 };
 
 static int check_finite(const struct lj_archive *archive, int64_t row, const float *planes)
@@ -42,8 +42,9 @@ static int read_row(const struct request *request, int64_t row, const unsigned c
     return LJ_OK;
 }
 
-/* Number of selected indices from i on, below end, whose rows follow each other in one run. */
-static int64_t run_length(const struct lj_archive *archive, int64_t i, int64_t end, int64_t most)
+/* How many selected indices from i on, below end and at most `most`, stand for consecutive rows. */
+static int64_t consecutive_rows(const struct lj_archive *archive, int64_t i, int64_t end,
+                                int64_t most)
 {
     int64_t n = 1, row = lj_archive_row(archive, i);
     while (n < most && i + n < end && lj_archive_row(archive, i + n) == row + n)
@@ -51,13 +52,13 @@ static int64_t run_length(const struct lj_archive *archive, int64_t i, int64_t e
     return n;
 }
 
-static int read_run(const struct request *request, int64_t i, int64_t n, float *images)
+static int read_consecutive(const struct request *request, int64_t i, int64_t n, float *images)
 {
     struct lj_archive *archive = request->archive;
     int64_t row = lj_archive_row(archive, i), part = lj_archive_part_of(archive, row);
     struct lj_scratch *scratch = NULL;
     const unsigned char *stored = NULL;
-    LJ_TRY(lj_block_read(archive, part, row - archive->part[part].first_row, n, &scratch, &stored));
+    LJ_TRY(lj_rows_read(archive, part, row - archive->part[part].first_row, n, &scratch, &stored));
     int status = LJ_OK;
     for (int64_t k = 0; k < n && status == LJ_OK; k++)
         status = read_row(request, row + k, stored + (size_t)k * lj_row_bytes(archive), scratch,
@@ -76,9 +77,9 @@ static int read_all(const struct request *request, int64_t first, int64_t count,
         int64_t row = lj_archive_row(archive, i);
         const struct lj_part *part = &archive->part[lj_archive_part_of(archive, row)];
         int64_t within = row - part->first_row;
-        int64_t most = lj_block_run(part, within, part->rows - within);
-        n = run_length(archive, i, first + count, most);
-        LJ_TRY(read_run(request, i, n, images + (i - first) * request->floats));
+        int64_t most = lj_rows_at_once(part, within, part->rows - within);
+        n = consecutive_rows(archive, i, first + count, most);
+        LJ_TRY(read_consecutive(request, i, n, images + (i - first) * request->floats));
     }
     return LJ_OK;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* data.size: whole images resized to size x size while loading, antialiased, by the same operation
- * that views use. */
+/* data.size: every image is resized to size x size when it is read, antialiased, by the operation
+ * that makes views, too. */
 #include "data/archive/archive.h"
 
 bool lj_archive_resizes(const struct lj_archive_info *info)

@@ -2,25 +2,28 @@
 /* Mean and standard deviation of each channel; percentiles for data.stretch=percentile.
  *
  * Sums are formed group by group in double precision, each group by one rank, in the order of its
- * rows. Every rank then receives all groups' sums (their bits, by an exact integer sum in which all
- * other ranks contribute zero) and adds them in the order of the groups: the same bits on any number
- * of ranks. Of large archives, evenly spaced groups that together hold about 65536 samples. */
+ * rows. Then every rank receives the sums of all groups and adds them in the order of the groups,
+ * which gives the same bits on any number of ranks. Sums travel as the bits of their doubles in an
+ * exact sum of integers, to which all ranks but the owner contribute zero. Of an archive with more
+ * than 65536 samples, evenly spaced groups are taken that together hold about as many. */
 #include "data/archive/archive.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLES_MAX = 65536, LANES = 8 };
+enum { SAMPLES_MAX = 65536, PARTIAL_SUMS = 8 };
 
-/* Percentiles: rows looked at, and values of a channel kept for sorting. */
+/* Percentiles: the most rows that are sampled, and the most values that are sorted, over all
+ * channels. */
 enum { PERCENTILE_ROWS = 1024, PERCENTILE_VALUES = 1 << 20 };
 
 /* ---- the chosen groups ---- */
 
+/* Which groups the statistics are taken from. */
 struct choice {
-    int64_t groups; /* chosen */
-    int64_t all;    /* of the archive */
+    int64_t groups; /* number of chosen groups */
+    int64_t all;    /* number of groups of the archive */
 };
 
 static struct choice choose(const struct lj_archive *archive)
@@ -43,25 +46,25 @@ static int64_t chosen(const struct choice *choice, int64_t i)
  * processor work on several at once. */
 static void add_plane(const float *x, int64_t count, double sums[2])
 {
-    double sum[LANES] = {0}, square[LANES] = {0};
+    double sum[PARTIAL_SUMS] = {0}, square[PARTIAL_SUMS] = {0};
     int64_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        for (int k = 0; k < LANES; k++) {
+    for (; i + PARTIAL_SUMS <= count; i += PARTIAL_SUMS)
+        for (int k = 0; k < PARTIAL_SUMS; k++) {
             double v = x[i + k];
             sum[k] += v;
             square[k] += v * v;
         }
     for (; i < count; i++) {
-        sum[i % LANES] += x[i];
-        square[i % LANES] += (double)x[i] * x[i];
+        sum[i % PARTIAL_SUMS] += x[i];
+        square[i % PARTIAL_SUMS] += (double)x[i] * x[i];
     }
-    for (int k = 0; k < LANES; k++) {
+    for (int k = 0; k < PARTIAL_SUMS; k++) {
         sums[0] += sum[k];
         sums[1] += square[k];
     }
 }
 
-/* sums (C, 2) of one group, a few rows at a time through images (rows_max images). */
+/* Adds one group to sums (C, 2), rows_max rows at a time; images: scratch for as many. */
 static int add_group(struct lj_archive *archive, int64_t group, float *images, int64_t rows_max,
                      double *sums)
 {
@@ -78,7 +81,7 @@ static int add_group(struct lj_archive *archive, int64_t group, float *images, i
     return LJ_OK;
 }
 
-/* This rank's share of the chosen groups; sums (groups, C, 2), zeroed. */
+/* Adds this rank's share of the chosen groups to sums (groups, C, 2), which are zero before. */
 static int add_mine(struct lj_archive *archive, const struct lj_comm *comm,
                     const struct choice *choice, double *sums)
 {
@@ -98,7 +101,8 @@ static int add_mine(struct lj_archive *archive, const struct lj_comm *comm,
     return status;
 }
 
-/* A channel that does not vary gets deviation 1, so that (x - mean) / std is 0. */
+/* Turns the sums into mean and deviation. A channel that does not vary gets deviation 1, so that
+ * (x - mean) / std is 0. */
 static void finish(struct lj_archive *archive, const struct choice *choice, const double *sums)
 {
     const struct lj_archive_info *info = &archive->header.info;
@@ -142,7 +146,7 @@ static int compute(struct lj_archive *archive, struct lj_comm *comm)
 
 int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, float *mean, float *std)
 {
-    /* Another communicator may have computed them on some of these ranks only. */
+    /* An earlier call over another communicator may have left them on some of these ranks only. */
     if (lj_all_min(comm, archive->have_statistics) == 0)
         LJ_TRY(compute(archive, comm));
     size_t bytes = (size_t)archive->header.info.channels * sizeof *mean;
@@ -159,7 +163,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Every stride-th finite value of each channel, appended to values (C, capacity). */
+/* Appends every stride-th pixel of each channel, from pixel phase % stride on, to values (C,
+ * capacity), if it is finite. */
 static void sample_planes(const struct lj_archive_info *info, const float *image, int64_t stride,
                           int64_t phase, float *values, int64_t *count, int64_t capacity)
 {
@@ -172,8 +177,9 @@ static void sample_planes(const struct lj_archive_info *info, const float *image
         }
 }
 
-static void settle_percentiles(struct lj_archive_header *header, float *values,
-                               const int64_t *count, int64_t capacity)
+/* Sorts values (C, capacity), of which count[c] are valid, and takes the percentiles. */
+static void take_percentiles(struct lj_archive_header *header, float *values, const int64_t *count,
+                             int64_t capacity)
 {
     for (int c = 0; c < header->info.channels; c++) {
         float *x = values + c * capacity;
@@ -183,8 +189,8 @@ static void settle_percentiles(struct lj_archive_header *header, float *values,
     }
 }
 
-/* Rows evenly spaced over the selected ones, at most PERCENTILE_ROWS; of each, pixels evenly spaced
- * with a start that moves from row to row. */
+/* Samples at most PERCENTILE_ROWS rows, spaced evenly over the selected ones, and of each row
+ * pixels spaced evenly; the first pixel moves on from row to row. */
 int lj_archive_percentiles(struct lj_archive *archive)
 {
     struct lj_archive_info *info = &archive->header.info;
@@ -204,7 +210,7 @@ int lj_archive_percentiles(struct lj_archive *archive)
             sample_planes(info, image, stride, i, values, count, capacity);
     }
     if (status == LJ_OK)
-        settle_percentiles(&archive->header, values, count, capacity);
+        take_percentiles(&archive->header, values, count, capacity);
     lj_free(image);
     lj_free(values);
     return status;

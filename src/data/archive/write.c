@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A training archive: HDF5 with images (N, H, W) u8, labels i32, split u8. HDF5 builds the file in
- * memory (its core driver) and plain system calls put it on disk, so that a full disk is an error of
- * one write and never leaves HDF5 with a file it cannot close. */
+/* Writes a training archive: HDF5 with images (N, H, W) u8, labels (N) i32, split (N) u8. HDF5
+ * builds the file in memory (its core driver) and plain system calls put it on disk. So a full disk
+ * makes one write fail, and never leaves HDF5 with a file that it cannot close. */
 #include "data/archive/write.h"
 
 #include "data/data.h"
@@ -32,12 +32,15 @@ static bool write_text(hid_t object, const char *name, const char *text)
     return good;
 }
 
+/* A dataset to write. */
 struct column {
-    const char *name, *description;
-    hid_t memory, stored;
-    int dims;
-    hsize_t shape[3];
-    const void *values;
+    const char *name;        /* of the dataset */
+    const char *description; /* its attribute of that name */
+    hid_t memory;            /* type of values */
+    hid_t stored;            /* type in the file */
+    int dims;                /* number of axes */
+    hsize_t shape[3];        /* (dims) */
+    const void *values;      /* borrowed */
 };
 
 static bool write_column(hid_t file, const struct column *c)
@@ -88,7 +91,7 @@ static bool write_content(hid_t file, const struct lj_archive_content *c)
     return good;
 }
 
-/* The finished file as bytes, to be freed by lj_free; NULL on failure. */
+/* The finished file as bytes, owned by the caller (lj_free); NULL on failure. */
 static void *copy_file_image(hid_t file, size_t *bytes)
 {
     ssize_t size = H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 ? H5Fget_file_image(file, NULL, 0) : -1;
@@ -108,7 +111,7 @@ static void *make_file_image(const struct lj_archive_content *content, size_t *b
     hid_t access = H5Pcreate(H5P_FILE_ACCESS), create = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_fapl_core(access, GROWTH_BYTES, false);
     H5Pset_obj_track_times(create, false);
-    hid_t file = H5Fcreate("archive", H5F_ACC_TRUNC, create, access); /* a name in memory only */
+    hid_t file = H5Fcreate("archive", H5F_ACC_TRUNC, create, access); /* no file of this name */
     if (file >= 0 && write_content(file, content))
         image = copy_file_image(file, bytes);
     H5Fclose(file);
@@ -140,7 +143,7 @@ static void sync_directory(const char *path)
     snprintf(copy, sizeof copy, "%s", path);
     int directory = open(dirname(copy), O_RDONLY | O_DIRECTORY);
     if (directory < 0)
-        return; /* the rename stands; some file systems do not open directories */
+        return; /* the file is renamed already, and some file systems cannot open directories */
     fsync(directory);
     close(directory);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* IDX: two zero bytes, a type (8: unsigned byte), the number of dimensions, one big-endian 32-bit size
- * each, then the values, the last axis fastest. zlib reads plain and gzipped files alike. */
+/* IDX: two zero bytes, a type (8: unsigned byte), the number of dimensions, one big-endian 32-bit
+ * size each, then the values, the last axis fastest. zlib reads plain and gzipped files alike. */
 #include "data/pack/idx.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 enum { UNSIGNED_BYTE = 8, SIDE_MAX = 16384, INFLATE_MAX = 1032 }; /* deflate's largest ratio */
 
-/* Exactly `count` bytes. */
+/* Reads exactly `count` bytes. what: names the thing that idx->next counts, for the message. */
 static int read_bytes(const struct lj_idx *idx, uint8_t *bytes, int64_t count, const char *what)
 {
     if (gzread(idx->stream, bytes, (unsigned)count) == (int)count)
@@ -47,7 +47,7 @@ static int read_shape(struct lj_idx *idx)
     return LJ_OK;
 }
 
-/* A header that promises more than the file can hold is refused before memory is taken for it. */
+/* Refuses a header that promises more than the file can hold, before memory is allocated for it. */
 static int check_size(const struct lj_idx *idx)
 {
     struct stat status;
@@ -103,7 +103,7 @@ int lj_idx_end(struct lj_idx *idx)
 {
     uint8_t byte;
     int code = Z_OK,
-        more = gzread(idx->stream, &byte, 1); /* zlib compares the checksum at the end */
+        more = gzread(idx->stream, &byte, 1); /* at the end of a file zlib checks the checksum */
     if (more > 0)
         return lj_fail(LJ_ERR_DATA, "%s goes on behind its %lld entries; get it again", idx->path,
                        (long long)idx->shape[0]);

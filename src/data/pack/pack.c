@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pack: IDX files into one training archive. Each part IMAGES,LABELS,SPLIT,COUNT gives COUNT samples
- * (0: all), with balanced=1 the same number of each class that occurs. Which samples is a seeded
- * random choice, lj_permute of the members of the class or of the part; those chosen keep the order
- * of the file. Memory: the chosen images twice, once more compressed. */
+/* The command `pack`: IDX files into one training archive. Each part IMAGES,LABELS,SPLIT,COUNT of
+ * the setting `parts` gives COUNT samples (0: all); with balanced=1 they are the same number of
+ * each class that occurs. Which samples are taken is a random choice by the seed, among those of
+ * the class or of the part (lj_permute); they stay in the order of the file. */
 #include "data/archive/write.h"
 #include "data/pack/idx.h"
 
@@ -16,27 +16,35 @@
 
 enum { PARTS_MAX = 16, CLASSES = 256, LICENCE_MAX = 1 << 16 };
 
-/* Names of the draws: above every window and group the sampler names. */
+/* Added to the class in the names of the random orders, which the sampler names too, by smaller
+ * numbers: no two orders of one seed are the same. */
 static const uint64_t draw_class = (uint64_t)1 << 40;
 
+/* One part of the setting `parts`. */
 struct part {
-    char *images, *labels; /* in struct pack's copy of the text */
-    int64_t split, count;  /* count 0: all */
-    int64_t rows;          /* of the file */
-    int64_t chosen;
+    char *images;   /* path, inside struct pack's text */
+    char *labels;   /* path, likewise */
+    int64_t split;  /* number given to its samples */
+    int64_t count;  /* samples asked for; 0: all */
+    int64_t rows;   /* samples of the files */
+    int64_t chosen; /* samples taken */
     uint8_t *label; /* (rows) */
-    uint8_t *keep;  /* (rows) 1: chosen */
+    uint8_t *keep;  /* (rows) 1: taken */
 };
 
+/* The archive being made. */
 struct pack {
-    const struct lj_config *config;
-    char text[LJ_TEXT_MAX]; /* of arg_parts, cut into words */
-    struct part part[PARTS_MAX];
-    int parts;
-    int64_t rows, height, width;
-    uint8_t *images, *split;
-    int32_t *labels;
-    char licence[LICENCE_MAX];
+    const struct lj_config *config; /* borrowed */
+    char text[LJ_TEXT_MAX];         /* the setting `parts`, cut into words */
+    struct part part[PARTS_MAX];    /* (parts) */
+    int parts;                      /* of the setting */
+    int64_t rows;                   /* images read so far */
+    int64_t height;                 /* of an image, pixels */
+    int64_t width;                  /* of an image, pixels */
+    uint8_t *images;                /* (chosen samples of all parts, height, width) */
+    uint8_t *split;                 /* (chosen samples) */
+    int32_t *labels;                /* (chosen samples) */
+    char licence[LICENCE_MAX];      /* text of the licence; "" none */
 };
 
 /* ---- parts ----------------------------------------------------------------------------------- */
@@ -127,7 +135,8 @@ static int read_labels(struct part *part)
     return status;
 }
 
-/* Marks `count` of the `members` rows that have this label, or any label when it is negative. */
+/* Marks `count` rows, chosen at random among the `members` rows that have this label; label -1:
+ * among all. which: number of the part. */
 static void choose(struct part *part, int64_t seed, uint64_t which, int label, int64_t members,
                    int64_t count)
 {
@@ -141,7 +150,8 @@ static void choose(struct part *part, int64_t seed, uint64_t which, int label, i
     }
 }
 
-/* The same number of every class that occurs: count / classes, or as many as the rarest has. */
+/* Marks the same number of rows of every class that occurs: count / classes, or, without a count,
+ * as many as the rarest class has. */
 static int choose_balanced(struct part *part, int64_t seed, uint64_t which)
 {
     int64_t members[CLASSES] = {0}, classes = 0, rarest = INT64_MAX;
@@ -185,7 +195,8 @@ static int choose_samples(struct pack *pack, int which)
 
 /* ---- images ---------------------------------------------------------------------------------- */
 
-/* The first part decides the size of the images and takes memory for those of all parts. */
+/* Takes the size of the images from the first part and allocates memory for those of all parts;
+ * checks that the other parts have the same size. */
 static int prepare_images(struct pack *pack, const struct lj_idx *idx)
 {
     if (!pack->images) {

@@ -19,9 +19,9 @@ void lj_image_flip_x(float *image, int channels, int64_t height, int64_t width)
 static void swap_rows(float *restrict a, float *restrict b, int64_t width)
 {
     for (int64_t x = 0; x < width; x++) {
-        float kept = a[x];
+        float upper = a[x];
         a[x] = b[x];
-        b[x] = kept;
+        b[x] = upper;
     }
 }
 

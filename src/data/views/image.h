@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to data. Operations on images of float32 planes, (C, H, W) row-major, in place unless an out is named. Each
- * does what torchvision 0.14 defines for float tensors; colours lie in 0..1. Private to data; visible
- * so that tests can compare each operation. Local, no allocation. */
+/* Private to data; tests compare each operation. Operations on images of float32 planes, (C, H, W)
+ * row-major, in place unless there is an argument `out`. Each does what torchvision 0.14 does with
+ * float tensors; colours lie in 0..1. Local, thread-safe, no allocation; scratch is provided by the
+ * caller. */
 #ifndef LEJEPA_DATA_IMAGE_H
 #define LEJEPA_DATA_IMAGE_H
 
 #include "data/data.h"
 
-/* Part of a source image: rows top .. top + height - 1, columns left .. left + width - 1. */
+/* A box of an image: rows top .. top + height - 1, columns left .. left + width - 1. */
 struct lj_image_box {
-    int64_t top, left, height, width;
+    int64_t top;    /* first row */
+    int64_t left;   /* first column */
+    int64_t height; /* rows */
+    int64_t width;  /* columns */
 };
 
 /* ---- image.c --------------------------------------------------------------------------------- */
 
 void lj_image_flip_x(float *image, int channels, int64_t height, int64_t width);
 void lj_image_flip_y(float *image, int channels, int64_t height, int64_t width);
-/* Counter-clockwise by quarters * 90 degrees; square planes. scratch (size, size). */
+/* Rotates square planes counter-clockwise by quarters * 90 degrees.  scratch (size, size) */
 void lj_image_rotate(float *image, int channels, int64_t size, int quarters, float *scratch);
 
 /* ---- image_colour.c: rgb (3, pixels) --------------------------------------------------------- */
@@ -24,21 +28,27 @@ void lj_image_rotate(float *image, int channels, int64_t size, int quarters, flo
 void lj_image_brightness(float *rgb, int64_t pixels, float factor);
 void lj_image_contrast(float *rgb, int64_t pixels, float factor);
 void lj_image_saturation(float *rgb, int64_t pixels, float factor);
-void lj_image_hue(float *rgb, int64_t pixels, float shift); /* turns, -0.5 .. 0.5 */
-void lj_image_grey(float *rgb, int64_t pixels);             /* three equal channels */
+/* Turns the hue by `shift` turns, -0.5 .. 0.5. */
+void lj_image_hue(float *rgb, int64_t pixels, float shift);
+/* Makes all three channels the grey value. */
+void lj_image_grey(float *rgb, int64_t pixels);
 
 /* ---- image_blur.c ---------------------------------------------------------------------------- */
 
+/* Floats of scratch that lj_image_blur needs. */
 int64_t lj_image_blur_scratch(int64_t height, int64_t width, int64_t radius);
-/* Kernel of 2 radius + 1 pixels, reflected at the border; radius < min(height, width). */
+/* Gaussian blur by a kernel of 2 radius + 1 pixels, the image reflected at its border;
+ * radius < min(height, width). */
 void lj_image_blur(float *image, int channels, int64_t height, int64_t width, double sigma,
                    int64_t radius, float *scratch);
 
 /* ---- image_resize.c -------------------------------------------------------------------------- */
 
-/* The part `window` of what resizing the part `box` of image to (full_h, full_w) gives; pixels
- * outside the window are not computed. scratch: lj_image_resize_scratch of box and (full_h, full_w).
- *   out  (C, window.height, window.width) */
+/* Resizes the box of an image to (full_h, full_w) and cuts the window out of the result; pixels
+ * outside the window are not computed.
+ *   out      out  (channels, window->height, window->width)
+ *   image    in   (channels, height, width)
+ *   scratch       (lj_image_resize_scratch) for the box and (full_h, full_w) */
 void lj_image_resize_window(float *out, const float *image, int channels, int64_t height,
                             int64_t width, const struct lj_image_box *box, int64_t full_h,
                             int64_t full_w, const struct lj_image_box *window, float *scratch);

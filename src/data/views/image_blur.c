@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Gaussian blur as torchvision's gaussian_blur: weights exp(-x^2 / 2 sigma^2) at integer x, normalised
- * to sum 1, border reflected without repeating the edge pixel. Separable: rows, then columns. */
+/* Gaussian blur as torchvision's gaussian_blur: weights exp(-x^2 / 2 sigma^2) at integer x,
+ * normalised to sum 1, border reflected without repeating the edge pixel. Separable: rows, then
+ * columns. */
 #include "data/views/image.h"
 
 #include "kernels/kernels.h"
@@ -8,16 +9,18 @@
 #include <math.h>
 #include <string.h>
 
-/* Rows padded at once: what was just stored is slow to load at other offsets. */
+/* Rows that are padded before any of them is blurred. A processor loads data slowly that it has
+ * just stored at another offset; after 8 rows the stores are done. */
 enum { ROWS = 8 };
 
-/* One plane between the passes with `radius` rows more on both sides, padded rows and the weights. */
+/* Scratch holds the plane blurred along its rows, with `radius` rows more above and below, then
+ * ROWS padded rows, then the weights. */
 int64_t lj_image_blur_scratch(int64_t height, int64_t width, int64_t radius)
 {
     return (height + 2 * radius) * width + ROWS * (width + 2 * radius) + 2 * radius + 1;
 }
 
-/* weight (2 radius + 1) */
+/* Fills weight (2 radius + 1). */
 static void gaussian(float *weight, int64_t radius, double sigma)
 {
     double sum = 0.0;
@@ -50,7 +53,7 @@ static void blur_rows(float *out, const float *plane, int64_t height, int64_t wi
     }
 }
 
-/* Reflected rows above and below the plane. */
+/* Fills the `radius` rows above and below the plane with its reflection. */
 static void pad_columns(float *plane, int64_t height, int64_t width, int64_t radius)
 {
     size_t bytes = (size_t)width * sizeof *plane;

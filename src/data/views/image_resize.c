@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Antialiased bilinear resize as PyTorch 1.13 does it on float tensors (interpolate, antialias=True):
- * separable, a triangle filter as wide as the scale. For output i of an axis, with s = in / out,
+/* Antialiased bilinear resize as PyTorch 1.13 does it on float tensors (interpolate,
+ * antialias=True): separable, a triangle filter as wide as the scale. For output i of an axis, with
+ * s = in / out,
  *   centre = s (i + 1/2),  support = max(s, 1),
  *   taps j from int(centre - support + 1/2) to int(centre + support + 1/2), cut to the input,
  *   weight(j) = triangle((j + 1/2 - centre) / max(s, 1)), divided by their sum.
- * Positions are rounded to float32 where PyTorch rounds them: a weight depends on it by 1e-5.
+ * Positions are rounded to float32 where PyTorch rounds them, because this changes weights by up to
+ * 1e-5.
  *
- * Columns first, a few output rows at a time: the weighted sums of source rows read the crop where it
- * lies; the rows are then resampled along x from a small buffer. */
+ * Vertically first, a few output rows at a time: each is a weighted sum of source rows, read where
+ * the image lies; then these rows are resampled horizontally from a small buffer. */
 #include "data/views/image.h"
 
 #include "kernels/kernels.h"
@@ -15,16 +17,21 @@
 #include <math.h>
 #include <string.h>
 
-/* Output rows that are resampled at once, so that positions and weights along x are read once for all
- * of them. */
+/* Output rows that are resampled horizontally together, so that positions and weights are read once
+ * for all of them. */
 enum { ROWS = 8 };
 
-/* Taps of some outputs of one axis: tap j of output i has weight[i * output_step + j * tap_step]. Every
- * output has the same number of them, all inside the input; what it does not need has weight 0. */
+/* Which inputs make the outputs of one axis, and with what weights. Output i reads the inputs from
+ * first[i] on, input first[i] + j with weight[i * output_step + j * tap_step]. All outputs have as
+ * many taps as the largest needs, all inside the input; those that an output does not need have
+ * weight 0. */
 struct axis {
-    int64_t count, taps, output_step, tap_step;
-    int32_t *first; /* (count) */
-    float *weight;  /* (count, taps) or (taps, count) */
+    int64_t count;       /* outputs */
+    int64_t taps;        /* inputs of each */
+    int64_t output_step; /* between the weights of neighbouring outputs */
+    int64_t tap_step;    /* between the weights of neighbouring taps */
+    int32_t *first;      /* (count) first input of each output */
+    float *weight;       /* (count, taps) or (taps, count) */
 };
 
 static float axis_scale(int64_t in, int64_t out)
@@ -48,10 +55,11 @@ static int64_t axis_scratch(int64_t in, int64_t out)
     return (axis_taps_max(in, out) + 1) * out;
 }
 
-/* The inputs that output i depends on. */
+/* The inputs that one output depends on. */
 struct span {
-    float centre;
-    int64_t low, taps;
+    float centre; /* of the filter, in inputs */
+    int64_t low;  /* first input */
+    int64_t taps; /* number of inputs */
 };
 
 static struct span span_of(int64_t i, int64_t in, int64_t out)
@@ -63,7 +71,7 @@ static struct span span_of(int64_t i, int64_t in, int64_t out)
     return span;
 }
 
-/* Weights of the span's inputs, `step` apart. */
+/* Writes the weights of the span's inputs, `step` floats apart. */
 static void weigh(float *weight, int64_t step, const struct span *span, float invscale)
 {
     float total = 0.0f;
@@ -77,7 +85,8 @@ static void weigh(float *weight, int64_t step, const struct span *span, float in
         weight[j * step] /= total;
 }
 
-/* Fills the table of outputs `from` .. `from + count - 1` in scratch; returns what of scratch is left. */
+/* Makes the axis of outputs from .. from + count - 1, of `out` outputs from `in` inputs, in
+ * scratch; returns the rest of the scratch. */
 static float *make_axis(struct axis *axis, int64_t in, int64_t out, int64_t from, int64_t count,
                         bool tap_major, float *scratch)
 {
@@ -110,7 +119,7 @@ int64_t lj_image_resize_scratch(int channels, int64_t box_h, int64_t box_w, int6
            LJ_RESAMPLE_SLACK;
 }
 
-/* plane points at the box's first pixel */
+/* Resizes one plane; plane points at the first pixel of the box, rows is scratch. */
 static void resize_plane(float *out, const float *plane, int64_t stride, int64_t width,
                          const struct axis *y, const struct axis *x, float *rows)
 {

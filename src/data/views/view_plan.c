@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Draws what a view will be. Distributions are torchvision's: RandomResizedCrop, ColorJitter,
- * RandomGrayscale, GaussianBlur, RandomSolarize and flips; then those for any number of channels. The
- * order of the draws is part of the format of a run: a change of it changes every result. */
+/* Draws what will be done for a view. The distributions are torchvision's: RandomResizedCrop,
+ * ColorJitter, RandomGrayscale, GaussianBlur, RandomSolarize and flips; then come ours, for any
+ * number of channels. Draws are made in a fixed order, whether they are used or not; another order
+ * would change the results of every run. */
 #include "data/views/view_plan.h"
 
 #include <math.h>
 
-/* Strength of views.intensity: gain in 1 -+ 0.2, shift in -+ 0.2 standard deviations. */
+/* Strength of views.intensity: gains in 1 +- 0.2, shifts in +- 0.2 standard deviations. */
 static const double intensity_range = 0.2;
 
-/* The centred box of the whole image cut to the nearest allowed ratio. */
+/* The largest centred box whose ratio is allowed. */
 static struct lj_image_box central_crop(const struct lj_view_recipe *r)
 {
     struct lj_image_box box = {0, 0, r->height, r->width};
@@ -23,7 +24,7 @@ static struct lj_image_box central_crop(const struct lj_view_recipe *r)
     return box;
 }
 
-/* Area uniform, ratio log-uniform, ten tries for a box that fits, then the central one. */
+/* A box of uniform area and log-uniform ratio; the central one if ten draws gave none that fits. */
 static struct lj_image_box random_crop(const struct lj_view_recipe *r, struct lj_rng *rng)
 {
     double area = (double)(r->height * r->width);
@@ -63,8 +64,8 @@ static void plan_colour(struct lj_view_plan *plan, const struct lj_view_recipe *
     plan->solarize = lj_rng_chance(rng, r->solarize);
 }
 
-/* Without a kernel width, 3 sigma each way: what is cut off weighs less than 0.3 %. Reflection needs
- * a radius below the size. */
+/* Without a given width the kernel reaches 3 sigma each way; the tails cut off weigh less than 0.3
+ * %. The reflection at the border needs a radius below the size of the view. */
 int64_t lj_view_blur_radius(const struct lj_view_recipe *recipe, double sigma)
 {
     int64_t radius = recipe->blur_kernel > 0 ? recipe->blur_kernel / 2 : (int64_t)ceil(3.0 * sigma);
@@ -78,7 +79,7 @@ static void plan_blur(struct lj_view_plan *plan, const struct lj_view_recipe *r,
     plan->radius = lj_view_blur_radius(r, plan->sigma);
 }
 
-/* Never all channels: if the draws say so, one of them stays. */
+/* Draws which channels are dropped. Should it be all of them, one is drawn that stays. */
 static void plan_dropout(struct lj_view_plan *plan, const struct lj_view_recipe *r,
                          struct lj_rng *rng)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Views: from the configuration to a recipe, and from an image to a view. Order of operations: crop and
- * resize, colour jitter, greyscale, blur, solarize, flips and rotation, then for any number of channels
- * intensity, noise, band dropout and normalisation. The last four are one pass in units of the
- * channel's standard deviation: with z = (x - mean) / std,
- *   out = gain z + shift + noise, or 0 when the band is dropped. */
+/* Views: from the configuration to a recipe, and from an image to a view. Order of operations: crop
+ * and resize; colour jitter, greyscale, blur, solarize; flips and rotation; then intensity, noise,
+ * band dropout and normalisation, for any number of channels. These last four are done together, in
+ * units of the channel's standard deviation: with z = (x - mean) / std,
+ *   out = gain z + shift + noise, or 0 when the channel is dropped. */
 #include "data/views/view_plan.h"
 
 #include "kernels/kernels.h"
@@ -36,7 +36,8 @@ static int check_recipe(const struct lj_view_recipe *r, const struct lj_config *
     return LJ_OK;
 }
 
-/* Colours are known to lie in 0..1 for plain bytes and after the percentile stretch. */
+/* Are these three colours in 0..1? That is known of unsigned bytes without a stretch, and of any
+ * type after the percentile stretch. */
 static bool has_colour(const struct lj_config *config, const struct lj_archive_info *info)
 {
     bool bytes = strcmp(info->type, "u8") == 0 && config->data_stretch == LJ_DATA_STRETCH_NONE;
@@ -69,7 +70,8 @@ int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config
     LJ_CHECK(info->channels >= 1 && info->channels <= LJ_CHANNELS_MAX, "%d channels",
              info->channels);
     const double *scale = local ? config->views_local_scale : config->views_global_scale;
-    /* The blur of a recipe for 224 pixels covers the same part of a smaller view. */
+    /* Unless a kernel is given, sigma is meant for views of 224 pixels and shrinks with the view.
+     * */
     double zoom = config->views_blur_kernel > 0 ? 1.0 : (double)size / 224.0;
     *recipe = (struct lj_view_recipe){
         .channels = info->channels,
@@ -90,7 +92,8 @@ int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config
 
 /* ---- scratch --------------------------------------------------------------------------------- */
 
-/* Size of the whole image after its shorter side became r->size, rounded down as torchvision does. */
+/* Size of the whole image once its shorter side is r->size; the longer one is rounded down, as
+ * torchvision does. */
 static void fitted_size(const struct lj_view_recipe *r, int64_t *height, int64_t *width)
 {
     int64_t shorter = lj_min_i64(r->height, r->width);
@@ -103,10 +106,10 @@ int64_t lj_view_scratch(const struct lj_view_recipe *recipe)
     const struct lj_view_recipe *r = recipe;
     int64_t height, width;
     fitted_size(r, &height, &width);
-    /* The whole image is the largest crop. */
+    /* A crop needs most when it is the whole image. */
     int64_t crop = lj_image_resize_scratch(r->channels, r->height, r->width, r->size, r->size);
     int64_t fit = lj_image_resize_scratch(r->channels, r->height, r->width, height, width);
-    /* holds a rotated plane too */
+    /* More than the one plane that a rotation needs. */
     int64_t blur =
         lj_image_blur_scratch(r->size, r->size, lj_view_blur_radius(r, r->blur_sigma[1]));
     return lj_max_i64(lj_max_i64(crop, fit), blur);
@@ -148,13 +151,14 @@ static void turn(float *view, const struct lj_view_recipe *r, const struct lj_vi
         lj_image_rotate(view, r->channels, r->size, plan->quarters, scratch);
 }
 
-/* A constant channel has no deviation: its view is zero. */
+/* 1 / std; 1 for a deviation of 0. */
 static float inverse_std(const struct lj_view_recipe *r, int c)
 {
     return r->std[c] > 0.0f ? 1.0f / r->std[c] : 1.0f;
 }
 
-/* Box-Muller in float32, two values from one draw of 64 bits: 32 bits of radius reach 6.7 sigma. */
+/* Adds normal noise by Box-Muller in float32, two values from one draw of 64 bits. 32 of the bits
+ * make the radius, which so reaches 6.7 sigma at most. */
 static void add_noise(float *plane, int64_t pixels, double sigma, struct lj_rng *rng)
 {
     for (int64_t i = 0; i < pixels; i += 2) {
@@ -218,7 +222,7 @@ void lj_view_centre(const struct lj_view_recipe *recipe, const float *image, flo
     int64_t height, width;
     fitted_size(r, &height, &width);
     struct lj_image_box all = {0, 0, r->height, r->width};
-    /* Half pixels go to the even side, as Python rounds. */
+    /* llrint rounds half pixels to even, as torchvision does by Python's round. */
     struct lj_image_box window = {.top = llrint((double)(height - r->size) / 2.0),
                                   .left = llrint((double)(width - r->size) / 2.0),
                                   .height = r->size,

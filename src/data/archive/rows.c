@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rows of a part, as stored, in memory. A storage chunk is decoded whole and kept in its scratch
- * until the scratch is needed for another, so that neighbouring reads inflate it once. Chunks along
- * the rows under filters we know are read raw (a copy under the HDF5 lock) and decoded outside the
- * lock; everything else, and a chunk that was never written, goes through H5Dread. */
+/* Rows of a part, as stored, in memory. A storage chunk is decoded whole and stays in its scratch
+ * until the scratch is needed for another chunk, so that neighbouring reads decode it once.
+ *
+ * A chunk is read raw if it covers whole rows and chunk.c knows its filters: then only the copy out
+ * of the file is made under the HDF5 lock, and decoding runs outside it. All other data, and chunks
+ * that were never written, go through H5Dread. */
 #include "data/archive/archive.h"
 
 #include <libdeflate.h>
@@ -16,7 +18,7 @@ static int64_t rows_needed(const struct lj_archive *archive)
     int64_t rows = 1;
     for (int p = 0; p < archive->header.info.parts; p++) {
         const struct lj_part *part = &archive->part[p];
-        rows = lj_max_i64(rows, part->block_rows ? part->block_rows : part->run_rows);
+        rows = lj_max_i64(rows, part->chunk_rows ? part->chunk_rows : part->rows_at_once);
     }
     return rows;
 }
@@ -29,18 +31,18 @@ static struct lj_scratch *scratch_create(const struct lj_archive *archive)
     struct lj_scratch *s = lj_alloc(sizeof *s, "archive scratch");
     if (!s)
         return NULL;
-    /* deflate never expands by more than this; what is larger is left to HDF5 */
-    s->packed_bytes = rows + rows / 512 + 1024;
+    /* deflate never expands data by more; should a raw chunk be larger, HDF5 reads it */
+    s->raw_bytes = rows + rows / 512 + 1024;
     s->rows_bytes = rows;
-    s->part = s->block = -1;
-    s->packed = lj_alloc(s->packed_bytes, "archive scratch");
+    s->part = s->chunk = -1;
+    s->raw = lj_alloc(s->raw_bytes, "archive scratch");
     s->rows = lj_alloc(rows, "archive scratch");
     s->spare = lj_alloc(rows, "archive scratch");
     s->planes = lj_alloc_array(plane, sizeof *s->planes, "archive scratch");
     s->resize =
         lj_alloc_array(lj_archive_resize_scratch(info), sizeof *s->resize, "archive scratch");
     s->inflate = libdeflate_alloc_decompressor();
-    if (s->packed && s->rows && s->spare && s->planes && s->resize && s->inflate)
+    if (s->raw && s->rows && s->spare && s->planes && s->resize && s->inflate)
         return s;
     lj_scratch_free(s);
     return NULL;
@@ -50,7 +52,7 @@ void lj_scratch_free(struct lj_scratch *scratch)
 {
     if (!scratch)
         return;
-    lj_free(scratch->packed);
+    lj_free(scratch->raw);
     lj_free(scratch->rows);
     lj_free(scratch->spare);
     lj_free(scratch->planes);
@@ -60,9 +62,9 @@ void lj_scratch_free(struct lj_scratch *scratch)
     lj_free(scratch);
 }
 
-/* The best free scratch: one that holds the block, else the one not used for longest, else a place
- * for a new one. -1: none. */
-static int choose_scratch(struct lj_archive *archive, int64_t part, int64_t block)
+/* Index of the scratch to use: a free one that holds the chunk, else the free one that was not used
+ * for longest, else the first empty place. -1: all are busy. */
+static int choose_scratch(struct lj_archive *archive, int64_t part, int64_t chunk)
 {
     int best = -1, empty = -1;
     for (int i = 0; i < LJ_SCRATCH_MAX; i++) {
@@ -73,7 +75,7 @@ static int choose_scratch(struct lj_archive *archive, int64_t part, int64_t bloc
         }
         if (s->busy)
             continue;
-        if (s->part == part && s->block == block && block >= 0)
+        if (s->part == part && s->chunk == chunk && chunk >= 0)
             return i;
         if (best < 0 || s->used < archive->scratch[best]->used)
             best = i;
@@ -81,10 +83,10 @@ static int choose_scratch(struct lj_archive *archive, int64_t part, int64_t bloc
     return best >= 0 ? best : empty;
 }
 
-static struct lj_scratch *scratch_take(struct lj_archive *archive, int64_t part, int64_t block)
+static struct lj_scratch *scratch_take(struct lj_archive *archive, int64_t part, int64_t chunk)
 {
     pthread_mutex_lock(&archive->lock);
-    int i = choose_scratch(archive, part, block);
+    int i = choose_scratch(archive, part, chunk);
     struct lj_scratch *s = i < 0 ? NULL : archive->scratch[i];
     if (i >= 0 && !s)
         s = archive->scratch[i] = scratch_create(archive);
@@ -105,7 +107,8 @@ void lj_scratch_release(struct lj_archive *archive, struct lj_scratch *scratch)
 
 /* ---- datasets: with the HDF5 lock held ---- */
 
-/* Closes the dataset opened longest ago when too many are open; a file closes with its last one. */
+/* Enters a part into the ring of open datasets. When the ring is full, the dataset opened longest
+ * ago is closed for it, and HDF5 closes a file with its last dataset. */
 static void make_room(struct lj_archive *archive, int64_t part)
 {
     int64_t place = archive->openings++ % LJ_OPEN_MAX;
@@ -117,7 +120,8 @@ static void make_room(struct lj_archive *archive, int64_t part)
     archive->opened[place] = part;
 }
 
-/* The file may have been replaced since rank 0 looked: never read more than there is room for. */
+/* Does the dataset still have the shape it had when rank 0 indexed it? The file may have been
+ * replaced, and buffers have room for the indexed shape only. */
 static bool is_as_indexed(const struct lj_archive *archive, int64_t part, hid_t dataset)
 {
     const struct lj_archive_info *info = &archive->header.info;
@@ -147,15 +151,15 @@ static int dataset_open(struct lj_archive *archive, int64_t part, hid_t *dataset
     hid_t file = -1;
     LJ_TRY(lj_hdf5_open_file(path, &file));
     *dataset = H5Dopen2(file, name, H5P_DEFAULT);
-    H5Fclose(file); /* stays open while its dataset is */
+    H5Fclose(file); /* HDF5 keeps it open while its dataset is open */
     if (*dataset >= 0 && !is_as_indexed(archive, part, *dataset)) {
         H5Dclose(*dataset);
         *dataset = -1;
     }
     if (*dataset < 0)
         return lj_fail(LJ_ERR_DATA,
-                       "%s:%s: is not what it was when the archive was opened; was the "
-                       "file replaced?",
+                       "%s:%s: has changed since the archive was opened; do not replace its "
+                       "files while a run reads them",
                        path, name);
     make_room(archive, part);
     archive->open[part] = *dataset;
@@ -181,7 +185,8 @@ static int unreadable(const struct lj_archive *archive, int64_t part, int64_t fi
                    "%s: its data is damaged; copy the file again, or leave the row out", name);
 }
 
-/* Rows [first, first + count) through HDF5, converted to the native type. Lock held. */
+/* Reads rows [first, first + count) through HDF5, which converts them to the native type. Lock
+ * held. */
 static bool read_rows(const struct lj_archive *archive, hid_t dataset, int64_t first, int64_t count,
                       void *rows)
 {
@@ -199,46 +204,47 @@ static bool read_rows(const struct lj_archive *archive, hid_t dataset, int64_t f
     return status >= 0;
 }
 
-/* The raw chunk that begins at row first. 0 bytes: not there, or not as expected. Lock held. */
+/* Reads the raw chunk that begins at row `first`; returns its length. 0: it was never written, is
+ * larger than the scratch, or cannot be read, so HDF5 must read it. Lock held. */
 static size_t read_raw(hid_t dataset, int64_t first, struct lj_scratch *scratch, uint32_t *skipped)
 {
     hsize_t offset[4] = {(hsize_t)first, 0, 0, 0}, bytes = 0;
-    if (H5Dget_chunk_storage_size(dataset, offset, &bytes) < 0 || bytes > scratch->packed_bytes)
+    if (H5Dget_chunk_storage_size(dataset, offset, &bytes) < 0 || bytes > scratch->raw_bytes)
         return 0;
-    if (bytes == 0 || H5Dread_chunk(dataset, H5P_DEFAULT, offset, skipped, scratch->packed) < 0)
+    if (bytes == 0 || H5Dread_chunk(dataset, H5P_DEFAULT, offset, skipped, scratch->raw) < 0)
         return 0;
     return (size_t)bytes;
 }
 
-/* A whole block, into scratch->rows. */
-static int fill_block(struct lj_archive *archive, int64_t part_index, int64_t block,
+/* Reads and decodes a whole chunk, into scratch->rows. */
+static int fill_chunk(struct lj_archive *archive, int64_t part_index, int64_t chunk,
                       struct lj_scratch *scratch)
 {
     const struct lj_part *part = &archive->part[part_index];
-    int64_t first = block * part->block_rows;
-    size_t packed = 0;
+    int64_t first = chunk * part->chunk_rows;
+    size_t raw_bytes = 0;
     uint32_t skipped = 0;
     hid_t dataset = -1;
     bool good = true;
     lj_hdf5_lock();
     int status = dataset_open(archive, part_index, &dataset);
     if (status == LJ_OK && part->raw && !archive->hdf5_only)
-        packed = read_raw(dataset, first, scratch, &skipped);
-    if (status == LJ_OK && packed == 0)
-        good = read_rows(archive, dataset, first, lj_min_i64(part->block_rows, part->rows - first),
+        raw_bytes = read_raw(dataset, first, scratch, &skipped);
+    if (status == LJ_OK && raw_bytes == 0)
+        good = read_rows(archive, dataset, first, lj_min_i64(part->chunk_rows, part->rows - first),
                          scratch->rows);
     lj_hdf5_unlock();
     LJ_TRY(status);
-    if (packed)
-        good = lj_chunk_decode(part, scratch, packed, skipped,
-                               (size_t)part->block_rows * lj_row_bytes(archive),
+    if (raw_bytes)
+        good = lj_chunk_decode(part, scratch, raw_bytes, skipped,
+                               (size_t)part->chunk_rows * lj_row_bytes(archive),
                                lj_element_bytes(archive->header.element));
     return good ? LJ_OK : unreadable(archive, part_index, first);
 }
 
-/* Just these rows, of a part that is not read in blocks. */
-static int fill_run(struct lj_archive *archive, int64_t part, int64_t row, int64_t count,
-                    struct lj_scratch *scratch)
+/* Reads just these rows, of a part without chunks. */
+static int fill_rows(struct lj_archive *archive, int64_t part, int64_t row, int64_t count,
+                     struct lj_scratch *scratch)
 {
     hid_t dataset = -1;
     lj_hdf5_lock();
@@ -249,37 +255,37 @@ static int fill_run(struct lj_archive *archive, int64_t part, int64_t row, int64
     return status;
 }
 
-int64_t lj_block_run(const struct lj_part *part, int64_t first, int64_t count)
+int64_t lj_rows_at_once(const struct lj_part *part, int64_t first, int64_t count)
 {
-    if (part->block_rows)
-        return lj_min_i64(count, part->block_rows - first % part->block_rows);
-    return lj_min_i64(count, part->run_rows);
+    if (part->chunk_rows)
+        return lj_min_i64(count, part->chunk_rows - first % part->chunk_rows);
+    return lj_min_i64(count, part->rows_at_once);
 }
 
-int lj_block_read(struct lj_archive *archive, int64_t part_index, int64_t first, int64_t count,
-                  struct lj_scratch **scratch, const unsigned char **at)
+int lj_rows_read(struct lj_archive *archive, int64_t part_index, int64_t first, int64_t count,
+                 struct lj_scratch **scratch, const unsigned char **at)
 {
     const struct lj_part *part = &archive->part[part_index];
-    int64_t block = part->block_rows ? first / part->block_rows : -1;
-    struct lj_scratch *s = scratch_take(archive, part_index, block);
+    int64_t chunk = part->chunk_rows ? first / part->chunk_rows : -1;
+    struct lj_scratch *s = scratch_take(archive, part_index, chunk);
     if (!s)
         return lj_fail(LJ_ERR_RESOURCE, "out of memory to decode a chunk; repack the archive with "
                                         "smaller chunks (`pack`)");
-    bool held = block >= 0 && s->part == part_index && s->block == block;
+    bool held = chunk >= 0 && s->part == part_index && s->chunk == chunk;
     int status = LJ_OK;
     if (!held) {
-        s->part = s->block = -1;
-        status = block >= 0 ? fill_block(archive, part_index, block, s)
-                            : fill_run(archive, part_index, first, count, s);
+        s->part = s->chunk = -1;
+        status = chunk >= 0 ? fill_chunk(archive, part_index, chunk, s)
+                            : fill_rows(archive, part_index, first, count, s);
     }
     if (status != LJ_OK) {
         lj_scratch_release(archive, s);
         return status;
     }
     s->part = part_index;
-    s->block = block;
+    s->chunk = chunk;
     *scratch = s;
-    *at = s->rows + (size_t)(block >= 0 ? first % part->block_rows : 0) * lj_row_bytes(archive);
+    *at = s->rows + (size_t)(chunk >= 0 ? first % part->chunk_rows : 0) * lj_row_bytes(archive);
     return LJ_OK;
 }
 
