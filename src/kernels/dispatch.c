@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which level of the kernels runs: looked up once, lowered by LJ_ISA, then fixed. */
+/* The choice of the level: the best that the processor has, unless LJ_ISA asks for a lower one;
+ * fixed by the first use. */
 #include "kernels/gemm/backends.h"
 #include "kernels/kernel_tables.h"
 
@@ -15,7 +16,8 @@ const char *lj_isa_name(enum lj_isa isa)
     return names[isa];
 }
 
-/* __builtin_cpu_supports also asks whether the operating system saves the registers. */
+/* The best level of the processor. __builtin_cpu_supports also checks that the operating system
+ * saves the registers of an instruction set. */
 static enum lj_isa processor_isa(void)
 {
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");

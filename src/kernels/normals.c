@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many normals at once: the stream's numbers, then the vector kernel. */
+/* Standard normal numbers: uniform ones from the stream, then the vector kernel for all of them. */
 #include "kernels/kernels.h"
 
-/* Numbers for Box-Muller: u in (0, 1] and v in [0, 1], from halves of one draw each. */
+/* Numbers for Box-Muller: u in (0, 1] and v in [0, 1], from the two halves of a draw. */
 static void draw_uniforms(float *u, float *v, int64_t count, struct lj_rng *rng)
 {
     for (int64_t i = 0; i < count; i++) {
@@ -12,7 +12,8 @@ static void draw_uniforms(float *u, float *v, int64_t count, struct lj_rng *rng)
     }
 }
 
-/* Box-Muller makes both halves at a time; an odd last element is the first of a pair. */
+/* Box-Muller makes pairs: one number of each goes to the first half of x, the other to the second.
+ * When count is odd, the last element is the first number of one more pair. */
 void lj_draw_normals(float *x, int64_t count, struct lj_rng *rng)
 {
     int64_t half = count / 2;

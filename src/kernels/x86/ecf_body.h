@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to kernels. The vector kernels of SIGReg: sums of cos(k theta) and sin(k theta), and trigonometric polynomials.
- * Included after kernels_body.h, once per ISA.
+/* Private to kernels. The vector kernels of SIGReg: sums of cos(k theta) and sin(k theta), and
+ * trigonometric polynomials. Included after kernels_body.h, once per level.
  *
- * Knots are taken in groups of four. The first four multiples of theta come from double and triple
- * angle formulas in terms of sines, which keep their digits near theta = 0 and pi; multiples of 4 theta
- * come the same way from those. A knot 4 j + q costs one fused product,
+ * Knots k are taken in groups of four. The first four multiples of theta come from double and
+ * triple angle formulas in terms of sines, which keep their digits near theta = 0 and pi; 8 theta
+ * and 12 theta come from 4 theta by the same formulas. Any other knot 4 j + q, q = 1 .. 3, costs
+ * one fused multiply-add for each row. The formulas are
  *   cos(4j + q) + cos(4j - q) = 2 cos(4j) cos(q),  sin(4j + q) + sin(4j - q) = 2 sin(4j) cos(q),
- * because only the products are summed over rows, and the lower knot is taken off once per block. The
- * deepest chain is three steps long, so errors stay at a few roundings times the knot. */
+ * where the products on the right are summed over the rows, and the sum of the lower knot's values
+ * is subtracted at the end, once for all rows. A value is at most three such formulas away from
+ * theta, so errors stay at a few roundings times the knot. */
 
 #include <math.h>
 
 enum { ECF_ROWS_MAX = 32, ECF_COLUMNS_MAX = 16, ECF_KNOTS_MAX = 16 };
 
-/* theta / pi = x (high + low). */
+/* The factor from x to theta / pi = x (high + low), in two floats. */
 struct half_turns {
-    float high, low;
+    float high; /* rounded to float */
+    float low;  /* what the rounding left */
 };
 
 static struct half_turns half_turns_of(float step)
@@ -25,7 +28,8 @@ static struct half_turns half_turns_of(float step)
     return (struct half_turns){high, (float)(factor - (double)high)};
 }
 
-/* sin(pi rest) and cos(pi rest), rest in [-1/2, 1/2]: least-maximum polynomials, off by 1e-8 and 6e-8. */
+/* sin(pi rest) and cos(pi rest) for rest in [-1/2, 1/2]: minimax polynomials, off by at most 1e-8
+ * and 6e-8. */
 static inline void sincos_pi(vec rest, vec *s, vec *c)
 {
     vec square = v_mul(rest, rest);
@@ -40,7 +44,9 @@ static inline void sincos_pi(vec rest, vec *s, vec *c)
     *c = v_fma(square, cosine, v_set(1));
 }
 
-/* sin and cos, |theta| <= pi / 2: on grid a, nearly always. Returns the largest |x|. */
+/* Sines and cosines of the rows' angles, valid if every |theta| is at most pi / 2, which on grid a
+ * is nearly always so. Returns the largest |x| of each column, from which the caller sees if they
+ * are. */
 static inline vec sincos_small(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
                                int64_t live, struct half_turns turns)
 {
@@ -53,9 +59,10 @@ static inline vec sincos_small(vec *s, vec *c, const float *x, int64_t ldx, int6
     return most;
 }
 
-/* sin and cos, |theta / pi| < 2^21: the nearest integer is taken off theta / pi; its lowest bit ends up
- * as the lowest bit of `shifted`. Two loops, because the processor looks only some hundred operations
- * ahead and the chain is long. Returns the largest |x|. */
+/* The same, valid if every |theta / pi| is below 2^21: subtracts the integer nearest to theta / pi.
+ * Adding 1.5 2^23 rounds to that integer and leaves its lowest bit as the lowest bit of `shifted`;
+ * if it is set, sine and cosine change sign. Two loops, because the chain of operations of a row is
+ * longer than the processor looks ahead, so that in one loop it could not overlap rows. */
 static inline vec sincos_near(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
                               int64_t live, struct half_turns turns)
 {
@@ -76,7 +83,9 @@ static inline vec sincos_near(vec *s, vec *c, const float *x, int64_t ldx, int64
     return most;
 }
 
-/* Brings angles that are too far, or not finite, to theta / pi in [-1, 1]: slow and exact. */
+/* Writes theta / pi reduced to [-1, 1] for any angles, in double: slow and exact. An x that is not
+ * finite becomes NaN.
+ *   near  out  (rows, WIDTH) */
 static __attribute__((noinline)) void bring_near(float *near, const float *x, int64_t ldx,
                                                  int64_t rows, int64_t live, float step)
 {
@@ -87,7 +96,7 @@ static __attribute__((noinline)) void bring_near(float *near, const float *x, in
         }
 }
 
-/* Any angles. */
+/* The same, valid for all angles. */
 static __attribute__((noinline)) void sincos_any(vec *s, vec *c, const float *x, int64_t ldx,
                                                  int64_t rows, int64_t live, float step)
 {
@@ -100,10 +109,12 @@ static __attribute__((noinline)) void sincos_any(vec *s, vec *c, const float *x,
     }
 }
 
-/* sin(step x) and cos(step x) of a block of rows. Projections of a healthy run are below 4 or so: where
- * that makes angles small, they are taken to be, and looked at meanwhile. */
-static inline void sincos_block(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
-                                int64_t live, float step)
+/* sin(step x) and cos(step x) of up to 32 rows. In a healthy run |x| stays below about 4. If the
+ * step is so small that |x| < 4 means |theta| <= pi / 2, sines and cosines are computed as if all
+ * angles were in that range, while the largest |x| is found. If it is beyond the range, or NaN,
+ * everything is computed again by the form for all angles; so is every x if the step is larger. */
+static inline void sincos_rows(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
+                               int64_t live, float step)
 {
     struct half_turns turns = half_turns_of(step);
     float limit = 0.5f / turns.high;
@@ -111,15 +122,16 @@ static inline void sincos_block(vec *s, vec *c, const float *x, int64_t ldx, int
         sincos_any(s, c, x, ldx, rows, live, step);
 }
 
-/* ---- sums ------------------------------------------------------------------------------------- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 
-/* Cosines of theta to 4 theta, and the sine of 4 theta, of each row. */
+/* Multiples of the angle of each row. */
 struct multiples {
-    vec c[4][ECF_ROWS_MAX], s[ECF_ROWS_MAX];
+    vec c[4][ECF_ROWS_MAX]; /* cosines of theta, 2 theta, 3 theta, 4 theta */
+    vec s[ECF_ROWS_MAX];    /* sine of 4 theta */
 };
 
-/* The multiples of row r from sines and cosines of theta in s and c[0]; adds to the sums of sines of
- * knots 1 to 4. */
+/* Makes the multiples of row r; before, s and c[0] hold sine and cosine of theta. Adds the row's
+ * sines to the sums for knots 1 to 4. */
 static inline void multiply_angle(struct multiples *of, vec *sine, int64_t r)
 {
     vec one = v_set(1), s1 = of->s[r], c1 = of->c[0][r], twice1 = v_add(s1, s1);
@@ -135,8 +147,9 @@ static inline void multiply_angle(struct multiples *of, vec *sine, int64_t r)
     sine[3] = v_add(sine[3], s4);
 }
 
-/* Makes the multiples. Knots 1 to 4, of sines too, 8 and 12 as they are; of the others, products with the
- * first three; the last knot by the square of its half. */
+/* Makes the multiples of all rows, and sums: cosines and sines of knots 1 to 4; cosines of knots 8
+ * and 12; for the knots above 4, 8 and 12 the products of finish_products; for the last knot the
+ * square of the cosine of its half. */
 static inline void sum_cosines(vec *cosine, vec *sine, struct multiples *of, int64_t rows,
                                int knots)
 {
@@ -170,7 +183,7 @@ static inline void sum_cosines(vec *cosine, vec *sine, struct multiples *of, int
         sine[k] = first_sines[k];
 }
 
-/* The same for sines, knots 1 to 4 apart; the last knot by sine times cosine of its half. */
+/* The same sums for the sines of knots above 4; for the last knot sine times cosine of its half. */
 static inline void sum_sines(vec *sine, const struct multiples *of, int64_t rows, int knots)
 {
     vec one = v_set(1), zero = v_set(0);
@@ -198,7 +211,8 @@ static inline void sum_sines(vec *sine, const struct multiples *of, int64_t rows
         sine[k] = sum[k];
 }
 
-/* Sums of knots from sums of products. */
+/* Turns sums of products into sums of cosines and sines, by the formulas at the top of this file;
+ * for the last knot by cos(2a) = 2 cos(a)^2 - 1 and sin(2a) = 2 sin(a) cos(a). */
 static inline void finish_products(vec *cosine, vec *sine, int64_t rows, int knots)
 {
     vec two = v_set(2);
@@ -212,13 +226,13 @@ static inline void finish_products(vec *cosine, vec *sine, int64_t rows, int kno
     sine[knots - 1] = v_mul(two, sine[knots - 1]);
 }
 
-/* One vector of columns. */
+/* The kernel for one vector of columns. */
 static inline void sum_knots(float *sums, int64_t columns, const float *x, int64_t ldx,
                              int64_t rows, int64_t live, int knots, float step)
 {
     struct multiples multiples;
     vec cosine[ECF_KNOTS_MAX], sine[ECF_KNOTS_MAX];
-    sincos_block(multiples.s, multiples.c[0], x, ldx, rows, live, step);
+    sincos_rows(multiples.s, multiples.c[0], x, ldx, rows, live, step);
     sum_cosines(cosine, sine, &multiples, rows, knots);
     sum_sines(sine, &multiples, rows, knots);
     finish_products(cosine, sine, rows, knots);
@@ -240,17 +254,19 @@ static void k_ecf_sums(float *sums, const float *x, int64_t ldx, int64_t rows, i
     }
 }
 
-/* ---- trigonometric polynomials ---------------------------------------------------------------- */
+/* ---- trigonometric polynomials --------------------------------------------------------------- */
 
 /* A polynomial sum_k a_k cos(k theta) + b_k sin(k theta) as
  *   sum_j cos(4 j theta) sum_q even[4 j + q] cos(q theta)
  *   + sin(theta) sum_j cos(4 j theta) sum_q odd[4 j + q] cos(q theta),   q = 0 .. 3:
- * sin(k theta) / sin(theta) is twice the sum of the cosines k-1, k-3, ..., of which cos(0) counts once. */
+ * the second line holds because sin(k theta) / sin(theta) is twice the sum of the cosines of (k-1)
+ * theta, (k-3) theta, ..., where cos(0) counts once. */
 struct polynomial {
-    vec even[ECF_KNOTS_MAX + 1], odd[ECF_KNOTS_MAX];
+    vec even[ECF_KNOTS_MAX + 1]; /* coefficients of the first line */
+    vec odd[ECF_KNOTS_MAX];      /* coefficients of the second line */
 };
 
-/* From coefficients of cos(n theta) to those of cos(4 j theta) cos(q theta). */
+/* Turns coefficients of cos(n theta) into those of cos(4 j theta) cos(q theta). */
 static inline void into_products(vec *coefficient, int knots)
 {
     for (int first = knots - 4; first > 0; first -= 4)
@@ -287,8 +303,9 @@ static inline vec inner(const vec *coefficient, const vec *cosine)
     return v_fma(coefficient[3], cosine[2], sum);
 }
 
-/* Clenshaw's recurrence in 4 theta over the groups of four. One row at a time: the processor works on
- * several by itself, and two would not fit into sixteen registers. */
+/* The polynomial at an angle with sine s and cosine c1, by Clenshaw's recurrence in 4 theta over
+ * the groups of four. One row at a time: the processor overlaps rows by itself, and the values of
+ * two would not fit into sixteen registers. */
 static inline vec evaluate(vec s, vec c1, const struct polynomial *p, int knots)
 {
     vec doubled = v_add(s, s), s2 = v_mul(doubled, c1);
@@ -308,13 +325,14 @@ static inline vec evaluate(vec s, vec c1, const struct polynomial *p, int knots)
     return v_fma(s, odd, even);
 }
 
-/* Asks for the columns that follow, which are likely wanted next: rows lie too far apart for the processor
- * to guess, when the projections come from memory. */
-static inline void evaluate_block(float *g, const float *x, int64_t ldx, int64_t rows, int64_t live,
-                                  const struct polynomial *p, int knots, float step)
+/* The kernel for one vector of columns and up to 32 rows. Prefetches the columns that follow, which
+ * the caller will most likely ask for next: when projections come from memory, rows are too far
+ * apart for the processor's own prefetcher. */
+static inline void evaluate_rows(float *g, const float *x, int64_t ldx, int64_t rows, int64_t live,
+                                 const struct polynomial *p, int knots, float step)
 {
     vec s[ECF_ROWS_MAX], c[ECF_ROWS_MAX];
-    sincos_block(s, c, x, ldx, rows, live, step);
+    sincos_rows(s, c, x, ldx, rows, live, step);
     for (int64_t r = 0; r < rows; r++) {
         __builtin_prefetch(x + r * ldx + ECF_COLUMNS_MAX, 0, 2);
         store(g + r * ldx, evaluate(s[r], c[r], p, knots), live);
@@ -331,14 +349,14 @@ static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *c
         for (int64_t r = 0; r < rows; r += ECF_ROWS_MAX) {
             int64_t here = lj_min_i64(ECF_ROWS_MAX, rows - r), at = r * ldx + i;
             if (knots == 8)
-                evaluate_block(g + at, x + at, ldx, here, live, &p, 8, step);
+                evaluate_rows(g + at, x + at, ldx, here, live, &p, 8, step);
             else
-                evaluate_block(g + at, x + at, ldx, here, live, &p, 16, step);
+                evaluate_rows(g + at, x + at, ldx, here, live, &p, 16, step);
         }
     }
 }
 
-/* ---- fixed point ------------------------------------------------------------------------------ */
+/* ---- fixed point ----------------------------------------------------------------------------- */
 
 static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
 {
@@ -346,10 +364,10 @@ static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
     for (; i + WIDTH <= count; i += WIDTH)
         nonfinite += v_add_fixed(sums + i, v_load(x + i));
     if (i < count) {
-        int64_t part[WIDTH] = {0}, bytes = (count - i) * (int64_t)sizeof *sums;
-        __builtin_memcpy(part, sums + i, (size_t)bytes);
-        nonfinite += v_add_fixed(part, v_load_part(x + i, count - i));
-        __builtin_memcpy(sums + i, part, (size_t)bytes);
+        int64_t tail[WIDTH] = {0}, bytes = (count - i) * (int64_t)sizeof *sums;
+        __builtin_memcpy(tail, sums + i, (size_t)bytes);
+        nonfinite += v_add_fixed(tail, v_load_part(x + i, count - i));
+        __builtin_memcpy(sums + i, tail, (size_t)bytes);
     }
     return nonfinite;
 }

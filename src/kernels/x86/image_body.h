@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to kernels. The vector kernels of images, included behind kernels_body.h. Contracts: lejepa/kernels.h. Every
- * element is computed by the operations of the scalar form, fused where that is, so that its bits are
- * those of every level; only luma_sum adds in another order. */
+/* Private to kernels. The vector kernels of images, included after kernels_body.h. Contracts:
+ * kernels/kernels.h. Every element is computed by the same operations as in the scalar form, fused
+ * where that one is, so that it has the same bits at every level; only luma_sum adds in another
+ * order. */
 
-/* ---- conversion -------------------------------------------------------------------------------- */
+/* ---- conversion ------------------------------------------------------------------------------ */
 
 enum { ELEMENT_BYTES_MAX = 8 };
 
-/* x, or where only `bytes` of `room` may be read, a copy that goes on with zeros. */
+/* An address at which `room` bytes can be read: x itself, or, if only the first `bytes` of them may
+ * be read there, a copy of these with zeros behind. */
 static inline const char *readable(char *copy, const char *x, size_t bytes, size_t room)
 {
     if (bytes >= room)
@@ -16,15 +18,16 @@ static inline const char *readable(char *copy, const char *x, size_t bytes, size
     return __builtin_memcpy(copy, x, bytes);
 }
 
-/* x / divisor for integers |x| < 256: one Newton step makes the product with the rounded inverse the
- * quotient itself, in a third of a division's time. */
+/* x / divisor, correctly rounded for integers |x| < 256: x times the rounded inverse, corrected by
+ * one Newton step, which is faster than a division. */
 static inline vec quotient(vec x, float divisor)
 {
     vec inverse = v_set(1 / divisor), q = v_mul(x, inverse);
     return v_fma(v_nfma(q, v_set(divisor), x), inverse, q);
 }
 
-/* `element` is a constant where this is used. */
+/* One vector of elements. Callers pass `element` as a constant, so that no test is left in a loop.
+ * */
 static inline vec load_element(const char *x, enum lj_element element)
 {
     switch (element) {
@@ -45,25 +48,27 @@ static inline vec load_element(const char *x, enum lj_element element)
     }
 }
 
-static inline void convert_run(float *y, const char *x, int64_t count, enum lj_element element)
+/* Converts elements in the order in which they are stored. */
+static inline void convert_in_order(float *y, const char *x, int64_t count, enum lj_element element)
 {
     size_t bytes = lj_element_bytes(element);
-    char part[WIDTH * ELEMENT_BYTES_MAX];
+    char tail[WIDTH * ELEMENT_BYTES_MAX];
     FOR_VECTORS(count)
     {
-        const char *at = readable(part, x + (size_t)i * bytes, (size_t)live * bytes, WIDTH * bytes);
+        const char *at = readable(tail, x + (size_t)i * bytes, (size_t)live * bytes, WIDTH * bytes);
         store(y + i, load_element(at, element), live);
     }
 }
 
+/* Converts pixels of three channels and sorts them into planes. */
 static inline void convert_three(float *y, const char *x, int64_t pixels, enum lj_element element)
 {
     size_t bytes = lj_element_bytes(element), vector = WIDTH * bytes;
-    char part[3 * WIDTH * ELEMENT_BYTES_MAX];
+    char tail[3 * WIDTH * ELEMENT_BYTES_MAX];
     FOR_VECTORS(pixels)
     {
         const char *at =
-            readable(part, x + (size_t)(3 * i) * bytes, (size_t)(3 * live) * bytes, 3 * vector);
+            readable(tail, x + (size_t)(3 * i) * bytes, (size_t)(3 * live) * bytes, 3 * vector);
         vec stored[3], channel[3];
         for (size_t k = 0; k < 3; k++)
             stored[k] = load_element(at + k * vector, element);
@@ -73,7 +78,8 @@ static inline void convert_three(float *y, const char *x, int64_t pixels, enum l
     }
 }
 
-/* Up to four channels of pixels that lie `step` floats apart; reads four floats of each. */
+/* Sorts up to four channels of pixels that are `step` floats apart into planes; reads four floats
+ * of each pixel. */
 static inline void deal_four(float *y, int64_t pixels, const float *x, int64_t step, int64_t count,
                              int64_t channels)
 {
@@ -86,19 +92,19 @@ static inline void deal_four(float *y, int64_t pixels, const float *x, int64_t s
     }
 }
 
-/* Any other number of channels: whole pixels are converted, then dealt out. So many at a time that what
- * was stored has left the store buffer, which does not serve loads across two stores. */
+/* Any other number of channels: some pixels are converted in order, then sorted into planes. There
+ * are enough of them at a time that the first have left the processor's store buffer when they are
+ * loaded again; the buffer cannot serve a load that needs two of its stores. */
 static inline void convert_dealt(float *y, const char *x, int64_t channels, int64_t pixels,
                                  enum lj_element element)
 {
     enum { STAGED = 16 * LJ_CONVERT_CHANNELS_MAX }; /* a vector of pixels at least */
-    float
-        staged[STAGED + 3]; /* the last pixel's last channels may be read with three floats more */
+    float staged[STAGED + 3]; /* deal_four reads up to three floats behind the last pixel */
     size_t bytes = (size_t)channels * lj_element_bytes(element);
     int64_t most = STAGED / channels / WIDTH * WIDTH;
     for (int64_t p = 0; p < pixels; p += most) {
         int64_t n = lj_min_i64(most, pixels - p);
-        convert_run(staged, x + (size_t)p * bytes, n * channels, element);
+        convert_in_order(staged, x + (size_t)p * bytes, n * channels, element);
         for (int64_t c = 0; c < channels; c += 4)
             deal_four(y + c * pixels + p, pixels, staged + c, channels, n,
                       lj_min_i64(4, channels - c));
@@ -109,7 +115,7 @@ static inline void convert_as(float *y, const char *x, int64_t channels, int64_t
                               bool channels_last, enum lj_element element)
 {
     if (channels == 1 || !channels_last)
-        convert_run(y, x, channels * pixels, element);
+        convert_in_order(y, x, channels * pixels, element);
     else if (channels == 3)
         convert_three(y, x, pixels, element);
     else
@@ -144,9 +150,10 @@ static void k_convert(float *y, const void *x, enum lj_element element, int64_t 
     }
 }
 
-/* ---- weighted sums ----------------------------------------------------------------------------- */
+/* ---- weighted sums --------------------------------------------------------------------------- */
 
-/* `vectors` vectors at once share each weight; the last holds `live` elements. */
+/* `vectors` vectors of the result, so that each weight is loaded once for all; the last vector has
+ * `live` elements. */
 static inline void weighted_vectors(float *y, const float *x, int64_t stride, const float *weight,
                                     int64_t taps, int vectors, int64_t live)
 {
@@ -172,8 +179,8 @@ static void k_weighted_sum(float *y, const float *x, int64_t stride, const float
         weighted_vectors(y + i, x + i, stride, weight, taps, 1, lj_min_i64(WIDTH, count - i));
 }
 
-/* How far apart the first and the last output of a vector begin: within one vector of x, within two,
- * or further. The first two are permutations, several times as fast as a gather. */
+/* How far the inputs for one vector of outputs lie apart: within one vector of x, within two, or
+ * further. The first two can be loaded and permuted, which is several times as fast as a gather. */
 enum reach { ONE_VECTOR, TWO_VECTORS, FURTHER };
 
 static inline vec pick(const float *x, ivec at, enum reach reach)
@@ -185,9 +192,9 @@ static inline vec pick(const float *x, ivec at, enum reach reach)
     return v_gather(x, at);
 }
 
-/* Outputs that stand in one vector, in all rows.
- *   x   where the first of them begins
- *   at  where each begins, from there  */
+/* One vector of outputs, in all rows.
+ *   x   the first tap of the vector's first output
+ *   at  where the first tap of each output is, counted from x */
 static inline void resample_vector(float *y, int64_t count, const float *x, int64_t ldx,
                                    int64_t rows, ivec at, const float *weight, int64_t taps,
                                    enum reach reach, int64_t live)
@@ -225,7 +232,7 @@ static void k_resample(float *y, const float *x, int64_t ldx, int64_t rows, cons
     }
 }
 
-/* ---- pixels ------------------------------------------------------------------------------------ */
+/* ---- pixels ---------------------------------------------------------------------------------- */
 
 static void k_affine(float *x, int64_t count, float centre, float gain, float shift)
 {
@@ -280,10 +287,10 @@ static inline vec luma(struct colour a)
 static double k_luma_sum(const float *rgb, int64_t pixels)
 {
     double total = 0;
-    for (int64_t block = 0; block < pixels; block += 4096) {
+    for (int64_t first = 0; first < pixels; first += 4096) {
         vec sum = v_set(0);
-        FOR_VECTORS(lj_min_i64(4096, pixels - block))
-        sum = v_add(sum, luma(load_colour(rgb + block, pixels, i, live)));
+        FOR_VECTORS(lj_min_i64(4096, pixels - first))
+        sum = v_add(sum, luma(load_colour(rgb + first, pixels, i, live)));
         total += (double)v_sum(sum);
     }
     return total;
@@ -312,15 +319,16 @@ static void k_saturate(float *rgb, int64_t pixels, float factor)
     }
 }
 
-/* 0 <= x < 6, for x in -6 .. 12 */
+/* x in -6 .. 12, brought into 0 <= x < 6 by adding or subtracting 6. */
 static inline vec within_circle(vec x)
 {
     x = v_if_less(x, v_set(0), v_add(x, v_set(6)), x);
     return v_if_less(x, v_set(6), x, v_sub(x, v_set(6)));
 }
 
-/* Hue in sixths of a circle, of the largest channel: one division of the numerator that belongs to it.
- * Grey has chroma 0; any hue serves. */
+/* Hue in sixths of a circle: base + numerator / chroma, both chosen by which channel is the
+ * largest. Grey has chroma 0 and no hue; channel_of then multiplies it by 0, so any number will do.
+ * */
 static inline vec hue_of(struct colour a, vec value, vec chroma)
 {
     vec is_green = v_sub(a.blue, a.red), is_blue = v_sub(a.red, a.green);

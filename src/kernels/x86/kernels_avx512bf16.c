@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vector kernels at level avx512bf16: the processor rounds to bf16 itself. */
+/* The vector kernels at level avx512bf16, whose processors round to bf16 by one instruction. */
 #include "kernels/x86/simd_avx512.h"
 
 #include "kernels/x86/kernels_body.h"

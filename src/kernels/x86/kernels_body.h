@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to kernels. The vector kernels, written once against the inline functions of simd_*.h and compiled once per
- * ISA by kernels_avx2.c and kernels_avx512.c. Contracts: lejepa/kernels.h.
+/* Private to kernels. The vector kernels, written once with the inline functions of simd_*.h and
+ * compiled once per level, by kernels_avx2.c, kernels_avx512.c and kernels_avx512bf16.c. Contracts:
+ * kernels/kernels.h.
  *
- * Tails go through the same arithmetic under a mask, so that an element's value never depends on
- * where it stands; sums use a fixed pattern of partial sums that depends on the length only. */
+ * The last elements of an array, fewer than a vector, go through the same arithmetic under a mask,
+ * so that an element's value never depends on its position. Sums are made of partial sums in a
+ * pattern that depends on the length only. */
 
 #include "kernels/kernels.h"
 
-/* Runs `body` on every vector of 0 .. count-1; in it `i` is the position, `live` the lanes in use. */
+/* Runs the statement behind it for every vector of 0 .. count-1. There, i is the position of the
+ * vector's first element, and live the number of its elements that are below count. */
 #define FOR_VECTORS(count)                             \
     for (int64_t i = 0, live; i < (count); i += WIDTH) \
         if (live = lj_min_i64(WIDTH, (count)-i), true)
@@ -25,8 +28,8 @@ static inline void store(float *p, vec a, int64_t live)
         v_store_part(p, a, live);
 }
 
-/* The same for an array of either type. `type` is a constant where these are used, so that no test is
- * left in a loop. */
+/* The same for elements from i on of an array of either type. Callers pass `type` as a constant, so
+ * that no test is left in a loop. */
 static inline vec load_as(const void *p, enum lj_type type, int64_t i, int64_t live)
 {
     if (type == LJ_F32)
@@ -67,11 +70,11 @@ static inline const void *at_as_const(const void *p, enum lj_type type, int64_t 
             body(__VA_ARGS__, LJ_F32);  \
     } while (0)
 
-/* exp(x) to about 2 ulp, inline (SLEEF's is a call that spills every register): x = n log 2 + r, and a
- * polynomial for exp(r), |r| <= log(2)/2 (Cephes). */
+/* exp(x) to about 2 ulp, by x = n log 2 + r and a polynomial for exp(r), |r| <= log(2)/2 (Cephes).
+ * Inline, since a call of SLEEF's exp would spill every vector register. */
 static inline vec exp_inline(vec x)
 {
-    x = v_max(v_set(-150), x); /* exp is 0 there already; in this order NaN passes */
+    x = v_max(v_set(-150), x); /* exp(-150) is 0; max returns its second argument if that is NaN */
     vec n = v_round(v_mul(x, v_set(1.44269504088896341f)));
     vec r = v_nfma(n, v_set(-2.12194440e-4f), v_nfma(n, v_set(0.693359375f), x));
     vec p = v_fma(v_set(1.9875691500e-4f), r, v_set(1.3981999507e-3f));
@@ -83,13 +86,13 @@ static inline vec exp_inline(vec x)
     return v_scale2(p, n);
 }
 
-/* ---- elementwise ------------------------------------------------------------------------------ */
+/* ---- elementwise ----------------------------------------------------------------------------- */
 
 static void k_normals(float *u, float *v, int64_t count)
 {
     FOR_VECTORS(count)
     {
-        /* lanes beyond the tail read as 0, and their infinite radius is not written */
+        /* elements beyond count are loaded as 0; their radius is infinite, and not stored */
         vec radius = v_sqrt(v_mul(v_set(-2), v_log(load(u + i, live)))), sine, cosine;
         v_sincospi(v_mul(v_set(2), load(v + i, live)), &sine, &cosine);
         store(u + i, v_mul(radius, cosine), live);
@@ -109,8 +112,9 @@ static void k_from_bf16(float *y, const lj_bf16 *x, int64_t count)
     store(y + i, load_as(x, LJ_BF16, i, live), live);
 }
 
-/* Phi(-z) / exp(-z^2/2) for z >= 0 as t p(t), t = 1 / (1 + 0.36 z); the polynomial is a minimax fit of
- * relative error 9e-8, so that Phi and phi share one exponential and small values keep their digits. */
+/* Phi(-z) / exp(-z^2/2) for z >= 0, as t p(t) with t = 1 / (1 + 0.36 z); p is a minimax fit of
+ * relative error 9e-8. So Phi and phi share one exponential, and small values of Phi keep their
+ * digits. */
 static inline vec mills(vec z)
 {
     static const float c[] = {
@@ -226,7 +230,7 @@ static void k_adamw(float *weight, float *moment1, float *moment2, const float *
     }
 }
 
-/* ---- rows --------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static inline float row_sum(const float *x, int64_t width)
 {
@@ -273,7 +277,7 @@ static void k_layernorm(void *y, enum lj_type type, float *mean, float *rstd, co
     FOR_TYPE(type, layernorm_as, y, mean, rstd, x, weight, bias, rows, width, eps);
 }
 
-/* With h = dy weight: dx = rstd (h - mean(h) - xhat mean(h xhat)). */
+/* One row, with h = dy weight: dx = rstd (h - mean(h) - xhat mean(h xhat)). */
 static inline void layernorm_backward_row(float *dx, float *dweight, float *dbias, const void *dy,
                                           const float *x, const float *weight, float mean,
                                           float rstd, int64_t width, bool add, enum lj_type type)
@@ -468,17 +472,17 @@ static void k_batchnorm_backward(float *dx, const float *dy, const float *x, con
 
 static double k_square_sum(const float *x, int64_t count)
 {
-    double part[WIDTH] = {0};
+    double partial[WIDTH] = {0};
     for (int64_t i = 0; i < count; i += WIDTH)
         for (int64_t j = 0; j < lj_min_i64(WIDTH, count - i); j++)
-            part[j] += (double)x[i + j] * (double)x[i + j];
+            partial[j] += (double)x[i + j] * (double)x[i + j];
     double sum = 0;
     for (int j = 0; j < WIDTH; j++)
-        sum += part[j];
+        sum += partial[j];
     return sum;
 }
 
-/* Plain C: the compiler turns the loop over a row of b into vectors. */
+/* In plain C, since the compiler vectorises the loop over a row of b. */
 static void k_add_matmul(double *restrict out, const double *restrict a, int64_t row_stride,
                          int64_t inner_stride, const double *restrict b, int64_t rows,
                          int64_t inner, int64_t n)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to kernels. The kernel that packs factors of bf16 products, for level avx512bf16 alone. A vector of what is packed is 16
- * columns of a pair of rows. Blocks of 32 rows and 64 columns are written one behind another; what B lacks of a
- * block is filled with zeros first. */
+/* Private to kernels. The kernel that packs B of bf16 matmuls, for level avx512bf16 only. The
+ * packed form consists of blocks of 32 rows and 64 columns, one behind another, down a panel of 64
+ * columns first; a vector of it holds 16 columns of a pair of rows. Where B ends inside a block,
+ * the rest of the block is zero. */
 
 #include "kernels/kernels.h"
 
@@ -9,13 +10,13 @@
 
 enum { BLOCK = LJ_PANEL_ROWS * LJ_PANEL_COLUMNS };
 
-/* Both rounded, a in the lower half. */
+/* Rounds both vectors to bf16: a into the lower half of the result, b into the upper half. */
 static inline __m512i round_two(vec a, vec b)
 {
     return (__m512i)_mm512_cvtne2ps_pbh(b, a);
 }
 
-/* A block stored by rows; stride: of its rows. */
+/* Packs a whole block of B (k, n); stride: floats from row to row. */
 static inline void pack_rows(lj_bf16 *packed, const float *b, int64_t stride)
 {
     const __m512i halves_in_turn =
@@ -30,7 +31,7 @@ static inline void pack_rows(lj_bf16 *packed, const float *b, int64_t stride)
         }
 }
 
-/* Transposes 16 x 16 numbers of 32 bits. */
+/* Transposes a matrix of 16 x 16 numbers of 32 bits. */
 static inline void transpose(__m512i a[16])
 {
     __m512i t[16];
@@ -54,7 +55,7 @@ static inline void transpose(__m512i a[16])
     }
 }
 
-/* A block stored by columns; stride: of its columns. */
+/* Packs a whole block of a transposed B (n, k); stride: floats from column to column. */
 static inline void pack_columns(lj_bf16 *packed, const float *b, int64_t stride)
 {
     for (int64_t j = 0; j < LJ_PANEL_COLUMNS; j += WIDTH) {
@@ -69,7 +70,8 @@ static inline void pack_columns(lj_bf16 *packed, const float *b, int64_t stride)
     }
 }
 
-/* Copies `lines` of `count` elements into a block of zeros whose lines are `wide`. */
+/* Copies `lines` stored lines of `count` floats into a block that is zero elsewhere and whose lines
+ * have `wide` floats. */
 static void fill_block(float *block, int64_t wide, const float *b, int64_t stride, int64_t lines,
                        int64_t count)
 {

@@ -28,7 +28,7 @@ static inline void v_store(float *p, vec a)
 {
     _mm256_storeu_ps(p, a);
 }
-/* Lanes from count on read as 0, and are not written. */
+/* Elements from count on are loaded as 0, and are not stored. */
 static inline vec v_load_part(const float *p, int64_t count)
 {
     return _mm256_maskload_ps(p, first_lanes(count));
@@ -37,7 +37,7 @@ static inline void v_store_part(float *p, vec a, int64_t count)
 {
     _mm256_maskstore_ps(p, first_lanes(count), a);
 }
-/* a in the first count lanes, b elsewhere. */
+/* The first count elements from a, the others from b. */
 static inline vec v_keep(vec a, vec b, int64_t count)
 {
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(first_lanes(count)));
@@ -78,7 +78,7 @@ static inline vec v_nfma(vec a, vec b, vec c) /* c - a b */
 {
     return _mm256_fnmadd_ps(a, b, c);
 }
-/* Sum and maximum of all lanes, by halving. */
+/* Sum and maximum of all elements, by halving. */
 static inline float v_sum(vec a)
 {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -174,18 +174,19 @@ static inline vec v_flip_if_odd(vec a, vec b)
     __m256i sign = _mm256_slli_epi32(_mm256_castps_si256(b), 31);
     return _mm256_xor_ps(a, _mm256_castsi256_ps(sign));
 }
-/* max(|a|, most) for most >= 0; what is not a number counts as the largest. */
+/* max(|a|, most) for most >= 0; NaN counts as larger than any number. */
 static inline vec v_max_magnitude(vec a, vec most)
 {
     __m256i size = _mm256_castps_si256(v_abs(a));
     return _mm256_castsi256_ps(_mm256_max_epi32(size, _mm256_castps_si256(most)));
 }
-/* False where a is not a number. */
+/* Are all elements of a below the limit? False if one is NaN. */
 static inline bool v_all_below(vec a, float limit)
 {
     return _mm256_movemask_ps(_mm256_cmp_ps(a, v_set(limit), _CMP_LT_OQ)) == 0xff;
 }
-/* Four of v_add_fixed: adding 1.5 2^52 leaves the rounded integer in the low bits of the double. */
+/* v_add_fixed for four elements: adding 1.5 2^52 leaves the rounded integer in the low bits of the
+ * double. */
 static inline void add_fixed_half(int64_t *sums, __m128 a)
 {
     __m256d magic = _mm256_set1_pd(0x1.8p52);
@@ -194,12 +195,13 @@ static inline void add_fixed_half(int64_t *sums, __m128 a)
     __m256i *at = (__m256i *)sums;
     _mm256_storeu_si256(at, _mm256_add_epi64(_mm256_loadu_si256(at), fixed));
 }
-/* sums[i] += a[i] rounded to a multiple of 2^-32, where |a[i]| < 64; returns how many are not. */
+/* sums[i] += a[i] rounded to fixed point at 2^-32, where |a[i]| < 64; returns for how many this
+ * fails. */
 static inline int v_add_fixed(int64_t *sums, vec a)
 {
-    vec fit = _mm256_cmp_ps(v_abs(a), v_set(64), _CMP_LT_OQ), kept = _mm256_and_ps(a, fit);
-    add_fixed_half(sums, _mm256_castps256_ps128(kept));
-    add_fixed_half(sums + 4, _mm256_extractf128_ps(kept, 1));
+    vec fit = _mm256_cmp_ps(v_abs(a), v_set(64), _CMP_LT_OQ), valid = _mm256_and_ps(a, fit);
+    add_fixed_half(sums, _mm256_castps256_ps128(valid));
+    add_fixed_half(sums + 4, _mm256_extractf128_ps(valid, 1));
     return 8 - __builtin_popcount((unsigned)_mm256_movemask_ps(fit));
 }
 /* Elements of an archive. */
@@ -241,8 +243,9 @@ static inline vec v_load_f64(const void *p)
     return _mm256_set_m128(_mm256_cvtpd_ps(_mm256_loadu_pd((const double *)(const void *)high)),
                            _mm256_cvtpd_ps(_mm256_loadu_pd((const double *)p)));
 }
-/* Channel c of pixel i is element 3 i + c of x. Since 3 and 8 have no common factor, the elements of a
- * channel stand in different lanes: they are brought together first and ordered then. */
+/* Splits pixels of three channels: channel c of pixel i is element 3 i + c of x. Since 3 and 8 have
+ * no common factor, the 8 elements of a channel have 8 different places in the vectors of x. So
+ * they are blended into one vector first, then put in order. */
 static inline void v_split3(vec channel[3], const vec x[3])
 {
     enum { FROM_0 = 0x49, FROM_1 = 0x92, FROM_2 = 0x24 }; /* every third lane */
@@ -255,12 +258,12 @@ static inline void v_split3(vec channel[3], const vec x[3])
         channel[c] = _mm256_permutevar8x32_ps(channel[c], order);
     }
 }
-/* Four floats of pixels q and q + 4, `step` apart. */
+/* Four floats of a pixel, and four of the pixel 4 after it; pixels are `step` floats apart. */
 static inline vec load_every_fourth(const float *x, int64_t step)
 {
     return _mm256_set_m128(_mm_loadu_ps(x + 4 * step), _mm_loadu_ps(x));
 }
-/* Channels 0 .. 3 of WIDTH pixels that lie `step` apart; reads four floats of each. */
+/* Channels 0 .. 3 of WIDTH pixels that are `step` floats apart; reads four floats of each. */
 static inline void v_split4(vec channel[4], const float *x, int64_t step)
 {
     vec p0 = load_every_fourth(x, step), p1 = load_every_fourth(x + step, step);
@@ -273,14 +276,15 @@ static inline void v_split4(vec channel[4], const float *x, int64_t step)
     channel[3] = _mm256_shuffle_ps(high01, high23, 0xee);
 }
 typedef __m256i ivec;
-/* p[i] - from in the first count lanes, 0 elsewhere. */
+/* p[i] - from for the first count elements, 0 for the others. */
 static inline ivec v_index_from(const int32_t *p, int64_t count, int32_t from)
 {
     __m256i lanes = first_lanes(count);
     __m256i index = _mm256_sub_epi32(_mm256_maskload_epi32(p, lanes), _mm256_set1_epi32(from));
     return _mm256_and_si256(index, lanes);
 }
-/* Lane i of the result is lane at[i] of a; of a and b, one behind the other; element at[i] of p. */
+/* Element i of the result is element at[i] of a (v_pick), of a and b one behind the other
+ * (v_pick2), of the array p (v_gather). */
 static inline vec v_pick(vec a, ivec at)
 {
     return _mm256_permutevar8x32_ps(a, at);

@@ -27,7 +27,7 @@ static inline void v_store(float *p, vec a)
 {
     _mm512_storeu_ps(p, a);
 }
-/* Lanes from count on read as 0, and are not written. */
+/* Elements from count on are loaded as 0, and are not stored. */
 static inline vec v_load_part(const float *p, int64_t count)
 {
     return _mm512_maskz_loadu_ps(first_lanes(count), p);
@@ -36,7 +36,7 @@ static inline void v_store_part(float *p, vec a, int64_t count)
 {
     _mm512_mask_storeu_ps(p, first_lanes(count), a);
 }
-/* a in the first count lanes, b elsewhere. */
+/* The first count elements from a, the others from b. */
 static inline vec v_keep(vec a, vec b, int64_t count)
 {
     return _mm512_mask_mov_ps(b, first_lanes(count), a);
@@ -77,7 +77,7 @@ static inline vec v_nfma(vec a, vec b, vec c) /* c - a b */
 {
     return _mm512_fnmadd_ps(a, b, c);
 }
-/* Sum and maximum of all lanes, by halving. */
+/* Sum and maximum of all elements, by halving. */
 static inline float v_sum(vec a)
 {
     return _mm512_reduce_add_ps(a);
@@ -171,18 +171,19 @@ static inline vec v_flip_if_odd(vec a, vec b)
     __m512i sign = _mm512_slli_epi32(_mm512_castps_si512(b), 31);
     return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), sign));
 }
-/* max(|a|, most) for most >= 0; what is not a number counts as the largest. */
+/* max(|a|, most) for most >= 0; NaN counts as larger than any number. */
 static inline vec v_max_magnitude(vec a, vec most)
 {
     __m512i size = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff));
     return _mm512_castsi512_ps(_mm512_max_epu32(size, _mm512_castps_si512(most)));
 }
-/* False where a is not a number. */
+/* Are all elements of a below the limit? False if one is NaN. */
 static inline bool v_all_below(vec a, float limit)
 {
     return _mm512_cmp_ps_mask(a, v_set(limit), _CMP_LT_OQ) == 0xffff;
 }
-/* sums[i] += a[i] rounded to a multiple of 2^-32, where |a[i]| < 64; returns how many are not. */
+/* sums[i] += a[i] rounded to fixed point at 2^-32, where |a[i]| < 64; returns for how many this
+ * fails. */
 static inline int v_add_fixed(int64_t *sums, vec a)
 {
     __mmask16 fit = _mm512_cmp_ps_mask(_mm512_abs_ps(a), v_set(64), _CMP_LT_OQ);
@@ -220,8 +221,9 @@ static inline vec v_load_f64(const void *p)
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(_mm512_loadu_pd(p))),
                               _mm512_cvtpd_ps(_mm512_loadu_pd(high)), 1);
 }
-/* Channel c of pixel i is element 3 i + c of x. Since 3 and 16 have no common factor, the elements of a
- * channel stand in different lanes: they are brought together first and ordered then. */
+/* Splits pixels of three channels: channel c of pixel i is element 3 i + c of x. Since 3 and 16
+ * have no common factor, the 16 elements of a channel have 16 different places in the vectors of x.
+ * So they are blended into one vector first, then put in order. */
 static inline void v_split3(vec channel[3], const vec x[3])
 {
     const __mmask16 every_third[3] = {0x9249, 0x2492, 0x4924}; /* from lane 0, 1, 2 on */
@@ -234,7 +236,8 @@ static inline void v_split3(vec channel[3], const vec x[3])
         channel[c] = _mm512_permutexvar_ps(order, lanes);
     }
 }
-/* Four floats of pixels q, q + 4, q + 8, q + 12, `step` apart. */
+/* Four floats of a pixel, and four each of those 4, 8 and 12 after it; pixels are `step` floats
+ * apart. */
 static inline vec load_every_fourth(const float *x, int64_t step)
 {
     vec a = _mm512_castps128_ps512(_mm_loadu_ps(x));
@@ -242,7 +245,7 @@ static inline vec load_every_fourth(const float *x, int64_t step)
     a = _mm512_insertf32x4(a, _mm_loadu_ps(x + 8 * step), 2);
     return _mm512_insertf32x4(a, _mm_loadu_ps(x + 12 * step), 3);
 }
-/* Channels 0 .. 3 of WIDTH pixels that lie `step` apart; reads four floats of each. */
+/* Channels 0 .. 3 of WIDTH pixels that are `step` floats apart; reads four floats of each. */
 static inline void v_split4(vec channel[4], const float *x, int64_t step)
 {
     vec p0 = load_every_fourth(x, step), p1 = load_every_fourth(x + step, step);
@@ -255,14 +258,15 @@ static inline void v_split4(vec channel[4], const float *x, int64_t step)
     channel[3] = _mm512_shuffle_ps(high01, high23, 0xee);
 }
 typedef __m512i ivec;
-/* p[i] - from in the first count lanes, 0 elsewhere. */
+/* p[i] - from for the first count elements, 0 for the others. */
 static inline ivec v_index_from(const int32_t *p, int64_t count, int32_t from)
 {
     __mmask16 lanes = first_lanes(count);
     return _mm512_maskz_sub_epi32(lanes, _mm512_maskz_loadu_epi32(lanes, p),
                                   _mm512_set1_epi32(from));
 }
-/* Lane i of the result is lane at[i] of a; of a and b, one behind the other; element at[i] of p. */
+/* Element i of the result is element at[i] of a (v_pick), of a and b one behind the other
+ * (v_pick2), of the array p (v_gather). */
 static inline vec v_pick(vec a, ivec at)
 {
     return _mm512_permutexvar_ps(at, a);
