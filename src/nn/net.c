@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network as a flat array of nodes, and the builders' common part. */
+/* The network as a flat array of nodes, and what all builders do. */
 #include "nn/layers/build.h"
 
 #include <stdio.h>
@@ -51,7 +51,7 @@ void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...)
     net->block = block;
 }
 
-/* Doubles an array of `size`-byte elements that is full. */
+/* Doubles the capacity of an array of elements of `size` bytes, if it is full. */
 static int grow(void **array, int count, int *capacity, size_t size)
 {
     if (count < *capacity)
@@ -75,7 +75,7 @@ static void full_name(char out[LJ_NAME_MAX], const struct lj_net *net, const cha
     LJ_CHECK(length < LJ_NAME_MAX, "a name is too long: %s.%s", net->scope, name);
 }
 
-/* Place in the list of kinds; -1 when missing. */
+/* Index in the list of kinds; -1 when missing. */
 static int index_of(const struct lj_layer_kind *kind)
 {
     int count;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packed forms of the weights: where they lie, and how they are made. */
+/* The packed forms of the weights: where they lie, and how they are made. */
 #include "nn/packing.h"
 
 struct lj_matmul lj_weight_matmul(int form, bool bf16, int64_t in, int64_t out)

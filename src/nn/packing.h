@@ -5,8 +5,8 @@
 
 #include "nn/nn.h"
 
-/* The matmul of rows with W (out, in) in a form (LJ_PACK_FORWARD, LJ_PACK_INPUT_GRADIENT); the number of rows is
- * left to the caller. */
+/* The matmul that reads W (out, in) in this form: rows W^T (LJ_PACK_FORWARD) or rows W
+ * (LJ_PACK_INPUT_GRADIENT), for one row; the caller sets m. */
 struct lj_matmul lj_weight_matmul(int form, bool bf16, int64_t in, int64_t out);
 
 #endif

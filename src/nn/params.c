@@ -7,8 +7,8 @@
 
 enum {
     TENSOR_ALIGN = 16,   /* elements: a cache line */
-    BUCKET_ALIGN = 4096, /* a piece (comm) */
-    INIT_BLOCK = 4096    /* of a tensor, drawn from a stream of its own */
+    BUCKET_ALIGN = 4096, /* elements: a bucket is cut into shards at such multiples (comm) */
+    INIT_CHUNK = 4096    /* elements of a tensor that are drawn from one stream */
 };
 
 void lj_params_destroy(struct lj_params *params)
@@ -26,14 +26,14 @@ int lj_params_find(const struct lj_params *params, const char *name)
     return -1;
 }
 
-/* Elements [block * INIT_BLOCK ..] of a tensor. A normal of more than 6.7 deviations cannot be drawn, so
- * timm's cut at 2 is out of reach for the scales in use. */
-static void draw_block(float *values, int64_t count, const struct lj_param *param, int index,
-                       int64_t seed, int64_t block)
+/* Draws the first `count` elements of a chunk of a tensor. Box-Muller with 32 bits gives no normal
+ * number beyond 6.7, so values stay below 2, timm's cut, if the deviation is below 0.29. */
+static void draw_chunk(float *values, int64_t count, const struct lj_param *param, int index,
+                       int64_t seed, int64_t chunk)
 {
     struct lj_rng rng;
     float scale = (float)param->init_scale;
-    lj_rng_begin(&rng, seed, LJ_DRAW_INIT, (uint64_t)index, (uint64_t)block, 0);
+    lj_rng_begin(&rng, seed, LJ_DRAW_INIT, (uint64_t)index, (uint64_t)chunk, 0);
     switch (param->init) {
     case LJ_INIT_ZERO:
         memset(values, 0, (size_t)count * sizeof *values);
@@ -55,16 +55,17 @@ static void draw_block(float *values, int64_t count, const struct lj_param *para
     }
 }
 
-/* Elements [low, high) of a tensor; a block on the rim is drawn whole. */
+/* Draws elements [low, high) of a tensor. Chunks are drawn whole, also those that lie partly
+ * outside. */
 static void init_tensor(float *values, const struct lj_param *param, int index, int64_t seed,
                         int64_t low, int64_t high)
 {
 #pragma omp parallel for schedule(static)
-    for (int64_t block = low / INIT_BLOCK; block <= (high - 1) / INIT_BLOCK; block++) {
-        float drawn[INIT_BLOCK];
-        int64_t start = block * INIT_BLOCK;
-        int64_t from = lj_max_i64(low, start), to = lj_min_i64(high, start + INIT_BLOCK);
-        draw_block(drawn, lj_min_i64(INIT_BLOCK, param->count - start), param, index, seed, block);
+    for (int64_t chunk = low / INIT_CHUNK; chunk <= (high - 1) / INIT_CHUNK; chunk++) {
+        float drawn[INIT_CHUNK];
+        int64_t start = chunk * INIT_CHUNK;
+        int64_t from = lj_max_i64(low, start), to = lj_min_i64(high, start + INIT_CHUNK);
+        draw_chunk(drawn, lj_min_i64(INIT_CHUNK, param->count - start), param, index, seed, chunk);
         memcpy(values + (from - low), drawn + (from - start), (size_t)(to - from) * sizeof *drawn);
     }
 }
@@ -91,7 +92,7 @@ static int64_t node_bytes(const struct lj_params *params, const struct lj_node *
     return bytes;
 }
 
-/* Gives the node's tensors their places after `at`; returns the new end. */
+/* Gives the node's tensors their offsets from `at` on; returns the end of the last one. */
 static int64_t place(struct lj_params *params, const struct lj_node *node, int64_t at)
 {
     for (int i = 0; i < node->params; i++) {
@@ -119,8 +120,9 @@ static int64_t unit_bytes(const struct lj_params *params, const struct lj_net *n
     return bytes;
 }
 
-/* Backward of a sync node waits for all lanes, so it must be the first thing a segment does: the node
- * after it opens a bucket. */
+/* Does node i come after a node with statistics of the global batch? Backward of that node waits
+ * for all lanes, so it must be the first node that backward of its bucket runs: node i opens a new
+ * bucket. */
 static bool follows_sync(const struct lj_net *net, int i)
 {
     const struct lj_node *before = &net->node[i - 1];

@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Running a plan: the nodes upwards, and downwards, a block of them on one tile of images after the
- * other. The reverse order is never typed by hand. */
+/* A pass through a plan: forward through the nodes in ascending order, backward in descending
+ * order; a block of nodes on one tile of images after the other. No model writes its backward order
+ * by hand. */
 #include "nn/plan.h"
 
 #include "nn/layers/build.h"
 
 /* The images [first, first + count) of a pass, on which a block's nodes work. */
 struct tile {
-    int64_t first, count;
-    bool again; /* the values of backward, where a block's inner values were made a second time */
+    int64_t first; /* image */
+    int64_t count; /* images */
+    bool again;    /* backward: values that were computed again lie in their second region */
 };
 
-static void *at_image(const struct lj_pass *pass, const struct lj_region *s, int64_t image)
+/* Where an image of a value lies in a region. */
+static void *at_image(const struct lj_pass *pass, const struct lj_region *region, int64_t image)
 {
-    return (char *)(pass->arena + s->offset) + (s->of_tile ? 0 : image * s->stride);
+    return (char *)(pass->arena + region->offset) + (region->of_tile ? 0 : image * region->stride);
 }
 
-static void *at_stretch(const struct lj_pass *pass, const struct lj_region stretch[2],
-                        const struct tile *tile)
+/* Where a tile of a value lies, in its first or second region. */
+static void *at_tile(const struct lj_pass *pass, const struct lj_region region[2],
+                     const struct tile *tile)
 {
-    return at_image(pass, tile->again && stretch[1].size > 0 ? &stretch[1] : &stretch[0],
-                    tile->first);
+    return at_image(pass, tile->again && region[1].size > 0 ? &region[1] : &region[0], tile->first);
 }
 
 static void *at_gradient(const struct lj_plan *plan, const struct lj_pass *pass, int32_t value,
@@ -40,7 +43,7 @@ float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_pass *pass, 
     return at_gradient(plan, pass, value, 0);
 }
 
-/* ---- calls ----------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static struct lj_call make_call(const struct lj_plan *plan, const struct lj_pass *pass, int i,
                                 const struct tile *tile)
@@ -52,8 +55,8 @@ static struct lj_call make_call(const struct lj_plan *plan, const struct lj_pass
                            .first_image = tile->first,
                            .out_shape = at->shape,
                            .y_type = at->type,
-                           .y = at_stretch(pass, at->value, tile),
-                           .saved = at_stretch(pass, at->saved, tile),
+                           .y = at_tile(pass, at->value, tile),
+                           .saved = at_tile(pass, at->saved, tile),
                            .scratch = pass->scratch,
                            .bf16 = plan->options.bf16,
                            .pass = pass};
@@ -61,7 +64,7 @@ static struct lj_call make_call(const struct lj_plan *plan, const struct lj_pass
         const struct lj_placing *in = &plan->at[node->in[k]];
         call.in_shape[k] = in->shape;
         call.x_type[k] = in->type;
-        call.x[k] = at_stretch(pass, in->value, tile);
+        call.x[k] = at_tile(pass, in->value, tile);
     }
     for (int p = 0; p < node->params; p++) {
         const struct lj_param *param = &plan->net->params->list[node->param[p]];
@@ -73,7 +76,8 @@ static struct lj_call make_call(const struct lj_plan *plan, const struct lj_pass
     return call;
 }
 
-/* True when a node after j reads value v too: its backward has already written the gradient. */
+/* Has backward already written the gradient of value v before it comes to node j? So it is if a
+ * later node reads v, too. */
 static bool written_before(const struct lj_net *net, int v, int j)
 {
     for (int later = j + 1; later < net->count; later++)
@@ -135,9 +139,10 @@ static void backward_node(const struct lj_plan *plan, const struct lj_pass *pass
     pass->clock[node->kind_index].flops += (call.dx[0] ? 2 : 1) * flops_of(&call);
 }
 
-/* ---- blocks ----------------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
-/* The tile after this one of the block of node i; whole passes outside blocks. */
+/* Moves on to the next tile of the block of node i; outside blocks one tile has all images. False
+ * after the last tile. */
 static bool next_tile(const struct lj_plan *plan, int i, struct tile *tile)
 {
     int64_t most = plan->net->node[i].block >= 0 ? plan->tile : plan->images;
@@ -164,7 +169,8 @@ void lj_forward(const struct lj_plan *plan, const struct lj_pass *pass, int firs
     }
 }
 
-/* Runs a tile of a block forward again: every node whose value or saved tensor its backward reads. */
+/* Runs a tile of a block forward again: those nodes whose value or saved tensor backward of the
+ * block reads. */
 static void run_block_again(const struct lj_plan *plan, const struct lj_pass *pass, int first,
                             const struct tile *tile)
 {
@@ -196,7 +202,7 @@ void lj_backward(const struct lj_plan *plan, const struct lj_pass *pass, int fir
             backward_block(plan, pass, plan->at[i - 1].block_first);
 }
 
-/* ---- batch statistics -------------------------------------------------------------------------------- */
+/* ---- batch statistics ------------------------------------------------------------------------ */
 
 void lj_sync_forward(const struct lj_plan *plan, const struct lj_pass *pass, int node,
                      int64_t *sums, int64_t *nonfinite)

@@ -19,7 +19,7 @@ static bool overlap_in_time(const struct lj_region *a, const struct lj_region *b
     return a->birth <= b->death && b->birth <= a->death;
 }
 
-/* Lowest offset at which `wanted` touches no placed region that lives at the same time. */
+/* The lowest offset at which `wanted` overlaps no placed region that is in use at the same time. */
 static int64_t first_fit(struct lj_region *const *placed, int count, const struct lj_region *wanted)
 {
     int64_t offset = 0, size = lj_round_up(wanted->size, ALIGN);

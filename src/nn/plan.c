@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The memory plan: every value, saved tensor and gradient of a pass gets an offset in one arena
- * before training starts. Lifetimes are known, so regions are reused (place.c).
+ * before training starts. It is known when each is written first and read last, so that memory is
+ * used several times (place.c).
  *
- * Events are numbered 0 .. 2n: forward of node i at i, the turn at n (the caller reads the output and
- * writes its gradient), backward of node i at 2n - i. Running a block again happens at the event of
- * its last node's backward.
+ * Events are numbered 0 .. 2n for n nodes: forward of node i is event i; at event n the caller
+ * reads the output and writes its gradient; backward of node i is event 2n - i. With
+ * memory.recompute a block runs forward again at the event of its last node's backward.
  *
- * A block's nodes run once per tile. What lives only inside a pass of a block has room for one tile;
- * what holds all images and is touched in a block lives through all of the block's pass, because the
- * next tile comes back to its first node. */
+ * All nodes of a block run on one tile of images, then on the next. A region that is used only
+ * while a tile is worked on has room for one tile. A region that holds all images and is used in a
+ * block is in use during all of the block's events, because the next tile begins at the block's
+ * first node again. */
 #include "nn/plan.h"
 
 #include "nn/layers/build.h"
@@ -35,7 +37,7 @@ void lj_plan_inputs(const struct lj_plan *plan, int i, struct lj_shape in[LJ_INP
         in[k] = plan->at[node->in[k]].shape;
 }
 
-/* ---- shapes, types, blocks, tiles ---------------------------------------------------------------------- */
+/* ---- shapes, types, blocks, tiles ------------------------------------------------------------ */
 
 /* Shapes of all values, and what the nodes need for calls of `images`. */
 static int find_shapes(struct lj_plan *plan, const struct lj_shape *input, int64_t images)
@@ -71,7 +73,7 @@ static bool bf16_reader(const struct lj_net *net, int v)
     return readers == 1 && takes;
 }
 
-/* Both float32 unless both are bf16; true when that changed one. */
+/* Makes both types float32 unless both are bf16; true if that changed one. */
 static bool level_types(enum lj_type *x, enum lj_type *y)
 {
     if (*x == *y)
@@ -80,15 +82,15 @@ static bool level_types(enum lj_type *x, enum lj_type *y)
     return true;
 }
 
-/* bf16 where writer and reader agree to it. With more readers the gradient is a sum, which stays
- * float32, as the net's output does. */
+/* Makes a value bf16 if its writer and its one reader can take that. With several readers its
+ * gradient is a sum, and stays float32; the net's output stays float32, too. */
 static void find_types(struct lj_plan *plan)
 {
     const struct lj_net *net = plan->net;
     for (int i = 0; i < net->count; i++)
         if (plan->options.bf16 && net->node[i].kind->gives_bf16 && bf16_reader(net, i))
             plan->at[i].type = LJ_BF16;
-    for (bool changed = true; changed;) { /* a kind of one type takes what it gives */
+    for (bool changed = true; changed;) { /* one_type: input and output have one type */
         changed = false;
         for (int i = 1; i < net->count; i++)
             if (net->node[i].kind->one_type)
@@ -108,7 +110,8 @@ static void find_blocks(struct lj_plan *plan)
     }
 }
 
-/* Images of a tile: about tile_rows rows of the widest value, and tiles of nearly one size. */
+/* Images of a tile: about as many as have tile_rows rows in the value with most rows, then a little
+ * fewer so that all tiles have nearly one size. */
 static int64_t find_tile(const struct lj_plan *plan)
 {
     int64_t rows = 0, wanted = plan->options.tile_rows;
@@ -142,15 +145,15 @@ static bool read_only_in_block(const struct lj_plan *plan, int v)
     return in_block(plan, v) && v + 1 < net->count;
 }
 
-/* ---- lifetimes ----------------------------------------------------------------------------------------- */
+/* ---- lifetimes ------------------------------------------------------------------------------- */
 
-/* Is node i run again in backward? */
+/* May node i run a second time, before the backward of its block? */
 static bool runs_again(const struct lj_plan *plan, int i)
 {
     return plan->options.mode == LJ_PLAN_RECOMPUTE && in_block(plan, i);
 }
 
-/* The event at which the block of node i runs again, or begins its backward. */
+/* The event at which the block of node i runs forward again, or else begins its backward. */
 static int block_backward_event(const struct lj_plan *plan, int i)
 {
     return backward_event(plan, plan->at[i].block_end - 1);
@@ -161,7 +164,8 @@ static void extend(struct lj_region *region, int event)
     region->death = region->death > event ? region->death : event;
 }
 
-/* Value v is read by node j (or, j == v, by its own backward as output). */
+/* Extends the life of value v because node j reads it, in_backward: in backward, too. v == j: the
+ * node's own backward reads its output. */
 static void note_reader(struct lj_plan *plan, int v, int j, bool in_backward)
 {
     struct lj_placing *at = &plan->at[v];
@@ -171,7 +175,7 @@ static void note_reader(struct lj_plan *plan, int v, int j, bool in_backward)
         return;
     if (inner) {
         if (!in_backward && !plan->at[j].again && plan->at[j].need.saved == 0)
-            return; /* j itself is not run again */
+            return; /* j itself does not run again */
         at->again = true;
         at->value[1].birth = block_backward_event(plan, v);
         extend(&at->value[1], in_backward ? backward_event(plan, j) : at->value[1].birth);
@@ -216,14 +220,14 @@ static void find_value_lifetimes(struct lj_plan *plan)
     const struct lj_net *net = plan->net;
     for (int i = 0; i < net->count; i++)
         plan->at[i].value[0].birth = plan->at[i].value[0].death = i;
-    for (int j = net->count - 1; j >= 0; j--) { /* downwards: whether j runs again is known at j */
+    for (int j = net->count - 1; j >= 0; j--) { /* descending: readers of j tell if j runs again */
         const struct lj_node *node = &net->node[j];
         if (node->inputs > 0 && trains(plan) && node->kind->keeps_output)
             note_reader(plan, j, j, true);
         for (int k = 0; k < node->inputs; k++)
             note_reader(plan, node->in[k], j, trains(plan) && node->kind->keeps_input[k]);
     }
-    /* The output outlives the pass: the caller looks at it after backward, too. */
+    /* The caller may read the output until the pass ends, also after backward. */
     extend(&plan->at[net->count - 1].value[0], backward_event(plan, 0));
 }
 
@@ -246,7 +250,7 @@ static void find_saved_lifetimes(struct lj_plan *plan)
     }
 }
 
-/* The last reader of v writes its gradient first. */
+/* The last node that reads value v, or -1. Its backward is the first to write the gradient of v. */
 static int last_reader(const struct lj_net *net, int v)
 {
     for (int j = net->count - 1; j > v; j--)
@@ -266,7 +270,8 @@ static void find_gradient_lifetime(struct lj_plan *plan, int i)
     at->gradient = sized(plan, &own, value_bytes(at), read_only_in_block(plan, i));
     if (reader < 0 || !net->node[reader].kind->passes_gradient || net->node[reader].in[0] != i)
         return;
-    /* Lives where the reader's gradient lives, which then holds all images. */
+    /* It gets the region of the reader's own gradient, which must then hold all images if either
+     * does. */
     int root = plan->at[reader].gradient_alias;
     at->gradient_alias = root < 0 ? reader : root;
     struct lj_region *shared = &plan->at[at->gradient_alias].gradient;
@@ -289,7 +294,8 @@ static int node_of_event(const struct lj_plan *plan, int event)
     return event < n ? event : 2 * n - event;
 }
 
-/* Through the whole pass of the blocks where it is born and dies. */
+/* Extends the life of a region that holds all images to whole blocks: those of its birth and its
+ * death. */
 static void through_blocks(const struct lj_plan *plan, struct lj_region *s)
 {
     int n = plan->net->count;
@@ -315,7 +321,7 @@ static void lengthen_to_blocks(struct lj_plan *plan)
     }
 }
 
-/* ---- creating ------------------------------------------------------------------------------------------- */
+/* ---- creating -------------------------------------------------------------------------------- */
 
 static int make_plan(struct lj_plan *p, const struct lj_shape *input)
 {

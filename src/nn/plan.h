@@ -7,31 +7,38 @@
 
 /* A region of a lane's arena, in use from event `birth` to event `death` (inclusive). */
 struct lj_region {
-    int64_t size, offset; /* floats; size 0: unused */
-    int64_t stride;       /* bytes from one image to the next */
-    bool of_tile;         /* holds one tile of images, each tile in turn */
-    int birth, death;
+    int64_t size;   /* floats; 0: unused */
+    int64_t offset; /* in the arena, floats */
+    int64_t stride; /* bytes from one image to the next */
+    bool of_tile;   /* has room for one tile, and holds each tile in turn; else for all images */
+    int birth;      /* event of its first use */
+    int death;      /* event of its last use */
 };
 
-/* Per node. Forward and backward may see a value at different places: in LJ_PLAN_RECOMPUTE a block's
- * inner values exist twice, first while the block runs forward, then while it runs backward. */
+/* What the plan knows of a node and its value. A value may lie at two places: in LJ_PLAN_RECOMPUTE
+ * the values inside a block exist a first time while the block runs forward, and a second time
+ * while it runs backward. */
 struct lj_placing {
     struct lj_shape shape;
     enum lj_type type;
     struct lj_need need;
-    struct lj_region value[2], saved[2]; /* [0] forward, [1] again; [1].size 0: the same as [0] */
-    struct lj_region gradient;
-    int gradient_alias;         /* node whose gradient region is shared; -1: its own */
-    int block_first, block_end; /* nodes [first, end) run tile by tile; outside blocks: itself */
-    bool again;                 /* the value is made again in backward */
+    struct lj_region value[2]; /* the first time, the second time; [1].size 0: [0] serves both */
+    struct lj_region saved[2]; /* likewise */
+    struct lj_region gradient; /* of the value; size 0: shared */
+    int gradient_alias;        /* node whose gradient region it shares; -1: none */
+    int block_first;           /* first node of its block; outside blocks: itself */
+    int block_end;             /* node after the last one of its block */
+    bool again;                /* backward computes the value a second time */
 };
 
 struct lj_plan {
-    const struct lj_net *net;
-    int64_t images, tile; /* images of a run and of a tile */
+    const struct lj_net *net; /* borrowed */
+    int64_t images;           /* of a pass */
+    int64_t tile;             /* images of a tile */
     struct lj_plan_options options;
-    struct lj_placing *at;  /* (net->count) owned */
-    int64_t arena, scratch; /* floats, bytes */
+    struct lj_placing *at; /* (net->count) owned */
+    int64_t arena;         /* floats */
+    int64_t scratch;       /* bytes */
 };
 
 /* Input shapes of node i under the plan. */

@@ -2,11 +2,12 @@
 /* Multi-head self-attention between the qkv and output projections (Vaswani et al. 2017; timm's
  * layout: columns q | k | v, each cut into heads of d = C / heads):
  *   S = Q K^T / sqrt(d)    P = softmax(S)    O = P V
- *   dV = P^T dO    dP = dO V^T    dS = P (dP - rowsum(P dP))    dQ = dS K / sqrt(d)    dK = dS^T Q / sqrt(d)
- * Pairs of image and head are taken some at a time, so that their T x T arrays stay in cache: gathered
- * into dense arrays, multiplied in one batch, and put back. No T x T array outlives that: backward makes
- * P again from the saved log of each row's sum.
- * ints: [0] heads. Saved: (heads, T) of each image. Scratch: struct workspace. */
+ *   dV = P^T dO    dP = dO V^T    dS = P (dP - rowsum(P dP))    dQ = dS K / sqrt(d)    dK = dS^T Q
+ *                                                                                      / sqrt(d)
+ * Some pairs of image and head are worked on at a time, so that their T x T arrays stay in cache:
+ * their rows are gathered into dense arrays, multiplied as one batch of matmuls, and put back. No T
+ * x T array is saved: backward computes P again from the saved log of each row's sum. ints: [0]
+ * heads. Saved: (heads, T) of each image. Scratch: struct workspace. */
 #include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
@@ -14,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Elements of S at a time. */
+/* Elements of S of the pairs that are worked on at a time. */
 enum { SCORES_AT_ONCE = 1 << 17 };
 
 /* Sizes of one call, and the arrays of `at_once` pairs in scratch. */
@@ -95,10 +96,10 @@ static struct workspace make_workspace(const struct lj_call *c)
     return workspace;
 }
 
-/* ---- gathering ------------------------------------------------------------------------------------- */
+/* ---- gathering ------------------------------------------------------------------------------- */
 
-/* Heads of `count` pairs from `first` between rows of `stride` elements, of which a head's columns begin
- * at `column`, and a dense array (count, T, d). */
+/* Copies the heads of pairs [first, first + count) out of rows of `stride` elements, in which the
+ * columns of head 0 begin at `column`, into a dense array (count, T, d). */
 static void gather(const struct workspace *d, int64_t first, int64_t count, const void *rows,
                    int64_t stride, int64_t column, char *dense)
 {
@@ -111,7 +112,7 @@ static void gather(const struct workspace *d, int64_t first, int64_t count, cons
     }
 }
 
-/* add: float32 rows are added to. */
+/* Copies them back; add: adds them to the rows instead, which are float32 then. */
 static void put_back(const struct workspace *d, int64_t first, int64_t count, void *rows,
                      int64_t stride, int64_t column, const char *dense, bool add)
 {
@@ -135,9 +136,9 @@ static void gather_qkv(const struct lj_call *c, const struct workspace *d, int64
         gather(d, first, count, c->x[0], 3 * d->width, part * d->width, dense[part]);
 }
 
-/* ---- forward, backward ------------------------------------------------------------------------------- */
+/* ---- forward, backward ----------------------------------------------------------------------- */
 
-/* (count, T, T) = A B^T of two (count, T, d). */
+/* s (count, T, T) = A B^T, A and B (count, T, d). */
 static void scores(const struct workspace *d, int64_t count, const void *a, const void *b, float *s)
 {
     struct lj_matmul matmul = {.batch = count,
@@ -150,7 +151,7 @@ static void scores(const struct workspace *d, int64_t count, const void *a, cons
     lj_matmul(&matmul, a, b, NULL, s);
 }
 
-/* (count, T, d) = op(P) B with P (count, T, T). */
+/* out (count, T, d) = op(P) B, P (count, T, T). */
 static void mix(const struct workspace *d, int64_t count, bool transpose, const void *p,
                 const void *b, void *out)
 {
@@ -192,7 +193,7 @@ static void backward_pairs(const struct lj_call *c, const struct workspace *d, i
     scores(d, count, d->out, d->v, d->dp);
     lj_kernels()->softmax_backward(d->p, d->ds, d->type, d->s, d->dp, c->saved + first * d->tokens,
                                    count * d->tokens, d->tokens, scale_of(d));
-    mix(d, count, true, d->p, d->out, d->v); /* V has done its part */
+    mix(d, count, true, d->p, d->out, d->v); /* dV may overwrite V, which is not read any more */
     put_back(d, first, count, c->dx[0], 3 * d->width, 2 * d->width, d->v, c->dx_add[0]);
     mix(d, count, false, d->ds, d->k, d->out);
     put_back(d, first, count, c->dx[0], 3 * d->width, 0, d->out, c->dx_add[0]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to nn: what builders of layers use. */
+/* Private to nn: what the builders of layers use. */
 #ifndef LEJEPA_NN_BUILD_H
 #define LEJEPA_NN_BUILD_H
 
@@ -31,7 +31,7 @@ static inline const char *lj_join(char path[LJ_NAME_MAX], const char *name, cons
     return path;
 }
 
-/* False for images: nobody wants their gradient. */
+/* Must backward compute the gradient at this node's output? Not at an input of images. */
 static inline bool lj_node_wants_gradient(const struct lj_node *node)
 {
     return node->inputs > 0 || node->ints[4] != 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The input: value 0 of every network, written by the caller. It is never run.
+/* The input: value 0 of every network, written by the caller; it has neither forward nor backward.
  * ints: [0] dimensions, [1] to [3] their sizes, [4] whether its gradient is wanted. */
 #include "nn/layers/build.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Linear layer on the last axis, W (out, in) as PyTorch stores it:
  *   linear           y = x W^T + b
- *   linear_residual  y = t + x W^T + b, at the end of a branch that is never dropped: the trunk t is put
- *                    where the product adds, and no branch is written
+ *   linear_residual  y = t + x W^T + b, at the end of a branch that is never dropped: the trunk t
+ *                    is copied to y, the matmul adds to it, and the branch is never written by
+ *                    itself
  *   dt = dy     dx = dy W     dW = dy^T x     db = column sums of dy
  * ints: [0] output width. Inputs: x, or t and x. */
 #include "nn/layers/build.h"
@@ -12,7 +13,7 @@
 
 #include <string.h>
 
-/* Where x is among the inputs. */
+/* Index of x among the inputs. */
 static int place_of_x(const struct lj_node *node)
 {
     return node->inputs - 1;
@@ -58,7 +59,7 @@ static void residual_forward(const struct lj_call *c)
     lj_linear_forward(c, input_rows(c), c->node->ints[0], true, c->scratch);
 }
 
-/* dt is dy itself where they share storage. */
+/* Nothing is to be done for dt where it shares the place of dy. */
 static void residual_backward(const struct lj_call *c)
 {
     if (c->dx[0] && c->dx[0] != c->dy)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Products of linear layers. In a bf16 plan everything that goes into a matmul is bf16: what comes
- * in float32 (the trunk's side, images, the projector's ends) is rounded into scratch first. */
+/* The matmuls of linear layers. In a bf16 plan every input of a matmul is bf16: a float32 value
+ * (from the trunk, from images, at the ends of the projector) is rounded into scratch first. */
 #include "nn/layers/linear_map.h"
 
 #include "kernels/kernels.h"
@@ -18,7 +18,8 @@ int64_t lj_linear_scratch(bool bf16, int64_t rows, int64_t in, int64_t out)
     return bf16 ? rounded_bytes(rows * in) + rounded_bytes(rows * out) : 0;
 }
 
-/* The array in the type matmuls take; rounded into *scratch, which moves on, when it must be. */
+/* The rows in the type that the matmul takes. If they must be rounded, this is done into *scratch,
+ * which moves on behind them. */
 static const void *as_input(struct lj_rows x, bool bf16, void **scratch)
 {
     if (!bf16 || x.type == LJ_BF16)
@@ -29,7 +30,7 @@ static const void *as_input(struct lj_rows x, bool bf16, void **scratch)
     return rounded;
 }
 
-/* The matmul with W in the form made for it, if there is one. */
+/* Runs a matmul with W, in the packed form if there is one. */
 static void multiply(const struct lj_call *c, struct lj_matmul matmul, int form, const void *rows,
                      const float *bias, void *out)
 {

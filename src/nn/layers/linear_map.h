@@ -13,15 +13,18 @@ struct lj_rows {
     int64_t rows, width;
 };
 
-/* Bytes of scratch the functions below use for one call, for rows of in and out. */
+/* Bytes of scratch that a call of the functions below needs, for `rows` rows of widths in and out.
+ * */
 int64_t lj_linear_scratch(bool bf16, int64_t rows, int64_t in, int64_t out);
 
-/* y (rows, out) of type c->y_type = x W^T + b, or y += that. scratch: for a rounded x, where x is not bf16
- * yet. */
+/* y = x W^T + b, or y += x W^T + b when add. Local.
+ *   c        in   the call: y (rows, out) of type c->y_type, W and b its first two parameters
+ *   scratch       (lj_linear_scratch) for a rounded x */
 void lj_linear_forward(const struct lj_call *c, struct lj_rows x, int64_t out, bool add,
                        void *scratch);
-/* dW, db of the call's first two parameters from x and c->dy; and dx (=, or += when add; NULL: not
- * wanted), of x's type. */
+/* From x and c->dy: dW and db, of the call's first two parameters, and dx. Local.
+ *   dx       out  (rows, in) of x's type; = or, when add, +=; NULL: not wanted
+ *   scratch       (lj_linear_scratch) for a rounded dy and x */
 void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, void *dx, bool add,
                         void *scratch);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Patch embedding: a convolution of stride = kernel = patch, as a matmul. The image (C, H, W) becomes
- * rows of patches (T, C p p), T = (H/p)(W/p) in row order; y = rows W^T + b, W (width, C, p, p).
- * ints: [0] patch, [1] width. Scratch: the rows. The images' own gradient is never wanted. */
+/* Patch embedding: a convolution of stride = kernel = patch, as a matmul. The image (C, H, W)
+ * becomes rows of patches (T, C p p), T = (H/p)(W/p) in row order; y = rows W^T + b, W (width, C,
+ * p, p). ints: [0] patch, [1] width. Scratch: the rows, then that of the matmuls. The gradient at
+ * the images is never computed. */
 #include "nn/layers/build.h"
 
 #include "nn/layers/linear_map.h"

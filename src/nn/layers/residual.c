@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Residual sum with stochastic depth (Huang et al. 2016; timm's DropPath): y = trunk + s branch, where
- * in training s is 0 with probability `rate` and 1 / (1 - rate) otherwise, drawn per sample and view.
- * real: rate; ints: [0] number of the layer. */
+/* Residual sum with stochastic depth (Huang et al. 2016; timm's DropPath): y = trunk + s branch,
+ * where in training s is 0 with probability `rate` and 1 / (1 - rate) otherwise, drawn per sample
+ * and view. real: rate; ints: [0] number of the layer. */
 #include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
@@ -14,7 +14,8 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
     return LJ_OK;
 }
 
-/* The branch's factor for one image; named by step, slot, view and layer, never by rank. */
+/* The factor of the branch for one image. Its draw is named by step, place in the global batch,
+ * view and layer, never by rank. */
 static float keep_scale(const struct lj_call *c, int64_t image)
 {
     const struct lj_pass *pass = c->pass;
@@ -22,9 +23,9 @@ static float keep_scale(const struct lj_call *c, int64_t image)
     if (!pass->train || rate <= 0)
         return 1;
     image += c->first_image;
-    int64_t slot = pass->first_sample + image % pass->n, view = pass->first_view + image / pass->n;
+    int64_t place = pass->first_sample + image % pass->n, view = pass->first_view + image / pass->n;
     struct lj_rng rng;
-    lj_rng_begin(&rng, pass->seed, LJ_DRAW_DROP_PATH, (uint64_t)pass->step, (uint64_t)slot,
+    lj_rng_begin(&rng, pass->seed, LJ_DRAW_DROP_PATH, (uint64_t)pass->step, (uint64_t)place,
                  (uint64_t)(view << 32 | c->node->ints[0]));
     return lj_rng_chance(&rng, rate) ? 0 : (float)(1 / (1 - rate));
 }
@@ -41,7 +42,7 @@ static void forward(const struct lj_call *c)
                                  count);
 }
 
-/* d(trunk) is dy itself where they share storage. */
+/* Nothing is to be done for d(trunk) where it shares the place of dy. */
 static void backward_trunk(const struct lj_call *c, int64_t all)
 {
     if (!c->dx[0] || c->dx[0] == c->dy)

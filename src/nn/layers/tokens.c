@@ -4,8 +4,8 @@
  * crops) its patch rows are interpolated as PyTorch's bicubic, antialias=True, align_corners=False
  * (Keys kernel with a = -1/2, widened by the ratio when shrinking), by the matrix R (T, T0):
  *   y_patch = x + R pos_patch     dpos_patch = R^T (sum over images of dy)
- * ints: [0] registers, [1] [2] reference grid. Scratch: R, one T x C array. Grids are square or as the
- * reference; a grid of another image is taken to have the reference's aspect. */
+ * ints: [0] registers, [1] [2] reference grid. Scratch: R, then one T x C array. Another grid is
+ * taken to have the aspect of the reference grid. */
 #include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
@@ -33,7 +33,7 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
     return LJ_OK;
 }
 
-/* ---- interpolation -------------------------------------------------------------------------------- */
+/* ---- interpolation --------------------------------------------------------------------------- */
 
 static double keys(double x)
 {
@@ -49,9 +49,9 @@ static double keys(double x)
 /* Weight of input cell j of `in` for output cell i of `out`, before normalisation. */
 static double weight_of(int64_t i, int64_t j, int64_t out, int64_t in)
 {
-    double scale = (double)in / (double)out, stretch = scale > 1 ? scale : 1;
+    double scale = (double)in / (double)out, widening = scale > 1 ? scale : 1;
     double centre = scale * ((double)i + 0.5);
-    return keys(((double)j - centre + 0.5) / stretch);
+    return keys(((double)j - centre + 0.5) / widening);
 }
 
 static double weight_sum(int64_t i, int64_t out, int64_t in)
@@ -96,7 +96,7 @@ static float *make_matrix(const struct lj_call *c)
     return c->scratch;
 }
 
-/* ---- forward, backward ------------------------------------------------------------------------------ */
+/* ---- forward, backward ----------------------------------------------------------------------- */
 
 /* The rows added to every image: cls + pos, registers + pos, positions of patches. */
 static void make_rows(const struct lj_call *c, float *rows)
