@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AdamW with decoupled weight decay (Loshchilov & Hutter 2019), as PyTorch computes it:
+/* AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019), as PyTorch computes it:
  *   w <- w (1 - lr decay)    m <- b1 m + (1 - b1) g    v <- b2 v + (1 - b2) g^2
  *   w <- w - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
- * Elementwise, so bits do not depend on which rank owns an element. */
+ * It works element by element, so bits do not depend on which rank owns an element. */
 #include "optim/optim.h"
 
 #include "kernels/kernels.h"
@@ -10,13 +10,14 @@
 #include <math.h>
 
 struct lj_optim {
-    struct lj_optim_config config;
-    struct lj_optim_range *range; /* (ranges) owned */
-    int ranges, capacity;
-    float *moment[2]; /* (shard) each */
+    struct lj_optim_config config; /* a copy */
+    struct lj_optim_range *range;  /* (ranges) owned */
+    int ranges;                    /* of this rank's shard */
+    int capacity;                  /* of range */
+    float *moment[2];              /* (shard) each, owned */
 };
 
-/* Elements a thread takes at once: a multiple of a cache line. */
+/* Elements that a thread updates at a time: a multiple of a cache line. */
 enum { CHUNK = 1 << 14 };
 
 static enum lj_treatment treatment_of(const struct lj_optim *o, const struct lj_param *param)
@@ -26,20 +27,21 @@ static enum lj_treatment treatment_of(const struct lj_optim *o, const struct lj_
     return o->config.decay_matrices_only && !param->matrix ? LJ_TREAT_NO_DECAY : LJ_TREAT_DECAY;
 }
 
-/* The part of a parameter that lies in a shard, if any. */
+/* Adds the range of a parameter that lies in this rank's shard of a bucket, if there is one. */
 static void add_overlap(struct lj_optim *o, const struct lj_param *param,
-                        const struct lj_shard_layout *shards, int shard)
+                        const struct lj_shard_layout *shards, int bucket)
 {
-    int64_t first = shards->first[shard], end = first + shards->count[shard];
+    int64_t first = shards->first[bucket], end = first + shards->count[bucket];
     int64_t low = lj_max_i64(first, param->offset);
     int64_t high = lj_min_i64(end, param->offset + param->count);
     if (low >= high)
         return;
     LJ_CHECK(o->ranges < o->capacity, "more ranges than tensors and shards allow");
-    o->range[o->ranges++] = (struct lj_optim_range){.shard = shards->offset[shard] + low - first,
-                                                    .weights = shards->weights[shard] + low - first,
-                                                    .count = high - low,
-                                                    .treatment = treatment_of(o, param)};
+    o->range[o->ranges++] =
+        (struct lj_optim_range){.shard = shards->offset[bucket] + low - first,
+                                .weights = shards->weights[bucket] + low - first,
+                                .count = high - low,
+                                .treatment = treatment_of(o, param)};
 }
 
 static int build(struct lj_optim *o, const struct lj_params *params,
@@ -99,6 +101,7 @@ void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient
     }
 }
 
+/* Updates elements [at, at + CHUNK) of a range, or as many as there are. */
 static void step_chunk(struct lj_optim *o, const struct lj_optim_range *part, int64_t at,
                        const struct lj_adamw_factors *factors, float scale, float *weights,
                        float *gradient)

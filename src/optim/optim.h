@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. optim: AdamW on this rank's shard of the parameters, and the learning rate's schedule. All local. */
+/* For other modules. optim: AdamW on this rank's shard of the parameters, and the schedule of the
+ * learning rate. All functions are local. */
 #ifndef LEJEPA_OPTIM_OPTIM_H
 #define LEJEPA_OPTIM_OPTIM_H
 
@@ -8,54 +9,74 @@
 
 /* Linear warm-up from 1 % of the peak, then a cosine to the floor at the last step. */
 struct lj_schedule {
-    double peak, floor;
-    double warmup_steps;
-    int64_t steps; /* of the whole run */
+    double peak;         /* learning rate at the end of the warm-up */
+    double floor;        /* learning rate at the last step */
+    double warmup_steps; /* may be a fraction; 0: none */
+    int64_t steps;       /* of the whole run */
 };
-/* Learning rate of step (0, 1, ...). */
+/* The learning rate of a step (0, 1, ...). */
 double lj_schedule_at(const struct lj_schedule *schedule, int64_t step);
 
-/* A run of elements that are treated alike. */
+/* What happens to an element: trained with weight decay, trained without, or a running statistic.
+ * */
 enum lj_treatment { LJ_TREAT_DECAY, LJ_TREAT_NO_DECAY, LJ_TREAT_STATISTIC };
+/* A range of consecutive elements of one treatment. */
 struct lj_optim_range {
-    int64_t shard, weights, count; /* first element in the shard and in the weights; length */
+    int64_t shard;   /* its first element in the shard (gradient, moments) */
+    int64_t weights; /* its first element in this rank's array of weights */
+    int64_t count;   /* elements */
     enum lj_treatment treatment;
 };
 
 struct lj_optim_config {
-    double beta1, beta2, eps, weight_decay;
+    double beta1;              /* of the first moment */
+    double beta2;              /* of the second moment */
+    double eps;                /* added to the root of the second moment */
+    double weight_decay;       /* multiplied by the learning rate */
     bool decay_matrices_only;  /* biases, norms, tokens and positions are not decayed */
-    double statistic_momentum; /* 0.1: weight of the newest batch statistic */
-    int64_t lanes;             /* G: a statistic's gradient is the sum over lanes */
+    double statistic_momentum; /* weight of the newest batch statistic in the running one */
+    int64_t lanes;             /* G: the statistics of all lanes are summed, and divided by this */
+};
+
+/* How this rank's shard of the parameters lies in memory. Each bucket of parameters has a shard on
+ * this rank; the arrays that hold the shard have these one behind another. */
+struct lj_shard_layout {
+    int buckets;
+    const int64_t *first;   /* (buckets) first element of the parameters in the bucket's shard */
+    const int64_t *count;   /* (buckets) its elements; may be 0 */
+    const int64_t *offset;  /* (buckets) where they begin in the gradient and in the moments */
+    const int64_t *weights; /* (buckets) where they begin in this rank's array of weights */
+    int64_t elements;       /* length of the shard: of the gradient and of each moment */
 };
 
 struct lj_optim;
-/* How a shard lies: its part of bucket b is elements [first[b], first[b] + count[b]) of the parameters and lies at
- * offset[b] of the shard and at weights[b] of this rank's array of weights; elements is the shard's
- * length. Borrowed until create returns. */
-struct lj_shard_layout {
-    int buckets;
-    const int64_t *first, *count, *offset, *weights;
-    int64_t elements;
-};
+/* Creates an optimiser with moments of zero. Local.
+ *   optim   out  owned by the caller
+ *   params  in   borrowed during the call, as shards and config are
+ * Errors: LJ_ERR_RESOURCE. Memory: two floats for each element of the shard. */
 int lj_optim_create(struct lj_optim **optim, const struct lj_params *params,
                     const struct lj_shard_layout *shards,
                     const struct lj_optim_config *config) LJ_MUST_USE;
-void lj_optim_destroy(struct lj_optim *optim);
+void lj_optim_destroy(struct lj_optim *optim); /* accepts NULL */
 
-/* Running statistics: r <- r + momentum (mean over lanes - r); then their gradient is set to 0, so that
- * a norm counts trained parameters only.
- *   weights  in/out, my shards;  gradient  (shard) in/out */
+/* Updates the running statistics r in this rank's shard: r <- r + momentum (mean over lanes - r).
+ * Then sets their gradient to 0, so that a norm of the gradient counts trained parameters only.
+ * Local.
+ *   weights   in/out  this rank's array of weights
+ *   gradient  in/out  (shard) of a statistic: the sum of the lanes' values */
 void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient);
 
-/* One AdamW step (Loshchilov & Hutter 2019) of the trained parameters in my shards.
- *   step      in  1 for the first update
- *   lr        in  learning rate;  scale  in  factor on the gradient (clipping), 1 for none
- *   gradient  (shard) in/out: scaled in place */
+/* One update by AdamW of the trained parameters in this rank's shard. Local; OpenMP threads share
+ * it.
+ *   step      in      1 for the first update
+ *   lr        in      learning rate
+ *   scale     in      factor on the gradient, for clipping; 1: none
+ *   weights   in/out  this rank's array of weights
+ *   gradient  in/out  (shard) scaled in place */
 void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale, float *weights,
                    float *gradient);
 
-/* The moments (shard each), to be saved and restored: 0 first, 1 second. Owned by optim. */
+/* The first (which = 0) or second (1) moment, (shard), to be saved and restored. Owned by optim. */
 float *lj_optim_moment(struct lj_optim *optim, int which);
 
 #endif

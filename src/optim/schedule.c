@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Linear warm-up and cosine decay, as PyTorch's LinearLR(start 1 %) followed by CosineAnnealingLR. */
+/* Linear warm-up, then a cosine: PyTorch's LinearLR from 1 % on, followed by CosineAnnealingLR. */
 #include "optim/optim.h"
 
 #include <math.h>

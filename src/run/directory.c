@@ -11,31 +11,31 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The ranks of a killed job outlive it by this much at most. */
+/* How long to wait for the lock: ranks of a killed job may hold it for a moment longer. */
 static const double lock_patience_s = 5;
 
-/* Makes path and what leads to it. */
+/* Makes the directory path and those above it. */
 static int make_dirs(const char *path)
 {
-    char part[LJ_PATH_MAX];
-    snprintf(part, sizeof part, "%s", path);
-    for (char *slash = part + 1;; slash++) {
+    char prefix[LJ_PATH_MAX];
+    snprintf(prefix, sizeof prefix, "%s", path);
+    for (char *slash = prefix + 1;; slash++) {
         if (*slash != '/' && *slash != 0)
             continue;
-        char kept = *slash;
+        char separator = *slash;
         *slash = 0;
-        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+        if (mkdir(prefix, 0777) != 0 && errno != EEXIST)
             return lj_fail(LJ_ERR_RESOURCE,
                            "%s: cannot make the directory: %s; set run.dir to a "
                            "place you may write to",
-                           part, strerror(errno));
-        *slash = kept;
-        if (!kept)
+                           prefix, strerror(errno));
+        *slash = separator;
+        if (!separator)
             return LJ_OK;
     }
 }
 
-/* runs/<date-time>, made anew; two runs started in the same second get different names. */
+/* Makes a new directory runs/<date-time>; with -1, -2, ... behind it if that one exists. */
 static int make_new_dir(char path[LJ_PATH_MAX])
 {
     LJ_TRY(make_dirs("runs"));
@@ -82,7 +82,7 @@ int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
     return LJ_OK;
 }
 
-/* True for a line of a step that the checkpoint already holds. */
+/* Is this a line of a step that the checkpoint contains? */
 static bool keeps_line(const char *line, int64_t first)
 {
     json_t *object = json_loads(line, 0, NULL);
@@ -92,8 +92,8 @@ static bool keeps_line(const char *line, int64_t first)
     return keep;
 }
 
-/* Cuts metrics.jsonl after the last line that the checkpoint holds: a killed run may have logged steps
- * that this one will do again. */
+/* Cuts metrics.jsonl behind the lines of steps 1 .. first, which the checkpoint contains. A killed
+ * run may have logged later steps, which this one will do again. */
 static int cut_metrics(const char *path, int64_t first)
 {
     char line[LJ_PATH_MAX];

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Quality while training: a kNN on a labelled archive, and the embedding's effective rank. */
+/* Evaluation while training: accuracy of a kNN on labelled rows, and the embedding's effective
+ * rank. The bank is the rows whose labels are known to the kNN, the query those whose labels it
+ * predicts. */
 #include "run/state.h"
 
 #include "eval/eval.h"
@@ -41,7 +43,8 @@ void lj_run_close_evaluation(struct lj_run_state *run)
     lj_archive_close(run->eval_query);
 }
 
-/* Labels of the bank: of rows spaced evenly over the selected ones. Owned by the caller. */
+/* Labels of the bank's rows, which are spaced evenly over the selected ones. Owned by the caller;
+ * NULL when out of memory. */
 static int32_t *bank_labels_of(const struct lj_archive *archive, int64_t rows)
 {
     int32_t *labels = lj_alloc_array(rows, sizeof *labels, "evaluation");
@@ -51,7 +54,7 @@ static int32_t *bank_labels_of(const struct lj_archive *archive, int64_t rows)
     return labels;
 }
 
-/* Rank 0 predicts; its numbers are for reading and never feed back. */
+/* Rank 0 predicts, and logs the result; nothing of it feeds back into training. */
 static int score(struct lj_run_state *run, int64_t finished, const float *bank, int64_t bank_rows,
                  const float *query, int64_t rows, int64_t width)
 {
@@ -80,13 +83,13 @@ static int score(struct lj_run_state *run, int64_t finished, const float *bank, 
     return status;
 }
 
-/* Where rank 0 keeps embeddings. */
+/* Where rank 0 collects embeddings. */
 struct table {
     float *values; /* (rows, width) */
-    int64_t width;
+    int64_t width; /* of an embedding */
 };
 
-static int keep(void *data, int64_t first, int64_t count, const float *embeddings)
+static int collect(void *data, int64_t first, int64_t count, const float *embeddings)
 {
     const struct table *table = data;
     memcpy(table->values + first * table->width, embeddings,
@@ -104,8 +107,8 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t b
                                    .std = t->std,
                                    .config = t->config};
     struct table to_bank = {bank, width}, to_query = {query, width};
-    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, keep, &to_bank));
-    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, keep, &to_query));
+    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, collect, &to_bank));
+    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, collect, &to_query));
     int status = LJ_OK;
     lj_root_section_begin(run->comm);
     if (lj_comm_is_root(run->comm))
@@ -119,9 +122,9 @@ int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
         lj_min_i64(lj_archive_info(run->eval_bank)->selected, run->config->eval_bank);
     int64_t rows = lj_archive_info(run->eval_query)->selected, width = run->info.model->embedding;
     lj_phase_begin(LJ_PHASE_EVALUATION);
-    bool keeps = lj_comm_is_root(run->comm);
-    float *bank = lj_alloc_array(keeps ? bank_rows * width : 0, sizeof *bank, "evaluation");
-    float *query = lj_alloc_array(keeps ? rows * width : 0, sizeof *query, "evaluation");
+    bool collects = lj_comm_is_root(run->comm);
+    float *bank = lj_alloc_array(collects ? bank_rows * width : 0, sizeof *bank, "evaluation");
+    float *query = lj_alloc_array(collects ? rows * width : 0, sizeof *query, "evaluation");
     int status = bank && query ? lj_fault("evaluate", finished) : LJ_ERR_RESOURCE;
     status = lj_agree(run->comm, status);
     if (status == LJ_OK)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file `lock` in a run's directory, with the name of the job that holds it.
+/* The file `lock` in a run's directory, which names the job that uses the directory.
  *
- * Where the file system has locks (flock), the lock on that file decides: it goes when its process
- * goes, however it ends. Where there are none, the existence of the file decides, and one that a dead
- * process of this host left behind is set aside; of other hosts nothing is known, so the user is asked. */
+ * If the file system has locks (flock), the lock on that file decides. The system releases it when
+ * its process ends, however it ends. If there are no locks, the existence of the file decides. A
+ * file left behind by a dead process of this host is removed; whether a process of another host
+ * lives cannot be found out, so the message asks the user to look. */
 #include "run/lock.h"
 
 #include <errno.h>
@@ -16,26 +17,30 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A lock that is never still is given up after this: its file system cannot hold one. */
+/* How much longer than the patience to try if the file changes at every try: it then never will be
+ * held on this file system. */
 static const double changing_s = 5;
-static const double pause_s = 0.05; /* between two looks at a lock that is held */
+static const double pause_s = 0.05; /* between two tries */
 
+/* Who holds a lock. */
 struct holder {
-    char host[256], started[64];
-    long pid;
-    unsigned long long ticks; /* start of the process since boot: pids are used again */
+    char host[256];           /* name of the host */
+    char started[64];         /* date and time at which it took the lock */
+    long pid;                 /* 0: not known yet */
+    unsigned long long ticks; /* start of the process since boot, because pids are used again */
 };
 
 enum outcome {
     TAKEN,
-    HELD,
-    CHANGED,
-    FAILED
-}; /* CHANGED: the file went away meanwhile, look again */
+    HELD,    /* by somebody else */
+    CHANGED, /* the file was removed or replaced meanwhile: try again */
+    FAILED   /* the file cannot be written; see errno */
+};
 
-/* ---- who ------------------------------------------------------------------------------------------------------- */
+/* ---- who ------------------------------------------------------------------------------------- */
 
-/* The 22nd field of /proc/PID/stat, the 20th after the name in parentheses; 0: no such process. */
+/* When a process started, in ticks since boot: field 22 of /proc/PID/stat, the 20th behind the name
+ * in parentheses. 0: no such process. */
 static unsigned long long ticks_of(long pid)
 {
     char path[64], line[1024] = "";
@@ -72,11 +77,11 @@ static bool write_holder(int file)
                           self.host, self.pid, self.ticks, self.started);
     if (ftruncate(file, 0) != 0)
         return false;
-    errno = ENOSPC; /* what a short write means */
+    errno = ENOSPC; /* a short write sets no errno, and means this */
     return pwrite(file, text, (size_t)length, 0) == length;
 }
 
-/* A holder that has not written its name yet has pid 0. */
+/* Reads who holds the lock; pid is 0 if the holder has not written its name yet. */
 static void read_holder(int file, struct holder *holder)
 {
     char text[512] = "";
@@ -101,9 +106,9 @@ static bool is_dead(const struct holder *holder)
     return gone || ticks_of(holder->pid) != holder->ticks;
 }
 
-/* ---- taking it ------------------------------------------------------------------------------------------------- */
+/* ---- taking it ------------------------------------------------------------------------------- */
 
-/* Does path still name the open file? Its holder removes it at the end. */
+/* Does path still name the open file? A holder that ends removes it. */
 static bool still_there(int file, const char *path)
 {
     struct stat opened, named;
@@ -111,8 +116,10 @@ static bool still_there(int file, const char *path)
            opened.st_dev == named.st_dev;
 }
 
-/* Sets aside the file of a dead holder. Of several jobs that found it dead one succeeds; another may
- * catch the file of the first instead, and puts it back. */
+/* Removes the lock file of a dead holder, by renaming it first. Several jobs may find the holder
+ * dead at the same time: one renames the dead holder's file; another may then rename the file that
+ * the first one has created meanwhile, sees by its contents that it is another, and puts it back.
+ * */
 static bool set_aside(const char *path, const struct holder *dead)
 {
     char aside[LJ_PATH_MAX];
@@ -132,7 +139,7 @@ static bool set_aside(const char *path, const struct holder *dead)
     return true;
 }
 
-/* No locks here: the file's existence is the lock. */
+/* For file systems without locks: the one who created the file holds it. */
 static enum outcome take_by_existence(const char *path, int file, bool made, struct holder *holder)
 {
     if (made)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* metrics.jsonl and progress. Losses are written with enough digits to be exact. */
+/* metrics.jsonl and the progress line. Losses are written with 17 digits, from which a reader gets
+ * the same doubles back. */
 #include "run/state.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@ static double epoch_of(const struct lj_run_state *run, int64_t finished)
            (double)lj_archive_info(run->archive)->selected;
 }
 
-/* JSON has no NaN. */
+/* Writes a member of the object; null for NaN and infinity, which JSON does not have. */
 static void put_number(FILE *out, const char *name, double value)
 {
     if (isfinite(value))
@@ -28,8 +29,8 @@ static void put_number(FILE *out, const char *name, double value)
         fprintf(out, ", \"%s\": null", name);
 }
 
-/* A line is whole on disk, or the user is told: a full disk must not go unseen until the next
- * checkpoint. */
+/* Ends the object and flushes it to the file, so that the user hears of a full disk now and not at
+ * the next checkpoint. */
 static void end_line(struct lj_run_state *run)
 {
     if (fprintf(run->metrics, "}\n") < 0 || fflush(run->metrics) != 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command `train`: the steps, and what happens between them. Collective throughout: whatever a
- * decision depends on is the same on every rank, because it came through a reduction. */
+/* The command `train`: the steps, and what happens between them. Everything here is collective: all
+ * ranks decide alike, because whatever a decision depends on came through a reduction. */
 #include "lejepa/run.h"
 
 #include "run/state.h"
@@ -18,7 +18,7 @@ static bool due(int64_t every, int64_t finished)
     return every > 0 && finished % every == 0;
 }
 
-/* ---- set-up -------------------------------------------------------------------------------------------------- */
+/* ---- set-up ---------------------------------------------------------------------------------- */
 
 static int open_archive(struct lj_run_state *run)
 {
@@ -53,7 +53,7 @@ static void tear_down(struct lj_run_state *run)
     lj_run_lock_release(&run->lock);
 }
 
-/* ---- between steps ------------------------------------------------------------------------------------------- */
+/* ---- between steps --------------------------------------------------------------------------- */
 
 static const char *stop_file(const struct lj_run_state *run, char path[LJ_PATH_MAX])
 {
@@ -61,8 +61,8 @@ static const char *stop_file(const struct lj_run_state *run, char path[LJ_PATH_M
     return path;
 }
 
-/* Does this rank want to stop? Any rank may be the one that got the signal; rank 0 also looks at the
- * clock and for a file STOP. */
+/* Does this rank ask to stop? Every rank looks for signals, since any of them may be the one that
+ * gets one; rank 0 also looks at run.max_seconds and for a file STOP. */
 static bool wants_stop(const struct lj_run_state *run)
 {
     if (lj_signals_stop())
@@ -75,12 +75,13 @@ static bool wants_stop(const struct lj_run_state *run)
            (limit > 0 && lj_now_s() - run->begun_s > limit);
 }
 
-/* A request is good for one stop: left behind, the file would stop the continuation, too. */
+/* Removes the file STOP, which would stop the resubmitted job, too. */
 static void remove_stop_file(const struct lj_run_state *run)
 {
     char path[LJ_PATH_MAX];
     if (lj_comm_is_root(run->comm) && unlink(stop_file(run, path)) != 0 && errno != ENOENT)
-        lj_warn("%s: cannot be removed: %s; it will stop the continuation", path, strerror(errno));
+        lj_warn("%s: cannot be removed: %s; remove it, or it stops the next job", path,
+                strerror(errno));
 }
 
 static void log_step(struct lj_run_state *run, int64_t finished,
@@ -94,7 +95,7 @@ static void log_step(struct lj_run_state *run, int64_t finished,
     lj_run_progress(run, finished, report, line);
 }
 
-/* What a step that is not finite means for the run. */
+/* Decides by guard.nonfinite what happens after a step with values that are not finite. */
 static int judge_step(struct lj_run_state *run, int64_t step, const struct lj_step_report *report)
 {
     if (report->nonfinite == 0)
@@ -117,7 +118,7 @@ static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_
     return LJ_OK;
 }
 
-/* ---- the run --------------------------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static int run_steps(struct lj_run_state *run)
 {
@@ -139,8 +140,8 @@ static int run_steps(struct lj_run_state *run)
             remove_stop_file(run);
         if (stop)
             return lj_fail(LJ_STOPPED,
-                           "stopped at step %lld of %lld as asked, with a checkpoint; the "
-                           "same command with run.dir=%s continues",
+                           "stopped at step %lld of %lld on request, checkpoint written; resubmit "
+                           "with run.dir=%s to continue",
                            (long long)(step + 1), (long long)steps, run->dir);
     }
     return LJ_OK;
@@ -163,7 +164,7 @@ static int train(struct lj_run_state *run)
         int reported = lj_run_summary_end(run);
         if (reported != LJ_OK && status == LJ_OK)
             return reported;
-        if (reported != LJ_OK) /* the checkpoint is good: a requeue must still see 75 */
+        if (reported != LJ_OK) /* only warn: the checkpoint is good, and exit code 75 says so */
             lj_warn("%s", lj_error_text());
         lj_error_set(text);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signals of a run. */
+/* The signals that ask a run to stop or save: handlers set flags, the run looks at them. */
 #include "run/signals.h"
 
 #include <signal.h>

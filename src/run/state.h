@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to run. A run around a trainer. */
+/* Private to run. The state of the command `train`: a trainer and what surrounds it. */
 #ifndef LEJEPA_RUN_STATE_H
 #define LEJEPA_RUN_STATE_H
 
@@ -15,44 +15,61 @@ struct lj_run_state {
     struct lj_config *config;
     struct lj_archive *archive;
     struct lj_trainer *trainer;
-    struct lj_trainer_info info;   /* of the trainer */
+    struct lj_trainer_info info;   /* what the trainer tells of itself */
     char dir[LJ_PATH_MAX];         /* run.dir, the same on every rank */
     char checkpoints[LJ_PATH_MAX]; /* dir/checkpoints */
     struct lj_run_lock lock;       /* on dir; root only */
     FILE *metrics;                 /* metrics.jsonl; root only */
-    double begun_s;                /* of the command, set-up included */
-    double started_s;              /* of this process's training */
-    int64_t done;                  /* steps finished by this process */
-    int64_t planned_bytes;         /* our memory of this rank at the end of set-up */
-    double peak_gflops;            /* of a product on all threads of all ranks; 0: not measured */
-    bool terminal;                 /* standard error is one: a bar instead of lines */
-    struct lj_archive *eval_bank, *eval_query; /* labelled rows for the kNN; NULL: none */
+    double begun_s;                /* when the command began, before set-up; by lj_now_s */
+    double started_s;              /* when its first step began */
+    int64_t done;                  /* steps this process has finished */
+    int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
+    double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
+    bool terminal;                 /* root: standard error is a terminal, so draw a progress bar */
+    struct lj_archive *eval_bank;  /* labelled rows that the kNN knows; NULL: no evaluation */
+    struct lj_archive *eval_query; /* labelled rows that it predicts; NULL: no evaluation */
 };
 
-/* directory.c: picks or makes the directory, locks it, opens log.txt; finds the checkpoint to continue from
- * ("" none).
- * Collective. */
+/* ---- directory.c ---- */
+
+/* Makes the run's directory unless it exists, locks it, opens log.txt, and looks for a checkpoint.
+ * Collective.
+ *   run          in/out  sets dir, checkpoints, lock, and run.dir of the configuration
+ *   resume_from  out     the newest checkpoint; "" if there is none
+ * Errors: LJ_ERR_RESOURCE (not writable, or in use by another job), LJ_ERR_CHECKPOINT; agreed. */
 int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX]);
-/* Opens metrics.jsonl, without what a lost continuation wrote after step `first`; writes config.yaml.
- * Local (root). */
+/* Writes config.yaml and opens metrics.jsonl, after cutting off lines of steps after `first`, with
+ * which the run continues. Local; other ranks than the root do nothing. Errors: LJ_ERR_RESOURCE. */
 int lj_run_open_files(struct lj_run_state *run, int64_t first);
 
-/* metrics.c: one object of metrics.jsonl; the progress bar of a terminal and, if asked,
- * the line of the log. Root only. */
+/* ---- metrics.c: local, root only; finished: steps of the run that are finished ---- */
+
+/* Writes the line of a step to metrics.jsonl. */
 void lj_run_log_step(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report);
+/* Writes the line of an evaluation. */
 void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished, double top1, double balanced,
                            double effective_rank);
+/* Draws the progress bar on a terminal; line: also writes a line of the log. */
 void lj_run_progress(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report, bool line);
 
-/* evaluation.c: the kNN on a labelled archive. Collective. */
+/* ---- evaluation.c ---- */
+
+/* Opens the archives of the evaluation, if eval.every asks for one. Collective.
+ * Errors: LJ_ERR_CONFIG, or those of lj_archive_open; agreed. */
 int lj_run_open_evaluation(struct lj_run_state *run);
+/* Embeds the labelled rows by the present weights, predicts and logs. Collective. */
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished);
+/* Closes the archives. Local. */
 void lj_run_close_evaluation(struct lj_run_state *run);
 
-/* summary/: what a run tells at its start and end; timing.json. Collective. */
+/* ---- summary/ ---- */
+
+/* Logs model, batch, memory and communication at the start; measures the peak if asked. Collective.
+ * */
 int lj_run_summary_start(struct lj_run_state *run, const char *isa);
+/* Logs where time and memory went, and writes timing.json. Collective. */
 int lj_run_summary_end(struct lj_run_state *run);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The watchdog: when nothing got done for guard.stall_s, in set-up, a step, an evaluation or a checkpoint,
- * every rank says where it is, then the job ends. A rank that hangs in a collective cannot say so itself;
- * this thread can. */
+/* The watchdog: when a rank made no progress for guard.stall_s seconds, be it in set-up, a step, an
+ * evaluation or a checkpoint, it says where it is, and then ends the job. It is a thread, because a
+ * main thread that hangs in a collective call can say nothing. */
 #include "run/signals.h"
 
 #include "comm/comm.h"
@@ -13,9 +13,11 @@
 #include <stdio.h>
 #include <time.h>
 
-/* The first rank to notice ends the job, but waits for the others' lines: they made their last progress
- * about when it did. At least so long, and a tenth of the limit. Higher ranks wait longer: Open MPI's
- * mpirun has crashed when several ranks ended the job at the same moment. */
+/* The first rank that notices ends the job, but only after a while, in which the others print their
+ * lines, too: their last progress was at about the same time. It waits for grace_s, or a tenth of
+ * guard.stall_s if that is longer. Higher ranks wait longer by stagger_s for each rank, up to
+ * STAGGERED times, so that ranks do not end the job at the same moment, on which Open MPI's mpirun
+ * may crash. */
 static const double grace_s = 2, stagger_s = 0.5;
 enum { STAGGERED = 4 };
 
@@ -27,7 +29,7 @@ static int own_rank;
 static double limit_s;
 static _Atomic int64_t fed_step;
 
-/* Sleeps until `seconds` passed or the run ends; true: ends. */
+/* Sleeps for some seconds, or until lj_watchdog_stop; true: the latter. */
 static bool sleep_unless_ending(double seconds)
 {
     struct timespec until;

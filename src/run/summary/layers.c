@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the arithmetic's time and the memory went: by kind of layer, and against the plan. Nothing here
+/* Where time and memory went: seconds by kind of layer, bytes against those planned. Nothing here
  * feeds back into training. */
 #include "run/summary/summary.h"
 
@@ -8,17 +8,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- layers ------------------------------------------------------------------------------------------ */
+/* ---- layers ---------------------------------------------------------------------------------- */
 
-enum { FIELDS = 3 }; /* of a kind and rank: forward_s, backward_s, flops; sums over threads */
+enum { FIELDS = 3 }; /* of each kind: forward_s, backward_s, flops */
 
+/* Adds up the clocks of this rank's threads: mine (kinds, FIELDS). */
 static void sum_threads(const struct lj_trainer_info *t, int kinds, double *mine)
 {
-    for (int s = 0; s < t->workers; s++)
+    for (int w = 0; w < t->workers; w++)
         for (int k = 0; k < kinds; k++) {
-            mine[k * FIELDS] += t->clock[s][k].forward_s;
-            mine[k * FIELDS + 1] += t->clock[s][k].backward_s;
-            mine[k * FIELDS + 2] += t->clock[s][k].flops;
+            mine[k * FIELDS] += t->clock[w][k].forward_s;
+            mine[k * FIELDS + 1] += t->clock[w][k].backward_s;
+            mine[k * FIELDS + 2] += t->clock[w][k].flops;
         }
 }
 
@@ -30,7 +31,8 @@ static void add_rank(struct lj_layer_row *row, const double *of_rank, double thr
     row->flops += of_rank[2];
 }
 
-/* all (size, kinds x FIELDS + 1): what sum_threads found on each rank, then its number of threads. */
+/* Makes the table of all ranks.
+ *   all  in  (size, kinds FIELDS + 1) of each rank: its sums by sum_threads, then its threads */
 static void make_table(struct lj_layer_table *table, const double *all, int size)
 {
     int kinds, width;
@@ -116,7 +118,7 @@ json_t *lj_run_layers_json(const struct lj_layer_table *table)
     return list;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 int64_t lj_run_open_bytes(void)
 {

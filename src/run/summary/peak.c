@@ -1,23 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a matmul reaches on this machine while all cores work: the yardstick of the layers' rates. */
+/* The rate that a matmul reaches on this machine while all cores work, with which the rates of
+ * layers are compared. */
 #include "run/summary/summary.h"
 
 #include "kernels/kernels.h"
 
 #include <omp.h>
 
-/* Rows of a tile by the width of ViT-B: large enough to be bound by arithmetic alone. */
+/* As many rows as a tile may have, by the width of ViT-B: large enough that arithmetic alone bounds
+ * it. */
 enum { ROWS = 512, WIDTH = 768 };
-static const double measured_s = 0.2, block_s = 0.02;
+static const double measured_s = 0.2, burst_s = 0.02;
 
 /* The arrays of one thread. */
 struct operands {
-    void *a;
-    float *b, *c;
-    void *packed; /* b as the layers' weights are; NULL where they are plain */
+    void *a;      /* (ROWS, WIDTH) */
+    float *b;     /* (WIDTH, WIDTH) */
+    float *c;     /* (ROWS, WIDTH) */
+    void *packed; /* the packed form of b; NULL where weights are not packed */
 };
 
-/* GFLOP/s of the best block of calls: what others do meanwhile does not count. */
+/* GFLOP/s of the best of some bursts of calls, so that disturbances by other processes do not
+ * count. */
 static double best_rate(const struct lj_matmul *matmul, const struct operands *x)
 {
     double begun = lj_now_s(), best = 0;
@@ -25,7 +29,7 @@ static double best_rate(const struct lj_matmul *matmul, const struct operands *x
     do {
         double before = lj_now_s(), seconds = 0;
         int calls = 0;
-        for (; seconds < block_s; calls++, seconds = lj_now_s() - before)
+        for (; seconds < burst_s; calls++, seconds = lj_now_s() - before)
             lj_matmul(matmul, x->a, x->packed ? x->packed : x->b, NULL, x->c);
         double rate = 2e-9 * ROWS * WIDTH * WIDTH * calls / seconds;
         best = rate > best ? rate : best;
@@ -33,7 +37,7 @@ static double best_rate(const struct lj_matmul *matmul, const struct operands *x
     return best;
 }
 
-/* Values that are neither zero nor subnormal in either type. */
+/* Fills an array with values that are neither zero nor subnormal in its type. */
 static void fill(void *values, int64_t count, enum lj_type type)
 {
     for (int64_t i = 0; i < count; i++)
@@ -43,6 +47,7 @@ static void fill(void *values, int64_t count, enum lj_type type)
             ((float *)values)[i] = 0.5f + (float)(i % 97) / 97;
 }
 
+/* Allocates and fills the arrays of one thread. */
 static int take(struct operands *x, const struct lj_matmul *matmul)
 {
     int64_t packed = lj_matmul_packed_bytes(matmul);
@@ -62,18 +67,18 @@ static int take(struct operands *x, const struct lj_matmul *matmul)
 static int take_all(struct operands *operands, int threads, const struct lj_matmul *matmul)
 {
     int status = operands ? LJ_OK : LJ_ERR_RESOURCE;
-    for (int s = 0; status == LJ_OK && s < threads; s++)
-        status = take(&operands[s], matmul);
+    for (int w = 0; status == LJ_OK && w < threads; w++)
+        status = take(&operands[w], matmul);
     return status;
 }
 
 static void release(struct operands *operands, int threads)
 {
-    for (int s = 0; operands && s < threads; s++) {
-        lj_free(operands[s].a);
-        lj_free(operands[s].b);
-        lj_free(operands[s].c);
-        lj_free(operands[s].packed);
+    for (int w = 0; operands && w < threads; w++) {
+        lj_free(operands[w].a);
+        lj_free(operands[w].b);
+        lj_free(operands[w].c);
+        lj_free(operands[w].packed);
     }
     lj_free(operands);
 }
@@ -100,7 +105,8 @@ int lj_run_measure_peak(struct lj_run_state *run)
                                .output = LJ_F32};
     matmul.packed_b = lj_matmul_packed_bytes(&matmul) > 0;
     struct operands *operands = lj_alloc_array(threads, sizeof *operands, "summary");
-    int status = lj_agree(run->comm, take_all(operands, threads, &matmul)); /* also: all at once */
+    /* The agreement is a barrier, too: all ranks begin to measure together. */
+    int status = lj_agree(run->comm, take_all(operands, threads, &matmul));
     if (status == LJ_OK) {
         double mflops = 1e3 * rate_of_rank(operands, threads, &matmul);
         run->peak_gflops = 1e-3 * (double)lj_all_sum(run->comm, (int64_t)mflops);

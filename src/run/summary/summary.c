@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run tells at its start and end, and timing.json. */
+/* What a run logs at its start and end, and timing.json. */
 #include "run/summary/summary.h"
 
 #include "kernels/kernels.h"
 
 #include <string.h>
 
-/* ---- start ------------------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static void say_model(const struct lj_trainer_info *t)
 {
@@ -54,19 +54,20 @@ static void say_memory(int64_t planned_bytes)
     lj_say("memory of rank 0: %.0f MiB%s", (double)planned_bytes / 1048576, line);
 }
 
-/* What passes through a block at a time: it should fit into a core's second cache. */
+/* Logs the size of tiles: the bytes of a layer should fit into the second-level cache of a core. */
 static void say_tiles(const struct lj_trainer_info *t)
 {
     static const char *const views[] = {"global", "local"};
-    for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
+    for (int group = LJ_PASS_GLOBAL; group <= LJ_PASS_LOCAL; group++) {
         int64_t rows, bytes;
-        if (!t->plan[part])
+        if (!t->plan[group])
             continue;
-        lj_plan_tile_use(t->plan[part], &rows, &bytes);
+        lj_plan_tile_use(t->plan[group], &rows, &bytes);
         lj_say("tile of %s views: %lld of %lld images, %lld rows; a layer reads and writes at most "
                "%lld KiB of it (memory.tile)",
-               views[part], (long long)lj_plan_tile(t->plan[part]),
-               (long long)lj_plan_images(t->plan[part]), (long long)rows, (long long)(bytes >> 10));
+               views[group], (long long)lj_plan_tile(t->plan[group]),
+               (long long)lj_plan_images(t->plan[group]), (long long)rows,
+               (long long)(bytes >> 10));
     }
 }
 
@@ -92,7 +93,7 @@ static void say_plan(const struct lj_trainer_info *t)
     }
 }
 
-/* Cores of every rank, when there are few enough to read. */
+/* Logs the processing units of rank 0, and how many the other ranks have. Collective. */
 static int say_binding(struct lj_run_state *run)
 {
     char units[256];
@@ -136,11 +137,14 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
     return LJ_OK;
 }
 
-/* ---- end ------------------------------------------------------------------------------------------------------ */
+/* ---- end ------------------------------------------------------------------------------------- */
 
+/* Seconds of a phase, over the ranks. */
 struct phase_row {
-    double min, mean, max;
-    int slowest; /* rank of max */
+    double min;
+    double mean;
+    double max;
+    int slowest; /* the rank of max */
 };
 
 static void gather_phases(struct lj_run_state *run, double *all, struct phase_row *rows)
@@ -188,7 +192,8 @@ static void say_ledger(const struct lj_ledger *ledger)
     }
 }
 
-/* The share of the time that matmuls take, and how near to the peak they come. */
+/* The sentence for a run that arithmetic bounds: the share of time in matmuls, and how near to the
+ * peak they come. */
 static void judge_arithmetic(const struct phase_row *rows, const struct lj_layer_table *layers,
                              double total, char *text, size_t capacity)
 {
@@ -209,7 +214,7 @@ static void judge_arithmetic(const struct phase_row *rows, const struct lj_layer
              100 * arithmetic / total, 100 * layers->matmul_s / total, rate, advice);
 }
 
-/* What bounds the run, in a sentence. */
+/* One sentence on what bounds the run's speed, and what to do about it. */
 static void make_verdict(const struct phase_row *rows, const struct lj_layer_table *layers,
                          double total, char *text, size_t capacity)
 {
@@ -267,7 +272,7 @@ static json_t *ledger_json(const struct lj_ledger *ledger)
     return list;
 }
 
-/* What the end of a run tells. */
+/* What is logged at the end. */
 struct ending {
     struct phase_row rows[LJ_PHASE_COUNT];
     struct lj_layer_table layers;
