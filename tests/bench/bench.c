@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Timing, quantiles and the lines of JSON. */
 #include "bench.h"
 
 #include "base/base.h"
@@ -39,7 +40,7 @@ void bench_add(struct bench_sample *sample, struct bench_clock begun, double out
             (sample->by_wall ? now.wall_s - begun.wall_s : now.cpu_s - begun.cpu_s) - outside_s;
 }
 
-/* How often work is called in a repetition, so that 200 repetitions fill the time. */
+/* How many calls of work make a repetition, so that about 200 repetitions fill the time. */
 static int64_t calls_of_repetition(double seconds, void (*work)(void *), void *data)
 {
     work(data);
@@ -70,7 +71,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Linear between order statistics, as NumPy's default. */
+/* Linear interpolation between order statistics, NumPy's default. */
 static double quantile(const double *sorted, int count, double share)
 {
     double at = share * (count - 1);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The matmuls of a ViT block, by library and type: oneDNN in float32 against BLIS, then in bf16 against
- * oneDNN in float32. gemm.c chooses by these figures; LJ_ISA=avx2 shows the level below. At the end a line
- * for each form with the geometric mean of its ratios. */
+/* The matmuls of a transformer block, by library and type: oneDNN in float32 against BLIS, then
+ * oneDNN in bf16 against oneDNN in float32. kernels/gemm/gemm.c chooses libraries by these figures;
+ * LJ_ISA=avx2 gives those of another level. At the end comes a line for each form of matmul, with
+ * the geometric mean of its ratios. */
 #include "bench.h"
 
 #include "kernels/gemm/backends.h"
@@ -14,13 +15,14 @@ enum { ARRAY_MAX = 1040 * 3072, SCORES_AT_ONCE = 1 << 17, HEAD = 64 };
 enum form { FORWARD, DX, DW, SCORES, MIX, MIX_TRANSPOSED, FORMS };
 static const char *const form_name[FORMS] = {"forward", "dX", "dW", "Q K^T", "P V", "P^T dO"};
 
+/* A matmul and arrays of ARRAY_MAX elements. */
 struct work {
     struct lj_matmul matmul;
     float *a, *b, *c;
     lj_bf16 *bf16_a, *bf16_b;
 };
 
-/* Logarithms of ratios, to be averaged. */
+/* The mean of logarithms of ratios. */
 struct mean {
     double sum;
     int count;
@@ -87,9 +89,9 @@ static void measure(struct work *w, enum form form, const char *of)
               &bf16_mean[form]);
 }
 
-/* ---- shapes ------------------------------------------------------------------------------------------- */
+/* ---- shapes ---------------------------------------------------------------------------------- */
 
-/* rows of `in` features become rows of `out`, and back. */
+/* The three matmuls of a linear layer from `in` to `out` features. */
 static void measure_linear(struct work *w, const char *of, int64_t rows, int64_t in, int64_t out)
 {
     w->matmul = (struct lj_matmul){.batch = 1, .m = rows, .n = out, .k = in, .transpose_b = true};
@@ -116,7 +118,8 @@ static void measure_block(struct work *w, const char *model, int64_t width, int6
     }
 }
 
-/* The pairs of image and head that attention takes at a time, of a tile of about 272 rows and 6 heads. */
+/* Attention's matmuls for as many pairs of image and head as the layer takes at a time, in a tile
+ * of about 272 rows and with 6 heads. */
 static void measure_attention(struct work *w, int64_t tokens)
 {
     int64_t images = lj_max_i64(272 / tokens, 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Vector loops of every level the processor has, against the scalar table, on arrays that stay in the
- * second cache. */
+/* The vector kernels of every level that the processor has, against the scalar ones, on arrays that
+ * fit into the second-level cache. */
 #include "bench.h"
 
 #include "kernels/kernels.h"
@@ -15,8 +15,8 @@ struct arrays {
     int64_t rows;
     float x[COUNT], y[COUNT], moment1[COUNT], moment2[COUNT];
     float weight[WIDTH], bias[WIDTH], scale[WIDTH], mean[ROWS], rstd[ROWS];
-    float coefficient[2 * KNOTS * 16]; /* of 16 columns */
-    int32_t first[WIDTH];              /* 0.7 apart */
+    float coefficient[2 * KNOTS * 16]; /* (2, KNOTS, 16) */
+    int32_t first[WIDTH];              /* of resample: outputs are 0.7 inputs apart */
     double sum;
 };
 
@@ -91,7 +91,7 @@ static void ecf_gradient(void *data)
                                0.1875f);
 }
 
-/* Images whose elements are those of the arrays: planes of a third, channels last. */
+/* Converts the array, taken as bytes of an image of three channels, channels last. */
 static void convert(void *data)
 {
     struct arrays *a = data;
@@ -110,7 +110,7 @@ static void convert_five(void *data)
     a->table->convert(a->y, a->x, LJ_ELEMENT_U8, 5, a->rows * WIDTH / 5, true);
 }
 
-/* Each row from two of its neighbours. */
+/* Each row as a weighted sum of two rows. */
 static void weighted_sum(void *data)
 {
     struct arrays *a = data;
@@ -119,7 +119,7 @@ static void weighted_sum(void *data)
                                a->weight, 2, WIDTH);
 }
 
-/* Rows of about 0.7 of the width stretched to the width. */
+/* Resamples rows of 0.7 WIDTH pixels to WIDTH pixels. */
 static void resample(void *data)
 {
     struct arrays *a = data;
@@ -175,7 +175,8 @@ static const struct {
     {"luma_sum", luma_sum},
 };
 
-/* A second moment of zero would only measure subnormal numbers. */
+/* Fills the arrays. The second moment must not be zero, since AdamW would then be measured with
+ * subnormal numbers. */
 static void reset(struct arrays *a)
 {
     bench_fill(a->x, COUNT);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SIGReg forward and backward on one rank and one thread, against its two matmuls: projections on
- * slices (N, D) (D, M), and their gradient back (N, M) (M, D). The slices are given; drawing them, once a
- * step however many rows there are, has a line of its own. */
+/* SIGReg forward and backward on one rank and one thread, against the two matmuls it contains:
+ * projections on slices (N, D) (D, M), and their gradient (N, M) (M, D). The slices are given;
+ * drawing them, which is done once a step whatever the number of rows, has a line of its own. */
 #include "bench.h"
 
 #include "kernels/kernels.h"
@@ -10,9 +10,14 @@
 #include <stdio.h>
 
 struct sigreg_case {
-    int64_t rows, width, slices;
+    int64_t rows;   /* N */
+    int64_t width;  /* D */
+    int64_t slices; /* M */
     struct lj_lejepa *loss;
-    float *proj, *dproj, *slice, *on_slices; /* (N, D) (N, D) (D, M) (N, M) */
+    float *proj;      /* (N, D) */
+    float *dproj;     /* (N, D) */
+    float *slice;     /* (D, M) */
+    float *on_slices; /* (N, M) */
 };
 
 static void forward_backward(void *data)
@@ -69,7 +74,7 @@ static void release(struct sigreg_case *c)
     lj_free(c->on_slices);
 }
 
-/* Forward and backward against the two matmuls; returns its time. */
+/* Measures forward and backward, and the two matmuls; returns the milliseconds of the former. */
 static double measure(int64_t rows, int64_t width, int64_t slices, struct lj_comm *comm,
                       enum lj_sigreg_grid grid)
 {
@@ -97,7 +102,8 @@ static double measure(int64_t rows, int64_t width, int64_t slices, struct lj_com
     return result.median;
 }
 
-/* The time of a larger case against the small one's times its size. */
+/* Prints the time of a case that is larger by a factor, against the first case's time by that
+ * factor. */
 static void print_growth(const char *name, double larger_ms, double times, double small_ms)
 {
     struct bench_line line = {.name = name,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole training steps through the trainer: GFLOP/s of encoder and projector (3 x 2 x forward
- * multiply-adds), making views and waiting for data taken out; against what lj_matmul reaches in the same
- * precision, measured in the same run.
- * Then a line for each phase: its milliseconds, and its share of the step.
+/* Whole training steps through the trainer: GFLOP/s of encoder and projector (3 x 2 x multiply-adds
+ * of forward), without the time for making views and waiting for data; against the best rate of
+ * lj_matmul in the same precision, measured in the same run. Then a line for each phase: its
+ * milliseconds, and its share of the step.
  *
  *     bench_step SETTING [key=value ...] */
 #include "bench.h"
@@ -19,10 +19,11 @@
 #include <unistd.h>
 
 struct step_setting {
-    const char *name, *shape;
-    int pixels;
-    const char *words[8];
-    double target[2]; /* least share of the best matmul's rate: fp32, bf16; 0: none */
+    const char *name;     /* on the command line */
+    const char *shape;    /* in the line of JSON */
+    int pixels;           /* of the images, a side */
+    const char *words[8]; /* settings of the run; NULL at the end */
+    double target[2];     /* smallest share of the best matmul's rate: fp32, bf16; 0: none */
 };
 
 static const struct step_setting settings[] = {
@@ -48,9 +49,9 @@ static const char *const tiny[] = {"model=vit",           "model.width=32",  "mo
                                    "projector.hidden=32", "projector.out=8", "sigreg.slices=16",
                                    "batch.size=16"};
 
-/* ---- an archive -------------------------------------------------------------------------------------- */
+/* ---- an archive ------------------------------------------------------------------------------ */
 
-/* 256 RGB images of values that are neither constant nor noise. */
+/* Writes 256 RGB images whose values are neither constant nor noise. */
 static void write_archive(const char *path, int pixels)
 {
     hsize_t dim[4] = {256, (hsize_t)pixels, (hsize_t)pixels, 3};
@@ -70,7 +71,7 @@ static void write_archive(const char *path, int pixels)
     free(images);
 }
 
-/* ---- references -------------------------------------------------------------------------------------- */
+/* ---- references ------------------------------------------------------------------------------ */
 
 struct operands {
     struct lj_matmul matmul;
@@ -84,7 +85,7 @@ static void multiply(void *data)
     lj_matmul(&x->matmul, x->a, x->b, NULL, x->c);
 }
 
-/* Values of a type. */
+/* An array of some values, in float32 or bf16. */
 static void *make_operand(int64_t count, enum lj_type type)
 {
     float *wide = lj_alloc_array(count, sizeof *wide, "bench");
@@ -118,7 +119,7 @@ static double matmul_rate(int64_t m, int64_t n, int64_t k, enum lj_type type)
     return bench_rate(&sample, 2e-9 * (double)(m * n * k)).median;
 }
 
-/* The peak that steps are measured against. */
+/* The rate that steps are compared with: the best of some shapes. */
 static double best_matmul_rate(enum lj_type type)
 {
     static const int64_t shapes[][3] = {
@@ -129,16 +130,20 @@ static double best_matmul_rate(enum lj_type type)
     return best;
 }
 
-/* ---- steps --------------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
+/* The measured steps. */
 struct steps {
-    struct bench_sample whole;             /* views and data taken out */
-    double phase_s[LJ_PHASE_COUNT], all_s; /* wall-clock, of a step; of all phases but those */
-    double flops;
+    struct bench_sample whole;      /* without making views and waiting for data */
+    double phase_s[LJ_PHASE_COUNT]; /* wall-clock seconds of each phase in a step */
+    double all_s;                   /* of all phases but views and data */
+    double flops;                   /* of a step */
 };
 
-/* Processor time of making views in a step that began then, from shares of the wall-clock time: phases know
- * no other, and waiting takes no processor. */
+/* Processor time that a step, begun at `begun`, spent on making views. Phases measure wall-clock
+ * time only; so this takes the views' share of the wall-clock time without waiting, which needs no
+ * processor.
+ *   views_s, wait_s  in  seconds of these phases before the step */
 static double outside_s(struct bench_clock begun, double views_s, double wait_s)
 {
     struct bench_clock now = bench_now();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Views of the whole recipe, 2 global and 6 local from one 128 pixel RGB image, on one thread; against
- * crops and resizes alone. */
+/* Making views by the whole recipe, 2 global and 6 local ones from an RGB image of 128 pixels, on
+ * one thread; against the same number of views that are only cropped, resized and normalised. */
 #include "bench.h"
 
 #include "data/data.h"
@@ -18,7 +18,7 @@ static void make_views(void *data)
 {
     struct views_case *c = data;
     int number = 0;
-    c->draw.index++; /* other draws for every image */
+    c->draw.index++; /* so that every image has other draws */
     for (int local = 0; local < 2; local++)
         for (int v = 0; v < c->views[local]; v++)
             lj_view_make(&c->recipe[local], c->image, 1, &c->draw, number++, c->view, c->scratch);

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The training step of bench_step in PyTorch, beside ours: one line of JSON for each setting and precision.
+"""The training step of bench_step in PyTorch, beside ours: two lines of JSON for each setting and
+precision.
 
     peer_step.py BENCH_STEP [SETTING ...]
 
-Runs under whichever interpreter has the PyTorch to compare with. Same layers, batch, loss and optimiser; input already
-in memory, so that neither side counts views or data. Both pinned to one core, one thread, processor time, peak resident
-memory of the whole process; the allocator is told to keep its memory, without which PyTorch takes up to twice as long.
-A second line compares the resident memory. GFLOP counts 3 x 2 x forward multiply-adds of encoder and projector, attention included.
+Run it by an interpreter that has the PyTorch to compare with. Layers, batch, loss and optimiser are
+the same; the input is in memory already, so that neither side counts views or data. Both sides are
+pinned to one core and have one thread. The first line compares GFLOP/s of processor time, where
+GFLOP are 3 x 2 x forward multiply-adds of encoder and projector, attention included; the second
+line compares the peak resident memory of the whole process. The C library's allocator is told not
+to return memory to the system, without which PyTorch is much slower.
 """
 import json
 import os
@@ -30,9 +33,9 @@ if SHORT:
 TARGETS = {("vit_tiny_64", "bf16"): 1.5}  # at least; memory at most once PyTorch's
 SECONDS = 6
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-               # Everything from the heap, which never shrinks: no page is faulted in twice.
-               "MALLOC_MMAP_MAX_": "0", "MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-               "MALLOC_TOP_PAD_": str(256 << 20)}
+               # Everything comes from the heap, which never shrinks: no page is faulted in twice.
+               "MALLOC_MMAP_MAX_": "0", "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+               "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(256 << 20)}
 
 
 def flops(pixels, patch, width, depth, samples, views):
@@ -43,12 +46,12 @@ def flops(pixels, patch, width, depth, samples, views):
     return 3 * 2 * samples * views * (encoder + projector)
 
 
-# Debian's PyTorch may find BLIS 0.9, which falls back to plain C on a processor it does not know: its numbers of the
-# Skylake-X and Haswell kernels.
+# Debian's PyTorch may use BLIS 0.9, which takes plain C on a processor that it does not know. These
+# are BLIS's numbers for its Skylake-X and Haswell kernels.
 BLIS_ARCH_TYPE = {"avx512bf16": "0", "avx512": "0", "avx2": "3"}
 
 
-# ---- PyTorch --------------------------------------------------------------------------------------------------------
+# ---- PyTorch -------------------------------------------------------------------------------------
 
 def make_model(torch, pixels, patch, width, depth, heads):
     nn = torch.nn
@@ -61,7 +64,8 @@ def make_model(torch, pixels, patch, width, depth, heads):
 
         def forward(self, x):
             images, tokens, _ = x.shape
-            q, k, v = self.qkv(x).view(images, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+            qkv = self.qkv(x).view(images, tokens, 3, heads, width // heads)
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)
             if fused_attention:
                 out = fused_attention(q, k, v)
             else:
@@ -73,7 +77,8 @@ def make_model(torch, pixels, patch, width, depth, heads):
             super().__init__()
             self.norm1, self.norm2 = nn.LayerNorm(width, 1e-6), nn.LayerNorm(width, 1e-6)
             self.attention = Attention()
-            self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+            self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(),
+                                     nn.Linear(4 * width, width))
 
         def forward(self, x):
             x = x + self.attention(self.norm1(x))
@@ -100,7 +105,7 @@ def make_model(torch, pixels, patch, width, depth, heads):
 
 
 def lejepa_loss(torch, proj):
-    """Of proj (V, N, D): SIGReg on grid A, and the distance of views from their mean."""
+    """The loss of proj (V, N, D): SIGReg on grid A, and the distance of views from their mean."""
     directions = torch.randn(proj.shape[2], SLICES)
     knots = torch.linspace(0, 3, KNOTS)
     window = torch.exp(-knots**2 / 2)
@@ -122,7 +127,7 @@ def make_optimiser(torch, parameters):
 
 
 def peer(name, precision):
-    """Steps in this process; one line of JSON."""
+    """Runs steps in this process; prints one line of JSON."""
     import torch
     pixels, patch, width, depth, heads, samples, views = SETTINGS[name]
     torch.set_num_threads(1)
@@ -152,13 +157,14 @@ def peer(name, precision):
     print(json.dumps({"version": torch.__version__, "gflops": amount / statistics.median(seconds)}))
 
 
-# ---- side by side -----------------------------------------------------------------------------------------------------
+# ---- side by side --------------------------------------------------------------------------------
 
 def measured(command, **variables):
-    """First line of what a pinned process prints, as JSON, and its peak resident MiB."""
+    """The first line that a pinned process prints, as JSON, and its peak resident MiB."""
     core = max(os.sched_getaffinity(0))
     with tempfile.TemporaryFile("w+") as out:
-        process = subprocess.Popen(command, stdout=out, env={**os.environ, **ENVIRONMENT, **variables},
+        process = subprocess.Popen(command, stdout=out,
+                                   env={**os.environ, **ENVIRONMENT, **variables},
                                    preexec_fn=lambda: os.sched_setaffinity(0, {core}))
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -175,14 +181,17 @@ def compare(bench_step, name, precision):
     theirs, their_memory = measured([sys.executable, __file__, "--peer", name, found],
                                     **({"BLIS_ARCH_TYPE": kernels} if kernels else {}))
     print(json.dumps({
-        "name": f"step {found} against PyTorch", "shape": ours["shape"], "isa": ours["isa"], "ranks": 1, "threads": 1,
-        "median": ours["median"], "unit": "GFLOP/s", "reference": round(theirs["gflops"], 1),
-        "ratio": round(ours["median"] / theirs["gflops"], 3), "against": f"PyTorch {theirs['version']}",
-        "target": TARGETS.get((name, found)), "share_of_peak": ours["ratio"], "busy": ours["busy"]}))
+        "name": f"step {found} against PyTorch", "shape": ours["shape"], "isa": ours["isa"],
+        "ranks": 1, "threads": 1, "median": ours["median"], "unit": "GFLOP/s",
+        "reference": round(theirs["gflops"], 1),
+        "ratio": round(ours["median"] / theirs["gflops"], 3),
+        "against": f"PyTorch {theirs['version']}", "target": TARGETS.get((name, found)),
+        "share_of_peak": ours["ratio"], "busy": ours["busy"]}))
     print(json.dumps({
-        "name": f"resident memory {found} against PyTorch", "shape": ours["shape"], "isa": ours["isa"], "ranks": 1,
-        "threads": 1, "median": round(our_memory), "unit": "MiB", "reference": round(their_memory),
-        "ratio": round(our_memory / their_memory, 3), "against": f"PyTorch {theirs['version']}", "target": 1}), flush=True)
+        "name": f"resident memory {found} against PyTorch", "shape": ours["shape"],
+        "isa": ours["isa"], "ranks": 1, "threads": 1, "median": round(our_memory), "unit": "MiB",
+        "reference": round(their_memory), "ratio": round(our_memory / their_memory, 3),
+        "against": f"PyTorch {theirs['version']}", "target": 1}), flush=True)
     return found
 
 

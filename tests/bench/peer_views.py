@@ -4,8 +4,9 @@
 
     peer_views.py BENCH_VIEWS
 
-2 views of 128 px and 6 of 56 px from a 128 px RGB image, the whole recipe, on PIL images as torchvision's users
-have them. Both pinned to one core, one thread, processor time. Runs under whichever interpreter has torchvision.
+2 views of 128 px and 6 of 56 px from a 128 px RGB image, by the whole recipe; torchvision gets a
+PIL image, as its users have it. Both sides are pinned to one core and have one thread; processor
+time counts. Run it by an interpreter that has torchvision.
 """
 import json
 import os
@@ -21,7 +22,7 @@ SECONDS = 0 if SHORT else 4
 
 def make_recipe(transforms, size, scale):
     jitter = transforms.ColorJitter(0.4, 0.4, 0.2, 0.1)
-    sigma = (0.1 * size / 224, 2.0 * size / 224)  # of a 224 px view, as ours
+    sigma = (0.1 * size / 224, 2.0 * size / 224)  # given for a view of 224 px, as ours is
     blur = transforms.GaussianBlur(2 * max(1, round(3 * sigma[1])) + 1, sigma)
     return transforms.Compose([
         transforms.RandomResizedCrop(size, scale=scale),
@@ -43,7 +44,8 @@ def peer():
     torch.set_num_threads(1)
     torch.manual_seed(0)
     image = transforms.ToPILImage()(torch.rand(3, SIZE, SIZE))
-    recipes = 2 * [make_recipe(transforms, SIZE, (0.3, 1))] + 6 * [make_recipe(transforms, SIZE * 7 // 16, (0.05, 0.3))]
+    recipes = (2 * [make_recipe(transforms, SIZE, (0.3, 1))] +
+               6 * [make_recipe(transforms, SIZE * 7 // 16, (0.05, 0.3))])
     seconds, begun = [], time.monotonic()
     while not seconds or time.monotonic() - begun < SECONDS:
         before = time.process_time()
@@ -55,8 +57,9 @@ def peer():
 
 def pinned(command):
     core = max(os.sched_getaffinity(0))
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
-                                     preexec_fn=lambda: os.sched_setaffinity(0, {core})).stdout.splitlines()[0])
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
+                         preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+    return json.loads(run.stdout.splitlines()[0])
 
 
 def main():
@@ -67,9 +70,10 @@ def main():
         sys.exit(__doc__)
     ours = pinned([sys.argv[1]])
     theirs = pinned([sys.executable, __file__, "--peer"])
-    print(json.dumps({**ours, "name": "views against torchvision", "reference": round(theirs["rate"], 1),
-                      "ratio": round(ours["median"] / theirs["rate"], 2), "against": f"torchvision {theirs['version']}",
-                      "target": 8}))
+    print(json.dumps({**ours, "name": "views against torchvision",
+                      "reference": round(theirs["rate"], 1),
+                      "ratio": round(ours["median"] / theirs["rate"], 2),
+                      "against": f"torchvision {theirs['version']}", "target": 8}))
 
 
 main()

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading golden files with plain HDF5, independent of the program's own reader. */
+/* Reads golden files by plain HDF5 calls, independently of the program's own reader. */
 #include "golden.h"
 
 #include <criterion/criterion.h>
@@ -79,17 +79,17 @@ void lj_golden_free(struct lj_golden *array)
     array->data = NULL;
 }
 
-/* Every group on the way must be there, too: HDF5 does not check a path as a whole. */
+/* Looks for every group on the way, too, because H5Lexists fails if one of them is missing. */
 bool lj_golden_has(const char *file, const char *dataset)
 {
-    char part[1024];
+    char prefix[1024];
     hid_t id = open_file(file);
     bool has = true;
-    for (size_t i = 1; has && i <= strlen(dataset) && i < sizeof part; i++) {
+    for (size_t i = 1; has && i <= strlen(dataset) && i < sizeof prefix; i++) {
         if (dataset[i] != '/' && dataset[i] != 0)
             continue;
-        snprintf(part, sizeof part, "%.*s", (int)i, dataset);
-        has = H5Lexists(id, part, H5P_DEFAULT) > 0;
+        snprintf(prefix, sizeof prefix, "%.*s", (int)i, dataset);
+        has = H5Lexists(id, prefix, H5P_DEFAULT) > 0;
     }
     H5Fclose(id);
     return has;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Arrays from golden HDF5 files, in the directory that the environment names with GOLDEN_DIR.
- * What is missing or has another type fails the Criterion test with its name.
+/* Arrays from golden HDF5 files, in the directory that GOLDEN_DIR in the environment names. A
+ * dataset that is missing or has another type fails the Criterion test, with its name.
  *
  *     struct lj_golden a = lj_golden_f32("loss.h5", "case0/proj");
  *     cr_assert_eq(a.shape[0], 2);       a.f32[i]
@@ -14,10 +14,10 @@
 enum { LJ_GOLDEN_DIMS = 8 };
 
 struct lj_golden {
-    int dims;
+    int dims;                      /* number of axes; 0: a scalar */
     int64_t shape[LJ_GOLDEN_DIMS]; /* (dims) */
     int64_t count;                 /* product of shape; 1 for a scalar */
-    union {                        /* owned; the member asked for */
+    union {                        /* (count) owned; the member of the type that was asked for */
         void *data;
         float *f32;
         double *f64;
@@ -25,11 +25,11 @@ struct lj_golden {
     };
 };
 
-/* float32 data only: nothing is rounded silently. */
+/* float32 data only, so that nothing is rounded without notice. */
 struct lj_golden lj_golden_f32(const char *file, const char *dataset);
-/* Any floating point data. */
+/* Floating point data of any width. */
 struct lj_golden lj_golden_f64(const char *file, const char *dataset);
-/* Any integers. */
+/* Integers of any width. */
 struct lj_golden lj_golden_i64(const char *file, const char *dataset);
 void lj_golden_free(struct lj_golden *array);
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Reads the cases of tests/golden/image.h5: /OPERATION/NUMBER is the expected image, its attributes
+ * name the source image and the arguments. */
 #include "image_golden.h"
 
 #include "data/data.h"

@@ -7,14 +7,18 @@
 #include <stdint.h>
 
 struct image_case {
-    int channels;
-    int64_t height, width; /* of image */
-    int64_t out_h, out_w;  /* of expected */
-    float *image, *expected;
-    double args[8];
+    int channels;    /* of both images */
+    int64_t height;  /* of image */
+    int64_t width;   /* of image */
+    int64_t out_h;   /* height of expected */
+    int64_t out_w;   /* width of expected */
+    float *image;    /* (channels, height, width) the source, in 0..1; owned */
+    float *expected; /* (channels, out_h, out_w) what PyTorch makes of it; owned */
+    double args[8];  /* of the operation */
 };
 
-/* Case number of an operation; false behind the last one. Ends the test if the file is unreadable. */
+/* Reads case `number` of an operation; false if there are fewer. Fails the test if the file cannot
+ * be read. */
 bool image_case_read(struct image_case *c, const char *operation, int number);
 void image_case_free(struct image_case *c);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Runs a global batch through the loss, lane by lane, as the trainer would. */
 #include "loss_case.h"
 
 #include <criterion/criterion.h>
@@ -9,8 +10,10 @@ struct pass {
     struct lj_comm *comm;
     struct lj_lejepa *loss;
     const struct loss_batch *batch;
-    float *proj, *dproj; /* (V, lane_rows, D) */
-    int64_t first, end;  /* lanes of this rank */
+    float *proj;   /* (V, lane_rows, D) of one lane */
+    float *dproj;  /* likewise */
+    int64_t first; /* lanes [first, end) are this rank's */
+    int64_t end;
 };
 
 static int64_t lanes_of(const struct loss_batch *b)
@@ -38,6 +41,7 @@ static void copy_lane(const struct pass *p, int64_t lane, int64_t n, float *whol
     }
 }
 
+/* Hands in this rank's lanes; with dz, takes their gradients instead. */
 static void each_lane(const struct pass *p, float *dz)
 {
     for (int64_t k = p->first; k < p->end; k++) {

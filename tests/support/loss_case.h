@@ -6,16 +6,20 @@
 #include "loss/loss.h"
 
 struct loss_batch {
-    struct lj_lejepa_config config; /* lane_rows: rows of every lane but the last */
-    int64_t samples;
-    const float *z;      /* (V, samples, D) */
-    const float *slices; /* (D, M); NULL: those of step 0 */
-    bool backwards;      /* lanes are added in descending order */
-    int local;           /* this rank's status when it comes to the reduction */
+    struct lj_lejepa_config config; /* lane_rows: rows of every lane; the last may have fewer */
+    int64_t samples;                /* of the global batch */
+    const float *z;                 /* (V, samples, D) projections, the same on every rank */
+    const float *slices;            /* (D, M); NULL: those of step 0 */
+    bool backwards;                 /* hand in lanes in descending order */
+    int local;                      /* status that this rank passes to the reduction */
 };
 
-/* Collective. dz (V, samples, D): rows of other ranks' lanes stay as they are; NULL: not wanted.
- * slice_values (M) may be NULL. Returns the status of lj_lejepa_reduce. */
+/* Runs a batch. Collective.
+ *   terms         out
+ *   dz            out  (V, samples, D) rows of other ranks' lanes stay as they are; NULL: not
+ *                      wanted
+ *   slice_values  out  (M), or NULL
+ * Returns the status of lj_lejepa_reduce. */
 int loss_case_run(struct lj_comm *comm, const struct loss_batch *batch, struct lj_ledger *ledger,
                   struct lj_lejepa_terms *terms, float *dz, double *slice_values);
 

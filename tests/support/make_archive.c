@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Small HDF5 files in a temporary directory. */
 #include "make_archive.h"
 
 #include <criterion/criterion.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verdicts over ranks: the lowest failing rank is found first, then its text reaches everybody. */
+/* Verdicts over ranks: the lowest failing rank is found, then its text is broadcast. */
 #include "mpi_case.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A Criterion case on several ranks. One case a launch: MPI starts once in a process.
+/* A Criterion case on several ranks. Each launch runs one case, because a process can start MPI
+ * once only.
  *
  *     Test(suite, name, .timeout = 60)
  *     {
@@ -19,13 +20,15 @@ struct lj_comm *lj_case_begin(void);
 /* Ends MPI. Collective. */
 void lj_case_end(struct lj_comm *comm);
 
-/* True if the condition holds on every rank; otherwise text (capacity bytes, the same on each rank)
- * says "rank r: " and the lowest failing rank's message. Collective. */
+/* Does the condition hold on every rank? Collective.
+ *   text  out  (capacity) "" if it does; else, on every rank, "rank r: " and the message of the
+ *              lowest rank on which it does not */
 bool lj_all_hold(struct lj_comm *comm, bool condition, char *text, size_t capacity,
                  const char *format, ...) LJ_PRINTF(5, 6);
 
-/* Asserts on all ranks together, with the failing rank's text. An assertion on one rank alone would
- * lose its message and leave the others hanging in their next collective. Collective. */
+/* Asserts on all ranks together, with the text of the lowest failing rank. Collective. An assertion
+ * that failed on one rank only would lose its message, and the other ranks would hang in their next
+ * collective call. */
 #define lj_all_assert(comm, condition, ...)                                                    \
     do {                                                                                       \
         char lj_text[1024];                                                                    \

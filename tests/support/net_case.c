@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A small network, run node by node as the trainer runs the projector. */
 #include "net_case.h"
 
 #include "nn/plan.h"
@@ -93,14 +94,14 @@ static size_t input_bytes(const struct net_case *c)
     return (size_t)net_case_inputs(c, &c->plan->at[0].shape) * sizeof(float);
 }
 
-/* Does node take batch statistics over all lanes? */
+/* Has the node statistics of the global batch? */
 static bool shares(const struct net_case *c, int node)
 {
     const struct lj_node *n = &c->net->node[node];
     return n->kind->sync_count && n->kind->sync_count(n) > 0;
 }
 
-/* Totals of a sync node over this one lane, as comm would return them. */
+/* If it has, computes the totals over the one lane there is, as comm would return them. */
 static void share(struct net_case *c, int node, bool backward)
 {
     const struct lj_node *n = &c->net->node[node];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A small network with everything a pass needs. All memory starts as NaN: what is read before it is
- * written shows in the results.
+/* A small network with everything a pass needs. All memory starts as NaN, so that reading a value
+ * before it is written shows in the results.
  *
  *     struct net_case c;
  *     net_case_begin(&c);
@@ -19,30 +19,31 @@ enum { NET_CASE_SEGMENTS = 64, NET_CASE_SUMS = 64 };
 struct net_case {
     struct lj_params params;
     struct lj_net *net;
-    struct lj_segment segment[NET_CASE_SEGMENTS];
+    struct lj_segment segment[NET_CASE_SEGMENTS]; /* nodes of each bucket */
     struct lj_plan *plan;
-    int64_t tile_rows;         /* of plans made from now on; 0: one tile */
-    float *weights, *gradient; /* (params.elements) */
-    bool bf16;                 /* plans are bf16, with packed weights */
-    void *packed;
+    int64_t tile_rows;           /* of plans made from now on; 0: one tile */
+    float *weights;              /* (params.elements) */
+    float *gradient;             /* (params.elements) */
+    bool bf16;                   /* plans are bf16, with packed weights */
+    void *packed;                /* the weights' packed forms; NULL unless bf16 */
     struct lj_pass pass;         /* train; step 3; first_sample 0; n = images */
-    int64_t sums[NET_CASE_SUMS]; /* totals of the sync node at work */
+    int64_t sums[NET_CASE_SUMS]; /* totals of the batch statistics of the node at work */
 };
 
 void net_case_begin(struct net_case *c);
 void net_case_layout(struct net_case *c);
 void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *input,
                    enum lj_plan_mode mode);
-/* Plans made from now on are bf16; packs the weights. */
+/* Makes plans from now on bf16, and packs the weights. */
 void net_case_bf16(struct net_case *c);
 void net_case_end(struct net_case *c);
 
-/* x, y: (images, shape). Runs all nodes. */
+/* Runs all nodes forward: x (images, input shape) to y (images, output shape). */
 void net_case_forward(struct net_case *c, const float *x, float *y);
-/* dy like y; dx like x, or NULL. The gradient lands in c->gradient. */
+/* Runs them backward: dy like y to dx like x, which may be NULL, and to c->gradient. */
 void net_case_backward(struct net_case *c, const float *dy, float *dx);
 
-/* Elements of the input and output of a run. */
+/* Elements of x and of y. */
 int64_t net_case_inputs(const struct net_case *c, const struct lj_shape *input);
 int64_t net_case_outputs(const struct net_case *c);
 

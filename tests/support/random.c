@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random arrays: one stream of the purpose LJ_DRAW_TEST each. */
+/* Random arrays, each from a stream of the purpose LJ_DRAW_TEST. */
 #include "random.h"
 
 #include <math.h>
@@ -35,7 +35,7 @@ void lj_random_between_f64(double *x, int64_t n, double low, double high, uint64
         x[i] = lj_rng_between(&rng, low, high);
 }
 
-/* 24 bits a draw: what a float of [0, 1) holds, so that rounding never reaches 1. */
+/* Takes 24 bits of a draw, as many as a float in [0, 1) holds, so that no rounding reaches 1. */
 void lj_random_between_f32(float *x, int64_t n, float low, float high, uint64_t stream)
 {
     struct lj_rng rng;

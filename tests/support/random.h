@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Arrays of reproducible noise: element i of stream s is a function of (seed 0, s, i) alone. */
+/* Arrays of reproducible random numbers: element i of stream s is a function of s and i alone. */
 #ifndef LEJEPA_TEST_RANDOM_H
 #define LEJEPA_TEST_RANDOM_H
 

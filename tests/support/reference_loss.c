@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Written from the formulas: EP = N sum_k w_k [(C - phi)^2 + S^2] over 17 knots, its derivative by the
- * chain rule through C and S; prediction as a sum over all elements. */
+/* The LeJEPA loss, written from the formulas: Epps-Pulley EP = N sum_k w_k [(C - phi)^2 + S^2] over
+ * 17 knots, its derivative by the chain rule through C and S; prediction as a sum over all
+ * elements. */
 #include "reference_loss.h"
 
 #include <math.h>
@@ -9,6 +10,8 @@
 
 enum { KNOTS = 17 };
 
+/* Knots and weights of a grid: a has knots 0 .. 3, and doubles the weights for those below 0; b has
+ * knots -5 .. 5. */
 static void make_grid(enum lj_sigreg_grid grid, double t[KNOTS], double w[KNOTS])
 {
     double step = grid == LJ_SIGREG_GRID_A ? 3.0 / 16 : 10.0 / 16,
@@ -21,7 +24,7 @@ static void make_grid(enum lj_sigreg_grid grid, double t[KNOTS], double w[KNOTS]
     }
 }
 
-/* EP of x (n); dx (n) unless NULL. */
+/* EP of x (n), and unless NULL its gradient dx (n). */
 static double epps_pulley(enum lj_sigreg_grid grid, const double *x, int64_t n, double *dx)
 {
     double t[KNOTS], w[KNOTS], value = 0;
@@ -41,6 +44,8 @@ static double epps_pulley(enum lj_sigreg_grid grid, const double *x, int64_t n, 
     return value;
 }
 
+/* SIGReg of one view z (N, D), summed over slices; adds scale times its gradient to dz unless NULL.
+ * */
 static double view_sigreg(const struct reference_loss *l, const double *z, double scale, double *dz)
 {
     int64_t n = l->samples, width = l->width;
@@ -62,6 +67,8 @@ static double view_sigreg(const struct reference_loss *l, const double *z, doubl
     return value;
 }
 
+/* Squared distances of all views from the mean of the centre views, summed; adds scale times the
+ * gradient to dz unless NULL. */
 static double prediction(const struct reference_loss *l, const double *z, double scale, double *dz)
 {
     int64_t plane = l->samples * l->width;

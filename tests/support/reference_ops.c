@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The layers' formulas as plain loops in double. */
 #include "reference_ops.h"
 
 #include <math.h>
@@ -16,7 +17,8 @@ void reference_linear(const struct reference_op *op, const double *x, const doub
         }
 }
 
-/* Elements first, first + stride, ... (count of them), normalised; weight and bias step by wstep. */
+/* y = (x - mean) / sqrt(var + eps) weight + bias over `count` elements, `stride` apart; weights and
+ * biases are `wstep` apart. */
 static void normalise(const double *x, double *y, int64_t count, int64_t stride, double eps,
                       const double *weight, const double *bias, int64_t wstep)
 {
@@ -60,7 +62,7 @@ void reference_relu(const struct reference_op *op, const double *x, const double
         y[i] = fmax(x[i], 0);
 }
 
-/* Output of query row r of one head. */
+/* y (head size): the output of query row r of one head. */
 static void attend(const struct reference_op *op, const double *x, int64_t r, int64_t head,
                    double *y)
 {
@@ -130,7 +132,7 @@ void reference_pool_mean(const struct reference_op *op, const double *x, const d
                     x[(i * op->rows + t) * op->width + j] / (double)(op->rows - op->skip);
 }
 
-/* ---- positions --------------------------------------------------------------------------------------- */
+/* ---- positions ------------------------------------------------------------------------------- */
 
 static double cubic(double x)
 {
@@ -139,23 +141,24 @@ static double cubic(double x)
                  : (x < 2 ? -0.5 * x * x * x + 2.5 * x * x - 4 * x + 2 : 0);
 }
 
-/* Weights (in) of cell i of `out`, as PyTorch's antialiased interpolation makes them. */
+/* weight (in) of all input cells for cell i of `out`, as in PyTorch's antialiased bicubic
+ * interpolation. */
 static void cubic_weights(int64_t i, int64_t out, int64_t in, double *weight)
 {
     double scale = (double)in / (double)out, centre = scale * ((double)i + 0.5), sum = 0;
-    double stretch = fmax(scale, 1), support = 2 * stretch;
+    double widening = fmax(scale, 1), support = 2 * widening;
     int64_t low = (int64_t)fmax(centre - support + 0.5, 0);
     int64_t high = (int64_t)fmin(centre + support + 0.5, (double)in);
     for (int64_t j = 0; j < in; j++) {
         bool inside = j >= low && j < high;
-        weight[j] = inside ? cubic(((double)(j)-centre + 0.5) / stretch) : 0;
+        weight[j] = inside ? cubic(((double)(j)-centre + 0.5) / widening) : 0;
         sum += weight[j];
     }
     for (int64_t j = 0; j < in; j++)
         weight[j] /= sum;
 }
 
-/* Position of one cell: (width) added to y. */
+/* Adds the position of one cell to y (width). */
 static void add_position(const struct reference_op *op, const double *pos, int64_t cell, double *y)
 {
     double wy[16], wx[16];

@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Layers in plain double, forward only, one image after the other: written from the formulas, with
- * nothing shared with src. Their gradients are taken by central differences. */
+/* Layers in plain double, forward only, one image after the other: written from the formulas,
+ * sharing no code with src. Tests take their gradients by central differences. */
 #ifndef LEJEPA_TEST_REFERENCE_OPS_H
 #define LEJEPA_TEST_REFERENCE_OPS_H
 
 #include <stdint.h>
 
-/* Sizes of an operation; which ones it reads is said at each. */
+/* Sizes of an operation, of which each layer reads some. */
 struct reference_op {
-    int64_t images, rows, width; /* input (images, rows, width) */
-    int64_t out;                 /* output width */
-    int64_t heads, skip;         /* attention; tokens before the mean, or registers */
-    int64_t height, channels;    /* image (channels, height, width) and its patch in `out` */
-    int64_t patch;
-    int64_t grid[2], grid0[2]; /* positions: of this image, of the table */
-    double eps;
+    int64_t images;   /* input (images, rows, width) */
+    int64_t rows;     /* tokens of an image */
+    int64_t width;    /* features; of patch_embed: pixels */
+    int64_t out;      /* output width */
+    int64_t heads;    /* attention */
+    int64_t skip;     /* pool_mean: tokens before the mean; tokens: registers */
+    int64_t height;   /* patch_embed: of the image (channels, height, width) */
+    int64_t channels; /* patch_embed */
+    int64_t patch;    /* patch_embed: pixels a side */
+    int64_t grid[2];  /* tokens: cells of this image */
+    int64_t grid0[2]; /* tokens: cells of the table of positions */
+    double eps;       /* norms */
 };
 
 /* y from x and the parameters p[0], p[1], ... in the layer's order. */

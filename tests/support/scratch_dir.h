@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A directory of a test's own, removed with everything in it. */
+/* A test's own directory, removed with everything in it. */
 #ifndef TEST_SCRATCH_DIR_H
 #define TEST_SCRATCH_DIR_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Each tool of the tests in use, on cases whose answer is known. */
+/* Tests of what tests use, on cases whose answers are known. */
 #include "golden.h"
 #include "gradcheck.h"
 #include "random.h"
@@ -112,10 +112,10 @@ Test(support, tmpdir_is_made_and_removed_with_its_content)
     cr_assert_eq(mkdir(lj_tmpdir_file(&a, "inner"), 0700), 0);
     const char *path = lj_tmpdir_write(&a, "inner/file", "text\n");
     cr_assert(stat(path, &about) == 0 && about.st_size == 5);
-    char kept[LJ_PATH_MAX];
-    snprintf(kept, sizeof kept, "%s", a.path);
+    char removed[LJ_PATH_MAX];
+    snprintf(removed, sizeof removed, "%s", a.path);
     lj_tmpdir_remove(&a);
-    cr_assert_neq(stat(kept, &about), 0);
+    cr_assert_neq(stat(removed, &about), 0);
     lj_tmpdir_remove(&b);
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A directory of a test's own, under TMPDIR or /tmp. */
+/* A test's own directory, under TMPDIR or /tmp. */
 #ifndef LEJEPA_TEST_TMPDIR_H
 #define LEJEPA_TEST_TMPDIR_H
 
 enum { LJ_PATH_MAX = 4096 };
 
 struct lj_tmpdir {
-    char path[LJ_PATH_MAX];
+    char path[LJ_PATH_MAX]; /* "" once removed */
 };
 
 /* Makes an empty directory; fails the test if it cannot. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Writes a small archive to train on. */
 #include "train_archive.h"
 
 #include "base/base.h"
@@ -9,7 +10,7 @@
 #include <hdf5.h>
 #include <stdlib.h>
 
-/* Smooth blobs with noise, so that crops of one image resemble each other. */
+/* Slopes with noise, so that crops of one image resemble each other. */
 static void fill(float *images, int64_t rows, int64_t channels, int64_t size)
 {
     struct lj_rng rng;
