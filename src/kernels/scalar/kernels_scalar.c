@@ -320,7 +320,7 @@ static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
     return nonfinite;
 }
 
-/* ---- products in double ---------------------------------------------------------------------- */
+/* ---- small matmuls in double ----------------------------------------------------------------- */
 
 static void k_add_matmul(double *restrict out, const double *restrict a, int64_t row_stride,
                          int64_t inner_stride, const double *restrict b, int64_t rows,
