@@ -90,8 +90,8 @@ void *lj_alloc(size_t bytes, const char *label);
 /* Frees what lj_alloc or lj_alloc_array returned; accepts NULL. Thread-safe. */
 void lj_free(void *block);
 
-/* lj_alloc of count * size bytes. A negative count or a product that overflows fails as exhausted
- * memory does. */
+/* lj_alloc of count * size bytes. A negative count or a product that overflows fails as
+ * exhausted memory does. */
 void *lj_alloc_array(int64_t count, size_t size, const char *label);
 
 /* Memory allocated under one label. */
@@ -136,8 +136,8 @@ struct lj_rng {
  * numbers, on any rank and thread. Local. */
 void lj_rng_begin(struct lj_rng *rng, int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b,
                   uint64_t c);
-/* The next 64 random bits. Each of the four functions below takes one such draw (lj_rng_below more,
- * rarely). */
+/* The next 64 random bits. Each of the four functions below takes one such draw
+ * (lj_rng_below more, rarely). */
 uint64_t lj_rng_bits(struct lj_rng *rng);
 /* Uniform in [0, 1), 53 bits. */
 double lj_rng_uniform(struct lj_rng *rng);
@@ -148,9 +148,9 @@ int64_t lj_rng_below(struct lj_rng *rng, int64_t n);
 /* True with this probability. */
 bool lj_rng_chance(struct lj_rng *rng, double probability);
 
-/* A pseudo-random order of 0 .. n-1 (a bijection), named by (seed, purpose; a, b): returns the
- * number at position i of it, 0 <= i < n. Local; needs no table. Cost: about 4 to 16 philox calls.
- * */
+/* A pseudo-random order of 0 .. n-1 (a bijection), named by (seed, purpose; a, b):
+ * returns the number at position i of it, 0 <= i < n. Local; needs no table. Cost: about
+ * 4 to 16 philox calls. */
 int64_t lj_permute(int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b, int64_t n,
                    int64_t i);
 

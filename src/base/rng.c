@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counter-based random numbers: philox4x64-10 (Salmon et al., SC 2011) from Random123. A stream has
- * no state but its name and position: key (seed, purpose), counter (a, b, c, philox calls so far).
- * */
+/* Counter-based random numbers: philox4x64-10 (Salmon et al., SC 2011) from Random123. A
+ * stream has no state but its name and position: key (seed, purpose), counter (a, b, c,
+ * philox calls so far). */
 #include "base/base.h"
 
 #pragma GCC diagnostic push

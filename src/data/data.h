@@ -40,10 +40,10 @@ int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, floa
 
 /* Which sample comes when: an endless stream for each lane, a pure function of (seed, lanes,
  * groups, window) in which no rank occurs. In each epoch the lanes together serve every selected
- * index exactly once. The groups are put into a random order, the sequence is cut into a share for
- * each lane, and the samples of a share are mixed inside windows. Shares differ by at most one
- * sample, and the larger ones go to other lanes from epoch to epoch, so that no lane gets ahead of
- * the others. */
+ * index exactly once. The groups are put into a random order, the sequence is cut into a share
+ * for each lane, and the samples of a share are mixed inside windows. Shares differ by at most
+ * one sample, and the larger ones go to other lanes from epoch to epoch, so that no lane gets
+ * ahead of the others. */
 struct lj_sampler;
 /* Creates a sampler. Local.
  *   sampler      out  owned by the caller

@@ -110,8 +110,8 @@ static void list_samples(struct lj_loader *l, int64_t k, float *images, const st
     l->lane[k].served = l->n;
 }
 
-/* Copies the samples of the step that the window of lane k holds, up to the first one it does not.
- * */
+/* Copies the samples of the step that the window of lane k holds, up to the
+ * first one it does not. */
 static void serve(struct lj_loader *l, int64_t k, int64_t step, float *images)
 {
     struct lane *lane = &l->lane[k];
@@ -249,9 +249,9 @@ static int start_thread(struct lj_loader *l)
 
 /* ---- creation ---- */
 
-/* Samples of a window: data.window, or 8 MiB of samples, between 16 and 256 of them; never more
- * than a lane's share of an epoch. The same on every rank, because the order of samples depends on
- * it. */
+/* Samples of a window: data.window, or 8 MiB of samples, between 16 and 256 of them; never
+ * more than a lane's share of an epoch. The same on every rank, because the order of
+ * samples depends on it. */
 static int64_t choose_window(const struct lj_config *config, int64_t sample_bytes, int64_t share)
 {
     int64_t window =

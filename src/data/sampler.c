@@ -78,8 +78,8 @@ static int64_t epoch_of(const struct lj_sampler *s, int64_t lane, int64_t positi
 }
 
 /* By how many samples the first window of a lane's share is shorter: the window times the
- * fractional part of lane * golden ratio, which is spread evenly over any number of neighbouring
- * lanes. */
+ * fractional part of lane * golden ratio, which is spread evenly over any number of
+ * neighbouring lanes. */
 static int64_t shortened_by(const struct lj_sampler *s, int64_t lane)
 {
     uint64_t fraction = (uint64_t)lane * UINT64_C(0x9E3779B97F4A7C15);

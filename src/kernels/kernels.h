@@ -132,9 +132,9 @@ enum { LJ_RESAMPLE_SLACK = 32 };
 /* Blocks that pack fills up to. */
 enum { LJ_PANEL_ROWS = 32, LJ_PANEL_COLUMNS = 64 };
 
-/* The kernels of one level. Arrays are dense and row-major, and must not overlap unless a kernel
- * says that one may be another. "y (=, or += when add)" means: y is overwritten, or added to when
- * add is true. */
+/* The kernels of one level. Arrays are dense and row-major, and must not overlap unless a
+ * kernel says that one may be another. "y (=, or += when add)" means: y is overwritten, or
+ * added to when add is true. */
 struct lj_kernels {
     const char *name; /* of the level */
     /* Box-Muller, in place: from u in (0, 1] and v in [0, 1], sqrt(-2 log u) times cos(2 pi v) in u
@@ -228,9 +228,9 @@ struct lj_kernels {
     /* sums[i] += x[i] rounded to fixed point at 2^-32. An x that is not finite, or not below 64 in
      * magnitude, adds 0; returns the number of these. */
     int64_t (*add_fixed)(int64_t *sums, const float *x, int64_t count);
-    /* out (rows, n) += a (rows, inner) b (inner, n) in double, four inner elements at a time;
-     * element (r, i) of a lies at a[r row_stride + i inner_stride]. For problems too small for
-     * lj_matmul. */
+    /* out (rows, n) += a (rows, inner) b (inner, n) in double, four inner elements at a
+     * time; element (r, i) of a lies at a[r row_stride + i inner_stride]. For problems too
+     * small for lj_matmul. */
     void (*add_matmul)(double *restrict out, const double *restrict a, int64_t row_stride,
                        int64_t inner_stride, const double *restrict b, int64_t rows, int64_t inner,
                        int64_t n);
@@ -243,8 +243,8 @@ struct lj_kernels {
      *           channels; else (channels, pixels); at any address */
     void (*convert)(float *y, const void *x, enum lj_element element, int64_t channels,
                     int64_t pixels, bool channels_last);
-    /* y[i] = sum over j < taps of weight[j] x[j stride + i], added in order by fused multiply-adds;
-     * taps >= 1. */
+    /* y[i] = sum over j < taps of weight[j] x[j stride + i], added in order by fused
+     * multiply-adds; taps >= 1. */
     void (*weighted_sum)(float *y, const float *x, int64_t stride, const float *weight,
                          int64_t taps, int64_t count);
     /* Each row: y[r, i] = sum over j < taps of weight[j, i] x[r ldx + first[i] + j], added in order

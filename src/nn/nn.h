@@ -54,9 +54,9 @@ struct lj_param {
     double init_scale;
 };
 
-/* The table of all parameters of a model (encoder and projector). In memory they lie in the order
- * of the table, with padding between them, cut into buckets that each hold those of consecutive
- * nodes. */
+/* The table of all parameters of a model (encoder and projector). In memory they lie in the
+ * order of the table, with padding between them, cut into buckets that each hold those of
+ * consecutive nodes. */
 struct lj_params {
     struct lj_param *list; /* (count) owned */
     int count, capacity;
@@ -77,9 +77,9 @@ int lj_params_find(const struct lj_params *params, const char *name);
 void lj_params_init(const struct lj_params *params, int64_t seed, int64_t first, int64_t count,
                     float *values);
 
-/* The two packed forms of a weight matrix: laid out, and in a bf16 plan rounded, as the matmul of
- * forward and that of the input gradient read it. They are made again whenever the weights have
- * changed. */
+/* The two packed forms of a weight matrix: laid out, and in a bf16 plan rounded, as the
+ * matmul of forward and that of the input gradient read it. They are made again whenever the
+ * weights have changed. */
 enum { LJ_PACK_FORWARD, LJ_PACK_INPUT_GRADIENT };
 /* Gives every form a place in one array, if packing pays and a matmul reads it. Local.
  *   params  in/out  sets `pack` of every parameter
@@ -176,10 +176,10 @@ struct lj_layer_kind {
     void (*forward)(const struct lj_call *call);
     void (*backward)(const struct lj_call *call);
     /* For layers with statistics of the whole global batch; NULL for others. sync_forward
-     * (sync_backward) adds a lane's share to sums, which has sync_count(node) fixed-point integers.
-     * The caller adds these over all lanes and ranks. Then forward (backward) of every lane reads
-     * the totals from pass->sync. *nonfinite is increased for each number that lj_to_fixed refuses.
-     * */
+     * (sync_backward) adds a lane's share to sums, which has sync_count(node) fixed-point
+     * integers. The caller adds these over all lanes and ranks. Then forward (backward) of every
+     * lane reads the totals from pass->sync. *nonfinite is increased for each number that
+     * lj_to_fixed refuses. */
     int64_t (*sync_count)(const struct lj_node *node);
     void (*sync_forward)(const struct lj_call *call, int64_t *sums, int64_t *nonfinite);
     void (*sync_backward)(const struct lj_call *call, int64_t *sums, int64_t *nonfinite);
@@ -205,9 +205,9 @@ struct lj_net {
  * Errors: LJ_ERR_RESOURCE. */
 int lj_net_create(struct lj_net **net, struct lj_params *params) LJ_MUST_USE;
 void lj_net_destroy(struct lj_net *net); /* accepts NULL */
-/* Sets the prefix of the names of nodes added from now on, and the block they belong to (-1: none).
- * The nodes of a block must be consecutive, and must compute each image independently of the
- * others. */
+/* Sets the prefix of the names of nodes added from now on, and the block they belong to
+ * (-1: none). The nodes of a block must be consecutive, and must compute each image
+ * independently of the others. */
 void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...) LJ_PRINTF(3, 4);
 /* Twice the multiply-adds of forward for one image of shape `input`; 0 when out of memory. */
 int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input);
@@ -283,9 +283,9 @@ int64_t lj_plan_images(const struct lj_plan *plan);     /* images of a pass */
 int64_t lj_plan_sync_count(const struct lj_plan *plan); /* the largest sync_count of its nodes */
 const struct lj_net *lj_plan_net(const struct lj_plan *plan);
 
-/* Time that one thread spent in one kind of layer, sums of batch statistics included, and the flops
- * of those calls. A backward call counts twice kind->flops, or once if it makes no gradient at the
- * input. */
+/* Time that one thread spent in one kind of layer, sums of batch statistics included, and the
+ * flops of those calls. A backward call counts twice kind->flops, or once if it makes no
+ * gradient at the input. */
 struct lj_layer_clock {
     double forward_s, backward_s, flops;
 };

@@ -55,8 +55,8 @@ static void draw_chunk(float *values, int64_t count, const struct lj_param *para
     }
 }
 
-/* Draws elements [low, high) of a tensor. Chunks are drawn whole, also those that lie partly
- * outside. */
+/* Draws elements [low, high) of a tensor. Chunks are drawn whole, also those that
+ * lie partly outside. */
 static void init_tensor(float *values, const struct lj_param *param, int index, int64_t seed,
                         int64_t low, int64_t high)
 {
@@ -120,9 +120,9 @@ static int64_t unit_bytes(const struct lj_params *params, const struct lj_net *n
     return bytes;
 }
 
-/* Does node i come after a node with statistics of the global batch? Backward of that node waits
- * for all lanes, so it must be the first node that backward of its bucket runs: node i opens a new
- * bucket. */
+/* Does node i come after a node with statistics of the global batch? Backward of that node
+ * waits for all lanes, so it must be the first node that backward of its bucket runs: node i
+ * opens a new bucket. */
 static bool follows_sync(const struct lj_net *net, int i)
 {
     const struct lj_node *before = &net->node[i - 1];

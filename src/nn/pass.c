@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A pass through a plan: forward through the nodes in ascending order, backward in descending
- * order; a block of nodes on one tile of images after the other. No model writes its backward order
- * by hand. */
+/* A pass through a plan: forward through the nodes in ascending order, backward in
+ * descending order; a block of nodes on one tile of images after the other. No model writes
+ * its backward order by hand. */
 #include "nn/plan.h"
 
 #include "nn/layers/build.h"
@@ -169,8 +169,8 @@ void lj_forward(const struct lj_plan *plan, const struct lj_pass *pass, int firs
     }
 }
 
-/* Runs a tile of a block forward again: those nodes whose value or saved tensor backward of the
- * block reads. */
+/* Runs a tile of a block forward again: those nodes whose value or saved tensor backward
+ * of the block reads. */
 static void run_block_again(const struct lj_plan *plan, const struct lj_pass *pass, int first,
                             const struct tile *tile)
 {

@@ -270,8 +270,8 @@ static void find_gradient_lifetime(struct lj_plan *plan, int i)
     at->gradient = sized(plan, &own, value_bytes(at), read_only_in_block(plan, i));
     if (reader < 0 || !net->node[reader].kind->passes_gradient || net->node[reader].in[0] != i)
         return;
-    /* It gets the region of the reader's own gradient, which must then hold all images if either
-     * does. */
+    /* It gets the region of the reader's own gradient, which must then hold all
+     * images if either does. */
     int root = plan->at[reader].gradient_alias;
     at->gradient_alias = root < 0 ? reader : root;
     struct lj_region *shared = &plan->at[at->gradient_alias].gradient;
@@ -294,8 +294,8 @@ static int node_of_event(const struct lj_plan *plan, int event)
     return event < n ? event : 2 * n - event;
 }
 
-/* Extends the life of a region that holds all images to whole blocks: those of its birth and its
- * death. */
+/* Extends the life of a region that holds all images to whole blocks: those of its
+ * birth and its death. */
 static void through_blocks(const struct lj_plan *plan, struct lj_region *s)
 {
     int n = plan->net->count;

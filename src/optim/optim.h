@@ -17,8 +17,8 @@ struct lj_schedule {
 /* The learning rate of a step (0, 1, ...). */
 double lj_schedule_at(const struct lj_schedule *schedule, int64_t step);
 
-/* What happens to an element: trained with weight decay, trained without, or a running statistic.
- * */
+/* What happens to an element: trained with weight decay, trained without, or a
+ * running statistic. */
 enum lj_treatment { LJ_TREAT_DECAY, LJ_TREAT_NO_DECAY, LJ_TREAT_STATISTIC };
 /* A range of consecutive elements of one treatment. */
 struct lj_optim_range {

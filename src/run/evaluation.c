@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Evaluation while training: accuracy of a kNN on labelled rows, and the embedding's effective
- * rank. The bank is the rows whose labels are known to the kNN, the query those whose labels it
- * predicts. */
+/* Evaluation while training: accuracy of a kNN on labelled rows, and the embedding's
+ * effective rank. The bank is the rows whose labels are known to the kNN, the query those
+ * whose labels it predicts. */
 #include "run/state.h"
 
 #include "eval/eval.h"

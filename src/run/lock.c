@@ -116,10 +116,10 @@ static bool still_there(int file, const char *path)
            opened.st_dev == named.st_dev;
 }
 
-/* Removes the lock file of a dead holder, by renaming it first. Several jobs may find the holder
- * dead at the same time: one renames the dead holder's file; another may then rename the file that
- * the first one has created meanwhile, sees by its contents that it is another, and puts it back.
- * */
+/* Removes the lock file of a dead holder, by renaming it first. Several jobs may find the
+ * holder dead at the same time: one renames the dead holder's file; another may then rename
+ * the file that the first one has created meanwhile, sees by its contents that it is
+ * another, and puts it back. */
 static bool set_aside(const char *path, const struct holder *dead)
 {
     char aside[LJ_PATH_MAX];

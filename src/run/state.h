@@ -66,8 +66,8 @@ void lj_run_close_evaluation(struct lj_run_state *run);
 
 /* ---- summary/ ---- */
 
-/* Logs model, batch, memory and communication at the start; measures the peak if asked. Collective.
- * */
+/* Logs model, batch, memory and communication at the start; measures the peak if
+ * asked. Collective. */
 int lj_run_summary_start(struct lj_run_state *run, const char *isa);
 /* Logs where time and memory went, and writes timing.json. Collective. */
 int lj_run_summary_end(struct lj_run_state *run);

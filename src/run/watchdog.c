@@ -13,11 +13,11 @@
 #include <stdio.h>
 #include <time.h>
 
-/* The first rank that notices ends the job, but only after a while, in which the others print their
- * lines, too: their last progress was at about the same time. It waits for grace_s, or a tenth of
- * guard.stall_s if that is longer. Higher ranks wait longer by stagger_s for each rank, up to
- * STAGGERED times, so that ranks do not end the job at the same moment, on which Open MPI's mpirun
- * may crash. */
+/* The first rank that notices ends the job, but only after a while, in which the others print
+ * their lines, too: their last progress was at about the same time. It waits for grace_s, or a
+ * tenth of guard.stall_s if that is longer. Higher ranks wait longer by stagger_s for each rank,
+ * up to STAGGERED times, so that ranks do not end the job at the same moment, on which Open
+ * MPI's mpirun may crash. */
 static const double grace_s = 2, stagger_s = 0.5;
 enum { STAGGERED = 4 };
 

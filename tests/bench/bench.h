@@ -7,8 +7,8 @@
  *                                      smallest of rates, or null
  *   busy                               processor time / wall-clock time of the measuring thread:
  *                                      below 1 other processes used the processor, too
- * LJ_BENCH_SHORT=1 in the environment takes tiny sizes and one repetition, to test the benchmarks.
- * */
+ * LJ_BENCH_SHORT=1 in the environment takes tiny sizes and one repetition, to
+ * test the benchmarks. */
 #ifndef LEJEPA_TEST_BENCH_H
 #define LEJEPA_TEST_BENCH_H
 

@@ -102,8 +102,8 @@ static double measure(int64_t rows, int64_t width, int64_t slices, struct lj_com
     return result.median;
 }
 
-/* Prints the time of a case that is larger by a factor, against the first case's time by that
- * factor. */
+/* Prints the time of a case that is larger by a factor, against the first case's
+ * time by that factor. */
 static void print_growth(const char *name, double larger_ms, double times, double small_ms)
 {
     struct bench_line line = {.name = name,

@@ -148,13 +148,15 @@ def check_calls(path, text):
 
 
 def check_settings(path, text):
-    """Settings of a few words are enums; the text of one is handed to the module whose table knows its names."""
+    """Settings of a few words are enums; the text of one is handed to the module whose table knows
+    its names."""
     call = r"\bstrn?(?:case)?cmp\s*\((?:[^()]|\([^()]*\))*?\b(?:config|c)(?:->|\.)"
     if path.startswith("src/") and module_of(path) != "base":
         text = blanked(text)
         for found in re.finditer(call, text):
             line = text.count("\n", 0, found.start()) + 1
-            yield f"{path}:{line}: a setting is not compared as text: make it a CHOICE of config_keys.h"
+            yield (f"{path}:{line}: a setting is not compared as text: make it a CHOICE of "
+                   "config_keys.h")
 
 
 def check_functions(path, text):
@@ -201,7 +203,8 @@ def check_width(path, text):
 def check_file(path, text):
     complaints = [*check_text(path, text), *check_width(path, text)]
     if path.endswith((".c", ".h")):
-        for check in (check_includes, check_header_kind, check_calls, check_settings, check_functions):
+        for check in (check_includes, check_header_kind, check_calls, check_settings,
+                      check_functions):
             complaints += check(path, text)
     return complaints
 
@@ -273,7 +276,8 @@ def bad_examples():
     for name in BANNED:
         yield "src/nn/a.c", head + f"int x = {name} (1);\n", f"{name} is banned"
     yield "tests/nn/a.c", head + "int x = rand();\n", "rand is banned"
-    for call in ('strcmp(config->model, "vit")', 'strncmp("vit", t->config.model, 3)', 'strcasecmp(f(x),\n c->model)'):
+    for call in ('strcmp(config->model, "vit")', 'strncmp("vit", t->config.model, 3)',
+                 'strcasecmp(f(x),\n c->model)'):
         yield "src/nn/a.c", head + f"int x = {call} == 0;\n", "not compared as text"
         yield "src/base/config/values.c", head + f"int x = {call} == 0;\n", ""
     yield "src/nn/a.c", head + 'int x = strcmp(name, "vit") == 0 ? config->seed : c->seed;\n', ""

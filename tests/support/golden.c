@@ -34,8 +34,8 @@ static void read_shape(hid_t dataset, struct lj_golden *array, const char *name)
     H5Sclose(space);
 }
 
-/* Reads the dataset as memory_type, after checking that it has this class and at most max_bytes an
- * element. */
+/* Reads the dataset as memory_type, after checking that it has this class and at most
+ * max_bytes an element. */
 static struct lj_golden read_array(const char *file, const char *name, H5T_class_t class,
                                    hid_t memory_type, size_t max_bytes)
 {

@@ -17,8 +17,8 @@ struct image_case {
     double args[8];  /* of the operation */
 };
 
-/* Reads case `number` of an operation; false if there are fewer. Fails the test if the file cannot
- * be read. */
+/* Reads case `number` of an operation; false if there are fewer. Fails the test if the
+ * file cannot be read. */
 bool image_case_read(struct image_case *c, const char *operation, int number);
 void image_case_free(struct image_case *c);
 

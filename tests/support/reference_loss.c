@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The LeJEPA loss, written from the formulas: Epps-Pulley EP = N sum_k w_k [(C - phi)^2 + S^2] over
- * 17 knots, its derivative by the chain rule through C and S; prediction as a sum over all
- * elements. */
+/* The LeJEPA loss, written from the formulas: Epps-Pulley EP = N sum_k w_k [(C - phi)^2 +
+ * S^2] over 17 knots, its derivative by the chain rule through C and S; prediction as a sum
+ * over all elements. */
 #include "reference_loss.h"
 
 #include <math.h>
@@ -44,8 +44,8 @@ static double epps_pulley(enum lj_sigreg_grid grid, const double *x, int64_t n, 
     return value;
 }
 
-/* SIGReg of one view z (N, D), summed over slices; adds scale times its gradient to dz unless NULL.
- * */
+/* SIGReg of one view z (N, D), summed over slices; adds scale times its gradient
+ * to dz unless NULL. */
 static double view_sigreg(const struct reference_loss *l, const double *z, double scale, double *dz)
 {
     int64_t n = l->samples, width = l->width;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The LeJEPA loss in plain double: direct sums over the 17 published knots; shares no code with
- * src. */
+/* The LeJEPA loss in plain double: direct sums over the 17 published knots;
+ * shares no code with src. */
 #ifndef LEJEPA_TEST_REFERENCE_LOSS_H
 #define LEJEPA_TEST_REFERENCE_LOSS_H
 
@@ -23,8 +23,8 @@ struct reference_terms {
     double sigreg;     /* mean over views and slices */
 };
 
-/* Value at z (views, samples, width) and, unless NULL, its gradient dz (same shape, overwritten).
- * */
+/* Value at z (views, samples, width) and, unless NULL, its gradient dz (same
+ * shape, overwritten). */
 struct reference_terms reference_lejepa(const struct reference_loss *loss, const double *z,
                                         double *dz);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* data.archive -> files. It is a path, a glob or a directory of *.h5 and *.hdf5, or several of
- * these with commas between them. Items stay in the order in which the user lists them; the files
- * of a glob or a directory are sorted by bytes, so that rows have the same numbers under any
- * locale. */
+/* data.archive -> files. It is a path, a glob or a directory of *.h5 and *.hdf5, or several
+ * of these with commas between them. Items stay in the order in which the user lists them;
+ * the files of a glob or a directory are sorted by bytes, so that rows have the same
+ * numbers under any locale. */
 #include "data/archive/archive.h"
 
 #include <glob.h>
@@ -35,8 +35,8 @@ static int append(struct lj_file_list *list, char *const *paths, size_t count)
     return LJ_OK;
 }
 
-/* Appends the files that match either pattern, sorted; the second may be NULL. item: for messages.
- * */
+/* Appends the files that match either pattern, sorted; the second may be NULL.
+ * item: for messages. */
 static int append_matches(struct lj_file_list *list, const char *item, const char *first,
                           const char *second)
 {

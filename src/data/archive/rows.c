@@ -185,8 +185,8 @@ static int unreadable(const struct lj_archive *archive, int64_t part, int64_t fi
                    "%s: its data is damaged; copy the file again, or leave the row out", name);
 }
 
-/* Reads rows [first, first + count) through HDF5, which converts them to the native type. Lock
- * held. */
+/* Reads rows [first, first + count) through HDF5, which converts them to the
+ * native type. Lock held. */
 static bool read_rows(const struct lj_archive *archive, hid_t dataset, int64_t first, int64_t count,
                       void *rows)
 {

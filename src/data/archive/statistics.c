@@ -14,8 +14,8 @@
 
 enum { SAMPLES_MAX = 65536, PARTIAL_SUMS = 8 };
 
-/* Percentiles: the most rows that are sampled, and the most values that are sorted, over all
- * channels. */
+/* Percentiles: the most rows that are sampled, and the most values that are sorted,
+ * over all channels. */
 enum { PERCENTILE_ROWS = 1024, PERCENTILE_VALUES = 1 << 20 };
 
 /* ---- the chosen groups ---- */

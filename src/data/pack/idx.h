@@ -18,9 +18,9 @@ struct lj_idx {
     int64_t next;                   /* entry that lj_idx_read reads next */
 };
 
-/* Opens a file with `dims` axes and checks its header: magic bytes 0 0 8 dims, the shape, and that
- * a file of this length can hold it. Errors: LJ_ERR_DATA. The caller closes it after success only.
- * */
+/* Opens a file with `dims` axes and checks its header: magic bytes 0 0 8 dims, the shape,
+ * and that a file of this length can hold it. Errors: LJ_ERR_DATA. The caller closes it
+ * after success only. */
 int lj_idx_open(struct lj_idx *idx, const char *path, int dims) LJ_MUST_USE;
 /* Reads the next entry.
  *   item  out  (item_bytes)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to data; tests compare each operation. Operations on images of float32 planes, (C, H, W)
- * row-major, in place unless there is an argument `out`. Each does what torchvision 0.14 does with
- * float tensors; colours lie in 0..1. Local, thread-safe, no allocation; scratch is provided by the
- * caller. */
+/* Private to data; tests compare each operation. Operations on images of float32 planes, (C, H,
+ * W) row-major, in place unless there is an argument `out`. Each does what torchvision 0.14 does
+ * with float tensors; colours lie in 0..1. Local, thread-safe, no allocation; scratch is
+ * provided by the caller. */
 #ifndef LEJEPA_DATA_IMAGE_H
 #define LEJEPA_DATA_IMAGE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Gaussian blur as torchvision's gaussian_blur: weights exp(-x^2 / 2 sigma^2) at integer x,
- * normalised to sum 1, border reflected without repeating the edge pixel. Separable: rows, then
- * columns. */
+/* Gaussian blur as torchvision's gaussian_blur: weights exp(-x^2 / 2 sigma^2) at integer
+ * x, normalised to sum 1, border reflected without repeating the edge pixel. Separable:
+ * rows, then columns. */
 #include "data/views/image.h"
 
 #include "kernels/kernels.h"

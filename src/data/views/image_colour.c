@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Colour operations on (3, pixels) planes in 0..1, as torchvision 0.14 does them with float
- * tensors: blending a x + (1 - a) y, clamped to 0..1; greyscale 0.2989 r + 0.587 g + 0.114 b; hue
- * by HSV. */
+/* Colour operations on (3, pixels) planes in 0..1, as torchvision 0.14 does them with
+ * float tensors: blending a x + (1 - a) y, clamped to 0..1; greyscale 0.2989 r + 0.587 g +
+ * 0.114 b; hue by HSV. */
 #include "data/views/image.h"
 
 #include "kernels/kernels.h"

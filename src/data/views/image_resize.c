@@ -21,10 +21,10 @@
  * for all of them. */
 enum { ROWS = 8 };
 
-/* Which inputs make the outputs of one axis, and with what weights. Output i reads the inputs from
- * first[i] on, input first[i] + j with weight[i * output_step + j * tap_step]. All outputs have as
- * many taps as the largest needs, all inside the input; those that an output does not need have
- * weight 0. */
+/* Which inputs make the outputs of one axis, and with what weights. Output i reads the inputs
+ * from first[i] on, input first[i] + j with weight[i * output_step + j * tap_step]. All outputs
+ * have as many taps as the largest needs, all inside the input; those that an output does not
+ * need have weight 0. */
 struct axis {
     int64_t count;       /* outputs */
     int64_t taps;        /* inputs of each */

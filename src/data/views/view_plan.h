@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to data; tests look at the distributions. Everything random about one view but its noise.
- * */
+/* Private to data; tests look at the distributions. Everything random about one
+ * view but its noise. */
 #ifndef LEJEPA_DATA_VIEW_PLAN_H
 #define LEJEPA_DATA_VIEW_PLAN_H
 

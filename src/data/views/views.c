@@ -70,8 +70,8 @@ int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config
     LJ_CHECK(info->channels >= 1 && info->channels <= LJ_CHANNELS_MAX, "%d channels",
              info->channels);
     const double *scale = local ? config->views_local_scale : config->views_global_scale;
-    /* Unless a kernel is given, sigma is meant for views of 224 pixels and shrinks with the view.
-     * */
+    /* Unless a kernel is given, sigma is meant for views of 224 pixels and
+     * shrinks with the view. */
     double zoom = config->views_blur_kernel > 0 ? 1.0 : (double)size / 224.0;
     *recipe = (struct lj_view_recipe){
         .channels = info->channels,

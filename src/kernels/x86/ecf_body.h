@@ -28,8 +28,8 @@ static struct half_turns half_turns_of(float step)
     return (struct half_turns){high, (float)(factor - (double)high)};
 }
 
-/* sin(pi rest) and cos(pi rest) for rest in [-1/2, 1/2]: minimax polynomials, off by at most 1e-8
- * and 6e-8. */
+/* sin(pi rest) and cos(pi rest) for rest in [-1/2, 1/2]: minimax polynomials, off by at
+ * most 1e-8 and 6e-8. */
 static inline void sincos_pi(vec rest, vec *s, vec *c)
 {
     vec square = v_mul(rest, rest);
@@ -44,9 +44,9 @@ static inline void sincos_pi(vec rest, vec *s, vec *c)
     *c = v_fma(square, cosine, v_set(1));
 }
 
-/* Sines and cosines of the rows' angles, valid if every |theta| is at most pi / 2, which on grid a
- * is nearly always so. Returns the largest |x| of each column, from which the caller sees if they
- * are. */
+/* Sines and cosines of the rows' angles, valid if every |theta| is at most pi / 2, which
+ * on grid a is nearly always so. Returns the largest |x| of each column, from which the
+ * caller sees if they are. */
 static inline vec sincos_small(vec *s, vec *c, const float *x, int64_t ldx, int64_t rows,
                                int64_t live, struct half_turns turns)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to kernels. The vector kernels of images, included after kernels_body.h. Contracts:
- * kernels/kernels.h. Every element is computed by the same operations as in the scalar form, fused
- * where that one is, so that it has the same bits at every level; only luma_sum adds in another
- * order. */
+/* Private to kernels. The vector kernels of images, included after kernels_body.h.
+ * Contracts: kernels/kernels.h. Every element is computed by the same operations as in the
+ * scalar form, fused where that one is, so that it has the same bits at every level; only
+ * luma_sum adds in another order. */
 
 /* ---- conversion ------------------------------------------------------------------------------ */
 
@@ -26,8 +26,8 @@ static inline vec quotient(vec x, float divisor)
     return v_fma(v_nfma(q, v_set(divisor), x), inverse, q);
 }
 
-/* One vector of elements. Callers pass `element` as a constant, so that no test is left in a loop.
- * */
+/* One vector of elements. Callers pass `element` as a constant, so that no test
+ * is left in a loop. */
 static inline vec load_element(const char *x, enum lj_element element)
 {
     switch (element) {
@@ -326,9 +326,9 @@ static inline vec within_circle(vec x)
     return v_if_less(x, v_set(6), x, v_sub(x, v_set(6)));
 }
 
-/* Hue in sixths of a circle: base + numerator / chroma, both chosen by which channel is the
- * largest. Grey has chroma 0 and no hue; channel_of then multiplies it by 0, so any number will do.
- * */
+/* Hue in sixths of a circle: base + numerator / chroma, both chosen by which channel
+ * is the largest. Grey has chroma 0 and no hue; channel_of then multiplies it by 0, so
+ * any number will do. */
 static inline vec hue_of(struct colour a, vec value, vec chroma)
 {
     vec is_green = v_sub(a.blue, a.red), is_blue = v_sub(a.red, a.green);

@@ -112,9 +112,9 @@ static void k_from_bf16(float *y, const lj_bf16 *x, int64_t count)
     store(y + i, load_as(x, LJ_BF16, i, live), live);
 }
 
-/* Phi(-z) / exp(-z^2/2) for z >= 0, as t p(t) with t = 1 / (1 + 0.36 z); p is a minimax fit of
- * relative error 9e-8. So Phi and phi share one exponential, and small values of Phi keep their
- * digits. */
+/* Phi(-z) / exp(-z^2/2) for z >= 0, as t p(t) with t = 1 / (1 + 0.36 z); p is a minimax fit
+ * of relative error 9e-8. So Phi and phi share one exponential, and small values of Phi
+ * keep their digits. */
 static inline vec mills(vec z)
 {
     static const float c[] = {

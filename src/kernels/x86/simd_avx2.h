@@ -185,8 +185,8 @@ static inline bool v_all_below(vec a, float limit)
 {
     return _mm256_movemask_ps(_mm256_cmp_ps(a, v_set(limit), _CMP_LT_OQ)) == 0xff;
 }
-/* v_add_fixed for four elements: adding 1.5 2^52 leaves the rounded integer in the low bits of the
- * double. */
+/* v_add_fixed for four elements: adding 1.5 2^52 leaves the rounded integer in the low
+ * bits of the double. */
 static inline void add_fixed_half(int64_t *sums, __m128 a)
 {
     __m256d magic = _mm256_set1_pd(0x1.8p52);
@@ -195,8 +195,8 @@ static inline void add_fixed_half(int64_t *sums, __m128 a)
     __m256i *at = (__m256i *)sums;
     _mm256_storeu_si256(at, _mm256_add_epi64(_mm256_loadu_si256(at), fixed));
 }
-/* sums[i] += a[i] rounded to fixed point at 2^-32, where |a[i]| < 64; returns for how many this
- * fails. */
+/* sums[i] += a[i] rounded to fixed point at 2^-32, where |a[i]| < 64; returns for
+ * how many this fails. */
 static inline int v_add_fixed(int64_t *sums, vec a)
 {
     vec fit = _mm256_cmp_ps(v_abs(a), v_set(64), _CMP_LT_OQ), valid = _mm256_and_ps(a, fit);

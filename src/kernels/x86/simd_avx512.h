@@ -182,8 +182,8 @@ static inline bool v_all_below(vec a, float limit)
 {
     return _mm512_cmp_ps_mask(a, v_set(limit), _CMP_LT_OQ) == 0xffff;
 }
-/* sums[i] += a[i] rounded to fixed point at 2^-32, where |a[i]| < 64; returns for how many this
- * fails. */
+/* sums[i] += a[i] rounded to fixed point at 2^-32, where |a[i]| < 64; returns for
+ * how many this fails. */
 static inline int v_add_fixed(int64_t *sums, vec a)
 {
     __mmask16 fit = _mm512_cmp_ps_mask(_mm512_abs_ps(a), v_set(64), _CMP_LT_OQ);
@@ -236,8 +236,8 @@ static inline void v_split3(vec channel[3], const vec x[3])
         channel[c] = _mm512_permutexvar_ps(order, lanes);
     }
 }
-/* Four floats of a pixel, and four each of those 4, 8 and 12 after it; pixels are `step` floats
- * apart. */
+/* Four floats of a pixel, and four each of those 4, 8 and 12 after it; pixels are
+ * `step` floats apart. */
 static inline vec load_every_fourth(const float *x, int64_t step)
 {
     vec a = _mm512_castps128_ps512(_mm_loadu_ps(x));

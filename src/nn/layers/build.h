@@ -17,8 +17,8 @@ extern const struct lj_layer_kind lj_kind_linear, lj_kind_linear_residual, lj_ki
  * kind. A failure is kept in net->status. */
 lj_val lj_net_add(struct lj_net *net, struct lj_node node, const char *name);
 
-/* Adds a parameter (dims, dim, role, matrix, init, init_scale are set) to a node; name is below the
- * net's scope. */
+/* Adds a parameter (dims, dim, role, matrix, init, init_scale are set) to a node; name is
+ * below the net's scope. */
 void lj_net_param(struct lj_net *net, lj_val owner, struct lj_param param, const char *name);
 
 /* Reference shape of a value. */

@@ -13,8 +13,8 @@ struct lj_rows {
     int64_t rows, width;
 };
 
-/* Bytes of scratch that a call of the functions below needs, for `rows` rows of widths in and out.
- * */
+/* Bytes of scratch that a call of the functions below needs, for `rows` rows of
+ * widths in and out. */
 int64_t lj_linear_scratch(bool bf16, int64_t rows, int64_t in, int64_t out);
 
 /* y = x W^T + b, or y += x W^T + b when add. Local.

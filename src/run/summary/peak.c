@@ -7,8 +7,8 @@
 
 #include <omp.h>
 
-/* As many rows as a tile may have, by the width of ViT-B: large enough that arithmetic alone bounds
- * it. */
+/* As many rows as a tile may have, by the width of ViT-B: large enough that
+ * arithmetic alone bounds it. */
 enum { ROWS = 512, WIDTH = 768 };
 static const double measured_s = 0.2, burst_s = 0.02;
 
@@ -20,8 +20,8 @@ struct operands {
     void *packed; /* the packed form of b; NULL where weights are not packed */
 };
 
-/* GFLOP/s of the best of some bursts of calls, so that disturbances by other processes do not
- * count. */
+/* GFLOP/s of the best of some bursts of calls, so that disturbances by other
+ * processes do not count. */
 static double best_rate(const struct lj_matmul *matmul, const struct operands *x)
 {
     double begun = lj_now_s(), best = 0;
