@@ -3,7 +3,7 @@
 #ifndef LEJEPA_GRADSYNC_H
 #define LEJEPA_GRADSYNC_H
 
-#include "comm/chain.h"
+#include "comm/tree.h"
 #include "comm/comm_mpi.h"
 
 /* One bucket on its way. Two of them take turns, so that one can be packed while the other moves. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fixed tree as a chain of carries. */
-#include "comm/chain.h"
+#include "comm/tree.h"
 
 #include "comm/lanes.h"
 

@@ -5,7 +5,7 @@
  * many elements of r's lanes are nonfinite for a sum. So everybody knows before any update whether there
  * may be one, without a collective of its own. Lanes are counted, not their sums, because which sums
  * exist where depends on the number of ranks. */
-#include "comm/gradsync.h"
+#include "comm/gradsync/gradsync.h"
 
 #include <limits.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gradient reduction: what is done with the shards: the norm of the whole gradient, gathering
  * weights, and moving whole arrays to and from the root. */
-#include "comm/gradsync.h"
+#include "comm/gradsync/gradsync.h"
 
 #include <math.h>
 #include <string.h>

@@ -2,9 +2,9 @@
 /* The gradient reduction: set-up, the lanes of this rank, and the shard of totals.
  *
  * Lanes of this rank run through a chain of carries into the maximal subtrees of the fixed tree. A
- * bucket then moves (gradsync_move.c): every rank receives everybody's subtrees of its own shard and
+ * bucket then moves (move.c): every rank receives everybody's subtrees of its own shard and
  * finishes the same tree there. Additions are the same pairs whatever the number of ranks. */
-#include "comm/gradsync.h"
+#include "comm/gradsync/gradsync.h"
 
 #include "comm/lanes.h"
 
