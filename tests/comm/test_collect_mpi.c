@@ -218,11 +218,11 @@ Test(collect_mpi, values_reach_every_rank, .timeout = 60)
 static int64_t open_blocks(void)
 {
     struct lj_memory_use use[8];
-    int64_t subtrees = 0;
+    int64_t blocks = 0;
     int labels = lj_memory_report(use, 8);
     for (int i = 0; i < labels; i++)
-        subtrees += use[i].blocks;
-    return subtrees;
+        blocks += use[i].blocks;
+    return blocks;
 }
 
 static void check_first(int size)
@@ -269,7 +269,7 @@ Test(collect_mpi, communicators_come_and_go, .timeout = 60)
         check_first(size);
     check_created();
     lj_comm_destroy(NULL);
-    lj_all_assert(world, open_blocks() == before, "%lld subtrees are open",
+    lj_all_assert(world, open_blocks() == before, "%lld blocks of memory are not freed",
                   (long long)(open_blocks() - before));
     lj_case_end(world);
 }

@@ -1,34 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gradient reduction: buckets on their way between ranks.
  *
- * What rank r sends to rank p: r's subtrees of p's shard, one after the other, then one number: how
- * many elements of r's lanes are nonfinite for a sum. So everybody knows before any update whether there
- * may be one, without a collective of its own. Lanes are counted, not their sums, because which sums
- * exist where depends on the number of ranks. */
+ * What rank r sends to rank p: the sums of r's subtrees, each cut to p's part of the bucket, one
+ * after the other; then one number: how many elements of r's lanes cannot be summed (not finite, or
+ * too large). So everybody knows before an update whether it may happen, without a collective of
+ * its own. Elements of lanes are counted, not those of sums, because it depends on the number of
+ * ranks which sums exist. */
 #include "comm/gradsync/gradsync.h"
 
 #include <limits.h>
 #include <string.h>
 
-static int blocks_of(const struct lj_gradsync *s, int rank)
+static int allocate_move(struct lj_gradsync *s, struct lj_move *move)
 {
-    return s->blocks_of_rank[rank + 1] - s->blocks_of_rank[rank];
-}
-
-static int allocate_move(struct lj_gradsync *s, struct lj_move *move, int64_t widest)
-{
-    int size = s->comm->size;
-    int64_t shard = 0;
+    int size = s->comm->size, sums = lj_subtrees_of(s, s->comm->rank);
+    int64_t widest = lj_widest_bucket(s), part = 0;
     for (int b = 0; b < s->buckets; b++)
-        shard = lj_max_i64(shard, lj_shard_count(s, b, s->comm->rank));
-    int64_t sent = widest * blocks_of(s, s->comm->rank) + size;
-    int64_t received = shard * s->blocks_of_rank[size] + size;
+        part = lj_max_i64(part, lj_part_count(s, b, s->comm->rank));
+    int64_t sent = widest * sums + size;
+    int64_t received = part * s->first_subtree[size] + size;
     if (sent > INT_MAX || received > INT_MAX)
         return lj_fail(
             LJ_ERR_CONFIG,
             "a layer of %lld parameters in %d subtrees exceeds what one MPI call can move; "
             "use fewer lanes per rank (a power of two)",
-            (long long)widest, blocks_of(s, s->comm->rank));
+            (long long)widest, sums);
     move->send = lj_alloc_array(sent, sizeof(float), "gradient buffers");
     move->receive = lj_alloc_array(received, sizeof(float), "gradient buffers");
     move->send_count = lj_alloc_array(4 * size, sizeof(int), "gradient reduction");
@@ -40,24 +36,16 @@ static int allocate_move(struct lj_gradsync *s, struct lj_move *move, int64_t wi
     return LJ_OK;
 }
 
-int lj_gradsync_allocate_moves(struct lj_gradsync *s, int64_t widest)
+int lj_gradsync_allocate_moves(struct lj_gradsync *s)
 {
-    int64_t bytes = (s->bounds[s->buckets] * blocks_of(s, s->comm->rank) +
-                     (int64_t)s->buckets * s->comm->size) *
-                    (int64_t)sizeof(float);
     for (int i = 0; i < 2; i++) {
         s->move[i].bucket = -1;
         s->move[i].request = MPI_REQUEST_NULL;
     }
     if (s->comm->size == 1)
         return LJ_OK;
-    s->ledger_gradient->predicted_bytes_per_call = bytes / s->buckets;
-    s->ledger_weights->predicted_bytes_per_call =
-        s->shard.elements * (int64_t)sizeof(float) * lj_gather_copies(s) / s->buckets;
-    s->ledger_norm->predicted_bytes_per_call =
-        s->bounds[s->buckets] / LJ_SHARD_ALIGN * (int64_t)sizeof(double);
-    LJ_TRY(allocate_move(s, &s->move[0], widest));
-    return allocate_move(s, &s->move[1], widest);
+    LJ_TRY(allocate_move(s, &s->move[0]));
+    return allocate_move(s, &s->move[1]);
 }
 
 void lj_gradsync_free_moves(struct lj_gradsync *s)
@@ -69,62 +57,63 @@ void lj_gradsync_free_moves(struct lj_gradsync *s)
     }
 }
 
-/* Start of the chain's subtree j at the bucket. */
-static const float *block_data(const struct lj_gradsync *s, int bucket, int j)
+/* The bucket's elements in sum j of the forest. */
+static const float *bucket_of_sum(const struct lj_gradsync *s, int bucket, int j)
 {
-    return s->chain.data[j] + lj_leaf_offset(s, bucket);
+    return s->forest.sum[j] + lj_leaf_offset(s, bucket);
 }
 
-/* What is known of nonfinite elements leaves with this bucket. */
+/* What this rank knows of nonfinite elements leaves with the bucket that moves next. */
 static float take_nonfinite(struct lj_gradsync *s)
 {
-    int64_t nonfinite = lj_min_i64(s->nonfinite_here, LJ_UNFIT_MAX);
+    int64_t nonfinite = lj_min_i64(s->nonfinite_here, LJ_NONFINITE_MAX);
     s->nonfinite_here = 0;
     return (float)nonfinite;
 }
 
-/* Lays the subtrees out by receiver. A rank without lanes sends nothing but its count of zero; with
+/* Lays the sums out by receiver. A rank without lanes sends nothing but its count of zero; with
  * MPI's own reduction it sends zeros. */
 static void pack(struct lj_gradsync *s, struct lj_move *move, int bucket)
 {
-    int size = s->comm->size, me = s->comm->rank, subtrees = blocks_of(s, me);
+    int size = s->comm->size, me = s->comm->rank, sums = lj_subtrees_of(s, me);
     float nonfinite = take_nonfinite(s);
     int64_t at = 0, from = 0;
-    LJ_CHECK(s->fast || s->chain.depth == subtrees, "bucket %d has %d of this rank's %d subtrees",
-             bucket, s->chain.depth, subtrees);
+    LJ_CHECK(s->fast || s->forest.count == sums, "bucket %d has %d of this rank's %d subtrees",
+             bucket, s->forest.count, sums);
     for (int p = 0; p < size; p++) {
-        int64_t count = lj_shard_count(s, bucket, p);
-        int64_t offset = lj_shard_first(s, bucket, p) - s->bounds[bucket];
+        int64_t count = lj_part_count(s, bucket, p);
+        int64_t offset = lj_part_first(s, bucket, p) - s->bounds[bucket];
         move->send_start[p] = (int)at;
-        for (int j = 0; j < subtrees; j++, at += count) {
-            if (j < s->chain.depth)
-                memcpy(move->send + at, block_data(s, bucket, j) + offset,
+        for (int j = 0; j < sums; j++, at += count) {
+            if (j < s->forest.count)
+                memcpy(move->send + at, bucket_of_sum(s, bucket, j) + offset,
                        (size_t)count * sizeof(float));
             else
                 memset(move->send + at, 0, (size_t)count * sizeof(float));
         }
         move->send[at++] = nonfinite;
         move->send_count[p] = (int)at - move->send_start[p];
-        int64_t incoming = blocks_of(s, p) * lj_shard_count(s, bucket, me) + 1;
+        int64_t incoming = lj_subtrees_of(s, p) * lj_part_count(s, bucket, me) + 1;
         move->receive_start[p] = (int)from;
         move->receive_count[p] = (int)incoming;
         from += incoming;
     }
 }
 
-/* The tree over everybody's subtrees of my shard. */
+/* Adds everybody's subtrees, cut to my part of the bucket, up to the root of the tree. */
 static void finish_tree(struct lj_gradsync *s, struct lj_move *move)
 {
     int64_t count = s->shard.count[move->bucket];
-    struct lj_chain tree = {.lanes = s->lanes};
+    const struct lj_forest_sums sums = {.elements = count};
+    struct lj_forest all = {.lanes = s->lanes};
     for (int r = 0; r < s->comm->size; r++) {
-        float *data = move->receive + move->receive_start[r];
-        for (int j = s->blocks_of_rank[r]; j < s->blocks_of_rank[r + 1]; j++, data += count)
-            lj_chain_add(&tree, s->all_blocks[j], data, count, NULL, NULL);
-        s->nonfinite += (int64_t)*data;
+        float *sum = move->receive + move->receive_start[r];
+        for (int j = s->first_subtree[r]; j < s->first_subtree[r + 1]; j++, sum += count)
+            lj_forest_append(&all, s->subtrees[j], sum, &sums);
+        s->nonfinite += (int64_t)*sum;
     }
-    LJ_CHECK(tree.depth == 1, "the tree has %d roots", tree.depth);
-    memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], tree.data[0],
+    LJ_CHECK(all.count == 1, "the tree has %d roots", all.count);
+    memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], all.sum[0],
            (size_t)count * sizeof(float));
 }
 
@@ -157,10 +146,10 @@ static void complete(struct lj_gradsync *s, struct lj_move *move)
 /* One rank: its only subtree is the total. */
 static void take_own(struct lj_gradsync *s, int bucket)
 {
-    LJ_CHECK(s->chain.depth == 1, "the tree has %d roots", s->chain.depth);
+    LJ_CHECK(s->forest.count == 1, "the tree has %d roots", s->forest.count);
     s->nonfinite += s->nonfinite_here;
     s->nonfinite_here = 0;
-    memcpy(s->shard.gradient + s->shard.shard_offset[bucket], block_data(s, bucket, 0),
+    memcpy(s->shard.gradient + s->shard.shard_offset[bucket], bucket_of_sum(s, bucket, 0),
            (size_t)s->shard.count[bucket] * sizeof(float));
 }
 
@@ -192,7 +181,7 @@ void lj_gradsync_start(struct lj_gradsync *s, int bucket)
     else
         move_bucket(s, bucket);
     if (bucket >= s->joint || bucket == 0)
-        lj_gradsync_reset_chain(s);
+        lj_gradsync_clear_forest(s);
 }
 
 void lj_gradsync_progress(struct lj_gradsync *s)
@@ -214,6 +203,6 @@ void lj_gradsync_finish(struct lj_gradsync *s, int64_t *nonfinite)
         complete(s, &s->move[s->turn ^ 1]);
         complete(s, &s->move[s->turn]);
     }
-    *nonfinite = lj_min_i64(s->nonfinite, LJ_UNFIT_MAX);
+    *nonfinite = lj_min_i64(s->nonfinite, LJ_NONFINITE_MAX);
     s->nonfinite = 0;
 }

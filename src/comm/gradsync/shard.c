@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The gradient reduction: what is done with the shards: the norm of the whole gradient, gathering
+/* The gradient reduction: what is done with the totals. The norm of the whole gradient, gathering
  * weights, and moving whole arrays to and from the root. */
 #include "comm/gradsync/gradsync.h"
 
@@ -25,81 +25,74 @@ static double square_sum(const float *x, int64_t count)
            ((part[4] + part[5]) + (part[6] + part[7]));
 }
 
-/* Every subtree has one owner and zeros elsewhere, so this sum has one term and is exact. */
-static void share_square_sums(struct lj_gradsync *s, int subtrees)
+/* A sum of squares is its owner's, and zero on all other ranks: adding them is exact. */
+static void share_square_sums(struct lj_gradsync *s, int count)
 {
     struct lj_ledger_entry *ledger = s->ledger_norm;
     double start = lj_now_s();
-    MPI_Allreduce(MPI_IN_PLACE, s->square_sums, subtrees, MPI_DOUBLE, MPI_SUM, s->comm->mpi->comm);
+    MPI_Allreduce(MPI_IN_PLACE, s->square_sums, count, MPI_DOUBLE, MPI_SUM, s->comm->mpi->comm);
     double seconds = lj_now_s() - start;
     ledger->calls++;
-    ledger->bytes += subtrees * (int64_t)sizeof *s->square_sums;
+    ledger->bytes += count * (int64_t)sizeof *s->square_sums;
     ledger->seconds += seconds;
     ledger->exposed_seconds += seconds;
 }
 
 double lj_gradsync_norm(struct lj_gradsync *s)
 {
-    int64_t subtrees = s->bounds[s->buckets] / LJ_SHARD_ALIGN;
+    int64_t count = s->bounds[s->buckets] / LJ_SHARD_ALIGN;
     double *sums = s->square_sums;
-    memset(sums, 0, (size_t)subtrees * sizeof *sums);
+    memset(sums, 0, (size_t)count * sizeof *sums);
     for (int b = 0; b < s->buckets; b++)
         for (int64_t i = 0; i < s->shard.count[b]; i += LJ_SHARD_ALIGN)
             sums[(s->shard.first[b] + i) / LJ_SHARD_ALIGN] =
                 square_sum(s->shard.gradient + s->shard.shard_offset[b] + i, LJ_SHARD_ALIGN);
     if (s->comm->size > 1)
-        share_square_sums(s, (int)subtrees);
-    return sqrt(tree_sum(sums, 0, subtrees));
+        share_square_sums(s, (int)count);
+    return sqrt(tree_sum(sums, 0, count));
 }
 
-/* Length of each rank's shard of the bucket, and where it begins in the bucket. */
-static void lay_out_shards(const struct lj_gradsync *s, int bucket, int *count, int *start)
+/* Length of each rank's part of the bucket, and where it begins in the bucket. */
+static void lay_out_parts(const struct lj_gradsync *s, int bucket, int *count, int *start)
 {
     for (int r = 0; r < s->comm->size; r++) {
-        int64_t first = lj_shard_first(s, bucket, r);
+        int64_t first = lj_part_first(s, bucket, r);
         start[r] = (int)(first - s->bounds[bucket]);
-        count[r] = (int)lj_shard_count(s, bucket, r);
+        count[r] = (int)lj_part_count(s, bucket, r);
     }
 }
 
 static void gather_everywhere(struct lj_gradsync *s, int bucket, float *weights,
                               struct lj_move *move)
 {
-    lay_out_shards(s, bucket, move->receive_count, move->receive_start);
+    lay_out_parts(s, bucket, move->receive_count, move->receive_start);
     MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, weights + s->bounds[bucket],
                     move->receive_count, move->receive_start, MPI_FLOAT, s->comm->mpi->comm,
                     &move->request);
 }
 
-int64_t lj_gather_copies(const struct lj_gradsync *s)
-{
-    int64_t copies = 0;
-    for (int r = 0; r < s->comm->size; r++)
-        copies += s->whole[r] && r != s->comm->rank;
-    return s->all_whole ? 1 : copies;
-}
-
-/* What rank `from` sends to rank `to`: its shard, where that keeps all weights. */
+/* Elements that rank `from` sends to rank `to`: its part, to those that keep all weights. */
 static int gather_count(const struct lj_gradsync *s, int bucket, int from, int to)
 {
-    return s->whole[to] && from != to ? (int)lj_shard_count(s, bucket, from) : 0;
+    return s->whole[to] && from != to ? (int)lj_part_count(s, bucket, from) : 0;
 }
 
-/* The shard is sent from a copy: Open MPI takes equal addresses, as rank 0's would be, for MPI_IN_PLACE. */
+/* The part is sent from a copy: Open MPI takes equal addresses, as rank 0's would be, for
+ * MPI_IN_PLACE. */
 static void gather_where_whole(struct lj_gradsync *s, int bucket, float *weights,
                                struct lj_move *move)
 {
     int me = s->comm->rank;
-    float *shard = move->receive;
-    memcpy(shard, weights + s->shard.weights_first[bucket],
-           (size_t)s->shard.count[bucket] * sizeof *shard);
-    lay_out_shards(s, bucket, move->receive_count, move->receive_start);
+    float *part = move->receive;
+    memcpy(part, weights + s->shard.weights_first[bucket],
+           (size_t)s->shard.count[bucket] * sizeof *part);
+    lay_out_parts(s, bucket, move->receive_count, move->receive_start);
     for (int r = 0; r < s->comm->size; r++) {
         move->send_count[r] = gather_count(s, bucket, me, r);
         move->send_start[r] = 0;
         move->receive_count[r] = gather_count(s, bucket, r, me);
     }
-    MPI_Ialltoallv(shard, move->send_count, move->send_start, MPI_FLOAT,
+    MPI_Ialltoallv(part, move->send_count, move->send_start, MPI_FLOAT,
                    s->shard.whole ? weights + s->bounds[bucket] : NULL, move->receive_count,
                    move->receive_start, MPI_FLOAT, s->comm->mpi->comm, &move->request);
 }
@@ -110,7 +103,7 @@ void lj_gradsync_gather(struct lj_gradsync *s, float *weights)
         return;
     double start = lj_now_s();
     for (int b = 0; b < s->buckets; b++) {
-        struct lj_move *move = &s->move[b % 2]; /* idle now; lends its request and counts */
+        struct lj_move *move = &s->move[b % 2]; /* idle now: lends its request and counts */
         MPI_Wait(&move->request, MPI_STATUS_IGNORE);
         if (s->all_whole)
             gather_everywhere(s, b, weights, move);
@@ -134,7 +127,7 @@ void lj_gradsync_collect(struct lj_gradsync *s, const float *shard, float *whole
     }
     struct lj_move *move = &s->move[0];
     for (int b = 0; b < s->buckets; b++) {
-        lay_out_shards(s, b, move->receive_count, move->receive_start);
+        lay_out_parts(s, b, move->receive_count, move->receive_start);
         MPI_Gatherv(shard + s->shard.shard_offset[b], (int)s->shard.count[b], MPI_FLOAT,
                     whole ? whole + s->bounds[b] : NULL, move->receive_count, move->receive_start,
                     MPI_FLOAT, 0, s->comm->mpi->comm);
@@ -154,7 +147,7 @@ void lj_gradsync_scatter(struct lj_gradsync *s, const float *whole, float *mine,
                 memcpy(to, from, (size_t)count * sizeof *to);
             continue;
         }
-        lay_out_shards(s, b, move->send_count, move->send_start);
+        lay_out_parts(s, b, move->send_count, move->send_start);
         MPI_Scatterv(from, move->send_count, move->send_start, MPI_FLOAT,
                      in_place ? MPI_IN_PLACE : to, (int)count, MPI_FLOAT, 0, s->comm->mpi->comm);
     }
