@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The directory of checkpoints: names, the newest good one, rotation. Files with other names are
  * never touched. */
-#include "store/store_files.h"
+#include "store/publish.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attributes and file access of checkpoints. Texts are fixed-length UTF-8 with their NUL, so that
  * nothing lies in HDF5's global heap, which has no checksum. */
-#include "store/store_hdf5.h"
+#include "store/hdf5/hdf5.h"
 
 #include <string.h>
 #include <xxhash.h>

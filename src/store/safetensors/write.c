@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Parameters as a safetensors file: float32, timm's names, in order of the table. The header is
  * padded with spaces to a multiple of 8 bytes, so that the tensors lie aligned in the file. */
-#include "store/store_files.h"
+#include "store/publish.h"
 
 #include <errno.h>
 #include <jansson.h>

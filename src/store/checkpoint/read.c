@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading and verifying checkpoints. Nothing is believed: the kind of file, the header, each
  * dataset's type, shape, size on disk and checksum are checked before a value is handed out. */
-#include "store/store_hdf5.h"
+#include "store/hdf5/hdf5.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * library crashes when the process ends. This driver remembers the first failure and from then on
  * swallows what HDF5 writes, so that HDF5 always closes cleanly and the caller sees errno.
  * One file at a time, under the HDF5 lock. */
-#include "store/store_hdf5.h"
+#include "store/hdf5/hdf5.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 /* The header of safetensors files: 8 bytes little-endian length, JSON {name: {dtype, shape,
  * data_offsets}}, then the tensors' bytes without holes. Format and the checks that make hostile
  * files harmless: github.com/huggingface/safetensors, README, "Format". */
-#include "store/safetensors_header.h"
+#include "store/safetensors/header.h"
 
 #include <errno.h>
 #include <string.h>

@@ -23,7 +23,7 @@ void lj_store_end(void);
  * file, metadata with checksums (the 1.8 format), so that damage is found instead of followed. */
 hid_t lj_store_access(void);
 
-/* Creates a file through the driver of store_driver.c; negative on failure. Its writes never fail for
+/* Creates a file through the driver of driver.c; negative on failure. Its writes never fail for
  * HDF5: ask lj_store_failure. */
 hid_t lj_store_create(const char *path);
 /* errno of the first failure of the file created last, also after it was closed; 0: none. */

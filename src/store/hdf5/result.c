@@ -2,8 +2,8 @@
 /* Result files in HDF5, atomic and safe on a full disk as checkpoints are. */
 #include "store/store.h"
 
-#include "store/store_files.h"
-#include "store/store_hdf5.h"
+#include "store/publish.h"
+#include "store/hdf5/hdf5.h"
 
 #include <string.h>
 #include <unistd.h>

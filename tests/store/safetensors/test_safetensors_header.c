@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hostile files: each must be refused with LJ_ERR_CHECKPOINT and a text that says why. */
 #include "raw_file.h"
-#include "store_fixture.h"
+#include "../store_fixture.h"
 
 #include <criterion/criterion.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* safetensors into parameters; half precision is widened. */
-#include "store/safetensors_header.h"
+#include "store/safetensors/header.h"
 
 #include <errno.h>
 #include <fcntl.h>

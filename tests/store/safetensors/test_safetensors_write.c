@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The bytes of a written file, taken apart by hand; the way back; failures. */
-#include "store_fixture.h"
+#include "../store_fixture.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>

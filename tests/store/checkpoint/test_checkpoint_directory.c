@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which checkpoint a directory offers when some of its files are damaged. */
-#include "store_fixture.h"
+#include "../store_fixture.h"
 
 #include <criterion/criterion.h>
 #include <sys/stat.h>

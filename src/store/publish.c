@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Atomic publication of a file: fsync, rename, fsync of the directory (POSIX promises that rename
  * replaces atomically; only the second fsync makes it last through a power failure). */
-#include "store/store_files.h"
+#include "store/publish.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,8 +2,8 @@
 /* Writing checkpoints. The layout is described in store.h; every dataset is contiguous float32 with
  * the XXH3-64 of its bytes beside it, so a bit that flips later is seen. A failure at any point
  * (disk full, I/O error) removes the temporary file and leaves older checkpoints alone. */
-#include "store/store_files.h"
-#include "store/store_hdf5.h"
+#include "store/publish.h"
+#include "store/hdf5/hdf5.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files made byte by byte from the format's description. */
 #include "raw_file.h"
-#include "store_fixture.h"
+#include "../store_fixture.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writing: what the file holds by plain HDF5 calls, and that no failure leaves anything behind. */
-#include "store_fixture.h"
+#include "../store_fixture.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
