@@ -11,7 +11,7 @@
 
 #include "base/base.h"
 
-/* ---- agreement and small collectives -------------------------------------------------------- */
+/* ---- agreement and small collectives --------------------------------------------------------- */
 
 /* All ranks receive the status of the lowest failing rank, and its error text with "rank r: " in
  * front when size > 1; LJ_OK if nobody failed. Collective. Cost: one allreduce of 8 bytes, and a
@@ -94,8 +94,8 @@ void lj_sum_exact(struct lj_comm *comm, struct lj_ledger_entry *entry, int64_t *
 
 /* ---- lanes ----------------------------------------------------------------------------------- */
 
-/* Lanes [first, end) of rank r of P: floor(rG/P) .. floor((r+1)G/P), G = lanes of the batch. Local.
- */
+/* Lanes [first, end) of rank r of P: floor(rG/P) .. floor((r+1)G/P), G = lanes of
+ * the batch. Local. */
 void lj_lanes_of_rank(int64_t lanes, int size, int rank, int64_t *first, int64_t *end);
 
 /* ---- gradient reduction ---------------------------------------------------------------------- */
@@ -121,8 +121,8 @@ enum { LJ_SHARD_ALIGN = 4096 };
 struct lj_gradsync_plan {
     int64_t lanes; /* G: lanes of the batch */
     int buckets;
-    /* (buckets + 1) first element of each bucket, multiples of LJ_SHARD_ALIGN; borrowed until create
-     * returns */
+    /* (buckets + 1) first element of each bucket, multiples of LJ_SHARD_ALIGN; borrowed
+     * until create returns */
     const int64_t *bounds;
     int workers; /* lanes that are computed at once */
     int joint;   /* buckets [0, joint) share one leaf, as their backward goes lane by lane; each of
@@ -135,15 +135,15 @@ struct lj_gradsync;
 /* Allocates every buffer. Collective; all ranks pass the same plan.
  *   sync    out  owned by the caller: lj_gradsync_destroy
  *   ledger  in   borrowed for the life of sync; gets the lines gradient, weights and norm
- * Errors, on every rank alike: LJ_ERR_RESOURCE; LJ_ERR_CONFIG when a bucket is too long for MPI's
- * counts. */
+ * Errors, on every rank alike: LJ_ERR_RESOURCE; LJ_ERR_CONFIG when a bucket is too long
+ * for MPI's counts. */
 int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
                        const struct lj_gradsync_plan *plan, struct lj_ledger *ledger) LJ_MUST_USE;
 /* Accepts NULL. Local. */
 void lj_gradsync_destroy(struct lj_gradsync *sync);
 
-/* Takes a leaf for each of the workers 0 .. count - 1, before their threads fill them. Local; main
- * thread. */
+/* Takes a leaf for each of the workers 0 .. count - 1, before their threads fill them.
+ * Local; main thread. */
 void lj_gradsync_take_leaves(struct lj_gradsync *sync, int count);
 
 /* Where a worker writes its lane's gradient of the bucket: (bounds[b + 1] - bounds[b]) floats, all
@@ -191,8 +191,8 @@ const struct lj_shard *lj_gradsync_shard(const struct lj_gradsync *sync);
 double lj_gradsync_norm(struct lj_gradsync *sync);
 
 /* Everybody's parts reach the ranks that keep all weights. Collective.
- *   weights  (shard->weights_elements) in: my parts are up to date; out: all are, if this rank
- *   keeps all */
+ *   weights  (shard->weights_elements) in: my parts are up to date; out: all parts are, if this
+ *            rank keeps all weights */
 void lj_gradsync_gather(struct lj_gradsync *sync, float *weights);
 
 /* Collects an array laid out like the shards (a moment of the optimiser, say) into a whole one on

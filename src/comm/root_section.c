@@ -15,8 +15,8 @@ static bool tell(struct lj_comm *comm, bool going_on)
     return word != 0;
 }
 
-/* Only the main thread may call MPI: the progress of other threads is told at the main thread's
- * next call. */
+/* Only the main thread may call MPI: the progress of other threads is told at the main
+ * thread's next call. */
 static void on_progress(void)
 {
     int main_thread = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Forests against a tree drawn here by recursion: a node is (start, level) over the span of the next
- * power of two, and "present" lanes of a node are those below G. */
+/* Forests against a tree drawn here by recursion: a node is (start, level) over the span of the
+ * next power of two, and "present" lanes of a node are those below G. */
 #include "comm/tree.h"
 
 #include <criterion/criterion.h>
@@ -20,7 +20,7 @@ static int root_of(int64_t lanes)
     return level;
 }
 
-/* ---- subtrees ---------------------------------------------------------------------------------- */
+/* ---- subtrees -------------------------------------------------------------------------------- */
 
 struct cover {
     int64_t first, end, lanes;
@@ -68,9 +68,10 @@ Test(tree, subtrees_are_the_largest_nodes)
     check_plan(12345, 87654, 100000);
 }
 
-/* ---- the tree over everybody's subtrees -------------------------------------------------------- */
+/* ---- the tree over everybody's subtrees ------------------------------------------------------ */
 
-/* Joins neighbours until nothing moves any more: siblings, and subtrees without a present sibling. */
+/* Joins neighbours until nothing moves any more: siblings, and subtrees without
+ * a present sibling. */
 static int settle(struct lj_subtree *subtree, int count, int64_t lanes)
 {
     for (bool moved = true; moved;) {
@@ -115,7 +116,8 @@ Test(tree, subtrees_of_all_ranks_have_one_root)
 
 /* ---- sums in use ----------------------------------------------------------------------------- */
 
-/* After each lane, the subtrees of the lanes so far lie side by side: that many buffers are in use. */
+/* After each lane, the subtrees of the lanes so far lie side by side: that many buffers
+ * are in use. */
 Test(tree, most_sums_in_use_are_planned)
 {
     for (int64_t lanes = 1; lanes <= LANES_MOST; lanes++)

@@ -21,8 +21,8 @@
 #include "comm/comm_mpi.h"
 #include "comm/tree.h"
 
-/* One bucket on its way. Two of them take turns, so that one can be packed while the other moves.
- */
+/* One bucket on its way. Two of them take turns, so that one can be packed while
+ * the other moves. */
 struct lj_move {
     int bucket; /* -1: idle */
     float *send, *receive;

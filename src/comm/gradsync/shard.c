@@ -77,8 +77,8 @@ static int gather_count(const struct lj_gradsync *s, int bucket, int from, int t
     return s->whole[to] && from != to ? (int)lj_part_count(s, bucket, from) : 0;
 }
 
-/* The part is sent from a copy: Open MPI takes equal addresses, as rank 0's would be, for
- * MPI_IN_PLACE. */
+/* The part is sent from a copy: Open MPI takes equal addresses, as rank 0's would
+ * be, for MPI_IN_PLACE. */
 static void gather_where_whole(struct lj_gradsync *s, int bucket, float *weights,
                                struct lj_move *move)
 {

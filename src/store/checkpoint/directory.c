@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The directory of checkpoints: names, the newest good one, rotation. Files with other names are
- * never touched. */
-#include "store/publish.h"
+/* Where checkpoints lie: run directories, names of files, the newest good one, rotation. Files with
+ * other names are never touched. */
+#include "store/checkpoint/checkpoint.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Steps found in a directory, descending. */
 struct steps {
-    int64_t *step; /* (count) owned, from malloc: grows while the directory is read */
+    int64_t *step; /* (count) owned; grows while the directory is read */
     int64_t count, capacity;
 };
 
@@ -27,13 +28,43 @@ static int64_t step_of_name(const char *name)
     return strtoll(name + 5, NULL, 10);
 }
 
-int lj_checkpoint_path(char path[LJ_PATH_MAX], const char *dir, int64_t step)
+int lj_checkpoint_path(const char *dir, int64_t step, char path[LJ_PATH_MAX])
 {
     int length = snprintf(path, LJ_PATH_MAX, "%s/step-%09lld.h5", dir, (long long)step);
     if (length >= LJ_PATH_MAX)
         return lj_fail(LJ_ERR_RESOURCE, "%s: path longer than %d bytes; choose a shorter run.dir",
                        dir, LJ_PATH_MAX - 24);
     return LJ_OK;
+}
+
+int lj_checkpoint_directory(const char *run, char dir[LJ_PATH_MAX])
+{
+    if (snprintf(dir, LJ_PATH_MAX, "%s/checkpoints", run) >= LJ_PATH_MAX)
+        return lj_fail(LJ_ERR_RESOURCE, "%s: path longer than %d bytes; choose a shorter run.dir",
+                       run, LJ_PATH_MAX - 36);
+    return LJ_OK;
+}
+
+static bool is_directory(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* The directory of checkpoints that a user means by a directory: of that run, or itself. */
+static int find_directory(const char *where, char dir[LJ_PATH_MAX])
+{
+    LJ_TRY(lj_checkpoint_directory(where, dir));
+    if (!is_directory(dir))
+        snprintf(dir, LJ_PATH_MAX, "%s", where);
+    return LJ_OK;
+}
+
+static int holds_none(const char *where)
+{
+    return lj_fail(LJ_ERR_CHECKPOINT,
+                   "%s: holds no checkpoint; give a checkpoint file or the directory of a run",
+                   where);
 }
 
 static int append(struct steps *steps, int64_t step)
@@ -59,7 +90,7 @@ static int newer_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* Steps of the checkpoints in dir; none when there is no such directory. */
+/* Steps of the checkpoints in dir, descending; none when there is no such directory. */
 static int list_steps(const char *dir, struct steps *steps)
 {
     *steps = (struct steps){0};
@@ -79,7 +110,7 @@ static int list_steps(const char *dir, struct steps *steps)
     return status;
 }
 
-/* The file is whole, and is what its name says. */
+/* Checks that the file is whole, and that its step is that of its name. */
 static int check_named(const char *path, int64_t step)
 {
     struct lj_checkpoint_header header;
@@ -93,12 +124,12 @@ static int check_named(const char *path, int64_t step)
                    (long long)found);
 }
 
-/* All are verified, so that damage to an older one, too, is known before it is needed. */
+/* Verifies all, so that damage to an older one, too, is known before it is needed. */
 static int pick_newest(const char *dir, const struct steps *steps, char path[LJ_PATH_MAX])
 {
     for (int64_t i = 0; i < steps->count; i++) {
         char candidate[LJ_PATH_MAX];
-        LJ_TRY(lj_checkpoint_path(candidate, dir, steps->step[i]));
+        LJ_TRY(lj_checkpoint_path(dir, steps->step[i], candidate));
         if (check_named(candidate, steps->step[i]) != LJ_OK)
             lj_warn("skipping a damaged checkpoint: %s", lj_error_text());
         else if (!path[0])
@@ -123,13 +154,74 @@ int lj_checkpoint_newest(const char *dir, char path[LJ_PATH_MAX])
     return status;
 }
 
+int lj_checkpoint_resolve(const char *where, char path[LJ_PATH_MAX])
+{
+    char dir[LJ_PATH_MAX];
+    LJ_TRY(find_directory(where, dir)); /* fails for a path that is too long */
+    if (!is_directory(where)) {
+        snprintf(path, LJ_PATH_MAX, "%s", where);
+        return LJ_OK;
+    }
+    LJ_TRY(lj_checkpoint_newest(dir, path));
+    return path[0] ? LJ_OK : holds_none(where);
+}
+
+/* Paths in ascending order of steps. */
+static int list_files(const char *dir, const struct steps *steps, struct lj_checkpoint_list *list)
+{
+    list->path = lj_alloc_array(steps->count, sizeof *list->path, "list of checkpoints");
+    if (!list->path)
+        return LJ_ERR_RESOURCE;
+    list->count = steps->count;
+    for (int64_t i = 0; i < steps->count; i++)
+        LJ_TRY(lj_checkpoint_path(dir, steps->step[steps->count - 1 - i], list->path[i]));
+    return LJ_OK;
+}
+
+static int list_directory(const char *where, struct lj_checkpoint_list *list)
+{
+    char dir[LJ_PATH_MAX];
+    struct steps steps = {0};
+    int status = find_directory(where, dir);
+    if (status == LJ_OK)
+        status = list_steps(dir, &steps);
+    if (status == LJ_OK)
+        status = steps.count > 0 ? list_files(dir, &steps, list) : holds_none(where);
+    lj_free(steps.step);
+    return status;
+}
+
+int lj_checkpoint_list(const char *where, struct lj_checkpoint_list *list)
+{
+    *list = (struct lj_checkpoint_list){0};
+    if (is_directory(where)) {
+        int status = list_directory(where, list);
+        if (status != LJ_OK)
+            lj_checkpoint_list_free(list);
+        return status;
+    }
+    list->path = lj_alloc_array(1, sizeof *list->path, "list of checkpoints");
+    if (!list->path)
+        return LJ_ERR_RESOURCE;
+    list->count = 1;
+    snprintf(list->path[0], sizeof list->path[0], "%s", where);
+    return LJ_OK;
+}
+
+void lj_checkpoint_list_free(struct lj_checkpoint_list *list)
+{
+    lj_free(list->path);
+    *list = (struct lj_checkpoint_list){0};
+}
+
 static void remove_file(const char *path)
 {
     if (unlink(path) != 0)
         lj_warn("%s: an old checkpoint cannot be removed: %s", path, strerror(errno));
 }
 
-/* Temporary files in dir belong to writers that were killed: the one writer is here. */
+/* Removes temporary files. Their writers were killed: only one at a time writes, and that
+ * is this one. */
 static void remove_leftovers(const char *dir)
 {
     DIR *listing = opendir(dir);
@@ -162,7 +254,7 @@ void lj_checkpoint_rotate(const char *dir, int64_t newest, int keep)
         char path[LJ_PATH_MAX];
         if (steps.step[i] == newest || kept++ < keep)
             continue;
-        if (lj_checkpoint_path(path, dir, steps.step[i]) == LJ_OK)
+        if (lj_checkpoint_path(dir, steps.step[i], path) == LJ_OK)
             remove_file(path);
     }
     lj_free(steps.step);

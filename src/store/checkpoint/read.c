@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading and verifying checkpoints. Nothing is believed: the kind of file, the header, each
- * dataset's type, shape, size on disk and checksum are checked before a value is handed out. */
+/* Reading and verifying checkpoints. Nothing is believed: the kind of file, the attributes
+ * of /, each dataset's type, shape, size on disk and checksum are checked before a value
+ * is handed out. */
+#include "store/checkpoint/checkpoint.h"
 #include "store/hdf5/hdf5.h"
 
 #include <errno.h>
@@ -9,12 +11,12 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-/* An open checkpoint whose header is verified. */
+/* An open checkpoint whose attributes are verified. The HDF5 lock is held. */
 struct reader {
     const char *path;
     hid_t file;
-    struct lj_store_header header;
-    char *format, *config, *provenance; /* owned; what header points to */
+    struct lj_checkpoint_attributes attributes;
+    char *config, *provenance; /* owned; what attributes point to */
 };
 
 /* A dataset found in the file. */
@@ -25,17 +27,9 @@ struct found {
     int64_t count;
 };
 
-static int damaged(const struct reader *reader, const char *what, const char *name)
-{
-    return lj_fail(LJ_ERR_CHECKPOINT,
-                   "%s: %s%s is missing or damaged; use another checkpoint (`lejepa_mpi checkpoint "
-                   "verify` tells which are good)",
-                   reader->path, what, name);
-}
+/* ---- opening --------------------------------------------------------------------------------- */
 
-/* ---- header ---------------------------------------------------------------------------------- */
-
-/* Says what a plain look at the file already shows; HDF5 would only say that it failed. */
+/* Says what can be seen without HDF5, which would only say that it failed. */
 static int check_file(const char *path)
 {
     struct stat status;
@@ -50,69 +44,32 @@ static int check_file(const char *path)
     return LJ_OK;
 }
 
-static int read_attributes(struct reader *reader)
-{
-    hid_t file = reader->file;
-    struct lj_store_header *header = &reader->header;
-    uint64_t hash = 0;
-    if (!lj_store_get_text(file, "format", &reader->format) ||
-        strcmp(reader->format, LJ_CHECKPOINT_FORMAT) != 0 ||
-        !lj_store_get_i64(file, "format_version", &header->version))
-        return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: not a checkpoint of lejepa_mpi: attribute format is not \"%s\"",
-                       reader->path, LJ_CHECKPOINT_FORMAT);
-    if (header->version != LJ_CHECKPOINT_VERSION)
-        return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: format_version is %lld, this program reads %d; use the version of the "
-                       "program that wrote it",
-                       reader->path, (long long)header->version, (int)LJ_CHECKPOINT_VERSION);
-    if (!lj_store_get_i64(file, "step", &header->step) ||
-        !lj_store_get_i64(file, "seed", &header->seed) ||
-        !lj_store_get_i64(file, "tensors", &header->tensors) ||
-        !lj_store_get_i64(file, "moments", &header->moments) ||
-        !lj_store_get_text(file, "config", &reader->config) ||
-        !lj_store_get_text(file, "provenance", &reader->provenance) ||
-        !lj_store_get_u64(file, "xxh3", &hash))
-        return damaged(reader, "an attribute of /", "");
-    header->format = reader->format;
-    header->config = reader->config;
-    header->provenance = reader->provenance;
-    if (hash != lj_store_header_hash(header))
-        return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: the attributes of / do not have their checksum; use another checkpoint",
-                       reader->path);
-    return LJ_OK;
-}
-
 static void reader_close(struct reader *reader)
 {
-    if (reader->file >= 0)
-        H5Fclose(reader->file);
-    lj_free(reader->format);
+    lj_hdf5_close(reader->file);
     lj_free(reader->config);
     lj_free(reader->provenance);
-    lj_store_end();
 }
 
-/* Takes the lock; reader_close gives it back, also after a failure. */
 static int reader_open(struct reader *reader, const char *path)
 {
-    *reader = (struct reader){.path = path, .file = -1};
-    lj_store_begin();
+    *reader = (struct reader){.path = path};
     LJ_TRY(check_file(path));
-    hid_t access = lj_store_access();
-    reader->file = H5Fopen(path, H5F_ACC_RDONLY, access);
-    H5Pclose(access);
+    reader->file = lj_hdf5_open(path);
     if (reader->file < 0)
         return lj_fail(
             LJ_ERR_CHECKPOINT,
             "%s: not a readable HDF5 file (truncated or damaged); use another checkpoint", path);
-    return read_attributes(reader);
+    int status = lj_checkpoint_get_attributes(reader->file, path, &reader->attributes,
+                                              &reader->config, &reader->provenance);
+    if (status != LJ_OK)
+        reader_close(reader);
+    return status;
 }
 
-/* ---- datasets ------------------------------------------------------------------------------ */
+/* ---- datasets -------------------------------------------------------------------------------- */
 
-/* float32, contiguous, as many bytes on disk as its shape says. */
+/* True for float32 values that lie in one piece, as many bytes on disk as the shape says. */
 static bool inspect(struct found *found)
 {
     hid_t type = H5Dget_type(found->set), space = H5Dget_space(found->set);
@@ -141,11 +98,11 @@ static int tensor_open(const struct reader *reader, const char *group, const cha
     char path[LJ_NAME_MAX + 64];
     *found = (struct found){.set = -1};
     if (snprintf(path, sizeof path, "%s/%s", group, name) >= (int)sizeof path)
-        return damaged(reader, "a tensor's name in ", group);
+        return lj_checkpoint_damaged(reader->path, "a tensor's name in ", group);
     if (H5Lexists(reader->file, path, H5P_DEFAULT) > 0)
         found->set = H5Dopen2(reader->file, path, H5P_DEFAULT);
     if (found->set < 0)
-        return damaged(reader, "", path);
+        return lj_checkpoint_damaged(reader->path, "", path);
     if (inspect(found))
         return LJ_OK;
     H5Dclose(found->set);
@@ -161,7 +118,7 @@ static int tensor_read_close(const struct reader *reader, const char *group, con
     uint64_t expected = 0;
     lj_progress();
     bool good = H5Dread(found->set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0 &&
-                lj_store_get_u64(found->set, "xxh3", &expected);
+                lj_hdf5_get_u64(found->set, "xxh3", &expected);
     H5Dclose(found->set);
     if (!good)
         return lj_fail(LJ_ERR_CHECKPOINT,
@@ -218,16 +175,16 @@ static bool group_name(const struct reader *reader, const char *group, int64_t i
 static int check_count(const struct reader *reader, const char *group)
 {
     int64_t links = group_links(reader, group);
-    if (links == reader->header.tensors)
+    if (links == reader->attributes.tensors)
         return LJ_OK;
     return lj_fail(LJ_ERR_CHECKPOINT,
                    "%s: %s has %lld tensors, expected %lld; use another checkpoint", reader->path,
-                   group, (long long)links, (long long)reader->header.tensors);
+                   group, (long long)links, (long long)reader->attributes.tensors);
 }
 
-/* ---- pixels -------------------------------------------------------------------------------- */
+/* ---- pixels ---------------------------------------------------------------------------------- */
 
-/* One of /data/mean and /data/std into memory of its own. */
+/* Reads /data/mean or /data/std into memory of its own, which is the caller's. */
 static int read_pixels(const struct reader *reader, const char *name, int *channels, float **values)
 {
     struct found found;
@@ -237,7 +194,7 @@ static int read_pixels(const struct reader *reader, const char *name, int *chann
         *values = lj_alloc_array(found.count, sizeof(float), "checkpoint pixel statistics");
     if (!*values) {
         H5Dclose(found.set);
-        return damaged(reader, "/data/", name);
+        return lj_checkpoint_damaged(reader->path, "/data/", name);
     }
     *channels = (int)found.count;
     return tensor_read_close(reader, "/data", name, &found, *values);
@@ -257,8 +214,8 @@ static int read_both_pixels(const struct reader *reader, struct lj_checkpoint_he
 static int read_header(struct reader *reader, struct lj_checkpoint_header *header)
 {
     LJ_TRY(read_both_pixels(reader, header));
-    header->step = reader->header.step;
-    header->seed = reader->header.seed;
+    header->step = reader->attributes.step;
+    header->seed = reader->attributes.seed;
     header->config = reader->config;
     header->provenance = reader->provenance;
     reader->config = reader->provenance = NULL;
@@ -269,9 +226,8 @@ int lj_checkpoint_read_header(const char *path, struct lj_checkpoint_header *hea
 {
     struct reader reader;
     *header = (struct lj_checkpoint_header){0};
-    int status = reader_open(&reader, path);
-    if (status == LJ_OK)
-        status = read_header(&reader, header);
+    LJ_TRY(reader_open(&reader, path));
+    int status = read_header(&reader, header);
     reader_close(&reader);
     if (status != LJ_OK)
         lj_checkpoint_header_free(header);
@@ -287,7 +243,7 @@ void lj_checkpoint_header_free(struct lj_checkpoint_header *header)
     *header = (struct lj_checkpoint_header){0};
 }
 
-/* ---- whole arrays -------------------------------------------------------------------------- */
+/* ---- whole arrays ---------------------------------------------------------------------------- */
 
 static bool wanted(const struct lj_params *params, const char *name)
 {
@@ -297,7 +253,7 @@ static bool wanted(const struct lj_params *params, const char *name)
     return false;
 }
 
-/* Names a tensor of the file that the model does not have. */
+/* Fails when the file has a tensor that the model does not have, and names it. */
 static int name_surplus(const struct reader *reader, const struct lj_params *params,
                         const char *group)
 {
@@ -308,7 +264,7 @@ static int name_surplus(const struct reader *reader, const struct lj_params *par
                            "%s: tensor %s/%s is not in the model, which has %d tensors (the file "
                            "%lld); give the configuration that the checkpoint was made with",
                            reader->path, group, name, params->count,
-                           (long long)reader->header.tensors);
+                           (long long)reader->attributes.tensors);
     return check_count(reader, group);
 }
 
@@ -334,7 +290,7 @@ static int read_array(const struct reader *reader, const char *group,
 static int read_all(const struct reader *reader, const struct lj_params *params, float *weights,
                     float *moment1, float *moment2)
 {
-    if ((moment1 || moment2) && !reader->header.moments)
+    if ((moment1 || moment2) && !reader->attributes.moments)
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: holds no optimiser state, so training cannot resume from it; use a "
                        "checkpoint that `train` wrote",
@@ -348,16 +304,15 @@ int lj_checkpoint_read(const char *path, const struct lj_params *params, float *
                        float *moment1, float *moment2)
 {
     struct reader reader;
-    int status = reader_open(&reader, path);
-    if (status == LJ_OK)
-        status = read_all(&reader, params, weights, moment1, moment2);
+    LJ_TRY(reader_open(&reader, path));
+    int status = read_all(&reader, params, weights, moment1, moment2);
     reader_close(&reader);
     return status;
 }
 
-/* ---- verification -------------------------------------------------------------------------- */
+/* ---- verification ---------------------------------------------------------------------------- */
 
-/* A tensor against its checksum and, for moments, against the shape of its weight. */
+/* Compares a tensor with its checksum and, for a moment, with the shape of its weight. */
 static int verify_tensor(const struct reader *reader, const char *group, const char *name,
                          const struct found *weight, struct found *found)
 {
@@ -382,7 +337,7 @@ static int verify_name(const struct reader *reader, const char *name)
 {
     struct found weight, moment;
     LJ_TRY(verify_tensor(reader, "/weights", name, NULL, &weight));
-    if (!reader->header.moments)
+    if (!reader->attributes.moments)
         return LJ_OK;
     LJ_TRY(verify_tensor(reader, "/optim/moment1", name, &weight, &moment));
     return verify_tensor(reader, "/optim/moment2", name, &weight, &moment);
@@ -395,14 +350,14 @@ static int verify_all(struct reader *reader)
     lj_checkpoint_header_free(&pixels);
     LJ_TRY(status);
     LJ_TRY(check_count(reader, "/weights"));
-    if (reader->header.moments) {
+    if (reader->attributes.moments) {
         LJ_TRY(check_count(reader, "/optim/moment1"));
         LJ_TRY(check_count(reader, "/optim/moment2"));
     }
     char name[LJ_NAME_MAX];
-    for (int64_t i = 0; i < reader->header.tensors; i++) {
+    for (int64_t i = 0; i < reader->attributes.tensors; i++) {
         if (!group_name(reader, "/weights", i, name))
-            return damaged(reader, "a tensor's name in ", "/weights");
+            return lj_checkpoint_damaged(reader->path, "a tensor's name in ", "/weights");
         LJ_TRY(verify_name(reader, name));
     }
     return LJ_OK;
@@ -411,9 +366,8 @@ static int verify_all(struct reader *reader)
 int lj_checkpoint_verify(const char *path)
 {
     struct reader reader;
-    int status = reader_open(&reader, path);
-    if (status == LJ_OK)
-        status = verify_all(&reader);
+    LJ_TRY(reader_open(&reader, path));
+    int status = verify_all(&reader);
     reader_close(&reader);
     return status;
 }

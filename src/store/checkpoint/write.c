@@ -2,8 +2,9 @@
 /* Writing checkpoints. The layout is described in store.h; every dataset is contiguous float32 with
  * the XXH3-64 of its bytes beside it, so a bit that flips later is seen. A failure at any point
  * (disk full, I/O error) removes the temporary file and leaves older checkpoints alone. */
-#include "store/publish.h"
+#include "store/checkpoint/checkpoint.h"
 #include "store/hdf5/hdf5.h"
+#include "store/publish.h"
 
 #include <errno.h>
 #include <string.h>
@@ -41,27 +42,27 @@ static bool put_tensor(hid_t group, const struct tensor *tensor)
     bool good =
         set >= 0 &&
         H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor->values) >= 0 &&
-        lj_store_put_u64(set, "xxh3",
-                         XXH3_64bits(tensor->values, (size_t)tensor->count * sizeof(float))) &&
-        lj_store_put_text(set, "role", tensor->role) &&
-        lj_store_put_text(set, "description", tensor->description);
+        lj_hdf5_put_u64(set, "xxh3",
+                        XXH3_64bits(tensor->values, (size_t)tensor->count * sizeof(float))) &&
+        lj_hdf5_put_text(set, "role", tensor->role) &&
+        lj_hdf5_put_text(set, "description", tensor->description);
     good = (set < 0 || H5Dclose(set) >= 0) && good;
     H5Sclose(space);
     return good;
 }
 
-/* A group with its description and unit; negative on failure. */
+/* Creates a group with its description and unit; negative on failure. */
 static hid_t put_group(hid_t file, const char *path, const char *description, const char *units)
 {
     hid_t group = H5Gcreate2(file, path, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    if (group >= 0 && lj_store_put_text(group, "description", description) &&
-        lj_store_put_text(group, "units", units))
+    if (group >= 0 && lj_hdf5_put_text(group, "description", description) &&
+        lj_hdf5_put_text(group, "units", units))
         return group;
     H5Gclose(group);
     return -1;
 }
 
-/* One array laid out like the parameters, as a group of datasets. */
+/* Writes an array laid out like the parameters, as a group of datasets. */
 static bool put_array(hid_t file, const char *path, const char *description,
                       const struct lj_params *params, const float *values)
 {
@@ -79,7 +80,7 @@ static bool put_array(hid_t file, const char *path, const char *description,
             .role = statistic ? "statistic" : "weight",
             .description = statistic ? "running statistic" : "trained parameter",
         };
-        good = put_tensor(group, &tensor) && lj_store_failure() == 0;
+        good = put_tensor(group, &tensor) && lj_hdf5_driver_failure() == 0;
     }
     return (group < 0 || H5Gclose(group) >= 0) && good;
 }
@@ -102,28 +103,15 @@ static bool put_pixels(hid_t file, const struct lj_checkpoint *checkpoint)
     return (group < 0 || H5Gclose(group) >= 0) && good;
 }
 
-static bool put_header(hid_t file, const struct lj_checkpoint *checkpoint)
+static bool put_attributes(hid_t file, const struct lj_checkpoint *checkpoint)
 {
-    const struct lj_store_header header = {
-        .version = LJ_CHECKPOINT_VERSION,
-        .step = checkpoint->step,
-        .seed = checkpoint->seed,
-        .tensors = checkpoint->params->count,
-        .moments = checkpoint->moment1 != NULL,
-        .format = LJ_CHECKPOINT_FORMAT,
-        .config = checkpoint->config,
-        .provenance = checkpoint->provenance,
-    };
-    return lj_store_put_text(file, "format", header.format) &&
-           lj_store_put_i64(file, "format_version", header.version) &&
-           lj_store_put_i64(file, "step", header.step) &&
-           lj_store_put_i64(file, "seed", header.seed) &&
-           lj_store_put_i64(file, "tensors", header.tensors) &&
-           lj_store_put_i64(file, "moments", header.moments) &&
-           lj_store_put_text(file, "config", header.config) &&
-           lj_store_put_text(file, "provenance", header.provenance) &&
-           lj_store_put_text(file, "checksum", LJ_CHECKPOINT_CHECKSUM) &&
-           lj_store_put_u64(file, "xxh3", lj_store_header_hash(&header));
+    const struct lj_checkpoint_attributes attributes = {.step = checkpoint->step,
+                                                        .seed = checkpoint->seed,
+                                                        .tensors = checkpoint->params->count,
+                                                        .moments = checkpoint->moment1 != NULL,
+                                                        .config = checkpoint->config,
+                                                        .provenance = checkpoint->provenance};
+    return lj_checkpoint_put_attributes(file, &attributes);
 }
 
 static bool put_optimiser(hid_t file, const struct lj_checkpoint *checkpoint)
@@ -139,10 +127,10 @@ static bool put_optimiser(hid_t file, const struct lj_checkpoint *checkpoint)
     return (group < 0 || H5Gclose(group) >= 0) && good;
 }
 
-/* Fills the open file and closes it. The driver keeps failures of the disk to itself until then. */
+/* Fills the open file and closes it. Failures of the disk are the driver's to tell afterwards. */
 static bool fill_and_close(hid_t file, const struct lj_checkpoint *checkpoint)
 {
-    bool good = put_header(file, checkpoint) &&
+    bool good = put_attributes(file, checkpoint) &&
                 put_array(file, "/weights", "parameters of encoder and projector, by timm's names",
                           checkpoint->params, checkpoint->weights) &&
                 put_optimiser(file, checkpoint) && put_pixels(file, checkpoint);
@@ -152,11 +140,11 @@ static bool fill_and_close(hid_t file, const struct lj_checkpoint *checkpoint)
 static int write_file(const char *path, const struct lj_checkpoint *checkpoint)
 {
     LJ_TRY(lj_fault("checkpoint-write", checkpoint->step));
-    lj_store_begin();
-    hid_t file = lj_store_create(path);
+    lj_hdf5_begin();
+    hid_t file = lj_hdf5_driver_create(path);
     bool good = file >= 0 && fill_and_close(file, checkpoint);
-    int reason = lj_store_failure();
-    lj_store_end();
+    int reason = lj_hdf5_driver_failure();
+    lj_hdf5_end();
     if (good && !reason)
         return LJ_OK;
     return lj_fail(
@@ -169,7 +157,7 @@ static int write_file(const char *path, const struct lj_checkpoint *checkpoint)
 int lj_checkpoint_write(const char *dir, const struct lj_checkpoint *checkpoint, int keep)
 {
     char path[LJ_PATH_MAX], temporary[LJ_PATH_MAX];
-    LJ_TRY(lj_checkpoint_path(path, dir, checkpoint->step));
+    LJ_TRY(lj_checkpoint_path(dir, checkpoint->step, path));
     LJ_TRY(lj_store_temporary(temporary, path));
     if (mkdir(dir, 0777) != 0 && errno != EEXIST)
         return lj_fail(LJ_ERR_RESOURCE, "%s: directory of checkpoints cannot be made: %s", dir,

@@ -1,36 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attributes and file access of checkpoints. Texts are fixed-length UTF-8 with their NUL, so that
- * nothing lies in HDF5's global heap, which has no checksum. */
+/* Attributes. Texts are UTF-8 of fixed length, with their NUL, so that nothing lies in HDF5's
+ * global heap, which has no checksum. */
 #include "store/hdf5/hdf5.h"
 
 #include <string.h>
-#include <xxhash.h>
 
-enum { TEXT_MAX = 64 << 20 }; /* no text of ours is near it; a damaged length may be */
+enum { TEXT_MAX = 64 << 20 }; /* bytes; ours are far shorter, a damaged length may not be */
 
-void lj_store_begin(void)
-{
-    lj_hdf5_lock();
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-}
-
-void lj_store_end(void)
-{
-    lj_hdf5_unlock();
-}
-
-hid_t lj_store_access(void)
-{
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    if (access >= 0 && H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
-        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
-        H5Pset_file_locking(access, false, true) >= 0)
-        return access;
-    H5Pclose(access);
-    return -1;
-}
-
-/* One attribute of `type`; the type is left to the caller. */
+/* Writes a scalar attribute: stored is its type in the file, memory that of value. */
 static bool put(hid_t object, const char *name, hid_t stored, hid_t memory, const void *value)
 {
     hid_t space = H5Screate(H5S_SCALAR);
@@ -41,17 +18,17 @@ static bool put(hid_t object, const char *name, hid_t stored, hid_t memory, cons
     return good;
 }
 
-bool lj_store_put_i64(hid_t object, const char *name, int64_t value)
+bool lj_hdf5_put_i64(hid_t object, const char *name, int64_t value)
 {
     return put(object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
 }
 
-bool lj_store_put_u64(hid_t object, const char *name, uint64_t value)
+bool lj_hdf5_put_u64(hid_t object, const char *name, uint64_t value)
 {
     return put(object, name, H5T_STD_U64LE, H5T_NATIVE_UINT64, &value);
 }
 
-bool lj_store_put_text(hid_t object, const char *name, const char *text)
+bool lj_hdf5_put_text(hid_t object, const char *name, const char *text)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
     bool good = type >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0 &&
@@ -89,17 +66,17 @@ static bool get_integer(hid_t object, const char *name, hid_t memory, void *valu
     return good;
 }
 
-bool lj_store_get_i64(hid_t object, const char *name, int64_t *value)
+bool lj_hdf5_get_i64(hid_t object, const char *name, int64_t *value)
 {
     return get_integer(object, name, H5T_NATIVE_INT64, value);
 }
 
-bool lj_store_get_u64(hid_t object, const char *name, uint64_t *value)
+bool lj_hdf5_get_u64(hid_t object, const char *name, uint64_t *value)
 {
     return get_integer(object, name, H5T_NATIVE_UINT64, value);
 }
 
-bool lj_store_get_text(hid_t object, const char *name, char **text)
+bool lj_hdf5_get_text(hid_t object, const char *name, char **text)
 {
     *text = NULL;
     hid_t attribute = open_scalar(object, name);
@@ -108,7 +85,7 @@ bool lj_store_get_text(hid_t object, const char *name, char **text)
     hid_t type = H5Aget_type(attribute);
     size_t size = H5Tget_size(type);
     bool good = H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0 &&
-                size <= TEXT_MAX && (*text = lj_alloc(size + 1, "checkpoint texts")) != NULL &&
+                size <= TEXT_MAX && (*text = lj_alloc(size + 1, "texts of HDF5 files")) != NULL &&
                 H5Aread(attribute, type, *text) >= 0;
     if (!good) {
         lj_free(*text);
@@ -117,20 +94,4 @@ bool lj_store_get_text(hid_t object, const char *name, char **text)
     H5Tclose(type);
     H5Aclose(attribute);
     return good;
-}
-
-uint64_t lj_store_header_hash(const struct lj_store_header *header)
-{
-    const int64_t numbers[] = {header->version, header->step, header->seed, header->tensors,
-                               header->moments};
-    XXH3_state_t *state = XXH3_createState();
-    LJ_CHECK(state, "no memory for a checksum");
-    XXH3_64bits_reset(state);
-    XXH3_64bits_update(state, numbers, sizeof numbers);
-    XXH3_64bits_update(state, header->format, strlen(header->format) + 1);
-    XXH3_64bits_update(state, header->config, strlen(header->config) + 1);
-    XXH3_64bits_update(state, header->provenance, strlen(header->provenance) + 1);
-    uint64_t hash = XXH3_64bits_digest(state);
-    XXH3_freeState(state);
-    return hash;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file driver that HDF5 writes checkpoints through. HDF5 1.10 cannot give up a file whose device
+/* The file driver that HDF5 writes our files through. HDF5 1.10 cannot give up a file whose device
  * refuses writes (disk full, quota, I/O error): H5Fclose fails, the file stays half open, and the
  * library crashes when the process ends. This driver remembers the first failure and from then on
  * swallows what HDF5 writes, so that HDF5 always closes cleanly and the caller sees errno.
@@ -134,8 +134,8 @@ static const H5FD_class_t driver = {
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 
-/* Nothing is evicted from the metadata cache before the end: after a failure it could not be read
- * back. A checkpoint has about a kilobyte of metadata per tensor. */
+/* Metadata stay in the cache until the end, since after a failure they could not be read back. A
+ * checkpoint has about a kilobyte of them for each tensor. */
 static bool keep_metadata(hid_t access)
 {
     H5AC_cache_config_t cache = {.version = H5AC__CURR_CACHE_CONFIG_VERSION};
@@ -148,14 +148,16 @@ static bool keep_metadata(hid_t access)
     return H5Pset_mdc_config(access, &cache) >= 0;
 }
 
-hid_t lj_store_create(const char *path)
+hid_t lj_hdf5_driver_create(const char *path)
 {
     failure = 0;
     hid_t number = H5FDregister(&driver);
-    hid_t access = lj_store_access(), plan = H5Pcreate(H5P_FILE_CREATE);
+    hid_t access = lj_hdf5_access(), plan = H5Pcreate(H5P_FILE_CREATE);
     hid_t file = -1;
-    /* No times: equal results are equal files. */
+    /* The 1.8 format has checksums of the metadata, so that damage is found instead of followed. No
+     * times: equal results are equal files. */
     if (number >= 0 && access >= 0 && keep_metadata(access) &&
+        H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
         H5Pset_driver(access, number, NULL) >= 0 && H5Pset_obj_track_times(plan, false) >= 0)
         file = H5Fcreate(path, H5F_ACC_TRUNC, plan, access);
     H5Pclose(plan);
@@ -164,7 +166,7 @@ hid_t lj_store_create(const char *path)
     return file;
 }
 
-int lj_store_failure(void)
+int lj_hdf5_driver_failure(void)
 {
     return failure;
 }

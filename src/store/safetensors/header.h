@@ -25,10 +25,11 @@ struct lj_safetensors {
     int64_t count;
 };
 
-/* Reads and checks the header of the open file. Everything that could mislead a reader is refused:
- * a header longer than 100 MB or than the file, text that is not one JSON object, names given twice,
- * unknown dtypes, shapes whose product overflows, bytes that do not fit shape and dtype, overlap,
- * holes, and bytes beyond the end of the file. Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE. */
+/* Reads and checks the header of the open file. Everything that could mislead a reader is
+ * refused: a header longer than 100 MB or than the file, text that is not one JSON
+ * object, names given twice, unknown dtypes, shapes whose product overflows, bytes that
+ * do not fit shape and dtype, overlap, holes, and bytes beyond the end of the file.
+ * Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE. */
 int lj_safetensors_open(struct lj_safetensors *table, int file, const char *path) LJ_MUST_USE;
 void lj_safetensors_close(struct lj_safetensors *table);
 

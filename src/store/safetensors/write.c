@@ -40,7 +40,7 @@ static int add_metadata(json_t *header, const char *metadata)
                    metadata);
 }
 
-/* *text: the header, padded, from malloc; NULL on failure. */
+/* The padded header. *text is the caller's (lj_free); NULL on failure. */
 static int make_header(const struct lj_params *params, const char *skip_prefix,
                        const char *metadata, char **text, size_t *length)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which checkpoint a directory offers when some of its files are damaged. */
+/* Which checkpoint a directory offers when some of its files are damaged, and what
+ * users may name. */
 #include "../store_fixture.h"
 
 #include <criterion/criterion.h>
@@ -23,7 +24,7 @@ static void expect_newest(const struct fixture *f, int64_t step)
     cr_assert_str_eq(path, expected);
 }
 
-Test(checkpoint_files, newest_good_one)
+Test(checkpoint_directory, newest_good_one)
 {
     struct fixture f;
     char path[LJ_PATH_MAX], log[128], text[8192];
@@ -53,7 +54,7 @@ Test(checkpoint_files, newest_good_one)
     fixture_destroy(&f);
 }
 
-Test(checkpoint_files, name_and_step_disagree)
+Test(checkpoint_directory, name_and_step_disagree)
 {
     struct fixture f;
     char from[LJ_PATH_MAX], to[LJ_PATH_MAX];
@@ -65,7 +66,7 @@ Test(checkpoint_files, name_and_step_disagree)
     fixture_destroy(&f);
 }
 
-Test(checkpoint_files, none)
+Test(checkpoint_directory, none)
 {
     struct fixture f;
     char path[LJ_PATH_MAX] = "x", nowhere[128], only[LJ_PATH_MAX];
@@ -81,4 +82,80 @@ Test(checkpoint_files, none)
     cr_assert_str_eq(path, "");
     cr_assert(strstr(lj_error_text(), "none of 1 checkpoints is good"), "%s", lj_error_text());
     fixture_destroy(&f);
+}
+
+/* ---- names and run directories --------------------------------------------------------------- */
+
+static void touch(const char *dir, const char *name)
+{
+    char path[LJ_PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    fclose(fopen(path, "w"));
+}
+
+static void expect_resolved(const char *where, const char *expected)
+{
+    char path[LJ_PATH_MAX];
+    cr_assert_eq(lj_checkpoint_resolve(where, path), LJ_OK, "%s", lj_error_text());
+    cr_assert_str_eq(path, expected);
+}
+
+Test(checkpoint_directory, file_or_run_or_directory)
+{
+    struct fixture f;
+    char dir[LJ_PATH_MAX], expected[LJ_PATH_MAX], path[LJ_PATH_MAX];
+    cr_assert(fixture_create(&f));
+    cr_assert_eq(lj_checkpoint_resolve(f.dir, path), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "holds no checkpoint"), "%s", lj_error_text());
+    cr_assert_eq(lj_checkpoint_directory(f.dir, dir), LJ_OK);
+    snprintf(expected, sizeof expected, "%s/checkpoints", f.dir);
+    cr_assert_str_eq(dir, expected);
+    for (f.checkpoint.step = 7; f.checkpoint.step < 10; f.checkpoint.step++)
+        cr_assert_eq(lj_checkpoint_write(dir, &f.checkpoint, 9), LJ_OK);
+    cr_assert_eq(lj_checkpoint_path(dir, 9, path), LJ_OK);
+    snprintf(expected, sizeof expected, "%.3000s/step-000000009.h5", dir);
+    cr_assert_str_eq(path, expected);
+    expect_resolved(f.dir, expected);
+    expect_resolved(dir, expected);
+    expect_resolved(path, path);
+    expect_resolved("no such file", "no such file");
+    fixture_destroy(&f);
+}
+
+Test(checkpoint_directory, files_are_listed_oldest_first)
+{
+    static const char *const names[] = {"step-000000010.h5", "step-1000000000.h5",
+                                        "step-000000002.h5"};
+    static const char *const others[] = {"step-3.h5", "step-000000004.h5.bak", "step-00000000x.h5",
+                                         ".step-000000005.h5.tmp", "log.txt"};
+    struct fixture f;
+    struct lj_checkpoint_list list;
+    cr_assert(fixture_create(&f));
+    for (int i = 0; i < 3; i++)
+        touch(f.dir, names[i]);
+    for (int i = 0; i < 5; i++)
+        touch(f.dir, others[i]);
+    cr_assert_eq(lj_checkpoint_list(f.dir, &list), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(list.count, 3);
+    cr_assert(strstr(list.path[0], names[2]), "%s", list.path[0]);
+    cr_assert(strstr(list.path[1], names[0]), "%s", list.path[1]);
+    cr_assert(strstr(list.path[2], names[1]), "%s", list.path[2]);
+    lj_checkpoint_list_free(&list);
+    cr_assert_eq(lj_checkpoint_list("a file", &list), LJ_OK);
+    cr_assert_eq(list.count, 1);
+    cr_assert_str_eq(list.path[0], "a file");
+    lj_checkpoint_list_free(&list);
+    fixture_destroy(&f);
+}
+
+Test(checkpoint_directory, paths_that_are_too_long)
+{
+    static char run[LJ_PATH_MAX], path[LJ_PATH_MAX];
+    struct lj_checkpoint_list list;
+    memset(run, 'x', sizeof run - 1);
+    cr_assert_eq(lj_checkpoint_directory(run, path), LJ_ERR_RESOURCE);
+    cr_assert_eq(lj_checkpoint_path(run, 1, path), LJ_ERR_RESOURCE);
+    cr_assert_eq(lj_checkpoint_resolve(run, path), LJ_ERR_RESOURCE);
+    cr_assert_eq(lj_checkpoint_list(run, &list), LJ_OK, "a file, which is not looked at");
+    lj_checkpoint_list_free(&list);
 }

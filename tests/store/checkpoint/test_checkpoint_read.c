@@ -188,7 +188,8 @@ Test(checkpoint_read, truncated_anywhere)
     fixture_destroy(&f);
 }
 
-/* Whatever bit flips: either it is found, or it lies where nothing is kept and all values are good. */
+/* Whatever bit flips: either it is found, or it lies where nothing is kept and all
+ * values are good. */
 Test(checkpoint_read, flipped_anywhere)
 {
     struct fixture f;

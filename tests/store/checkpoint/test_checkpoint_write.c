@@ -129,8 +129,8 @@ Test(checkpoint, large_texts_and_no_moments)
     fixture_destroy(&f);
 }
 
-/* The file may not grow beyond `limit` bytes: the write fails wherever HDF5 gets there, in a dataset,
- * in metadata, at the flush or at the close. */
+/* The file may not grow beyond `limit` bytes: the write fails wherever HDF5 gets there, in a
+ * dataset, in metadata, at the flush or at the close. */
 static int write_limited(struct fixture *f, int64_t step, rlim_t limit)
 {
     struct rlimit saved, small;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Single arrays: what `diagnose` reads and writes. */
-#include "eval/dataset.h"
-
-#include "store/store.h"
+/* A single array in an HDF5 file. */
+#include "store/hdf5/dataset.h"
 
 int lj_array_read(const char *path, const char *dataset, bool optional, int *dims, int64_t dim[3],
                   float **values)
@@ -13,7 +11,7 @@ int lj_array_read(const char *path, const char *dataset, bool optional, int *dim
     LJ_TRY(lj_dataset_file_open(path, &file));
     int status = lj_dataset_read(&found, file, path, dataset, false, optional, H5T_NATIVE_FLOAT,
                                  sizeof(float));
-    lj_dataset_file_close(file);
+    lj_hdf5_close(file);
     LJ_TRY(status);
     if (found.values && found.dims > *dims) {
         lj_free(found.values);
@@ -30,19 +28,19 @@ int lj_array_read(const char *path, const char *dataset, bool optional, int *dim
 int lj_array_write(const char *path, const char *dataset, int dims, const int64_t *dim,
                    const float *values, const char *description)
 {
-    struct lj_hdf5_file file;
+    struct lj_result file;
     hsize_t extent[H5S_MAX_RANK];
     for (int i = 0; i < dims; i++)
         extent[i] = (hsize_t)dim[i];
-    LJ_TRY(lj_hdf5_create(&file, path));
+    LJ_TRY(lj_result_create(&file, path));
     hid_t space = dims == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(dims, extent, NULL);
-    hid_t set = H5Dcreate2((hid_t)file.id, dataset, H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT,
-                           H5P_DEFAULT);
+    hid_t set =
+        H5Dcreate2(file.id, dataset, H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     bool good = set >= 0 &&
                 H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0 &&
                 lj_hdf5_put_text(set, "description", description) &&
                 lj_hdf5_put_text(file.id, "creator", "lejepa_mpi");
     H5Dclose(set);
     H5Sclose(space);
-    return lj_hdf5_finish(&file, good);
+    return lj_result_finish(&file, good);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Embedding files against plain HDF5 calls, and nonfinite files. */
-#include "eval/eval.h"
+#include "store/store.h"
 
 #include "scratch_dir.h"
 

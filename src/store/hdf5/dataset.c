@@ -1,28 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numeric datasets of any HDF5 integer or float type, converted by HDF5. */
-#include "eval/dataset.h"
-
-#include "base/base.h"
+/* Datasets of any integer or float type, converted by HDF5. */
+#include "store/hdf5/dataset.h"
 
 int lj_dataset_file_open(const char *path, hid_t *file)
 {
-    lj_hdf5_lock();
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
-    H5Pset_file_locking(access, false, true); /* locks fail on many cluster file systems */
-    *file = H5Fopen(path, H5F_ACC_RDONLY, access);
-    H5Pclose(access);
+    *file = lj_hdf5_open(path);
     if (*file >= 0)
         return LJ_OK;
-    lj_hdf5_unlock();
     return lj_fail(LJ_ERR_DATA, "%s: cannot be opened as an HDF5 file; check the path", path);
-}
-
-void lj_dataset_file_close(hid_t file)
-{
-    H5Fclose(file);
-    lj_hdf5_unlock();
 }
 
 static int check_type(hid_t set, const char *path, const char *name, bool integers)
@@ -56,7 +41,7 @@ static int read_open(struct lj_dataset *dataset, hid_t set, const char *path, co
 {
     LJ_TRY(check_type(set, path, name, integers));
     LJ_TRY(read_shape(dataset, set, path, name));
-    void *values = lj_alloc_array(dataset->count, size, "evaluation arrays");
+    void *values = lj_alloc_array(dataset->count, size, "arrays of HDF5 files");
     if (!values)
         return LJ_ERR_RESOURCE;
     if (H5Dread(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Arrays of every numeric type, and what cannot be one. */
-#include "eval/eval.h"
+#include "store/store.h"
 
 #include "scratch_dir.h"
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Embedding files: embeddings (N, C) float32, labels (N) int32 and row (N) int64 when known. */
-#include "eval/dataset.h"
+#include "store/hdf5/dataset.h"
 
-#include "store/store.h"
-
-/* A column of rows integers as int64; values NULL when absent. */
+/* Reads a dataset of `rows` integers as int64; values NULL when absent. */
 static int read_column(struct lj_dataset *column, hid_t file, const char *path, const char *name,
                        int64_t rows)
 {
@@ -65,7 +63,7 @@ int lj_embeddings_read(const char *path, struct lj_embeddings *embeddings)
     *embeddings = (struct lj_embeddings){0};
     LJ_TRY(lj_dataset_file_open(path, &file));
     int status = read_all(embeddings, file, path);
-    lj_dataset_file_close(file);
+    lj_hdf5_close(file);
     if (status != LJ_OK)
         lj_embeddings_free(embeddings);
     return status;
@@ -79,17 +77,18 @@ void lj_embeddings_free(struct lj_embeddings *embeddings)
     *embeddings = (struct lj_embeddings){0};
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 enum { VALUES, LABELS, ROW, COLUMNS };
 
 struct lj_embeddings_file {
-    struct lj_hdf5_file file;
+    struct lj_result file;
     int64_t width;
     hid_t set[COLUMNS]; /* -1: absent */
 };
 
-/* A dataset of (rows), or (rows, width) when width >= 0, without times: equal results are equal files. */
+/* A dataset of (rows), or (rows, width) when width >= 0, without times: equal results
+ * are equal files. */
 static hid_t make_column(hid_t file, const char *name, const char *description, hid_t stored,
                          int64_t rows, int64_t width)
 {
@@ -111,7 +110,7 @@ static hid_t make_column(hid_t file, const char *name, const char *description, 
 static bool make_columns(struct lj_embeddings_file *f, int64_t rows, bool labels, bool row,
                          const char *provenance)
 {
-    hid_t id = (hid_t)f->file.id;
+    hid_t id = f->file.id;
     f->set[VALUES] = make_column(id, "embeddings", "one embedding a row, dimensionless",
                                  H5T_IEEE_F32LE, rows, f->width);
     if (labels)
@@ -133,13 +132,13 @@ int lj_embeddings_create(struct lj_embeddings_file **file, const char *path, int
     if (!f)
         return LJ_ERR_RESOURCE;
     *f = (struct lj_embeddings_file){.width = width, .set = {-1, -1, -1}};
-    int status = lj_hdf5_create(&f->file, path);
+    int status = lj_result_create(&f->file, path);
     if (status != LJ_OK) {
         lj_free(f);
         return status;
     }
     *file = f;
-    return lj_hdf5_pause(&f->file, make_columns(f, rows, labels, row, provenance));
+    return lj_result_pause(&f->file, make_columns(f, rows, labels, row, provenance));
 }
 
 static bool put_rows(hid_t set, hid_t memory, int64_t first, int64_t count, int64_t width,
@@ -160,24 +159,24 @@ int lj_embeddings_put(struct lj_embeddings_file *f, int64_t first, int64_t count
 {
     if (count == 0)
         return LJ_OK;
-    lj_hdf5_resume(&f->file);
+    lj_result_resume(&f->file);
     bool good = put_rows(f->set[VALUES], H5T_NATIVE_FLOAT, first, count, f->width, values);
     if (f->set[LABELS] >= 0)
         good = good && put_rows(f->set[LABELS], H5T_NATIVE_INT32, first, count, -1, labels);
     if (f->set[ROW] >= 0)
         good = good && put_rows(f->set[ROW], H5T_NATIVE_INT64, first, count, -1, row);
-    return lj_hdf5_pause(&f->file, good);
+    return lj_result_pause(&f->file, good);
 }
 
 int lj_embeddings_close(struct lj_embeddings_file *f, bool good)
 {
     if (!f)
         return LJ_OK;
-    lj_hdf5_resume(&f->file);
+    lj_result_resume(&f->file);
     for (int i = 0; i < COLUMNS; i++)
         if (f->set[i] >= 0)
             H5Dclose(f->set[i]);
-    int status = lj_hdf5_finish(&f->file, good);
+    int status = lj_result_finish(&f->file, good);
     lj_free(f);
     return status;
 }
