@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Installed. Communicators: MPI started by the library, or a program's own communicator wrapped for it.
+/* Installed. Communicators: MPI started by the library, or a program's own communicator wrapped for
+ * it.
  *
- * A function whose comment says "Collective" is called by all ranks of its communicator and ends with
- * the same status on each; a local one never communicates. mpi.h is not needed to include this. */
+ * A function whose comment says "Collective" is called by all ranks of its communicator
+ * and ends with the same status on each; a local one never communicates. mpi.h is not
+ * needed to include this. */
 #ifndef LEJEPA_COMM_H
 #define LEJEPA_COMM_H
 
@@ -23,8 +25,8 @@ LJ_API void lj_comm_finish(struct lj_comm *world);
 /* Ends the whole job at once with this exit code; never returns. Local. */
 LJ_API _Noreturn void lj_comm_abort(int exit_code);
 
-/* Wraps a duplicate of the caller's communicator, for programs that run MPI themselves. Installs what
- * lj_comm_start installs; rank 0 of this communicator becomes the speaker.
+/* Wraps a duplicate of the caller's communicator, for programs that run MPI themselves. Installs
+ * what lj_comm_start installs; rank 0 of this communicator becomes the speaker.
  *   mpi_comm  in  a pointer to the caller's MPI_Comm
  * Collective over it. */
 LJ_API int lj_comm_create(struct lj_comm **comm, const void *mpi_comm) LJ_MUST_USE;

@@ -1,49 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* checkpoint ls, checkpoint verify: the checkpoints of a run, or one file. Rank 0 works. `ls` reads what a
- * checkpoint says of itself; `verify` compares the checksum of every tensor, too. */
+/* checkpoint ls, checkpoint verify: the checkpoints of a run, or one file. Rank 0 works. `ls` reads
+ * what a checkpoint says of itself; `verify` compares the checksum of every tensor, too. */
 #include "app/app.h"
 
 #include "store/store.h"
 
-#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-/* Step of "step-NNNNNNNNN.h5"; -1 for another name. */
-static int64_t step_of(const char *name)
-{
-    long long step = -1;
-    int end = 0;
-    if (sscanf(name, "step-%18lld.h5%n", &step, &end) != 1 || end == 0 || name[end])
-        return -1;
-    return step;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Steps of the checkpoints in dir, at most capacity; returns how many there are. */
-static int64_t read_steps(const char *dir, int64_t *steps, int64_t capacity)
-{
-    int64_t found = 0;
-    DIR *listing = opendir(dir);
-    for (struct dirent *entry; listing && (entry = readdir(listing));) {
-        int64_t step = step_of(entry->d_name);
-        if (step < 0)
-            continue;
-        if (found < capacity)
-            steps[found] = step;
-        found++;
-    }
-    if (listing)
-        closedir(listing);
-    return found;
-}
 
 /* Prints a line on one file. */
 static int look_at(const char *path, bool verify)
@@ -62,40 +25,25 @@ static int look_at(const char *path, bool verify)
     return LJ_OK;
 }
 
-static int look_at_all(const char *where, const char *dir, bool verify)
+/* A single file that is damaged keeps its own message. */
+static int look_at_all(const char *where, bool verify)
 {
-    int64_t count = read_steps(dir, NULL, 0), bad = 0;
-    if (count == 0)
-        return lj_fail(LJ_ERR_CHECKPOINT, "%s: holds no checkpoint; give the directory of a run",
-                       where);
-    int64_t *steps = lj_alloc_array(count, sizeof *steps, "checkpoints");
-    if (!steps)
-        return LJ_ERR_RESOURCE;
-    count = lj_min_i64(count, read_steps(dir, steps, count));
-    qsort(steps, (size_t)count, sizeof *steps, ascending);
-    for (int64_t i = 0; i < count; i++) {
-        char path[LJ_PATH_MAX];
-        snprintf(path, sizeof path, "%.4000s/step-%09lld.h5", dir, (long long)steps[i]);
-        bad += look_at(path, verify) != LJ_OK;
+    struct lj_checkpoint_list list;
+    int64_t bad = 0;
+    int status = LJ_OK;
+    LJ_TRY(lj_checkpoint_list(where, &list));
+    for (int64_t i = 0; i < list.count; i++) {
+        int found = look_at(list.path[i], verify);
+        bad += found != LJ_OK;
+        status = found != LJ_OK ? found : status;
     }
-    lj_free(steps);
-    return bad ? lj_fail(LJ_ERR_CHECKPOINT,
+    if (bad > 0 && list.count > 1)
+        status = lj_fail(LJ_ERR_CHECKPOINT,
                          "%s: %lld of %lld checkpoints are damaged; training goes on from the "
                          "newest good one",
-                         where, (long long)bad, (long long)count)
-               : LJ_OK;
-}
-
-static int look(const char *where, bool verify)
-{
-    char dir[LJ_PATH_MAX];
-    struct stat info;
-    if (stat(where, &info) == 0 && !S_ISDIR(info.st_mode))
-        return look_at(where, verify);
-    snprintf(dir, sizeof dir, "%.4000s/checkpoints", where);
-    if (stat(dir, &info) != 0)
-        snprintf(dir, sizeof dir, "%.4000s", where);
-    return look_at_all(where, dir, verify);
+                         where, (long long)bad, (long long)list.count);
+    lj_checkpoint_list_free(&list);
+    return status;
 }
 
 int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
@@ -107,6 +55,6 @@ int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
         status = lj_fail(LJ_ERR_CONFIG, "checkpoint: give ls or verify, then a run directory or a "
                                         "checkpoint file");
     else if (lj_comm_is_root(comm))
-        status = look(words->file, !words->action || strcmp(words->action, "verify") == 0);
+        status = look_at_all(words->file, !words->action || strcmp(words->action, "verify") == 0);
     return lj_agree(comm, status);
 }

@@ -8,6 +8,7 @@
 
 #include "eval/eval.h"
 #include "loss/loss.h"
+#include "store/store.h"
 #include "train/train.h"
 
 #include <jansson.h>

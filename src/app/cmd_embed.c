@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* embed: embeddings of an archive by a checkpoint's encoder, the same encoder untrained, or raw pixels. */
+/* embed: embeddings of an archive by a checkpoint's encoder, the same encoder untrained,
+ * or raw pixels. */
 #include "app/app.h"
 
 #include "lejepa/runtime.h"
 
 #include "eval/eval.h"
+#include "store/store.h"
 #include "train/train.h"
 
 #include <stdio.h>
 
-/* How the run read its data, then what the words say. merged comes with the words on defaults: an archive
- * in them is another one and does not inherit the run's names. */
+/* How the run read its data, then what the words say. merged comes with the words on defaults: an
+ * archive in them is another one and does not inherit the run's names. */
 static int merge_config(struct lj_config *merged, const struct lj_config *run,
                         const struct lj_call_words *words)
 {

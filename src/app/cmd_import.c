@@ -7,7 +7,6 @@
 #include "train/train.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -31,15 +30,18 @@ static int make_place(const char *run, const char *dir)
     return LJ_OK;
 }
 
-/* A trainer holds everything a checkpoint needs; its encoder's weights are replaced by the file's. */
+/* A trainer holds everything a checkpoint needs; its encoder's weights are replaced
+ * by the file's. */
 static int import_into(struct lj_comm *comm, struct lj_config *config, struct lj_archive *archive)
 {
     struct lj_trainer *trainer = NULL;
     char dir[LJ_PATH_MAX];
-    snprintf(dir, sizeof dir, "%.4000s/checkpoints", config->arg_out);
-    LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? check_place(config->arg_out, dir) : LJ_OK));
+    int status = lj_checkpoint_directory(config->arg_out, dir);
+    if (status == LJ_OK && lj_comm_is_root(comm))
+        status = check_place(config->arg_out, dir);
+    LJ_TRY(lj_agree(comm, status));
     LJ_TRY(lj_trainer_create(&trainer, comm, config, archive, NULL));
-    int status = lj_trainer_load_weights(trainer, config->arg_weights);
+    status = lj_trainer_load_weights(trainer, config->arg_weights);
     if (status == LJ_OK)
         status = lj_agree(comm, lj_comm_is_root(comm) ? make_place(config->arg_out, dir) : LJ_OK);
     if (status == LJ_OK)

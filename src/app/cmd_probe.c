@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* probe: kNN (k = 20, cosine, temperature 0.07) and linear probe of embedding files. Rank 0 works. */
+/* probe: kNN (k = 20, cosine, temperature 0.07) and linear probe of embedding files.
+ * Rank 0 works. */
 #include "app/app.h"
 
 #include "lejepa/runtime.h"
 
 #include "eval/eval.h"
+#include "store/store.h"
 #include "train/train.h"
 
 #include <jansson.h>

@@ -18,7 +18,8 @@ static bool names_rank(const char *text)
 
 int lj_agree(struct lj_comm *comm, int status)
 {
-    /* MINLOC on (good?, rank) finds the lowest failing rank; one more round only if there is one. */
+    /* MINLOC on (good?, rank) finds the lowest failing rank; one more round only if
+     * there is one. */
     struct {
         int good, rank;
     } mine = {status == LJ_OK, comm->rank}, lowest;

@@ -1,31 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Exact sums: numbers rounded once to 64-bit fixed point and added as integers. Integer addition is
- * associative, so neither the rank count nor MPI's algorithm can change a bit. */
+/* Exact sums over ranks. Callers round their numbers once, to 64-bit fixed point; integer addition
+ * is associative, so neither the rank count nor MPI's algorithm can change a bit. */
 #include "comm/comm_mpi.h"
-
-#include <string.h>
-
-struct lj_ledger_entry *lj_ledger_entry(struct lj_ledger *ledger, const char *name,
-                                        const char *collective)
-{
-    for (int i = 0; i < ledger->count; i++)
-        if (strcmp(ledger->entry[i].name, name) == 0)
-            return &ledger->entry[i];
-    LJ_CHECK(ledger->count < LJ_LEDGER_MAX, "the ledger has no line left for %s", name);
-    struct lj_ledger_entry *entry = &ledger->entry[ledger->count++];
-    *entry = (struct lj_ledger_entry){.name = name, .collective = collective};
-    return entry;
-}
-
-void lj_ledger_restart(struct lj_ledger *ledger)
-{
-    for (int i = 0; i < ledger->count; i++) {
-        struct lj_ledger_entry *e = &ledger->entry[i];
-        *e = (struct lj_ledger_entry){.name = e->name,
-                                      .collective = e->collective,
-                                      .predicted_bytes_per_call = e->predicted_bytes_per_call};
-    }
-}
 
 void lj_sum_exact(struct lj_comm *comm, struct lj_ledger_entry *entry, int64_t *values,
                   int64_t count)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rank 0 at work while the others wait. What keeps their watchdogs quiet is that they hear of its
- * progress, by one broadcast after the other of "going on", until one says "done". */
+/* Root sections: rank 0 works, the others wait. Their watchdogs stay quiet because they hear of its
+ * progress: rank 0 broadcasts "going on", again and again, and "done" at the end. */
 #include "comm/comm_mpi.h"
 
 static const double telling_s = 1; /* least time between two broadcasts of "going on" */
 
-static struct lj_comm *alone; /* on the root, while it works */
-static double told_s;
+static struct lj_comm *section; /* on the root, between begin and end; else NULL */
+static double told_s;           /* when it broadcast last */
 
 static bool tell(struct lj_comm *comm, bool going_on)
 {
@@ -15,7 +15,8 @@ static bool tell(struct lj_comm *comm, bool going_on)
     return word != 0;
 }
 
-/* MPI is the main thread's; others' progress is told at its own next. */
+/* Only the main thread may call MPI: the progress of other threads is told at the main
+ * thread's next call. */
 static void on_progress(void)
 {
     int main_thread = 0;
@@ -23,15 +24,15 @@ static void on_progress(void)
     if (!main_thread || lj_now_s() - told_s < telling_s)
         return;
     told_s = lj_now_s();
-    tell(alone, true);
+    tell(section, true);
 }
 
 void lj_root_section_begin(struct lj_comm *comm)
 {
     if (!lj_comm_is_root(comm) || comm->size == 1)
         return;
-    LJ_CHECK(!alone, "lj_root_section_begin inside another");
-    alone = comm;
+    LJ_CHECK(!section, "lj_root_section_begin inside another");
+    section = comm;
     told_s = lj_now_s();
     lj_set_progress_hook(on_progress);
 }
@@ -40,10 +41,10 @@ int lj_root_section_end(struct lj_comm *comm, int status)
 {
     if (lj_comm_is_root(comm) && comm->size > 1) {
         lj_set_progress_hook(NULL);
-        alone = NULL;
+        section = NULL;
         tell(comm, false);
     }
-    while (!lj_comm_is_root(comm) && tell(comm, false))
+    while (!lj_comm_is_root(comm) && tell(comm, false)) /* only hears */
         lj_progress();
     return lj_agree(comm, status);
 }

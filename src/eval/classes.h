@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to eval. Labels as they come (any int32, with gaps) and the classes 0 .. count-1 behind them. Inside the
- * module only. */
+/* Private to eval. Labels may be any int32, with gaps; the classes behind them are 0 .. count-1. */
 #ifndef LEJEPA_EVAL_CLASSES_H
 #define LEJEPA_EVAL_CLASSES_H
 
@@ -8,7 +7,7 @@
 
 struct lj_classes {
     int64_t count;
-    int32_t *label;  /* (count) owned, ascending */
+    int32_t *label;  /* (count) owned: label of each class, ascending */
     int32_t *member; /* (rows) owned: class of each row */
 };
 

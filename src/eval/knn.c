@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weighted kNN (Wu et al. 2018, section 3.4): of the k bank rows of largest cosine similarity s each
- * votes for its class with weight exp(s / temperature).
+/* Weighted kNN (Wu et al. 2018, section 3.4): of the k bank rows of largest cosine similarity s
+ * each votes for its class with weight exp(s / temperature).
  *
- * Queries pass in tiles of 64, the bank in tiles of 1024: one matmul a pair of tiles. Threads take
- * whole query tiles, so bits do not depend on their number. A row of zeros is similar 0 to all. */
+ * Queries come in tiles of 64, the bank in tiles of 1024, with one matmul for each pair of tiles.
+ * Threads take whole tiles of queries, so bits do not depend on their number. The similarity of a
+ * row of zeros to any other is 0. */
 #include "eval/classes.h"
 
 #include "kernels/kernels.h"
@@ -28,8 +29,8 @@ struct search {
     struct lj_classes classes;
 };
 
-/* What one thread works in. */
-struct desk {
+/* Memory of one thread. */
+struct workspace {
     float *tile;               /* (QUERIES, BANK) */
     struct neighbour *nearest; /* (QUERIES, k): heaps, the farthest on top */
     double *votes;             /* (classes) */
@@ -77,8 +78,8 @@ static float scale_of(const float *row, int64_t width)
     return square > 0.0 ? (float)(1.0 / sqrt(square)) : 0.0f;
 }
 
-/* Offers bank rows [first, first + count) with their dot products to one query's heap. A dot product
- * that is not a number counts as the least similarity. */
+/* Offers bank rows [first, first + count) with their dot products to one query's heap. A dot
+ * product that is not a number counts as the least similarity. */
 static void offer(const struct search *search, struct neighbour *heap, const float *dots,
                   float query_scale, int64_t first, int64_t count)
 {
@@ -121,7 +122,7 @@ static int32_t vote(const struct search *search, struct neighbour *nearest, doub
     return search->classes.label[best];
 }
 
-static void predict_tile(const struct search *search, struct desk *desk, int64_t first,
+static void predict_tile(const struct search *search, struct workspace *work, int64_t first,
                          int32_t *predicted)
 {
     int64_t rows = lj_min_i64(QUERIES, search->rows - first), width = search->width;
@@ -131,13 +132,13 @@ static void predict_tile(const struct search *search, struct desk *desk, int64_t
         int64_t count = lj_min_i64(BANK, search->bank_rows - b);
         /* tile (rows, count) = query (rows, width) bank^T (width, count) */
         lj_gemm(false, true, rows, count, width, 1.0f, query, width, search->bank + b * width,
-                width, 0.0f, desk->tile, BANK);
+                width, 0.0f, work->tile, BANK);
         for (int64_t r = 0; r < rows; r++)
-            offer(search, desk->nearest + r * search->k, desk->tile + r * BANK,
+            offer(search, work->nearest + r * search->k, work->tile + r * BANK,
                   scale_of(query + r * width, width), b, count);
     }
     for (int64_t r = 0; r < rows; r++)
-        predicted[first + r] = vote(search, desk->nearest + r * search->k, desk->votes);
+        predicted[first + r] = vote(search, work->nearest + r * search->k, work->votes);
 }
 
 static int run(const struct search *search, int32_t *predicted)
@@ -153,9 +154,9 @@ static int run(const struct search *search, int32_t *predicted)
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
         for (int64_t first = 0; first < search->rows; first += QUERIES) {
             int64_t me = omp_get_thread_num();
-            struct desk desk = {tiles + me * QUERIES * BANK, nearest + me * QUERIES * k,
-                                votes + me * classes};
-            predict_tile(search, &desk, first, predicted);
+            struct workspace work = {tiles + me * QUERIES * BANK, nearest + me * QUERIES * k,
+                                     votes + me * classes};
+            predict_tile(search, &work, first, predicted);
         }
     }
     lj_free(tiles);

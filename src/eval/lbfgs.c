@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* L-BFGS: two-loop recursion over the last 10 steps (Nocedal & Wright 2006, algorithm 7.4), steps by
- * bisection until the weak Wolfe conditions hold (Lewis & Overton 2013, algorithm 2.6), which makes
- * the curvature s.y positive. */
+/* L-BFGS: the direction by a two-loop recursion over the last 10 steps (Nocedal & Wright 2006,
+ * algorithm 7.4), its length by bisection until the weak Wolfe conditions hold (Lewis & Overton
+ * 2013, algorithm 2.6), which make the curvature s.y positive. */
 #include "eval/lbfgs.h"
 
 #include <math.h>
@@ -87,7 +87,8 @@ static bool search_line(struct state *state, double step)
 {
     double low = 0.0, high = INFINITY;
     double slope = dot(state->gradient, state->direction, state->n);
-    double rounding = 1e-15 * fabs(state->loss); /* near the minimum decreases drown in it */
+    double rounding =
+        1e-15 * fabs(state->loss); /* near the minimum a decrease is smaller than this */
     if (!(slope < 0.0))
         return false;
     for (int i = 0; i < STEPS_MAX; i++) {
@@ -124,14 +125,15 @@ static void accept(struct state *state)
         state->newest = h;
         state->kept += state->kept < HISTORY;
     } else {
-        state->kept = 0; /* rounding at the end of the search; the oldest pair is overwritten */
+        state->kept = 0; /* rounding, at the end of the search: forget all steps */
     }
     swap(&state->x, &state->x_try);
     swap(&state->gradient, &state->gradient_try);
     state->loss = state->loss_try;
 }
 
-/* One iteration; after a failed search once more downhill without history. */
+/* One iteration. If the search along the direction fails, the history is dropped and the negative
+ * gradient is tried. */
 static bool iterate(struct state *state)
 {
     for (;;) {

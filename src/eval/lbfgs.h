@@ -17,8 +17,8 @@ struct lj_lbfgs {
     double loss, gradient_norm; /* at the returned x; largest element */
 };
 
-/* Minimises from x, in place. Local; sums run in one fixed order.
- * Errors: LJ_ERR_RESOURCE; LJ_ERR_NUMERIC: not finite, or no convergence, the text gives the norm. */
+/* Minimises from x, in place. Local; sums run in one fixed order. Errors: LJ_ERR_RESOURCE;
+ * LJ_ERR_NUMERIC: not finite, or no convergence, the text gives the norm. */
 int lj_lbfgs_minimise(struct lj_lbfgs *problem, double *x) LJ_MUST_USE;
 
 #endif

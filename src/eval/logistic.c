@@ -4,8 +4,8 @@
  *     p_r = softmax(z_r W)     loss = -1/N sum_r log p_r[y_r] + l2/2 |W|^2 (bias free)
  *     dloss/dW = 1/N Z^T (P - onehot(y)) + l2 W
  *
- * Rows pass in blocks of 256. Threads split the rows of a block for the logits and the rows of the
- * gradient (features) for Z^T P, never a sum: bits do not depend on their number. */
+ * Rows come in blocks of 256. Threads split the rows of a block for the logits, and the features
+ * for Z^T P, but never a sum: bits do not depend on their number. */
 #include "eval/logistic.h"
 
 #include "kernels/kernels.h"
@@ -41,7 +41,8 @@ static void logits_of(struct lj_logistic *problem, const double *parameters, con
     }
 }
 
-/* One row: logits p become (softmax - onehot) / N; returns its cross-entropy. */
+/* Turns the logits p of one row into (softmax - onehot) / N; returns its cross-entropy.
+ * share = 1/N. */
 static double softmax_row(double *p, int64_t classes, int32_t member, double share)
 {
     double top = p[0], sum = 0.0, own = p[member];
@@ -117,8 +118,8 @@ void lj_logistic_predict(struct lj_logistic *problem, const double *parameters, 
     }
 }
 
-/* Mean and 1 / standard deviation of each feature. Constancy is decided by comparing values: the
- * rounding of a mean would make a tiny deviation out of none. */
+/* Mean and 1 / standard deviation of each feature. Whether a feature is constant is decided by
+ * comparing its values: rounding of the mean would give it a tiny deviation. */
 static void take_statistics(struct lj_logistic *problem)
 {
     int64_t width = problem->width, rows = problem->rows;

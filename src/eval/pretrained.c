@@ -3,30 +3,7 @@
 #include "eval/eval.h"
 #include "store/store.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-
-/* A run directory stands for its newest checkpoint. */
-static int resolve(const char *path, char file[LJ_PATH_MAX])
-{
-    struct stat info;
-    char dir[LJ_PATH_MAX];
-    snprintf(dir, sizeof dir, "%.4000s/checkpoints", path);
-    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
-        snprintf(file, LJ_PATH_MAX, "%.4000s", path);
-        return LJ_OK;
-    }
-    if (stat(dir, &info) != 0)
-        snprintf(dir, sizeof dir, "%.4000s", path);
-    LJ_TRY(lj_checkpoint_newest(dir, file));
-    if (!file[0])
-        return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: holds no checkpoint; give a checkpoint file or the "
-                       "directory of a run",
-                       path);
-    return LJ_OK;
-}
 
 static int read_header(struct lj_pretrained *p, const char *file)
 {
@@ -75,7 +52,7 @@ int lj_pretrained_load(struct lj_pretrained *p, struct lj_comm *comm, const char
     memset(p, 0, sizeof *p);
     int status = LJ_OK;
     if (lj_comm_is_root(comm)) {
-        status = resolve(path, file);
+        status = lj_checkpoint_resolve(path, file);
         if (status == LJ_OK)
             status = read_header(p, file);
     }

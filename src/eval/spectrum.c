@@ -13,7 +13,7 @@
 #include <math.h>
 
 enum {
-    ROWS = 64, /* rows centred together: they stay in cache up to width 2048 */
+    ROWS = 64, /* rows centred together: few enough to stay in cache */
     GROUP = 8  /* rows of the covariance that one thread takes at a time */
 };
 
@@ -49,8 +49,8 @@ static void add_all(double *covariance, double *block, const double *mean, const
         covariance[i] /= (double)lj_max_i64(rows, 1);
 }
 
-/* The numbers made of eigenvalues, which come in ascending order and leave descending. Rounding may
- * leave tiny negative ones: they count as 0. */
+/* The numbers made of eigenvalues, which come in ascending order and leave in descending order.
+ * Rounding may make some slightly negative: they count as 0. */
 static void summarise(struct lj_spectrum *spectrum, const double *ascending, int64_t width)
 {
     double entropy = 0.0;

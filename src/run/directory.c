@@ -62,7 +62,7 @@ static int open_on_root(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
         snprintf(run->dir, sizeof run->dir, "%.4000s", run->config->run_dir);
     else
         LJ_TRY(make_new_dir(run->dir));
-    snprintf(run->checkpoints, sizeof run->checkpoints, "%.4000s/checkpoints", run->dir);
+    LJ_TRY(lj_checkpoint_directory(run->dir, run->checkpoints));
     LJ_TRY(make_dirs(run->checkpoints));
     LJ_TRY(lj_run_lock_take(&run->lock, run->dir, lock_patience_s));
     snprintf(path, sizeof path, "%.4000s/log.txt", run->dir);

@@ -1,19 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. store: checkpoints (one HDF5 file, independent of the rank count) and safetensors.
+/* For other modules. store: all files but archives and a run's logs. Checkpoints (HDF5, independent
+ * of the number of ranks) and where a run keeps them, files of embeddings, single arrays,
+ * safetensors.
  *
- * Checkpoint layout: /weights/<timm name> float32 with attributes (role, description);
- * /optim/moment1/<name>, /optim/moment2/<name>; attributes on /: format, format_version, step, seed,
- * config (YAML), provenance (JSON), checksum algorithm; dataset /data/mean, /data/std float32. */
+ * All functions are local; of several ranks, rank 0 calls them. A file appears whole or not at all:
+ * it is written under a temporary name, synced and renamed. */
 #ifndef LEJEPA_STORE_STORE_H
 #define LEJEPA_STORE_STORE_H
 
 #include "base/base.h"
-#include "comm/comm.h"
 #include "nn/nn.h"
 
-enum { LJ_PATH_MAX = 4096 };
+enum { LJ_PATH_MAX = 4096 }; /* bytes of a path, with its NUL */
 
-/* What a checkpoint holds. All arrays laid out like params. */
+/* ---- checkpoints --------------------------------------------------------------------------------
+ *
+ *     /weights/<name>                       float32, by timm's names
+ *     /optim/moment1/<name>, moment2/<name> float32, state of AdamW, if it was written
+ *     /data/mean, /data/std                 float32 (channels)
+ *     attributes of /                       format, format_version, step, seed, tensors, moments,
+ *                                           config (YAML), provenance (JSON), checksum, xxh3
+ *
+ * Every dataset has attributes role, description and xxh3, the XXH3-64 of its bytes; the xxh3 of /
+ * covers the attributes of /. */
+
+/* What a checkpoint holds. All arrays are laid out like params; everything is borrowed. */
 struct lj_checkpoint {
     const struct lj_params *params;
     int64_t step; /* finished steps */
@@ -21,85 +32,133 @@ struct lj_checkpoint {
     const char *config;     /* YAML text */
     const char *provenance; /* JSON text */
     const float *weights;
-    const float *moment1; /* NULL when written without optimiser state */
+    const float *moment1; /* NULL: written without the optimiser's state */
     const float *moment2;
     int channels;
     const float *mean, *std; /* (channels) of the pixels */
 };
 
-/* Writes dir/step-%09d.h5: temporary name, flush, fsync, XXH3-64 checksums of each dataset's bytes
- * kept as attribute `xxh3`, rename, directory fsync; then removes all but the newest `keep`.
- * Local (rank 0). Errors: LJ_ERR_RESOURCE (disk full ...): the temporary file is removed. */
+/* Writes the step's file into dir, which is made if its parent exists; then removes all but the
+ * newest `keep` checkpoints of dir. Local. Errors: LJ_ERR_RESOURCE (disk full, ...); then nothing
+ * is left behind and nothing removed. */
 int lj_checkpoint_write(const char *dir, const struct lj_checkpoint *checkpoint,
                         int keep) LJ_MUST_USE;
 
-/* Newest checkpoint of dir that verifies; damaged ones are warned about by name. Local (rank 0).
- *   path  out  "" when there is none. Errors: none good although some exist: LJ_ERR_CHECKPOINT. */
-int lj_checkpoint_newest(const char *dir, char path[LJ_PATH_MAX]) LJ_MUST_USE;
-
-/* Checks structure and every checksum. Local. Errors: LJ_ERR_CHECKPOINT. */
+/* Checks the structure and every checksum. Local. Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE. */
 int lj_checkpoint_verify(const char *path) LJ_MUST_USE;
 
-/* The head: texts and numbers, without weights. Strings are owned by header until _free. Local. */
+/* What a checkpoint says of itself, without its weights. */
 struct lj_checkpoint_header {
     int64_t step, seed;
-    char *config, *provenance;
+    char *config, *provenance; /* owned */
     int channels;
-    float *mean, *std;
+    float *mean, *std; /* (channels) owned */
 };
+/* Local. Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE; then there is nothing to free. */
 int lj_checkpoint_read_header(const char *path, struct lj_checkpoint_header *header) LJ_MUST_USE;
 void lj_checkpoint_header_free(struct lj_checkpoint_header *header);
 
-/* Reads into arrays laid out like params; moments may be NULL (not wanted). Names and shapes must
- * match exactly. Local; checks checksums. Errors: LJ_ERR_CHECKPOINT naming tensor, expected, found. */
+/* Reads into arrays laid out like params. Names and shapes must match exactly; checksums are
+ * checked. Local.
+ *   weights           out
+ *   moment1, moment2  out  NULL: not wanted
+ * Errors: LJ_ERR_CHECKPOINT, naming the tensor, what was expected and what was found. */
 int lj_checkpoint_read(const char *path, const struct lj_params *params, float *weights,
                        float *moment1, float *moment2) LJ_MUST_USE;
 
-/* ---- result files ---------------------------------------------------------------------------------- */
+/* ---- where checkpoints lie ----------------------------------------------------------------------
+ *
+ * A run directory RUN keeps them as RUN/checkpoints/step-NNNNNNNNN.h5, with nine digits of the step
+ * or more. A user may name a file, a run directory, or a directory of checkpoints. */
 
-/* An HDF5 file that appears whole or not at all, for results of other modules:
- *
- *     LJ_TRY(lj_hdf5_create(&file, path));          takes the HDF5 lock
- *     bool good = H5Dwrite(... file.id ...) >= 0;
- *     return lj_hdf5_finish(&file, good);           closes, releases the lock, publishes or removes
- *
- * A file written in parts lets go of the lock in between, so that archives can be read:
- *     status = lj_hdf5_pause(&file, good);  ...  lj_hdf5_resume(&file);
- * No other file may be created meanwhile. */
-struct lj_hdf5_file {
-    int64_t id; /* HDF5's hid_t */
-    char path[LJ_PATH_MAX], temporary[LJ_PATH_MAX];
+/* RUN/checkpoints, whether it exists or not. Local. Errors: LJ_ERR_RESOURCE (path too long). */
+int lj_checkpoint_directory(const char *run, char dir[LJ_PATH_MAX]) LJ_MUST_USE;
+
+/* The file of a step in a directory of checkpoints. Local. Errors: LJ_ERR_RESOURCE
+ * (path too long). */
+int lj_checkpoint_path(const char *dir, int64_t step, char path[LJ_PATH_MAX]) LJ_MUST_USE;
+
+/* The newest good one of a directory of checkpoints. All are verified; damaged ones are warned
+ * about by name. Local.
+ *   path  out  "" when there is none, or no such directory
+ * Errors: LJ_ERR_CHECKPOINT when there are some, but none is good. */
+int lj_checkpoint_newest(const char *dir, char path[LJ_PATH_MAX]) LJ_MUST_USE;
+
+/* The one file that a user means: `where` itself, or the newest good one of a directory. A file is
+ * not looked at. Local. Errors: LJ_ERR_CHECKPOINT when a directory holds none. */
+int lj_checkpoint_resolve(const char *where, char path[LJ_PATH_MAX]) LJ_MUST_USE;
+
+/* All files that a user means: `where` itself, or those of a directory, oldest first. They are
+ * not looked at. */
+struct lj_checkpoint_list {
+    int64_t count;
+    char (*path)[LJ_PATH_MAX]; /* (count) owned */
 };
+/* Local. Errors: LJ_ERR_CHECKPOINT when a directory holds none, LJ_ERR_RESOURCE; then there is
+ * nothing to free. */
+int lj_checkpoint_list(const char *where, struct lj_checkpoint_list *list) LJ_MUST_USE;
+void lj_checkpoint_list_free(struct lj_checkpoint_list *list);
 
-/* Creates the file under a temporary name beside path, and holds the HDF5 lock until finish. A full
- * disk is remembered, not reported, until then. Local. Errors: LJ_ERR_RESOURCE (lock released). */
-int lj_hdf5_create(struct lj_hdf5_file *file, const char *path) LJ_MUST_USE;
+/* ---- embeddings and arrays ------------------------------------------------------------------- */
 
-/* Releases the lock while the file stays open. Local. Errors: LJ_ERR_RESOURCE when not good, or when
- * the disk has refused something so far: finish with good false then (lock released, too). */
-int lj_hdf5_pause(struct lj_hdf5_file *file, bool good) LJ_MUST_USE;
-/* Takes the lock again, for more writing or for finish. Local. */
-void lj_hdf5_resume(struct lj_hdf5_file *file);
+/* A file of embeddings: datasets embeddings (N, C) float32 and, when known, labels (N) int32 and
+ * row (N) int64, the row of the archive. */
+struct lj_embeddings {
+    int64_t rows, width;
+    float *values;   /* (rows, width) owned */
+    int32_t *labels; /* (rows) owned, NULL when absent */
+    int64_t *row;    /* (rows) owned, NULL when absent */
+};
+/* Reads a whole file; any integer or float type is converted. Local. Errors: LJ_ERR_DATA,
+ * LJ_ERR_RESOURCE; then there is nothing to free. */
+int lj_embeddings_read(const char *path, struct lj_embeddings *embeddings) LJ_MUST_USE;
+void lj_embeddings_free(struct lj_embeddings *embeddings);
+/* Writes a whole file. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_embeddings_write(const char *path, const struct lj_embeddings *embeddings,
+                        const char *provenance) LJ_MUST_USE;
 
-/* Closes; if good and nothing failed, fsync and rename to path; else the temporary file is removed.
- * Local. Errors: LJ_ERR_RESOURCE. */
-int lj_hdf5_finish(struct lj_hdf5_file *file, bool good) LJ_MUST_USE;
+/* The same in parts: create, put rows, close. The HDF5 lock is free between the calls, so that
+ * archives can be read meanwhile; one such file at a time. Local. Errors: LJ_ERR_RESOURCE.
+ *   labels, row  in  whether the file has these datasets
+ *   provenance   in  text that says what made the embeddings
+ *   file         out also after a failure, to be closed; NULL when it could not be created */
+struct lj_embeddings_file;
+int lj_embeddings_create(struct lj_embeddings_file **file, const char *path, int64_t rows,
+                         int64_t width, bool labels, bool row, const char *provenance) LJ_MUST_USE;
+/* Rows [first, first + count): values (count, width), labels and row (count), NULL where the file
+ * has none. Local. Errors: LJ_ERR_RESOURCE (disk full). */
+int lj_embeddings_put(struct lj_embeddings_file *file, int64_t first, int64_t count,
+                      const float *values, const int32_t *labels, const int64_t *row) LJ_MUST_USE;
+/* Publishes the file when good, else removes it. Accepts NULL. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_embeddings_close(struct lj_embeddings_file *file, bool good) LJ_MUST_USE;
 
-/* A text attribute (fixed-length UTF-8) of a file, group or dataset. Under the lock. */
-bool lj_hdf5_put_text(int64_t object, const char *name, const char *text) LJ_MUST_USE;
+/* Reads a dataset of any integer or float type as float32. Local.
+ *   optional  in  absence is no error: *values NULL
+ *   dims      in: room in dim, at most 3; out: number of dimensions
+ *   values    out owned by the caller: lj_free
+ * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE. */
+int lj_array_read(const char *path, const char *dataset, bool optional, int *dims, int64_t dim[3],
+                  float **values) LJ_MUST_USE;
+/* Writes a new file with this one dataset. Local. Errors: LJ_ERR_RESOURCE.
+ *   values  (dim[0], ..., dim[dims - 1]) in */
+int lj_array_write(const char *path, const char *dataset, int dims, const int64_t *dim,
+                   const float *values, const char *description) LJ_MUST_USE;
 
-/* ---- safetensors ---------------------------------------------------------------------------------- */
+/* ---- safetensors ----------------------------------------------------------------------------- */
 
-/* Writes the parameters as float32 tensors with their names; those whose name starts with
- * skip_prefix (may be NULL) are left out. metadata is a JSON object of strings or NULL. Atomic by
- * temporary name and rename. Local. */
+/* Writes the parameters as float32 tensors by their names. Local.
+ *   skip_prefix  in  parameters whose name starts so are left out; NULL: none
+ *   metadata     in  a JSON object of strings, or NULL
+ * Errors: LJ_ERR_RESOURCE; LJ_ERR_CHECKPOINT when metadata is something else. */
 int lj_safetensors_write(const char *path, const struct lj_params *params, const float *weights,
                          const char *skip_prefix, const char *metadata) LJ_MUST_USE;
 
-/* Reads F32, F16 or BF16 tensors into weights. Every parameter whose name does not start with
- * optional_prefix must be there with its shape; tensors nobody asks for are listed in one warning.
- * Hostile files are safe: header length, JSON, dtype, shape, offsets (in order, no overlap, inside
- * the file) are all checked. Local. Errors: LJ_ERR_CHECKPOINT. */
+/* Reads tensors of type F32, F16 or BF16 into weights. Tensors that are no parameter are listed in
+ * one warning. Hostile files are safe: length of the header, JSON, types, shapes and offsets are
+ * checked. Local.
+ *   optional_prefix  in  parameters whose name starts so may be missing; all others must be there,
+ *                        with their shape. NULL: none may be missing
+ * Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE. */
 int lj_safetensors_read(const char *path, const struct lj_params *params,
                         const char *optional_prefix, float *weights) LJ_MUST_USE;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A program that fails as its arguments say, while the other ranks wait for it: fail_on_purpose
- * mpi|created|invariant RANK. Without a handler of ours the waiting ranks would hang, or mpirun would
- * return another code. */
+ * mpi|created|invariant RANK. Without a handler of ours the waiting ranks would hang, or mpirun
+ * would return another code. */
 #include "comm/comm.h"
 
 #include <mpi.h>

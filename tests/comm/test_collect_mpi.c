@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Agreement, small collectives and communicators on several ranks. How messages are split is seen by
- * standing in for two of MPI's functions, with the limit lowered. */
+/* Agreement, small collectives and communicators on several ranks. How messages are split is seen
+ * by standing in for two of MPI's functions, with the limit lowered. */
 #include "comm/comm_mpi.h"
 #include "mpi_case.h"
 
@@ -10,7 +10,7 @@
 
 static struct lj_comm *world;
 
-/* ---- what MPI is asked to move ------------------------------------------------------------------ */
+/* ---- what MPI is asked to move --------------------------------------------------------------- */
 
 static int64_t shards, largest_bytes;
 
@@ -44,7 +44,7 @@ static void assert_shards(int64_t bytes, int64_t found_shards, int64_t found_lar
                   (long long)found_shards, (long long)found_largest);
 }
 
-/* ---- agreement ------------------------------------------------------------------------------------ */
+/* ---- agreement ------------------------------------------------------------------------------- */
 
 static const int some_status[] = {LJ_ERR_DATA, LJ_ERR_NUMERIC, LJ_STOPPED, LJ_ERR_CONFIG};
 
@@ -100,7 +100,7 @@ Test(collect_mpi, the_lowest_failing_rank_speaks, .timeout = 60)
     lj_case_end(world);
 }
 
-/* ---- moving data ------------------------------------------------------------------------------------- */
+/* ---- moving data ----------------------------------------------------------------------------- */
 
 static unsigned char pattern(int64_t i, int salt)
 {
@@ -213,16 +213,16 @@ Test(collect_mpi, values_reach_every_rank, .timeout = 60)
     lj_case_end(world);
 }
 
-/* ---- communicators ------------------------------------------------------------------------------------ */
+/* ---- communicators --------------------------------------------------------------------------- */
 
 static int64_t open_blocks(void)
 {
     struct lj_memory_use use[8];
-    int64_t subtrees = 0;
+    int64_t blocks = 0;
     int labels = lj_memory_report(use, 8);
     for (int i = 0; i < labels; i++)
-        subtrees += use[i].blocks;
-    return subtrees;
+        blocks += use[i].blocks;
+    return blocks;
 }
 
 static void check_first(int size)
@@ -269,7 +269,7 @@ Test(collect_mpi, communicators_come_and_go, .timeout = 60)
         check_first(size);
     check_created();
     lj_comm_destroy(NULL);
-    lj_all_assert(world, open_blocks() == before, "%lld subtrees are open",
+    lj_all_assert(world, open_blocks() == before, "%lld blocks of memory are not freed",
                   (long long)(open_blocks() - before));
     lj_case_end(world);
 }

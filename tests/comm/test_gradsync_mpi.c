@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gradient reduction on several ranks, against a tree written here by recursion. A lane's leaf
- * depends on (step, lane, element) alone, so the expected totals are known to every rank; their bits
- * must not depend on the number of ranks, workers, threads, or on how buckets are filled. */
+ * depends on (step, lane, element) alone, so the expected totals are known to every rank; their
+ * bits must not depend on the number of ranks, workers, threads, or on how buckets are filled. */
+#include "comm/tree.h"
 #include "mpi_case.h"
 
 #include <math.h>
@@ -20,8 +21,8 @@ struct layout {
     int workers, joint, threads;
 };
 
-/* Powers of two and not, more and fewer lanes than ranks, shards of no element, a bucket that threads
- * share, all kinds of joint. */
+/* Powers of two and not, more and fewer lanes than ranks, parts of no element, a bucket that
+ * threads share, all kinds of joint. */
 static const struct layout layouts[] = {
     {6, 4, {0, 1, 3, 4, 9}, 1, 0, 1}, {6, 4, {0, 1, 3, 4, 9}, 2, 4, 2},
     {6, 4, {0, 1, 3, 4, 9}, 3, 2, 2}, {1, 1, {0, 2}, 1, 0, 1},
@@ -33,7 +34,7 @@ enum { LAYOUTS = sizeof layouts / sizeof *layouts };
 
 static struct lj_comm *world;
 
-/* ---- leaves and their sum ---------------------------------------------------------------------- */
+/* ---- leaves and their sum -------------------------------------------------------------------- */
 
 /* One element of one lane's leaf; tests of nonfinite values replace it. */
 typedef float (*leaf_value)(int64_t step, int64_t lane, int64_t element);
@@ -74,7 +75,7 @@ static float total(leaf_value value, int64_t lanes, int64_t step, int64_t elemen
     return tree(value, lanes, 0, width, step, element);
 }
 
-/* ---- running the reduction ----------------------------------------------------------------------- */
+/* ---- running the reduction ------------------------------------------------------------------- */
 
 struct run {
     const struct layout *layout;
@@ -145,7 +146,7 @@ static int64_t run_step(struct run *r, int64_t step)
     return nonfinite;
 }
 
-/* My shards, element by element: the parameter's index that lies at shard[*at], -1 at the end. */
+/* My shard, element by element: the parameter's index that lies at shard[*at], -1 at the end. */
 static int64_t shard_element(const struct lj_shard *shard, int64_t at)
 {
     for (int b = 0; b < shard->buckets; b++)
@@ -179,22 +180,23 @@ static void assert_totals(const struct run *r)
 static int64_t open_blocks(void)
 {
     struct lj_memory_use use[64];
-    int64_t subtrees = 0;
+    int64_t blocks = 0;
     int labels = lj_memory_report(use, 64);
     for (int i = 0; i < labels; i++)
-        subtrees += use[i].blocks;
-    return subtrees;
+        blocks += use[i].blocks;
+    return blocks;
 }
 
-/* ---- totals --------------------------------------------------------------------------------------- */
+/* ---- totals ---------------------------------------------------------------------------------- */
 
-/* What this rank puts in: its subtrees of everything, counted here by the tree, and a count a receiver. */
+/* What this rank puts in: a sum of every parameter for each of its subtrees, and a count
+ * for each receiver. */
 static int64_t expected_bytes(const struct run *r)
 {
-    struct lj_subtree subtree[LJ_SUBTREES_MAX];
-    int subtrees = lj_lane_subtrees(r->first_lane, r->end_lane, r->layout->lanes, subtree);
+    struct lj_forest plan;
+    lj_forest_plan(&plan, r->layout->lanes, r->first_lane, r->end_lane);
     return r->comm->size == 1 ? 0
-                              : 4 * (r->bounds[r->layout->buckets] * subtrees +
+                              : 4 * (r->bounds[r->layout->buckets] * plan.count +
                                      (int64_t)r->layout->buckets * r->comm->size);
 }
 
@@ -234,7 +236,7 @@ Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
     lj_case_end(world);
 }
 
-/* ---- nonfinite values ------------------------------------------------------------------------------------ */
+/* ---- nonfinite values ------------------------------------------------------------------------ */
 
 static float with_nan(int64_t step, int64_t lane, int64_t element)
 {
@@ -281,7 +283,7 @@ Test(gradsync_mpi, nonfinite_values_are_known_to_everybody, .timeout = 120)
     lj_case_end(world);
 }
 
-/* ---- shards: norm, gather, collect; reduce: fast ------------------------------------------------------ */
+/* ---- shards: norm, gather, collect; reduce: fast --------------------------------------------- */
 
 /* The norm of the same gradient by a reduction of one rank, and in long double. */
 static void norm_alone(const struct run *r, double norm[2])
@@ -410,7 +412,8 @@ static void assert_collect(struct run *r)
     lj_all_assert(r->comm, wrong == 0, "%lld elements are wrong", (long long)wrong);
 }
 
-/* A shard is put once into an allgather, and once for every other rank that keeps all weights elsewhere. */
+/* A part is put once into an allgather, and once for every other rank that keeps
+ * all weights elsewhere. */
 static void assert_ledger_of_gather(struct run *r, bool everywhere)
 {
     const struct lj_ledger_entry *e = lj_ledger_entry(&r->ledger, "weights", "");
@@ -490,7 +493,7 @@ Test(gradsync_mpi, fast_agrees_to_rounding, .timeout = 120)
     lj_case_end(world);
 }
 
-/* ---- failure --------------------------------------------------------------------------------------- */
+/* ---- failure --------------------------------------------------------------------------------- */
 
 static void check_failure(int rank)
 {
@@ -507,7 +510,8 @@ static void check_failure(int rank)
                   status);
     lj_all_assert(world, strstr(lj_error_text(), "injected fault at gradsync-create") != NULL,
                   "text '%s'", lj_error_text());
-    lj_all_assert(world, open_blocks() == before, "rank %d fails: subtrees are open", rank);
+    lj_all_assert(world, open_blocks() == before, "rank %d fails: blocks of memory are not freed",
+                  rank);
     unsetenv("LJ_FAULT");
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rank 0 works alone: the others hear of its progress while it works, and of its failure at the end. */
+/* Rank 0 works alone: the others hear of its progress while it works, and of its failure
+ * at the end. */
 #include "mpi_case.h"
 
 #include <string.h>

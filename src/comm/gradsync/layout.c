@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The gradient reduction: which part of each bucket a rank owns, which subtrees it sends, whether
+ * it keeps all weights, and where all that lies. */
+#include "comm/gradsync/gradsync.h"
+
+#include <string.h>
+
+static void *take(int64_t count, size_t size)
+{
+    return lj_alloc_array(count, size, "gradient reduction");
+}
+
+int64_t lj_part_first(const struct lj_gradsync *s, int bucket, int rank)
+{
+    int64_t units = (s->bounds[bucket + 1] - s->bounds[bucket]) / LJ_SHARD_ALIGN;
+    return s->bounds[bucket] + rank * units / s->comm->size * LJ_SHARD_ALIGN;
+}
+
+int64_t lj_part_count(const struct lj_gradsync *s, int bucket, int rank)
+{
+    return lj_part_first(s, bucket, rank + 1) - lj_part_first(s, bucket, rank);
+}
+
+int64_t lj_widest_bucket(const struct lj_gradsync *s)
+{
+    int64_t widest = 0;
+    for (int b = 0; b < s->buckets; b++)
+        widest = lj_max_i64(widest, s->bounds[b + 1] - s->bounds[b]);
+    return widest;
+}
+
+int64_t lj_leaf_offset(const struct lj_gradsync *s, int bucket)
+{
+    return bucket < s->joint ? s->bounds[bucket] : 0;
+}
+
+int64_t lj_leaf_width(const struct lj_gradsync *s, int bucket)
+{
+    return bucket < s->joint ? s->bounds[s->joint] : s->bounds[bucket + 1] - s->bounds[bucket];
+}
+
+int lj_subtrees_of(const struct lj_gradsync *s, int rank)
+{
+    return s->first_subtree[rank + 1] - s->first_subtree[rank];
+}
+
+int64_t lj_gather_copies(const struct lj_gradsync *s)
+{
+    int64_t copies = 0;
+    for (int r = 0; r < s->comm->size; r++)
+        copies += s->whole[r] && r != s->comm->rank;
+    return s->all_whole ? 1 : copies;
+}
+
+static void plan_forest(const struct lj_gradsync *s, int rank, struct lj_forest *forest)
+{
+    int64_t first, end;
+    lj_lanes_of_rank(s->lanes, s->comm->size, rank, &first, &end);
+    lj_forest_plan(forest, s->lanes, first, end);
+}
+
+/* Subtrees of every rank, in order of rank and so of lanes. With MPI's own reduction every rank
+ * sends one sum, whatever its lanes. */
+static int index_subtrees(struct lj_gradsync *s)
+{
+    struct lj_forest forest;
+    int size = s->comm->size;
+    s->first_subtree = take(size + 1, sizeof *s->first_subtree);
+    if (!s->first_subtree)
+        return LJ_ERR_RESOURCE;
+    for (int r = 0; r < size; r++) {
+        plan_forest(s, r, &forest);
+        s->first_subtree[r + 1] = s->first_subtree[r] + (s->fast ? 1 : forest.count);
+    }
+    s->subtrees = take(s->first_subtree[size], sizeof *s->subtrees);
+    if (!s->subtrees)
+        return LJ_ERR_RESOURCE;
+    for (int r = 0; r < size && !s->fast; r++) {
+        plan_forest(s, r, &forest);
+        memcpy(s->subtrees + s->first_subtree[r], forest.subtree,
+               (size_t)forest.count * sizeof *s->subtrees);
+    }
+    return LJ_OK;
+}
+
+/* Who keeps all weights: whoever computes lanes, and the root, which writes checkpoints. */
+static int choose_whole(struct lj_gradsync *s, bool everywhere)
+{
+    int64_t first, end;
+    s->whole = take(s->comm->size, sizeof *s->whole);
+    if (!s->whole)
+        return LJ_ERR_RESOURCE;
+    s->all_whole = true;
+    for (int r = 0; r < s->comm->size; r++) {
+        lj_lanes_of_rank(s->lanes, s->comm->size, r, &first, &end);
+        s->whole[r] = everywhere || r == 0 || end > first;
+        s->all_whole &= s->whole[r];
+    }
+    s->shard.whole = s->whole[s->comm->rank];
+    return LJ_OK;
+}
+
+static int lay_out_shard(struct lj_gradsync *s)
+{
+    int64_t *first = take(s->buckets, sizeof *first), *count = take(s->buckets, sizeof *count);
+    int64_t *offset = take(s->buckets, sizeof *offset);
+    s->shard.buckets = s->buckets;
+    s->shard.first = first;
+    s->shard.count = count;
+    s->shard.shard_offset = offset;
+    if (!first || !count || !offset)
+        return LJ_ERR_RESOURCE;
+    for (int b = 0; b < s->buckets; b++) {
+        first[b] = lj_part_first(s, b, s->comm->rank);
+        count[b] = lj_part_count(s, b, s->comm->rank);
+        offset[b] = s->shard.elements;
+        s->shard.elements += count[b];
+    }
+    s->shard.weights_first = s->shard.whole ? first : offset;
+    s->shard.weights_elements = s->shard.whole ? s->bounds[s->buckets] : s->shard.elements;
+    s->shard.gradient = take(s->shard.elements, sizeof(float));
+    s->square_sums = take(s->bounds[s->buckets] / LJ_SHARD_ALIGN + 1, sizeof(double));
+    return s->shard.gradient && s->square_sums ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
+int lj_gradsync_lay_out(struct lj_gradsync *s, const struct lj_gradsync_plan *plan)
+{
+    int64_t *bounds = take(plan->buckets + 1, sizeof *bounds);
+    if (!bounds)
+        return LJ_ERR_RESOURCE;
+    memcpy(bounds, plan->bounds, (size_t)(plan->buckets + 1) * sizeof *bounds);
+    s->bounds = bounds;
+    LJ_TRY(index_subtrees(s));
+    LJ_TRY(choose_whole(s, plan->whole_everywhere));
+    return lay_out_shard(s);
+}
+
+void lj_gradsync_free_layout(struct lj_gradsync *s)
+{
+    lj_free(s->whole);
+    lj_free(s->first_subtree);
+    lj_free(s->subtrees);
+    lj_free((void *)s->bounds);
+    lj_free((void *)s->shard.first);
+    lj_free((void *)s->shard.count);
+    lj_free((void *)s->shard.shard_offset);
+    lj_free(s->shard.gradient);
+    lj_free(s->square_sums);
+}
+
+const struct lj_shard *lj_gradsync_shard(const struct lj_gradsync *s)
+{
+    return &s->shard;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to store: one dataset of numbers, read whole into memory of a wanted type. */
+#ifndef LEJEPA_STORE_DATASET_H
+#define LEJEPA_STORE_DATASET_H
+
+#include "store/hdf5/hdf5.h"
+
+enum { LJ_DATASET_DIMS = 3 };
+
+struct lj_dataset {
+    int dims;
+    int64_t dim[LJ_DATASET_DIMS];
+    int64_t count;
+    void *values; /* owned by the caller (lj_free); NULL when absent */
+};
+
+/* lj_hdf5_open, with a message. Local. Errors: LJ_ERR_DATA (lock free). */
+int lj_dataset_file_open(const char *path, hid_t *file) LJ_MUST_USE;
+
+/* Reads the dataset `name`, converted by HDF5. Under the lock.
+ *   integers       only integer types will do; else any integer or float type
+ *   optional       absence is no error: values NULL
+ *   memory, size   HDF5's type for the values in memory, and its bytes
+ * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE. */
+int lj_dataset_read(struct lj_dataset *dataset, hid_t file, const char *path, const char *name,
+                    bool integers, bool optional, hid_t memory, size_t size) LJ_MUST_USE;
+
+#endif

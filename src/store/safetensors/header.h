@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to store. The table of tensors of a safetensors file, checked. */
+#ifndef LEJEPA_SAFETENSORS_HEADER_H
+#define LEJEPA_SAFETENSORS_HEADER_H
+
+#include "store/store.h"
+
+#include <jansson.h>
+
+enum lj_safetensors_type { LJ_ST_F32, LJ_ST_F16, LJ_ST_BF16, LJ_ST_OTHER };
+
+struct lj_safetensor {
+    const char *name; /* borrowed from the JSON */
+    const char *dtype;
+    enum lj_safetensors_type type;
+    int dims; /* may exceed LJ_DIMS_MAX; then dim holds the first ones */
+    int64_t dim[LJ_DIMS_MAX];
+    int64_t count;
+    int64_t begin, end; /* bytes from the first byte of the file */
+};
+
+struct lj_safetensors {
+    json_t *json;               /* owned */
+    struct lj_safetensor *list; /* (count) owned, in order of begin */
+    int64_t count;
+};
+
+/* Reads and checks the header of the open file. Everything that could mislead a reader is
+ * refused: a header longer than 100 MB or than the file, text that is not one JSON
+ * object, names given twice, unknown dtypes, shapes whose product overflows, bytes that
+ * do not fit shape and dtype, overlap, holes, and bytes beyond the end of the file.
+ * Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE. */
+int lj_safetensors_open(struct lj_safetensors *table, int file, const char *path) LJ_MUST_USE;
+void lj_safetensors_close(struct lj_safetensors *table);
+
+/* Reads size bytes at offset. Errors: LJ_ERR_CHECKPOINT. */
+int lj_safetensors_pread(int file, const char *path, void *bytes, int64_t size,
+                         int64_t offset) LJ_MUST_USE;
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Embedding files against plain HDF5 calls, and nonfinite files. */
+#include "store/store.h"
+
+#include "scratch_dir.h"
+
+#include <criterion/criterion.h>
+#include <hdf5.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static char dir[64], path[128];
+
+static void begin(void)
+{
+    cr_assert(scratch_create(dir));
+    snprintf(path, sizeof path, "%s/e.h5", dir);
+}
+
+static void end(void)
+{
+    scratch_destroy(dir);
+}
+
+static void put(hid_t file, const char *name, hid_t stored, hid_t memory, int dims,
+                const hsize_t *dim, const void *values)
+{
+    hid_t space = H5Screate_simple(dims, dim, NULL);
+    hid_t set = H5Dcreate2(file, name, stored, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    cr_assert_geq(H5Dwrite(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), 0);
+    H5Dclose(set);
+    H5Sclose(space);
+}
+
+Test(embeddings, round_trip, .init = begin, .fini = end)
+{
+    float values[6] = {1, 2, 3, 4, 5, 6};
+    int32_t labels[3] = {7, -1, 0};
+    int64_t row[3] = {1LL << 40, 5, 6};
+    struct lj_embeddings out = {3, 2, values, labels, row}, in;
+    cr_assert_eq(lj_embeddings_write(path, &out, "{}"), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_embeddings_read(path, &in), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(in.rows, 3);
+    cr_assert_eq(in.width, 2);
+    cr_assert_arr_eq(in.values, values, sizeof values);
+    cr_assert_arr_eq(in.labels, labels, sizeof labels);
+    cr_assert_arr_eq(in.row, row, sizeof row);
+    lj_embeddings_free(&in);
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    hid_t set = H5Dopen2(file, "labels", H5P_DEFAULT), type = H5Dget_type(set);
+    cr_assert(H5Tequal(type, H5T_STD_I32LE));
+    H5Fclose(file);
+
+    struct lj_embeddings bare = {0, 2, values, NULL, NULL}; /* no rows, no labels */
+    cr_assert_eq(lj_embeddings_write(path, &bare, "{}"), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_embeddings_read(path, &in), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(in.rows, 0);
+    cr_assert_null(in.labels);
+    cr_assert_null(in.row);
+    lj_embeddings_free(&in);
+}
+
+Test(embeddings, disk_full, .init = begin, .fini = end)
+{
+    float values[600] = {0};
+    struct lj_embeddings out = {300, 2, values, NULL, NULL};
+    struct rlimit saved, small;
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &saved);
+    for (rlim_t limit = 0; limit < 2400; limit += 400) {
+        small = (struct rlimit){limit, saved.rlim_max};
+        setrlimit(RLIMIT_FSIZE, &small);
+        int status = lj_embeddings_write(path, &out, "{}");
+        setrlimit(RLIMIT_FSIZE, &saved);
+        cr_assert_eq(status, LJ_ERR_RESOURCE);
+        cr_assert_eq(rmdir(dir), 0, "something was left behind");
+        cr_assert_eq(mkdir(dir, 0700), 0);
+    }
+}
+
+Test(embeddings, unsupported_files, .init = begin, .fini = end)
+{
+    struct lj_embeddings in;
+    const hsize_t two[2] = {2, 1}, three = 3;
+    const double values[2] = {1, 2};
+    const int64_t labels[3] = {1, 1LL << 33, 0};
+    cr_assert_eq(lj_embeddings_read(path, &in), LJ_ERR_DATA);
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    H5Fclose(file);
+    cr_assert_eq(lj_embeddings_read(path, &in), LJ_ERR_DATA);
+    cr_assert(strstr(lj_error_text(), "no dataset embeddings"), "%s", lj_error_text());
+    file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    put(file, "embeddings", H5T_IEEE_F64BE, H5T_NATIVE_DOUBLE, 2, two, values);
+    put(file, "labels", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, &three, labels);
+    H5Fclose(file);
+    cr_assert_eq(lj_embeddings_read(path, &in), LJ_ERR_DATA);
+    cr_assert(strstr(lj_error_text(), "has 3 values"), "%s", lj_error_text());
+    file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    H5Ldelete(file, "labels", H5P_DEFAULT);
+    put(file, "labels", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, two, labels);
+    H5Fclose(file);
+    cr_assert_eq(lj_embeddings_read(path, &in), LJ_ERR_DATA);
+    cr_assert(strstr(lj_error_text(), "label of row 1"), "%s", lj_error_text());
+    file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    H5Ldelete(file, "labels", H5P_DEFAULT);
+    put(file, "labels", H5T_IEEE_F32LE, H5T_NATIVE_DOUBLE, 1, two, values);
+    H5Fclose(file);
+    cr_assert_eq(lj_embeddings_read(path, &in), LJ_ERR_DATA);
+    cr_assert(strstr(lj_error_text(), "integer"), "%s", lj_error_text());
+    cr_assert_null(in.values);
+}
