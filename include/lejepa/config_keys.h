@@ -103,6 +103,8 @@
         WORD(LJ_PROJECTOR_NORM_BATCH, "batch") WORD(LJ_PROJECTOR_NORM_LANE, "lane")                \
         WORD(LJ_PROJECTOR_NORM_LAYER, "layer") WORD(LJ_PROJECTOR_NORM_NONE, "none"),               \
         "normalisation of hidden layers: over the global batch, over a lane, a row, none")         \
+    TEXT(objective, "objective", "lejepa",                                                         \
+        "what training minimises: lejepa; an unknown name is answered with all there are") \
     REAL(loss_lambda, "loss.lambda", 0.05, 0.0, 1.0e6, "weight of SIGReg")                         \
     CHOICE(loss_combine, "loss.combine", LJ_LOSS_COMBINE_CONVEX,                                   \
         WORD(LJ_LOSS_COMBINE_CONVEX, "convex") WORD(LJ_LOSS_COMBINE_ADDITIVE, "additive"),         \

@@ -125,17 +125,16 @@ static int run_steps(struct lj_run_state *run)
     int64_t steps = run->info.steps;
     for (int64_t step = run->info.first_step; step < steps; step++) {
         bool log = due(run->config->log_every, step + 1) || step + 1 == steps;
-        struct lj_step_report report = {
-            .loss = {.stop = wants_stop(run), .save = lj_signals_take_save()}};
+        struct lj_step_report report = {.stop = wants_stop(run), .save = lj_signals_take_save()};
         lj_watchdog_feed(step);
         LJ_TRY(lj_trainer_step(t, step, log, &report));
         LJ_TRY(judge_step(run, step, &report));
         run->done++;
         log_step(run, step + 1, &report);
         LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log && report.nonfinite == 0));
-        bool stop = report.loss.stop > 0 && step + 1 < steps;
-        LJ_TRY(after_step(run, step + 1, report.loss.save > 0 || stop));
-        if (report.loss.stop > 0)
+        bool stop = report.stop > 0 && step + 1 < steps;
+        LJ_TRY(after_step(run, step + 1, report.save > 0 || stop));
+        if (report.stop > 0)
             remove_stop_file(run);
         if (stop)
             return lj_fail(LJ_STOPPED,

@@ -19,7 +19,7 @@ static const int sizes[SIZES] = {1, 2, 3, 4, 8};
 
 struct outcome {
     uint64_t weights;
-    double loss[STEPS], prediction[STEPS], sigreg[STEPS];
+    double loss[STEPS], part[STEPS][LJ_TERMS_MAX]; /* as the objective names them */
 };
 
 static struct lj_comm *world;
@@ -84,9 +84,8 @@ static int train(struct lj_comm *comm, const char *from, const char *to, int64_t
          step++) {
         struct lj_step_report report = {0};
         status = lj_trainer_step(trainer, step, true, &report);
-        outcome->loss[step] = report.loss.total;
-        outcome->prediction[step] = report.loss.prediction;
-        outcome->sigreg[step] = report.loss.sigreg;
+        outcome->loss[step] = report.term[0];
+        memcpy(outcome->part[step], report.term, sizeof report.term);
         if (status == LJ_OK && to && step + 1 == save)
             status = lj_trainer_checkpoint(trainer, to, step + 1);
     }
