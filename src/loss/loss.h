@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For other modules. loss: what training minimises. Objectives stand in one table (objective.c): LeJEPA
- * (lejepa.c, with its parts sigreg.c and prediction.c) is the first. Whoever trains does not know which of them
- * runs:
+ * (lejepa.c, with its parts sigreg.c and prediction.c) and VICReg (vicreg.c). Whoever trains does not know
+ * which of them runs:
  *
  *     lj_objective_find("lejepa", &kind)                     a row of the table
  *     lj_objective_create(&objective, comm, kind, &config, &shape, &ledger)
@@ -113,7 +113,7 @@ struct lj_objective_kind {
 
 /* The row of that name. Local. Errors: LJ_ERR_CONFIG with the names there are. */
 int lj_objective_find(const char *name, const struct lj_objective_kind **kind) LJ_MUST_USE;
-extern const struct lj_objective_kind lj_objective_lejepa;
+extern const struct lj_objective_kind lj_objective_lejepa, lj_objective_vicreg;
 
 /* Number of terms that the row names. */
 int lj_objective_terms(const struct lj_objective_kind *kind);

@@ -253,6 +253,30 @@ Test(exactness, restart_on_other_ranks)
     }
 }
 
+/* Another objective, which sums products instead of cosines: on any number of ranks, in any way of computing, and
+ * continued on others after a step. */
+Test(exactness, vicreg)
+{
+    static const int ranks[] = {1, 2, 3, 5};
+    const char *const *vicreg =
+        SETTINGS("batch.size=48", "objective=vicreg", "projector.out=37", "projector.norm=batch");
+    struct outcome wanted = of_one_rank(vicreg), lejepa = of_one_rank(SETTINGS("batch.size=48"));
+    cr_assert(wanted.part[0][3] > 0 && !same(&wanted, &lejepa)); /* it has a fourth term */
+    expect_on_all_sizes(vicreg, &wanted);
+    expect_on_all_sizes(SETTINGS("batch.size=48", "objective=vicreg", "projector.out=37",
+                                 "projector.norm=batch", "memory.recompute=lanes", "threads=2"),
+                        &wanted);
+    configure(vicreg);
+    train_on(2, NULL, dir.path, 1);
+    for (int i = 0; i < 4; i++) {
+        struct outcome whole = train_on(ranks[i], NULL, NULL, 0);
+        struct outcome rest =
+            train_on(ranks[i], lj_tmpdir_file(&dir, "step-000000001.h5"), NULL, 0);
+        lj_all_assert(world, same(&whole, &wanted), "%d ranks", ranks[i]);
+        lj_all_assert(world, rest.weights == wanted.weights, "continued on %d ranks", ranks[i]);
+    }
+}
+
 /* Another seed, another order of lanes: the comparison above can fail. */
 Test(exactness, other_settings_give_other_bits)
 {
