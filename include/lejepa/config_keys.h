@@ -103,6 +103,8 @@
         WORD(LJ_PROJECTOR_NORM_BATCH, "batch") WORD(LJ_PROJECTOR_NORM_LANE, "lane")                \
         WORD(LJ_PROJECTOR_NORM_LAYER, "layer") WORD(LJ_PROJECTOR_NORM_NONE, "none"),               \
         "normalisation of hidden layers: over the global batch, over a lane, a row, none")         \
+    TEXT(objective, "objective", "lejepa",                                                         \
+        "what training minimises: lejepa, vicreg; an unknown name is answered with all there are") \
     REAL(loss_lambda, "loss.lambda", 0.05, 0.0, 1.0e6, "weight of SIGReg")                         \
     CHOICE(loss_combine, "loss.combine", LJ_LOSS_COMBINE_CONVEX,                                   \
         WORD(LJ_LOSS_COMBINE_CONVEX, "convex") WORD(LJ_LOSS_COMBINE_ADDITIVE, "additive"),         \
@@ -114,6 +116,12 @@
     CHOICE(sigreg_grid, "sigreg.grid", LJ_SIGREG_GRID_A,                                           \
         WORD(LJ_SIGREG_GRID_A, "a") WORD(LJ_SIGREG_GRID_B, "b"),                                   \
         "knots: a: 17 on [0,3]; b: 17 on [-5,5]")                                                  \
+    REAL(vicreg_invariance, "vicreg.invariance", 25.0, 0.0, 1.0e6,                                 \
+        "objective=vicreg: weight of the distance between views")                                  \
+    REAL(vicreg_variance, "vicreg.variance", 25.0, 0.0, 1.0e6,                                     \
+        "objective=vicreg: weight of the hinge on standard deviations")                            \
+    REAL(vicreg_covariance, "vicreg.covariance", 1.0, 0.0, 1.0e6,                                  \
+        "objective=vicreg: weight of squared covariances")                                         \
     INT(batch_size, "batch.size", 256, 1, 1073741824, "samples of the global batch")               \
     INT(batch_lanes, "batch.lanes", 0, 0, 1073741824,                                              \
         "equal parts of the batch, the unit of computation; 0: 8 samples each")                    \

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Installed. SIGReg (Balestriero & LeCun 2025, arXiv 2511.08544 v3) of an array of one's own: is it an
- * isotropic Gaussian, and in which direction is it more of one? */
+ * isotropic Gaussian, and in which direction is it more of one? Training, with this or another objective, is
+ * train.h. */
 #ifndef LEJEPA_LOSS_H
 #define LEJEPA_LOSS_H
 
 #include "lejepa/comm.h"
 #include "lejepa/config.h"
 
+/* Terms of an objective, at most: the loss and its parts. */
+enum { LJ_TERMS_MAX = 8 };
+
 /* SIGReg of an array whose rows lie on several ranks, on grid a, and its gradient: all in one call, for
  * programs of one's own. Collective over comm (lj_comm_create); all ranks pass the same width, slices and
- * step. One thread; memory 8 (2 slices K) bytes and the directions, for the time of the call: whoever
- * trains keeps a struct lj_lejepa instead.
+ * step. One thread; memory 8 (2 slices K) bytes and the directions, for the time of the call.
  *   rows      (n, width) in   this rank's rows; n may differ between ranks, 0 allowed
  *   slices    in   random directions: those of `step`
  *   value     out  dimensionless, the same bits on every rank; lj_sigreg_floor(LJ_SIGREG_GRID_A) for Gaussian rows

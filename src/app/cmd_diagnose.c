@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* diagnose: is this array an isotropic Gaussian? Reads embeddings (N, C) or proj (V, N, D) and perhaps
- * slices (D, M); prints the loss terms and the spectrum; grad= writes d(loss)/d(proj), so that anyone can
- * check the mathematics. Rank 0 works; the loss's reduction is collective. */
+ * slices (D, M); prints the terms of LeJEPA's loss, whatever the setting objective says, and the spectrum; grad=
+ * writes d(loss)/d(proj), so that anyone can check the mathematics. Rank 0 works; the loss's reduction is
+ * collective. */
 #include "app/app.h"
 
 #include "lejepa/runtime.h"
@@ -25,12 +26,13 @@ struct subject {
     float *slices; /* (D, M) or NULL */
     int64_t count; /* M */
     float *lane, *dlane;
-    struct lj_lejepa *loss;
-    struct lj_lejepa_terms terms;
+    struct lj_objective *loss; /* LeJEPA */
+    struct lj_step_message message;
+    double term[LJ_TERMS_MAX];
     struct lj_spectrum spectrum;
 };
 
-/* ---- reading ------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static int read_array(struct subject *s, const char *path)
 {
@@ -71,24 +73,21 @@ static int read_slices(struct subject *s, const char *path)
 static int make_loss(struct subject *s, struct lj_comm *comm, const struct lj_config *c,
                      const struct lj_call_words *words)
 {
-    int64_t global = lj_words_set(words, "views.global") ? c->views_global : s->views;
-    struct lj_lejepa_config loss = {
+    int64_t lanes = (s->rows + LANE - 1) / LANE;
+    struct lj_objective_shape shape = {
         .views = s->views,
-        .centre_views = c->predict_centre == LJ_PREDICT_CENTRE_ALL ? s->views : global,
+        .global_views = lj_words_set(words, "views.global") ? c->views_global : s->views,
         .width = s->width,
-        .slices = s->count,
-        .grid = c->sigreg_grid,
-        .lambda = c->loss_lambda,
-        .additive = c->loss_combine == LJ_LOSS_COMBINE_ADDITIVE,
-        .seed = c->seed,
-        .workers = 1,
-        .lane_rows = LANE};
+        .lanes = lanes,
+        .my_lanes = lanes,
+        .lane_rows = LANE,
+        .workers = 1};
     s->lane = lj_alloc_array(s->views * LANE * s->width, sizeof *s->lane, "diagnose");
     s->dlane = lj_alloc_array(s->views * LANE * s->width, sizeof *s->dlane, "diagnose");
     s->spectrum.eigenvalues = lj_alloc_array(s->width, sizeof(double), "diagnose");
     if (!s->lane || !s->dlane || !s->spectrum.eigenvalues)
         return LJ_ERR_RESOURCE;
-    return lj_lejepa_create(&s->loss, comm, &loss, NULL);
+    return lj_objective_create(&s->loss, comm, &lj_objective_lejepa, c, &shape, NULL);
 }
 
 static int prepare(struct subject *s, struct lj_comm *comm, const struct lj_config *c,
@@ -105,7 +104,7 @@ static int prepare(struct subject *s, struct lj_comm *comm, const struct lj_conf
     return LJ_OK;
 }
 
-/* ---- the loss -------------------------------------------------------------------------------------------------- */
+/* ---- the loss ---------------------------------------------------------------------------- */
 
 /* Samples [first, first + n) between proj and lane, either way. */
 static void copy_lane(struct subject *s, int64_t first, int64_t n, float *whole, float *lane,
@@ -117,12 +116,19 @@ static void copy_lane(struct subject *s, int64_t first, int64_t n, float *whole,
     }
 }
 
+/* The lane of the samples from `first` on, copied into s->lane. */
+static struct lj_loss_lane take_lane(struct subject *s, int64_t first)
+{
+    int64_t n = lj_min_i64(LANE, s->rows - first);
+    copy_lane(s, first, n, s->proj, s->lane, false);
+    return (struct lj_loss_lane){.index = first / LANE, .n = n, .proj = s->lane};
+}
+
 static void add_samples(struct subject *s)
 {
     for (int64_t first = 0; first < s->rows; first += LANE) {
-        int64_t n = lj_min_i64(LANE, s->rows - first);
-        copy_lane(s, first, n, s->proj, s->lane, false);
-        lj_lejepa_add(s->loss, 0, first / LANE, s->lane, n);
+        struct lj_loss_lane lane = take_lane(s, first);
+        lj_objective_add(s->loss, &lane);
     }
 }
 
@@ -132,10 +138,9 @@ static int write_gradient(struct subject *s, const char *path)
     if (!grad)
         return LJ_ERR_RESOURCE;
     for (int64_t first = 0; first < s->rows; first += LANE) {
-        int64_t n = lj_min_i64(LANE, s->rows - first);
-        copy_lane(s, first, n, s->proj, s->lane, false);
-        lj_lejepa_gradient(s->loss, 0, first / LANE, s->lane, n, s->dlane);
-        copy_lane(s, first, n, grad, s->dlane, true);
+        struct lj_loss_lane lane = take_lane(s, first);
+        lj_objective_gradient(s->loss, &lane, s->dlane);
+        copy_lane(s, first, lane.n, grad, s->dlane, true);
     }
     int64_t dim[3] = {s->views, s->rows, s->width};
     int status = lj_array_write(path, "grad", 3, dim, grad, "d(loss)/d(proj)");
@@ -143,7 +148,7 @@ static int write_gradient(struct subject *s, const char *path)
     return status;
 }
 
-/* ---- printing --------------------------------------------------------------------------------------------------- */
+/* ---- printing ---------------------------------------------------------------------------- */
 
 struct ranked {
     double value;
@@ -190,14 +195,15 @@ static void print_json(const struct subject *s, double floor, const struct ranke
     for (int i = 0; i < found; i++)
         json_array_append_new(list, json_pack("{s:I, s:f}", "slice", (json_int_t)worst[i].slice,
                                               "value", worst[i].value));
-    json_t *o = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "sigreg",
-        number(s->terms.sigreg), "sigreg_floor", number(floor), "pred", number(s->terms.prediction),
-        "loss", number(s->terms.total), "effective_rank", number(p->effective_rank), "condition",
-        number(p->condition), "mean_norm", number(p->mean_norm), "trace", number(p->trace),
-        "eigenvalue_max", number(p->eigenvalues[0]), "eigenvalue_min",
-        number(p->eigenvalues[s->width - 1]), "views", (json_int_t)s->views, "rows",
-        (json_int_t)s->rows, "width", (json_int_t)s->width, "worst_slices", list);
+    json_t *o =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o}",
+                  "sigreg", number(s->term[LJ_LEJEPA_SIGREG]), "sigreg_floor", number(floor),
+                  "pred", number(s->term[LJ_LEJEPA_PREDICTION]), "loss",
+                  number(s->term[LJ_LEJEPA_LOSS]), "effective_rank", number(p->effective_rank),
+                  "condition", number(p->condition), "mean_norm", number(p->mean_norm), "trace",
+                  number(p->trace), "eigenvalue_max", number(p->eigenvalues[0]), "eigenvalue_min",
+                  number(p->eigenvalues[s->width - 1]), "views", (json_int_t)s->views, "rows",
+                  (json_int_t)s->rows, "width", (json_int_t)s->width, "worst_slices", list);
     json_dumpf(o, stdout, JSON_REAL_PRECISION(12));
     printf("\n");
     json_decref(o);
@@ -209,8 +215,10 @@ static void print_table(const struct subject *s, double floor, const struct rank
     const struct lj_spectrum *p = &s->spectrum;
     printf("%lld view%s of %lld rows, width %lld\n", (long long)s->views, s->views == 1 ? "" : "s",
            (long long)s->rows, (long long)s->width);
-    printf("loss            %.9g\n  prediction    %.9g\n", s->terms.total, s->terms.prediction);
-    printf("  SIGReg        %.9g   (%.4f for a Gaussian of variance 1)\n", s->terms.sigreg, floor);
+    printf("loss            %.9g\n  prediction    %.9g\n", s->term[LJ_LEJEPA_LOSS],
+           s->term[LJ_LEJEPA_PREDICTION]);
+    printf("  SIGReg        %.9g   (%.4f for a Gaussian of variance 1)\n",
+           s->term[LJ_LEJEPA_SIGREG], floor);
     printf("mean            |mean| = %.6g   (0)\n", p->mean_norm);
     printf("covariance      trace %.6g   (%lld); eigenvalues %.4g .. %.4g   (1)\n", p->trace,
            (long long)s->width, p->eigenvalues[s->width - 1], p->eigenvalues[0]);
@@ -225,7 +233,7 @@ static void print_table(const struct subject *s, double floor, const struct rank
 static int finish_on_root(struct subject *s, const struct lj_config *c)
 {
     struct ranked worst[WORST];
-    if (s->terms.nonfinite > 0)
+    if (s->message.nonfinite > 0)
         return lj_fail(LJ_ERR_NUMERIC,
                        "the array holds values that are not finite or out of range");
     LJ_TRY(lj_spectrum_of(s->proj, s->views * s->rows, s->width, &s->spectrum));
@@ -236,7 +244,7 @@ static int finish_on_root(struct subject *s, const struct lj_config *c)
     return LJ_OK;
 }
 
-static int diagnose(struct subject *s, struct lj_comm *comm, const struct lj_config *c,
+static int diagnose(struct subject *s, struct lj_comm *comm, struct lj_config *c,
                     const struct lj_call_words *words)
 {
     int64_t sizes[3];
@@ -245,15 +253,15 @@ static int diagnose(struct subject *s, struct lj_comm *comm, const struct lj_con
     lj_broadcast(comm, sizes, sizeof sizes, 0);
     s->views = sizes[0];
     s->width = sizes[1];
-    s->count = sizes[2];
+    s->count = c->sigreg_slices = sizes[2]; /* the file's, if it has some */
     LJ_TRY(lj_agree(comm, make_loss(s, comm, c, words)));
     if (s->slices)
         lj_lejepa_begin_with(s->loss, s->slices);
     else
-        lj_lejepa_begin(s->loss, 0);
+        lj_objective_begin(s->loss, 0);
     if (lj_comm_is_root(comm))
         add_samples(s);
-    LJ_TRY(lj_lejepa_reduce(s->loss, LJ_OK, &s->terms));
+    LJ_TRY(lj_objective_reduce(s->loss, LJ_OK, &s->message, s->term));
     return lj_agree(comm, lj_comm_is_root(comm) ? finish_on_root(s, c) : LJ_OK);
 }
 
@@ -266,7 +274,7 @@ int lj_command_diagnose(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_agree(comm, lj_threads_use(config->threads, &threads)));
     LJ_TRY(lj_runtime_agree(comm, &isa));
     int status = diagnose(&s, comm, config, words);
-    lj_lejepa_destroy(s.loss);
+    lj_objective_destroy(s.loss);
     lj_free(s.proj);
     lj_free(s.slices);
     lj_free(s.lane);

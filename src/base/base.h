@@ -21,7 +21,7 @@
  *   D projection width   M slices   K useful knots     P ranks
  * rank and size are the MPI values only. */
 
-/* ---- status ------------------------------------------------------------------------------- */
+/* ---- status ------------------------------------------------------------------------------ */
 
 /* Stores the reason of a failure in this thread's error record and returns status. Local;
  * thread-safe.
@@ -64,7 +64,7 @@ int lj_fault(const char *point, int64_t step);
 /* The rank that lj_fault compares with; 0 until it is set. */
 void lj_fault_set_rank(int rank);
 
-/* ---- log ---------------------------------------------------------------------------------- */
+/* ---- log --------------------------------------------------------------------------------- */
 
 /* Messages go to standard error and, once it is open, to log.txt; from the speaking process only
  * (lj_log_set_speaker). One call prints one line; no newline in format. Local. */
@@ -79,7 +79,7 @@ int lj_log_open(const char *path) LJ_MUST_USE;
 /* Closes it; nothing if none is open. */
 void lj_log_close(void);
 
-/* ---- memory ------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------------ */
 
 /* Allocates zeroed memory at a 64-byte boundary and counts it under a label. Local; thread-safe.
  *   bytes  in  0 gives a valid pointer, too
@@ -110,7 +110,7 @@ size_t lj_memory_peak(void);
 /* Calls of lj_alloc so far. The number does not change while steps are trained. */
 int64_t lj_memory_calls(void);
 
-/* ---- randomness --------------------------------------------------------------------------- */
+/* ---- randomness -------------------------------------------------------------------------- */
 
 /* Random numbers come from philox4x64 (Salmon et al. 2011). Its key is (seed, purpose), its counter
  * says what the number is for; rank and time never enter. The purposes, and the three numbers a, b,
@@ -154,7 +154,7 @@ bool lj_rng_chance(struct lj_rng *rng, double probability);
 int64_t lj_permute(int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b, int64_t n,
                    int64_t i);
 
-/* ---- fixed point ---------------------------------------------------------------------------- */
+/* ---- fixed point ------------------------------------------------------------------------- */
 
 /* Rounds a value once to 64-bit fixed point: returns the integer nearest to value * 2^32. Sums of
  * such integers do not depend on their order. A value that is not finite, or not below 2^29 in
@@ -169,7 +169,7 @@ static inline double lj_from_fixed(int64_t value)
     return (double)value * 0x1p-32;
 }
 
-/* ---- phases ------------------------------------------------------------------------------- */
+/* ---- phases ------------------------------------------------------------------------------ */
 
 /* What a rank's main thread spends its time on. Exactly one phase is running at any time:
  * lj_phase_begin interrupts the phase that was running, lj_phase_end goes on with it. */
@@ -205,7 +205,7 @@ const char *lj_phase_name(enum lj_phase phase);
 /* Sets the seconds of all phases to zero, also of the running one. Main thread only. */
 void lj_phase_reset(void);
 
-/* ---- progress ----------------------------------------------------------------------------- */
+/* ---- progress ---------------------------------------------------------------------------- */
 
 /* Notes that work went on. Long loops call it, so that the watchdog can tell a slow rank from a
  * stuck one. Local; from any thread. Cost: one look at the clock, and the hook. */
@@ -215,7 +215,7 @@ double lj_progress_s(void);
 /* Sets a function that each lj_progress calls, on its caller's thread; NULL: none. For comm. */
 void lj_set_progress_hook(void (*hook)(void));
 
-/* ---- threads --------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------- */
 
 /* Sets the number of OpenMP threads of this process. Local.
  *   wanted   in   how many; 0: OMP_NUM_THREADS if it is set, else 1
@@ -228,7 +228,7 @@ int lj_threads_use(int64_t wanted, int *threads) LJ_MUST_USE;
  * Returns their number; 0 where the system does not tell. */
 int lj_threads_binding(char *text, size_t capacity);
 
-/* ---- HDF5 lock ------------------------------------------------------------------------------- */
+/* ---- HDF5 lock --------------------------------------------------------------------------- */
 
 /* The one lock of this process around every HDF5 call of the program, because Debian's parallel
  * HDF5 is not thread-safe. It guards calls only: whoever opens a file also silences HDF5's error
@@ -236,7 +236,7 @@ int lj_threads_binding(char *text, size_t capacity);
 void lj_hdf5_lock(void);
 void lj_hdf5_unlock(void);
 
-/* ---- small helpers ------------------------------------------------------------------------ */
+/* ---- small helpers ----------------------------------------------------------------------- */
 
 static inline int64_t lj_min_i64(int64_t a, int64_t b)
 {

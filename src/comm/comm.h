@@ -11,7 +11,7 @@
 
 #include "base/base.h"
 
-/* ---- agreement and small collectives --------------------------------------------------------- */
+/* ---- agreement and small collectives ----------------------------------------------------- */
 
 /* All ranks receive the status of the lowest failing rank, and its error text with "rank r: " in
  * front when size > 1; LJ_OK if nobody failed. Collective. Cost: one allreduce of 8 bytes, and a
@@ -60,7 +60,7 @@ void lj_pass_to_root(struct lj_comm *comm, int from, void *data, int64_t bytes);
 /* True on rank 0, which prints, picks names and writes files. Local. */
 bool lj_comm_is_root(const struct lj_comm *comm);
 
-/* ---- ledger ---------------------------------------------------------------------------------- */
+/* ---- ledger ------------------------------------------------------------------------------ */
 
 /* What training communicates: a line for each purpose. */
 struct lj_ledger_entry {
@@ -83,7 +83,7 @@ struct lj_ledger_entry *lj_ledger_entry(struct lj_ledger *ledger, const char *na
 /* Calls, bytes and seconds of every entry become 0, so that set-up is not counted. Local. */
 void lj_ledger_restart(struct lj_ledger *ledger);
 
-/* ---- exact sums ------------------------------------------------------------------------------ */
+/* ---- exact sums -------------------------------------------------------------------------- */
 
 /* Sums of 64-bit integers over all ranks, in place: the same bits whatever the rank count and the
  * MPI algorithm. One MPI_Allreduce (several only above 2^30 bytes). Collective.
@@ -92,13 +92,13 @@ void lj_ledger_restart(struct lj_ledger *ledger);
 void lj_sum_exact(struct lj_comm *comm, struct lj_ledger_entry *entry, int64_t *values,
                   int64_t count);
 
-/* ---- lanes ----------------------------------------------------------------------------------- */
+/* ---- lanes ------------------------------------------------------------------------------- */
 
 /* Lanes [first, end) of rank r of P: floor(rG/P) .. floor((r+1)G/P), G = lanes of
  * the batch. Local. */
 void lj_lanes_of_rank(int64_t lanes, int size, int rank, int64_t *first, int64_t *end);
 
-/* ---- gradient reduction ---------------------------------------------------------------------- */
+/* ---- gradient reduction ------------------------------------------------------------------ */
 
 /* Sums every lane's gradient along a fixed binary tree over the lanes of the batch, so that the
  * bits do not depend on the number of ranks.

@@ -18,7 +18,7 @@
 #include "comm/comm.h"
 #include "lejepa/config.h"
 
-/* ---- archive --------------------------------------------------------------------------------- */
+/* ---- archive ----------------------------------------------------------------------------- */
 
 /* Groups of consecutive selected indices that are best read together: the rows of a storage chunk
  * or of a few small ones; at most 64 rows of a contiguous dataset. Local.
@@ -36,7 +36,7 @@ int64_t lj_archive_groups(const struct lj_archive *archive, const int64_t **firs
 int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, float *mean,
                           float *std) LJ_MUST_USE;
 
-/* ---- sampler --------------------------------------------------------------------------------- */
+/* ---- sampler ----------------------------------------------------------------------------- */
 
 /* Which sample comes when: an endless stream for each lane, a pure function of (seed, lanes,
  * groups, window) in which no rank occurs. In each epoch the lanes together serve every selected
@@ -71,7 +71,7 @@ void lj_sampler_at(struct lj_sampler *sampler, int64_t lane, int64_t position,
 void lj_sampler_window(struct lj_sampler *sampler, int64_t lane, int64_t position, int64_t *first,
                        int64_t *length, const int64_t **indices);
 
-/* ---- loader ---------------------------------------------------------------------------------- */
+/* ---- loader ------------------------------------------------------------------------------ */
 
 /* Images of this rank's lanes of one step. Owned by the loader, valid until the next call. */
 struct lj_batch {
@@ -103,7 +103,7 @@ void lj_loader_destroy(struct lj_loader *loader); /* ends the thread; accepts NU
  * Errors: those of lj_archive_read: a failure of the thread comes back here, with its text. */
 int lj_loader_next(struct lj_loader *loader, int64_t step, struct lj_batch *batch) LJ_MUST_USE;
 
-/* ---- views ----------------------------------------------------------------------------------- */
+/* ---- views ------------------------------------------------------------------------------- */
 
 /* How views are drawn and made; filled from the settings of these names. */
 struct lj_view_recipe {
@@ -176,7 +176,7 @@ void lj_image_resize(float *out, const float *image, int channels, int64_t heigh
                      int64_t top, int64_t left, int64_t box_h, int64_t box_w, int64_t out_h,
                      int64_t out_w, float *scratch);
 
-/* ---- pack ------------------------------------------------------------------------------------ */
+/* ---- pack -------------------------------------------------------------------------------- */
 
 /* The command `pack`: converts IDX files, plain or gzipped, into one training archive with images,
  * labels and split. Local (rank 0); takes the HDF5 lock.

@@ -64,7 +64,7 @@ struct lj_loader {
     char text[2048];                /* the failure's text */
 };
 
-/* ---- one step's batch ---- */
+/* ---- one step's batch -------------------------------------------------------------------- */
 
 static int by_index(const void *a, const void *b)
 {
@@ -204,7 +204,7 @@ static int prepare(struct lj_loader *l, int64_t step)
     return LJ_OK;
 }
 
-/* ---- the thread ---- */
+/* ---- the thread -------------------------------------------------------------------------- */
 
 static void *run_thread(void *data)
 {
@@ -247,7 +247,7 @@ static int start_thread(struct lj_loader *l)
     return LJ_OK;
 }
 
-/* ---- creation ---- */
+/* ---- creation ---------------------------------------------------------------------------- */
 
 /* Samples of a window: data.window, or 8 MiB of samples, between 16 and 256 of them; never
  * more than a lane's share of an epoch. The same on every rank, because the order of

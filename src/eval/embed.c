@@ -160,7 +160,7 @@ static int embed_tiles(const struct work *w, int64_t first, int64_t end, float *
     return status;
 }
 
-/* ---- rounds -------------------------------------------------------------------------------------------------- */
+/* ---- rounds ------------------------------------------------------------------------------ */
 
 /* Tiles [first, end) that a rank does of a round of `count` tiles from `begin`. */
 static void tiles_of_rank(int64_t begin, int64_t count, int size, int rank, int64_t *first,

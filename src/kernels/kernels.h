@@ -65,7 +65,7 @@ static inline size_t lj_element_bytes(enum lj_element element)
     return bytes[element];
 }
 
-/* ---- matmuls --------------------------------------------------------------------------------- */
+/* ---- matmuls ----------------------------------------------------------------------------- */
 
 /* `batch` matmuls of one shape, C = op(A) op(B). Arrays are dense and row-major; those of the
  * matmuls of a batch lie one behind another. */
@@ -112,7 +112,7 @@ void lj_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k
              const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
              int64_t ldc);
 
-/* ---- vector loops ---------------------------------------------------------------------------- */
+/* ---- vector loops ------------------------------------------------------------------------ */
 
 /* Settings of an update by AdamW. */
 struct lj_adamw_factors {

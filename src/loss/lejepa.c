@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The LeJEPA loss: prediction and SIGReg over the global batch, through one small allreduce. */
-#include "loss/loss_state.h"
+/* The objective LeJEPA (Balestriero & LeCun 2025, arXiv 2511.08544 v3): prediction (prediction.c) and SIGReg
+ * (sigreg.c) over the global batch,
+ *   loss = lambda SIGReg + (1 - lambda) prediction     loss.combine=convex
+ *   loss = lambda SIGReg + prediction                  loss.combine=additive
+ * Its sums: 2 V M K of cosines and sines, then one of the prediction, which is only logged. */
+#include "loss/lejepa.h"
 
 #include <math.h>
-#include <string.h>
+#include <stdio.h>
 
-int64_t lj_lejepa_bytes(const struct lj_lejepa_config *config)
-{
-    double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX];
-    int64_t knots = lj_sigreg_knots(config->grid, t, weight);
-    return 8 * (2 * config->views * config->slices * knots + LJ_SCALARS);
-}
+/* Projections on slices that a rank may keep for the gradient. A bound on memory only: reading them pays
+ * however many there are. */
+enum { CACHED_BYTES = 64 << 20 };
 
 int64_t lj_lejepa_cached_lanes(const struct lj_lejepa_config *config, int64_t lanes)
 {
     int64_t each = config->views * config->lane_rows * config->slices * (int64_t)sizeof(float);
-    return lj_min_i64(lanes, LJ_KEPT_BYTES / lj_max_i64(each, 1));
+    return lj_min_i64(lanes, CACHED_BYTES / lj_max_i64(each, 1));
 }
 
 static int check(const struct lj_lejepa_config *c)
@@ -40,7 +41,8 @@ static void *take(int64_t count, size_t size)
     return lj_alloc_array(count, size, "loss");
 }
 
-/* Each lane's touched first by the thread that will work on it, so that it lies in that thread's memory. */
+/* Projections of each lane, touched first by the thread that will work on the lane, so that they lie in that
+ * thread's memory. */
 static int allocate_cached(struct lj_lejepa *loss)
 {
     const struct lj_lejepa_config *c = &loss->config;
@@ -65,145 +67,179 @@ static int allocate_cached(struct lj_lejepa *loss)
 static int allocate(struct lj_lejepa *loss)
 {
     const struct lj_lejepa_config *c = &loss->config;
-    int64_t sums = lj_loss_sums(loss);
     loss->slices = take(c->width * c->slices, sizeof(float));
-    loss->coefficient = take(sums, sizeof(float));
-    loss->sums = take(c->workers, sizeof *loss->sums);
+    loss->coefficient = take(lj_sigreg_sums(loss), sizeof(float));
     loss->scratch = take(c->workers, sizeof *loss->scratch);
-    if (!loss->slices || !loss->coefficient || !loss->sums || !loss->scratch)
+    if (!loss->slices || !loss->coefficient || !loss->scratch)
         return LJ_ERR_RESOURCE;
     for (int s = 0; s < c->workers; s++) {
-        loss->sums[s] = take(sums + LJ_SCALARS, sizeof(int64_t));
         loss->scratch[s] = take(LJ_TILE_ROWS * LJ_TILE_SLICES, sizeof(float));
-        if (!loss->sums[s] || !loss->scratch[s])
+        if (!loss->scratch[s])
             return LJ_ERR_RESOURCE;
     }
     return allocate_cached(loss);
 }
 
-int lj_lejepa_create(struct lj_lejepa **loss, struct lj_comm *comm,
-                     const struct lj_lejepa_config *config, struct lj_ledger *ledger)
+static void destroy(void *state)
 {
-    LJ_TRY(check(config));
-    struct lj_lejepa *l = lj_alloc(sizeof *l, "loss");
-    if (!l)
-        return LJ_ERR_RESOURCE;
-    l->config = *config;
-    l->comm = comm;
-    l->knots = lj_sigreg_knots(config->grid, l->t, l->weight);
-    for (int k = 0; k < l->knots; k++)
-        l->phi[k] = exp(-0.5 * l->t[k] * l->t[k]);
-    if (ledger) {
-        l->ledger = lj_ledger_entry(ledger, "sigreg", "MPI_Allreduce");
-        l->ledger->predicted_bytes_per_call = lj_lejepa_bytes(config);
-    }
-    int status = allocate(l);
-    if (status == LJ_OK)
-        *loss = l;
-    else
-        lj_lejepa_destroy(l);
-    return status;
-}
-
-void lj_lejepa_destroy(struct lj_lejepa *loss)
-{
+    struct lj_lejepa *loss = state;
     if (!loss)
         return;
-    for (int s = 0; s < loss->config.workers; s++) {
-        lj_free(loss->sums ? loss->sums[s] : NULL);
-        lj_free(loss->scratch ? loss->scratch[s] : NULL);
-    }
+    for (int s = 0; loss->scratch && s < loss->config.workers; s++)
+        lj_free(loss->scratch[s]);
     for (int64_t k = 0; loss->cached && k < loss->config.cached_lanes; k++)
         lj_free(loss->cached[k]);
     lj_free(loss->cached);
-    lj_free(loss->sums);
     lj_free(loss->scratch);
     lj_free(loss->slices);
     lj_free(loss->coefficient);
     lj_free(loss);
 }
 
-static void clear(struct lj_lejepa *loss)
+static int create_state(struct lj_lejepa **state, int64_t *sums,
+                        const struct lj_lejepa_config *config)
 {
-    for (int s = 0; s < loss->config.workers; s++)
-        memset(loss->sums[s], 0, (size_t)(lj_loss_sums(loss) + LJ_SCALARS) * sizeof(int64_t));
+    LJ_TRY(check(config));
+    struct lj_lejepa *l = lj_alloc(sizeof *l, "loss");
+    if (!l)
+        return LJ_ERR_RESOURCE;
+    l->config = *config;
+    l->prediction = (struct lj_prediction){
+        .views = config->views, .centre_views = config->centre_views, .width = config->width};
+    l->knots = lj_sigreg_knots(config->grid, l->t, l->weight);
+    for (int k = 0; k < l->knots; k++)
+        l->phi[k] = exp(-0.5 * l->t[k] * l->t[k]);
+    *sums = lj_sigreg_sums(l) + 1;
+    int status = allocate(l);
+    if (status == LJ_OK)
+        *state = l;
+    else
+        destroy(l);
+    return status;
 }
 
-void lj_lejepa_begin(struct lj_lejepa *loss, int64_t step)
+/* ---- the row ----------------------------------------------------------------------------- */
+
+static int create(void **state, int64_t *sums, const struct lj_config *c,
+                  const struct lj_objective_shape *shape)
 {
+    struct lj_lejepa *loss = NULL;
+    bool all = c->predict_centre == LJ_PREDICT_CENTRE_ALL;
+    struct lj_lejepa_config config = {.views = shape->views,
+                                      .centre_views = all ? shape->views : shape->global_views,
+                                      .width = shape->width,
+                                      .slices = c->sigreg_slices,
+                                      .grid = c->sigreg_grid,
+                                      .lambda = c->loss_lambda,
+                                      .additive = c->loss_combine == LJ_LOSS_COMBINE_ADDITIVE,
+                                      .seed = c->seed,
+                                      .workers = shape->workers,
+                                      .lane_rows = shape->lane_rows};
+    if (shape->caches)
+        config.cached_lanes = lj_lejepa_cached_lanes(&config, shape->my_lanes);
+    LJ_TRY(create_state(&loss, sums, &config));
+    *state = loss;
+    return LJ_OK;
+}
+
+static void begin(void *state, int64_t step)
+{
+    struct lj_lejepa *loss = state;
     const struct lj_lejepa_config *c = &loss->config;
-    clear(loss);
     lj_slices_draw(loss->slices, c->width, c->slices, c->seed, step);
-}
-
-void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices)
-{
-    const struct lj_lejepa_config *c = &loss->config;
-    clear(loss);
-    lj_slices_take(loss->slices, slices, c->width, c->slices);
-}
-
-static struct lj_loss_lane lane_of(const struct lj_lejepa *loss, int worker, int64_t lane,
-                                   const float *proj, int64_t n)
-{
-    LJ_CHECK(worker >= 0 && worker < loss->config.workers && lane >= 0 &&
-                 n <= loss->config.lane_rows,
-             "lane %lld of %lld rows in worker %d", (long long)lane, (long long)n, worker);
-    return (struct lj_loss_lane){.worker = worker, .index = lane, .proj = proj, .n = n};
 }
 
 /* The lane's prediction sum is divided by V D before it becomes fixed point: the total then holds mean
  * squares up to 2^31 / N, where the plain sum wraps around in a diverging run. */
-void lj_lejepa_add(struct lj_lejepa *loss, int worker, int64_t lane, const float *proj, int64_t n)
+static void add(void *state, const struct lj_loss_lane *lane, int64_t *sums, int64_t *nonfinite)
 {
-    struct lj_loss_lane own = lane_of(loss, worker, lane, proj, n);
-    int64_t *scalar = loss->sums[worker] + lj_loss_sums(loss);
-    lj_sigreg_add(loss, &own);
-    scalar[LJ_SUM_SAMPLES] += n;
+    struct lj_lejepa *loss = state;
     double elements = (double)(loss->config.views * loss->config.width);
-    scalar[LJ_SUM_PREDICTION] +=
-        lj_to_fixed(lj_prediction_sum(loss, proj, n) / elements, &scalar[LJ_SUM_NONFINITE]);
+    lj_sigreg_add(loss, lane, sums, nonfinite);
+    sums[lj_sigreg_sums(loss)] += lj_to_fixed(
+        lj_prediction_sum(&loss->prediction, lane->proj, lane->n) / elements, nonfinite);
 }
 
-/* All workers into the first; a rank that failed contributes nothing but the flag. */
-static int64_t *collect_workers(struct lj_lejepa *loss, int local)
+static double share_of_prediction(const struct lj_lejepa_config *c)
 {
-    int64_t count = lj_loss_sums(loss) + LJ_SCALARS, *total = loss->sums[0];
-    for (int s = 1; s < loss->config.workers; s++)
-        for (int64_t i = 0; i < count; i++)
-            total[i] += loss->sums[s][i];
-    if (local != LJ_OK)
-        memset(total, 0, (size_t)count * sizeof *total);
-    total[lj_loss_sums(loss) + LJ_SUM_FAILED] = local != LJ_OK;
-    return total;
+    return c->additive ? 1 : 1 - c->lambda;
 }
 
-int lj_lejepa_reduce(struct lj_lejepa *loss, int local, struct lj_lejepa_terms *terms)
+static void finish(void *state, const int64_t *sums, int64_t samples, double term[LJ_TERMS_MAX])
 {
+    struct lj_lejepa *loss = state;
     const struct lj_lejepa_config *c = &loss->config;
-    int64_t *sums = collect_workers(loss, local);
-    int64_t *scalar = sums + lj_loss_sums(loss);
-    scalar[LJ_SUM_STOP] = terms->stop;
-    scalar[LJ_SUM_SAVE] = terms->save;
-    lj_sum_exact(loss->comm, loss->ledger, sums, lj_loss_sums(loss) + LJ_SCALARS);
-    if (scalar[LJ_SUM_FAILED] > 0)
-        return lj_agree(loss->comm, local);
-    loss->samples = lj_max_i64(scalar[LJ_SUM_SAMPLES], 1);
-    terms->samples = scalar[LJ_SUM_SAMPLES];
-    terms->stop = scalar[LJ_SUM_STOP];
-    terms->save = scalar[LJ_SUM_SAVE];
-    terms->nonfinite = scalar[LJ_SUM_NONFINITE];
-    terms->prediction = lj_from_fixed(scalar[LJ_SUM_PREDICTION]) / (double)loss->samples;
-    terms->sigreg = lj_sigreg_finish(loss);
-    double share = c->additive ? 1 : 1 - c->lambda;
-    terms->total = c->lambda * terms->sigreg + share * terms->prediction;
-    return LJ_OK;
+    loss->samples = samples;
+    term[LJ_LEJEPA_PREDICTION] = lj_from_fixed(sums[lj_sigreg_sums(loss)]) / (double)samples;
+    term[LJ_LEJEPA_SIGREG] = lj_sigreg_finish(loss, sums);
+    term[LJ_LEJEPA_LOSS] =
+        c->lambda * term[LJ_LEJEPA_SIGREG] + share_of_prediction(c) * term[LJ_LEJEPA_PREDICTION];
 }
 
-void lj_lejepa_gradient(struct lj_lejepa *loss, int worker, int64_t lane, const float *proj,
-                        int64_t n, float *dproj)
+static void gradient(void *state, const struct lj_loss_lane *lane, float *dproj)
 {
-    struct lj_loss_lane own = lane_of(loss, worker, lane, proj, n);
-    lj_prediction_gradient(loss, proj, n, dproj);
-    lj_sigreg_gradient(loss, &own, dproj);
+    struct lj_lejepa *loss = state;
+    const struct lj_lejepa_config *c = &loss->config;
+    double elements = (double)loss->samples * (double)(c->views * c->width);
+    lj_prediction_gradient(&loss->prediction, (float)(2 * share_of_prediction(c) / elements),
+                           lane->proj, lane->n, dproj);
+    lj_sigreg_gradient(loss, lane, dproj);
+}
+
+static void describe(const struct lj_config *c, char *text, size_t capacity)
+{
+    snprintf(text, capacity,
+             "lambda %g (%s), centre %s, SIGReg on %lld slices per view, grid %s (floor %.4f), N "
+             "global, prediction averaged over width",
+             c->loss_lambda, lj_loss_combine_word(c->loss_combine),
+             lj_predict_centre_word(c->predict_centre), (long long)c->sigreg_slices,
+             lj_sigreg_grid_word(c->sigreg_grid), lj_sigreg_floor(c->sigreg_grid));
+}
+
+const struct lj_objective_kind lj_objective_lejepa = {
+    .name = "lejepa",
+    .text = "prediction and SIGReg (Balestriero & LeCun 2025, arXiv 2511.08544)",
+    .message = "sigreg",
+    .message_text = "whatever the batch, the width or the ranks",
+    .against_collapse = "raise loss.lambda",
+    .term = {[LJ_LEJEPA_LOSS] = {"loss", 5},
+             [LJ_LEJEPA_PREDICTION] = {"pred", 6},
+             [LJ_LEJEPA_SIGREG] = {"sigreg", 4}},
+    .create = create,
+    .destroy = destroy,
+    .begin = begin,
+    .add = add,
+    .finish = finish,
+    .gradient = gradient,
+    .describe = describe,
+};
+
+/* ---- LeJEPA alone ------------------------------------------------------------------------ */
+
+int lj_lejepa_create(struct lj_objective **objective, struct lj_comm *comm,
+                     const struct lj_lejepa_config *config, struct lj_ledger *ledger)
+{
+    struct lj_lejepa *loss = NULL;
+    int64_t sums = 0;
+    LJ_TRY(create_state(&loss, &sums, config));
+    return lj_objective_assemble(objective, comm, &lj_objective_lejepa, loss, sums, config->workers,
+                                 config->lane_rows, ledger);
+}
+
+static struct lj_lejepa *state_of(const struct lj_objective *objective)
+{
+    LJ_CHECK(objective->kind == &lj_objective_lejepa, "%s is not LeJEPA", objective->kind->name);
+    return objective->state;
+}
+
+void lj_lejepa_begin_with(struct lj_objective *lejepa, const float *slices)
+{
+    struct lj_lejepa *loss = state_of(lejepa);
+    lj_objective_clear(lejepa);
+    lj_slices_take(loss->slices, slices, loss->config.width, loss->config.slices);
+}
+
+void lj_lejepa_slice_values(const struct lj_objective *lejepa, double *values)
+{
+    lj_sigreg_slice_values(state_of(lejepa), lejepa->sums[0], values);
 }

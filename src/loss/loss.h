@@ -1,23 +1,171 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. loss: the LeJEPA loss of the global batch and its gradient (Balestriero & LeCun 2025, arXiv
- * 2511.08544 v3).
+/* For other modules. loss: what training minimises. Objectives stand in one table (objective.c): LeJEPA
+ * (lejepa.c, with its parts sigreg.c and prediction.c) and VICReg (vicreg.c). Whoever trains does not know
+ * which of them runs:
  *
- *     lj_lejepa_begin(loss, step)                           slices of this step
- *     lj_lejepa_add(loss, worker, lane, proj, n)              for each lane: its share of all sums
- *     lj_lejepa_reduce(loss, local, &terms)                 the one small allreduce
- *     lj_lejepa_gradient(loss, worker, lane, proj, n, dproj)  for each lane
+ *     lj_objective_find("lejepa", &kind)                     a row of the table
+ *     lj_objective_create(&objective, comm, kind, &config, &shape, &ledger)
+ *     lj_objective_begin(objective, step)                    what the objective draws for this step
+ *     lj_objective_add(objective, &lane)                     for each lane: its share of all sums
+ *     lj_objective_reduce(objective, local, &message, term)  the one small allreduce, then the loss
+ *     lj_objective_gradient(objective, &lane, dproj)         for each lane: d(loss)/d(proj)
  *
- * or, for SIGReg alone, once, of any array:  lj_sigreg(comm, rows, n, width, slices, step, &value, gradient)
- *
- * total = lambda SIGReg + (1 - lambda) prediction (convex), or lambda SIGReg + prediction. */
+ * or, for SIGReg alone, once, of any array:  lj_sigreg(comm, rows, n, width, slices, step, &value, gradient) */
 #ifndef LEJEPA_LOSS_LOSS_H
 #define LEJEPA_LOSS_LOSS_H
 
+#include "lejepa/config.h"
 #include "lejepa/loss.h"
 
 #include "base/base.h"
 #include "comm/comm.h"
 
+/* ---- a row of the table ------------------------------------------------------------------ */
+
+/* What an objective can ask of the trainer besides projections. The trainer says in struct
+ * lj_objective_shape what it gives, today nothing of this; lj_objective_create refuses a row that asks for
+ * more. Where each of them will go:
+ *
+ *   LABELS     the class of each sample. The loader (data) puts labels (n) beside the images of struct
+ *              lj_batch; struct lj_loss_lane gets `const int32_t *labels`.
+ *   PREDICTOR  a head behind the projector, or a classifier. `models` builds it as a third net over the
+ *              same table of parameters, so that optimiser, gradient tree and checkpoints take it as they
+ *              take the projector; the trainer runs it as one more pass behind lj_pass_project; struct
+ *              lj_loss_lane gets `const float *predicted`, and `gradient` writes d(loss)/d(predicted), too.
+ *   AVERAGE    projections by a moving average of the network. The trainer keeps the average beside the
+ *              weights, updates it where it updates them (update.c: shards, then the gather), runs it
+ *              forward only, and checkpoints it as /average; struct lj_loss_lane gets `const float
+ *              *averaged` (V, n, D).
+ *   STATE      arrays of the objective's own that outlive a step, like a centre, a queue or prototypes. The
+ *              row names them (name, count, address); a checkpoint stores them as /objective/NAME. They
+ *              must be the same on every rank: made from what came through a reduction.
+ *
+ * A row that needs more of other ranks than sums (all projections for negatives, several rounds of
+ * centring) gets a collective function, which lj_objective_reduce calls behind the message, and books it
+ * on entries of its own in the ledger. */
+enum lj_objective_need {
+    LJ_NEED_LABELS = 1,
+    LJ_NEED_PREDICTOR = 2,
+    LJ_NEED_AVERAGE = 4,
+    LJ_NEED_STATE = 8,
+};
+
+/* The problem that an objective is made for. */
+struct lj_objective_shape {
+    int64_t views;        /* V of a sample */
+    int64_t global_views; /* the first so many of them */
+    int64_t width;        /* D */
+    int64_t lanes;        /* of the global batch, at most: what sums must have room for */
+    int64_t my_lanes;     /* of this rank */
+    int64_t lane_rows;    /* n: samples of a lane, at most */
+    int workers;          /* lanes worked on at once (threads) */
+    bool caches;          /* the objective may keep arrays of a lane from `add` to `gradient` */
+    unsigned gives;       /* enum lj_objective_need: what the caller gives */
+};
+
+/* A lane of this rank, worked on by one thread. */
+struct lj_loss_lane {
+    int worker;        /* 0 .. workers - 1: which of the lanes worked on at once */
+    int64_t index;     /* counts this rank's lanes from 0 */
+    int64_t n;         /* samples */
+    const float *proj; /* (V, n, D) view-major, global views first */
+};
+
+/* Name of a term in metrics.jsonl and in lines of the log, there with so many decimals. */
+struct lj_term {
+    const char *name;
+    int decimals;
+};
+
+/* An objective: one row, one file. Sums over samples are integers (fixed point), so that their bits depend
+ * on the lanes only: `add` adds a lane's share, rounded once per block of LJ_BLOCK_ROWS rows; everything
+ * behind the reduction is computed from the totals by each rank alike. */
+struct lj_objective_kind {
+    const char *name; /* value of the setting `objective` */
+    const char *text; /* a line: what it is, and its source */
+    unsigned needs;   /* enum lj_objective_need */
+    /* The small allreduce: its name in the ledger, and what its bytes do not depend on. */
+    const char *message, *message_text;
+    const char *against_collapse;      /* advice when the projections collapse: "raise ..." */
+    struct lj_term term[LJ_TERMS_MAX]; /* [0] the loss, then its parts; ends at a NULL name */
+
+    /* Local. Reads the objective's settings from config.
+     *   state  out  of the objective, released by destroy
+     *   sums   out  number of integers that it sums
+     * Errors: LJ_ERR_CONFIG, LJ_ERR_RESOURCE. */
+    int (*create)(void **state, int64_t *sums, const struct lj_config *config,
+                  const struct lj_objective_shape *shape);
+    void (*destroy)(void *state); /* accepts NULL */
+    /* What is drawn for a step, by (seed, step): the same on every rank. NULL: nothing. */
+    void (*begin)(void *state, int64_t step);
+    /* Adds a lane's samples to sums. Lanes of different workers run in parallel threads.
+     *   nonfinite  in/out  counts values that are not finite or out of range, which contribute 0 */
+    void (*add)(void *state, const struct lj_loss_lane *lane, int64_t *sums, int64_t *nonfinite);
+    /* From the totals to the terms, and to what the gradient needs. sums stay as they are until `begin`.
+     *   samples  in   N of the global batch, at least 1
+     *   term     out  in the order of `term` above */
+    void (*finish)(void *state, const int64_t *sums, int64_t samples, double term[LJ_TERMS_MAX]);
+    /* dproj (V, n, D) out = d(loss)/d(proj), overwritten; parallel as add. */
+    void (*gradient)(void *state, const struct lj_loss_lane *lane, float *dproj);
+    /* The settings in a line, for the log. */
+    void (*describe)(const struct lj_config *config, char *text, size_t capacity);
+};
+
+/* The row of that name. Local. Errors: LJ_ERR_CONFIG with the names there are. */
+int lj_objective_find(const char *name, const struct lj_objective_kind **kind) LJ_MUST_USE;
+extern const struct lj_objective_kind lj_objective_lejepa, lj_objective_vicreg;
+
+/* Number of terms that the row names. */
+int lj_objective_terms(const struct lj_objective_kind *kind);
+
+/* ---- an objective at work ---------------------------------------------------------------- */
+
+struct lj_objective;
+
+/* Local. comm is borrowed; ledger may be NULL.
+ *   objective  out  owned by the caller
+ * Errors: LJ_ERR_CONFIG (settings, shape, or a need that shape->gives does not cover), LJ_ERR_RESOURCE.
+ * Cost: 8 (sums + 5) bytes for each worker, and what the row takes. */
+int lj_objective_create(struct lj_objective **objective, struct lj_comm *comm,
+                        const struct lj_objective_kind *kind, const struct lj_config *config,
+                        const struct lj_objective_shape *shape,
+                        struct lj_ledger *ledger) LJ_MUST_USE;
+void lj_objective_destroy(struct lj_objective *objective); /* accepts NULL */
+
+/* Clears the sums and draws what the step needs. Local; the same on every rank. */
+void lj_objective_begin(struct lj_objective *objective, int64_t step);
+
+/* Adds one lane's samples. Local; lanes of different workers may run in parallel threads. Every sample
+ * belongs to one call on one rank; the bits depend on the lanes only, whoever adds them in which order. */
+void lj_objective_add(struct lj_objective *objective, const struct lj_loss_lane *lane);
+
+/* What rides with the objective's sums in the one small allreduce of a step. */
+struct lj_step_message {
+    int64_t samples;    /* out: N of the global batch */
+    int64_t nonfinite;  /* out: values that were not finite or out of range, all ranks */
+    int64_t stop, save; /* in: this rank asks for it (0, 1); out: how many ranks do */
+};
+
+/* Sums over all workers and ranks, and the loss from them. Collective; ranks without samples take part.
+ *   local  in   this rank's status so far. A rank that failed contributes nothing but its failure.
+ *   term   out  the loss and its parts; the same bits on every rank
+ * Errors: the agreed status if any rank passed local != LJ_OK; then only the error text is defined.
+ * Cost: one allreduce of 8 (sums + 5) bytes. */
+int lj_objective_reduce(struct lj_objective *objective, int local, struct lj_step_message *message,
+                        double term[LJ_TERMS_MAX]) LJ_MUST_USE;
+
+/* d(loss)/d(proj) of one lane, after the reduction. Local; parallel workers. The lane is that of
+ * lj_objective_add.
+ *   dproj  (V, n, D) out, overwritten; may not alias lane->proj */
+void lj_objective_gradient(struct lj_objective *objective, const struct lj_loss_lane *lane,
+                           float *dproj);
+
+/* ---- LeJEPA (Balestriero & LeCun 2025, arXiv 2511.08544 v3) ------------------------------ */
+
+/* Its terms. */
+enum lj_lejepa_term { LJ_LEJEPA_LOSS, LJ_LEJEPA_PREDICTION, LJ_LEJEPA_SIGREG };
+
+/* loss = lambda SIGReg + (1 - lambda) prediction (convex), or lambda SIGReg + prediction. */
 struct lj_lejepa_config {
     int64_t views;        /* V */
     int64_t centre_views; /* the first so many views make the prediction's centre */
@@ -34,53 +182,19 @@ struct lj_lejepa_config {
     int64_t cached_lanes;
 };
 
-struct lj_lejepa_terms {
-    double total, prediction, sigreg; /* dimensionless; the same bits on every rank */
-    int64_t samples;                  /* N of the global batch */
-    int64_t stop, save;               /* in: this rank asks for it (0, 1); out: how many ranks do */
-    int64_t nonfinite;                /* values that were not finite or out of range, all ranks */
-};
-
-struct lj_lejepa;
-/* Local. ledger may be NULL. Errors: LJ_ERR_CONFIG, LJ_ERR_RESOURCE. */
-int lj_lejepa_create(struct lj_lejepa **loss, struct lj_comm *comm,
+/* The objective LeJEPA with these settings instead of those of a run; all else as lj_objective_create.
+ * Its message has 8 (2 V M K + 6) bytes. */
+int lj_lejepa_create(struct lj_objective **objective, struct lj_comm *comm,
                      const struct lj_lejepa_config *config, struct lj_ledger *ledger) LJ_MUST_USE;
-void lj_lejepa_destroy(struct lj_lejepa *loss);
 
-/* Draws the slices of this step: (D, M) normals by (seed, step), columns of unit length. Local; the
- * same on every rank. */
-void lj_lejepa_begin(struct lj_lejepa *loss, int64_t step);
-/* Takes the caller's slices (D, M) instead; columns are normalised here. Local. */
-void lj_lejepa_begin_with(struct lj_lejepa *loss, const float *slices);
+/* lj_objective_begin with the caller's slices (D, M); their columns are normalised here. Local. */
+void lj_lejepa_begin_with(struct lj_objective *lejepa, const float *slices);
 
-/* Adds one lane's samples. Local; different workers may run in parallel threads.
- *   lane  counts this rank's lanes from 0
- *   proj  (V, n, D) in: view-major, views of the centre first; n <= lane_rows
- * Every sample belongs to one call on one rank. Sums run over blocks of 32 rows from the lane's first,
- * so the bits depend on the lanes only. */
-void lj_lejepa_add(struct lj_lejepa *loss, int worker, int64_t lane, const float *proj, int64_t n);
-
-/* Sums over all workers and ranks. Collective; ranks without samples take part.
- *   local  in   this rank's status so far; rides in the reduction
- *   terms  out  (stop and save: in and out)
- * Errors: the agreed status if any rank passed local != LJ_OK.
- * Cost: one reduction of 8 (2 V M K + 6) bytes. */
-int lj_lejepa_reduce(struct lj_lejepa *loss, int local, struct lj_lejepa_terms *terms) LJ_MUST_USE;
-
-/* d(total)/d(proj) of one lane. Local; parallel workers. lane, proj and n are those of lj_lejepa_add.
- * dproj (V, n, D) out, overwritten; may not alias proj. */
-void lj_lejepa_gradient(struct lj_lejepa *loss, int worker, int64_t lane, const float *proj,
-                        int64_t n, float *dproj);
+/* SIGReg of each slice: (M) statistic of slice m, mean over views. Local, after the reduction. */
+void lj_lejepa_slice_values(const struct lj_objective *lejepa, double *values);
 
 /* How many of this rank's lanes can keep their projections in the 64 MiB a rank has for that. */
 int64_t lj_lejepa_cached_lanes(const struct lj_lejepa_config *config, int64_t lanes);
-
-/* Bytes of the one small allreduce: 8 (2 V M K + 6). */
-int64_t lj_lejepa_bytes(const struct lj_lejepa_config *config);
-
-/* SIGReg averaged over slices for each slice: (M) statistic of slice m, mean over views. Local, after
- * reduce. */
-void lj_lejepa_slice_values(const struct lj_lejepa *loss, double *values);
 
 /* Useful knots t > 0 of a grid and their weights, window and symmetry included: EP = N sum_k
  * weight[k] ((C - phi)^2 + S^2). Returns their number K; arrays of LJ_KNOTS_MAX. */

@@ -25,7 +25,7 @@
 #include "base/base.h"
 #include "kernels/kernels.h"
 
-/* ---- parameters ------------------------------------------------------------------------------ */
+/* ---- parameters -------------------------------------------------------------------------- */
 
 enum lj_role {
     LJ_ROLE_WEIGHT,    /* trained by the optimiser */
@@ -96,7 +96,7 @@ void lj_params_pack(const struct lj_params *params, bool bf16, const float *weig
  *   values  in/out  the bucket's elements */
 void lj_params_clear_gaps(const struct lj_params *params, int bucket, float *values);
 
-/* ---- network --------------------------------------------------------------------------------- */
+/* ---- network ----------------------------------------------------------------------------- */
 
 /* Shape of one image's worth of a value: (C, H, W), (T, C) or (C). */
 struct lj_shape {
@@ -250,7 +250,7 @@ struct lj_segment {
 int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int count,
                      int64_t bucket_bytes, struct lj_segment *segments, int capacity) LJ_MUST_USE;
 
-/* ---- memory plan ----------------------------------------------------------------------------- */
+/* ---- memory plan ------------------------------------------------------------------------- */
 
 enum lj_plan_mode {
     LJ_PLAN_INFER,     /* forward only: memory of a value is used again after its last reader */

@@ -43,7 +43,7 @@ float *lj_plan_gradient(const struct lj_plan *plan, const struct lj_pass *pass, 
     return at_gradient(plan, pass, value, 0);
 }
 
-/* ---- calls ----------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------- */
 
 static struct lj_call make_call(const struct lj_plan *plan, const struct lj_pass *pass, int i,
                                 const struct tile *tile)
@@ -139,7 +139,7 @@ static void backward_node(const struct lj_plan *plan, const struct lj_pass *pass
     pass->clock[node->kind_index].flops += (call.dx[0] ? 2 : 1) * flops_of(&call);
 }
 
-/* ---- blocks ---------------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------------ */
 
 /* Moves on to the next tile of the block of node i; outside blocks one tile has all images. False
  * after the last tile. */
@@ -202,7 +202,7 @@ void lj_backward(const struct lj_plan *plan, const struct lj_pass *pass, int fir
             backward_block(plan, pass, plan->at[i - 1].block_first);
 }
 
-/* ---- batch statistics ------------------------------------------------------------------------ */
+/* ---- batch statistics -------------------------------------------------------------------- */
 
 void lj_sync_forward(const struct lj_plan *plan, const struct lj_pass *pass, int node,
                      int64_t *sums, int64_t *nonfinite)

@@ -37,7 +37,7 @@ void lj_plan_inputs(const struct lj_plan *plan, int i, struct lj_shape in[LJ_INP
         in[k] = plan->at[node->in[k]].shape;
 }
 
-/* ---- shapes, types, blocks, tiles ------------------------------------------------------------ */
+/* ---- shapes, types, blocks, tiles -------------------------------------------------------- */
 
 /* Shapes of all values, and what the nodes need for calls of `images`. */
 static int find_shapes(struct lj_plan *plan, const struct lj_shape *input, int64_t images)
@@ -145,7 +145,7 @@ static bool read_only_in_block(const struct lj_plan *plan, int v)
     return in_block(plan, v) && v + 1 < net->count;
 }
 
-/* ---- lifetimes ------------------------------------------------------------------------------- */
+/* ---- lifetimes --------------------------------------------------------------------------- */
 
 /* May node i run a second time, before the backward of its block? */
 static bool runs_again(const struct lj_plan *plan, int i)
@@ -321,7 +321,7 @@ static void lengthen_to_blocks(struct lj_plan *plan)
     }
 }
 
-/* ---- creating -------------------------------------------------------------------------------- */
+/* ---- creating ---------------------------------------------------------------------------- */
 
 static int make_plan(struct lj_plan *p, const struct lj_shape *input)
 {

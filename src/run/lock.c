@@ -37,7 +37,7 @@ enum outcome {
     FAILED   /* the file cannot be written; see errno */
 };
 
-/* ---- who ------------------------------------------------------------------------------------- */
+/* ---- who --------------------------------------------------------------------------------- */
 
 /* When a process started, in ticks since boot: field 22 of /proc/PID/stat, the 20th behind the name
  * in parentheses. 0: no such process. */
@@ -106,7 +106,7 @@ static bool is_dead(const struct holder *holder)
     return gone || ticks_of(holder->pid) != holder->ticks;
 }
 
-/* ---- taking it ------------------------------------------------------------------------------- */
+/* ---- taking it --------------------------------------------------------------------------- */
 
 /* Does path still name the open file? A holder that ends removes it. */
 static bool still_there(int file, const char *path)

@@ -43,8 +43,8 @@ void lj_run_log_step(struct lj_run_state *run, int64_t finished,
     FILE *out = run->metrics;
     double rate = samples_per_s(run);
     fprintf(out, "{\"step\": %lld, \"epoch\": %.9g", (long long)finished, epoch_of(run, finished));
-    fprintf(out, ", \"loss\": %.17g, \"pred\": %.17g, \"sigreg\": %.17g", report->loss.total,
-            report->loss.prediction, report->loss.sigreg);
+    for (int i = 0; i < lj_objective_terms(run->info.objective); i++)
+        fprintf(out, ", \"%s\": %.17g", run->info.objective->term[i].name, report->term[i]);
     put_number(out, "lr", report->lr);
     put_number(out, "grad_norm", report->grad_norm);
     put_number(out, "samples_per_s", rate);
@@ -89,8 +89,20 @@ static void draw_terminal(const struct lj_run_state *run, int64_t finished, doub
     int64_t steps = run->info.steps;
     char bar[32];
     draw_bar(bar, (double)finished / (double)lj_max_i64(steps, 1));
-    fprintf(stderr, "\r[%s] %lld/%lld  loss %.4f  %.0f samples/s  %s left \033[K%s", bar,
-            (long long)finished, (long long)steps, loss, rate, eta, finished == steps ? "\n" : "");
+    fprintf(stderr, "\r[%s] %lld/%lld  %s %.4f  %.0f samples/s  %s left \033[K%s", bar,
+            (long long)finished, (long long)steps, run->info.objective->term[0].name, loss, rate,
+            eta, finished == steps ? "\n" : "");
+}
+
+/* The objective's terms as "  loss   1.23456  pred  0.123456 ...". */
+static void terms_text(const struct lj_objective_kind *objective, const double *term, char *text,
+                       size_t capacity)
+{
+    size_t at = 0;
+    text[0] = 0;
+    for (int i = 0; i < lj_objective_terms(objective) && at < capacity; i++)
+        at += (size_t)snprintf(text + at, capacity - at, "  %s %9.*f", objective->term[i].name,
+                               objective->term[i].decimals, term[i]);
 }
 
 void lj_run_progress(struct lj_run_state *run, int64_t finished,
@@ -98,15 +110,15 @@ void lj_run_progress(struct lj_run_state *run, int64_t finished,
 {
     int64_t steps = run->info.steps;
     double rate = samples_per_s(run);
-    char eta[32];
+    char eta[32], terms[512];
     time_text(eta,
               rate > 0 ? (double)(steps - finished) * (double)run->config->batch_size / rate : 0);
     if (run->terminal)
-        draw_terminal(run, finished, report->loss.total, rate, eta);
+        draw_terminal(run, finished, report->term[0], rate, eta);
+    terms_text(run->info.objective, report->term, terms, sizeof terms);
     if (line)
         (run->terminal ? lj_log_only : lj_say)(
-            "step %8lld/%lld  epoch %7.2f  loss %9.5f  pred %9.6f  sigreg %9.4f  lr %.3e  "
-            "%8.1f samples/s  %s left",
-            (long long)finished, (long long)steps, epoch_of(run, finished), report->loss.total,
-            report->loss.prediction, report->loss.sigreg, report->lr, rate, eta);
+            "step %8lld/%lld  epoch %7.2f%s  lr %.3e  %8.1f samples/s  %s left",
+            (long long)finished, (long long)steps, epoch_of(run, finished), terms, report->lr, rate,
+            eta);
 }

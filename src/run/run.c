@@ -18,7 +18,7 @@ static bool due(int64_t every, int64_t finished)
     return every > 0 && finished % every == 0;
 }
 
-/* ---- set-up ---------------------------------------------------------------------------------- */
+/* ---- set-up ------------------------------------------------------------------------------ */
 
 static int open_archive(struct lj_run_state *run)
 {
@@ -53,7 +53,7 @@ static void tear_down(struct lj_run_state *run)
     lj_run_lock_release(&run->lock);
 }
 
-/* ---- between steps --------------------------------------------------------------------------- */
+/* ---- between steps ----------------------------------------------------------------------- */
 
 static const char *stop_file(const struct lj_run_state *run, char path[LJ_PATH_MAX])
 {
@@ -118,7 +118,7 @@ static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_
     return LJ_OK;
 }
 
-/* ---- the run --------------------------------------------------------------------------------- */
+/* ---- the run ----------------------------------------------------------------------------- */
 
 static int run_steps(struct lj_run_state *run)
 {
@@ -126,17 +126,16 @@ static int run_steps(struct lj_run_state *run)
     int64_t steps = run->info.steps;
     for (int64_t step = run->info.first_step; step < steps; step++) {
         bool log = due(run->config->log_every, step + 1) || step + 1 == steps;
-        struct lj_step_report report = {
-            .loss = {.stop = wants_stop(run), .save = lj_signals_take_save()}};
+        struct lj_step_report report = {.stop = wants_stop(run), .save = lj_signals_take_save()};
         lj_watchdog_feed(step);
         LJ_TRY(lj_trainer_step(t, step, log, &report));
         LJ_TRY(judge_step(run, step, &report));
         run->done++;
         log_step(run, step + 1, &report);
         LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log && report.nonfinite == 0));
-        bool stop = report.loss.stop > 0 && step + 1 < steps;
-        LJ_TRY(after_step(run, step + 1, report.loss.save > 0 || stop));
-        if (report.loss.stop > 0)
+        bool stop = report.stop > 0 && step + 1 < steps;
+        LJ_TRY(after_step(run, step + 1, report.save > 0 || stop));
+        if (report.stop > 0)
             remove_stop_file(run);
         if (stop)
             return lj_fail(LJ_STOPPED,

@@ -30,7 +30,7 @@ struct lj_run_state {
     struct lj_archive *eval_query; /* labelled rows that it predicts; NULL: no evaluation */
 };
 
-/* ---- directory.c ---- */
+/* ---- directory.c ------------------------------------------------------------------------- */
 
 /* Makes the run's directory unless it exists, locks it, opens log.txt, and looks for a checkpoint.
  * Collective.
@@ -42,7 +42,7 @@ int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX]);
  * which the run continues. Local; other ranks than the root do nothing. Errors: LJ_ERR_RESOURCE. */
 int lj_run_open_files(struct lj_run_state *run, int64_t first);
 
-/* ---- metrics.c: local, root only; finished: steps of the run that are finished ---- */
+/* ---- metrics.c: local, root only; finished: steps of the run that are finished ----------- */
 
 /* Writes the line of a step to metrics.jsonl. */
 void lj_run_log_step(struct lj_run_state *run, int64_t finished,
@@ -54,7 +54,7 @@ void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished, double to
 void lj_run_progress(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report, bool line);
 
-/* ---- evaluation.c ---- */
+/* ---- evaluation.c ------------------------------------------------------------------------ */
 
 /* Opens the archives of the evaluation, if eval.every asks for one. Collective.
  * Errors: LJ_ERR_CONFIG, or those of lj_archive_open; agreed. */
@@ -64,7 +64,7 @@ int lj_run_evaluate(struct lj_run_state *run, int64_t finished);
 /* Closes the archives. Local. */
 void lj_run_close_evaluation(struct lj_run_state *run);
 
-/* ---- summary/ ---- */
+/* ---- summary/ ---------------------------------------------------------------------------- */
 
 /* Logs model, batch, memory and communication at the start; measures the peak if
  * asked. Collective. */

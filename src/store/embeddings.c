@@ -77,7 +77,7 @@ void lj_embeddings_free(struct lj_embeddings *embeddings)
     *embeddings = (struct lj_embeddings){0};
 }
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 enum { VALUES, LABELS, ROW, COLUMNS };
 

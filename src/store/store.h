@@ -99,7 +99,7 @@ struct lj_checkpoint_list {
 int lj_checkpoint_list(const char *where, struct lj_checkpoint_list *list) LJ_MUST_USE;
 void lj_checkpoint_list_free(struct lj_checkpoint_list *list);
 
-/* ---- embeddings and arrays ------------------------------------------------------------------- */
+/* ---- embeddings and arrays --------------------------------------------------------------- */
 
 /* A file of embeddings: datasets embeddings (N, C) float32 and, when known, labels (N) int32 and
  * row (N) int64, the row of the archive. */
@@ -144,7 +144,7 @@ int lj_array_read(const char *path, const char *dataset, bool optional, int *dim
 int lj_array_write(const char *path, const char *dataset, int dims, const int64_t *dim,
                    const float *values, const char *description) LJ_MUST_USE;
 
-/* ---- safetensors ----------------------------------------------------------------------------- */
+/* ---- safetensors ------------------------------------------------------------------------- */
 
 /* Writes the parameters as float32 tensors by their names. Local.
  *   skip_prefix  in  parameters whose name starts so are left out; NULL: none

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The batch of a step, and what the small allreduce says about it. */
+/* The batch of a step, what the small allreduce says about it, and which sample a nonfinite value
+ * came from. */
 #include "train/trainer.h"
 
 #include <math.h>
@@ -15,14 +16,17 @@ int lj_trainer_next_batch(struct lj_trainer *t)
     return status;
 }
 
-int lj_trainer_agree(struct lj_trainer *t, int local, int64_t nonfinite,
-                     struct lj_step_report *report)
+int lj_trainer_agree(struct lj_trainer *t, int local, struct lj_step_report *report)
 {
+    struct lj_step_message message = {.stop = report->stop, .save = report->save};
     lj_phase_begin(LJ_PHASE_SMALL_ALLREDUCE);
-    int status = lj_lejepa_reduce(t->loss, local, &report->loss);
+    int status = lj_objective_reduce(t->objective, local, &message, report->term);
     lj_phase_end();
-    report->nonfinite = status == LJ_OK ? report->loss.nonfinite + nonfinite : 0;
-    return status;
+    LJ_TRY(status);
+    report->stop = message.stop;
+    report->save = message.save;
+    report->nonfinite += message.nonfinite;
+    return LJ_OK;
 }
 
 /* Row of proj (views x n, D) of my lane k that holds a value not finite; -1: none. */

@@ -52,7 +52,7 @@ int lj_trainer_guard(struct lj_trainer *t, double least, bool now)
     if (status == LJ_OK && rank < least)
         status = lj_fail(LJ_ERR_NUMERIC,
                          "step %lld: collapse: the projections' effective rank is %.2f, below "
-                         "guard.collapse %g; raise loss.lambda or lower optim.lr",
-                         (long long)t->step, rank, least);
+                         "guard.collapse %g; %s or lower optim.lr",
+                         (long long)t->step, rank, least, t->objective_kind->against_collapse);
     return status;
 }

@@ -7,6 +7,7 @@
 struct lj_trainer_info lj_trainer_info(const struct lj_trainer *t)
 {
     struct lj_trainer_info info = {.config = &t->config,
+                                   .objective = t->objective_kind,
                                    .model = t->model,
                                    .weights = t->weights,
                                    .mean = t->mean,
@@ -25,6 +26,22 @@ struct lj_trainer_info lj_trainer_info(const struct lj_trainer *t)
     for (int part = 0; part < LJ_PASS_KINDS; part++)
         info.plan[part] = t->plan[part];
     return info;
+}
+
+int64_t lj_trainer_first_step(const struct lj_trainer *t)
+{
+    return t->first_step;
+}
+
+int64_t lj_trainer_steps(const struct lj_trainer *t)
+{
+    return t->steps;
+}
+
+const char *lj_trainer_term(const struct lj_trainer *t, int i)
+{
+    bool exists = i >= 0 && i < lj_objective_terms(t->objective_kind);
+    return exists ? t->objective_kind->term[i].name : NULL;
 }
 
 uint64_t lj_trainer_hash(const struct lj_trainer *t)

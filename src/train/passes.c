@@ -47,7 +47,7 @@ static int nodes_of(const struct lj_trainer *t, enum lj_pass_kind part)
     return lj_plan_net(t->plan[part])->count;
 }
 
-/* ---- views and encoder -------------------------------------------------------------------------------- */
+/* ---- views and encoder ------------------------------------------------------------------- */
 
 /* The views of one lane, written straight into the encoder's inputs: view-major. */
 static void make_views(struct lj_trainer *t, int64_t k, int worker)
@@ -83,19 +83,31 @@ static void encode(struct lj_trainer *t, int64_t k, int worker)
     }
 }
 
+static void views_of_wave(struct lj_trainer *t, int64_t first)
+{
+    lj_phase_begin(LJ_PHASE_VIEWS);
+    run_wave(t, first, make_views);
+    lj_phase_end();
+}
+
+void lj_pass_views(struct lj_trainer *t)
+{
+    for (int64_t first = 0; !t->by_lane && first < lj_my_lanes(t); first += t->workers)
+        views_of_wave(t, first);
+}
+
 void lj_pass_encode(struct lj_trainer *t)
 {
     for (int64_t first = 0; first < lj_my_lanes(t); first += t->workers) {
-        lj_phase_begin(LJ_PHASE_VIEWS);
-        run_wave(t, first, make_views);
-        lj_phase_end();
+        if (t->by_lane)
+            views_of_wave(t, first);
         lj_phase_begin(LJ_PHASE_FORWARD);
         run_wave(t, first, encode);
         lj_phase_end();
     }
 }
 
-/* ---- projector ------------------------------------------------------------------------------------------- */
+/* ---- projector --------------------------------------------------------------------------- */
 
 static bool is_sync(const struct lj_trainer *t, int node)
 {
@@ -104,7 +116,8 @@ static bool is_sync(const struct lj_trainer *t, int node)
 }
 
 /* Batch statistics of one node: every lane's sums, then everybody's, exact. */
-static void share_statistics(struct lj_trainer *t, int node, bool backward, int64_t *nonfinite)
+static void share_statistics(struct lj_trainer *t, int node, bool backward,
+                             struct lj_step_report *report)
 {
     const struct lj_plan *plan = t->plan[LJ_PASS_PROJECTOR];
     const struct lj_node *p = &lj_plan_net(plan)->node[node];
@@ -126,7 +139,7 @@ static void share_statistics(struct lj_trainer *t, int node, bool backward, int6
     lj_phase_begin(LJ_PHASE_SMALL_ALLREDUCE);
     lj_sum_exact(t->comm, t->sync_ledger, t->sync_sums[0], count + 1);
     lj_phase_end();
-    *nonfinite += t->sync_sums[0][count];
+    report->nonfinite += t->sync_sums[0][count];
 }
 
 static void project_range(struct lj_trainer *t, int first_node, int end_node)
@@ -138,14 +151,14 @@ static void project_range(struct lj_trainer *t, int first_node, int end_node)
     }
 }
 
-void lj_pass_project(struct lj_trainer *t, int64_t *nonfinite)
+void lj_pass_project(struct lj_trainer *t, struct lj_step_report *report)
 {
     int nodes = nodes_of(t, LJ_PASS_PROJECTOR);
     lj_phase_begin(LJ_PHASE_PROJECTOR);
     for (int node = 1; node < nodes;) {
         int end = node + 1;
         if (is_sync(t, node))
-            share_statistics(t, node, false, nonfinite);
+            share_statistics(t, node, false, report);
         while (end < nodes && !is_sync(t, end))
             end++;
         project_range(t, node, end);
@@ -154,7 +167,7 @@ void lj_pass_project(struct lj_trainer *t, int64_t *nonfinite)
     lj_phase_end();
 }
 
-/* ---- loss -------------------------------------------------------------------------------------------------- */
+/* ---- loss -------------------------------------------------------------------------------- */
 
 static float *projections(struct lj_trainer *t, int64_t k, int worker, bool gradient)
 {
@@ -164,20 +177,28 @@ static float *projections(struct lj_trainer *t, int64_t k, int worker, bool grad
     return gradient ? lj_plan_gradient(plan, &pass, last) : lj_plan_value(plan, &pass, last);
 }
 
+static struct lj_loss_lane lane_of_loss(struct lj_trainer *t, int64_t k, int worker)
+{
+    return (struct lj_loss_lane){
+        .worker = worker, .index = k, .n = t->n, .proj = projections(t, k, worker, false)};
+}
+
 static void add_to_loss(struct lj_trainer *t, int64_t k, int worker)
 {
-    lj_lejepa_add(t->loss, worker, k, projections(t, k, worker, false), t->n);
+    struct lj_loss_lane lane = lane_of_loss(t, k, worker);
+    lj_objective_add(t->objective, &lane);
 }
 
 static void loss_gradient(struct lj_trainer *t, int64_t k, int worker)
 {
-    lj_lejepa_gradient(t->loss, worker, k, projections(t, k, worker, false), t->n,
-                       projections(t, k, worker, true));
+    struct lj_loss_lane lane = lane_of_loss(t, k, worker);
+    lj_objective_gradient(t->objective, &lane, projections(t, k, worker, true));
 }
 
 void lj_pass_loss(struct lj_trainer *t)
 {
     lj_phase_begin(LJ_PHASE_LOSS);
+    lj_objective_begin(t->objective, t->step);
     run_lanes(t, add_to_loss);
     lj_phase_end();
 }
@@ -189,7 +210,7 @@ void lj_pass_loss_gradient(struct lj_trainer *t)
     lj_phase_end();
 }
 
-/* ---- backward ------------------------------------------------------------------------------------------------ */
+/* ---- backward ---------------------------------------------------------------------------- */
 
 static void let_communication_progress(void *trainer)
 {
@@ -288,13 +309,13 @@ static void backward_by_lane(struct lj_trainer *t)
         lj_gradsync_start(t->gradsync, bucket);
 }
 
-void lj_pass_backward(struct lj_trainer *t, int64_t *nonfinite)
+void lj_pass_backward(struct lj_trainer *t, struct lj_step_report *report)
 {
     lj_phase_begin(LJ_PHASE_BACKWARD);
     for (int bucket = t->model->params.buckets - 1; bucket >= lj_encoder_buckets(t); bucket--) {
         int last_node = t->model->segment[bucket].end - 1;
         if (is_sync(t, last_node))
-            share_statistics(t, last_node, true, nonfinite);
+            share_statistics(t, last_node, true, report);
         backward_bucket(t, bucket, project_backward);
     }
     if (t->by_lane) {

@@ -16,7 +16,7 @@ void lj_trainer_pack_weights(struct lj_trainer *t)
         lj_params_pack(&t->model->params, t->bf16, t->weights, t->packed, t->workers);
 }
 
-/* ---- lanes ------------------------------------------------------------------------------------------------ */
+/* ---- lanes ------------------------------------------------------------------------------- */
 
 static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
 {
@@ -67,7 +67,7 @@ static int check_samples(const struct lj_trainer *t)
                    t->config.data_archive, (long long)selected, (long long)t->config.batch_size);
 }
 
-/* ---- model, schedule, recipes -------------------------------------------------------------------------------- */
+/* ---- model, schedule, recipes ------------------------------------------------------------ */
 
 static void make_schedule(struct lj_trainer *t)
 {
@@ -102,25 +102,21 @@ static int make_model(struct lj_trainer *t)
                           t->std);
 }
 
-static int make_loss(struct lj_trainer *t)
+static int make_objective(struct lj_trainer *t)
 {
-    const struct lj_config *c = &t->config;
-    struct lj_lejepa_config loss = {.views = lj_views_per_sample(t),
-                                    .centre_views = c->predict_centre == LJ_PREDICT_CENTRE_ALL
-                                                        ? lj_views_per_sample(t)
-                                                        : t->views[0],
-                                    .width = c->projector_out,
-                                    .slices = c->sigreg_slices,
-                                    .grid = c->sigreg_grid,
-                                    .lambda = c->loss_lambda,
-                                    .additive = c->loss_combine == LJ_LOSS_COMBINE_ADDITIVE,
-                                    .seed = c->seed,
-                                    .workers = t->workers,
-                                    .lane_rows = t->n};
-    /* Where even the encoder runs again rather than be kept, so does this smaller product. */
-    if (!t->by_lane)
-        loss.cached_lanes = lj_lejepa_cached_lanes(&loss, lj_my_lanes(t));
-    return lj_lejepa_create(&t->loss, t->comm, &loss, &t->ledger);
+    struct lj_objective_shape shape = {
+        .views = lj_views_per_sample(t),
+        .global_views = t->views[0],
+        .width = t->config.projector_out,
+        .lanes = t->lanes,
+        .my_lanes = lj_my_lanes(t),
+        .lane_rows = t->n,
+        .workers = t->workers,
+        /* Where even the encoder runs again rather than be kept, so do the objective's smaller matmuls. */
+        .caches = !t->by_lane};
+    LJ_TRY(lj_objective_find(t->config.objective, &t->objective_kind));
+    return lj_objective_create(&t->objective, t->comm, t->objective_kind, &t->config, &shape,
+                               &t->ledger);
 }
 
 static int prepare_locally(struct lj_trainer *t)
@@ -131,12 +127,12 @@ static int prepare_locally(struct lj_trainer *t)
     LJ_TRY(make_model(t));
     LJ_TRY(check_samples(t));
     make_schedule(t);
-    LJ_TRY(make_loss(t));
+    LJ_TRY(make_objective(t));
     LJ_TRY(lj_fault("setup", -1));
     return lj_trainer_plan(t);
 }
 
-/* ---- reductions and optimiser ---------------------------------------------------------------------------------- */
+/* ---- reductions and optimiser ------------------------------------------------------------ */
 
 static int make_gradsync(struct lj_trainer *t)
 {
@@ -259,7 +255,7 @@ void lj_trainer_destroy(struct lj_trainer *t)
     lj_loader_destroy(t->loader);
     lj_optim_destroy(t->optim);
     lj_gradsync_destroy(t->gradsync);
-    lj_lejepa_destroy(t->loss);
+    lj_objective_destroy(t->objective);
     lj_trainer_release(t);
     lj_model_destroy(t->model);
     lj_free(t);

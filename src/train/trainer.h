@@ -38,12 +38,15 @@ struct lj_trainer {
     float *weights; /* all, or my shards: struct lj_shard */
     void *packed;   /* their packed forms, made after every change; NULL where none pays */
     bool bf16;      /* precision: bf16 */
-    struct lj_lejepa *loss;
+    struct lj_objective *objective;
+    const struct lj_objective_kind *objective_kind; /* its row of the table */
     struct lj_gradsync *gradsync;
     struct lj_optim *optim;
     struct lj_schedule schedule;
-    int64_t steps, first_step, step; /* of the pass; of this process; now */
-    float *moment[2]; /* root: whole moments for checkpoints; one rank: the optimiser's */
+    int64_t steps;      /* of the whole run */
+    int64_t first_step; /* of this process: 0, or the one after the checkpoint's */
+    int64_t step;       /* being worked on */
+    float *moment[2];   /* root: whole moments for checkpoints; one rank: the optimiser's */
 };
 
 static inline int64_t lj_my_lanes(const struct lj_trainer *t)
@@ -70,22 +73,32 @@ struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind par
 
 /* passes.c: the parts of a step that run lane by lane. */
 
-/* Views and encoder of all my lanes; embeddings become the projector's input. */
+/* The views of all my lanes, straight into the encoder's inputs. With memory.recompute=lanes a worker has room
+ * for one lane's only: then nothing happens here, and lj_pass_encode makes them lane by lane, as backward does
+ * once more. */
+void lj_pass_views(struct lj_trainer *t);
+/* The encoder on all views of my lanes; embeddings become the projector's input. */
 void lj_pass_encode(struct lj_trainer *t);
-/* The projector, layer by layer where batch statistics are shared. Collective then.
- * Adds the number of values out of range to *nonfinite. */
-void lj_pass_project(struct lj_trainer *t, int64_t *nonfinite);
-/* My lanes' shares of the loss; then, after the reduction, the gradient at the projections. */
+/* The projector, layer by layer where batch statistics are shared. Collective then: one small allreduce for each
+ * such layer, here and in lj_pass_backward. Adds the number of values out of range to report->nonfinite. */
+void lj_pass_project(struct lj_trainer *t, struct lj_step_report *report);
+/* My lanes' shares of the objective's sums; then, after the reduction, the gradient at the projections. */
 void lj_pass_loss(struct lj_trainer *t);
 void lj_pass_loss_gradient(struct lj_trainer *t);
 /* Backward of projector and encoder; finished buckets start moving. Collective. */
-void lj_pass_backward(struct lj_trainer *t, int64_t *nonfinite);
+void lj_pass_backward(struct lj_trainer *t, struct lj_step_report *report);
 
-/* batch.c: waits for the batch of t->step (local); then the small allreduce with what this rank and the
- * batch statistics have to say (collective). report->nonfinite counts what was out of range. */
+/* update.c: waits for the totals of all buckets, and adds to report->nonfinite how many elements of any lane were
+ * not finite; clips, and applies AdamW to my shard; gathers the new weights. Collective. */
+void lj_pass_finish_gradient(struct lj_trainer *t, struct lj_step_report *report);
+void lj_pass_update(struct lj_trainer *t, bool want_norm, struct lj_step_report *report);
+void lj_pass_gather(struct lj_trainer *t);
+
+/* batch.c: waits for the batch of t->step (local); then the small allreduce of the objective's sums and of the
+ * step's message (collective): terms of the loss, and who failed, asks to stop or to save. What was nonfinite or
+ * out of range is added to report->nonfinite. */
 int lj_trainer_next_batch(struct lj_trainer *t);
-int lj_trainer_agree(struct lj_trainer *t, int local, int64_t nonfinite,
-                     struct lj_step_report *report);
+int lj_trainer_agree(struct lj_trainer *t, int local, struct lj_step_report *report);
 
 /* setup.c: makes t->packed follow the weights. */
 void lj_trainer_pack_weights(struct lj_trainer *t);

@@ -55,6 +55,21 @@ def test_train():
           {"config.yaml", "log.txt", "metrics.jsonl", "timing.json", "checkpoints"}, "files of the run")
 
 
+def test_objectives():
+    """The terms of another objective in metrics.jsonl and in the log; an unknown name is answered with those there are."""
+    ended = train(here / "vicreg", *WORDS, "objective=vicreg", ranks=2)
+    check(ended.code == 0, f"objective=vicreg: {ended.tail()}")
+    row = program.metrics(here / "vicreg")[0]
+    has_keys("metrics.jsonl of vicreg", row, "loss invariance variance covariance")
+    total = 25 * row["invariance"] + 25 * row["variance"] + row["covariance"]
+    check(abs(row["loss"] - total) < 1e-12 and "sigreg" not in row, f"vicreg: {row}")
+    check(re.search(r"step .* invariance +\d.* variance +\d.* covariance +\d", ended.err), f"vicreg: {ended.tail()}")
+    check("vicreg" in [entry["name"] for entry in json.loads((here / "vicreg" / "timing.json").read_text())["ledger"]],
+          "timing.json lacks vicreg's message")
+    ended = train(here / "unknown", *WORDS, "objective=lejep")
+    check(ended.code == 2 and "expected one of lejepa, vicreg" in ended.err, f"objective=lejep: {ended.code} {ended.err}")
+
+
 def test_layers():
     """Kinds of layers explain the phases they run in; shares of the peak, memory against the plan."""
     words = ["model.width=64", "model.depth=3", "projector.hidden=128", "train.steps=12", "run.measure_peak=true"]
@@ -330,7 +345,7 @@ def test_selftest():
 test_train()
 test_embed_and_probe()
 test_layers()
-program.at_once(lambda test: test(), [test_config_reloads, test_surplus_ranks, test_small_allreduce, test_evaluation, test_embed_in_rounds, test_embed_disk_full, test_selftest,
+program.at_once(lambda test: test(), [test_config_reloads, test_objectives, test_surplus_ranks, test_small_allreduce, test_evaluation, test_embed_in_rounds, test_embed_disk_full, test_selftest,
                                       test_diagnose_embeddings, test_export_and_import, test_inspect,
                                       test_checkpoint, test_help, test_bare])
 program.at_once(test_diagnose_gradient, [((3, 50, 8), 20, 0.05, 3), ((3, 33, 8), 20, 0.05, 2), ((2, 64, 12), 7, 0.4, 1),

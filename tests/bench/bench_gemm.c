@@ -89,7 +89,7 @@ static void measure(struct work *w, enum form form, const char *of)
               &bf16_mean[form]);
 }
 
-/* ---- shapes ---------------------------------------------------------------------------------- */
+/* ---- shapes ------------------------------------------------------------------------------ */
 
 /* The three matmuls of a linear layer from `in` to `out` features. */
 static void measure_linear(struct work *w, const char *of, int64_t rows, int64_t in, int64_t out)

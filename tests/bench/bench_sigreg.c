@@ -13,7 +13,7 @@ struct sigreg_case {
     int64_t rows;   /* N */
     int64_t width;  /* D */
     int64_t slices; /* M */
-    struct lj_lejepa *loss;
+    struct lj_objective *loss;
     float *proj;      /* (N, D) */
     float *dproj;     /* (N, D) */
     float *slice;     /* (D, M) */
@@ -23,16 +23,18 @@ struct sigreg_case {
 static void forward_backward(void *data)
 {
     struct sigreg_case *c = data;
-    struct lj_lejepa_terms terms = {0};
+    struct lj_loss_lane lane = {.n = c->rows, .proj = c->proj};
+    struct lj_step_message message = {0};
+    double term[LJ_TERMS_MAX];
     lj_lejepa_begin_with(c->loss, c->slice);
-    lj_lejepa_add(c->loss, 0, 0, c->proj, c->rows);
-    bench_expect(lj_lejepa_reduce(c->loss, LJ_OK, &terms));
-    lj_lejepa_gradient(c->loss, 0, 0, c->proj, c->rows, c->dproj);
+    lj_objective_add(c->loss, &lane);
+    bench_expect(lj_objective_reduce(c->loss, LJ_OK, &message, term));
+    lj_objective_gradient(c->loss, &lane, c->dproj);
 }
 
 static void draw_slices(void *data)
 {
-    lj_lejepa_begin(((struct sigreg_case *)data)->loss, 0);
+    lj_objective_begin(((struct sigreg_case *)data)->loss, 0);
 }
 
 static void two_matmuls(void *data)
@@ -97,7 +99,7 @@ static double measure(int64_t rows, int64_t width, int64_t slices, struct lj_com
                               .target = 2.2};
     struct bench_result result = bench_time(&sample, 1e3);
     bench_print(&line, result);
-    lj_lejepa_destroy(c.loss);
+    lj_objective_destroy(c.loss);
     release(&c);
     return result.median;
 }
@@ -131,7 +133,7 @@ static void measure_drawing(int64_t width, int64_t slices, struct lj_comm *comm,
                               .reference = sigreg_ms,
                               .against = "sigreg of the first case"};
     bench_print(&line, bench_time(&sample, 1e3));
-    lj_lejepa_destroy(c.loss);
+    lj_objective_destroy(c.loss);
 }
 
 int main(void)

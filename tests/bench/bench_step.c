@@ -49,7 +49,7 @@ static const char *const tiny[] = {"model=vit",           "model.width=32",  "mo
                                    "projector.hidden=32", "projector.out=8", "sigreg.slices=16",
                                    "batch.size=16"};
 
-/* ---- an archive ------------------------------------------------------------------------------ */
+/* ---- an archive -------------------------------------------------------------------------- */
 
 /* Writes 256 RGB images whose values are neither constant nor noise. */
 static void write_archive(const char *path, int pixels)
@@ -71,7 +71,7 @@ static void write_archive(const char *path, int pixels)
     free(images);
 }
 
-/* ---- references ------------------------------------------------------------------------------ */
+/* ---- references -------------------------------------------------------------------------- */
 
 struct operands {
     struct lj_matmul matmul;
@@ -130,7 +130,7 @@ static double best_matmul_rate(enum lj_type type)
     return best;
 }
 
-/* ---- steps ----------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------------- */
 
 /* The measured steps. */
 struct steps {

@@ -10,7 +10,7 @@
 
 static struct lj_comm *world;
 
-/* ---- what MPI is asked to move --------------------------------------------------------------- */
+/* ---- what MPI is asked to move ----------------------------------------------------------- */
 
 static int64_t shards, largest_bytes;
 
@@ -44,7 +44,7 @@ static void assert_shards(int64_t bytes, int64_t found_shards, int64_t found_lar
                   (long long)found_shards, (long long)found_largest);
 }
 
-/* ---- agreement ------------------------------------------------------------------------------- */
+/* ---- agreement --------------------------------------------------------------------------- */
 
 static const int some_status[] = {LJ_ERR_DATA, LJ_ERR_NUMERIC, LJ_STOPPED, LJ_ERR_CONFIG};
 
@@ -100,7 +100,7 @@ Test(collect_mpi, the_lowest_failing_rank_speaks, .timeout = 60)
     lj_case_end(world);
 }
 
-/* ---- moving data ----------------------------------------------------------------------------- */
+/* ---- moving data ------------------------------------------------------------------------- */
 
 static unsigned char pattern(int64_t i, int salt)
 {
@@ -213,7 +213,7 @@ Test(collect_mpi, values_reach_every_rank, .timeout = 60)
     lj_case_end(world);
 }
 
-/* ---- communicators --------------------------------------------------------------------------- */
+/* ---- communicators ----------------------------------------------------------------------- */
 
 static int64_t open_blocks(void)
 {

@@ -34,7 +34,7 @@ enum { LAYOUTS = sizeof layouts / sizeof *layouts };
 
 static struct lj_comm *world;
 
-/* ---- leaves and their sum -------------------------------------------------------------------- */
+/* ---- leaves and their sum ---------------------------------------------------------------- */
 
 /* One element of one lane's leaf; tests of nonfinite values replace it. */
 typedef float (*leaf_value)(int64_t step, int64_t lane, int64_t element);
@@ -75,7 +75,7 @@ static float total(leaf_value value, int64_t lanes, int64_t step, int64_t elemen
     return tree(value, lanes, 0, width, step, element);
 }
 
-/* ---- running the reduction ------------------------------------------------------------------- */
+/* ---- running the reduction --------------------------------------------------------------- */
 
 struct run {
     const struct layout *layout;
@@ -187,7 +187,7 @@ static int64_t open_blocks(void)
     return blocks;
 }
 
-/* ---- totals ---------------------------------------------------------------------------------- */
+/* ---- totals ------------------------------------------------------------------------------ */
 
 /* What this rank puts in: a sum of every parameter for each of its subtrees, and a count
  * for each receiver. */
@@ -236,7 +236,7 @@ Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
     lj_case_end(world);
 }
 
-/* ---- nonfinite values ------------------------------------------------------------------------ */
+/* ---- nonfinite values -------------------------------------------------------------------- */
 
 static float with_nan(int64_t step, int64_t lane, int64_t element)
 {
@@ -283,7 +283,7 @@ Test(gradsync_mpi, nonfinite_values_are_known_to_everybody, .timeout = 120)
     lj_case_end(world);
 }
 
-/* ---- shards: norm, gather, collect; reduce: fast --------------------------------------------- */
+/* ---- shards: norm, gather, collect; reduce: fast ----------------------------------------- */
 
 /* The norm of the same gradient by a reduction of one rank, and in long double. */
 static void norm_alone(const struct run *r, double norm[2])
@@ -493,7 +493,7 @@ Test(gradsync_mpi, fast_agrees_to_rounding, .timeout = 120)
     lj_case_end(world);
 }
 
-/* ---- failure --------------------------------------------------------------------------------- */
+/* ---- failure ----------------------------------------------------------------------------- */
 
 static void check_failure(int rank)
 {

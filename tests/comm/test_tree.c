@@ -20,7 +20,7 @@ static int root_of(int64_t lanes)
     return level;
 }
 
-/* ---- subtrees -------------------------------------------------------------------------------- */
+/* ---- subtrees ---------------------------------------------------------------------------- */
 
 struct cover {
     int64_t first, end, lanes;
@@ -68,7 +68,7 @@ Test(tree, subtrees_are_the_largest_nodes)
     check_plan(12345, 87654, 100000);
 }
 
-/* ---- the tree over everybody's subtrees ------------------------------------------------------ */
+/* ---- the tree over everybody's subtrees -------------------------------------------------- */
 
 /* Joins neighbours until nothing moves any more: siblings, and subtrees without
  * a present sibling. */
@@ -114,7 +114,7 @@ Test(tree, subtrees_of_all_ranks_have_one_root)
         }
 }
 
-/* ---- sums in use ----------------------------------------------------------------------------- */
+/* ---- sums in use ------------------------------------------------------------------------- */
 
 /* After each lane, the subtrees of the lanes so far lie side by side: that many buffers
  * are in use. */

@@ -76,7 +76,7 @@ static int64_t length(int i)
     return i <= 67 ? i : longer[i - 68];
 }
 
-/* ---- conversion -------------------------------------------------------------------------------- */
+/* ---- conversion -------------------------------------------------------------------------- */
 
 static void put_float(char *x, enum lj_element element, int64_t i, double value)
 {
@@ -152,7 +152,7 @@ Test(image_kernels, convert_divides_bytes_exactly)
     at_every_level(check_bytes);
 }
 
-/* ---- weighted sums ----------------------------------------------------------------------------- */
+/* ---- weighted sums ----------------------------------------------------------------------- */
 
 static float *random_block(int64_t count, uint64_t stream)
 {
@@ -227,7 +227,7 @@ Test(image_kernels, resample)
     at_every_level(check_resample);
 }
 
-/* ---- pixels ------------------------------------------------------------------------------------ */
+/* ---- pixels ------------------------------------------------------------------------------ */
 
 static void affine(const struct lj_kernels *k, float *x, int64_t pixels)
 {
@@ -316,7 +316,7 @@ Test(image_kernels, luma_sum)
     at_every_level(check_luma_sum);
 }
 
-/* ---- product in double ------------------------------------------------------------------------- */
+/* ---- product in double ------------------------------------------------------------------- */
 
 static double *random_doubles(int64_t count, uint64_t stream)
 {

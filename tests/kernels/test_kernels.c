@@ -433,7 +433,7 @@ Test(kernels, agree_with_scalar, .timeout = 100)
     }
 }
 
-/* ---- SIGReg's kernels -------------------------------------------------------------------------------------- */
+/* ---- SIGReg's kernels -------------------------------------------------------------------- */
 
 enum { ROWS = 32, COLUMNS = 16, LD = 19, KNOTS = 16, MANY_ROWS = 71 };
 static const double ecf_tolerance = 2e-5; /* of a cosine or sine */
@@ -552,7 +552,7 @@ Test(kernels, ecf_of_what_is_not_finite)
         }
 }
 
-/* ---- fixed point ----------------------------------------------------------------------------------------------- */
+/* ---- fixed point ------------------------------------------------------------------------- */
 
 Test(kernels, add_fixed_equals_to_fixed)
 {

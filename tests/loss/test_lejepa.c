@@ -50,7 +50,7 @@ static double gradient_error(const struct lj_comm *comm, const struct loss_batch
     return error / largest;
 }
 
-/* ---- golden ---------------------------------------------------------------------------------------- */
+/* ---- golden ------------------------------------------------------------------------------ */
 
 static void golden_case(struct lj_comm *comm, const char *name, enum lj_sigreg_grid grid,
                         int64_t centre)
@@ -65,7 +65,7 @@ static void golden_case(struct lj_comm *comm, const char *name, enum lj_sigreg_g
     struct lj_golden expected = lj_golden_f64("sigreg.h5", path);
     snprintf(path, sizeof path, "%s/gradient", name);
     struct lj_golden gradient = lj_golden_f64("sigreg.h5", path);
-    struct lj_lejepa_terms terms;
+    struct loss_terms terms;
     float dz[48] = {0};
     int status = loss_case_run(comm, &batch, NULL, &terms, dz, NULL);
     lj_all_assert(comm, status == LJ_OK, "%s", lj_error_text());
@@ -90,7 +90,7 @@ Test(lejepa, golden_values, .timeout = 60)
     lj_case_end(comm);
 }
 
-/* ---- against the reference in double --------------------------------------------------------------- */
+/* ---- against the reference in double ----------------------------------------------------- */
 
 struct problem {
     struct reference_loss loss;
@@ -162,7 +162,7 @@ static void compare(struct lj_comm *comm, struct loss_batch batch)
     batch.z = p.z32;
     batch.slices = p.slices32;
     struct reference_terms expected = reference_lejepa(&p.loss, p.z, p.dz);
-    struct lj_lejepa_terms terms;
+    struct loss_terms terms;
     double *values = calloc((size_t)batch.config.slices, sizeof *values), mean = 0;
     int status = loss_case_run(comm, &batch, NULL, &terms, p.dz32, values);
     lj_all_assert(comm, status == LJ_OK && terms.nonfinite == 0, "%s", lj_error_text());
@@ -206,10 +206,10 @@ Test(lejepa, agrees_with_the_reference_at_odd_sizes, .timeout = 120)
     lj_case_end(comm);
 }
 
-/* ---- properties ------------------------------------------------------------------------------------- */
+/* ---- properties -------------------------------------------------------------------------- */
 
 /* Copies the terms that must be equal in bits. */
-static void bits_of(const struct lj_lejepa_terms *terms, uint64_t bits[3])
+static void bits_of(const struct loss_terms *terms, uint64_t bits[3])
 {
     memcpy(bits, (double[]){terms->total, terms->prediction, terms->sigreg}, 3 * sizeof *bits);
 }
@@ -225,7 +225,7 @@ Test(lejepa, bits_depend_on_the_lanes_only, .timeout = 60)
     uint64_t bits[3], expected[3] = {0};
     float *dz = calloc(V * N * D, sizeof *dz);
     int64_t first, end, wrong = 0;
-    struct lj_lejepa_terms terms;
+    struct loss_terms terms;
     lj_all_assert(comm, lj_comm_first(comm, 1, &alone) == LJ_OK, "%s", lj_error_text());
     if (alone) {
         cr_assert_eq(loss_case_run(alone, &batch, NULL, &terms, dz, NULL), LJ_OK);
@@ -265,7 +265,7 @@ Test(lejepa, cached_projections_do_not_change_bits, .timeout = 60)
         struct loss_batch batch = batch_of((enum lj_sigreg_grid)i, V, 2, samples, D, M, rows[i]);
         struct problem p = make_problem(&batch);
         float *dz = calloc((size_t)count, sizeof *dz);
-        struct lj_lejepa_terms terms;
+        struct loss_terms terms;
         uint64_t bits[3], expected[3];
         batch.z = p.z32;
         batch.config.workers = 2;
@@ -311,7 +311,7 @@ Test(lejepa, permuted_lanes_give_the_same_bits, .timeout = 60)
         for (int lane = 0; lane < LANES; lane++)
             memcpy(moved + (v * LANES + lane * 4 % LANES) * ROWS * D,
                    p.z32 + (v * LANES + lane) * ROWS * D, ROWS * D * sizeof *moved);
-    struct lj_lejepa_terms terms;
+    struct loss_terms terms;
     uint64_t bits[3], other[3];
     batch.z = p.z32;
     int status = loss_case_run(comm, &batch, NULL, &terms, NULL, NULL);
@@ -337,7 +337,7 @@ Test(lejepa, bytes_do_not_depend_on_batch_width_or_ranks, .timeout = 60)
             struct loss_batch batch =
                 batch_of((enum lj_sigreg_grid)g, 3, 3, sizes[i][0], sizes[i][1], 10, sizes[i][2]);
             struct problem p = make_problem(&batch);
-            struct lj_lejepa_terms terms;
+            struct loss_terms terms;
             batch.z = p.z32;
             int status = loss_case_run(comm, &batch, &ledger, &terms, NULL, NULL);
             int64_t expected = 8 * (2 * 3 * 10 * (g ? 8 : 16) + 6);
@@ -349,7 +349,6 @@ Test(lejepa, bytes_do_not_depend_on_batch_width_or_ranks, .timeout = 60)
                           (long long)entry->bytes, (long long)expected);
             lj_all_assert(comm, entry->predicted_bytes_per_call == expected, "predicted %lld",
                           (long long)entry->predicted_bytes_per_call);
-            lj_all_assert(comm, lj_lejepa_bytes(&batch.config) == expected, "lj_lejepa_bytes");
             free_problem(&p);
         }
     lj_case_end(comm);
@@ -360,7 +359,7 @@ Test(lejepa, failure_on_one_rank_reaches_every_rank, .timeout = 60)
     struct lj_comm *comm = lj_case_begin();
     struct loss_batch batch = batch_of(LJ_SIGREG_GRID_A, 2, 2, 12, 3, 5, 2);
     struct problem p = make_problem(&batch);
-    struct lj_lejepa_terms terms = {0};
+    struct loss_terms terms = {0};
     batch.z = p.z32;
     for (int failing = 0; failing < comm->size; failing++) {
         batch.local = comm->rank == failing ? lj_fail(LJ_ERR_DATA, "block %d is torn", 7) : LJ_OK;
@@ -381,7 +380,7 @@ Test(lejepa, a_row_that_is_not_finite_is_counted, .timeout = 60)
     for (int i = 0; i < 4; i++) {
         struct loss_batch batch = batch_of((enum lj_sigreg_grid)(i % 2), 2, 1, 9, 3, 20, 3);
         struct problem p = make_problem(&batch);
-        struct lj_lejepa_terms terms = {0};
+        struct loss_terms terms = {0};
         batch.z = p.z32;
         p.z32[(9 + 7) * 3 + 1] = bad[i]; /* view 1, sample 7 */
         int status = loss_case_run(comm, &batch, NULL, &terms, p.dz32, NULL);
@@ -398,7 +397,7 @@ Test(lejepa, empty_batch, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
     struct loss_batch batch = batch_of(LJ_SIGREG_GRID_A, 2, 1, 0, 3, 4, 3);
-    struct lj_lejepa_terms terms;
+    struct loss_terms terms;
     batch.z = (float[]){0};
     int status = loss_case_run(comm, &batch, NULL, &terms, NULL, NULL);
     lj_all_assert(comm, status == LJ_OK && terms.samples == 0 && isfinite(terms.total), "%g",
@@ -406,7 +405,7 @@ Test(lejepa, empty_batch, .timeout = 60)
     lj_case_end(comm);
 }
 
-/* ---- SIGReg in one call --------------------------------------------------------------------------------- */
+/* ---- SIGReg in one call ------------------------------------------------------------------ */
 
 /* Against the loss of one view in lanes of 32, which other tests hold against the reference. */
 Test(lejepa, one_call_gives_value_and_gradient, .timeout = 60)
@@ -424,7 +423,7 @@ Test(lejepa, one_call_gives_value_and_gradient, .timeout = 60)
                                           .lane_rows = 32},
                                .samples = ROWS,
                                .z = z};
-    struct lj_lejepa_terms terms = {0};
+    struct loss_terms terms = {0};
     int64_t first, end;
     double value = 0;
     lj_random_normal_f32(z, ROWS * WIDTH, 7);

@@ -33,7 +33,7 @@ Test(prediction, value_of_the_sine_batch, .timeout = 60)
         z[i] = (float)sin(0.7 * (i / 4 % 6) + 1.3 * (i % 4) + 0.4 * (i / 24));
     for (int centre = 1; centre <= 2; centre++) {
         struct loss_batch batch = batch_of(2, centre, 6, 4, z);
-        struct lj_lejepa_terms terms;
+        struct loss_terms terms;
         cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, NULL, NULL), LJ_OK);
         cr_assert(fabs(terms.prediction - expected[centre - 1]) < 1e-8, "%.12g", terms.prediction);
         cr_assert_eq(terms.total, terms.prediction);
@@ -51,7 +51,7 @@ Test(prediction, worked_by_hand, .timeout = 60)
     for (int additive = 0; additive < 2; additive++) {
         struct loss_batch batch = batch_of(3, 2, 1, 1, z);
         batch.config.additive = additive;
-        struct lj_lejepa_terms terms;
+        struct loss_terms terms;
         float dz[3];
         cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, dz, NULL), LJ_OK);
         cr_assert(fabs(terms.prediction - 20.75 / 3) < 1e-6, "%.12g", terms.prediction);
@@ -70,7 +70,7 @@ Test(prediction, gradient_sums_to_zero_over_views, .timeout = 60)
     lj_random_normal_f32(z, V * N * D, 3);
     for (int centre = 1; centre <= V; centre++) {
         struct loss_batch batch = batch_of(V, centre, N, D, z);
-        struct lj_lejepa_terms terms;
+        struct loss_terms terms;
         cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, dz, NULL), LJ_OK);
         for (int i = 0; i < N * D; i++) {
             double sum = 0;
@@ -92,7 +92,7 @@ Test(prediction, large_values_do_not_wrap, .timeout = 60)
     for (int i = 0; i < V * N * D; i++)
         z[i] = i < N * D ? 1100.0f : -1100.0f; /* deviation 1100 from the centre 0 */
     struct loss_batch batch = batch_of(V, V, N, D, z);
-    struct lj_lejepa_terms terms;
+    struct loss_terms terms;
     cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, NULL, NULL), LJ_OK);
     cr_assert_eq(terms.nonfinite, 0);
     cr_assert(fabs(terms.prediction / 1.21e6 - 1) < 1e-5, "%g", terms.prediction);

@@ -27,7 +27,7 @@ static double statistic(struct lj_comm *comm, enum lj_sigreg_grid grid, const fl
                                .samples = n,
                                .z = x,
                                .slices = &one};
-    struct lj_lejepa_terms terms;
+    struct loss_terms terms;
     cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, dx, NULL), LJ_OK);
     cr_assert_eq(terms.samples, n);
     cr_assert_eq(terms.nonfinite, 0);
@@ -175,7 +175,7 @@ Test(sigreg, full_size, .timeout = 100)
                                    .samples = N,
                                    .z = z,
                                    .slices = slices};
-        struct lj_lejepa_terms terms;
+        struct loss_terms terms;
         double value = reference_lejepa(&reference, z64, expected).sigreg, largest = 0;
         cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, dz, NULL), LJ_OK);
         assert_near(terms.sigreg, value, 1e-5 * value, "statistic");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Random directions: unit length, new at each step, the same for the same step and seed, and spread
  * evenly: each coordinate of a direction in D dimensions has variance 1 / D. */
-#include "loss/loss_state.h"
+#include "loss/lejepa.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -119,7 +119,7 @@ Test(adamw, scale_acts_on_the_gradient)
     lj_optim_destroy(two);
 }
 
-/* ---- sharding ---------------------------------------------------------------------------------------------- */
+/* ---- sharding ---------------------------------------------------------------------------- */
 
 enum { BLOCK = 4096, BLOCKS = 12, ELEMENTS = BLOCK * BLOCKS, STEPS = 3 };
 

@@ -8,7 +8,7 @@
 
 struct pass {
     struct lj_comm *comm;
-    struct lj_lejepa *loss;
+    struct lj_objective *loss;
     const struct loss_batch *batch;
     float *proj;   /* (V, lane_rows, D) of one lane */
     float *dproj;  /* likewise */
@@ -50,17 +50,19 @@ static void each_lane(const struct pass *p, float *dz)
                                p->batch->samples - lane * p->batch->config.lane_rows);
         int worker = (int)(lane % p->batch->config.workers);
         copy_lane(p, lane, n, (float *)p->batch->z, p->proj, false);
+        struct lj_loss_lane own = {
+            .worker = worker, .index = lane - p->first, .n = n, .proj = p->proj};
         if (!dz) {
-            lj_lejepa_add(p->loss, worker, lane - p->first, p->proj, n);
+            lj_objective_add(p->loss, &own);
             continue;
         }
-        lj_lejepa_gradient(p->loss, worker, lane - p->first, p->proj, n, p->dproj);
+        lj_objective_gradient(p->loss, &own, p->dproj);
         copy_lane(p, lane, n, dz, p->dproj, true);
     }
 }
 
 int loss_case_run(struct lj_comm *comm, const struct loss_batch *batch, struct lj_ledger *ledger,
-                  struct lj_lejepa_terms *terms, float *dz, double *slice_values)
+                  struct loss_terms *terms, float *dz, double *slice_values)
 {
     const struct lj_lejepa_config *c = &batch->config;
     size_t lane = (size_t)(c->views * c->lane_rows * c->width) * sizeof(float);
@@ -70,14 +72,21 @@ int loss_case_run(struct lj_comm *comm, const struct loss_batch *batch, struct l
     if (batch->slices)
         lj_lejepa_begin_with(p.loss, batch->slices);
     else
-        lj_lejepa_begin(p.loss, 0);
+        lj_objective_begin(p.loss, 0);
     each_lane(&p, NULL);
-    int status = lj_lejepa_reduce(p.loss, batch->local, terms);
+    struct lj_step_message message = {0};
+    double term[LJ_TERMS_MAX] = {0};
+    int status = lj_objective_reduce(p.loss, batch->local, &message, term);
+    *terms = (struct loss_terms){.total = term[LJ_LEJEPA_LOSS],
+                                 .prediction = term[LJ_LEJEPA_PREDICTION],
+                                 .sigreg = term[LJ_LEJEPA_SIGREG],
+                                 .samples = message.samples,
+                                 .nonfinite = message.nonfinite};
     if (status == LJ_OK && dz)
         each_lane(&p, dz);
     if (status == LJ_OK && slice_values)
         lj_lejepa_slice_values(p.loss, slice_values);
-    lj_lejepa_destroy(p.loss);
+    lj_objective_destroy(p.loss);
     free(p.proj);
     free(p.dproj);
     return status;

@@ -14,14 +14,20 @@ struct loss_batch {
     int local;                      /* status that this rank passes to the reduction */
 };
 
+/* Terms of LeJEPA, and what came with them. */
+struct loss_terms {
+    double total, prediction, sigreg;
+    int64_t samples, nonfinite;
+};
+
 /* Runs a batch. Collective.
  *   terms         out
  *   dz            out  (V, samples, D) rows of other ranks' lanes stay as they are; NULL: not
  *                      wanted
  *   slice_values  out  (M), or NULL
- * Returns the status of lj_lejepa_reduce. */
+ * Returns the status of lj_objective_reduce. */
 int loss_case_run(struct lj_comm *comm, const struct loss_batch *batch, struct lj_ledger *ledger,
-                  struct lj_lejepa_terms *terms, float *dz, double *slice_values);
+                  struct loss_terms *terms, float *dz, double *slice_values);
 
 /* Rows [first, end) of the batch that belong to this rank. */
 void loss_case_rows(const struct lj_comm *comm, const struct loss_batch *batch, int64_t *first,

@@ -132,7 +132,7 @@ void reference_pool_mean(const struct reference_op *op, const double *x, const d
                     x[(i * op->rows + t) * op->width + j] / (double)(op->rows - op->skip);
 }
 
-/* ---- positions ------------------------------------------------------------------------------- */
+/* ---- positions --------------------------------------------------------------------------- */
 
 static double cubic(double x)
 {

@@ -19,7 +19,7 @@ static const int sizes[SIZES] = {1, 2, 3, 4, 8};
 
 struct outcome {
     uint64_t weights;
-    double loss[STEPS], prediction[STEPS], sigreg[STEPS];
+    double loss[STEPS], part[STEPS][LJ_TERMS_MAX]; /* as the objective names them */
 };
 
 static struct lj_comm *world;
@@ -84,9 +84,8 @@ static int train(struct lj_comm *comm, const char *from, const char *to, int64_t
          step++) {
         struct lj_step_report report = {0};
         status = lj_trainer_step(trainer, step, true, &report);
-        outcome->loss[step] = report.loss.total;
-        outcome->prediction[step] = report.loss.prediction;
-        outcome->sigreg[step] = report.loss.sigreg;
+        outcome->loss[step] = report.term[0];
+        memcpy(outcome->part[step], report.term, sizeof report.term);
         if (status == LJ_OK && to && step + 1 == save)
             status = lj_trainer_checkpoint(trainer, to, step + 1);
     }
@@ -251,6 +250,30 @@ Test(exactness, restart_on_other_ranks)
             lj_all_assert(world, got.weights == wanted.weights,
                           "continued after step %lld on %d ranks", (long long)save, sizes[i]);
         }
+    }
+}
+
+/* Another objective, which sums products instead of cosines: on any number of ranks, in any way of computing, and
+ * continued on others after a step. */
+Test(exactness, vicreg)
+{
+    static const int ranks[] = {1, 2, 3, 5};
+    const char *const *vicreg =
+        SETTINGS("batch.size=48", "objective=vicreg", "projector.out=37", "projector.norm=batch");
+    struct outcome wanted = of_one_rank(vicreg), lejepa = of_one_rank(SETTINGS("batch.size=48"));
+    cr_assert(wanted.part[0][3] > 0 && !same(&wanted, &lejepa)); /* it has a fourth term */
+    expect_on_all_sizes(vicreg, &wanted);
+    expect_on_all_sizes(SETTINGS("batch.size=48", "objective=vicreg", "projector.out=37",
+                                 "projector.norm=batch", "memory.recompute=lanes", "threads=2"),
+                        &wanted);
+    configure(vicreg);
+    train_on(2, NULL, dir.path, 1);
+    for (int i = 0; i < 4; i++) {
+        struct outcome whole = train_on(ranks[i], NULL, NULL, 0);
+        struct outcome rest =
+            train_on(ranks[i], lj_tmpdir_file(&dir, "step-000000001.h5"), NULL, 0);
+        lj_all_assert(world, same(&whole, &wanted), "%d ranks", ranks[i]);
+        lj_all_assert(world, rest.weights == wanted.weights, "continued on %d ranks", ranks[i]);
     }
 }
 

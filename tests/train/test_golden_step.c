@@ -30,7 +30,7 @@ struct step_case {
     struct options options;
     struct lj_comm *comm;
     struct lj_model *model;
-    struct lj_lejepa *loss;
+    struct lj_objective *loss;
     struct lj_optim *optim;
     struct lj_plan *plan[PARTS];
     struct lj_pass pass[PARTS];
@@ -51,7 +51,7 @@ static float *take(int64_t count)
     return values;
 }
 
-/* ---- set-up ----------------------------------------------------------------------------------------- */
+/* ---- set-up ------------------------------------------------------------------------------ */
 
 static void make_model(struct step_case *c)
 {
@@ -148,12 +148,12 @@ static void end(struct step_case *c)
     lj_free(c->weights);
     lj_free(c->gradient);
     lj_optim_destroy(c->optim);
-    lj_lejepa_destroy(c->loss);
+    lj_objective_destroy(c->loss);
     lj_model_destroy(c->model);
     lj_case_end(c->comm);
 }
 
-/* ---- the step ------------------------------------------------------------------------------------------ */
+/* ---- the step ---------------------------------------------------------------------------- */
 
 static int last_node(const struct step_case *c, enum part part)
 {
@@ -181,13 +181,13 @@ static void encode_backward(struct step_case *c, enum part part, const float *ro
 }
 
 /* Forward, loss and backward; the gradient is the batch's. */
-static struct lj_lejepa_terms differentiate(struct step_case *c)
+static void differentiate(struct step_case *c, double term[LJ_TERMS_MAX])
 {
     const struct lj_plan *plan = c->plan[PROJECTOR];
     const struct lj_pass *pass = &c->pass[PROJECTOR];
     int last = last_node(c, PROJECTOR);
     int64_t half = VIEWS_OF_GROUP * SAMPLES * c->model->embedding;
-    struct lj_lejepa_terms terms = {0};
+    struct lj_step_message message = {0};
     struct lj_golden slices = golden(c, "slices", "");
     float *rows = lj_plan_value(plan, pass, 0), *drows = lj_plan_gradient(plan, pass, 0);
 
@@ -196,30 +196,29 @@ static struct lj_lejepa_terms differentiate(struct step_case *c)
     lj_forward(plan, pass, 1, last + 1);
     const float *proj = lj_plan_value(plan, pass, last);
     lj_lejepa_begin_with(c->loss, slices.f32);
-    lj_lejepa_add(c->loss, 0, 0, proj, SAMPLES);
-    cr_assert_eq(lj_lejepa_reduce(c->loss, LJ_OK, &terms), LJ_OK, "%s", lj_error_text());
-    lj_lejepa_gradient(c->loss, 0, 0, proj, SAMPLES, lj_plan_gradient(plan, pass, last));
+    struct lj_loss_lane lane = {.n = SAMPLES, .proj = proj};
+    lj_objective_add(c->loss, &lane);
+    cr_assert_eq(lj_objective_reduce(c->loss, LJ_OK, &message, term), LJ_OK, "%s", lj_error_text());
+    lj_objective_gradient(c->loss, &lane, lj_plan_gradient(plan, pass, last));
 
     memset(c->gradient, 0, (size_t)c->model->params.elements * sizeof *c->gradient);
     lj_backward(plan, pass, 0, last + 1);
     encode_backward(c, GLOBAL, drows);
     encode_backward(c, LOCAL, drows + half);
     lj_golden_free(&slices);
-    return terms;
 }
 
-/* ---- comparisons ---------------------------------------------------------------------------------------- */
+/* ---- comparisons ------------------------------------------------------------------------- */
 
-static void compare_losses(const struct step_case *c, int step, const struct lj_lejepa_terms *terms)
+static void compare_losses(const struct step_case *c, int step, const double *term)
 {
     char path[64];
     snprintf(path, sizeof path, "%s/loss", c->options.group);
     struct lj_golden loss = lj_golden_f64("step.h5", path);
-    const double got[3] = {terms->total, terms->prediction, terms->sigreg};
     cr_assert_eq(loss.count, 3 * STEPS);
     for (int i = 0; i < 3; i++)
-        cr_assert_float_eq(got[i], loss.f64[3 * step + i], 1e-5 * loss.f64[3 * step + i],
-                           "step %d, term %d: %.9g, PyTorch has %.9g", step, i, got[i],
+        cr_assert_float_eq(term[i], loss.f64[3 * step + i], 1e-5 * loss.f64[3 * step + i],
+                           "step %d, term %d: %.9g, PyTorch has %.9g", step, i, term[i],
                            loss.f64[3 * step + i]);
     lj_golden_free(&loss);
 }
@@ -253,8 +252,9 @@ static void check(struct options options)
     begin(&c);
     const struct lj_params *params = &c.model->params;
     for (int step = 0; step < STEPS; step++) {
-        struct lj_lejepa_terms terms = differentiate(&c);
-        compare_losses(&c, step, &terms);
+        double term[LJ_TERMS_MAX];
+        differentiate(&c, term);
+        compare_losses(&c, step, term);
         for (int p = 0; step == 0 && p < params->count; p++)
             if (params->list[p].role == LJ_ROLE_WEIGHT)
                 compare(&c, "gradient", &params->list[p], c.gradient, 1e-4, 1e-2);

@@ -21,7 +21,7 @@ static locale_t c_locale(void)
     return locale;
 }
 
-/* ---- to text ----------------------------------------------------------------------------------- */
+/* ---- to text ----------------------------------------------------------------------------- */
 
 /* The shortest of 15 to 17 digits that reads back to the same double. */
 static void real_text(double value, char *text, size_t capacity)
@@ -55,7 +55,7 @@ void lj_config_value_text(const struct lj_config *config, const struct lj_key *k
     }
 }
 
-/* ---- from text --------------------------------------------------------------------------------- */
+/* ---- from text --------------------------------------------------------------------------- */
 
 /* The whole of text as a decimal number: no blanks, no hexadecimal, no infinity, no NaN. */
 static bool parse_real(const char *text, double *value)

@@ -183,7 +183,7 @@ int lj_config_read_text(struct lj_config *config, const char *text, const char *
     return read_open(config, file, origin);
 }
 
-/* ---- out ----------------------------------------------------------------------------------- */
+/* ---- out --------------------------------------------------------------------------------- */
 
 /* Must this code point be escaped between double quotes? What YAML 1.1 calls not printable, line
  * breaks, and the two that mean something there. */

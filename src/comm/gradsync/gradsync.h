@@ -67,7 +67,7 @@ struct lj_gradsync {
 /* Counts above this are not told apart: the largest that float32 sums reach exactly. */
 enum { LJ_NONFINITE_MAX = 1 << 24 };
 
-/* ---- layout.c -------------------------------------------------------------------------------- */
+/* ---- layout.c ---------------------------------------------------------------------------- */
 
 /* Copies the bounds, says which subtrees and weights each rank has, and lays out this rank's shard.
  * Local. Errors: LJ_ERR_RESOURCE. */
@@ -88,14 +88,14 @@ int lj_subtrees_of(const struct lj_gradsync *sync, int rank);
 /* How often this rank puts its part of the weights into the call that gathers them. */
 int64_t lj_gather_copies(const struct lj_gradsync *sync);
 
-/* ---- leaves.c -------------------------------------------------------------------------------- */
+/* ---- leaves.c ---------------------------------------------------------------------------- */
 
 int lj_gradsync_allocate_leaves(struct lj_gradsync *sync) LJ_MUST_USE;
 void lj_gradsync_free_leaves(struct lj_gradsync *sync);
 /* The forest becomes empty and its buffers free. */
 void lj_gradsync_clear_forest(struct lj_gradsync *sync);
 
-/* ---- move.c ---------------------------------------------------------------------------------- */
+/* ---- move.c ------------------------------------------------------------------------------ */
 
 /* Makes both moves idle, and takes their buffers if there is anybody to send to. */
 int lj_gradsync_allocate_moves(struct lj_gradsync *sync) LJ_MUST_USE;

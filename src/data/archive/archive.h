@@ -101,7 +101,7 @@ struct lj_archive {
     int64_t uses;                               /* times a scratch was taken */
 };
 
-/* ---- hdf5.c: call with the HDF5 lock held ---- */
+/* ---- hdf5.c: call with the HDF5 lock held ------------------------------------------------ */
 
 /* Opens a file for reading, without file locks; silences HDF5's own messages. Local.
  *   file  out  closed by the caller; -1 on failure
@@ -121,7 +121,7 @@ bool lj_hdf5_has(hid_t file, const char *dataset);
 int lj_hdf5_read_column(hid_t file, const char *path, const char *dataset, int64_t *rows,
                         double **values) LJ_MUST_USE;
 
-/* ---- files.c ---- */
+/* ---- files.c ----------------------------------------------------------------------------- */
 
 struct lj_file_list {
     char **path;   /* (count) list and strings owned */
@@ -133,7 +133,7 @@ struct lj_file_list {
 int lj_file_list_make(struct lj_file_list *list, const char *text) LJ_MUST_USE;
 void lj_file_list_free(struct lj_file_list *list);
 
-/* ---- find.c: call with the HDF5 lock held ---- */
+/* ---- find.c: call with the HDF5 lock held ------------------------------------------------ */
 
 /* A dataset of a file. */
 struct lj_found {
@@ -156,7 +156,7 @@ struct lj_found_list {
 int lj_find_images(struct lj_found_list *list, hid_t file, const char *path,
                    const char *images) LJ_MUST_USE;
 
-/* ---- axes.c ---- */
+/* ---- axes.c ------------------------------------------------------------------------------ */
 
 /* Decides the order of the axes. Local; visible to tests.
  *   header  out  axes, and of info: channels, stored size; axes_text, reason_text
@@ -167,7 +167,7 @@ int lj_find_images(struct lj_found_list *list, hid_t file, const char *path,
 int lj_axes_decide(struct lj_archive_header *header, enum lj_data_axes wanted, const hsize_t *dim,
                    int dims, const char *where) LJ_MUST_USE;
 
-/* ---- index.c, labels.c: rank 0 ---- */
+/* ---- index.c, labels.c: rank 0 ----------------------------------------------------------- */
 
 /* Fills header, parts, texts, rows, labels and groups from the files. Takes the HDF5 lock.
  * Errors: LJ_ERR_DATA, LJ_ERR_CONFIG (data.where), LJ_ERR_RESOURCE. */
@@ -178,7 +178,7 @@ int lj_archive_index(struct lj_archive *archive,
 int lj_archive_columns(struct lj_archive *archive,
                        const struct lj_archive_options *options) LJ_MUST_USE;
 
-/* ---- archive.c ---- */
+/* ---- archive.c --------------------------------------------------------------------------- */
 
 /* Path of the part's file, and name of the dataset in it; owned by the archive. */
 const char *lj_part_file(const struct lj_archive *archive, const struct lj_part *part);
@@ -188,7 +188,7 @@ int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row);
 /* Bytes of one row as it is stored in memory before conversion. */
 size_t lj_row_bytes(const struct lj_archive *archive);
 
-/* ---- rows.c: local, thread-safe ---- */
+/* ---- rows.c: local, thread-safe ---------------------------------------------------------- */
 
 /* How many rows one lj_rows_read can deliver from row `first` of the part on; at most count. */
 int64_t lj_rows_at_once(const struct lj_part *part, int64_t first, int64_t count);
@@ -208,7 +208,7 @@ void lj_parts_close(struct lj_archive *archive);
 /* For tests, which compare the two ways to read a chunk: true reads every chunk through HDF5. */
 void lj_archive_use_hdf5_only(struct lj_archive *archive, bool only);
 
-/* ---- chunk.c ---- */
+/* ---- chunk.c ----------------------------------------------------------------------------- */
 
 /* Decodes a raw chunk by undoing the part's filters, last one first. Local.
  *   scratch        in/out  raw in; rows out, which may swap buffers with spare
@@ -220,7 +220,7 @@ void lj_archive_use_hdf5_only(struct lj_archive *archive, bool only);
 bool lj_chunk_decode(const struct lj_part *part, struct lj_scratch *scratch, size_t raw_bytes,
                      uint32_t skipped, size_t bytes, size_t element_bytes);
 
-/* ---- convert.c ---- */
+/* ---- convert.c --------------------------------------------------------------------------- */
 
 /* Converts one row as stored to planes (C, H, W), in the units of lj_archive_read. */
 void lj_convert_row(const struct lj_archive_header *header, const void *row, float *planes);
@@ -229,14 +229,14 @@ bool lj_all_finite(const float *values, int64_t count);
 /* Applies data.nan=zero, then data.stretch, to planes (C, stored H, stored W) in place. */
 void lj_stretch_planes(const struct lj_archive_header *header, float *planes);
 
-/* ---- read.c ---- */
+/* ---- read.c ------------------------------------------------------------------------------ */
 
 /* As lj_archive_read, but neither checked for NaN nor stretched nor resized.
  *   images  out  (count, C, stored H, stored W) */
 int lj_archive_read_plain(struct lj_archive *archive, int64_t first, int64_t count,
                           float *images) LJ_MUST_USE;
 
-/* ---- resize.c ---- */
+/* ---- resize.c ---------------------------------------------------------------------------- */
 
 /* Does data.size ask for another size than the stored one? */
 bool lj_archive_resizes(const struct lj_archive_info *info);
@@ -246,7 +246,7 @@ int64_t lj_archive_resize_scratch(const struct lj_archive_info *info);
 void lj_archive_resize(const struct lj_archive_info *info, float *image, const float *planes,
                        float *scratch);
 
-/* ---- statistics.c ---- */
+/* ---- statistics.c ------------------------------------------------------------------------ */
 
 /* Estimates the percentiles header.low and header.high from a sample of the pixels. Local (rank 0).
  * Errors: as lj_archive_read. */

@@ -10,7 +10,7 @@
 #include <libdeflate.h>
 #include <string.h>
 
-/* ---- scratch ---- */
+/* ---- scratch ----------------------------------------------------------------------------- */
 
 /* Rows that a scratch must hold for the most demanding part. */
 static int64_t rows_needed(const struct lj_archive *archive)
@@ -105,7 +105,7 @@ void lj_scratch_release(struct lj_archive *archive, struct lj_scratch *scratch)
     pthread_mutex_unlock(&archive->lock);
 }
 
-/* ---- datasets: with the HDF5 lock held ---- */
+/* ---- datasets: with the HDF5 lock held --------------------------------------------------- */
 
 /* Enters a part into the ring of open datasets. When the ring is full, the dataset opened longest
  * ago is closed for it, and HDF5 closes a file with its last dataset. */
@@ -175,7 +175,7 @@ void lj_parts_close(struct lj_archive *archive)
     lj_hdf5_unlock();
 }
 
-/* ---- reading ---- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static int unreadable(const struct lj_archive *archive, int64_t part, int64_t first)
 {

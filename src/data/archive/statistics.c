@@ -18,7 +18,7 @@ enum { SAMPLES_MAX = 65536, PARTIAL_SUMS = 8 };
  * over all channels. */
 enum { PERCENTILE_ROWS = 1024, PERCENTILE_VALUES = 1 << 20 };
 
-/* ---- the chosen groups ---- */
+/* ---- the chosen groups ------------------------------------------------------------------- */
 
 /* Which groups the statistics are taken from. */
 struct choice {
@@ -40,7 +40,7 @@ static int64_t chosen(const struct choice *choice, int64_t i)
     return (int64_t)((__int128)i * choice->all / choice->groups);
 }
 
-/* ---- sums ---- */
+/* ---- sums -------------------------------------------------------------------------------- */
 
 /* Adds the sum and the sum of squares of one plane. Eight partial sums in a fixed pattern let the
  * processor work on several at once. */
@@ -155,7 +155,7 @@ int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, floa
     return LJ_OK;
 }
 
-/* ---- percentiles ---- */
+/* ---- percentiles ------------------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b)
 {

@@ -17,7 +17,7 @@
 
 enum { CHUNK_ROWS = 64, CHUNK_NUMBERS = 65536, DEFLATE_LEVEL = 6, GROWTH_BYTES = 1 << 20 };
 
-/* ---- in memory, under the HDF5 lock ---------------------------------------------------------- */
+/* ---- in memory, under the HDF5 lock ------------------------------------------------------ */
 
 static bool write_text(hid_t object, const char *name, const char *text)
 {
@@ -121,7 +121,7 @@ static void *make_file_image(const struct lj_archive_content *content, size_t *b
     return image;
 }
 
-/* ---- on disk --------------------------------------------------------------------------------- */
+/* ---- on disk ----------------------------------------------------------------------------- */
 
 static bool write_all(int file, const char *bytes, size_t count)
 {

@@ -47,7 +47,7 @@ struct pack {
     char licence[LICENCE_MAX];      /* text of the licence; "" none */
 };
 
-/* ---- parts ----------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------- */
 
 static bool parse_number(const char *word, int64_t high, int64_t *number)
 {
@@ -112,7 +112,7 @@ static int read_licence(struct pack *pack)
     return LJ_OK;
 }
 
-/* ---- choice ---------------------------------------------------------------------------------- */
+/* ---- choice ------------------------------------------------------------------------------ */
 
 static int read_label_bytes(struct part *part, struct lj_idx *idx)
 {
@@ -193,7 +193,7 @@ static int choose_samples(struct pack *pack, int which)
     return LJ_OK;
 }
 
-/* ---- images ---------------------------------------------------------------------------------- */
+/* ---- images ------------------------------------------------------------------------------ */
 
 /* Takes the size of the images from the first part and allocates memory for those of all parts;
  * checks that the other parts have the same size. */
@@ -247,7 +247,7 @@ static int read_images(struct pack *pack, const struct part *part)
     return status;
 }
 
-/* ---- archive --------------------------------------------------------------------------------- */
+/* ---- archive ----------------------------------------------------------------------------- */
 
 static const char *file_name(const char *path)
 {

@@ -16,14 +16,14 @@ struct lj_image_box {
     int64_t width;  /* columns */
 };
 
-/* ---- image.c --------------------------------------------------------------------------------- */
+/* ---- image.c ----------------------------------------------------------------------------- */
 
 void lj_image_flip_x(float *image, int channels, int64_t height, int64_t width);
 void lj_image_flip_y(float *image, int channels, int64_t height, int64_t width);
 /* Rotates square planes counter-clockwise by quarters * 90 degrees.  scratch (size, size) */
 void lj_image_rotate(float *image, int channels, int64_t size, int quarters, float *scratch);
 
-/* ---- image_colour.c: rgb (3, pixels) --------------------------------------------------------- */
+/* ---- image_colour.c: rgb (3, pixels) ----------------------------------------------------- */
 
 void lj_image_brightness(float *rgb, int64_t pixels, float factor);
 void lj_image_contrast(float *rgb, int64_t pixels, float factor);
@@ -33,7 +33,7 @@ void lj_image_hue(float *rgb, int64_t pixels, float shift);
 /* Makes all three channels the grey value. */
 void lj_image_grey(float *rgb, int64_t pixels);
 
-/* ---- image_blur.c ---------------------------------------------------------------------------- */
+/* ---- image_blur.c ------------------------------------------------------------------------ */
 
 /* Floats of scratch that lj_image_blur needs. */
 int64_t lj_image_blur_scratch(int64_t height, int64_t width, int64_t radius);
@@ -42,7 +42,7 @@ int64_t lj_image_blur_scratch(int64_t height, int64_t width, int64_t radius);
 void lj_image_blur(float *image, int channels, int64_t height, int64_t width, double sigma,
                    int64_t radius, float *scratch);
 
-/* ---- image_resize.c -------------------------------------------------------------------------- */
+/* ---- image_resize.c ---------------------------------------------------------------------- */
 
 /* Resizes the box of an image to (full_h, full_w) and cuts the window out of the result; pixels
  * outside the window are not computed.

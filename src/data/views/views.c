@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- recipe ---------------------------------------------------------------------------------- */
+/* ---- recipe ------------------------------------------------------------------------------ */
 
 static int check_pair(const char *key, const double pair[2])
 {
@@ -90,7 +90,7 @@ int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config
     return check_recipe(recipe, config, local);
 }
 
-/* ---- scratch --------------------------------------------------------------------------------- */
+/* ---- scratch ----------------------------------------------------------------------------- */
 
 /* Size of the whole image once its shorter side is r->size; the longer one is rounded down, as
  * torchvision does. */
@@ -115,7 +115,7 @@ int64_t lj_view_scratch(const struct lj_view_recipe *recipe)
     return lj_max_i64(lj_max_i64(crop, fit), blur);
 }
 
-/* ---- views ----------------------------------------------------------------------------------- */
+/* ---- views ------------------------------------------------------------------------------- */
 
 static void jitter_colours(float *rgb, int64_t pixels, const struct lj_view_plan *plan)
 {

@@ -43,7 +43,7 @@ void lj_onednn_force_isa(enum lj_isa isa)
     (void)dnnl_set_max_cpu_isa(level_of[isa]);
 }
 
-/* ---- the table of a thread ------------------------------------------------------------------------- */
+/* ---- the table of a thread --------------------------------------------------------------- */
 
 static void clear_table(struct table *table)
 {
@@ -98,7 +98,7 @@ static struct table *get_table(void)
     return my_table;
 }
 
-/* ---- compiling --------------------------------------------------------------------------------------- */
+/* ---- compiling --------------------------------------------------------------------------- */
 
 /* A batch of matrices one behind the other; a batch of one is a plain matrix. */
 static lj_layout describe(int64_t batch, int64_t rows, int64_t columns, bool transposed,
@@ -175,7 +175,7 @@ static void compile(struct table *table, struct entry *e, const struct lj_matmul
     table->count++;
 }
 
-/* ---- looking up ----------------------------------------------------------------------------------------- */
+/* ---- looking up -------------------------------------------------------------------------- */
 
 static bool same(const struct entry *e, const struct lj_matmul *p, bool bias)
 {

@@ -20,7 +20,7 @@ static float cdf(float x)
     return 0.5f * (1.0f + erff(x * (float)M_SQRT1_2));
 }
 
-/* ---- bf16 ------------------------------------------------------------------------------------ */
+/* ---- bf16 -------------------------------------------------------------------------------- */
 
 static lj_bf16 to_bf16(float x)
 {
@@ -77,7 +77,7 @@ static void k_pack(lj_bf16 *packed, const float *b, int64_t k, int64_t n, bool t
     }
 }
 
-/* ---- elementwise ----------------------------------------------------------------------------- */
+/* ---- elementwise ------------------------------------------------------------------------- */
 
 static void k_gelu(void *y, void *derivative, const void *x, enum lj_type type, int64_t count)
 {
@@ -111,7 +111,7 @@ static void k_scale(void *y, enum lj_type type, float a, const float *x, int64_t
         put(y, type, i, add ? fmaf(a, x[i], get(y, type, i)) : a * x[i]);
 }
 
-/* ---- rows ------------------------------------------------------------------------------------ */
+/* ---- rows -------------------------------------------------------------------------------- */
 
 static void k_layernorm(void *y, enum lj_type type, float *mean, float *rstd, const float *x,
                         const float *weight, const float *bias, int64_t rows, int64_t width,
@@ -320,7 +320,7 @@ static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
     return nonfinite;
 }
 
-/* ---- small matmuls in double ----------------------------------------------------------------- */
+/* ---- small matmuls in double ------------------------------------------------------------- */
 
 static void k_add_matmul(double *restrict out, const double *restrict a, int64_t row_stride,
                          int64_t inner_stride, const double *restrict b, int64_t rows,
@@ -341,7 +341,7 @@ static void k_add_matmul(double *restrict out, const double *restrict a, int64_t
         }
 }
 
-/* ---- images ---------------------------------------------------------------------------------- */
+/* ---- images ------------------------------------------------------------------------------ */
 
 static float element_value(const void *x, enum lj_element element, int64_t i)
 {

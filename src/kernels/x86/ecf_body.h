@@ -122,7 +122,7 @@ static inline void sincos_rows(vec *s, vec *c, const float *x, int64_t ldx, int6
         sincos_any(s, c, x, ldx, rows, live, step);
 }
 
-/* ---- sums ------------------------------------------------------------------------------------ */
+/* ---- sums -------------------------------------------------------------------------------- */
 
 /* Multiples of the angle of each row. */
 struct multiples {
@@ -254,7 +254,7 @@ static void k_ecf_sums(float *sums, const float *x, int64_t ldx, int64_t rows, i
     }
 }
 
-/* ---- trigonometric polynomials --------------------------------------------------------------- */
+/* ---- trigonometric polynomials ----------------------------------------------------------- */
 
 /* A polynomial sum_k a_k cos(k theta) + b_k sin(k theta) as
  *   sum_j cos(4 j theta) sum_q even[4 j + q] cos(q theta)
@@ -356,7 +356,7 @@ static void k_ecf_gradient(float *g, const float *x, int64_t ldx, const float *c
     }
 }
 
-/* ---- fixed point ----------------------------------------------------------------------------- */
+/* ---- fixed point ------------------------------------------------------------------------- */
 
 static int64_t k_add_fixed(int64_t *sums, const float *x, int64_t count)
 {

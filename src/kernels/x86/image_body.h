@@ -4,7 +4,7 @@
  * scalar form, fused where that one is, so that it has the same bits at every level; only
  * luma_sum adds in another order. */
 
-/* ---- conversion ------------------------------------------------------------------------------ */
+/* ---- conversion -------------------------------------------------------------------------- */
 
 enum { ELEMENT_BYTES_MAX = 8 };
 
@@ -150,7 +150,7 @@ static void k_convert(float *y, const void *x, enum lj_element element, int64_t 
     }
 }
 
-/* ---- weighted sums --------------------------------------------------------------------------- */
+/* ---- weighted sums ----------------------------------------------------------------------- */
 
 /* `vectors` vectors of the result, so that each weight is loaded once for all; the last vector has
  * `live` elements. */
@@ -232,7 +232,7 @@ static void k_resample(float *y, const float *x, int64_t ldx, int64_t rows, cons
     }
 }
 
-/* ---- pixels ---------------------------------------------------------------------------------- */
+/* ---- pixels ------------------------------------------------------------------------------ */
 
 static void k_affine(float *x, int64_t count, float centre, float gain, float shift)
 {

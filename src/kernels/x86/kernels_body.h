@@ -86,7 +86,7 @@ static inline vec exp_inline(vec x)
     return v_scale2(p, n);
 }
 
-/* ---- elementwise ----------------------------------------------------------------------------- */
+/* ---- elementwise ------------------------------------------------------------------------- */
 
 static void k_normals(float *u, float *v, int64_t count)
 {
@@ -230,7 +230,7 @@ static void k_adamw(float *weight, float *moment1, float *moment2, const float *
     }
 }
 
-/* ---- rows ------------------------------------------------------------------------------------ */
+/* ---- rows -------------------------------------------------------------------------------- */
 
 static inline float row_sum(const float *x, int64_t width)
 {

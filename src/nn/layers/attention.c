@@ -96,7 +96,7 @@ static struct workspace make_workspace(const struct lj_call *c)
     return workspace;
 }
 
-/* ---- gathering ------------------------------------------------------------------------------- */
+/* ---- gathering --------------------------------------------------------------------------- */
 
 /* Copies the heads of pairs [first, first + count) out of rows of `stride` elements, in which the
  * columns of head 0 begin at `column`, into a dense array (count, T, d). */
@@ -136,7 +136,7 @@ static void gather_qkv(const struct lj_call *c, const struct workspace *d, int64
         gather(d, first, count, c->x[0], 3 * d->width, part * d->width, dense[part]);
 }
 
-/* ---- forward, backward ----------------------------------------------------------------------- */
+/* ---- forward, backward ------------------------------------------------------------------- */
 
 /* s (count, T, T) = A B^T, A and B (count, T, d). */
 static void scores(const struct workspace *d, int64_t count, const void *a, const void *b, float *s)

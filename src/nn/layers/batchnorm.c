@@ -44,7 +44,7 @@ static bool over_batch(const struct lj_call *c)
     return c->node->ints[0] != 0;
 }
 
-/* ---- statistics of one lane -------------------------------------------------------------------------- */
+/* ---- statistics of one lane -------------------------------------------------------------- */
 
 static void lane_statistics(const struct lj_call *c, float *mean, float *var)
 {
@@ -72,7 +72,7 @@ static void gradient_sums(const struct lj_call *c, int64_t first, int64_t end, f
                                  c->saved + width, end - first, width);
 }
 
-/* ---- statistics of the global batch -------------------------------------------------------------------- */
+/* ---- statistics of the global batch ------------------------------------------------------ */
 
 static int64_t sync_count(const struct lj_node *node)
 {
@@ -124,7 +124,7 @@ static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *nonfi
     }
 }
 
-/* ---- forward, backward -------------------------------------------------------------------------------- */
+/* ---- forward, backward ------------------------------------------------------------------- */
 
 static void forward(const struct lj_call *c)
 {

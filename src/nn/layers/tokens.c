@@ -33,7 +33,7 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
     return LJ_OK;
 }
 
-/* ---- interpolation --------------------------------------------------------------------------- */
+/* ---- interpolation ----------------------------------------------------------------------- */
 
 static double keys(double x)
 {
@@ -96,7 +96,7 @@ static float *make_matrix(const struct lj_call *c)
     return c->scratch;
 }
 
-/* ---- forward, backward ----------------------------------------------------------------------- */
+/* ---- forward, backward ------------------------------------------------------------------- */
 
 /* The rows added to every image: cls + pos, registers + pos, positions of patches. */
 static void make_rows(const struct lj_call *c, float *rows)

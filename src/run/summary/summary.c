@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* ---- start ----------------------------------------------------------------------------------- */
+/* ---- start ------------------------------------------------------------------------------- */
 
 static void say_model(const struct lj_trainer_info *t)
 {
@@ -23,16 +23,14 @@ static void say_model(const struct lj_trainer_info *t)
 static void say_batch(const struct lj_trainer_info *t)
 {
     const struct lj_config *c = t->config;
+    char objective[512];
     lj_say(
         "batch: %lld samples in %lld lanes of %lld; views: %lld global %lld px, %lld local %lld px",
         (long long)c->batch_size, (long long)t->lanes, (long long)t->samples_per_lane,
         (long long)t->views[0], (long long)t->model->config.vit.size, (long long)t->views[1],
         (long long)t->model->config.local_size);
-    lj_say("loss: lambda %g (%s), centre %s, SIGReg on %lld slices per view, grid %s (floor %.4f), "
-           "N global, prediction averaged over width",
-           c->loss_lambda, lj_loss_combine_word(c->loss_combine),
-           lj_predict_centre_word(c->predict_centre), (long long)c->sigreg_slices,
-           lj_sigreg_grid_word(c->sigreg_grid), lj_sigreg_floor(c->sigreg_grid));
+    t->objective->describe(c, objective, sizeof objective);
+    lj_say("loss: %s", objective);
     lj_say("schedule: %lld steps, warm-up %.0f, learning rate %g to %g, AdamW decay %g on %s",
            (long long)t->steps, t->warmup_steps, t->lr_peak, t->lr_floor, c->optim_weight_decay,
            lj_optim_decay_on_word(c->optim_decay_on));
@@ -86,10 +84,10 @@ static void say_plan(const struct lj_trainer_info *t)
 {
     for (int i = 0; i < t->ledger->count; i++) {
         const struct lj_ledger_entry *e = &t->ledger->entry[i];
-        lj_say("communication: %-10s %-19s %12lld bytes per call and rank%s", e->name,
-               e->collective, (long long)e->predicted_bytes_per_call,
-               strcmp(e->name, "sigreg") == 0 ? ", whatever the batch, the width or the ranks"
-                                              : "");
+        bool small = strcmp(e->name, t->objective->message) == 0;
+        lj_say("communication: %-10s %-19s %12lld bytes per call and rank%s%s", e->name,
+               e->collective, (long long)e->predicted_bytes_per_call, small ? ", " : "",
+               small ? t->objective->message_text : "");
     }
 }
 
@@ -137,7 +135,7 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
     return LJ_OK;
 }
 
-/* ---- end ------------------------------------------------------------------------------------- */
+/* ---- end --------------------------------------------------------------------------------- */
 
 /* Seconds of a phase, over the ranks. */
 struct phase_row {

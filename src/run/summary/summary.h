@@ -34,7 +34,7 @@ struct lj_memory_row {
     int64_t resident; /* largest resident size of the process; 0: unknown */
 };
 
-/* ---- layers.c ---- */
+/* ---- layers.c ---------------------------------------------------------------------------- */
 
 /* Gathers the clocks of all ranks. Collective. Errors: LJ_ERR_RESOURCE, agreed. */
 int lj_run_gather_layers(struct lj_run_state *run, struct lj_layer_table *table) LJ_MUST_USE;
@@ -52,7 +52,7 @@ json_t *lj_run_memory_json(const struct lj_memory_row *memory);
 /* Bytes that this process has allocated by lj_alloc and not yet freed. Local. */
 int64_t lj_run_open_bytes(void);
 
-/* ---- peak.c ---- */
+/* ---- peak.c ------------------------------------------------------------------------------ */
 
 /* Measures run->peak_gflops: the rate of a large matmul in the run's precision, on all threads of
  * all ranks at once. Collective. Errors: LJ_ERR_RESOURCE, agreed. Cost: about 0.2 s. */

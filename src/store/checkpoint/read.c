@@ -27,7 +27,7 @@ struct found {
     int64_t count;
 };
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 /* Says what can be seen without HDF5, which would only say that it failed. */
 static int check_file(const char *path)
@@ -67,7 +67,7 @@ static int reader_open(struct reader *reader, const char *path)
     return status;
 }
 
-/* ---- datasets -------------------------------------------------------------------------------- */
+/* ---- datasets ---------------------------------------------------------------------------- */
 
 /* True for float32 values that lie in one piece, as many bytes on disk as the shape says. */
 static bool inspect(struct found *found)
@@ -182,7 +182,7 @@ static int check_count(const struct reader *reader, const char *group)
                    group, (long long)links, (long long)reader->attributes.tensors);
 }
 
-/* ---- pixels ---------------------------------------------------------------------------------- */
+/* ---- pixels ------------------------------------------------------------------------------ */
 
 /* Reads /data/mean or /data/std into memory of its own, which is the caller's. */
 static int read_pixels(const struct reader *reader, const char *name, int *channels, float **values)
@@ -243,7 +243,7 @@ void lj_checkpoint_header_free(struct lj_checkpoint_header *header)
     *header = (struct lj_checkpoint_header){0};
 }
 
-/* ---- whole arrays ---------------------------------------------------------------------------- */
+/* ---- whole arrays ------------------------------------------------------------------------ */
 
 static bool wanted(const struct lj_params *params, const char *name)
 {
@@ -310,7 +310,7 @@ int lj_checkpoint_read(const char *path, const struct lj_params *params, float *
     return status;
 }
 
-/* ---- verification ---------------------------------------------------------------------------- */
+/* ---- verification ------------------------------------------------------------------------ */
 
 /* Compares a tensor with its checksum and, for a moment, with the shape of its weight. */
 static int verify_tensor(const struct reader *reader, const char *group, const char *name,

@@ -10,7 +10,7 @@
 
 #include <hdf5.h>
 
-/* ---- open.c ---------------------------------------------------------------------------------- */
+/* ---- open.c ------------------------------------------------------------------------------ */
 
 /* Takes the lock, and turns HDF5's own error printing off: its failures become our messages. */
 void lj_hdf5_begin(void);
@@ -26,7 +26,7 @@ hid_t lj_hdf5_access(void);
 hid_t lj_hdf5_open(const char *path);
 void lj_hdf5_close(hid_t file);
 
-/* ---- driver.c -------------------------------------------------------------------------------- */
+/* ---- driver.c ---------------------------------------------------------------------------- */
 
 /* Creates a file through a driver of our own; negative on failure. To HDF5 its writes never fail:
  * ask lj_hdf5_driver_failure. Under the lock, one file at a time. */
@@ -34,7 +34,7 @@ hid_t lj_hdf5_driver_create(const char *path);
 /* errno of the first failure of the file created last, also after it was closed; 0: none. */
 int lj_hdf5_driver_failure(void);
 
-/* ---- attribute.c ----------------------------------------------------------------------------- */
+/* ---- attribute.c ------------------------------------------------------------------------- */
 
 /* Scalar attributes of a file, group or dataset; texts are UTF-8 of fixed length.
  * Under the lock. */
@@ -46,7 +46,7 @@ bool lj_hdf5_get_u64(hid_t object, const char *name, uint64_t *value) LJ_MUST_US
 /* *text from lj_alloc; NULL on failure. */
 bool lj_hdf5_get_text(hid_t object, const char *name, char **text) LJ_MUST_USE;
 
-/* ---- result.c -------------------------------------------------------------------------------- */
+/* ---- result.c ---------------------------------------------------------------------------- */
 
 /* A file of results that appears whole or not at all:
  *

@@ -87,7 +87,7 @@ Test(gemm, empty_matmuls)
         cr_assert_eq(c[i], 0);
 }
 
-/* ---- the matmuls of the presets -------------------------------------------------------------------------- */
+/* ---- the matmuls of the presets ---------------------------------------------------------- */
 
 /* A matrix of (rows, columns) at an address `shift` floats off, with `pad` floats between its rows. */
 struct matrix {

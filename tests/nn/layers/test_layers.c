@@ -29,7 +29,7 @@ Test(layers, every_kind_has_a_case)
     }
 }
 
-/* ---- against the reference ----------------------------------------------------------------------------- */
+/* ---- against the reference --------------------------------------------------------------- */
 
 /* The net y = layer_1(x) + layer_2(x): the second stores its gradient at x, the first adds. */
 struct twins {
@@ -182,7 +182,7 @@ Test(layers, agree_with_their_formulas)
     }
 }
 
-/* ---- in bf16 ------------------------------------------------------------------------------------------------ */
+/* ---- in bf16 ----------------------------------------------------------------------------- */
 
 /* Values, gradients at the input and at the parameters of one pass, one behind the other. */
 static float *pass_of(struct twins *t, int64_t *count)
@@ -237,7 +237,7 @@ Test(layers, bf16_plans_stay_close)
     }
 }
 
-/* ---- against PyTorch --------------------------------------------------------------------------------------- */
+/* ---- against PyTorch --------------------------------------------------------------------- */
 
 static struct lj_golden golden(const struct layer_case *layer, const char *what, int number)
 {
@@ -306,7 +306,7 @@ Test(layers, agree_with_pytorch)
         golden_case(&layer_cases[i]);
 }
 
-/* ---- properties ---------------------------------------------------------------------------------------------- */
+/* ---- properties -------------------------------------------------------------------------- */
 
 /* Attention does not know the order of tokens: permuted tokens in, the same permuted out. */
 Test(layers, attention_is_equivariant_under_permutation)

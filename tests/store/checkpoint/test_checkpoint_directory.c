@@ -84,7 +84,7 @@ Test(checkpoint_directory, none)
     fixture_destroy(&f);
 }
 
-/* ---- names and run directories --------------------------------------------------------------- */
+/* ---- names and run directories ----------------------------------------------------------- */
 
 static void touch(const char *dir, const char *name)
 {

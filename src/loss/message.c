@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The step's message: the objective's sums and, in the same buffer, what ranks tell each other at
+ * every step (samples, failures, nonfinite values, requests to stop and to save). One allreduce of
+ * integers, so that neither the number of ranks nor MPI's algorithm can change a bit. */
+#include "loss/objective.h"
+
+#include <string.h>
+
+/* All workers into the first; a rank that failed contributes nothing but its failure. */
+static int64_t *collect_workers(struct lj_objective *o, int local)
+{
+    int64_t count = o->count + LJ_MESSAGE_SCALARS, *total = o->sums[0];
+    for (int s = 1; s < o->workers; s++)
+        for (int64_t i = 0; i < count; i++)
+            total[i] += o->sums[s][i];
+    if (local != LJ_OK)
+        memset(total, 0, (size_t)count * sizeof *total);
+    total[o->count + LJ_MESSAGE_FAILED] = local != LJ_OK;
+    return total;
+}
+
+int lj_objective_reduce(struct lj_objective *o, int local, struct lj_step_message *message,
+                        double term[LJ_TERMS_MAX])
+{
+    int64_t *sums = collect_workers(o, local), *scalar = sums + o->count;
+    scalar[LJ_MESSAGE_STOP] = message->stop;
+    scalar[LJ_MESSAGE_SAVE] = message->save;
+    lj_sum_exact(o->comm, o->ledger, sums, o->count + LJ_MESSAGE_SCALARS);
+    if (scalar[LJ_MESSAGE_FAILED] > 0)
+        return lj_agree(o->comm, local);
+    *message = (struct lj_step_message){.samples = scalar[LJ_MESSAGE_SAMPLES],
+                                        .nonfinite = scalar[LJ_MESSAGE_NONFINITE],
+                                        .stop = scalar[LJ_MESSAGE_STOP],
+                                        .save = scalar[LJ_MESSAGE_SAVE]};
+    o->kind->finish(o->state, sums, lj_max_i64(message->samples, 1), term);
+    return LJ_OK;
+}
