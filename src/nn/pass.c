@@ -16,11 +16,11 @@ static void *at_image(const struct lj_pass *pass, const struct lj_region *s, int
     return (char *)(pass->arena + s->offset) + (s->of_tile ? 0 : image * s->stride);
 }
 
-static void *at_stretch(const struct lj_pass *pass, const struct lj_region stretch[2],
-                        const struct tile *tile)
+/* regions: of forward, and of the block's second run, where it has one (struct lj_placing). */
+static void *at_region(const struct lj_pass *pass, const struct lj_region regions[2], bool again,
+                       const struct tile *tile)
 {
-    return at_image(pass, tile->again && stretch[1].size > 0 ? &stretch[1] : &stretch[0],
-                    tile->first);
+    return at_image(pass, again && regions[1].size > 0 ? &regions[1] : &regions[0], tile->first);
 }
 
 static void *at_gradient(const struct lj_plan *plan, const struct lj_pass *pass, int32_t value,
@@ -52,8 +52,8 @@ static struct lj_call make_call(const struct lj_plan *plan, const struct lj_pass
                            .first_image = tile->first,
                            .out_shape = at->shape,
                            .y_type = at->type,
-                           .y = at_stretch(pass, at->value, tile),
-                           .saved = at_stretch(pass, at->saved, tile),
+                           .y = at_region(pass, at->value, tile->again, tile),
+                           .saved = at_region(pass, at->saved, tile->again, tile),
                            .scratch = pass->scratch,
                            .bf16 = plan->options.bf16,
                            .pass = pass};
@@ -61,7 +61,9 @@ static struct lj_call make_call(const struct lj_plan *plan, const struct lj_pass
         const struct lj_placing *in = &plan->at[node->in[k]];
         call.in_shape[k] = in->shape;
         call.x_type[k] = in->type;
-        call.x[k] = at_stretch(pass, in->value, tile);
+        /* What was made again is for the block that made it; others read what forward left. */
+        bool again = tile->again && in->block_first == at->block_first;
+        call.x[k] = at_region(pass, in->value, again, tile);
     }
     for (int p = 0; p < node->params; p++) {
         const struct lj_param *param = &plan->net->params->list[node->param[p]];
