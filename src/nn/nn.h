@@ -86,7 +86,9 @@ void lj_params_clear_gaps(const struct lj_params *params, int bucket, float *val
 
 /* ---- network ------------------------------------------------------------------------------------- */
 
-/* Shape of one image's worth of a value: (C, H, W), (T, C) or (C). */
+/* Shape of one image's worth of a value: (C), (T, C) or (H, W, C), features last. Layers take them
+ * as rows of features, whatever axes the rows have. The one exception is the input image, which is
+ * planes (C, H, W). */
 struct lj_shape {
     int dims;
     int64_t dim[3];
@@ -95,6 +97,7 @@ int64_t lj_shape_count(const struct lj_shape *shape);
 /* Last axis, and the product of the others. */
 int64_t lj_shape_features(const struct lj_shape *shape);
 int64_t lj_shape_rows(const struct lj_shape *shape);
+bool lj_shape_equal(const struct lj_shape *a, const struct lj_shape *b);
 
 typedef struct {
     int32_t index;
@@ -255,17 +258,20 @@ struct lj_layer_clock {
 
 /* One lane's pass through a plan. Caller provides everything. */
 struct lj_pass {
-    float *arena;            /* (lj_plan_arena) of this lane */
-    void *scratch;           /* (lj_plan_scratch) of this thread */
-    const float *weights;    /* laid out like the parameters */
-    const void *packed;      /* their packed forms; may be NULL in float32 */
-    float *gradient;         /* the current segment's bucket of this lane; NULL in forward */
-    int64_t gradient_first;  /* element of the parameters that gradient[0] is */
-    bool gradient_add;       /* add to what another run of this lane wrote */
-    const int64_t *sync;     /* totals of batch statistics of the current node */
-    int64_t sync_rows;       /* rows they were summed over */
-    bool train;              /* drop path on, batch statistics instead of running ones */
-    int64_t seed, step;      /* name drop path's draws */
+    float *arena;           /* (lj_plan_arena) of this lane */
+    void *scratch;          /* (lj_plan_scratch) of this thread */
+    const float *weights;   /* laid out like the parameters */
+    const void *packed;     /* their packed forms; may be NULL in float32 */
+    float *gradient;        /* the current segment's bucket of this lane; NULL in forward */
+    int64_t gradient_first; /* element of the parameters that gradient[0] is */
+    bool gradient_add;      /* add to what another run of this lane wrote */
+    const int64_t *sync;    /* totals of batch statistics of the current node */
+    int64_t sync_images;    /* images of all lanes that they were summed over */
+    float
+        statistic_share; /* of this pass in the update of running statistics: 1 when a lane has one
+                              * pass through the net; 0 leaves them alone */
+    bool train;          /* drop path on, batch statistics instead of running ones */
+    int64_t seed, step;  /* name drop path's draws */
     int64_t first_sample, n; /* slot in the global batch of this lane's first sample; samples */
     int64_t first_view;      /* of this group of views */
     struct lj_layer_clock *clock; /* (kinds) of this thread, added to; may be NULL */

@@ -92,6 +92,7 @@ static void make_plan(struct step_case *c, enum part part, int net, int64_t imag
                                      .gradient = c->gradient,
                                      .gradient_add = part == LOCAL,
                                      .train = true,
+                                     .statistic_share = 1,
                                      .n = SAMPLES,
                                      .first_view = part == LOCAL ? VIEWS_OF_GROUP : 0};
 }
