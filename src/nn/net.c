@@ -188,3 +188,14 @@ int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input)
     lj_free(shape);
     return sum;
 }
+
+int64_t lj_net_trained(const struct lj_net *net)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < net->count; i++)
+        for (int p = 0; p < net->node[i].params; p++) {
+            const struct lj_param *param = &net->params->list[net->node[i].param[p]];
+            sum += param->role == LJ_ROLE_WEIGHT ? param->count : 0;
+        }
+    return sum;
+}

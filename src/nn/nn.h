@@ -189,6 +189,8 @@ void lj_net_destroy(struct lj_net *net);
  * block are consecutive, and each of their images is computed by itself. */
 void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...) LJ_PRINTF(3, 4);
 int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input);
+/* Scalars of its own that the optimiser trains. */
+int64_t lj_net_trained(const struct lj_net *net);
 
 /* Builders (local; a failure is kept in net->status, later builders then do nothing). */
 /* The input; wants_gradient: backward also makes the gradient at it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The memory plan on a vision transformer of three blocks: every mode gives the same bits, memory that
  * was never written is never read, and regions in use at the same time are apart. */
-#include "models/models.h"
+#include "models/encoders.h"
 
 #include "nn/plan.h"
 #include "net_case.h"
