@@ -26,14 +26,13 @@ LJ_CHOICE_KEYS(LJ_ENUM, LJ_ENUM_CONSTANT)
 #define LJ_FIELD_REAL(field, key, init, low, high, text) double field;
 #define LJ_FIELD_PAIR(field, key, a, b, low, high, text) double field[2];
 #define LJ_FIELD_TEXT(field, key, init, text)            char field[LJ_TEXT_MAX];
-#define LJ_FIELD_NAME(field, key, init, choices, text)   char field[LJ_TEXT_MAX];
 #define LJ_FIELD_CHOICE(field, key, init, words, text)   enum lj_##field field;
 
 struct lj_config {
-    LJ_CONFIG_KEYS(LJ_FIELD_INT, LJ_FIELD_REAL, LJ_FIELD_PAIR, LJ_FIELD_TEXT, LJ_FIELD_NAME,
-                   LJ_FIELD_CHOICE, LJ_ENUM_CONSTANT)
-    LJ_COMMAND_KEYS(LJ_FIELD_INT, LJ_FIELD_REAL, LJ_FIELD_PAIR, LJ_FIELD_TEXT, LJ_FIELD_NAME,
-                    LJ_FIELD_CHOICE, LJ_ENUM_CONSTANT)
+    LJ_CONFIG_KEYS(LJ_FIELD_INT, LJ_FIELD_REAL, LJ_FIELD_PAIR, LJ_FIELD_TEXT, LJ_FIELD_CHOICE,
+                   LJ_ENUM_CONSTANT)
+    LJ_COMMAND_KEYS(LJ_FIELD_INT, LJ_FIELD_REAL, LJ_FIELD_PAIR, LJ_FIELD_TEXT, LJ_FIELD_CHOICE,
+                    LJ_ENUM_CONSTANT)
 };
 
 /* One function for each CHOICE row: lj_precision_word(LJ_PRECISION_FP32) is "fp32". Local. */
@@ -41,7 +40,7 @@ struct lj_config {
     LJ_API const char *lj_##field##_word(enum lj_##field value);
 LJ_CHOICE_KEYS(LJ_WORD_FUNCTION, LJ_ENUM_CONSTANT)
 
-enum lj_key_type { LJ_KEY_INT, LJ_KEY_REAL, LJ_KEY_PAIR, LJ_KEY_TEXT, LJ_KEY_NAME, LJ_KEY_CHOICE };
+enum lj_key_type { LJ_KEY_INT, LJ_KEY_REAL, LJ_KEY_PAIR, LJ_KEY_TEXT, LJ_KEY_CHOICE };
 
 /* One row of the table. */
 struct lj_key {
@@ -49,10 +48,10 @@ struct lj_key {
     enum lj_key_type type;
     size_t offset;            /* of the field in struct lj_config */
     double init[2];           /* INT, REAL, CHOICE: [0]; PAIR: both */
-    const char *init_text;    /* TEXT, NAME */
+    const char *init_text;    /* TEXT */
     double low, high;         /* INT, REAL, PAIR: inclusive range */
     const char *const *words; /* CHOICE: by the enum's values, NULL at the end */
-    const char *choices;      /* NAME, CHOICE: words separated by | */
+    const char *choices;      /* CHOICE: words separated by | */
     const char *text;
     bool command; /* an argument of single commands, not a setting of a run */
 };

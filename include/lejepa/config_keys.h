@@ -6,14 +6,13 @@
  *   REAL(field, "key", default, low, high, "text")   double field
  *   PAIR(field, "key", a, b, low, high, "text")      double field[2], written "a,b"
  *   TEXT(field, "key", "default", "text")            char field[LJ_TEXT_MAX]
- *   NAME(field, "key", "default", "one|two", "text") char field[LJ_TEXT_MAX], one of the words
  *   CHOICE(field, "key", LJ_FIELD_ONE, WORD(LJ_FIELD_ONE, "one") WORD(LJ_FIELD_TWO, "two"), "text")
  *                                                    enum lj_field field, LJ_FIELD_ONE written "one"
  *
  * 0 means never for every *.every. Order is the order of help. */
 
 /* clang-format off */
-#define LJ_CONFIG_KEYS(INT, REAL, PAIR, TEXT, NAME, CHOICE, WORD)                                  \
+#define LJ_CONFIG_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                        \
     TEXT(preset, "preset", "", "named set of values, applied before files: minimal, recipe")       \
     INT(seed, "seed", 0, 0, 9007199254740992, "seed of everything random")                         \
     CHOICE(precision, "precision", LJ_PRECISION_FP32,                                              \
@@ -81,8 +80,7 @@
         "probability of intensity jitter of each channel (any channels)")                          \
     REAL(views_band_dropout, "views.band_dropout", 0.0, 0.0, 1.0,                                  \
         "probability that a channel is set to its mean (more than one channel)")                   \
-    NAME(model, "model", "vit_tiny", "vit_tiny|vit_small|vit_base|vit_large|vit_huge|vit",         \
-        "encoder; `vit` takes width, depth and heads from the keys below")                         \
+    TEXT(model, "model", "vit_tiny", "encoder; `lejepa_mpi help model` lists them")                \
     INT(model_patch, "model.patch", 0, 0, 1024, "patch in pixels; 0: 8, or 4 below 48 pixels")     \
     INT(model_width, "model.width", 0, 0, 65536, "width; 0: the preset's")                         \
     INT(model_depth, "model.depth", 0, 0, 1024, "blocks; 0: the preset's")                         \
@@ -171,7 +169,7 @@
         "wall-clock budget: checkpoint and exit 75; 0: none")
 
 /* Arguments of single commands: same syntax, never part of config.yaml. */
-#define LJ_COMMAND_KEYS(INT, REAL, PAIR, TEXT, NAME, CHOICE, WORD)                                 \
+#define LJ_COMMAND_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                       \
     TEXT(arg_out, "out", "", "embed, pack, export, import: file to write")                         \
     TEXT(arg_grad, "grad", "", "diagnose: file for d(loss)/d(proj)")                               \
     INT(arg_json, "json", 0, 0, 1, "1: one JSON object on standard output")                        \
@@ -191,7 +189,7 @@
 
 /* The CHOICE rows of both tables, the others left out. */
 #define LJ_CHOICE_KEYS(CHOICE, WORD)                                                               \
-    LJ_CONFIG_KEYS(LJ_NO_ROW, LJ_NO_ROW, LJ_NO_ROW, LJ_NO_ROW, LJ_NO_ROW, CHOICE, WORD)            \
-    LJ_COMMAND_KEYS(LJ_NO_ROW, LJ_NO_ROW, LJ_NO_ROW, LJ_NO_ROW, LJ_NO_ROW, CHOICE, WORD)
+    LJ_CONFIG_KEYS(LJ_NO_ROW, LJ_NO_ROW, LJ_NO_ROW, LJ_NO_ROW, CHOICE, WORD)                       \
+    LJ_COMMAND_KEYS(LJ_NO_ROW, LJ_NO_ROW, LJ_NO_ROW, LJ_NO_ROW, CHOICE, WORD)
 #define LJ_NO_ROW(...)
 /* clang-format on */

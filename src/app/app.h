@@ -8,6 +8,8 @@
 #include "lejepa/config.h"
 #include "data/data.h"
 
+#include <stdio.h>
+
 /* The words after the command, and the configuration made of them (the same on every rank). */
 struct lj_call_words {
     const char *const *word;
@@ -36,6 +38,11 @@ int lj_command_selftest(struct lj_comm *comm, struct lj_config *config,
                         const struct lj_call_words *words);
 int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
                           const struct lj_call_words *words);
+
+/* `help model`: the table of encoders, each with its parameters and the FLOPs of one image, counted from its
+ * net. Needs no MPI.
+ *   words, count  in  key=value that change what is counted: data.size=96, model.patch=16 */
+int lj_help_encoders(const char *const *words, int count, FILE *out);
 
 /* True if some word sets this key. */
 bool lj_words_set(const struct lj_call_words *words, const char *key);

@@ -3,6 +3,7 @@
 #include "app/app.h"
 
 #include "kernels/kernels.h"
+#include "models/models.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -62,6 +63,8 @@ static int answer_alone(int argc, char **argv)
     if (argc == 2)
         print_usage(stdout);
     int status = lj_config_help(argc > 2 ? argv[2] : NULL, stdout);
+    if (status == LJ_OK && argc > 2 && strcmp(argv[2], "model") == 0)
+        status = lj_help_encoders((const char *const *)argv + 3, argc - 3, stdout);
     if (status != LJ_OK)
         lj_error_line(lj_error_text());
     return -status;
@@ -120,9 +123,12 @@ static int read_words(int argc, char **argv, const struct command **command,
 static int read_config(struct lj_comm *comm, struct lj_config *config,
                        const struct lj_call_words *words)
 {
+    const struct lj_encoder *encoder;
     int status = LJ_OK;
     if (lj_comm_is_root(comm))
         status = lj_config_from_words(config, words->word, words->count);
+    if (status == LJ_OK && lj_comm_is_root(comm))
+        status = lj_encoder_find(config->model, &encoder);
     LJ_TRY(lj_agree(comm, status));
     lj_broadcast(comm, config, sizeof *config, 0);
     return LJ_OK;

@@ -28,8 +28,8 @@ struct work {
 
 int64_t lj_embed_width(const struct lj_embedder *e)
 {
-    const struct lj_vit_config *vit = &e->model->config.vit;
-    return e->pixels ? vit->channels * vit->size * vit->size : e->model->embedding;
+    struct lj_shape view = lj_model_view(e->model, 0);
+    return e->pixels ? lj_shape_count(&view) : e->model->embedding;
 }
 
 static int64_t image_floats(const struct lj_archive *archive)
@@ -58,7 +58,7 @@ static int take_workspace(const struct work *w, struct workspace *workspace)
 
 static int check_archive(const struct lj_embedder *e, const struct lj_archive_info *info)
 {
-    int64_t channels = e->model->config.vit.channels;
+    int64_t channels = e->model->config.channels;
     if (info->channels == channels)
         return LJ_OK;
     return lj_fail(
@@ -71,12 +71,11 @@ static int prepare(struct work *w)
 {
     const struct lj_embedder *e = w->embedder;
     const struct lj_archive_info *info = lj_archive_info(w->archive);
-    const struct lj_vit_config *vit = &e->model->config.vit;
-    struct lj_shape image = {3, {vit->channels, vit->size, vit->size}};
+    struct lj_shape view = lj_model_view(e->model, 0);
     LJ_TRY(check_archive(e, info));
-    LJ_TRY(lj_view_recipe(&w->recipe, e->config, info, false, vit->size, e->mean, e->std));
+    LJ_TRY(lj_view_recipe(&w->recipe, e->config, info, false, view.dim[1], e->mean, e->std));
     if (!e->pixels)
-        LJ_TRY(lj_plan_create(&w->plan, e->model->net[LJ_NET_ENCODER], TILE, &image,
+        LJ_TRY(lj_plan_create(&w->plan, e->model->net[LJ_NET_ENCODER], TILE, &view,
                               (struct lj_plan_options){.mode = LJ_PLAN_INFER}));
     w->width = lj_embed_width(e);
     w->workspaces = omp_get_max_threads();

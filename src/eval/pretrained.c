@@ -28,10 +28,9 @@ static int read_header(struct lj_pretrained *p, const char *file)
 /* The run wrote the pixels it resolved; a checkpoint whose size is automatic cannot be rebuilt. */
 static int build(struct lj_pretrained *p)
 {
-    struct lj_model_config config;
     p->size = p->config.views_global_size;
-    LJ_TRY(lj_model_config(&config, &p->config, p->channels, p->size));
-    LJ_TRY(lj_model_create(&p->model, &config, (int64_t)64 << 20));
+    LJ_TRY(lj_model_resolve(&p->config, p->size));
+    LJ_TRY(lj_model_create(&p->model, &p->config, p->channels, (int64_t)64 << 20));
     p->weights = lj_alloc_array(p->model->params.elements, sizeof(float), "weights");
     return p->weights ? LJ_OK : LJ_ERR_RESOURCE;
 }

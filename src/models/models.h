@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. models: encoders and the projector, as lists of layers; and the two together as what is trained.
+/* For other modules. models: the table of encoders, the projector, and the two together as what is trained.
  *
- *     lj_model_config(&config, settings, channels, size)      numbers from the configuration
- *     lj_model_create(&model, &config)                        nets, parameters, buckets
+ *     lj_model_resolve(&settings, size)                           automatic values get their numbers
+ *     lj_model_create(&model, &settings, channels, bucket_bytes)  nets, parameters, buckets
  *
+ * Which encoder runs is known here alone: other modules see nets, and the facts of struct lj_model.
  * All local. */
 #ifndef LEJEPA_MODELS_MODELS_H
 #define LEJEPA_MODELS_MODELS_H
@@ -11,36 +12,63 @@
 #include "lejepa/config.h"
 #include "nn/nn.h"
 
-/* Vision transformer (Dosovitskiy et al. 2021) with timm's tensor names and initialisation. */
-struct lj_vit_config {
-    int64_t channels, size; /* of a global view: size x size pixels */
-    int64_t patch, width, depth, heads, hidden, registers;
-    int64_t head;     /* width of a linear head that makes the embedding; 0: none */
-    bool mean_pool;   /* mean of patch tokens and fc_norm, instead of norm and class token */
-    double drop_path; /* rate of the last block */
+/* ---- encoders ------------------------------------------------------------------------------------ */
+
+struct lj_encoder;
+
+/* What the file of an encoder defines; rows of the table share it when they differ in numbers only. */
+struct lj_encoder_family {
+    /* Gives automatic settings of the encoder (views.local_size, model.*) their numbers, in place;
+     * views.global_size has its own already. Errors: LJ_ERR_CONFIG: sizes of views that the encoder
+     * cannot take, other settings that do not go together. */
+    int (*resolve)(const struct lj_encoder *encoder, struct lj_config *settings);
+    /* Adds the layers of resolved settings to net: input (channels, H, W) with H = W =
+     * views.global_size, output (embedding). A failure is kept in net->status. */
+    lj_val (*build)(const struct lj_encoder *encoder, const struct lj_config *settings,
+                    int64_t channels, struct lj_net *net);
+    /* The encoder of resolved settings in a few words for the log. */
+    void (*describe)(const struct lj_encoder *encoder, const struct lj_config *settings, char *text,
+                     size_t capacity);
 };
+
+enum { LJ_ENCODER_NUMBERS = 8 };
+
+/* One row of the table. Parameters and FLOPs are counted from the net, the embedding's width is that of
+ * its output. */
+struct lj_encoder {
+    const char *name; /* what the setting `model` says */
+    const char *text; /* for `lejepa_mpi help model` */
+    const struct lj_encoder_family *family;
+    int64_t number[LJ_ENCODER_NUMBERS]; /* widths, depths: their meaning is the family's */
+};
+
+/* The rows; *count receives their number. */
+const struct lj_encoder *lj_encoders(int *count);
+/* The row of a name. Errors: LJ_ERR_CONFIG with the known names. */
+int lj_encoder_find(const char *name, const struct lj_encoder **encoder) LJ_MUST_USE;
+/* One row more for lj_encoder_find: an encoder that is being tried, as tests do. Borrowed until the next
+ * call; NULL: none. Not while other threads look for encoders. */
+void lj_encoder_try(const struct lj_encoder *row);
+
+/* ---- projector ----------------------------------------------------------------------------------- */
 
 struct lj_projector_config {
     int64_t hidden, layers, out;
     enum lj_projector_norm norm;
 };
-
-struct lj_model_config {
-    struct lj_vit_config vit;
-    struct lj_projector_config projector;
-    int64_t local_size; /* pixels of local views */
-};
-
-/* Numbers of the model, with presets and automatic values resolved.
- *   size  pixels of the loaded images (views.global_size 0 takes it)
- * Errors: LJ_ERR_CONFIG: a size the patch does not divide, heads that do not divide the width. */
-int lj_model_config(struct lj_model_config *model, const struct lj_config *config, int64_t channels,
-                    int64_t size) LJ_MUST_USE;
-
-/* Adds the encoder to net: input (C, H, W), output (embedding). */
-lj_val lj_vit(struct lj_net *net, const struct lj_vit_config *config);
 /* Adds the projector to net: input (width), output (out). Names as torchvision.ops.MLP. */
 lj_val lj_projector(struct lj_net *net, int64_t width, const struct lj_projector_config *config);
+
+/* ---- what is trained ------------------------------------------------------------------------------ */
+
+/* What the settings came to. */
+struct lj_model_config {
+    const struct lj_encoder *encoder;
+    int64_t channels; /* of an image */
+    int64_t size[2];  /* pixels of global and of local views: size x size */
+    struct lj_projector_config projector;
+    char text[160]; /* the encoder in a few words */
+};
 
 enum { LJ_SEGMENTS_MAX = 4096 };
 enum { LJ_NET_ENCODER, LJ_NET_PROJECTOR, LJ_NETS };
@@ -52,9 +80,22 @@ struct lj_model {
     struct lj_segment segment[LJ_SEGMENTS_MAX]; /* one per bucket */
     int64_t embedding;                          /* width */
 };
-/* bucket_bytes: about the size of a gradient bucket. */
-int lj_model_create(struct lj_model **model, const struct lj_model_config *config,
+
+/* Writes the numbers of automatic values into settings: views.global_size, views.local_size, and what the
+ * encoder resolves. Does nothing to settings that are resolved.
+ *   size  pixels of the loaded images (views.global_size 0 takes it)
+ * Errors: LJ_ERR_CONFIG: no such encoder, or settings it cannot take. */
+int lj_model_resolve(struct lj_config *settings, int64_t size) LJ_MUST_USE;
+
+/* Builds encoder and projector.
+ *   settings      in   resolved
+ *   bucket_bytes  in   about the size of a gradient bucket
+ *   model         out  owned by the caller */
+int lj_model_create(struct lj_model **model, const struct lj_config *settings, int64_t channels,
                     int64_t bucket_bytes) LJ_MUST_USE;
 void lj_model_destroy(struct lj_model *model);
+
+/* Shape of the encoder's input: a global (0) or a local (1) view. */
+struct lj_shape lj_model_view(const struct lj_model *model, int local);
 
 #endif

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Vision transformer: pre-norm blocks, qkv with bias, exact GELU, learned positions. */
-#include "models/models.h"
+#include "models/encoders.h"
+
+#include <math.h>
+#include <stdio.h>
 
 static const double eps = 1e-6, std = 0.02;
 
@@ -55,3 +58,77 @@ lj_val lj_vit(struct lj_net *n, const struct lj_vit_config *c)
         x = lj_linear(n, "head", x, c->head, LJ_INIT_NORMAL, std);
     return x; /* (C) */
 }
+
+/* ---- family -------------------------------------------------------------------------------------- */
+
+enum { WIDTH, DEPTH, HEADS }; /* of lj_encoder.number */
+
+static struct lj_vit_config config_of(const struct lj_encoder *encoder,
+                                      const struct lj_config *settings, int64_t channels)
+{
+    struct lj_vit_config c = {
+        .channels = channels,
+        .size = settings->views_global_size,
+        .patch = settings->model_patch,
+        .width = settings->model_width ? settings->model_width : encoder->number[WIDTH],
+        .depth = settings->model_depth ? settings->model_depth : encoder->number[DEPTH],
+        .heads = settings->model_width ? 0 : encoder->number[HEADS],
+        .registers = settings->model_registers,
+        .head = settings->model_head,
+        .mean_pool = settings->model_pool == LJ_MODEL_POOL_MEAN,
+        .drop_path = settings->model_drop_path};
+    c.hidden = llround(settings->model_mlp_ratio * (double)c.width);
+    if (settings->model_heads)
+        c.heads = settings->model_heads;
+    else if (c.heads == 0)
+        c.heads = lj_max_i64(c.width / 64, 1);
+    return c;
+}
+
+static int check_size(const char *key, int64_t size, int64_t patch)
+{
+    if (size % patch == 0)
+        return LJ_OK;
+    return lj_fail(
+        LJ_ERR_CONFIG,
+        "%s: %lld pixels are not a multiple of model.patch %lld; nearest sizes that are: "
+        "%lld and %lld, or choose another model.patch",
+        key, (long long)size, (long long)patch, (long long)(size / patch * patch),
+        (long long)lj_round_up(size, patch));
+}
+
+/* The patch: 8 pixels, 4 in small images. It divides the sizes of all views. */
+static int resolve(const struct lj_encoder *encoder, struct lj_config *settings)
+{
+    struct lj_vit_config c = config_of(encoder, settings, 1);
+    if (c.width % c.heads != 0)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "model.heads: %lld does not divide model.width %lld; change one of them",
+                       (long long)c.heads, (long long)c.width);
+    if (!settings->model_patch)
+        settings->model_patch = c.size < 48 ? 4 : 8;
+    if (!settings->views_local_size)
+        settings->views_local_size = lj_automatic_local_size(c.size, settings->model_patch);
+    LJ_TRY(check_size("views.global_size", c.size, settings->model_patch));
+    return settings->views_local > 0
+               ? check_size("views.local_size", settings->views_local_size, settings->model_patch)
+               : LJ_OK;
+}
+
+static lj_val build(const struct lj_encoder *encoder, const struct lj_config *settings,
+                    int64_t channels, struct lj_net *net)
+{
+    struct lj_vit_config c = config_of(encoder, settings, channels);
+    return lj_vit(net, &c);
+}
+
+static void describe(const struct lj_encoder *encoder, const struct lj_config *settings, char *text,
+                     size_t capacity)
+{
+    struct lj_vit_config c = config_of(encoder, settings, 1);
+    snprintf(text, capacity, "ViT patch %lld, width %lld, depth %lld, heads %lld",
+             (long long)c.patch, (long long)c.width, (long long)c.depth, (long long)c.heads);
+}
+
+const struct lj_encoder_family lj_family_vit = {
+    .resolve = resolve, .build = build, .describe = describe};

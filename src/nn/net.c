@@ -23,6 +23,38 @@ int64_t lj_shape_rows(const struct lj_shape *shape)
     return shape->dims > 0 ? lj_shape_count(shape) / lj_shape_features(shape) : 1;
 }
 
+bool lj_shape_equal(const struct lj_shape *a, const struct lj_shape *b)
+{
+    bool equal = a->dims == b->dims;
+    for (int i = 0; equal && i < a->dims; i++)
+        equal = a->dim[i] == b->dim[i];
+    return equal;
+}
+
+int lj_refuse_shape(const struct lj_node *node, const struct lj_shape *found, const char *expected)
+{
+    char text[96] = "";
+    size_t at = 0;
+    for (int i = 0; i < found->dims && at < sizeof text; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%lld", i ? ", " : "",
+                               (long long)found->dim[i]);
+    return lj_fail(LJ_ERR_CONFIG, "layer %s (%s): expected %s, found (%s)", node->name,
+                   node->kind->name, expected, text);
+}
+
+int lj_take_dims(const struct lj_node *node, const struct lj_shape *in, int least, int most,
+                 const char *expected)
+{
+    if (in->dims < least || in->dims > most || lj_shape_count(in) < 1)
+        return lj_refuse_shape(node, in, expected);
+    return LJ_OK;
+}
+
+int lj_take_rows(const struct lj_node *node, const struct lj_shape *in)
+{
+    return lj_take_dims(node, in, 1, 3, "rows of features: (C), (T, C) or (H, W, C)");
+}
+
 int lj_net_create(struct lj_net **net, struct lj_params *params)
 {
     struct lj_net *n = lj_alloc(sizeof *n, "network");
@@ -154,5 +186,16 @@ int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input)
             sum += node->kind->flops(node, in);
     }
     lj_free(shape);
+    return sum;
+}
+
+int64_t lj_net_trained(const struct lj_net *net)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < net->count; i++)
+        for (int p = 0; p < net->node[i].params; p++) {
+            const struct lj_param *param = &net->params->list[net->node[i].param[p]];
+            sum += param->role == LJ_ROLE_WEIGHT ? param->count : 0;
+        }
     return sum;
 }

@@ -98,7 +98,9 @@ void lj_params_clear_gaps(const struct lj_params *params, int bucket, float *val
 
 /* ---- network ----------------------------------------------------------------------------- */
 
-/* Shape of one image's worth of a value: (C, H, W), (T, C) or (C). */
+/* Shape of one image's worth of a value: (C), (T, C) or (H, W, C), features last. Layers take them
+ * as rows of features, whatever axes the rows have. The one exception is the input image, which is
+ * planes (C, H, W). */
 struct lj_shape {
     int dims;
     int64_t dim[3];
@@ -109,6 +111,7 @@ int64_t lj_shape_count(const struct lj_shape *shape);
 int64_t lj_shape_features(const struct lj_shape *shape);
 /* Product of the axes before the last. */
 int64_t lj_shape_rows(const struct lj_shape *shape);
+bool lj_shape_equal(const struct lj_shape *a, const struct lj_shape *b);
 
 typedef struct {
     int32_t index;
@@ -211,6 +214,8 @@ void lj_net_destroy(struct lj_net *net); /* accepts NULL */
 void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...) LJ_PRINTF(3, 4);
 /* Twice the multiply-adds of forward for one image of shape `input`; 0 when out of memory. */
 int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input);
+/* Scalars of its own that the optimiser trains. */
+int64_t lj_net_trained(const struct lj_net *net);
 
 /* Builders: each adds a node, with its parameters, and returns its output. Local. The first failure
  * is stored in net->status; later builders then do nothing. */
@@ -300,7 +305,9 @@ struct lj_pass {
     int64_t gradient_first;       /* the element of the parameters that gradient[0] belongs to */
     bool gradient_add;            /* add to what an earlier pass of this lane wrote */
     const int64_t *sync;          /* totals of the batch statistics of the node at work */
-    int64_t sync_rows;            /* rows they were summed over */
+    int64_t sync_images;          /* images of all lanes that they were summed over */
+    float statistic_share;        /* of this pass in the update of running statistics: 1 when a lane
+                                has one pass through the net; 0 leaves them alone */
     bool train;                   /* drop path on; batch statistics instead of running ones */
     int64_t seed;                 /* of the run: names the draws of drop path, with */
     int64_t step;                 /* the step */

@@ -19,11 +19,12 @@ static void *at_image(const struct lj_pass *pass, const struct lj_region *region
     return (char *)(pass->arena + region->offset) + (region->of_tile ? 0 : image * region->stride);
 }
 
-/* Where a tile of a value lies, in its first or second region. */
-static void *at_tile(const struct lj_pass *pass, const struct lj_region region[2],
+/* Where a tile of a value lies: in its first region or, `again`, in the second, which belongs to
+ * the block's second forward (struct lj_placing). */
+static void *at_tile(const struct lj_pass *pass, const struct lj_region region[2], bool again,
                      const struct tile *tile)
 {
-    return at_image(pass, tile->again && region[1].size > 0 ? &region[1] : &region[0], tile->first);
+    return at_image(pass, again && region[1].size > 0 ? &region[1] : &region[0], tile->first);
 }
 
 static void *at_gradient(const struct lj_plan *plan, const struct lj_pass *pass, int32_t value,
@@ -55,8 +56,8 @@ static struct lj_call make_call(const struct lj_plan *plan, const struct lj_pass
                            .first_image = tile->first,
                            .out_shape = at->shape,
                            .y_type = at->type,
-                           .y = at_tile(pass, at->value, tile),
-                           .saved = at_tile(pass, at->saved, tile),
+                           .y = at_tile(pass, at->value, tile->again, tile),
+                           .saved = at_tile(pass, at->saved, tile->again, tile),
                            .scratch = pass->scratch,
                            .bf16 = plan->options.bf16,
                            .pass = pass};
@@ -64,7 +65,9 @@ static struct lj_call make_call(const struct lj_plan *plan, const struct lj_pass
         const struct lj_placing *in = &plan->at[node->in[k]];
         call.in_shape[k] = in->shape;
         call.x_type[k] = in->type;
-        call.x[k] = at_tile(pass, in->value, tile);
+        /* What was made again is for the block that made it; others read what forward left. */
+        bool again = tile->again && in->block_first == at->block_first;
+        call.x[k] = at_tile(pass, in->value, again, tile);
     }
     for (int p = 0; p < node->params; p++) {
         const struct lj_param *param = &plan->net->params->list[node->param[p]];

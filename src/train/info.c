@@ -52,15 +52,13 @@ uint64_t lj_trainer_hash(const struct lj_trainer *t)
 
 double lj_trainer_step_flops(const struct lj_trainer *t)
 {
-    const struct lj_vit_config *vit = &t->model->config.vit;
-    int64_t sizes[2] = {vit->size, t->model->config.local_size};
     struct lj_shape row = {1, {t->model->embedding}};
     double projector = (double)lj_net_flops(t->model->net[LJ_NET_PROJECTOR], &row), sum = 0;
     for (int part = 0; part < 2; part++) {
-        struct lj_shape image = {3, {vit->channels, sizes[part], sizes[part]}};
+        struct lj_shape view = lj_model_view(t->model, part);
         if (t->views[part] > 0)
             sum += (double)t->views[part] *
-                   ((double)lj_net_flops(t->model->net[LJ_NET_ENCODER], &image) + projector);
+                   ((double)lj_net_flops(t->model->net[LJ_NET_ENCODER], &view) + projector);
     }
     return 3 * sum * (double)t->config.batch_size;
 }

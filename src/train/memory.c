@@ -4,18 +4,16 @@
 
 static int plan_parts(struct lj_trainer *t)
 {
-    const struct lj_vit_config *vit = &t->model->config.vit;
     struct lj_plan_options options = {
         .mode = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_BLOCKS ? LJ_PLAN_RECOMPUTE
                                                                          : LJ_PLAN_TRAIN,
         .tile_rows = t->config.memory_tile,
         .bf16 = t->bf16};
-    int64_t sizes[2] = {vit->size, t->model->config.local_size};
     for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
-        struct lj_shape image = {3, {vit->channels, sizes[part], sizes[part]}};
+        struct lj_shape view = lj_model_view(t->model, part);
         if (t->views[part] > 0)
             LJ_TRY(lj_plan_create(&t->plan[part], t->model->net[LJ_NET_ENCODER],
-                                  t->views[part] * t->n, &image, options));
+                                  t->views[part] * t->n, &view, options));
     }
     struct lj_shape row = {1, {t->model->embedding}};
     options.mode = LJ_PLAN_TRAIN;

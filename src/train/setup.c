@@ -86,20 +86,14 @@ static void make_schedule(struct lj_trainer *t)
 static int make_model(struct lj_trainer *t)
 {
     const struct lj_archive_info *info = lj_archive_info(t->archive);
-    struct lj_model_config config;
-    LJ_TRY(lj_model_config(&config, &t->config, info->channels,
-                           lj_min_i64(info->height, info->width)));
     /* Resolved numbers go into config.yaml and checkpoints, so that the model can be built again. */
-    t->config.views_global_size = config.vit.size;
-    t->config.views_local_size = config.local_size;
-    t->config.model_patch = config.vit.patch;
+    LJ_TRY(lj_model_resolve(&t->config, lj_min_i64(info->height, info->width)));
     t->views[0] = t->config.views_global;
     t->views[1] = t->config.views_local;
-    LJ_TRY(lj_model_create(&t->model, &config, bucket_bytes));
-    LJ_TRY(
-        lj_view_recipe(&t->recipe[0], &t->config, info, false, config.vit.size, t->mean, t->std));
-    return lj_view_recipe(&t->recipe[1], &t->config, info, true, config.local_size, t->mean,
-                          t->std);
+    LJ_TRY(lj_model_create(&t->model, &t->config, info->channels, bucket_bytes));
+    const int64_t *size = t->model->config.size;
+    LJ_TRY(lj_view_recipe(&t->recipe[0], &t->config, info, false, size[0], t->mean, t->std));
+    return lj_view_recipe(&t->recipe[1], &t->config, info, true, size[1], t->mean, t->std);
 }
 
 static int make_objective(struct lj_trainer *t)

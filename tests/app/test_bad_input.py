@@ -150,6 +150,7 @@ def train_cases():
     yield "lanes do not divide", [data("good.h5"), "batch.lanes=3"], 2, ["batch.size 16", "batch.lanes 3"]
     yield "lanes too small", [data("good.h5"), "batch.lanes=4", "projector.norm=lane"], 2, ["batch.lanes=4", "projector.norm=lane", "8"]
     yield "patch does not divide", [data("good.h5"), "model.patch=5"], 2, ["model.patch", "5", "28"]
+    yield "no such encoder", [data("good.h5"), "model=vit_bas"], 2, ["vit_bas", "vit_base", "help model"]
     yield "heads do not divide", [data("good.h5"), "model.heads=3"], 2, ["model.heads", "16"]
     yield "run.dir below a file", [data("good.h5"), f"run.dir={here / 'text.h5' / 'run'}"], 6, ["text.h5", "run.dir"]
     yield "other seed", [data("good.h5"), f"run.dir={here / 'run'}", "seed=9", "train.steps=6"], 4, \

@@ -325,6 +325,8 @@ def test_help():
         check(re.search(rf"^ *{word}\b.*\w", text, re.M), f"help does not name {word}")
     check("(null)" not in text, "help has a hole")
     check("loss.lambda=0.05" in done("help loss.lambda", ["help", "loss.lambda"]).out, "help loss.lambda")
+    encoders = done("help model", ["help", "model", "data.size=128", "model.head=512"]).out
+    check(re.search(r"^vit_small +21\.66 M .*width 384, depth 12, heads 6", encoders, re.M), "help model: " + encoders)
     ended = run(["help", "loss.lamda"])
     check(ended.code == 2 and "'loss.lambda'" in ended.err, f"help of an unknown key: {ended.code} {ended.err}")
 

@@ -9,6 +9,7 @@ import sys
 import h5py
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.stateless import functional_call
 
 torch.manual_seed(1)
 
@@ -42,7 +43,9 @@ def tokens_params(grid0, registers, width):
 
 
 def batchnorm(x, weight, bias):
-    return F.batch_norm(x, None, None, weight, bias, True, 0.1, 1e-5)
+    """Channels last: of (N, C), (N, T, C) or (N, H, W, C) by BatchNorm1d or 2d."""
+    norm = (torch.nn.BatchNorm2d if x.dim() == 4 else torch.nn.BatchNorm1d)(x.shape[-1]).double()
+    return functional_call(norm, {"weight": weight, "bias": bias}, x.movedim(-1, 1)).movedim(1, -1)
 
 
 linear = F.linear
@@ -68,6 +71,17 @@ CASES = {
     "batchnorm_batch": ((41, 5), [(5,), (5,)], batchnorm),
     "residual": ((2, 3, 4), [], lambda x: x + F.gelu(x)),
     "linear_residual": ((2, 3, 6), [(6, 6), (6,)], lambda x, w, b: x + F.linear(F.gelu(x), w, b)),
+    "linear_map": ((2, 3, 2, 5), [(7, 5), (7,)], linear),
+    "layernorm_map": ((2, 2, 2, 11), [(11,), (11,)], lambda x, w, b: F.layer_norm(x, (11,), w, b, 1e-6)),
+    "gelu_map": ((2, 2, 3, 9), [], F.gelu),
+    "relu_map": ((2, 2, 3, 9), [], F.relu),
+    "residual_map": ((2, 2, 3, 4), [], lambda x: x + F.gelu(x)),
+    "linear_residual_map": ((2, 3, 2, 6), [(6, 6), (6,)], lambda x, w, b: x + F.linear(F.gelu(x), w, b)),
+    "pool_mean_map": ((2, 3, 2, 5), [], lambda x: x.mean((1, 2))),
+    "batchnorm_lane_rows": ((4, 7, 5), [(5,), (5,)], batchnorm),
+    "batchnorm_lane_map": ((3, 9, 15, 3), [(3,), (3,)], batchnorm),
+    "batchnorm_batch_rows": ((7, 7, 5), [(5,), (5,)], batchnorm),
+    "batchnorm_batch_map": ((3, 9, 15, 3), [(3,), (3,)], batchnorm),
 }
 
 with h5py.File(sys.argv[1], "w") as f:
@@ -82,6 +96,7 @@ with h5py.File(sys.argv[1], "w") as f:
         for i, v in enumerate(p):
             g[f"p{i}"], g[f"dp{i}"] = v.detach().float().numpy(), v.grad.float().numpy()
         if name.startswith("batchnorm"):  # what running statistics are made from
-            g["dp2"] = x.mean(0).detach().float().numpy()
-            g["dp3"] = x.var(0, unbiased=True).detach().float().numpy()
+            rows = x.detach().flatten(0, -2)
+            g["dp2"] = rows.mean(0).float().numpy()
+            g["dp3"] = rows.var(0, unbiased=True).float().numpy()
     f.attrs["versions"] = f"torch {torch.__version__}"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two small vision transformers against PyTorch: tensor names and shapes as timm's, embeddings of global
  * and local crops, and every parameter's gradient summed over both groups. */
-#include "models/models.h"
+#include "models/encoders.h"
 
 #include "golden.h"
 #include "net_case.h"
@@ -127,22 +127,21 @@ Test(vit, bf16_stays_close)
  * MLP 512-2048-2048-16 with BatchNorm: 5 287 952. */
 Test(vit, counts_of_parameters)
 {
-    struct lj_model_config config = {
-        .vit = {.channels = 3,
-                .size = 128,
-                .patch = 8,
-                .width = 384,
-                .depth = 12,
-                .heads = 6,
-                .hidden = 1536,
-                .head = 512},
-        .projector = {.hidden = 2048, .layers = 3, .out = 16, .norm = LJ_PROJECTOR_NORM_BATCH},
-        .local_size = 64};
+    static struct lj_config settings; /* too large for the stack */
+    static const char *const words[] = {
+        "model=vit_small",       "model.patch=8",      "model.head=512",   "views.global_size=128",
+        "projector.hidden=2048", "projector.layers=3", "projector.out=16", "projector.norm=batch"};
     struct lj_model *model;
-    cr_assert_eq(lj_model_create(&model, &config, 1 << 22), LJ_OK, "%s", lj_error_text());
+    lj_config_defaults(&settings);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        cr_assert_eq(lj_config_assign(&settings, words[i]), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_model_resolve(&settings, 0), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_model_create(&model, &settings, 3, 1 << 22), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(model->embedding, 512);
     cr_assert_eq(model->params.trained, 21664640 + 5287952, "%lld",
                  (long long)model->params.trained);
+    cr_assert_eq(lj_net_trained(model->net[LJ_NET_ENCODER]), 21664640);
+    cr_assert_eq(lj_net_trained(model->net[LJ_NET_PROJECTOR]), 5287952);
     cr_assert(lj_params_find(&model->params, "projector.5.running_var") >= 0);
     cr_assert(lj_params_find(&model->params, "projector.8.bias") >= 0);
     lj_model_destroy(model);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The memory plan on a vision transformer of three blocks: every mode gives the same bits, memory that
  * was never written is never read, and regions in use at the same time are apart. */
-#include "models/models.h"
+#include "models/encoders.h"
 
 #include "nn/plan.h"
 #include "net_case.h"
@@ -114,6 +114,48 @@ Test(plan, every_mode_gives_the_same_bits)
     for (int bf16 = 0; bf16 <= widest_precision(); bf16++)
         for (int i = 0; i < TILES; i++)
             check_modes(tile_rows[i], bf16 != 0);
+}
+
+/* Blocks that end with a layer whose backward reads its own output, which the next block reads, too: in
+ * LJ_PLAN_RECOMPUTE that value exists twice, and each reader has to take the right one. */
+static void run_relu_blocks(enum lj_plan_mode mode, int64_t rows, float *y, float *gradient)
+{
+    enum { C = 5, N = 4 };
+    struct net_case c;
+    struct lj_shape shape = {3, {2, 3, C}};
+    float x[N * 6 * C], dy[N * C];
+    lj_random_normal_f32(x, N * 6 * C, 1);
+    lj_random_normal_f32(dy, N * C, 2);
+    net_case_begin(&c);
+    lj_val v = lj_input(c.net, shape, false);
+    for (int b = 0; b < 3; b++) {
+        lj_net_scope(c.net, b, "%d", b);
+        v = lj_relu(c.net, "act", lj_linear(c.net, "fc", v, C, LJ_INIT_NORMAL, 1));
+    }
+    lj_net_scope(c.net, -1, "%s", "");
+    lj_pool_mean(c.net, "pool", v, 0);
+    net_case_layout(&c);
+    c.tile_rows = rows;
+    net_case_plan(&c, N, &shape, mode);
+    net_case_forward(&c, x, y);
+    net_case_backward(&c, dy, NULL);
+    for (int p = 0; p < c.params.count; gradient += c.params.list[p++].count)
+        memcpy(gradient, c.gradient + c.params.list[p].offset,
+               (size_t)c.params.list[p].count * sizeof *gradient);
+    net_case_end(&c);
+}
+
+Test(plan, blocks_that_end_with_a_value_read_by_both_sides)
+{
+    enum { Y = 4 * 5, GRADIENT = 3 * 30 };
+    for (int64_t rows = 0; rows <= 6; rows += 6) {
+        float y[2][Y], gradient[2][GRADIENT];
+        run_relu_blocks(LJ_PLAN_TRAIN, rows, y[0], gradient[0]);
+        run_relu_blocks(LJ_PLAN_RECOMPUTE, rows, y[1], gradient[1]);
+        cr_expect(same(y[0], y[1], Y), "output, tiles of %lld rows", (long long)rows);
+        cr_expect(same(gradient[0], gradient[1], GRADIENT), "gradient, tiles of %lld rows",
+                  (long long)rows);
+    }
 }
 
 static void run_tiles(int64_t rows, enum lj_plan_mode mode, struct pass *p, float **gradient,

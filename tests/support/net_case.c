@@ -55,6 +55,7 @@ void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *in
                                .packed = c->packed,
                                .gradient = c->gradient,
                                .train = true,
+                               .statistic_share = 1,
                                .step = 3,
                                .n = images};
 }
@@ -113,7 +114,7 @@ static void share(struct net_case *c, int node, bool backward)
     (backward ? lj_sync_backward : lj_sync_forward)(c->plan, &c->pass, node, c->sums, &nonfinite);
     cr_assert_eq(nonfinite, 0);
     c->pass.sync = c->sums;
-    c->pass.sync_rows = lj_plan_images(c->plan);
+    c->pass.sync_images = lj_plan_images(c->plan);
 }
 
 void net_case_forward(struct net_case *c, const float *x, float *y)

@@ -43,7 +43,7 @@ void reference_batchnorm(const struct reference_op *op, const double *x, const d
                          double *y)
 {
     for (int64_t j = 0; j < op->width; j++)
-        normalise(x + j, y + j, op->images, op->width, op->eps, p[0] + j, p[1] + j, 0);
+        normalise(x + j, y + j, op->images * op->rows, op->width, op->eps, p[0] + j, p[1] + j, 0);
 }
 
 void reference_gelu(const struct reference_op *op, const double *x, const double *const *p,

@@ -35,6 +35,6 @@ reference_forward reference_tokens;      /* p: pos, cls, registers; skip registe
 reference_forward reference_patch_embed; /* p: W (out, channels, patch, patch), b */
 reference_forward reference_pool_token;
 reference_forward reference_pool_mean; /* mean of rows from `skip` on */
-reference_forward reference_batchnorm; /* over images; rows 1; p: weight, bias; eps */
+reference_forward reference_batchnorm; /* over images and rows; p: weight, bias; eps */
 
 #endif

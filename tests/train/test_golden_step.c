@@ -55,20 +55,22 @@ static float *take(int64_t count)
 
 static void make_model(struct step_case *c)
 {
-    struct lj_model_config config = {
-        .vit = {.channels = CHANNELS,
-                .size = SIZE,
-                .patch = 4,
-                .width = 16,
-                .depth = 2,
-                .heads = 2,
-                .hidden = 24,
-                .registers = c->options.registers,
-                .head = c->options.head,
-                .mean_pool = c->options.mean_pool},
-        .projector = {.hidden = 24, .layers = 3, .out = WIDTH, .norm = LJ_PROJECTOR_NORM_LANE},
-        .local_size = LOCAL_SIZE};
-    cr_assert_eq(lj_model_create(&c->model, &config, 1 << 14), LJ_OK, "%s", lj_error_text());
+    static struct lj_config settings; /* too large for the stack */
+    static const char *const words[] = {
+        "model=vit",          "model.patch=4",       "model.width=16",
+        "model.depth=2",      "model.heads=2",       "model.mlp_ratio=1.5",
+        "projector.layers=3", "projector.hidden=24", "projector.norm=lane"};
+    lj_config_defaults(&settings);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        cr_assert_eq(lj_config_assign(&settings, words[i]), LJ_OK, "%s", lj_error_text());
+    settings.model_registers = c->options.registers;
+    settings.model_head = c->options.head;
+    settings.model_pool = c->options.mean_pool ? LJ_MODEL_POOL_MEAN : LJ_MODEL_POOL_TOKEN;
+    settings.projector_out = WIDTH;
+    settings.views_local_size = LOCAL_SIZE;
+    cr_assert_eq(lj_model_resolve(&settings, SIZE), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_model_create(&c->model, &settings, CHANNELS, 1 << 14), LJ_OK, "%s",
+                 lj_error_text());
     c->weights = take(c->model->params.elements);
     c->gradient = take(c->model->params.elements);
     for (int p = 0; p < c->model->params.count; p++) {
@@ -92,6 +94,7 @@ static void make_plan(struct step_case *c, enum part part, int net, int64_t imag
                                      .gradient = c->gradient,
                                      .gradient_add = part == LOCAL,
                                      .train = true,
+                                     .statistic_share = 1,
                                      .n = SAMPLES,
                                      .first_view = part == LOCAL ? VIEWS_OF_GROUP : 0};
 }

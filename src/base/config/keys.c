@@ -26,18 +26,16 @@ LJ_CHOICE_KEYS(WORDS, WORD_TEXT)
     {key, LJ_KEY_PAIR, AT(field), {a, b}, NULL, low, high, NULL, NULL, text, COMMAND},
 #define ROW_TEXT(field, key, init, text) \
     {key, LJ_KEY_TEXT, AT(field), {0, 0}, init, 0, 0, NULL, NULL, text, COMMAND},
-#define ROW_NAME(field, key, init, choices, text) \
-    {key, LJ_KEY_NAME, AT(field), {0, 0}, init, 0, 0, NULL, choices, text, COMMAND},
 #define ROW_CHOICE(field, key, init, words, text) \
     {key, LJ_KEY_CHOICE, AT(field), {init, 0}, NULL, 0, 0, field##_words, &(words)[1], text, COMMAND},
 /* clang-format on */
 
 static const struct lj_key rows[] = {
 #define COMMAND false
-    LJ_CONFIG_KEYS(ROW_INT, ROW_REAL, ROW_PAIR, ROW_TEXT, ROW_NAME, ROW_CHOICE, BAR_WORD)
+    LJ_CONFIG_KEYS(ROW_INT, ROW_REAL, ROW_PAIR, ROW_TEXT, ROW_CHOICE, BAR_WORD)
 #undef COMMAND
 #define COMMAND true
-        LJ_COMMAND_KEYS(ROW_INT, ROW_REAL, ROW_PAIR, ROW_TEXT, ROW_NAME, ROW_CHOICE, BAR_WORD)
+        LJ_COMMAND_KEYS(ROW_INT, ROW_REAL, ROW_PAIR, ROW_TEXT, ROW_CHOICE, BAR_WORD)
 #undef COMMAND
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };

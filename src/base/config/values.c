@@ -151,28 +151,6 @@ static int set_text(char *field, const struct lj_key *key, const char *value)
     return LJ_OK;
 }
 
-static int fail_choice(const struct lj_key *key, const char *value)
-{
-    return lj_fail(LJ_ERR_CONFIG, "%s: '%.80s' is not a choice; expected one of %s", key->name,
-                   value, key->choices);
-}
-
-static int set_name(char *field, const struct lj_key *key, const char *value)
-{
-    size_t length = strlen(value);
-    for (const char *word = key->choices; length > 0;) {
-        size_t span = strcspn(word, "|");
-        if (span == length && memcmp(word, value, length) == 0) {
-            memcpy(field, value, length + 1);
-            return LJ_OK;
-        }
-        if (!word[span])
-            break;
-        word += span + 1;
-    }
-    return fail_choice(key, value);
-}
-
 static int set_choice(int *field, const struct lj_key *key, const char *value)
 {
     for (int i = 0; key->words[i]; i++)
@@ -180,7 +158,8 @@ static int set_choice(int *field, const struct lj_key *key, const char *value)
             *field = i;
             return LJ_OK;
         }
-    return fail_choice(key, value);
+    return lj_fail(LJ_ERR_CONFIG, "%s: '%.80s' is not a choice; expected one of %s", key->name,
+                   value, key->choices);
 }
 
 int lj_config_set(struct lj_config *config, const char *name, const char *value)
@@ -198,8 +177,6 @@ int lj_config_set(struct lj_config *config, const char *name, const char *value)
         return set_pair(field, key, value);
     case LJ_KEY_TEXT:
         return set_text(field, key, value);
-    case LJ_KEY_NAME:
-        return set_name(field, key, value);
     case LJ_KEY_CHOICE:
         break;
     }

@@ -64,6 +64,9 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
                  struct lj_shape *out, struct lj_need *need)
 {
     int64_t tokens = in[0].dim[0], width = in[0].dim[1] / 3, heads = node->ints[0];
+    LJ_TRY(lj_take_dims(node, &in[0], 2, 2, "tokens (T, 3 C)"));
+    if (in[0].dim[1] % 3 != 0)
+        return lj_refuse_shape(node, &in[0], "tokens (T, 3 C)");
     if (heads < 1 || width % heads != 0)
         return lj_fail(LJ_ERR_CONFIG,
                        "model.width: %lld is not a multiple of model.heads %lld; change one",

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Batch normalisation of rows (Ioffe & Szegedy 2015) over the rows of one lane, or of the whole global
- * batch:
+/* Batch normalisation (Ioffe & Szegedy 2015) of each feature over the images and rows of one lane, or of
+ * the whole global batch; rows are the tokens or positions of an image, of which (C) has one:
  *   y = xhat w + b, xhat = (x - mean) rstd, rstd = 1 / sqrt(var + eps), biased variance
  *   dx = w rstd (dy - mean(dy) - xhat mean(dy xhat))    dw = sum(dy xhat)    db = sum(dy)
  * Outside training the running statistics stand in for mean and var. They are parameters of role
- * STATISTIC: what a lane writes as their "gradient" is its mean and unbiased variance.
+ * STATISTIC: what a lane writes as their "gradient" is its mean and unbiased variance, times the pass's
+ * statistic_share. Views of one size are one pass and are normalised by their own statistics.
  *
  * Over the global batch, each lane adds its sums over blocks of at most 32 rows, rounded to fixed point,
  * to 2 C integers; the caller sums these over ranks. Forward takes sum(x - r) and sum((x - r)^2) about
  * the running mean r, which all ranks share, so that squares cancel little once r has settled; at first
- * rows may lie many deviations from it, so both are summed in double. Backward's sums are scaled
- * by 2^16, because gradients are small (resolution 2^-48, range 2^13).
- * ints: [0] over the batch. real: eps. Saved: mean, rstd, variance. Scratch: two rows of sums in double. */
+ * rows may lie many deviations from it, so both are summed in double. Both are multiplied by the power
+ * of two that is nearest below 1 / (rows of an image), so that the range does not shrink with the size
+ * of an image: the mean of (x - r)^2 over a block may reach 2^29 / (images of the global batch). Its
+ * resolution is then 2^-38 times the rows of an image. Backward's sums are multiplied by 2^16, because
+ * gradients are small (resolution 2^-48, range 2^13 for the sum over the batch).
+ * ints: [0] over the batch. real: eps. Saved: mean, rstd, variance. Scratch: two rows of sums in double
+ * and two in float32. */
 #include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
@@ -19,24 +24,40 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK_ROWS = 32 };
+enum {
+    BLOCK_ROWS = 32,    /* of sums that become integers */
+    GRADIENT_ROWS = 256 /* of float32 sums that are added in double, where an image has many rows */
+};
 enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR };
 static const double gradient_scale = 65536;
 
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)node;
-    LJ_CHECK(in[0].dims == 1, "batch normalisation takes rows");
+    int64_t width = lj_shape_features(&in[0]);
+    LJ_TRY(lj_take_rows(node, &in[0]));
+    LJ_CHECK(node->block < 0, "%s: statistics of a tile: take it out of the block", node->name);
     *out = in[0];
-    need->saved = (3 * in[0].dim[0] + images - 1) / images;
-    need->scratch = 2 * in[0].dim[0] * (int64_t)sizeof(double);
+    need->saved = (3 * width + images - 1) / images;
+    need->scratch = 2 * width * (int64_t)(sizeof(double) + sizeof(float));
     return LJ_OK;
 }
 
 static int64_t width_of(const struct lj_call *c)
 {
-    return c->in_shape[0].dim[0];
+    return lj_shape_features(&c->in_shape[0]);
+}
+
+/* Rows of one image. */
+static int64_t positions_of(const struct lj_call *c)
+{
+    return lj_shape_rows(&c->in_shape[0]);
+}
+
+/* Rows of this lane. */
+static int64_t rows_of(const struct lj_call *c)
+{
+    return c->images * positions_of(c);
 }
 
 static bool over_batch(const struct lj_call *c)
@@ -46,9 +67,11 @@ static bool over_batch(const struct lj_call *c)
 
 /* ---- statistics of one lane -------------------------------------------------------------- */
 
+/* The mean is a float32 sum; over the many rows of larger images the moments about it, in double, say by
+ * how much it is off. */
 static void lane_statistics(const struct lj_call *c, float *mean, float *var)
 {
-    int64_t width = width_of(c), rows = c->images;
+    int64_t width = width_of(c), rows = rows_of(c);
     double *sum = c->scratch, *square = sum + width;
     memset(mean, 0, (size_t)width * sizeof *mean);
     memset(sum, 0, 2 * (size_t)width * sizeof *sum);
@@ -56,8 +79,11 @@ static void lane_statistics(const struct lj_call *c, float *mean, float *var)
     for (int64_t j = 0; j < width; j++)
         mean[j] /= (float)rows;
     lj_kernels()->column_moments(sum, square, c->x[0], mean, rows, width);
-    for (int64_t j = 0; j < width; j++)
-        var[j] = (float)(square[j] / (double)rows);
+    for (int64_t j = 0; j < width; j++) {
+        double off = positions_of(c) > 1 ? sum[j] / (double)rows : 0;
+        mean[j] = (float)((double)mean[j] + off);
+        var[j] = (float)(square[j] / (double)rows - off * off);
+    }
 }
 
 /* Sums over rows [first, end) of dy and dy xhat. */
@@ -72,38 +98,72 @@ static void gradient_sums(const struct lj_call *c, int64_t first, int64_t end, f
                                  c->saved + width, end - first, width);
 }
 
+/* Sums over all rows of this lane, sum and product (C) behind each other in scratch. One float32 sum over
+ * everything would lose digits where an image has many rows: there, shorter ones are added in double. */
+static float *all_gradient_sums(const struct lj_call *c)
+{
+    int64_t width = width_of(c), rows = rows_of(c);
+    double *total = c->scratch;
+    float *part = (float *)(total + 2 * width);
+    memset(total, 0, 2 * (size_t)width * sizeof *total);
+    int64_t step = positions_of(c) > 1 ? GRADIENT_ROWS : rows;
+    for (int64_t first = 0; first < rows; first += step) {
+        gradient_sums(c, first, lj_min_i64(first + step, rows), part, part + width);
+        for (int64_t j = 0; j < 2 * width; j++)
+            total[j] += (double)part[j];
+    }
+    for (int64_t j = 0; j < 2 * width; j++)
+        part[j] = (float)total[j];
+    return part;
+}
+
 /* ---- statistics of the global batch ------------------------------------------------------ */
 
 static int64_t sync_count(const struct lj_node *node)
 {
-    return node->ints[0] ? 2 * node->shape.dim[0] : 0;
+    return node->ints[0] ? 2 * lj_shape_features(&node->shape) : 0;
 }
 
 /* Blocks of rows that the whole batch adds up: every lane has as many. */
 static int64_t blocks_of_batch(const struct lj_call *c)
 {
-    int64_t lanes = lj_max_i64(c->pass->sync_rows / c->images, 1);
-    return lanes * ((c->images + BLOCK_ROWS - 1) / BLOCK_ROWS);
+    int64_t lanes = lj_max_i64(c->pass->sync_images / c->images, 1);
+    return lanes * ((rows_of(c) + BLOCK_ROWS - 1) / BLOCK_ROWS);
+}
+
+/* Rows of the whole batch. */
+static double rows_of_batch(const struct lj_call *c)
+{
+    return (double)(c->pass->sync_images * positions_of(c));
+}
+
+/* What forward's sums are multiplied by: 1 / (rows of an image) up to a factor of two. */
+static double forward_scale(const struct lj_call *c)
+{
+    double scale = 1;
+    for (int64_t positions = positions_of(c); positions > 1; positions /= 2)
+        scale /= 2;
+    return scale;
 }
 
 static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *nonfinite)
 {
     int64_t width = width_of(c);
     const float *x = c->x[0], *shift = c->param[RUNNING_MEAN];
-    double *sum = c->scratch, *square = sum + width;
-    for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
+    double *sum = c->scratch, *square = sum + width, scale = forward_scale(c);
+    for (int64_t first = 0; first < rows_of(c); first += BLOCK_ROWS) {
         memset(sum, 0, 2 * (size_t)width * sizeof *sum);
         lj_kernels()->column_moments(sum, square, x + first * width, shift,
-                                     lj_min_i64(BLOCK_ROWS, c->images - first), width);
+                                     lj_min_i64(BLOCK_ROWS, rows_of(c) - first), width);
         for (int64_t j = 0; j < 2 * width; j++)
-            sums[j] += lj_to_fixed_of(blocks_of_batch(c), sum[j], nonfinite);
+            sums[j] += lj_to_fixed_of(blocks_of_batch(c), scale * sum[j], nonfinite);
     }
 }
 
 static void batch_statistics(const struct lj_call *c, float *mean, float *var)
 {
     int64_t width = width_of(c);
-    double rows = (double)c->pass->sync_rows;
+    double rows = rows_of_batch(c) * forward_scale(c);
     for (int64_t j = 0; j < width; j++) {
         double d = lj_from_fixed(c->pass->sync[j]) / rows;
         double square = lj_from_fixed(c->pass->sync[width + j]) / rows;
@@ -116,8 +176,8 @@ static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *nonfi
 {
     int64_t width = width_of(c);
     float *block = c->scratch;
-    for (int64_t first = 0; first < c->images; first += BLOCK_ROWS) {
-        gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, c->images), block, block + width);
+    for (int64_t first = 0; first < rows_of(c); first += BLOCK_ROWS) {
+        gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, rows_of(c)), block, block + width);
         for (int64_t j = 0; j < 2 * width; j++)
             sums[j] +=
                 lj_to_fixed_of(blocks_of_batch(c), (double)block[j] * gradient_scale, nonfinite);
@@ -140,8 +200,14 @@ static void forward(const struct lj_call *c)
     }
     for (int64_t j = 0; j < width; j++)
         rstd[j] = 1.0f / sqrtf(var[j] + (float)c->node->real);
-    lj_kernels()->batchnorm(c->y, c->x[0], mean, rstd, c->param[WEIGHT], c->param[BIAS], c->images,
+    lj_kernels()->batchnorm(c->y, c->x[0], mean, rstd, c->param[WEIGHT], c->param[BIAS], rows_of(c),
                             width);
+}
+
+static void store_or_add(const struct lj_call *c, int param, int64_t j, float value)
+{
+    float *d = &c->dparam[param][j];
+    *d = c->dparam_add ? *d + value : value;
 }
 
 /* This lane's share of the parameters' gradients, and its statistics. */
@@ -149,35 +215,33 @@ static void backward_params(const struct lj_call *c, const float *sum, const flo
 {
     int64_t width = width_of(c);
     const float *mean = c->saved, *var = c->saved + 2 * width;
-    double rows = (double)(over_batch(c) ? c->pass->sync_rows : c->images);
-    LJ_CHECK(!c->dparam_add, "batch normalisation runs once per lane");
+    float share = c->pass->statistic_share;
+    double rows = over_batch(c) ? rows_of_batch(c) : (double)rows_of(c);
     for (int64_t j = 0; j < width; j++) {
-        c->dparam[WEIGHT][j] = product[j];
-        c->dparam[BIAS][j] = sum[j];
-        c->dparam[RUNNING_MEAN][j] = mean[j];
-        c->dparam[RUNNING_VAR][j] = (float)((double)var[j] * rows / fmax(rows - 1, 1));
+        store_or_add(c, WEIGHT, j, product[j]);
+        store_or_add(c, BIAS, j, sum[j]);
+        store_or_add(c, RUNNING_MEAN, j, share * mean[j]);
+        store_or_add(c, RUNNING_VAR, j, share * (float)((double)var[j] * rows / fmax(rows - 1, 1)));
     }
 }
 
-/* scratch (2, C) in: sums; out: means over the rows that share statistics. */
-static void make_means(const struct lj_call *c)
+/* sums (2, C) in: of this lane; out: means over the rows that share statistics. */
+static void make_means(const struct lj_call *c, float *sums)
 {
-    float *means = c->scratch;
     for (int64_t j = 0; j < 2 * width_of(c); j++)
-        means[j] = over_batch(c) ? (float)(lj_from_fixed(c->pass->sync[j]) / gradient_scale /
-                                           (double)c->pass->sync_rows)
-                                 : means[j] / (float)c->images;
+        sums[j] = over_batch(c)
+                      ? (float)(lj_from_fixed(c->pass->sync[j]) / gradient_scale / rows_of_batch(c))
+                      : sums[j] / (float)rows_of(c);
 }
 
 static void backward(const struct lj_call *c)
 {
     int64_t width = width_of(c);
-    float *dmean = c->scratch, *dproduct = dmean + width;
-    gradient_sums(c, 0, c->images, dmean, dproduct);
-    backward_params(c, dmean, dproduct);
-    make_means(c);
+    float *sum = all_gradient_sums(c), *product = sum + width;
+    backward_params(c, sum, product);
+    make_means(c, sum);
     lj_kernels()->batchnorm_backward(c->dx[0], c->dy, c->x[0], c->saved, c->saved + width,
-                                     c->param[WEIGHT], dmean, dproduct, c->images, width,
+                                     c->param[WEIGHT], sum, product, rows_of(c), width,
                                      c->dx_add[0]);
 }
 
@@ -192,7 +256,8 @@ const struct lj_layer_kind lj_kind_batchnorm_batch = {
 
 lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_global_batch)
 {
-    int64_t width = lj_net_shape(net, x).dim[0];
+    struct lj_shape in = lj_net_shape(net, x);
+    int64_t width = lj_shape_features(&in);
     struct lj_node node = {.kind = over_global_batch ? &lj_kind_batchnorm_batch
                                                      : &lj_kind_batchnorm_lane,
                            .inputs = 1,

@@ -21,6 +21,15 @@ lj_val lj_net_add(struct lj_net *net, struct lj_node node, const char *name);
  * below the net's scope. */
 void lj_net_param(struct lj_net *net, lj_val owner, struct lj_param param, const char *name);
 
+/* For a kind's shape function, LJ_ERR_CONFIG: refuses a shape, naming the layer, what it expected
+ * and what it found. */
+int lj_refuse_shape(const struct lj_node *node, const struct lj_shape *found, const char *expected);
+/* Takes shapes of `least` to `most` dimensions, none of them empty. */
+int lj_take_dims(const struct lj_node *node, const struct lj_shape *in, int least, int most,
+                 const char *expected);
+/* Takes rows of features, however many axes the rows have: (C), (T, C) or (H, W, C). */
+int lj_take_rows(const struct lj_node *node, const struct lj_shape *in);
+
 /* Reference shape of a value. */
 struct lj_shape lj_net_shape(const struct lj_net *net, lj_val x);
 

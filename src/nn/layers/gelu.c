@@ -13,7 +13,8 @@ static int64_t elements(const struct lj_call *c)
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)node, (void)images;
+    (void)(void)images;
+    LJ_TRY(lj_take_rows(node, &in[0]));
     need->saved = (lj_shape_count(&in[0]) * lj_type_bytes(need->type) + 3) / 4;
     *out = in[0];
     return LJ_OK;

@@ -11,7 +11,8 @@
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)node, (void)images;
+    (void)(void)images;
+    LJ_TRY(lj_take_rows(node, &in[0]));
     *out = in[0];
     need->saved = 2 * lj_shape_rows(&in[0]);
     return LJ_OK;

@@ -23,8 +23,11 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
                  struct lj_shape *out, struct lj_need *need)
 {
     const struct lj_shape *x = &in[place_of_x(node)];
+    LJ_TRY(lj_take_rows(node, x));
     *out = *x;
     out->dim[out->dims - 1] = node->ints[0];
+    if (node->inputs > 1 && !lj_shape_equal(&in[0], out))
+        return lj_refuse_shape(node, x, "as many rows as the trunk has");
     need->scratch = lj_linear_scratch(need->bf16, images * lj_shape_rows(x), lj_shape_features(x),
                                       node->ints[0]);
     return LJ_OK;

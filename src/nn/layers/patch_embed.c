@@ -19,6 +19,7 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
                  struct lj_shape *out, struct lj_need *need)
 {
     int64_t patch = node->ints[0], height = in[0].dim[1], width = in[0].dim[2];
+    LJ_TRY(lj_take_dims(node, &in[0], 3, 3, "an image (C, H, W)"));
     if (height % patch != 0 || width % patch != 0)
         return lj_fail(LJ_ERR_CONFIG,
                        "model.patch: %lld does not divide the view of %lld x %lld pixels; set "

@@ -9,7 +9,8 @@
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)node, (void)images, (void)need;
+    (void)images, (void)need;
+    LJ_TRY(lj_take_dims(node, &in[0], 2, 2, "tokens (T, C)"));
     *out = (struct lj_shape){.dims = 1, .dim = {in[0].dim[1]}};
     return LJ_OK;
 }

@@ -5,7 +5,8 @@
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)node, (void)images, (void)need;
+    (void)(void)images, (void)need;
+    LJ_TRY(lj_take_rows(node, &in[0]));
     *out = in[0];
     return LJ_OK;
 }

@@ -9,7 +9,10 @@
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)node, (void)images, (void)need;
+    (void)images, (void)need;
+    LJ_TRY(lj_take_rows(node, &in[0]));
+    if (!lj_shape_equal(&in[0], &in[1]))
+        return lj_refuse_shape(node, &in[1], "a branch of the trunk's shape");
     *out = in[0];
     return LJ_OK;
 }

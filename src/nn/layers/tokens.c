@@ -23,11 +23,23 @@ static int64_t grid_cells(const struct lj_node *node)
     return node->ints[1] * node->ints[2];
 }
 
+/* Grid of `tokens` cells with the reference's aspect; false when they are no grid. */
+static bool find_grid(const struct lj_node *node, int64_t tokens, int64_t *gh, int64_t *gw)
+{
+    double aspect = (double)node->ints[1] / (double)node->ints[2];
+    *gh = lj_max_i64(llround(sqrt((double)tokens * aspect)), 1);
+    *gw = tokens / *gh;
+    return *gh * *gw == tokens;
+}
+
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
     (void)images;
-    int64_t tokens = in[0].dim[0], width = in[0].dim[1];
+    int64_t tokens = in[0].dim[0], width = in[0].dim[1], gh, gw;
+    LJ_TRY(lj_take_dims(node, &in[0], 2, 2, "tokens (T, C)"));
+    if (!find_grid(node, tokens, &gh, &gw))
+        return lj_refuse_shape(node, &in[0], "as many tokens as a grid has");
     *out = (struct lj_shape){.dims = 2, .dim = {tokens + prefix(node), width}};
     need->scratch = (tokens * grid_cells(node) + out->dim[0] * width) * (int64_t)sizeof(float);
     return LJ_OK;
@@ -74,15 +86,6 @@ static void resample_matrix(float *r, int64_t gh, int64_t gw, int64_t gh0, int64
         }
 }
 
-/* Grid of `tokens` cells with the reference's aspect. */
-static void find_grid(const struct lj_node *node, int64_t tokens, int64_t *gh, int64_t *gw)
-{
-    double aspect = (double)node->ints[1] / (double)node->ints[2];
-    *gh = (int64_t)llround(sqrt((double)tokens * aspect));
-    *gw = tokens / *gh;
-    LJ_CHECK(*gh * *gw == tokens, "%lld tokens are no grid", (long long)tokens);
-}
-
 static bool same_grid(const struct lj_call *c)
 {
     return c->in_shape[0].dim[0] == grid_cells(c->node);
@@ -91,7 +94,7 @@ static bool same_grid(const struct lj_call *c)
 static float *make_matrix(const struct lj_call *c)
 {
     int64_t gh, gw;
-    find_grid(c->node, c->in_shape[0].dim[0], &gh, &gw);
+    LJ_CHECK(find_grid(c->node, c->in_shape[0].dim[0], &gh, &gw), "%s: no grid", c->node->name);
     resample_matrix(c->scratch, gh, gw, c->node->ints[1], c->node->ints[2]);
     return c->scratch;
 }

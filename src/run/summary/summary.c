@@ -10,12 +10,9 @@
 
 static void say_model(const struct lj_trainer_info *t)
 {
-    const struct lj_vit_config *v = &t->model->config.vit;
-    lj_say("model: ViT patch %lld, width %lld, depth %lld, heads %lld; embedding %lld; projector "
-           "%lld-%lld (%s); %.2f M parameters",
-           (long long)v->patch, (long long)v->width, (long long)v->depth, (long long)v->heads,
-           (long long)t->model->embedding, (long long)t->model->config.projector.hidden,
-           (long long)t->model->config.projector.out,
+    lj_say("model: %s; embedding %lld; projector %lld-%lld (%s); %.2f M parameters",
+           t->model->config.text, (long long)t->model->embedding,
+           (long long)t->model->config.projector.hidden, (long long)t->model->config.projector.out,
            lj_projector_norm_word(t->model->config.projector.norm),
            (double)t->model->params.trained * 1e-6);
 }
@@ -27,8 +24,8 @@ static void say_batch(const struct lj_trainer_info *t)
     lj_say(
         "batch: %lld samples in %lld lanes of %lld; views: %lld global %lld px, %lld local %lld px",
         (long long)c->batch_size, (long long)t->lanes, (long long)t->samples_per_lane,
-        (long long)t->views[0], (long long)t->model->config.vit.size, (long long)t->views[1],
-        (long long)t->model->config.local_size);
+        (long long)t->views[0], (long long)t->model->config.size[0], (long long)t->views[1],
+        (long long)t->model->config.size[1]);
     t->objective->describe(c, objective, sizeof objective);
     lj_say("loss: %s", objective);
     lj_say("schedule: %lld steps, warm-up %.0f, learning rate %g to %g, AdamW decay %g on %s",

@@ -86,7 +86,7 @@ static lj_val linear_residual(struct lj_net *net, const struct layer_case *c, lj
 static void reference_linear_residual(const struct reference_op *op, const double *x,
                                       const double *const *p, double *y)
 {
-    double branch[64];
+    double branch[256];
     reference_gelu(op, x, NULL, branch);
     reference_linear(op, branch, p, y);
     for (int64_t i = 0; i < op->images * op->rows * op->width; i++)
@@ -144,5 +144,35 @@ const struct layer_case layer_cases[] = {
      .reference = reference_residual, .build = residual},
     {"linear_residual", "linear_residual", SHAPE(2, {3, 6}), OP(2, .rows = 3, .width = 6, .out = 6),
      .reference = reference_linear_residual, .build = linear_residual},
+    /* Positions of a map, channels last, are rows as any others. */
+    {"linear_map", "linear", SHAPE(3, {3, 2, 5}), OP(2, .rows = 6, .width = 5, .out = 7),
+     .reference = reference_linear, .build = linear},
+    {"layernorm_map", "layernorm", SHAPE(3, {2, 2, 11}), OP(2, .rows = 4, .width = 11, .eps = 1e-6),
+     .reference = reference_layernorm, .build = layernorm},
+    {"gelu_map", "gelu", SHAPE(3, {2, 3, 9}), OP(2, .rows = 6, .width = 9),
+     .reference = reference_gelu, .build = gelu},
+    {"relu_map", "relu", SHAPE(3, {2, 3, 9}), OP(2, .rows = 6, .width = 9),
+     .reference = reference_relu, .build = relu},
+    {"residual_map", "residual", SHAPE(3, {2, 3, 4}), OP(2, .rows = 6, .width = 4),
+     .reference = reference_residual, .build = residual},
+    {"linear_residual_map", "linear_residual", SHAPE(3, {3, 2, 6}),
+     OP(2, .rows = 6, .width = 6, .out = 6), .reference = reference_linear_residual,
+     .build = linear_residual},
+    {"pool_mean_map", "pool_mean", SHAPE(3, {3, 2, 5}), OP(2, .rows = 6, .width = 5),
+     .reference = reference_pool_mean, .build = pool_mean},
+    /* Statistics over images and rows; 3 x 135 rows are several of the blocks that sums are cut
+     * into. */
+    {"batchnorm_lane_rows", "batchnorm_lane", SHAPE(2, {7, 5}),
+     OP(4, .rows = 7, .width = 5, .eps = 1e-5), .reference = reference_batchnorm,
+     .build = batchnorm_lane},
+    {"batchnorm_lane_map", "batchnorm_lane", SHAPE(3, {9, 15, 3}),
+     OP(3, .rows = 135, .width = 3, .eps = 1e-5), .reference = reference_batchnorm,
+     .build = batchnorm_lane},
+    {"batchnorm_batch_rows", "batchnorm_batch", SHAPE(2, {7, 5}),
+     OP(7, .rows = 7, .width = 5, .eps = 1e-5), .reference = reference_batchnorm,
+     .build = batchnorm_batch},
+    {"batchnorm_batch_map", "batchnorm_batch", SHAPE(3, {9, 15, 3}),
+     OP(3, .rows = 135, .width = 3, .eps = 1e-5), .reference = reference_batchnorm,
+     .build = batchnorm_batch},
 };
 const int layer_case_count = (int)(sizeof layer_cases / sizeof *layer_cases);

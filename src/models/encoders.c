@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of encoders. */
+#include "models/encoders.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct lj_encoder table[] = {
+    {"vit_tiny", "ViT-Ti", &lj_family_vit, {192, 12, 3}},
+    {"vit_small", "ViT-S", &lj_family_vit, {384, 12, 6}},
+    {"vit_base", "ViT-B", &lj_family_vit, {768, 12, 12}},
+    {"vit_large", "ViT-L", &lj_family_vit, {1024, 24, 16}},
+    {"vit_huge", "ViT-H", &lj_family_vit, {1280, 32, 16}},
+    {"vit", "free model.width, model.depth and model.heads", &lj_family_vit, {192, 12, 0}},
+};
+enum { ROWS = sizeof table / sizeof *table };
+
+static const struct lj_encoder *tried;
+
+const struct lj_encoder *lj_encoders(int *count)
+{
+    *count = ROWS;
+    return table;
+}
+
+void lj_encoder_try(const struct lj_encoder *row)
+{
+    tried = row;
+}
+
+static int unknown(const char *name)
+{
+    char known[1024] = "";
+    size_t at = 0;
+    for (int i = 0; i < ROWS && at < sizeof known; i++)
+        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", table[i].name);
+    return lj_fail(LJ_ERR_CONFIG,
+                   "model: there is no encoder '%.64s'; expected one of %s; "
+                   "`lejepa_mpi help model` tells what they are",
+                   name, known);
+}
+
+int lj_encoder_find(const char *name, const struct lj_encoder **encoder)
+{
+    *encoder = tried && strcmp(name, tried->name) == 0 ? tried : NULL;
+    for (int i = 0; i < ROWS && !*encoder; i++)
+        if (strcmp(table[i].name, name) == 0)
+            *encoder = &table[i];
+    return *encoder ? LJ_OK : unknown(name);
+}
+
+int64_t lj_automatic_local_size(int64_t global_size, int64_t multiple)
+{
+    int64_t times = llround((double)global_size * 3 / 7 / (double)multiple);
+    return multiple * lj_max_i64(times, 2);
+}

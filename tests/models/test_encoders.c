@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of encoders: every row builds, unknown names are answered, automatic values get their
+ * numbers, and what an encoder cannot take is refused before anything is built. */
+#include "models/models.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct lj_config settings; /* too large for the stack */
+
+/* Defaults, then these, up to NULL. */
+static void configure(const char *const *words)
+{
+    lj_config_defaults(&settings);
+    for (; *words; words++)
+        cr_assert_eq(lj_config_assign(&settings, *words), LJ_OK, "%s", lj_error_text());
+}
+
+#define CONFIGURE(...) configure((const char *const[]){__VA_ARGS__, NULL})
+
+static void expect_sizes(int64_t loaded, int64_t patch, int64_t global, int64_t local)
+{
+    for (int again = 0; again < 2; again++) { /* resolved settings stay as they are */
+        cr_assert_eq(lj_model_resolve(&settings, loaded), LJ_OK, "%s", lj_error_text());
+        cr_expect_eq(settings.model_patch, patch, "patch %lld", (long long)settings.model_patch);
+        cr_expect_eq(settings.views_global_size, global);
+        cr_expect_eq(settings.views_local_size, local, "local %lld",
+                     (long long)settings.views_local_size);
+    }
+}
+
+Test(encoders, automatic_sizes_of_a_vit)
+{
+    CONFIGURE("model=vit_tiny");
+    expect_sizes(28, 4, 28, 12);
+    CONFIGURE("model=vit_tiny");
+    expect_sizes(48, 8, 48, 24);
+    CONFIGURE("model=vit_tiny", "model.patch=14");
+    expect_sizes(224, 14, 224, 98);
+    CONFIGURE("model=vit_tiny", "model.patch=7"); /* 12 pixels would be fewer than two patches */
+    expect_sizes(28, 7, 28, 14);
+    CONFIGURE("model=vit_tiny", "views.global_size=64", "views.local_size=16");
+    expect_sizes(28, 8, 64, 16);
+}
+
+static void expect_refused(int64_t loaded, const char *part)
+{
+    cr_assert_eq(lj_model_resolve(&settings, loaded), LJ_ERR_CONFIG, "%s", part);
+    cr_expect_not_null(strstr(lj_error_text(), part), "%s", lj_error_text());
+}
+
+Test(encoders, refuses_what_it_cannot_take)
+{
+    CONFIGURE("model=vit", "model.patch=5");
+    expect_refused(28, "views.global_size: 28 pixels are not a multiple of model.patch 5");
+    CONFIGURE("model=vit", "model.patch=7", "views.local_size=12");
+    expect_refused(28, "views.local_size: 12 pixels");
+    CONFIGURE("model=vit", "model.patch=7", "views.local_size=12", "views.local=0");
+    cr_expect_eq(lj_model_resolve(&settings, 28), LJ_OK, "%s", lj_error_text());
+    CONFIGURE("model=vit", "model.width=16", "model.heads=3");
+    expect_refused(28, "model.heads: 3 does not divide model.width 16");
+    CONFIGURE("model=vit_bas");
+    expect_refused(28, "vit_tiny, vit_small, vit_base, vit_large, vit_huge, vit;");
+    CONFIGURE("model=");
+    expect_refused(28, "there is no encoder ''");
+    CONFIGURE("model=resnet1");
+    expect_refused(28, "there is no encoder 'resnet1'");
+}
+
+/* Facts that others see, of every row of the table. */
+Test(encoders, every_row_builds_and_says_what_it_is)
+{
+    int count;
+    const struct lj_encoder *rows = lj_encoders(&count);
+    cr_assert_gt(count, 5);
+    for (int i = 0; i < count; i++) {
+        const struct lj_encoder *found;
+        struct lj_model *model;
+        CONFIGURE("model.depth=2", "projector.out=16");
+        snprintf(settings.model, sizeof settings.model, "%s", rows[i].name);
+        cr_assert_eq(lj_encoder_find(rows[i].name, &found), LJ_OK);
+        cr_expect_eq(found, &rows[i]);
+        cr_assert_eq(lj_model_resolve(&settings, 32), LJ_OK, "%s", lj_error_text());
+        cr_assert_eq(lj_model_create(&model, &settings, 5, 1 << 22), LJ_OK, "%s", lj_error_text());
+        struct lj_shape global = lj_model_view(model, 0), local = lj_model_view(model, 1);
+        cr_expect(lj_shape_equal(&global, &(struct lj_shape){3, {5, 32, 32}}));
+        cr_expect(lj_shape_equal(&local, &(struct lj_shape){3, {5, 12, 12}}) ||
+                      local.dim[1] == settings.views_local_size,
+                  "%s", rows[i].name);
+        cr_expect(model->config.channels == 5 && model->config.projector.out == 16);
+        cr_expect_gt(model->embedding, 0);
+        cr_expect_gt(lj_net_flops(model->net[LJ_NET_ENCODER], &global), 0, "%s", rows[i].name);
+        cr_expect(rows[i].text[0] && model->config.text[0], "%s", rows[i].name);
+        lj_model_destroy(model);
+    }
+}
+
+/* The line of the log that a ViT always had. */
+Test(encoders, a_vit_describes_itself)
+{
+    struct lj_model *model;
+    CONFIGURE("model=vit", "model.width=128", "model.depth=1");
+    cr_assert_eq(lj_model_resolve(&settings, 32), LJ_OK);
+    cr_assert_eq(lj_model_create(&model, &settings, 1, 1 << 22), LJ_OK, "%s", lj_error_text());
+    cr_expect_str_eq(model->config.text, "ViT patch 4, width 128, depth 1, heads 2");
+    lj_model_destroy(model);
+}
+
+/* ---- an encoder that is not in the table
+ * ------------------------------------------------------------ */
+
+static int resolve_tried(const struct lj_encoder *encoder, struct lj_config *config)
+{
+    config->views_local_size = encoder->number[1];
+    return LJ_OK;
+}
+
+static lj_val build_tried(const struct lj_encoder *encoder, const struct lj_config *config,
+                          int64_t channels, struct lj_net *net)
+{
+    int64_t size = config->views_global_size;
+    lj_net_scope(net, -1, "%s", "");
+    lj_val x = lj_input(net, (struct lj_shape){3, {channels, size, size}}, false);
+    x = lj_patch_embed(net, "stem", x, 4, encoder->number[0]);
+    x = lj_relu(net, "act", lj_batchnorm(net, "norm", x, true));
+    return lj_pool_mean(net, "pool", x, 0);
+}
+
+static void describe_tried(const struct lj_encoder *encoder, const struct lj_config *config,
+                           char *text, size_t capacity)
+{
+    (void)config;
+    snprintf(text, capacity, "width %lld", (long long)encoder->number[0]);
+}
+
+static const struct lj_encoder_family family = {resolve_tried, build_tried, describe_tried};
+static const struct lj_encoder row = {"tried", "for this test", &family, {6, 8}};
+
+/* A layer with shared statistics ends a bucket of the encoder, as it does one of the projector: its
+ * backward waits for all lanes. */
+Test(encoders, a_row_that_is_tried_acts_as_one_of_the_table)
+{
+    struct lj_model *model;
+    CONFIGURE("model=tried", "projector.norm=layer");
+    expect_refused(16, "there is no encoder 'tried'");
+    lj_encoder_try(&row);
+    cr_assert_eq(lj_model_resolve(&settings, 16), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_model_create(&model, &settings, 2, 1 << 30), LJ_OK, "%s", lj_error_text());
+    cr_expect(model->embedding == 6 && model->config.size[1] == 8);
+    cr_expect_str_eq(model->config.text, "width 6");
+    cr_expect_eq(model->params.buckets, 3);
+    cr_expect(model->segment[0].first == 0 && model->segment[0].end == 3, "stem and norm");
+    cr_expect(model->segment[1].net == LJ_NET_ENCODER && model->segment[1].first == 3);
+    lj_model_destroy(model);
+    lj_encoder_try(NULL);
+    expect_refused(16, "there is no encoder 'tried'");
+}
