@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Installed. Configuration: one struct, filled from defaults < preset < YAML files in order < key=value.
- * Local; text in, values out. The table of keys is config_keys.h.
+/* Installed. Configuration: one struct, filled from defaults < preset < YAML files in order <
+ * key=value. Local; text in, values out. The table of keys is config_keys.h.
  *
  *     lj_config_defaults(&c);
  *     lj_config_read_file(&c, "run.yaml");       nested mappings are flattened to dotted keys

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Installed. The one table of configuration keys. struct lj_config, its enums, the parser, `help`,
- * config.yaml and the table in src/SETTINGS.md are all made from it; adding a key touches this file only.
+ * config.yaml and the table in src/SETTINGS.md are all made from it; adding a key touches only
+ * this file.
  *
  *   INT(field, "key", default, low, high, "text")    int64_t field
  *   REAL(field, "key", default, low, high, "text")   double field
  *   PAIR(field, "key", a, b, low, high, "text")      double field[2], written "a,b"
  *   TEXT(field, "key", "default", "text")            char field[LJ_TEXT_MAX]
  *   CHOICE(field, "key", LJ_FIELD_ONE, WORD(LJ_FIELD_ONE, "one") WORD(LJ_FIELD_TWO, "two"), "text")
- *                                                    enum lj_field field, LJ_FIELD_ONE written "one"
+ *                                                enum lj_field field, LJ_FIELD_ONE written "one"
  *
  * 0 means never for every *.every. Order is the order of help. */
 

@@ -2,8 +2,8 @@
 /* Installed. Embeddings of an archive by a pretrained encoder.
  *
  *     lj_pretrained_load(&pretrained, comm, "runs/galaxies", false);
- *     struct lj_embedder embedder = {.model = pretrained.model, .weights = pretrained.weights, ...};
- *     lj_embed(comm, &embedder, archive, rows, sink, data);
+ *     struct lj_embedder embedder = {.model = pretrained.model, .weights = pretrained.weights,
+ *     ...}; lj_embed(comm, &embedder, archive, rows, sink, data);
  *     lj_pretrained_free(&pretrained);
  */
 #ifndef LEJEPA_EVAL_H
@@ -24,14 +24,14 @@ struct lj_embedder {
 /* Width of a row: the encoder's embedding, or C size size pixels. */
 LJ_API int64_t lj_embed_width(const struct lj_embedder *embedder);
 
-/* Takes rows [first, first + count) of the result, (count, width). Called on rank 0 alone, with rows in
- * order from 0, each once. */
+/* Takes rows [first, first + count) of the result, (count, width). Called on rank 0 alone, with
+ * rows in order from 0, each once. */
 typedef int (*lj_embed_sink)(void *data, int64_t first, int64_t count, const float *embeddings);
 
-/* Embeddings of `rows` samples spaced evenly over the selected ones (lj_evenly; all of them when rows is
- * their number), in evaluation views. Tiles of 32 samples from the first are the unit of computation, so
- * the bits do not depend on ranks or threads. Collective over comm, whose ranks share the work; a rank
- * holds a few tiles at a time, whatever the number of rows.
+/* Embeddings of `rows` samples spaced evenly over the selected ones (lj_evenly; all of them when
+ * rows is their number), in evaluation views. Tiles of 32 samples from the first are the unit of
+ * computation, so the bits do not depend on ranks or threads. Collective over comm, whose ranks
+ * share the work; a rank holds a few tiles at a time, whatever the number of rows.
  * Errors: on every rank alike, the sink's too. */
 LJ_API int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder,
                     struct lj_archive *archive, int64_t rows, lj_embed_sink sink,

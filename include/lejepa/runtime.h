@@ -10,8 +10,8 @@
 #include "lejepa/comm.h"
 #include "lejepa/config.h"
 
-/* Agrees on the lowest level of all ranks' processors and forces it on the libraries, so that every rank
- * computes the same bits. Collective over comm; before the first matmul, once a process.
+/* Agrees on the lowest level of all ranks' processors and forces it on the libraries, so that every
+ * rank computes the same bits. Collective over comm; before the first matmul, once a process.
  *   level  out  "scalar", "avx2", "avx512" or "avx512bf16"
  * Errors: LJ_ERR_CONFIG (LJ_ISA names a level that this processor lacks). */
 LJ_API int lj_runtime_agree(struct lj_comm *comm, const char **level) LJ_MUST_USE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to app: the commands. Each is collective over comm and returns a status whose text is in the
- * error record; main prints it once. */
+/* Private to app: the commands. Each is collective over comm and returns a status whose text is in
+ * the error record; main prints it once. */
 #ifndef LEJEPA_APP_H
 #define LEJEPA_APP_H
 
@@ -39,16 +39,16 @@ int lj_command_selftest(struct lj_comm *comm, struct lj_config *config,
 int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
                           const struct lj_call_words *words);
 
-/* `help model`: the table of encoders, each with its parameters and the FLOPs of one image, counted from its
- * net. Needs no MPI.
+/* `help model`: the table of encoders, each with its parameters and the FLOPs of one image, counted
+ * from its net. Needs no MPI.
  *   words, count  in  key=value that change what is counted: data.size=96, model.patch=16 */
 int lj_help_encoders(const char *const *words, int count, FILE *out);
 
 /* True if some word sets this key. */
 bool lj_words_set(const struct lj_call_words *words, const char *key);
 
-/* An empty data.archive means the example archive: its training rows, unless data.where says otherwise.
- * Errors: LJ_ERR_DATA when it is nowhere. */
+/* An empty data.archive means the example archive: its training rows, unless data.where says
+ * otherwise. Errors: LJ_ERR_DATA when it is nowhere. */
 int lj_use_example(struct lj_config *config);
 
 #endif

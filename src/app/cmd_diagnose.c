@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* diagnose: is this array an isotropic Gaussian? Reads embeddings (N, C) or proj (V, N, D) and perhaps
- * slices (D, M); prints the terms of LeJEPA's loss, whatever the setting objective says, and the spectrum; grad=
- * writes d(loss)/d(proj), so that anyone can check the mathematics. Rank 0 works; the loss's reduction is
- * collective. */
+/* diagnose: is this array an isotropic Gaussian? Reads embeddings (N, C) or proj (V, N, D) and
+ * perhaps slices (D, M); prints the terms of LeJEPA's loss, whatever the setting objective says,
+ * and the spectrum; grad= writes d(loss)/d(proj), so that anyone can check the mathematics. Rank 0
+ * works; the loss's reduction is collective. */
 #include "app/app.h"
 
 #include "lejepa/runtime.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Embeddings of an archive, in rounds: ranks take contiguous tiles, threads take tiles of a rank, the root
- * passes the rows on in order. */
+/* Embeddings of an archive, in rounds: ranks take contiguous tiles, threads take tiles of a rank,
+ * the root passes the rows on in order. */
 #include "eval/eval.h"
 
 #include <omp.h>
@@ -170,8 +170,8 @@ static void tiles_of_rank(int64_t begin, int64_t count, int size, int rank, int6
     *end += begin;
 }
 
-/* The root takes in everybody's rows of a round, one rank after the other; after a failure of the sink
- * it still takes what is on its way. */
+/* The root takes in everybody's rows of a round, one rank after the other; after a failure of the
+ * sink it still takes what is on its way. */
 static int hand_over(const struct work *w, struct lj_comm *comm, int64_t begin, int64_t count,
                      float *mine, float *theirs, lj_embed_sink sink, void *data)
 {
@@ -190,8 +190,8 @@ static int hand_over(const struct work *w, struct lj_comm *comm, int64_t begin, 
     return status;
 }
 
-/* Every rank does `most` tiles a round, the last round is shared out. What failed while handing over is
- * agreed on with the next round. */
+/* Every rank does `most` tiles a round, the last round is shared out. What failed while handing
+ * over is agreed on with the next round. */
 static int embed_rounds(const struct work *w, struct lj_comm *comm, int64_t most, float *mine,
                         float *theirs, lj_embed_sink sink, void *data)
 {

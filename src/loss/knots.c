@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two quadrature grids in circulation. Both integrate f(t) exp(-t^2/2) by the trapezoid rule for
- * the even function f(t) = |phi_x(t) - exp(-t^2/2)|^2; at t = 0 f vanishes, so that knot is left out.
+/* The two quadrature grids in circulation. Both integrate f(t) exp(-t^2/2) by the trapezoid rule
+ * for the even function f(t) = |phi_x(t) - exp(-t^2/2)|^2; at t = 0 f vanishes, so that knot is
+ * left out.
  *   a (published code): 17 knots on [0, 3], step 3/16, doubled by symmetry inside; the published
  *     weights do not double the last knot, and neither do we
- *   b (paper, Algorithm 1): 17 knots on [-5, 5], step 5/8; pairs +-t are one knot of double weight */
+ *   b (paper, Algorithm 1): 17 knots on [-5, 5], step 5/8; pairs +-t are one knot of double weight
+ *    */
 #include "loss/loss.h"
 
 #include <math.h>

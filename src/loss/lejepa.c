@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The objective LeJEPA (Balestriero & LeCun 2025, arXiv 2511.08544 v3): prediction (prediction.c) and SIGReg
- * (sigreg.c) over the global batch,
+/* The objective LeJEPA (Balestriero & LeCun 2025, arXiv 2511.08544 v3): prediction (prediction.c)
+ * and SIGReg (sigreg.c) over the global batch,
  *   loss = lambda SIGReg + (1 - lambda) prediction     loss.combine=convex
  *   loss = lambda SIGReg + prediction                  loss.combine=additive
  * Its sums: 2 V M K of cosines and sines, then one of the prediction, which is only logged. */
@@ -9,8 +9,8 @@
 #include <math.h>
 #include <stdio.h>
 
-/* Projections on slices that a rank may keep for the gradient. A bound on memory only: reading them pays
- * however many there are. */
+/* Projections on slices that a rank may keep for the gradient. A bound on memory only: reading them
+ * pays however many there are. */
 enum { CACHED_BYTES = 64 << 20 };
 
 int64_t lj_lejepa_cached_lanes(const struct lj_lejepa_config *config, int64_t lanes)
@@ -41,8 +41,8 @@ static void *take(int64_t count, size_t size)
     return lj_alloc_array(count, size, "loss");
 }
 
-/* Projections of each lane, touched first by the thread that will work on the lane, so that they lie in that
- * thread's memory. */
+/* Projections of each lane, touched first by the thread that will work on the lane, so that they
+ * lie in that thread's memory. */
 static int allocate_cached(struct lj_lejepa *loss)
 {
     const struct lj_lejepa_config *c = &loss->config;
@@ -149,8 +149,8 @@ static void begin(void *state, int64_t step)
     lj_slices_draw(loss->slices, c->width, c->slices, c->seed, step);
 }
 
-/* The lane's prediction sum is divided by V D before it becomes fixed point: the total then holds mean
- * squares up to 2^31 / N, where the plain sum wraps around in a diverging run. */
+/* The lane's prediction sum is divided by V D before it becomes fixed point: the total then holds
+ * mean squares up to 2^31 / N, where the plain sum wraps around in a diverging run. */
 static void add(void *state, const struct lj_loss_lane *lane, int64_t *sums, int64_t *nonfinite)
 {
     struct lj_lejepa *loss = state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. loss: what training minimises. Objectives stand in one table (objective.c): LeJEPA
- * (lejepa.c, with its parts sigreg.c and prediction.c) and VICReg (vicreg.c). Whoever trains does not know
- * which of them runs:
+/* For other modules. loss: what training minimises. Objectives stand in one table (objective.c):
+ * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c) and VICReg (vicreg.c). Whoever trains
+ * does not know which of them runs:
  *
  *     lj_objective_find("lejepa", &kind)                     a row of the table
  *     lj_objective_create(&objective, comm, kind, &config, &shape, &ledger)
@@ -10,7 +10,8 @@
  *     lj_objective_reduce(objective, local, &message, term)  the one small allreduce, then the loss
  *     lj_objective_gradient(objective, &lane, dproj)         for each lane: d(loss)/d(proj)
  *
- * or, for SIGReg alone, once, of any array:  lj_sigreg(comm, rows, n, width, slices, step, &value, gradient) */
+ * or, for SIGReg alone, once, of any array:
+ *     lj_sigreg(comm, rows, n, width, slices, step, &value, gradient) */
 #ifndef LEJEPA_LOSS_LOSS_H
 #define LEJEPA_LOSS_LOSS_H
 
@@ -23,26 +24,28 @@
 /* ---- a row of the table ------------------------------------------------------------------ */
 
 /* What an objective can ask of the trainer besides projections. The trainer says in struct
- * lj_objective_shape what it gives, today nothing of this; lj_objective_create refuses a row that asks for
- * more. Where each of them will go:
+ * lj_objective_shape what it gives, today nothing of this; lj_objective_create refuses a row that
+ * asks for more. Where each of them will go:
  *
- *   LABELS     the class of each sample. The loader (data) puts labels (n) beside the images of struct
- *              lj_batch; struct lj_loss_lane gets `const int32_t *labels`.
- *   PREDICTOR  a head behind the projector, or a classifier. `models` builds it as a third net over the
- *              same table of parameters, so that optimiser, gradient tree and checkpoints take it as they
- *              take the projector; the trainer runs it as one more pass behind lj_pass_project; struct
- *              lj_loss_lane gets `const float *predicted`, and `gradient` writes d(loss)/d(predicted), too.
- *   AVERAGE    projections by a moving average of the network. The trainer keeps the average beside the
- *              weights, updates it where it updates them (update.c: shards, then the gather), runs it
- *              forward only, and checkpoints it as /average; struct lj_loss_lane gets `const float
- *              *averaged` (V, n, D).
- *   STATE      arrays of the objective's own that outlive a step, like a centre, a queue or prototypes. The
- *              row names them (name, count, address); a checkpoint stores them as /objective/NAME. They
- *              must be the same on every rank: made from what came through a reduction.
+ *   LABELS     the class of each sample. The loader (data) puts labels (n) beside the images of
+ *              struct lj_batch; struct lj_loss_lane gets `const int32_t *labels`.
+ *   PREDICTOR  a head behind the projector, or a classifier. `models` builds it as a third net over
+ *              the same table of parameters, so that optimiser, gradient tree and checkpoints take
+ *              it as they take the projector; the trainer runs it as one more pass behind
+ *              lj_pass_project; struct lj_loss_lane gets `const float *predicted`, and `gradient`
+ *              writes d(loss)/d(predicted), too.
+ *   AVERAGE    projections by a moving average of the network. The trainer keeps the average beside
+ *              the weights, updates it where it updates them (update.c: shards, then the gather),
+ *              runs it forward only, and checkpoints it as /average; struct lj_loss_lane gets
+ *              `const float *averaged` (V, n, D).
+ *   STATE      arrays of the objective's own that outlive a step, like a centre, a queue or
+ *              prototypes. The row names them (name, count, address); a checkpoint stores them as
+ *              /objective/NAME. They must be the same on every rank: made from what came through a
+ *              reduction.
  *
  * A row that needs more of other ranks than sums (all projections for negatives, several rounds of
- * centring) gets a collective function, which lj_objective_reduce calls behind the message, and books it
- * on entries of its own in the ledger. */
+ * centring) gets a collective function, which lj_objective_reduce calls behind the message, and
+ * books it on entries of its own in the ledger. */
 enum lj_objective_need {
     LJ_NEED_LABELS = 1,
     LJ_NEED_PREDICTOR = 2,
@@ -77,9 +80,9 @@ struct lj_term {
     int decimals;
 };
 
-/* An objective: one row, one file. Sums over samples are integers (fixed point), so that their bits depend
- * on the lanes only: `add` adds a lane's share, rounded once per block of LJ_BLOCK_ROWS rows; everything
- * behind the reduction is computed from the totals by each rank alike. */
+/* An objective: one row, one file. Sums over samples are integers (fixed point), so that their bits
+ * depend on the lanes only: `add` adds a lane's share, rounded once per block of LJ_BLOCK_ROWS
+ * rows; everything behind the reduction is computed from the totals by each rank alike. */
 struct lj_objective_kind {
     const char *name; /* value of the setting `objective` */
     const char *text; /* a line: what it is, and its source */
@@ -101,7 +104,8 @@ struct lj_objective_kind {
     /* Adds a lane's samples to sums. Lanes of different workers run in parallel threads.
      *   nonfinite  in/out  counts values that are not finite or out of range, which contribute 0 */
     void (*add)(void *state, const struct lj_loss_lane *lane, int64_t *sums, int64_t *nonfinite);
-    /* From the totals to the terms, and to what the gradient needs. sums stay as they are until `begin`.
+    /* From the totals to the terms, and to what the gradient needs. sums stay as they are until
+     * `begin`.
      *   samples  in   N of the global batch, at least 1
      *   term     out  in the order of `term` above */
     void (*finish)(void *state, const int64_t *sums, int64_t samples, double term[LJ_TERMS_MAX]);
@@ -124,8 +128,8 @@ struct lj_objective;
 
 /* Local. comm is borrowed; ledger may be NULL.
  *   objective  out  owned by the caller
- * Errors: LJ_ERR_CONFIG (settings, shape, or a need that shape->gives does not cover), LJ_ERR_RESOURCE.
- * Cost: 8 (sums + 5) bytes for each worker, and what the row takes. */
+ * Errors: LJ_ERR_CONFIG (settings, shape, or a need that shape->gives does not cover),
+ * LJ_ERR_RESOURCE. Cost: 8 (sums + 5) bytes for each worker, and what the row takes. */
 int lj_objective_create(struct lj_objective **objective, struct lj_comm *comm,
                         const struct lj_objective_kind *kind, const struct lj_config *config,
                         const struct lj_objective_shape *shape,
@@ -135,8 +139,9 @@ void lj_objective_destroy(struct lj_objective *objective); /* accepts NULL */
 /* Clears the sums and draws what the step needs. Local; the same on every rank. */
 void lj_objective_begin(struct lj_objective *objective, int64_t step);
 
-/* Adds one lane's samples. Local; lanes of different workers may run in parallel threads. Every sample
- * belongs to one call on one rank; the bits depend on the lanes only, whoever adds them in which order. */
+/* Adds one lane's samples. Local; lanes of different workers may run in parallel threads. Every
+ * sample belongs to one call on one rank; the bits depend on the lanes only, whoever adds them in
+ * which order. */
 void lj_objective_add(struct lj_objective *objective, const struct lj_loss_lane *lane);
 
 /* What rides with the objective's sums in the one small allreduce of a step. */
@@ -146,7 +151,8 @@ struct lj_step_message {
     int64_t stop, save; /* in: this rank asks for it (0, 1); out: how many ranks do */
 };
 
-/* Sums over all workers and ranks, and the loss from them. Collective; ranks without samples take part.
+/* Sums over all workers and ranks, and the loss from them. Collective; ranks without samples take
+ * part.
  *   local  in   this rank's status so far. A rank that failed contributes nothing but its failure.
  *   term   out  the loss and its parts; the same bits on every rank
  * Errors: the agreed status if any rank passed local != LJ_OK; then only the error text is defined.
@@ -177,13 +183,13 @@ struct lj_lejepa_config {
     int64_t seed;
     int workers;       /* lanes worked on at once (threads) */
     int64_t lane_rows; /* n: samples of a lane, at most */
-    /* Lanes 0 to cached_lanes - 1 of this rank keep their projections on the slices for the gradient,
-     * 4 V n M bytes each; others make them again, with the same bits. */
+    /* Lanes 0 to cached_lanes - 1 of this rank keep their projections on the slices for the
+     * gradient, 4 V n M bytes each; others make them again, with the same bits. */
     int64_t cached_lanes;
 };
 
-/* The objective LeJEPA with these settings instead of those of a run; all else as lj_objective_create.
- * Its message has 8 (2 V M K + 6) bytes. */
+/* The objective LeJEPA with these settings instead of those of a run; all else as
+ * lj_objective_create. Its message has 8 (2 V M K + 6) bytes. */
 int lj_lejepa_create(struct lj_objective **objective, struct lj_comm *comm,
                      const struct lj_lejepa_config *config, struct lj_ledger *ledger) LJ_MUST_USE;
 

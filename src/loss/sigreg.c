@@ -7,9 +7,9 @@
  *   SIGReg = mean over slices and views
  *   dEP/dx_n = 2 sum_k w_k t_k [ S cos(t_k x_n) - (C - phi) sin(t_k x_n) ]
  *   dSIGReg/dz_n = 1 / (V M) sum_m (dEP_m/dx_n) a_m
- * The leading N cancels the 1/N inside C and S. Nothing of size V x N x M x K is ever stored: tiles of
- * projections are made and used, and in the gradient read again where the lane keeps them, else made again
- * by the same matmul. */
+ * The leading N cancels the 1/N inside C and S. Nothing of size V x N x M x K is ever stored: tiles
+ * of projections are made and used, and in the gradient read again where the lane keeps them, else
+ * made again by the same matmul. */
 #include "loss/lejepa.h"
 
 #include "kernels/kernels.h"
@@ -21,8 +21,8 @@ struct tile {
     int64_t before; /* elements of the lane's tiles before this one */
 };
 
-/* x (tile.views x tile.rows, tile.slices) = z A: the rows of a tile are contiguous in proj, because it
- * holds either whole views or rows of one. */
+/* x (tile.views x tile.rows, tile.slices) = z A: the rows of a tile are contiguous in proj, because
+ * it holds either whole views or rows of one. */
 static void project(float *x, const struct lj_lejepa *loss, const struct lj_loss_lane *lane,
                     const struct tile *tile)
 {

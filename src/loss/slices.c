@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Random directions: i.i.d. normals in D dimensions, each divided by its length, new at every step
- * (paper, Algorithm 1). Stored as rows (M, D): the transpose of the paper's A, dense for any tile of
- * slices. A slice is a stream of its own, so threads can share the work. */
+ * (paper, Algorithm 1). Stored as rows (M, D): the transpose of the paper's A, dense for any tile
+ * of slices. A slice is a stream of its own, so threads can share the work. */
 #include "loss/lejepa.h"
 
 #include "kernels/kernels.h"

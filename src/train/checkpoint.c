@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checkpoints of a trainer: written by rank 0 from gathered shards, so that they know nothing of the number
- * of ranks. */
+/* Checkpoints of a trainer: written by rank 0 from gathered shards, so that they know nothing of
+ * the number of ranks. */
 #include "train/trainer.h"
 
 #include "store/store.h"

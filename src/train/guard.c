@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guard against collapse: the effective rank of the first view's projections of the global batch. */
+/* The guard against collapse: the effective rank of the first view's projections of the global
+ * batch. */
 #include "train/trainer.h"
 
 #include "eval/eval.h"

@@ -21,8 +21,8 @@ static int plan_parts(struct lj_trainer *t)
                           lj_views_per_sample(t) * t->n, &row, options);
 }
 
-/* Each arena is touched first by the thread that will work in it (passes.c: run_wave), so that it lies
- * in that thread's memory. */
+/* Each arena is touched first by the thread that will work in it (passes.c: run_wave), so that it
+ * lies in that thread's memory. */
 static int take_arenas(struct lj_trainer *t, enum lj_pass_kind part)
 {
     bool shared = t->by_lane && part != LJ_PASS_PROJECTOR;

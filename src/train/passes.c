@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parts of a step that run lane by lane. Threads take whole lanes, a wave of them at a time, so that
- * a lane's arithmetic never depends on the number of threads. */
+/* The parts of a step that run lane by lane. Threads take whole lanes, a wave of them at a time, so
+ * that a lane's arithmetic never depends on the number of threads. */
 #include "train/trainer.h"
 
 #include <omp.h>

@@ -19,7 +19,8 @@ static bool may_differ(const char *key)
     return false;
 }
 
-/* Names the settings that differ from the checkpoint's: the run goes on, but not as if uninterrupted. */
+/* Names the settings that differ from the checkpoint's: the run goes on, but not as if
+ * uninterrupted. */
 static int compare_settings(const struct lj_config *now, const struct lj_checkpoint_header *header,
                             const char *path)
 {

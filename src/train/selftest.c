@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The self-test: the same small training on 1, 2, .. P of the ranks at hand, compared bit for bit. */
+/* The self-test: the same small training on 1, 2, .. P of the ranks at hand, compared bit for
+ * bit. */
 #include "train/trainer.h"
 
 #include "lejepa/runtime.h"

@@ -6,8 +6,8 @@
 
 #include <math.h>
 
-/* About the size of a bucket of gradients: large enough for the network, small enough that the first
- * moves early and a lane's share stays in the cache. */
+/* About the size of a bucket of gradients: large enough for the network, small enough that the
+ * first moves early and a lane's share stays in the cache. */
 static const int64_t bucket_bytes = (int64_t)4 << 20;
 
 void lj_trainer_pack_weights(struct lj_trainer *t)
@@ -86,7 +86,8 @@ static void make_schedule(struct lj_trainer *t)
 static int make_model(struct lj_trainer *t)
 {
     const struct lj_archive_info *info = lj_archive_info(t->archive);
-    /* Resolved numbers go into config.yaml and checkpoints, so that the model can be built again. */
+    /* Resolved numbers go into config.yaml and checkpoints, so that the model can be built
+     * again. */
     LJ_TRY(lj_model_resolve(&t->config, lj_min_i64(info->height, info->width)));
     t->views[0] = t->config.views_global;
     t->views[1] = t->config.views_local;
@@ -106,7 +107,8 @@ static int make_objective(struct lj_trainer *t)
         .my_lanes = lj_my_lanes(t),
         .lane_rows = t->n,
         .workers = t->workers,
-        /* Where even the encoder runs again rather than be kept, so do the objective's smaller matmuls. */
+        /* Where even the encoder runs again rather than be kept, so do the objective's smaller
+         * matmuls. */
         .caches = !t->by_lane};
     LJ_TRY(lj_objective_find(t->config.objective, &t->objective_kind));
     return lj_objective_create(&t->objective, t->comm, t->objective_kind, &t->config, &shape,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One optimisation step on the global batch.                                Collective over t->comm.
+/* One optimisation step on the global batch.                         Collective over t->comm.
  *
  * next batch -> views -> encoder -> projector -> loss (the one small allreduce) -> backward
  * -> gradient reduction (overlapped with backward) -> AdamW -> new weights
  *
- * With memory.recompute=lanes the views are made lane by lane inside lj_pass_encode. A projector normalised over
- * the global batch (projector.norm=batch) shares its statistics in further small allreduces: one for each such
- * layer in lj_pass_project, and one in lj_pass_backward. */
+ * With memory.recompute=lanes the views are made lane by lane inside lj_pass_encode. A projector
+ * normalised over the global batch (projector.norm=batch) shares its statistics in further small
+ * allreduces: for each such layer one in lj_pass_project and one in lj_pass_backward. */
 #include "train/trainer.h"
 
 #include <math.h>

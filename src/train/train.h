@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. train: the trainer alone. Creation, the step and checkpoints are lejepa/train.h; here is
- * what whoever runs and watches a trainer needs besides. */
+/* For other modules. train: the trainer alone. Creation, the step and checkpoints are
+ * lejepa/train.h; here is what whoever runs and watches a trainer needs besides. */
 #ifndef LEJEPA_TRAIN_TRAIN_H
 #define LEJEPA_TRAIN_TRAIN_H
 
@@ -34,22 +34,24 @@ struct lj_trainer_info {
 };
 /* Local. */
 struct lj_trainer_info lj_trainer_info(const struct lj_trainer *trainer);
-/* FLOP of one step by DESIGN's count: 3 x forward multiply-adds x 2 of encoder and projector. Local. */
+/* FLOP of one step by DESIGN's count: 3 x forward multiply-adds x 2 of encoder and projector.
+ * Local. */
 double lj_trainer_step_flops(const struct lj_trainer *trainer);
 
-/* After a step that was not finite: names a sample and view whose projection is not finite. Collective.
- * Errors: always LJ_ERR_NUMERIC. */
+/* After a step that was not finite: names a sample and view whose projection is not finite.
+ * Collective. Errors: always LJ_ERR_NUMERIC. */
 int lj_trainer_name_culprit(struct lj_trainer *trainer);
-/* After a step: LJ_ERR_NUMERIC when the projections' effective rank is below `least`; does nothing unless
- * `now` and least > 0. Collective. */
+/* After a step: LJ_ERR_NUMERIC when the projections' effective rank is below `least`; does nothing
+ * unless `now` and least > 0. Collective. */
 int lj_trainer_guard(struct lj_trainer *trainer, double least, bool now);
 
-/* Replaces the encoder's weights by those of a safetensors file (timm's names); the projector keeps its
- * own. Collective. Errors: LJ_ERR_CHECKPOINT. */
+/* Replaces the encoder's weights by those of a safetensors file (timm's names); the projector keeps
+ * its own. Collective. Errors: LJ_ERR_CHECKPOINT. */
 int lj_trainer_load_weights(struct lj_trainer *trainer, const char *path) LJ_MUST_USE;
 
-/* The command `selftest`: trains a small model on config's archive on sub-communicators of 1 .. P ranks
- * and compares hashes of weights and losses. Collective over comm. Errors: LJ_ERR_BUG when they differ. */
+/* The command `selftest`: trains a small model on config's archive on sub-communicators of 1 .. P
+ * ranks and compares hashes of weights and losses. Collective over comm. Errors: LJ_ERR_BUG when
+ * they differ. */
 int lj_selftest(struct lj_comm *comm, const struct lj_config *config) LJ_MUST_USE;
 
 #endif

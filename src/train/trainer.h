@@ -73,30 +73,33 @@ struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind par
 
 /* passes.c: the parts of a step that run lane by lane. */
 
-/* The views of all my lanes, straight into the encoder's inputs. With memory.recompute=lanes a worker has room
- * for one lane's only: then nothing happens here, and lj_pass_encode makes them lane by lane, as backward does
- * once more. */
+/* The views of all my lanes, straight into the encoder's inputs. With memory.recompute=lanes a
+ * worker has room for one lane's only: then nothing happens here, and lj_pass_encode makes them
+ * lane by lane, as backward does once more. */
 void lj_pass_views(struct lj_trainer *t);
 /* The encoder on all views of my lanes; embeddings become the projector's input. */
 void lj_pass_encode(struct lj_trainer *t);
-/* The projector, layer by layer where batch statistics are shared. Collective then: one small allreduce for each
- * such layer, here and in lj_pass_backward. Adds the number of values out of range to report->nonfinite. */
+/* The projector, layer by layer where batch statistics are shared. Collective then: one small
+ * allreduce for each such layer, here and in lj_pass_backward. Adds the number of values out of
+ * range to report->nonfinite. */
 void lj_pass_project(struct lj_trainer *t, struct lj_step_report *report);
-/* My lanes' shares of the objective's sums; then, after the reduction, the gradient at the projections. */
+/* My lanes' shares of the objective's sums; then, after the reduction, the gradient at the
+ * projections. */
 void lj_pass_loss(struct lj_trainer *t);
 void lj_pass_loss_gradient(struct lj_trainer *t);
 /* Backward of projector and encoder; finished buckets start moving. Collective. */
 void lj_pass_backward(struct lj_trainer *t, struct lj_step_report *report);
 
-/* update.c: waits for the totals of all buckets, and adds to report->nonfinite how many elements of any lane were
- * not finite; clips, and applies AdamW to my shard; gathers the new weights. Collective. */
+/* update.c: waits for the totals of all buckets, and adds to report->nonfinite how many elements of
+ * any lane were not finite; clips, and applies AdamW to my shard; gathers the new weights.
+ * Collective. */
 void lj_pass_finish_gradient(struct lj_trainer *t, struct lj_step_report *report);
 void lj_pass_update(struct lj_trainer *t, bool want_norm, struct lj_step_report *report);
 void lj_pass_gather(struct lj_trainer *t);
 
-/* batch.c: waits for the batch of t->step (local); then the small allreduce of the objective's sums and of the
- * step's message (collective): terms of the loss, and who failed, asks to stop or to save. What was nonfinite or
- * out of range is added to report->nonfinite. */
+/* batch.c: waits for the batch of t->step (local); then the small allreduce of the objective's sums
+ * and of the step's message (collective): terms of the loss, and who failed, asks to stop or to
+ * save. What was nonfinite or out of range is added to report->nonfinite. */
 int lj_trainer_next_batch(struct lj_trainer *t);
 int lj_trainer_agree(struct lj_trainer *t, int local, struct lj_step_report *report);
 

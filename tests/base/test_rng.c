@@ -165,8 +165,8 @@ Test(rng, below_is_unbiased_and_in_bounds)
         cr_assert_eq(lj_rng_below(&rng, 1), 0);
 }
 
-/* 8 words for each 3 values of a range of 3 * 2^61: without rejection the values of residues 0, 1, 2
- * modulo 3 would come up as 3 : 3 : 2. */
+/* 8 words for each 3 values of a range of 3 * 2^61: without rejection the values of residues 0, 1,
+ * 2 modulo 3 would come up as 3 : 3 : 2. */
 Test(rng, below_rejects_what_would_favour_some)
 {
     enum { N = 30000 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SIGReg in a program of your own: is an array that lies on several ranks an isotropic Gaussian? Its
- * value and gradient, on your own communicator.
+/* SIGReg in a program of your own: is an array that lies on several ranks an isotropic Gaussian?
+ * Its value and gradient, on your own communicator.
  *
  *     mpicc sigreg_example.c $(pkg-config --cflags --libs lejepa) -lm -o sigreg_example
- *     mpirun -n 3 ./sigreg_example                       prints the same bits on any number of ranks */
+ *     mpirun -n 3 ./sigreg_example               prints the same bits on any number of ranks */
 #include <lejepa/loss.h>
 
 #include <math.h>

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# test_install.sh MESON BUILD MPICC MPIRUN EXAMPLE.c: installs into a fresh directory, and uses what is
-# there as somebody else would: public headers that compile alone, pkg-config, the example, the program.
+# test_install.sh MESON BUILD MPICC MPIRUN EXAMPLE.c: installs into a fresh directory, and uses what
+# is there as somebody else would: public headers that compile alone, pkg-config, the example, the
+# program.
 set -euo pipefail
 meson=$1 build=$2 mpicc=$3 mpirun=$4 example=$5
 target=$(mktemp -d)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernels of images, and the small product in double, at every level of this processor: the bits of
- * the scalar table, at odd lengths and addresses. What is read lies in blocks of exactly its size, so
- * that a sanitizer sees any access beyond; what is written has guards on both sides. */
+/* The kernels of images, and the small product in double, at every level of this processor: the
+ * bits of the scalar table, at odd lengths and addresses. What is read lies in blocks of exactly
+ * its size, so that a sanitizer sees any access beyond; what is written has guards on both
+ * sides. */
 #include "kernels/kernels.h"
 
 #include "random.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every kernel at every level of this processor against the scalar table: lengths 0 .. 67 and 1000,
- * misaligned, with extreme values, and canaries around all that is written. Each operation below names
- * what goes in and out; one driver does the rest. */
+ * misaligned, with extreme values, and canaries around all that is written. Each operation below
+ * names what goes in and out; one driver does the rest. */
 #include "kernels/kernels.h"
 
 #include "random.h"
@@ -13,7 +13,8 @@
 
 enum { ARRAYS = 4, GUARD = 24, LONGEST = 1000, RESULTS = 2 };
 
-/* Arrays of one call: what a kernel reads and writes. Element 0 lies `shift` floats off alignment. */
+/* Arrays of one call: what a kernel reads and writes. Element 0 lies `shift` floats off
+ * alignment. */
 struct bench {
     float memory[ARRAYS][LONGEST + 2 * GUARD + 16];
     float *x[ARRAYS];
@@ -56,7 +57,8 @@ static void run_widen(const struct lj_kernels *k, struct bench *b)
     k->from_bf16(b->x[0], bf16, b->count);
 }
 
-/* Runs an operation on bf16 copies of the first arrays; what comes out is widened back into them. */
+/* Runs an operation on bf16 copies of the first arrays; what comes out is widened back into
+ * them. */
 static lj_bf16 bf16_copy[ARRAYS][LONGEST + 1];
 
 static void begin_bf16(const struct bench *b)
@@ -322,8 +324,8 @@ static const struct kernel_case cases[] = {
     {"adamw", run_adamw, 2e-6, 1e-7, true, true},
     {"square_sum", run_square_sum, 1e-14, 0, false, true},
 };
-/* ecf_sums, ecf_gradient and add_fixed have tests of their own below, eleven in test_image_kernels.c,
- * pack in test_product_pack.c. */
+/* ecf_sums, ecf_gradient and add_fixed have tests of their own below, eleven in
+ * test_image_kernels.c, pack in test_product_pack.c. */
 enum { CASES = sizeof cases / sizeof *cases, OTHER_KERNELS = 3 + 11 + 1 };
 
 static const float extremes[] = {0,      -0.0f,   1e-30f, -1e-30f, 1e30f,  -1e30f, 88,    -88,

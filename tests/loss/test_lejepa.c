@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The whole loss over several ranks: golden values, a double-precision reference at full size, and the
- * properties the training step counts on. */
+/* The whole loss over several ranks: golden values, a double-precision reference at full size, and
+ * the properties the training step counts on. */
 #include "loss/loss.h"
 
 #include "golden.h"
@@ -189,8 +189,8 @@ Test(lejepa, agrees_with_the_reference_at_full_size, .timeout = 120)
     lj_case_end(comm);
 }
 
-/* Sizes that cut tiles, chunks and blocks: slices 1, 19, 257; rows of a lane 1, 33, 130, 530; fewer lanes
- * than ranks. */
+/* Sizes that cut tiles, chunks and blocks: slices 1, 19, 257; rows of a lane 1, 33, 130, 530; fewer
+ * lanes than ranks. */
 Test(lejepa, agrees_with_the_reference_at_odd_sizes, .timeout = 120)
 {
     struct lj_comm *comm = lj_case_begin();
@@ -253,8 +253,8 @@ Test(lejepa, bits_depend_on_the_lanes_only, .timeout = 60)
     lj_case_end(comm);
 }
 
-/* Projections kept by no lane, by some, by all: the same bits. Lanes of 7, and of 300 samples, which several
- * tiles cut, in rows and slices. */
+/* Projections kept by no lane, by some, by all: the same bits. Lanes of 7, and of 300 samples,
+ * which several tiles cut, in rows and slices. */
 Test(lejepa, cached_projections_do_not_change_bits, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();

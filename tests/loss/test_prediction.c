@@ -41,8 +41,9 @@ Test(prediction, value_of_the_sine_batch, .timeout = 60)
     lj_case_end(comm);
 }
 
-/* One sample, one dimension, three views 1, 2, 6 with centre (1 + 2) / 2: deviations -0.5, 0.5, 4.5.
- * L = (0.25 + 0.25 + 20.25) / 3; dL/dz = 2/3 (e - 4.5 / 2 for the centre's views, e for the other). */
+/* One sample, one dimension, three views 1, 2, 6 with centre (1 + 2) / 2: deviations -0.5, 0.5,
+ * 4.5. L = (0.25 + 0.25 + 20.25) / 3; dL/dz = 2/3 (e - 4.5 / 2 for the centre's views, e for the
+ * other). */
 Test(prediction, worked_by_hand, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
@@ -82,8 +83,8 @@ Test(prediction, gradient_sums_to_zero_over_views, .timeout = 60)
     lj_case_end(comm);
 }
 
-/* A diverged run's numbers are either right or counted as nonfinite, never wrapped around: lanes whose
- * sums are just in range one by one, and together beyond the range of the total. */
+/* A diverged run's numbers are either right or counted as nonfinite, never wrapped around: lanes
+ * whose sums are just in range one by one, and together beyond the range of the total. */
 Test(prediction, large_values_do_not_wrap, .timeout = 60)
 {
     enum { V = 2, N = 48, D = 64 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Known values of the Epps-Pulley statistic: the grids' weights, expectations under N(0,1), closed
- * forms of degenerate samples, and hand-computed values and gradients of small samples, all worked out
- * in double precision apart from this program. One dimension and one slice make x the projection. */
+ * forms of degenerate samples, and hand-computed values and gradients of small samples, all worked
+ * out in double precision apart from this program. One dimension and one slice make x the
+ * projection. */
 #include "loss/loss.h"
 
 #include "loss_case.h"
@@ -139,8 +140,8 @@ Test(sigreg, gradient_fades_at_collapse, .timeout = 60)
     lj_case_end(comm);
 }
 
-/* One view at full size against double: the value to 1e-5 of itself, the gradient to 1e-5 of its largest
- * element. */
+/* One view at full size against double: the value to 1e-5 of itself, the gradient to 1e-5 of its
+ * largest element. */
 Test(sigreg, full_size, .timeout = 100)
 {
     enum { N = 256, D = 64, M = 1024 };
@@ -187,7 +188,8 @@ Test(sigreg, full_size, .timeout = 100)
     lj_case_end(comm);
 }
 
-/* Far projections: |t x| up to 50, and near 0 and multiples of pi, where recurrences lose digits. */
+/* Far projections: |t x| up to 50, and near 0 and multiples of pi, where recurrences lose
+ * digits. */
 Test(sigreg, far_projections, .timeout = 60)
 {
     enum { N = 70 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AdamW against PyTorch, against the formula, and cut into shards: who owns an element must not show. */
+/* AdamW against PyTorch, against the formula, and cut into shards: who owns an element must not
+ * show. */
 #include "optim/optim.h"
 
 #include "golden.h"
@@ -78,7 +79,8 @@ Test(adamw, agrees_with_pytorch)
     lj_golden_free(&rates);
 }
 
-/* Without a gradient only decay acts: w (1 - lr decay), and not on biases unless all are decayed. */
+/* Without a gradient only decay acts: w (1 - lr decay), and not on biases unless all are
+ * decayed. */
 Test(adamw, zero_gradient_only_decays)
 {
     struct lj_param list[] = {param(0, 5, true, LJ_ROLE_WEIGHT),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The first claim: the same bits on any number of ranks, with any number of threads, whatever is
- * recomputed, and across a restart. Launched on 8 ranks; each case trains on the first 1, 2, 3, 4 and 8 of
- * them and compares weights and losses with those of one rank. */
+ * recomputed, and across a restart. Launched on 8 ranks; each case trains on the first 1, 2, 3, 4
+ * and 8 of them and compares weights and losses with those of one rank. */
 #include "kernels/kernels.h"
 #include "lejepa/runtime.h"
 #include "train/train.h"
@@ -211,7 +211,8 @@ Test(exactness, wide_matmuls)
         check_wide("precision=bf16");
 }
 
-/* Small tiles, the last of them short: their size may change bits, ranks and recomputing may not. */
+/* Small tiles, the last of them short: their size may change bits, ranks and recomputing may
+ * not. */
 Test(exactness, tiles)
 {
     struct outcome wanted = of_one_rank(SETTINGS("batch.size=48", "memory.tile=60"));
@@ -253,8 +254,8 @@ Test(exactness, restart_on_other_ranks)
     }
 }
 
-/* Another objective, which sums products instead of cosines: on any number of ranks, in any way of computing, and
- * continued on others after a step. */
+/* Another objective, which sums products instead of cosines: on any number of ranks, in any way of
+ * computing, and continued on others after a step. */
 Test(exactness, vicreg)
 {
     static const int ranks[] = {1, 2, 3, 5};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole training steps of two tiny models against PyTorch (make_step.py): views -> encoder on global and
- * local views -> projector -> LeJEPA loss -> backward -> AdamW, in the order of src/train/passes.c, with
- * one lane that is the whole batch. The second model has registers, a mean pool, a head, grid b, the
- * additive loss about all views, and decays matrices only. */
+/* Whole training steps of two tiny models against PyTorch (make_step.py): views -> encoder on
+ * global and local views -> projector -> LeJEPA loss -> backward -> AdamW, in the order of
+ * src/train/passes.c, with one lane that is the whole batch. The second model has registers, a mean
+ * pool, a head, grid b, the additive loss about all views, and decays matrices only. */
 #include "loss/loss.h"
 #include "models/models.h"
 #include "optim/optim.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* After the first step, which compiles the products' code, no step allocates: neither the main thread nor
- * the loader, in any precision, with any number of threads. */
+/* After the first step, which compiles the products' code, no step allocates: neither the main
+ * thread nor the loader, in any precision, with any number of threads. */
 #include "train/train.h"
 #include "lejepa/runtime.h"
 #include "mpi_case.h"

@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-/* Blur: with a kernel given, sigma is in pixels of the view. Solarize: probability 0.2 of a transform that acts with 0.5. */
+/* Blur: with a kernel given, sigma is in pixels of the view. Solarize: probability 0.2 of a
+ * transform that acts with 0.5. */
 static const char *const minimal[] = {
     "model=vit_small",
     "model.patch=8",

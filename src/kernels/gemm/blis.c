@@ -8,9 +8,9 @@
 
 #include <blis.h>
 
-/* BLIS 0.9 does not know recent processors and picks by vendor; its Skylake-X kernels measured 85 to
- * 93 GFLOP/s at width 192 where its own choice for Zen gave 62 to 78. The variable wants a number and
- * is read at BLIS's first call. */
+/* BLIS 0.9 does not know recent processors and picks by vendor; its Skylake-X kernels measured 85
+ * to 93 GFLOP/s at width 192 where its own choice for Zen gave 62 to 78. The variable wants a
+ * number and is read at BLIS's first call. */
 void lj_blis_force_isa(enum lj_isa isa)
 {
     static const arch_t arch[LJ_ISA_COUNT] = {BLIS_ARCH_GENERIC, BLIS_ARCH_HASWELL, BLIS_ARCH_SKX,

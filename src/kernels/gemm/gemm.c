@@ -2,10 +2,11 @@
 /* Matmuls: which library computes which. Fixed by level and shape, so that bits are, too. */
 #include "kernels/gemm/backends.h"
 
-/* Measured by tests/bench/bench_gemm.c at the shapes of ViT-Ti to ViT-B in tiles of 136 to 1040 rows: at the
- * AVX-512 levels oneDNN 2.6 is 0.9 to 1.8 times as fast as BLIS 0.9 (median 1.2), and 1.3 to 30 times in
- * batches of attention's matmuls, where a call of BLIS for each costs microseconds. At level avx2 the
- * layers' matmuls are even (0.5 to 1.8 times), attention's 1.0 to 3.8 times as fast. */
+/* Measured by tests/bench/bench_gemm.c at the shapes of ViT-Ti to ViT-B in tiles of 136 to 1040
+ * rows: at the AVX-512 levels oneDNN 2.6 is 0.9 to 1.8 times as fast as BLIS 0.9 (median 1.2), and
+ * 1.3 to 30 times in batches of attention's matmuls, where a call of BLIS for each costs
+ * microseconds. At level avx2 the layers' matmuls are even (0.5 to 1.8 times), attention's 1.0 to
+ * 3.8 times as fast. */
 static bool by_onednn(const struct lj_matmul *p)
 {
     return lj_isa_selected() >= LJ_ISA_AVX512 && p->m > 0 && p->n > 0 && p->k > 0;
@@ -16,8 +17,8 @@ const char *lj_matmul_backend(const struct lj_matmul *matmul)
     return by_onednn(matmul) ? "oneDNN" : "BLIS";
 }
 
-/* Measured in whole steps of ViT-Ti at 64 pixels: packed weights make a bf16 step 1.02 to 1.07 times as fast,
- * a float32 step 1.00 to 1.02 times, which is not worth a copy of the weights. */
+/* Measured in whole steps of ViT-Ti at 64 pixels: packed weights make a bf16 step 1.02 to 1.07
+ * times as fast, a float32 step 1.00 to 1.02 times, which is not worth a copy of the weights. */
 int64_t lj_matmul_packed_bytes(const struct lj_matmul *matmul)
 {
     bool pays = by_onednn(matmul) && matmul->input == LJ_BF16;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Matmuls by oneDNN. A matmul of a given shape is a primitive, compiled at its first use and
- * kept, with the handles of its arrays, in a table of the calling thread: no lock in the step, and after
- * the first step nothing is compiled. One thread each, for the reason given in blis.c. */
+ * kept, with the handles of its arrays, in a table of the calling thread: no lock in the step, and
+ * after the first step nothing is compiled. One thread each, for the reason given in blis.c. */
 #include "kernels/gemm/backends.h"
 #include "kernels/gemm/onednn_pack.h"
 
@@ -128,11 +128,12 @@ static void grow_scratch(struct table *table, size_t size)
     LJ_CHECK(table->scratch, "out of memory: %zu bytes for a matmul", size);
 }
 
-/* oneDNN lists its implementations by what it expects of them; 2.6 puts brgemm before its packing gemm.
- * Measured for gradients of weights, A^T B over k rows of tokens, at the widths of ViT-Ti to ViT-B: above
- * these limits gemm is 0.92 to 2.2 times as fast (median 1.12 in bf16, 1.07 in float32), below them 0.92 to
- * 1.12 times (median 0.96, 0.99); attention's P^T dO is too small for it. It takes its buffers from malloc
- * in every call, which touches no new page once the heap has grown. */
+/* oneDNN lists its implementations by what it expects of them; 2.6 puts brgemm before its packing
+ * gemm. Measured for gradients of weights, A^T B over k rows of tokens, at the widths of ViT-Ti to
+ * ViT-B: above these limits gemm is 0.92 to 2.2 times as fast (median 1.12 in bf16, 1.07 in
+ * float32), below them 0.92 to 1.12 times (median 0.96, 0.99); attention's P^T dO is too small for
+ * it. It takes its buffers from malloc in every call, which touches no new page once the heap has
+ * grown. */
 static bool prefers_gemm(const struct lj_matmul *p)
 {
     int64_t elements = p->m * p->n;

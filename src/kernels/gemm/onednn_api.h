@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Private to kernels. The part of oneDNN that we use, the same for its interfaces 2 and 3.
  *
- * A layout says how a matrix lies in memory: dimensions, type, strides or blocks. oneDNN 3 calls it a memory
- * descriptor and hands out pointers to it; oneDNN 2 has a struct, which lies behind our pointer. */
+ * A layout says how a matrix lies in memory: dimensions, type, strides or blocks. oneDNN 3 calls it
+ * a memory descriptor and hands out pointers to it; oneDNN 2 has a struct, which lies behind our
+ * pointer. */
 #ifndef LEJEPA_ONEDNN_API_H
 #define LEJEPA_ONEDNN_API_H
 
@@ -38,7 +39,8 @@ lj_layout lj_layout_wanted(dnnl_primitive_desc_t primitive, dnnl_query_t what);
 void lj_layout_free(lj_layout layout); /* accepts NULL */
 
 int64_t lj_layout_bytes(lj_layout layout);
-/* Is it what the kernel `pack` writes: bf16 panels of LJ_PANEL_ROWS x LJ_PANEL_COLUMNS, rows in pairs? */
+/* Is it what the kernel `pack` writes: bf16 panels of LJ_PANEL_ROWS x LJ_PANEL_COLUMNS, rows in
+ * pairs? */
 bool lj_layout_is_panels(lj_layout layout);
 
 /* The engine of the process. */
@@ -48,8 +50,8 @@ dnnl_memory_t lj_onednn_memory(lj_layout layout);
 
 /* Attributes of a primitive with scratch from the caller, which adds to its result when `add`. */
 dnnl_primitive_attr_t lj_onednn_attributes(bool add);
-/* c = a b [+ bias]; the first implementation, or the first whose name contains `wanted` (NULL: any) if there
- * is one. The caller destroys it.
+/* c = a b [+ bias]; the first implementation, or the first whose name contains `wanted` (NULL: any)
+ * if there is one. The caller destroys it.
  *   bias, attributes  may be NULL */
 dnnl_primitive_desc_t lj_onednn_choose_matmul(lj_layout a, lj_layout b, lj_layout bias, lj_layout c,
                                               dnnl_primitive_attr_t attributes, const char *wanted);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packing the second factor of matmuls the way oneDNN's kernels read it, and rounding it on the way.
- * The layout is what oneDNN asks for at one number of rows, so that it serves tiles of any size. Layout
- * and conversion of a shape are made once and kept for the process, with a lock: packing is done once
- * a step and weight, not once a matmul.
+/* Packing the second factor of matmuls the way oneDNN's kernels read it, and rounding it on the
+ * way. The layout is what oneDNN asks for at one number of rows, so that it serves tiles of any
+ * size. Layout and conversion of a shape are made once and kept for the process, with a lock:
+ * packing is done once a step and weight, not once a matmul.
  *
- * oneDNN 2.6 asks for the same blocks at every shape. The kernel `pack` writes them with the bytes of
- * oneDNN's reorder, but faster. Where a version or processor asks for something else, its reorder packs. */
+ * oneDNN 2.6 asks for the same blocks at every shape. The kernel `pack` writes them with the bytes
+ * of oneDNN's reorder, but faster. Where a version or processor asks for something else, its
+ * reorder packs. */
 #include "kernels/gemm/onednn_pack.h"
 
 #include "kernels/gemm/backends.h"

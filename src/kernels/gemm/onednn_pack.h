@@ -5,7 +5,8 @@
 
 #include "kernels/gemm/onednn_api.h"
 
-/* The layout of a packed B; owned by the table of packing, valid until lj_onednn_release_packs. Local. */
+/* The layout of a packed B; owned by the table of packing, valid until lj_onednn_release_packs.
+ * Local. */
 lj_layout lj_onednn_packed(const struct lj_matmul *matmul);
 /* Frees what packing keeps. Local; no other thread may pack meanwhile. */
 void lj_onednn_release_packs(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Archives: the numbers made of pixels: stretches, sizes, statistics. Values are those the files were
- * written from. */
+/* Archives: the numbers made of pixels: stretches, sizes, statistics. Values are those the files
+ * were written from. */
 #include "make_archive.h"
 #include "data/archive/archive.h"
 

@@ -36,7 +36,8 @@ static void write_bytes(const char *name, const char *mode, const uint8_t *bytes
     gzclose(file);
 }
 
-/* Sample i: every pixel i + its place; label i mod 4, but 0 for the last half: class 0 is common. */
+/* Sample i: every pixel i + its place; label i mod 4, but 0 for the last half: class 0 is
+ * common. */
 static uint8_t label_of(int i)
 {
     return (uint8_t)(i < ROWS / 2 ? i % CLASSES : 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Image operations against torchvision's float tensor path (golden/image.h5), and their properties. */
+/* Image operations against torchvision's float tensor path (golden/image.h5), and their
+ * properties. */
 #include "data/views/image.h"
 #include "image_golden.h"
 #include "kernels/kernels.h"

@@ -89,7 +89,8 @@ Test(gemm, empty_matmuls)
 
 /* ---- the matmuls of the presets ---------------------------------------------------------- */
 
-/* A matrix of (rows, columns) at an address `shift` floats off, with `pad` floats between its rows. */
+/* A matrix of (rows, columns) at an address `shift` floats off, with `pad` floats between its
+ * rows. */
 struct matrix {
     int64_t rows, columns, ld;
     float *memory, *at;
@@ -127,9 +128,9 @@ static void check_values(const struct matmul *p, const float *a, const float *b,
     }
 }
 
-/* The same matmul elsewhere: its bits are those of `got`. With other leading dimensions it is another call
- * (oneDNN chooses by them), of the same value to rounding. Factors share numbers, so that some elements are
- * sums of squares. */
+/* The same matmul elsewhere: its bits are those of `got`. With other leading dimensions it is
+ * another call (oneDNN chooses by them), of the same value to rounding. Factors share numbers, so
+ * that some elements are sums of squares. */
 static void check_elsewhere(struct matmul p, const float *a, const float *b, const float *c,
                             const float *got, int shift, int pad)
 {
@@ -195,8 +196,9 @@ static void check_block(int64_t rows, int64_t width)
     check_linear(rows, 4 * width, width);
 }
 
-/* Rows of one global view of 128 pixels in patches of 8, of one local view of 48: a lane has 16 and 48
- * times as many, which only repeats the same tiles; for the smallest encoder all of them are taken. */
+/* Rows of one global view of 128 pixels in patches of 8, of one local view of 48: a lane has 16 and
+ * 48 times as many, which only repeats the same tiles; for the smallest encoder all of them are
+ * taken. */
 Test(gemm, encoders_of_the_presets, .timeout = 100)
 {
     for (int w = 0; w < WIDTHS; w++) {
@@ -246,9 +248,9 @@ Test(gemm, projectors_and_slices, .timeout = 100)
 }
 
 /* Rows of x W^T and dy W in several calls: the same bits as in one call. BLIS 0.9 has this with its
- * generic and Skylake-X kernels; its Haswell kernels take small matmuls by dot matmuls along k, which
- * add up in another order: 544 x 576 x 192 with B transposed, in parts of 34 rows, differs in most
- * elements. Nothing relies on it, because a lane's rows are never split. */
+ * generic and Skylake-X kernels; its Haswell kernels take small matmuls by dot matmuls along k,
+ * which add up in another order: 544 x 576 x 192 with B transposed, in parts of 34 rows, differs in
+ * most elements. Nothing relies on it, because a lane's rows are never split. */
 static void check_split(bool tb, int64_t rows, int64_t n, int64_t k, int64_t part)
 {
     float *a = malloc((size_t)(rows * k + n * k + 2 * rows * n) * sizeof *a);

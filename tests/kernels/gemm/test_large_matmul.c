@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A matmul with more than 2^31 elements, by the level's library and by BLIS: takes 9 GiB, so it is in the suite
- * `slow`. Every element is known: row r is r % 97, column j is 1 + j % 89. */
+/* A matmul with more than 2^31 elements, by the level's library and by BLIS: takes 9 GiB, so it is
+ * in the suite `slow`. Every element is known: row r is r % 97, column j is 1 + j % 89. */
 #include "kernels/kernels.h"
 
 #include <criterion/criterion.h>

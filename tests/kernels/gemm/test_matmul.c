@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lj_matmul in every form: batches, transposes, bias, adding, bf16 in and out, packed factors, against sums
- * in double of the rounded factors; and what its bits depend on. */
+/* lj_matmul in every form: batches, transposes, bias, adding, bf16 in and out, packed factors,
+ * against sums in double of the rounded factors; and what its bits depend on. */
 #include "kernels/kernels.h"
 
 #include "random.h"

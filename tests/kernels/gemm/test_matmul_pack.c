@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packed factors: our kernel writes the bytes that oneDNN's reorder writes, and those of its specification. */
+/* Packed factors: our kernel writes the bytes that oneDNN's reorder writes, and those of its
+ * specification. */
 #include "kernels/gemm/backends.h"
 #include "random.h"
 
@@ -24,7 +25,8 @@ static void fill(float *b, int64_t count, const float *special, int64_t specials
             b[i] = special[i / 5 % specials];
 }
 
-/* b ends where its memory ends, one float off alignment, so that a sanitizer sees what reads too far. */
+/* b ends where its memory ends, one float off alignment, so that a sanitizer sees what reads too
+ * far. */
 static void for_shape(check *check_shape, int64_t k, int64_t n, const float *special,
                       int64_t specials)
 {
