@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# From a fresh checkout to a trained encoder: installs what is missing, builds, trains on the example
-# archive on all cores, and compares the embedding with the same encoder untrained and with raw
-# pixels. Words after the script's name are passed to `train` (train.epochs=2, ...).
+# From a fresh checkout to a trained encoder: installs what is missing, builds, trains on the
+# example archive on all cores, and compares the embedding with the same encoder untrained and
+# with raw pixels. Words after the script's name are passed to `train` (train.epochs=2, ...).
 # The last line is one JSON object; exit 1 unless training gained 0.03 in kNN accuracy.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -21,17 +21,36 @@ build_program() {
     bash jobs/install-deps.sh
     [ -f build/build.ninja ] || meson setup build --buildtype=release >&2
     ninja -C build >&2
-    [ -f "$archive" ] || fail "$archive is missing; it belongs to the repository: git checkout $archive"
+    [ -f "$archive" ] ||
+        fail "$archive is missing; it belongs to the repository: git checkout $archive"
 }
 
-# One rank a core: mpirun's slots are cores, nproc counts what this process may use of their threads.
+# Cores that this process may use: mpirun's slots are cores, not their hardware threads.
+count_cores() {
+    local allowed
+    allowed=$(awk '/^Cpus_allowed_list/ {print $2}' /proc/self/status)
+    lscpu -p=CPU,Core,Socket | awk -F, -v allowed="$allowed" '
+        BEGIN {
+            count = split(allowed, range, ",")
+            for (i = 1; i <= count; i++) {
+                split(range[i], end, "-")
+                for (cpu = end[1]; cpu <= (end[2] == "" ? end[1] : end[2]); cpu++) may[cpu] = 1
+            }
+        }
+        !/^#/ && ($1 in may) && !(($2, $3) in seen) { seen[$2, $3] = 1; cores++ }
+        END { print cores ? cores : 1 }'
+}
+
+# One rank a core, with the mpirun of the MPI that the program was built with (or $MPIRUN).
 launch() {
-    local physical cores root=()
-    physical=$(lscpu -p=Core,Socket | grep -v '^#' | sort -u | wc -l)
-    cores=$(nproc)
-    [ "$physical" -ge 1 ] && [ "$physical" -lt "$cores" ] && cores=$physical
-    [ "$(id -u)" -ne 0 ] || root=(--allow-run-as-root)
-    mpirun "${root[@]}" -n "$cores" "$program" "$@"
+    local run=${MPIRUN:-mpirun} root=()
+    if [ -z "${MPIRUN:-}" ] && ldd "$program" | grep -q libmpich; then
+        run=$(command -v mpirun.mpich || echo mpirun)
+    fi
+    if [ "$(id -u)" -eq 0 ] && "$run" --version 2>&1 | grep -q 'Open MPI'; then
+        root=(--allow-run-as-root)
+    fi
+    "$run" ${root[@]+"${root[@]}"} -n "$(count_cores)" "$program" "$@"
 }
 
 train() {
@@ -51,7 +70,8 @@ embed() {
 # value KEY JSON: the number of that key, which must be there.
 value() {
     local found
-    found=$(printf '%s' "$2" | tr -d '\n' | sed -n "s/.*\"$1\"[[:space:]]*:[[:space:]]*\([-+.0-9eE]*\).*/\1/p")
+    found=$(printf '%s' "$2" | tr -d '\n' |
+        sed -n "s/.*\"$1\"[[:space:]]*:[[:space:]]*\([-+.0-9eE]*\).*/\1/p")
     [ -n "$found" ] || fail "probe printed no $1: $2"
     printf '%s' "$found"
 }

@@ -2,7 +2,9 @@
 /* The file driver that HDF5 writes our files through. HDF5 1.10 cannot give up a file whose device
  * refuses writes (disk full, quota, I/O error): H5Fclose fails, the file stays half open, and the
  * library crashes when the process ends. This driver remembers the first failure and from then on
- * swallows what HDF5 writes, so that HDF5 always closes cleanly and the caller sees errno.
+ * swallows what HDF5 writes, so that HDF5 always closes cleanly and the caller sees errno. HDF5 1.14
+ * gives such files up, but its own driver keeps errno to itself, and "No space left on device" is
+ * what a user must read: the driver serves every version.
  * One file at a time, under the HDF5 lock. */
 #include "store/hdf5/hdf5.h"
 
@@ -119,6 +121,10 @@ static herr_t driver_truncate(H5FD_t *base, hid_t transfer, hbool_t closing)
 }
 
 static const H5FD_class_t driver = {
+#if H5_VERSION_GE(1, 14, 0)
+    .version = H5FD_CLASS_VERSION,
+    .value = H5_VFD_RESERVED, /* the first number that is free for drivers outside HDF5 */
+#endif
     .name = "lejepa_store",
     .maxaddr = ((haddr_t)1 << 62) - 1,
     .fc_degree = H5F_CLOSE_STRONG,
