@@ -10,12 +10,6 @@
  * first moves early and a lane's share stays in the cache. */
 static const int64_t bucket_bytes = (int64_t)4 << 20;
 
-void lj_trainer_pack_weights(struct lj_trainer *t)
-{
-    if (t->packed)
-        lj_params_pack(&t->model->params, t->bf16, t->weights, t->packed, t->workers);
-}
-
 /* ---- lanes ------------------------------------------------------------------------------- */
 
 static int check_lanes(const struct lj_config *c, int64_t lanes, int size)

@@ -103,7 +103,7 @@ void lj_pass_gather(struct lj_trainer *t);
 int lj_trainer_next_batch(struct lj_trainer *t);
 int lj_trainer_agree(struct lj_trainer *t, int local, struct lj_step_report *report);
 
-/* setup.c: makes t->packed follow the weights. */
+/* update.c: makes t->packed follow the weights. Local. */
 void lj_trainer_pack_weights(struct lj_trainer *t);
 
 /* memory.c */

@@ -24,6 +24,12 @@ void lj_pass_update(struct lj_trainer *t, bool want_norm, struct lj_step_report 
     lj_phase_end();
 }
 
+void lj_trainer_pack_weights(struct lj_trainer *t)
+{
+    if (t->packed)
+        lj_params_pack(&t->model->params, t->bf16, t->weights, t->packed, t->workers);
+}
+
 void lj_pass_gather(struct lj_trainer *t)
 {
     lj_phase_begin(LJ_PHASE_WEIGHT_COMM);

@@ -241,13 +241,50 @@ def check_test_names(texts):
             seen[name] = path
 
 
+# Calls between the files of a module go one way. The exception: the first matmul of a process
+# selects the processor level (kernels/dispatch.c), which is then forced on the libraries behind
+# matmuls.
+MAY_CALL_BACK = {"src/kernels/dispatch.c"}
+
+
+def calls_between(texts):
+    """texts: {path: text} of one module's sources. For each path the set of those it calls into."""
+    defined = {}
+    for path, text in texts.items():
+        for name in re.findall(r"^(?!static)[\w *]*?\b(lj_\w+)\([^;{]*\)\n\{", text, flags=re.M):
+            defined[name] = path
+    return {path: {other for name, other in defined.items() if other != path
+                   and re.search(r"(?<!struct )\b" + name + r"\b(?!\w)(?=\s*\(|[,;)])", text)}
+            for path, text in texts.items()}
+
+
+def check_circles(texts):
+    """texts: {path: text} of all sources."""
+    modules = {}
+    for path, text in texts.items():
+        if path.startswith("src/") and path.endswith(".c") and path not in MAY_CALL_BACK:
+            modules.setdefault(module_of(path), {})[path] = blanked(text)
+    for sources in modules.values():
+        calls = calls_between(sources)
+        for path in sorted(calls):
+            reached, waiting = set(), set(calls[path])
+            while waiting:
+                other = waiting.pop()
+                reached.add(other)
+                waiting |= calls[other] - reached
+            if path in reached:
+                yield f"{path}: is in a circle of calls between files of its module"
+
+
 def check_tree(root):
     paths = list(files(root))
     complaints = check_format(root, [p for p in paths if p.endswith((".c", ".h"))])
     complaints += check_test_names((p, (root / p).read_text())
                                    for p in paths if p.endswith("meson.build"))
+    texts = {path: (root / path).read_text() for path in paths}
+    complaints += check_circles(texts)
     for path in paths:
-        complaints += check_file(path, (root / path).read_text())
+        complaints += check_file(path, texts[path])
     return complaints
 
 
@@ -315,6 +352,11 @@ def self_test(directory):
                       ("isa_tests += {'x': ['test_b', 1]}", False)):
         if bool(list(check_test_names(tables + [("b/meson.build", more)]))) != bad:
             wrong.append(f"names of tests: {more}")
+    one_way = {"src/nn/a.c": "int lj_a(void)\n{\n    return lj_b();\n}\n",
+               "src/nn/b.c": "int lj_b(void)\n{\n    return 1;\n}\n"}
+    circle = dict(one_way, **{"src/nn/b.c": "int lj_b(void)\n{\n    return lj_a();\n}\n"})
+    if list(check_circles(one_way)) or len(list(check_circles(circle))) != 2:
+        wrong.append("circles of calls")
     root = pathlib.Path(directory)
     shutil.copy(pathlib.Path(__file__).resolve().parents[2] / ".clang-format", root)
     for path, text, bad in (("bad.c", "int  x ;\n", True), ("good.c", "int x;\n", False)):

@@ -2,9 +2,9 @@
 /* The file driver that HDF5 writes our files through. HDF5 1.10 cannot give up a file whose device
  * refuses writes (disk full, quota, I/O error): H5Fclose fails, the file stays half open, and the
  * library crashes when the process ends. This driver remembers the first failure and from then on
- * swallows what HDF5 writes, so that HDF5 always closes cleanly and the caller sees errno. HDF5 1.14
- * gives such files up, but its own driver keeps errno to itself, and "No space left on device" is
- * what a user must read: the driver serves every version.
+ * swallows what HDF5 writes, so that HDF5 always closes cleanly and the caller sees errno. HDF5
+ * 1.14 gives such files up, but its own driver keeps errno to itself, and "No space left on device"
+ * is what a user must read: the driver serves every version.
  * One file at a time, under the HDF5 lock. */
 #include "store/hdf5/hdf5.h"
 
