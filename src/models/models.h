@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. models: the table of encoders, the projector, and the two together as what is trained.
+/* For other modules. models: the table of encoders, the projector, and the two together as what is
+ * trained.
  *
- *     lj_model_resolve(&settings, size)                           automatic values get their numbers
- *     lj_model_create(&model, &settings, channels, bucket_bytes)  nets, parameters, buckets
+ *     lj_model_resolve(&settings, size)                    automatic values get their numbers
+ *     lj_model_create(&model, &settings, channels, bytes)  nets, parameters, buckets
  *
  * Which encoder runs is known here alone: other modules see nets, and the facts of struct lj_model.
  * All local. */
@@ -12,11 +13,12 @@
 #include "lejepa/config.h"
 #include "nn/nn.h"
 
-/* ---- encoders ------------------------------------------------------------------------------------ */
+/* ---- encoders --------------------------------------------------------------------------- */
 
 struct lj_encoder;
 
-/* What the file of an encoder defines; rows of the table share it when they differ in numbers only. */
+/* What the file of an encoder defines; rows of the table share it when they differ in numbers
+ * only. */
 struct lj_encoder_family {
     /* Gives automatic settings of the encoder (views.local_size, model.*) their numbers, in place;
      * views.global_size has its own already. Errors: LJ_ERR_CONFIG: sizes of views that the encoder
@@ -33,8 +35,8 @@ struct lj_encoder_family {
 
 enum { LJ_ENCODER_NUMBERS = 8 };
 
-/* One row of the table. Parameters and FLOPs are counted from the net, the embedding's width is that of
- * its output. */
+/* One row of the table. Parameters and FLOPs are counted from the net, the embedding's width is
+ * that of its output. */
 struct lj_encoder {
     const char *name; /* what the setting `model` says */
     const char *text; /* for `lejepa_mpi help model` */
@@ -46,11 +48,11 @@ struct lj_encoder {
 const struct lj_encoder *lj_encoders(int *count);
 /* The row of a name. Errors: LJ_ERR_CONFIG with the known names. */
 int lj_encoder_find(const char *name, const struct lj_encoder **encoder) LJ_MUST_USE;
-/* One row more for lj_encoder_find: an encoder that is being tried, as tests do. Borrowed until the next
- * call; NULL: none. Not while other threads look for encoders. */
+/* One row more for lj_encoder_find: an encoder that is being tried, as tests do. Borrowed until
+ * the next call; NULL: none. Not while other threads look for encoders. */
 void lj_encoder_try(const struct lj_encoder *row);
 
-/* ---- projector ----------------------------------------------------------------------------------- */
+/* ---- projector -------------------------------------------------------------------------- */
 
 struct lj_projector_config {
     int64_t hidden, layers, out;
@@ -59,7 +61,7 @@ struct lj_projector_config {
 /* Adds the projector to net: input (width), output (out). Names as torchvision.ops.MLP. */
 lj_val lj_projector(struct lj_net *net, int64_t width, const struct lj_projector_config *config);
 
-/* ---- what is trained ------------------------------------------------------------------------------ */
+/* ---- what is trained -------------------------------------------------------------------- */
 
 /* What the settings came to. */
 struct lj_model_config {
@@ -81,8 +83,8 @@ struct lj_model {
     int64_t embedding;                          /* width */
 };
 
-/* Writes the numbers of automatic values into settings: views.global_size, views.local_size, and what the
- * encoder resolves. Does nothing to settings that are resolved.
+/* Writes the numbers of automatic values into settings: views.global_size, views.local_size, and
+ * what the encoder resolves. Does nothing to settings that are resolved.
  *   size  pixels of the loaded images (views.global_size 0 takes it)
  * Errors: LJ_ERR_CONFIG: no such encoder, or settings it cannot take. */
 int lj_model_resolve(struct lj_config *settings, int64_t size) LJ_MUST_USE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The projector: an MLP whose hidden layers are normalised; its last layer is bare. Tensor names are
- * those of torchvision.ops.MLP, which counts linear, norm, activation and dropout. */
+/* The projector: an MLP whose hidden layers are normalised; its last layer is bare. Tensor names
+ * are those of torchvision.ops.MLP, which counts linear, norm, activation and dropout. */
 #include "models/models.h"
 
 #include <math.h>

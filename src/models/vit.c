@@ -7,7 +7,8 @@
 
 static const double eps = 1e-6, std = 0.02;
 
-/* Ends a branch: x W^T + b added to the trunk; its own pass only where the branch is dropped at times. */
+/* Ends a branch: x W^T + b added to the trunk; its own pass only where the branch is dropped at
+ * times. */
 static lj_val end_branch(struct lj_net *n, const char *name, const char *sum, lj_val trunk,
                          lj_val x, int64_t width, double drop, int64_t layer)
 {
@@ -59,7 +60,7 @@ lj_val lj_vit(struct lj_net *n, const struct lj_vit_config *c)
     return x; /* (C) */
 }
 
-/* ---- family -------------------------------------------------------------------------------------- */
+/* ---- family ----------------------------------------------------------------------------- */
 
 enum { WIDTH, DEPTH, HEADS }; /* of lj_encoder.number */
 

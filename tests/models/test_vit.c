@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two small vision transformers against PyTorch: tensor names and shapes as timm's, embeddings of global
- * and local crops, and every parameter's gradient summed over both groups. */
+/* Two small vision transformers against PyTorch: tensor names and shapes as timm's, embeddings of
+ * global and local crops, and every parameter's gradient summed over both groups. */
 #include "models/encoders.h"
 
 #include "golden.h"
@@ -22,7 +22,7 @@ static struct lj_golden golden(const char *group, const char *part, const char *
     return lj_golden_f32("vit.h5", path);
 }
 
-/* Shapes and values of every parameter by its name; none is left over (the trained count agrees). */
+/* Shapes and values of every parameter by its name; none is left over: the trained count agrees. */
 static void load_weights(struct net_case *c, const char *group)
 {
     for (int p = 0; p < c->params.count; p++) {
@@ -123,8 +123,8 @@ Test(vit, bf16_stays_close)
     check("class", &base, LJ_PLAN_RECOMPUTE, 1, true);
 }
 
-/* timm's vit_small_patch8_224 at 128 pixels with a head of 512: 21 664 640 parameters; torchvision's
- * MLP 512-2048-2048-16 with BatchNorm: 5 287 952. */
+/* timm's vit_small_patch8_224 at 128 pixels with a head of 512: 21 664 640 parameters;
+ * torchvision's MLP 512-2048-2048-16 with BatchNorm: 5 287 952. */
 Test(vit, counts_of_parameters)
 {
     static struct lj_config settings; /* too large for the stack */

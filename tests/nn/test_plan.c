@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The memory plan on a vision transformer of three blocks: every mode gives the same bits, memory that
- * was never written is never read, and regions in use at the same time are apart. */
+/* The memory plan on a vision transformer of three blocks: every mode gives the same bits, memory
+ * that was never written is never read, and regions in use at the same time are apart. */
 #include "models/encoders.h"
 
 #include "nn/plan.h"
@@ -59,7 +59,8 @@ static bool same_gradient(const struct net_case *c, const float *a, const float 
     return true;
 }
 
-/* Everything in one tile, tiles of one image, tiles of two (10 tokens) with a short one at the end. */
+/* Everything in one tile, tiles of one image, tiles of two (10 tokens) with a short one at the
+ * end. */
 static const int64_t tile_rows[] = {0, 1, 40};
 enum { TILES = 3 };
 
@@ -116,8 +117,8 @@ Test(plan, every_mode_gives_the_same_bits)
             check_modes(tile_rows[i], bf16 != 0);
 }
 
-/* Blocks that end with a layer whose backward reads its own output, which the next block reads, too: in
- * LJ_PLAN_RECOMPUTE that value exists twice, and each reader has to take the right one. */
+/* Blocks that end with a layer whose backward reads its own output, which the next block reads,
+ * too: in LJ_PLAN_RECOMPUTE that value exists twice, and each reader has to take the right one. */
 static void run_relu_blocks(enum lj_plan_mode mode, int64_t rows, float *y, float *gradient)
 {
     enum { C = 5, N = 4 };
@@ -177,7 +178,8 @@ static void run_tiles(int64_t rows, enum lj_plan_mode mode, struct pass *p, floa
     net_case_end(&c);
 }
 
-/* Drop path, saved statistics and gradients belong to the same image in every tile; memory shrinks. */
+/* Drop path, saved statistics and gradients belong to the same image in every tile; memory
+ * shrinks. */
 Test(plan, tiles_agree_to_rounding_and_take_less_memory)
 {
     static struct pass whole, tiled;
@@ -232,7 +234,7 @@ Test(plan, regions_in_use_together_are_apart)
     }
 }
 
-/* Global and local crops share the parameters: the second group adds its gradient to the first's. */
+/* Global and local crops share parameters: the second group adds its gradient to the first's. */
 Test(plan, two_groups_of_views_share_parameters)
 {
     static struct pass p;

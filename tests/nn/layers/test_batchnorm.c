@@ -134,8 +134,8 @@ Test(batchnorm, lanes_act_as_one_batch)
     check_one_batch(&(struct lj_shape){3, {3, 4, C}});
 }
 
-/* A million images of 128 x 128 positions, 20 away from the running mean: their sums fit as those of a million
- * rows would. */
+/* A million images of 128 x 128 positions, 20 away from the running mean: their sums fit as those
+ * of a million rows would. */
 Test(batchnorm, range_of_the_sums_does_not_shrink_with_the_image)
 {
     enum { SIDE = 128 };
@@ -181,8 +181,8 @@ Test(batchnorm, many_rows_keep_their_digits)
     net_case_end(&c);
 }
 
-/* What each lane writes as the statistics' gradient: mean and unbiased variance of its normalisation, times
- * the pass's share; a second pass adds its own. */
+/* What each lane writes as the statistics' gradient: mean and unbiased variance of its
+ * normalisation, times the pass's share; a second pass adds its own. */
 Test(batchnorm, hands_over_its_statistics)
 {
     for (int over_batch = 0; over_batch < 2; over_batch++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every layer against its formula in double: values directly, gradients by central differences of the
- * double form; then against PyTorch. A layer without a row in the table fails the suite. */
+/* Every layer against its formula in double: values directly, gradients by central differences of
+ * the double form; then against PyTorch. A layer without a row in the table fails the suite. */
 #include "layer_cases.h"
 
 #include "golden.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stochastic depth: whole branches are dropped or enlarged, by a draw that belongs to the sample. */
+/* Stochastic depth: whole branches are dropped or enlarged by a draw that belongs to the sample. */
 #include "net_case.h"
 #include "random.h"
 
@@ -66,7 +66,8 @@ Test(residual, drops_whole_branches_at_its_rate)
     net_case_end(&c);
 }
 
-/* The draw is named by seed, step, place in the batch, view and layer: not by where the sample is run. */
+/* The draw is named by seed, step, place in the batch, view and layer: not by where the sample is
+ * run. */
 Test(residual, draws_belong_to_the_sample)
 {
     struct net_case c;
