@@ -8,8 +8,7 @@
 /* 3/7 of the global size (98 of 224) rounded to a multiple, at least two of it. */
 int64_t lj_automatic_local_size(int64_t global_size, int64_t multiple);
 
-/* ---- vit.c
- * ------------------------------------------------------------------------------------------ */
+/* ---- vit.c ------------------------------------------------------------------------------ */
 
 /* number: width, depth, heads (0: width / 64). */
 extern const struct lj_encoder_family lj_family_vit;

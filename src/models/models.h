@@ -3,7 +3,7 @@
  * trained.
  *
  *     lj_model_resolve(&settings, size)                    automatic values get their numbers
- *     lj_model_create(&model, &settings, channels, bucket_bytes)  nets, parameters, buckets
+ *     lj_model_create(&model, &settings, channels, bytes)  nets, parameters, buckets
  *
  * Which encoder runs is known here alone: other modules see nets, and the facts of struct lj_model.
  * All local. */
@@ -13,7 +13,7 @@
 #include "lejepa/config.h"
 #include "nn/nn.h"
 
-/* ---- encoders ---------------------------------------------------------------------------- */
+/* ---- encoders --------------------------------------------------------------------------- */
 
 struct lj_encoder;
 
@@ -48,11 +48,11 @@ struct lj_encoder {
 const struct lj_encoder *lj_encoders(int *count);
 /* The row of a name. Errors: LJ_ERR_CONFIG with the known names. */
 int lj_encoder_find(const char *name, const struct lj_encoder **encoder) LJ_MUST_USE;
-/* One row more for lj_encoder_find: an encoder that is being tried, as tests do. Borrowed until the
- * next call; NULL: none. Not while other threads look for encoders. */
+/* One row more for lj_encoder_find: an encoder that is being tried, as tests do. Borrowed until
+ * the next call; NULL: none. Not while other threads look for encoders. */
 void lj_encoder_try(const struct lj_encoder *row);
 
-/* ---- projector --------------------------------------------------------------------------- */
+/* ---- projector -------------------------------------------------------------------------- */
 
 struct lj_projector_config {
     int64_t hidden, layers, out;
@@ -61,7 +61,7 @@ struct lj_projector_config {
 /* Adds the projector to net: input (width), output (out). Names as torchvision.ops.MLP. */
 lj_val lj_projector(struct lj_net *net, int64_t width, const struct lj_projector_config *config);
 
-/* ---- what is trained --------------------------------------------------------------------- */
+/* ---- what is trained -------------------------------------------------------------------- */
 
 /* What the settings came to. */
 struct lj_model_config {

@@ -60,7 +60,7 @@ lj_val lj_vit(struct lj_net *n, const struct lj_vit_config *c)
     return x; /* (C) */
 }
 
-/* ---- family ------------------------------------------------------------------------------ */
+/* ---- family ----------------------------------------------------------------------------- */
 
 enum { WIDTH, DEPTH, HEADS }; /* of lj_encoder.number */
 

@@ -190,6 +190,13 @@ struct lj_layer_kind {
     int64_t (*flops)(const struct lj_node *node, const struct lj_shape *in);
 };
 
+/* Integers of a node's statistics of the global batch; 0: it has none. Such a node is in no
+ * block. */
+static inline int64_t lj_node_sync_count(const struct lj_node *node)
+{
+    return node->kind->sync_count ? node->kind->sync_count(node) : 0;
+}
+
 /* The table of all kinds; a network takes no other. Static.
  *   count  out  kinds */
 const struct lj_layer_kind *const *lj_layer_kinds(int *count);
@@ -284,8 +291,7 @@ int64_t lj_plan_tile(const struct lj_plan *plan);    /* images of a tile */
 /* The most rows that a tile has in a layer inside a block, and the most bytes that such a layer
  * reads and writes for a tile. */
 void lj_plan_tile_use(const struct lj_plan *plan, int64_t *rows, int64_t *bytes);
-int64_t lj_plan_images(const struct lj_plan *plan);     /* images of a pass */
-int64_t lj_plan_sync_count(const struct lj_plan *plan); /* the largest sync_count of its nodes */
+int64_t lj_plan_images(const struct lj_plan *plan); /* images of a pass */
 const struct lj_net *lj_plan_net(const struct lj_plan *plan);
 
 /* Time that one thread spent in one kind of layer, sums of batch statistics included, and the
@@ -307,7 +313,7 @@ struct lj_pass {
     const int64_t *sync;          /* totals of the batch statistics of the node at work */
     int64_t sync_images;          /* images of all lanes that they were summed over */
     float statistic_share;        /* of this pass in the update of running statistics: 1 when a lane
-                                has one pass through the net; 0 leaves them alone */
+                                     has one pass through the net, 0 leaves them alone */
     bool train;                   /* drop path on; batch statistics instead of running ones */
     int64_t seed;                 /* of the run: names the draws of drop path, with */
     int64_t step;                 /* the step */

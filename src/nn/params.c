@@ -125,8 +125,7 @@ static int64_t unit_bytes(const struct lj_params *params, const struct lj_net *n
  * opens a new bucket. */
 static bool follows_sync(const struct lj_net *net, int i)
 {
-    const struct lj_node *before = &net->node[i - 1];
-    return before->kind->sync_count && before->kind->sync_count(before) > 0;
+    return lj_node_sync_count(&net->node[i - 1]) > 0;
 }
 
 int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int count,

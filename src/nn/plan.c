@@ -404,14 +404,3 @@ const struct lj_net *lj_plan_net(const struct lj_plan *plan)
 {
     return plan->net;
 }
-
-int64_t lj_plan_sync_count(const struct lj_plan *plan)
-{
-    int64_t most = 0;
-    for (int i = 0; i < plan->net->count; i++) {
-        const struct lj_node *node = &plan->net->node[i];
-        if (node->kind->sync_count)
-            most = lj_max_i64(most, node->kind->sync_count(node));
-    }
-    return most;
-}

@@ -2,6 +2,56 @@
 /* Plans and memory of a trainer: all of it taken here, before the first step. */
 #include "train/trainer.h"
 
+/* Recomputing lane by lane, a worker forgets a lane before it begins the next, but a layer with
+ * statistics of the global batch needs all lanes at once. */
+static int check_recompute(const struct lj_trainer *t)
+{
+    const struct lj_net *net = t->model->net[LJ_NET_ENCODER];
+    for (int i = 0; t->by_lane && i < net->count; i++)
+        if (lj_node_sync_count(&net->node[i]) > 0)
+            return lj_fail(LJ_ERR_CONFIG,
+                           "memory.recompute=lanes: layer %s of model=%s takes statistics over the "
+                           "global batch, for which all lanes' activations are kept; use "
+                           "memory.recompute=blocks or none",
+                           net->node[i].name, t->config.model);
+    return LJ_OK;
+}
+
+/* What a pass has to say in the one update of a lane's running statistics: of the encoder's two
+ * passes as much as its share of the pixels, which is its share of the rows but for what a layer
+ * rounds. The update takes the mean of both sizes' means, and of both sizes' variances, weighted
+ * like that. */
+static void weigh_statistics(struct lj_trainer *t)
+{
+    double pixels[2] = {0, 0};
+    for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
+        struct lj_shape view = lj_model_view(t->model, part);
+        pixels[part] = (double)(t->views[part] * lj_shape_count(&view));
+    }
+    for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++)
+        t->statistic_share[part] = (float)(pixels[part] / (pixels[0] + pixels[1]));
+    t->statistic_share[LJ_PASS_PROJECTOR] = 1;
+}
+
+/* Room for the sums of any node with statistics of the global batch, and what its allreduce
+ * carries. */
+static void measure_sums(struct lj_trainer *t)
+{
+    int64_t nodes = 0, integers = 0;
+    for (int net = 0; net < LJ_NETS; net++) {
+        int passes = 0;
+        for (int part = 0; part < LJ_PASS_KINDS; part++)
+            passes += lj_passes_net(t, part, net);
+        for (int i = 0; i < t->model->net[net]->count; i++) {
+            int64_t count = passes * lj_node_sync_count(&t->model->net[net]->node[i]);
+            t->sync_count = lj_max_i64(t->sync_count, count);
+            nodes += count > 0;
+            integers += count > 0 ? count + 1 : 0;
+        }
+    }
+    t->sync_bytes = nodes > 0 ? integers * (int64_t)sizeof(int64_t) / nodes : 0;
+}
+
 static int plan_parts(struct lj_trainer *t)
 {
     struct lj_plan_options options = {
@@ -60,7 +110,6 @@ static int take_scratch(struct lj_trainer *t)
     t->scratch = lj_alloc_array(t->workers, sizeof *t->scratch, "trainer");
     t->sync_sums = lj_alloc_array(t->workers, sizeof *t->sync_sums, "trainer");
     t->clock = lj_alloc_array(t->workers, sizeof *t->clock, "trainer");
-    t->sync_count = lj_plan_sync_count(t->plan[LJ_PASS_PROJECTOR]);
     if (!t->scratch || !t->sync_sums || !t->clock)
         return LJ_ERR_RESOURCE;
 #pragma omp parallel for schedule(static, 1) num_threads(t->workers)
@@ -84,7 +133,10 @@ int lj_trainer_plan(struct lj_trainer *t)
     t->packed = packs ? lj_alloc_array(packed, 1, "packed weights") : NULL;
     if (packs && !t->packed)
         return LJ_ERR_RESOURCE;
+    LJ_TRY(check_recompute(t));
     LJ_TRY(plan_parts(t));
+    weigh_statistics(t);
+    measure_sums(t);
     LJ_TRY(take_scratch(t));
     for (int part = 0; part < LJ_PASS_KINDS; part++)
         LJ_TRY(take_arenas(t, (enum lj_pass_kind)part));

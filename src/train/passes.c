@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parts of a step that run lane by lane. Threads take whole lanes, a wave of them at a time, so
- * that a lane's arithmetic never depends on the number of threads. */
+/* The parts of a step that run lane by lane. Threads take whole lanes, a wave of them at a time,
+ * so that a lane's arithmetic never depends on the number of threads. */
 #include "train/trainer.h"
 
 #include <omp.h>
@@ -14,9 +14,9 @@ struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind par
                             .scratch = t->scratch[worker],
                             .weights = t->weights,
                             .packed = t->packed,
-                            .sync = t->sync_sums[0],
+                            .sync = t->sync_sums[0] + (part == LJ_PASS_LOCAL ? t->sync_stride : 0),
                             .sync_images = t->lanes * lj_plan_images(t->plan[part]),
-                            .statistic_share = 1,
+                            .statistic_share = t->statistic_share[part],
                             .train = true,
                             .seed = t->config.seed,
                             .step = t->step,
@@ -43,20 +43,15 @@ static void run_lanes(struct lj_trainer *t, lane_work work)
         run_wave(t, first, work);
 }
 
-static int nodes_of(const struct lj_trainer *t, enum lj_pass_kind part)
-{
-    return lj_plan_net(t->plan[part])->count;
-}
-
-/* ---- views and encoder ------------------------------------------------------------------- */
+/* ---- views ------------------------------------------------------------------------------- */
 
 /* The views of one lane, written straight into the encoder's inputs: view-major. */
 static void make_views(struct lj_trainer *t, int64_t k, int worker)
 {
     const struct lj_archive_info *info = lj_archive_info(t->archive);
     int64_t sample = info->channels * info->height * info->width;
-    for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
-        if (!t->plan[part])
+    for (int part = 0; part < LJ_PASS_KINDS; part++) {
+        if (!lj_passes_net(t, part, LJ_NET_ENCODER))
             continue;
         struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
         float *view = lj_plan_value(t->plan[part], &pass, 0);
@@ -65,22 +60,6 @@ static void make_views(struct lj_trainer *t, int64_t k, int worker)
             for (int64_t i = k * t->n; i < (k + 1) * t->n; i++, view += pixels)
                 lj_view_make(&t->recipe[part], t->batch.images + i * sample, t->config.seed,
                              &t->batch.draws[i], pass.first_view + v, view, t->scratch[worker]);
-    }
-}
-
-static void encode(struct lj_trainer *t, int64_t k, int worker)
-{
-    struct lj_pass projector = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, worker);
-    float *rows = lj_plan_value(t->plan[LJ_PASS_PROJECTOR], &projector, 0);
-    for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
-        if (!t->plan[part])
-            continue;
-        struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
-        int nodes = nodes_of(t, (enum lj_pass_kind)part);
-        int64_t count = lj_plan_images(t->plan[part]) * t->model->embedding;
-        lj_forward(t->plan[part], &pass, 1, nodes);
-        memcpy(rows, lj_plan_value(t->plan[part], &pass, nodes - 1), (size_t)count * sizeof *rows);
-        rows += count;
     }
 }
 
@@ -97,42 +76,47 @@ void lj_pass_views(struct lj_trainer *t)
         views_of_wave(t, first);
 }
 
-void lj_pass_encode(struct lj_trainer *t)
+/* ---- forward ----------------------------------------------------------------------------- */
+
+static int nodes_of(const struct lj_trainer *t, int net)
 {
-    for (int64_t first = 0; first < lj_my_lanes(t); first += t->workers) {
-        if (t->by_lane)
-            views_of_wave(t, first);
-        lj_phase_begin(LJ_PHASE_FORWARD);
-        run_wave(t, first, encode);
-        lj_phase_end();
+    return t->model->net[net]->count;
+}
+
+static bool is_sync(const struct lj_trainer *t, int net, int node)
+{
+    return lj_node_sync_count(&t->model->net[net]->node[node]) > 0;
+}
+
+/* A lane's share of a node's sums, one pass behind the other. */
+static void add_statistics(struct lj_trainer *t, int net, int node, bool backward, int64_t k,
+                           int worker, int64_t *nonfinite)
+{
+    int64_t *sums = t->sync_sums[worker];
+    for (int part = 0; part < LJ_PASS_KINDS; part++) {
+        if (!lj_passes_net(t, part, net))
+            continue;
+        struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
+        (backward ? lj_sync_backward : lj_sync_forward)(t->plan[part], &pass, node, sums,
+                                                        nonfinite);
+        sums += t->sync_stride;
     }
 }
 
-/* ---- projector --------------------------------------------------------------------------- */
-
-static bool is_sync(const struct lj_trainer *t, int node)
-{
-    const struct lj_node *p = &lj_plan_net(t->plan[LJ_PASS_PROJECTOR])->node[node];
-    return p->kind->sync_count && p->kind->sync_count(p) > 0;
-}
-
 /* Batch statistics of one node: every lane's sums, then everybody's, exact. */
-static void share_statistics(struct lj_trainer *t, int node, bool backward,
+static void share_statistics(struct lj_trainer *t, int net, int node, bool backward,
                              struct lj_step_report *report)
 {
-    const struct lj_plan *plan = t->plan[LJ_PASS_PROJECTOR];
-    const struct lj_node *p = &lj_plan_net(plan)->node[node];
-    int64_t count = p->kind->sync_count(p);
+    int64_t count = 0;
+    t->sync_stride = lj_node_sync_count(&t->model->net[net]->node[node]);
+    for (int part = 0; part < LJ_PASS_KINDS; part++)
+        count += lj_passes_net(t, part, net) ? t->sync_stride : 0;
     for (int s = 0; s < t->workers; s++)
         memset(t->sync_sums[s], 0, (size_t)(count + 1) * sizeof(int64_t));
-    for (int64_t first = 0; first < lj_my_lanes(t); first += t->workers) {
-        int lanes = (int)lj_min_i64(t->workers, lj_my_lanes(t) - first);
-#pragma omp parallel for schedule(static, 1) num_threads(t->workers) if (lanes > 1)
-        for (int s = 0; s < lanes; s++) {
-            struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_PROJECTOR, first + s, s);
-            (backward ? lj_sync_backward : lj_sync_forward)(plan, &pass, node, t->sync_sums[s],
-                                                            t->sync_sums[s] + count);
-        }
+#pragma omp parallel for schedule(static, 1) num_threads(t->workers) if (lj_my_lanes(t) > 1)
+    for (int64_t k = 0; k < lj_my_lanes(t); k++) {
+        int s = omp_get_thread_num();
+        add_statistics(t, net, node, backward, k, s, t->sync_sums[s] + count);
     }
     for (int s = 1; s < t->workers; s++)
         for (int64_t i = 0; i <= count; i++)
@@ -143,28 +127,74 @@ static void share_statistics(struct lj_trainer *t, int node, bool backward,
     report->nonfinite += t->sync_sums[0][count];
 }
 
-static void project_range(struct lj_trainer *t, int first_node, int end_node)
+/* A lane's embeddings of global, then of local views become the projector's input. */
+static void hand_up(struct lj_trainer *t, int64_t k, int worker)
 {
-#pragma omp parallel for schedule(static, 1) num_threads(t->workers) if (lj_my_lanes(t) > 1)
-    for (int64_t k = 0; k < lj_my_lanes(t); k++) {
-        struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, omp_get_thread_num());
-        lj_forward(t->plan[LJ_PASS_PROJECTOR], &pass, first_node, end_node);
+    struct lj_pass projector = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, worker);
+    float *rows = lj_plan_value(t->plan[LJ_PASS_PROJECTOR], &projector, 0);
+    int last = nodes_of(t, LJ_NET_ENCODER) - 1;
+    for (int part = 0; part < LJ_PASS_KINDS; part++) {
+        if (!lj_passes_net(t, part, LJ_NET_ENCODER))
+            continue;
+        struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
+        int64_t count = lj_plan_images(t->plan[part]) * t->model->embedding;
+        memcpy(rows, lj_plan_value(t->plan[part], &pass, last), (size_t)count * sizeof *rows);
+        rows += count;
     }
+}
+
+/* Nodes [first, end) of a net on one lane. */
+static void forward_lane(struct lj_trainer *t, int net, int first, int end, int64_t k, int worker)
+{
+    for (int part = 0; part < LJ_PASS_KINDS; part++) {
+        if (!lj_passes_net(t, part, net))
+            continue;
+        struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
+        lj_forward(t->plan[part], &pass, first, end);
+    }
+    if (net == LJ_NET_ENCODER && end == nodes_of(t, net))
+        hand_up(t, k, worker);
+}
+
+/* A net on all my lanes, from one node with shared statistics to the next. */
+static void forward_net(struct lj_trainer *t, int net, struct lj_step_report *report)
+{
+    for (int node = 1, end; node < nodes_of(t, net); node = end) {
+        if (is_sync(t, net, node))
+            share_statistics(t, net, node, false, report);
+        for (end = node + 1; end < nodes_of(t, net) && !is_sync(t, net, end);)
+            end++;
+#pragma omp parallel for schedule(static, 1) num_threads(t->workers) if (lj_my_lanes(t) > 1)
+        for (int64_t k = 0; k < lj_my_lanes(t); k++)
+            forward_lane(t, net, node, end, k, omp_get_thread_num());
+    }
+}
+
+/* All of the encoder on one lane, which then shares no statistics. */
+static void encode(struct lj_trainer *t, int64_t k, int worker)
+{
+    forward_lane(t, LJ_NET_ENCODER, 1, nodes_of(t, LJ_NET_ENCODER), k, worker);
+}
+
+void lj_pass_encode(struct lj_trainer *t, struct lj_step_report *report)
+{
+    for (int64_t first = 0; t->by_lane && first < lj_my_lanes(t); first += t->workers) {
+        views_of_wave(t, first);
+        lj_phase_begin(LJ_PHASE_FORWARD);
+        run_wave(t, first, encode);
+        lj_phase_end();
+    }
+    if (t->by_lane)
+        return;
+    lj_phase_begin(LJ_PHASE_FORWARD);
+    forward_net(t, LJ_NET_ENCODER, report);
+    lj_phase_end();
 }
 
 void lj_pass_project(struct lj_trainer *t, struct lj_step_report *report)
 {
-    int nodes = nodes_of(t, LJ_PASS_PROJECTOR);
     lj_phase_begin(LJ_PHASE_PROJECTOR);
-    for (int node = 1; node < nodes;) {
-        int end = node + 1;
-        if (is_sync(t, node))
-            share_statistics(t, node, false, report);
-        while (end < nodes && !is_sync(t, end))
-            end++;
-        project_range(t, node, end);
-        node = end;
-    }
+    forward_net(t, LJ_NET_PROJECTOR, report);
     lj_phase_end();
 }
 
@@ -174,7 +204,7 @@ static float *projections(struct lj_trainer *t, int64_t k, int worker, bool grad
 {
     struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, worker);
     const struct lj_plan *plan = t->plan[LJ_PASS_PROJECTOR];
-    int last = nodes_of(t, LJ_PASS_PROJECTOR) - 1;
+    int last = nodes_of(t, LJ_NET_PROJECTOR) - 1;
     return gradient ? lj_plan_gradient(plan, &pass, last) : lj_plan_value(plan, &pass, last);
 }
 
@@ -230,26 +260,20 @@ static struct lj_pass backward_run(struct lj_trainer *t, enum lj_pass_kind part,
     return pass;
 }
 
-static void project_backward(struct lj_trainer *t, int bucket, int64_t k, int worker)
+/* A lane's gradient of a bucket. Of several passes, the first stores and the others add. */
+static void backward_lane(struct lj_trainer *t, int bucket, int64_t k, int worker)
 {
     const struct lj_segment *segment = &t->model->segment[bucket];
-    struct lj_pass pass = backward_run(t, LJ_PASS_PROJECTOR, bucket, k, worker);
-    lj_params_clear_gaps(&t->model->params, bucket, pass.gradient);
-    lj_backward(t->plan[LJ_PASS_PROJECTOR], &pass, segment->first, segment->end);
-}
-
-/* The encoder's gradient of a bucket: global views store, local views add. */
-static void encode_backward(struct lj_trainer *t, int bucket, int64_t k, int worker)
-{
-    const struct lj_segment *segment = &t->model->segment[bucket];
-    for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
-        if (!t->plan[part])
+    bool stored = false;
+    for (int part = 0; part < LJ_PASS_KINDS; part++) {
+        if (!lj_passes_net(t, part, segment->net))
             continue;
         struct lj_pass pass = backward_run(t, (enum lj_pass_kind)part, bucket, k, worker);
-        pass.gradient_add = part == LJ_PASS_LOCAL;
-        if (part == LJ_PASS_GLOBAL)
+        pass.gradient_add = stored;
+        if (!stored)
             lj_params_clear_gaps(&t->model->params, bucket, pass.gradient);
         lj_backward(t->plan[part], &pass, segment->first, segment->end);
+        stored = true;
     }
 }
 
@@ -258,29 +282,27 @@ static void hand_down(struct lj_trainer *t, int64_t k, int worker)
 {
     struct lj_pass projector = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, worker);
     const float *rows = lj_plan_gradient(t->plan[LJ_PASS_PROJECTOR], &projector, 0);
-    for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
-        if (!t->plan[part])
+    int last = nodes_of(t, LJ_NET_ENCODER) - 1;
+    for (int part = 0; part < LJ_PASS_KINDS; part++) {
+        if (!lj_passes_net(t, part, LJ_NET_ENCODER))
             continue;
         struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
         int64_t count = lj_plan_images(t->plan[part]) * t->model->embedding;
-        float *gradient =
-            lj_plan_gradient(t->plan[part], &pass, nodes_of(t, (enum lj_pass_kind)part) - 1);
+        float *gradient = lj_plan_gradient(t->plan[part], &pass, last);
         memcpy(gradient, rows, (size_t)count * sizeof *rows);
         rows += count;
     }
 }
 
-typedef void (*bucket_work)(struct lj_trainer *t, int bucket, int64_t k, int worker);
-
 /* One bucket over all my lanes, wave by wave; then it starts moving. */
-static void backward_bucket(struct lj_trainer *t, int bucket, bucket_work work)
+static void backward_bucket(struct lj_trainer *t, int bucket)
 {
     for (int64_t first = 0; first < lj_my_lanes(t); first += t->workers) {
         int count = (int)lj_min_i64(t->workers, lj_my_lanes(t) - first);
         lj_gradsync_take_leaves(t->gradsync, count);
 #pragma omp parallel for schedule(static, 1) num_threads(t->workers) if (count > 1)
         for (int s = 0; s < count; s++)
-            work(t, bucket, first + s, s);
+            backward_lane(t, bucket, first + s, s);
         for (int s = 0; s < count; s++)
             lj_gradsync_add(t->gradsync, bucket, s, t->first_lane + first + s);
     }
@@ -294,7 +316,7 @@ static void whole_lane(struct lj_trainer *t, int64_t k, int worker)
     encode(t, k, worker);
     hand_down(t, k, worker);
     for (int bucket = lj_encoder_buckets(t) - 1; bucket >= 0; bucket--)
-        encode_backward(t, bucket, k, worker);
+        backward_lane(t, bucket, k, worker);
 }
 
 static void backward_by_lane(struct lj_trainer *t)
@@ -310,21 +332,29 @@ static void backward_by_lane(struct lj_trainer *t)
         lj_gradsync_start(t->gradsync, bucket);
 }
 
+/* Buckets of a net, downwards. One that ends with a node whose statistics are shared begins when
+ * all lanes have come down to it. */
+static void backward_net(struct lj_trainer *t, int net, struct lj_step_report *report)
+{
+    for (int bucket = t->model->params.buckets - 1; bucket >= 0; bucket--) {
+        const struct lj_segment *segment = &t->model->segment[bucket];
+        if (segment->net != net)
+            continue;
+        if (is_sync(t, net, segment->end - 1))
+            share_statistics(t, net, segment->end - 1, true, report);
+        backward_bucket(t, bucket);
+    }
+}
+
 void lj_pass_backward(struct lj_trainer *t, struct lj_step_report *report)
 {
     lj_phase_begin(LJ_PHASE_BACKWARD);
-    for (int bucket = t->model->params.buckets - 1; bucket >= lj_encoder_buckets(t); bucket--) {
-        int last_node = t->model->segment[bucket].end - 1;
-        if (is_sync(t, last_node))
-            share_statistics(t, last_node, true, report);
-        backward_bucket(t, bucket, project_backward);
-    }
+    backward_net(t, LJ_NET_PROJECTOR, report);
     if (t->by_lane) {
         backward_by_lane(t);
     } else {
         run_lanes(t, hand_down);
-        for (int bucket = lj_encoder_buckets(t) - 1; bucket >= 0; bucket--)
-            backward_bucket(t, bucket, encode_backward);
+        backward_net(t, LJ_NET_ENCODER, report);
     }
     lj_phase_end();
 }

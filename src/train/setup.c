@@ -135,7 +135,7 @@ static int make_gradsync(struct lj_trainer *t)
                                     .whole_everywhere = t->config.eval_every > 0};
     if (t->sync_count > 0) {
         t->sync_ledger = lj_ledger_entry(&t->ledger, "batchnorm", "MPI_Allreduce");
-        t->sync_ledger->predicted_bytes_per_call = 8 * (t->sync_count + 1);
+        t->sync_ledger->predicted_bytes_per_call = t->sync_bytes;
     }
     return lj_gradsync_create(&t->gradsync, t->comm, &plan, &t->ledger);
 }

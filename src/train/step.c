@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One optimisation step on the global batch.                         Collective over t->comm.
+/* One optimisation step on the global batch.                               Collective over t->comm.
  *
  * next batch -> views -> encoder -> projector -> loss (the one small allreduce) -> backward
  * -> gradient reduction (overlapped with backward) -> AdamW -> new weights
  *
- * With memory.recompute=lanes the views are made lane by lane inside lj_pass_encode. A projector
- * normalised over the global batch (projector.norm=batch) shares its statistics in further small
- * allreduces: for each such layer one in lj_pass_project and one in lj_pass_backward. */
+ * With memory.recompute=lanes the views are made lane by lane inside lj_pass_encode. A layer that
+ * is normalised over the global batch, in the projector (projector.norm=batch) or in the encoder,
+ * shares its statistics in further small allreduces: one in lj_pass_project or lj_pass_encode, and
+ * one in lj_pass_backward. */
 #include "train/trainer.h"
 
 #include <math.h>
@@ -21,7 +22,7 @@ int lj_trainer_step(struct lj_trainer *t, int64_t step, bool want_norm,
     int local = lj_trainer_next_batch(t); /* a failure travels with the small allreduce */
 
     lj_pass_views(t);                           /* V views of each sample, in pixels */
-    lj_pass_encode(t);                          /* embeddings (V, n, C) of each lane */
+    lj_pass_encode(t, report);                  /* embeddings (V, n, C) of each lane */
     lj_pass_project(t, report);                 /* projections (V, n, D) of each lane */
     lj_pass_loss(t);                            /* each lane's share of the objective's sums */
     LJ_TRY(lj_trainer_agree(t, local, report)); /* the one small allreduce */

@@ -26,9 +26,12 @@ struct lj_trainer {
     int arenas[LJ_PASS_KINDS];
     void **scratch;                /* (workers) of plans and views */
     struct lj_layer_clock **clock; /* (workers) of (kinds): where the passes' time went */
-    int64_t **sync_sums;           /* (workers) batch statistics */
-    int64_t sync_count;            /* largest, without the trailing count of nonfinite values */
+    int64_t **sync_sums; /* (workers) of a node: each pass's sums, count of nonfinite ones */
+    int64_t sync_count;  /* the most integers of a node's sums; 0: no node has any */
+    int64_t sync_stride; /* from the sums of the node's global views to those of local ones */
+    int64_t sync_bytes;  /* of one node's allreduce, mean over all such nodes */
     struct lj_ledger_entry *sync_ledger;
+    float statistic_share[LJ_PASS_KINDS]; /* of struct lj_pass */
 
     struct lj_view_recipe recipe[2]; /* global, local */
     float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
@@ -62,6 +65,13 @@ static inline int lj_encoder_buckets(const struct lj_trainer *t)
     return buckets;
 }
 
+/* Does a lane have this pass, and is it one through this net? The encoder has one for each size of
+ * views, the projector one for all views. */
+static inline bool lj_passes_net(const struct lj_trainer *t, int part, int net)
+{
+    return t->plan[part] && (part == LJ_PASS_PROJECTOR) == (net == LJ_NET_PROJECTOR);
+}
+
 static inline int64_t lj_views_per_sample(const struct lj_trainer *t)
 {
     return t->views[0] + t->views[1];
@@ -77,11 +87,11 @@ struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind par
  * worker has room for one lane's only: then nothing happens here, and lj_pass_encode makes them
  * lane by lane, as backward does once more. */
 void lj_pass_views(struct lj_trainer *t);
-/* The encoder on all views of my lanes; embeddings become the projector's input. */
-void lj_pass_encode(struct lj_trainer *t);
-/* The projector, layer by layer where batch statistics are shared. Collective then: one small
- * allreduce for each such layer, here and in lj_pass_backward. Adds the number of values out of
- * range to report->nonfinite. */
+/* The encoder on all views of my lanes; embeddings become the projector's input. Then the
+ * projector. Where a net has layers with statistics of the global batch, it runs from one such
+ * layer to the next over all lanes: collective then, one small allreduce for each such layer here,
+ * and one in lj_pass_backward. Adds the number of values out of range to report->nonfinite. */
+void lj_pass_encode(struct lj_trainer *t, struct lj_step_report *report);
 void lj_pass_project(struct lj_trainer *t, struct lj_step_report *report);
 /* My lanes' shares of the objective's sums; then, after the reduction, the gradient at the
  * projections. */
@@ -90,16 +100,16 @@ void lj_pass_loss_gradient(struct lj_trainer *t);
 /* Backward of projector and encoder; finished buckets start moving. Collective. */
 void lj_pass_backward(struct lj_trainer *t, struct lj_step_report *report);
 
-/* update.c: waits for the totals of all buckets, and adds to report->nonfinite how many elements of
- * any lane were not finite; clips, and applies AdamW to my shard; gathers the new weights.
+/* update.c: waits for the totals of all buckets, and adds to report->nonfinite how many elements
+ * of any lane were not finite; clips, and applies AdamW to my shard; gathers the new weights.
  * Collective. */
 void lj_pass_finish_gradient(struct lj_trainer *t, struct lj_step_report *report);
 void lj_pass_update(struct lj_trainer *t, bool want_norm, struct lj_step_report *report);
 void lj_pass_gather(struct lj_trainer *t);
 
-/* batch.c: waits for the batch of t->step (local); then the small allreduce of the objective's sums
- * and of the step's message (collective): terms of the loss, and who failed, asks to stop or to
- * save. What was nonfinite or out of range is added to report->nonfinite. */
+/* batch.c: waits for the batch of t->step (local); then the small allreduce of the objective's
+ * sums and of the step's message (collective): terms of the loss, and who failed, asks to stop or
+ * to save. What was nonfinite or out of range is added to report->nonfinite. */
 int lj_trainer_next_batch(struct lj_trainer *t);
 int lj_trainer_agree(struct lj_trainer *t, int local, struct lj_step_report *report);
 

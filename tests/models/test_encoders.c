@@ -107,8 +107,7 @@ Test(encoders, a_vit_describes_itself)
     lj_model_destroy(model);
 }
 
-/* ---- an encoder that is not in the table
- * ------------------------------------------------------------ */
+/* ---- an encoder that is not in the table ------------------------------------------------ */
 
 static int resolve_tried(const struct lj_encoder *encoder, struct lj_config *config)
 {

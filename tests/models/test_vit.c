@@ -22,8 +22,7 @@ static struct lj_golden golden(const char *group, const char *part, const char *
     return lj_golden_f32("vit.h5", path);
 }
 
-/* Shapes and values of every parameter by its name; none is left over (the trained count
- * agrees). */
+/* Shapes and values of every parameter by its name; none is left over: the trained count agrees. */
 static void load_weights(struct net_case *c, const char *group)
 {
     for (int p = 0; p < c->params.count; p++) {

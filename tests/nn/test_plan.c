@@ -234,8 +234,7 @@ Test(plan, regions_in_use_together_are_apart)
     }
 }
 
-/* Global and local crops share the parameters: the second group adds its gradient to the
- * first's. */
+/* Global and local crops share parameters: the second group adds its gradient to the first's. */
 Test(plan, two_groups_of_views_share_parameters)
 {
     static struct pass p;

@@ -98,15 +98,13 @@ static size_t input_bytes(const struct net_case *c)
 /* Has the node statistics of the global batch? */
 static bool shares(const struct net_case *c, int node)
 {
-    const struct lj_node *n = &c->net->node[node];
-    return n->kind->sync_count && n->kind->sync_count(n) > 0;
+    return lj_node_sync_count(&c->net->node[node]) > 0;
 }
 
 /* If it has, computes the totals over the one lane there is, as comm would return them. */
 static void share(struct net_case *c, int node, bool backward)
 {
-    const struct lj_node *n = &c->net->node[node];
-    int64_t nonfinite = 0, count = shares(c, node) ? n->kind->sync_count(n) : 0;
+    int64_t nonfinite = 0, count = lj_node_sync_count(&c->net->node[node]);
     if (count == 0)
         return;
     cr_assert_leq(count, NET_CASE_SUMS);

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batch normalisation (Ioffe & Szegedy 2015) of each feature over the images and rows of one lane,
- * or of the whole global batch; rows are the tokens or positions of an image, of which (C) has one:
+ * or of the whole global batch. Rows are the tokens or positions of an image; (C) is one row.
  *   y = xhat w + b, xhat = (x - mean) rstd, rstd = 1 / sqrt(var + eps), biased variance
  *   dx = w rstd (dy - mean(dy) - xhat mean(dy xhat))    dw = sum(dy xhat)    db = sum(dy)
  * Outside training the running statistics stand in for mean and var. They are parameters of role
  * STATISTIC: what a lane writes as their "gradient" is its mean and unbiased variance, times the
- * pass's statistic_share. Views of one size are one pass and are normalised by their own
- * statistics.
+ * pass's statistic_share. Views of one size are one pass and are normalised by its statistics.
  *
  * Over the global batch, each lane adds its sums over blocks of at most 32 rows, rounded to fixed
- * point, to 2 C integers; the caller sums these over ranks. Forward takes sum(x - r) and sum((x -
- * r)^2) about the running mean r, which all ranks share, so that squares cancel little once r has
- * settled; at first rows may lie many deviations from it, so both are summed in double. Both are
- * multiplied by the power of two that is nearest below 1 / (rows of an image), so that the range
- * does not shrink with the size of an image: the mean of (x - r)^2 over a block may reach 2^29 /
- * (images of the global batch). Its resolution is then 2^-38 times the rows of an image. Backward's
- * sums are multiplied by 2^16, because gradients are small (resolution 2^-48, range 2^13 for the
- * sum over the batch). ints: [0] over the batch. real: eps. Saved: mean, rstd, variance. Scratch:
- * two rows of sums in double and two in float32. */
+ * point, to 2 C integers; the caller sums these over ranks.
+ *   forward   sum(x - r) and sum((x - r)^2) about the running mean r, which all ranks share, so
+ *             that squares cancel little once r has settled. At first rows may lie many deviations
+ *             from it, so both are summed in double. Both are multiplied by the smallest power of
+ *             two that is not below 1 / (rows of an image), so that the range does not shrink with
+ *             the size of an image: the mean of (x - r)^2 over a block may reach
+ *             2^29 / (images of the global batch). Its resolution is 2^-38 times the rows of an
+ *             image.
+ *   backward  sum(dy) and sum(dy xhat), multiplied by 2^16 because gradients are small: resolution
+ *             2^-48, range 2^13 for the sum over the batch
+ * ints: [0] over the batch. real: eps. Saved: mean, rstd, variance. Scratch: two rows of sums in
+ * double and two in float32. */
 #include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
@@ -100,8 +102,8 @@ static void gradient_sums(const struct lj_call *c, int64_t first, int64_t end, f
 }
 
 /* Sums over all rows of this lane, sum and product (C) behind each other in scratch. One float32
- * sum over everything would lose digits where an image has many rows: there, shorter ones are added
- * in double. */
+ * sum over everything would lose digits where an image has many rows: there, shorter ones are
+ * added in double. */
 static float *all_gradient_sums(const struct lj_call *c)
 {
     int64_t width = width_of(c), rows = rows_of(c);

@@ -160,8 +160,7 @@ const struct layer_case layer_cases[] = {
      .build = linear_residual},
     {"pool_mean_map", "pool_mean", SHAPE(3, {3, 2, 5}), OP(2, .rows = 6, .width = 5),
      .reference = reference_pool_mean, .build = pool_mean},
-    /* Statistics over images and rows; 3 x 135 rows are several of the blocks that sums are cut
-     * into. */
+    /* Statistics over images and rows; 3 x 135 rows are several of the blocks of the sums. */
     {"batchnorm_lane_rows", "batchnorm_lane", SHAPE(2, {7, 5}),
      OP(4, .rows = 7, .width = 5, .eps = 1e-5), .reference = reference_batchnorm,
      .build = batchnorm_lane},

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stochastic depth: whole branches are dropped or enlarged, by a draw that belongs to the
- * sample. */
+/* Stochastic depth: whole branches are dropped or enlarged by a draw that belongs to the sample. */
 #include "net_case.h"
 #include "random.h"
 
