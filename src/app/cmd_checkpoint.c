@@ -37,7 +37,8 @@ static int look_at_all(const char *where, bool verify)
         bad += found != LJ_OK;
         status = found != LJ_OK ? found : status;
     }
-    if (bad > 0 && list.count > 1)
+    bool directory = strcmp(list.path[0], where) != 0; /* a file's own message says it all */
+    if (bad > 0 && directory)
         status = lj_fail(LJ_ERR_CHECKPOINT,
                          "%s: %lld of %lld checkpoints are damaged; training goes on from the "
                          "newest good one",
