@@ -22,6 +22,9 @@ MPIRUN = os.environ.get("LJ_MPIRUN", "mpirun")
 TINY = ("model=vit model.width=16 model.depth=1 model.heads=1 model.patch=7 views.local=1 projector.hidden=16 "
         "projector.out=8 sigreg.slices=8 batch.size=16 log.every=1").split()
 AT_ONCE = 3  # launches that mostly wait for each other
+# For limits on the size of files: Open MPI without shared memory, which is files, too.
+NO_SHARED_MEMORY = {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,tcp",
+                    "OMPI_MCA_btl_tcp_if_include": "lo", "PMIX_MCA_gds": "hash"}
 
 failures = []
 

@@ -247,9 +247,9 @@ def test_disk_full():
     """A limit on the size of files stands for a full disk: the checkpoint of step 4 does not fit."""
     directory = program.copy(here / "run", here / "full")
     size = program.checkpoints(directory)[0].stat().st_size
-    env = {"OMPI_MCA_btl": "self,tcp"}  # shared memory is files, too
     for ranks in (1, 2):
-        ended = train(directory, data("good.h5"), "train.steps=6", ranks=ranks, wrap=program.limited(size // 2048), env=env)
+        ended = train(directory, data("good.h5"), "train.steps=6", ranks=ranks,
+                      wrap=program.limited(size // 2048), env=program.NO_SHARED_MEMORY)
         check(ended.code == 6, f"disk full on {ranks} ranks: exit code {ended.code}, expected 6: {ended.tail()}")
         check(len(ended.errors) == 1 and "step 6" in " ".join(ended.errors),
               f"disk full on {ranks} ranks: {ended.errors}")

@@ -4,6 +4,7 @@
 # error with 70, whichever ranks fail, with a message, and without leaving the others waiting.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
+export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe # the same for Open MPI 5
 mpirun=$1 program=$2 bad=0
 
 # expect RANKS CODE TEXT ARGUMENTS...

@@ -13,7 +13,9 @@ package=$(find "$target" -name lejepa.pc)
 header=$(find "$target" -path '*/include/lejepa/base.h')
 program=$(find "$target" -path '*/bin/lejepa_mpi')
 for found in "$package" "$header" "$program"; do
-    [ -f "$found" ] || { echo "not installed: package '$package', headers '$header', program '$program'"; exit 1; }
+    [ -f "$found" ] && continue
+    echo "not installed: package '$package', headers '$header', program '$program'"
+    exit 1
 done
 
 # Each header alone: strict C11, no directory but theirs, neither MPI nor HDF5.
@@ -24,7 +26,8 @@ for file in "$include"/lejepa/*.h; do
         echo "$name: includes a header of a library behind it"
         exit 1
     fi
-    printf '#include <%s>\n#include <%s>\nint main(void) { return 0; }\n' "$name" "$name" > "$target/alone.c"
+    printf '#include <%s>\n#include <%s>\nint main(void) { return 0; }\n' "$name" "$name" \
+        > "$target/alone.c"
     gcc -std=c11 -Wall -Wextra -pedantic -Werror -I"$include" -fsyntax-only "$target/alone.c" ||
         { echo "$name does not compile alone"; exit 1; }
 done
@@ -35,7 +38,8 @@ export LD_LIBRARY_PATH=$(pkg-config --variable=libdir lejepa)${LD_LIBRARY_PATH:+
 cd "$target"
 # The words of pkg-config are flags: split on purpose.
 # shellcheck disable=SC2046
-"$mpicc" -std=c11 -Wall -Wextra -pedantic -Werror "$example" $(pkg-config --cflags --libs lejepa) -lm -o example
+"$mpicc" -std=c11 -Wall -Wextra -pedantic -Werror "$example" \
+    $(pkg-config --cflags --libs lejepa) -lm -o example
 "$mpirun" -n 2 ./example
 
 # The program finds library and example data where they were installed.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Can PyTorch use what the program exports? Trains small models for two steps, exports them, loads the
-tensors into torch.nn modules with load_state_dict(strict=True), embeds images of the archive, and
-compares with what `embed` wrote.
+"""Can PyTorch use what the program exports? Trains small models for two steps, exports them, loads
+the tensors into torch.nn modules with load_state_dict(strict=True), embeds images of the archive,
+and compares with what `embed` wrote.
 
     check_export.py PROGRAM ARCHIVE
 """
@@ -24,8 +24,8 @@ except ImportError as missing:
     sys.exit(77)
 
 ROWS, TOLERANCE = 64, 1e-4
-SMALL = ("batch.size=16 train.steps=2 views.local=1 model=vit model.width=32 model.depth=2 model.heads=4 "
-         "projector.hidden=32 projector.out=8 sigreg.slices=16").split()
+SMALL = ("batch.size=16 train.steps=2 views.local=1 model=vit model.width=32 model.depth=2 "
+         "model.heads=4 projector.hidden=32 projector.out=8 sigreg.slices=16").split()
 
 # words of the run, words of embed, options of the module; pixels: after data.size, of a global view
 CASES = {

@@ -28,7 +28,8 @@ RESIZE = {
     "bands": [(1, 0, 7, 9, 5, 6)],
     "pixel": [(0, 0, 1, 1, 1, 1), (0, 0, 1, 1, 3, 2)],
 }
-CENTRE = [("rgb", 12), ("rgb", 23), ("rgb", 40), ("wide", 64), ("grey", 28), ("tall", 5), ("pixel", 3)]
+CENTRE = [("rgb", 12), ("rgb", 23), ("rgb", 40), ("wide", 64), ("grey", 28), ("tall", 5),
+          ("pixel", 3)]
 COLOUR = {
     "brightness": (F.adjust_brightness, [0.0, 0.6, 1.0, 1.4]),
     "contrast": (F.adjust_contrast, [0.0, 0.2, 1.0, 1.8]),
@@ -44,7 +45,9 @@ def sources():
     random = np.random.default_rng(20251122)
     rgb = random.integers(0, 256, (3, 23, 31), dtype=np.uint8)
     rgb[:, 0, :8] = np.array([0, 255, 128, 127, 1, 254, 64, 200])  # greys: no hue
-    rgb[:, 1, :6] = np.array([[255, 0, 0, 255, 255, 0], [0, 255, 0, 255, 0, 255], [0, 0, 255, 0, 255, 255]])
+    rgb[:, 1, :6] = np.array([[255, 0, 0, 255, 255, 0],
+                              [0, 255, 0, 255, 0, 255],
+                              [0, 0, 255, 0, 255, 255]])
     rgb[1, 2, :] = rgb[0, 2, :]  # two largest channels equal
     return {"rgb": rgb,
             "wide": random.integers(0, 256, (1, 150, 210), dtype=np.uint8),
@@ -58,7 +61,8 @@ def main(path):
     images = sources()
     with h5py.File(path, "w") as out:
         out.attrs["creator"] = "tests/golden/make_image.py"
-        out.attrs["versions"] = (f"torch {torch.__version__}, torchvision {torchvision.__version__}, "
+        out.attrs["versions"] = (f"torch {torch.__version__}, "
+                                 f"torchvision {torchvision.__version__}, "
                                  f"numpy {np.__version__}, h5py {h5py.__version__}")
         for name, image in images.items():
             out.create_dataset(f"sources/{name}", data=image)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes layers.h5: inputs, parameters, outputs and gradients of single layers by PyTorch, computed in
-double precision from float32 inputs. Groups are the names in tests/nn/layer_cases.c.
+"""Writes layers.h5: inputs, parameters, outputs and gradients of single layers by PyTorch, computed
+in double precision from float32 inputs. Groups are the names in tests/nn/layer_cases.c.
 
     python3 tests/golden/make_layers.py tests/golden/layers.h5
 """
@@ -72,11 +72,13 @@ CASES = {
     "residual": ((2, 3, 4), [], lambda x: x + F.gelu(x)),
     "linear_residual": ((2, 3, 6), [(6, 6), (6,)], lambda x, w, b: x + F.linear(F.gelu(x), w, b)),
     "linear_map": ((2, 3, 2, 5), [(7, 5), (7,)], linear),
-    "layernorm_map": ((2, 2, 2, 11), [(11,), (11,)], lambda x, w, b: F.layer_norm(x, (11,), w, b, 1e-6)),
+    "layernorm_map": ((2, 2, 2, 11), [(11,), (11,)],
+                      lambda x, w, b: F.layer_norm(x, (11,), w, b, 1e-6)),
     "gelu_map": ((2, 2, 3, 9), [], F.gelu),
     "relu_map": ((2, 2, 3, 9), [], F.relu),
     "residual_map": ((2, 2, 3, 4), [], lambda x: x + F.gelu(x)),
-    "linear_residual_map": ((2, 3, 2, 6), [(6, 6), (6,)], lambda x, w, b: x + F.linear(F.gelu(x), w, b)),
+    "linear_residual_map": ((2, 3, 2, 6), [(6, 6), (6,)],
+                            lambda x, w, b: x + F.linear(F.gelu(x), w, b)),
     "pool_mean_map": ((2, 3, 2, 5), [], lambda x: x.mean((1, 2))),
     "batchnorm_lane_rows": ((4, 7, 5), [(5,), (5,)], batchnorm),
     "batchnorm_lane_map": ((3, 9, 15, 3), [(3,), (3,)], batchnorm),

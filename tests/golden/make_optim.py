@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes optim.h5: ten steps of torch.optim.AdamW with a learning rate from LinearLR (start 1 %) followed
-by CosineAnnealingLR, in double precision; one tensor with decay and one without.
+"""Writes optim.h5: ten steps of torch.optim.AdamW with a learning rate from LinearLR (start 1 %)
+followed by CosineAnnealingLR, in double precision; one tensor with decay and one without.
 
     python3 tests/golden/make_optim.py tests/golden/optim.h5
 """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes sigreg.h5: slices from PyTorch's CPU generator (seed 0) and the LeJEPA loss of a small batch
-z[v][n][d] = sin(0.7 n + 1.3 d + 0.4 v) with its gradient by autograd, in double precision and from the
-full 17-knot grids as published.
+"""Writes sigreg.h5: slices from PyTorch's CPU generator (seed 0) and the LeJEPA loss of a small
+batch z[v][n][d] = sin(0.7 n + 1.3 d + 0.4 v) with its gradient by autograd, in double precision and
+from the full 17-knot grids as published.
 
     python3 tests/golden/make_sigreg.py tests/golden/sigreg.h5
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes step.h5: whole training steps of tiny models, in double precision from float32 weights:
-global and local views -> encoder -> projector (BatchNorm1d over all rows) -> LeJEPA loss -> backward
--> AdamW, three times on the same views. Loss terms of every step, gradients of the first, weights and
-running statistics after the last.
+global and local views -> encoder -> projector (BatchNorm1d over all rows) -> LeJEPA loss ->
+backward -> AdamW, three times on the same views. Loss terms of every step, gradients of the first,
+weights and running statistics after the last.
 
     python3 tests/golden/make_step.py tests/golden/step.h5
 
@@ -19,8 +19,8 @@ import torch_vit
 
 CHANNELS, SIZE, LOCAL, SAMPLES, SLICES, STEPS = 2, 12, 8, 5, 16, 3
 VIEWS = (2, 2)  # global, local
-# A large eps: gradients that are zero but for rounding (keys' biases, biases before a norm) must not
-# decide the sign of an update.
+# A large eps: gradients that are zero but for rounding (keys' biases, biases before a norm) must
+# not decide the sign of an update.
 ADAMW = dict(lr=1e-2, betas=(0.9, 0.95), eps=1e-3)
 DECAY = 0.1
 
@@ -108,7 +108,8 @@ def write_case(group, case):
                 if value.requires_grad:
                     group[f"gradient/{name}"] = value.grad.float().numpy()
         adamw.step()
-    group["loss"] = torch.tensor(losses, dtype=torch.float64).numpy()  # (steps, 3): total, prediction, SIGReg
+    # (steps, 3): total, prediction, SIGReg
+    group["loss"] = torch.tensor(losses, dtype=torch.float64).numpy()
     for name, value in model.named_tensors():
         group[f"new/{name}"] = value.detach().float().numpy()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes vit.h5: two small vision transformers with timm's tensor names and formulas, their embeddings
-of global and local crops, and the gradient of sum(embedding dy) over both groups, in double precision
-from float32 weights.
+"""Writes vit.h5: two small vision transformers with timm's tensor names and formulas, their
+embeddings of global and local crops, and the gradient of sum(embedding dy) over both groups, in
+double precision from float32 weights.
 
     python3 tests/golden/make_vit.py tests/golden/vit.h5
 """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The vision transformer and the projector out of torch.nn modules, with the tensor names of timm and
-torchvision: an implementation that shares nothing with the program but the names."""
+"""The vision transformer and the projector out of torch.nn modules, with the tensor names of timm
+and torchvision: an implementation that shares nothing with the program but the names."""
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

@@ -27,7 +27,8 @@ LJ_CHOICE_KEYS(WORDS, WORD_TEXT)
 #define ROW_TEXT(field, key, init, text) \
     {key, LJ_KEY_TEXT, AT(field), {0, 0}, init, 0, 0, NULL, NULL, text, COMMAND},
 #define ROW_CHOICE(field, key, init, words, text) \
-    {key, LJ_KEY_CHOICE, AT(field), {init, 0}, NULL, 0, 0, field##_words, &(words)[1], text, COMMAND},
+    {key, LJ_KEY_CHOICE, AT(field), {init, 0}, NULL, 0, 0, field##_words, &(words)[1],             \
+     text, COMMAND},
 /* clang-format on */
 
 static const struct lj_key rows[] = {

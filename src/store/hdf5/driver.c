@@ -154,10 +154,20 @@ static bool keep_metadata(hid_t access)
     return H5Pset_mdc_config(access, &cache) >= 0;
 }
 
+/* Registered once and kept: H5FD_close of HDF5 1.14 gives up its file's reference to the driver
+ * before it calls the driver's close, so a file must not hold the last one. */
+static hid_t driver_number(void)
+{
+    static hid_t number = H5I_INVALID_HID;
+    if (H5Iis_valid(number) <= 0)
+        number = H5FDregister(&driver);
+    return number;
+}
+
 hid_t lj_hdf5_driver_create(const char *path)
 {
     failure = 0;
-    hid_t number = H5FDregister(&driver);
+    hid_t number = driver_number();
     hid_t access = lj_hdf5_access(), plan = H5Pcreate(H5P_FILE_CREATE);
     hid_t file = -1;
     /* The 1.8 format has checksums of the metadata, so that damage is found instead of followed. No
@@ -168,7 +178,6 @@ hid_t lj_hdf5_driver_create(const char *path)
         file = H5Fcreate(path, H5F_ACC_TRUNC, plan, access);
     H5Pclose(plan);
     H5Pclose(access);
-    H5FDunregister(number); /* the open file holds a reference of its own */
     return file;
 }
 
