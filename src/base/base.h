@@ -156,13 +156,11 @@ int64_t lj_permute(int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b
 
 /* ---- fixed point ------------------------------------------------------------------------- */
 
-/* Rounds a value once to 64-bit fixed point: returns the integer nearest to value * 2^32. Sums of
- * such integers do not depend on their order. A value that is not finite, or not below 2^29 in
- * magnitude, gives 0 and adds 1 to *nonfinite. Local. */
-int64_t lj_to_fixed(double value, int64_t *nonfinite);
-/* The same for one of `addends` numbers whose sum must not overflow: the limit on the magnitude is
- * 2^30 / addends, and at most 2^29. */
-int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *nonfinite);
+/* Rounds one of `addends` numbers once to 64-bit fixed point: returns the integer nearest to
+ * value * 2^32. Sums of such integers do not depend on their order. A value that is not finite, or
+ * not below 2^30 / addends (at most 2^29) in magnitude, so that the sum might overflow, gives 0 and
+ * adds 1 to *nonfinite. Local. */
+int64_t lj_to_fixed(int64_t addends, double value, int64_t *nonfinite);
 /* The value of a fixed-point number, rounded to double. */
 static inline double lj_from_fixed(int64_t value)
 {

@@ -4,12 +4,7 @@
 
 #include <math.h>
 
-int64_t lj_to_fixed(double value, int64_t *nonfinite)
-{
-    return lj_to_fixed_of(2, value, nonfinite);
-}
-
-int64_t lj_to_fixed_of(int64_t addends, double value, int64_t *nonfinite)
+int64_t lj_to_fixed(int64_t addends, double value, int64_t *nonfinite)
 {
     double limit = fmin(0x1p29, 0x1p30 / (double)addends);
     if (!(fabs(value) < limit)) { /* also catches NaN */

@@ -4,6 +4,7 @@
 #include "kernels/gemm/backends.h"
 #include "kernels/kernel_tables.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,12 +68,20 @@ int lj_kernels_select(enum lj_isa isa)
     return LJ_OK;
 }
 
-static void select_best_once(void)
+static void select_best(void)
 {
     enum lj_isa isa;
     if (!selected)
         LJ_CHECK(lj_isa_best(&isa) == LJ_OK && lj_kernels_select(isa) == LJ_OK, "%s",
                  lj_error_text());
+}
+
+/* Several threads may be the first; selecting changes the environment, which must not be read
+ * meanwhile. */
+static void select_best_once(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, select_best);
 }
 
 enum lj_isa lj_isa_selected(void)

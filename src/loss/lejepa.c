@@ -31,8 +31,9 @@ static int check(const struct lj_lejepa_config *c)
             "loss.lambda: %g is above 1, which loss.combine=convex does not allow; use 0 to 1, "
             "or loss.combine=additive",
             c->lambda);
-    if (c->width < 1 || c->slices < 1 || c->workers < 1 || c->lane_rows < 1)
-        return lj_fail(LJ_ERR_CONFIG, "loss: width, slices, workers and rows must be positive");
+    if (c->width < 1 || c->slices < 1 || c->workers < 1 || c->lanes < 1 || c->lane_rows < 1)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "loss: width, slices, workers, lanes and rows must be positive");
     return LJ_OK;
 }
 
@@ -134,6 +135,7 @@ static int create(void **state, int64_t *sums, const struct lj_config *c,
                                       .additive = c->loss_combine == LJ_LOSS_COMBINE_ADDITIVE,
                                       .seed = c->seed,
                                       .workers = shape->workers,
+                                      .lanes = shape->lanes,
                                       .lane_rows = shape->lane_rows};
     if (shape->caches)
         config.cached_lanes = lj_lejepa_cached_lanes(&config, shape->my_lanes);
@@ -150,14 +152,15 @@ static void begin(void *state, int64_t step)
 }
 
 /* The lane's prediction sum is divided by V D before it becomes fixed point: the total then holds
- * mean squares up to 2^31 / N, where the plain sum wraps around in a diverging run. */
+ * mean squares up to 2^30 / N, and a lane with more than its share of that counts as nonfinite, so
+ * that a diverging run cannot make the total wrap around. */
 static void add(void *state, const struct lj_loss_lane *lane, int64_t *sums, int64_t *nonfinite)
 {
     struct lj_lejepa *loss = state;
     double elements = (double)(loss->config.views * loss->config.width);
     lj_sigreg_add(loss, lane, sums, nonfinite);
-    sums[lj_sigreg_sums(loss)] += lj_to_fixed(
-        lj_prediction_sum(&loss->prediction, lane->proj, lane->n) / elements, nonfinite);
+    double squares = lj_prediction_sum(&loss->prediction, lane->proj, lane->n) / elements;
+    sums[lj_sigreg_sums(loss)] += lj_to_fixed(loss->config.lanes, squares, nonfinite);
 }
 
 static double share_of_prediction(const struct lj_lejepa_config *c)

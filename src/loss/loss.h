@@ -182,6 +182,7 @@ struct lj_lejepa_config {
     bool additive;
     int64_t seed;
     int workers;       /* lanes worked on at once (threads) */
+    int64_t lanes;     /* of the global batch, at most: what sums must have room for */
     int64_t lane_rows; /* n: samples of a lane, at most */
     /* Lanes 0 to cached_lanes - 1 of this rank keep their projections on the slices for the
      * gradient, 4 V n M bytes each; others make them again, with the same bits. */

@@ -43,6 +43,7 @@ int lj_sigreg(struct lj_comm *comm, const float *rows, int64_t n, int64_t width,
                                       .grid = LJ_SIGREG_GRID_A,
                                       .lambda = 1,
                                       .workers = 1,
+                                      .lanes = 1, /* for the prediction, which is 0 */
                                       .lane_rows = LJ_BLOCK_ROWS};
     struct lj_objective *loss = NULL;
     int status = lj_agree(comm, lj_lejepa_create(&loss, comm, &config, NULL));

@@ -140,7 +140,7 @@ static void add_fixed(const struct vicreg *l, int64_t *sums, const double *x, in
                       int64_t *nonfinite)
 {
     for (int64_t i = 0; i < count; i++)
-        sums[i] += lj_to_fixed_of(l->blocks, x[i], nonfinite);
+        sums[i] += lj_to_fixed(l->blocks, x[i], nonfinite);
 }
 
 /* Sums of z over some rows (rows, D). */
@@ -186,7 +186,7 @@ static void add(void *state, const struct lj_loss_lane *lane, int64_t *sums, int
                 add_strip(l, scratch, own, z, rows, first, nonfinite);
         }
     double distance = lj_prediction_sum(&l->invariance, lane->proj, n) / (double)(V * D);
-    sums[V * view_sums(l)] += lj_to_fixed_of(l->shape.lanes, distance, nonfinite);
+    sums[V * view_sums(l)] += lj_to_fixed(l->shape.lanes, distance, nonfinite);
 }
 
 /* ---- from the totals to terms and W ------------------------------------------------------ */

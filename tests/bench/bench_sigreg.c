@@ -55,6 +55,7 @@ static struct lj_lejepa_config config_of(const struct sigreg_case *c, enum lj_si
                                      .grid = grid,
                                      .lambda = 0.05,
                                      .workers = 1,
+                                     .lanes = 1,
                                      .lane_rows = c->rows};
 }
 

@@ -9,7 +9,7 @@
 
 static int64_t fixed(double value)
 {
-    int64_t nonfinite = 0, result = lj_to_fixed(value, &nonfinite);
+    int64_t nonfinite = 0, result = lj_to_fixed(2, value, &nonfinite);
     cr_assert_eq(nonfinite, 0, "%g is fit", value);
     return result;
 }
@@ -43,7 +43,7 @@ Test(exact, what_does_not_fit_is_counted_and_gives_zero)
     const double bad[] = {NAN, -NAN, INFINITY, -INFINITY, 0x1p29, -0x1p29, 1e300, -1e300};
     int64_t nonfinite = 5;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        cr_assert_eq(lj_to_fixed(bad[i], &nonfinite), 0, "%g", bad[i]);
+        cr_assert_eq(lj_to_fixed(2, bad[i], &nonfinite), 0, "%g", bad[i]);
         cr_assert_eq(nonfinite, 6 + (int64_t)i, "%g", bad[i]);
     }
     cr_assert_eq(fixed(0x1p29 - 1), (INT64_C(1) << 61) - (INT64_C(1) << 32));
@@ -62,9 +62,9 @@ Test(exact, sums_do_not_depend_on_order)
     for (int i = 0; i < COUNT; i++)
         value[i] = lj_random_normal(&rng) * pow(10, lj_rng_between(&rng, -3, 3));
     for (int i = 0; i < COUNT; i++) {
-        up += lj_to_fixed(value[i], &nonfinite);
-        down += lj_to_fixed(value[COUNT - 1 - i], &nonfinite);
-        stride += lj_to_fixed(value[i * 17 % COUNT], &nonfinite);
+        up += lj_to_fixed(2, value[i], &nonfinite);
+        down += lj_to_fixed(2, value[COUNT - 1 - i], &nonfinite);
+        stride += lj_to_fixed(2, value[i * 17 % COUNT], &nonfinite);
         forward += (float)value[i];
         backward += (float)value[COUNT - 1 - i];
     }

@@ -579,7 +579,7 @@ Test(kernels, add_fixed_equals_to_fixed)
         int64_t counted = k->add_fixed(sums + 1, x, N);
         for (int i = 0; i < N; i++) {
             bool fit = fabsf(x[i]) < 64; /* false for NaN */
-            int64_t want = fit ? lj_to_fixed((double)x[i], &none) : 0;
+            int64_t want = fit ? lj_to_fixed(2, (double)x[i], &none) : 0;
             nonfinite += !fit;
             cr_assert_eq(sums[i + 1], 1000 - (i + 1) + want, "%s: %g", k->name, (double)x[i]);
         }

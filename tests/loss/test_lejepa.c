@@ -25,6 +25,7 @@ static struct loss_batch batch_of(enum lj_sigreg_grid grid, int64_t views, int64
                                           .grid = grid,
                                           .lambda = 0.05,
                                           .workers = 1,
+                                          .lanes = (samples + lane_rows) / lane_rows,
                                           .lane_rows = lane_rows},
                                .samples = samples};
 }
@@ -420,6 +421,7 @@ Test(lejepa, one_call_gives_value_and_gradient, .timeout = 60)
                                           .grid = LJ_SIGREG_GRID_A,
                                           .lambda = 1,
                                           .workers = 1,
+                                          .lanes = 2,
                                           .lane_rows = 32},
                                .samples = ROWS,
                                .z = z};

@@ -18,6 +18,7 @@ static struct loss_batch batch_of(int64_t views, int64_t centre, int64_t n, int6
                                           .slices = 1,
                                           .grid = LJ_SIGREG_GRID_A,
                                           .workers = 1,
+                                          .lanes = (n + 2) / 3,
                                           .lane_rows = 3},
                                .samples = n,
                                .z = z};
@@ -90,12 +91,17 @@ Test(prediction, large_values_do_not_wrap, .timeout = 60)
     enum { V = 2, N = 48, D = 64 };
     struct lj_comm *comm = lj_case_begin();
     static float z[V * N * D];
-    for (int i = 0; i < V * N * D; i++)
-        z[i] = i < N * D ? 1100.0f : -1100.0f; /* deviation 1100 from the centre 0 */
-    struct loss_batch batch = batch_of(V, V, N, D, z);
-    struct loss_terms terms;
-    cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, NULL, NULL), LJ_OK);
-    cr_assert_eq(terms.nonfinite, 0);
-    cr_assert(fabs(terms.prediction / 1.21e6 - 1) < 1e-5, "%g", terms.prediction);
+    static const float deviation[] = {1100, 7000}; /* from the centre 0 */
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < V * N * D; i++)
+            z[i] = i < N * D ? deviation[k] : -deviation[k];
+        struct loss_batch batch = batch_of(V, V, N, D, z);
+        struct loss_terms terms;
+        cr_assert_eq(loss_case_run(comm, &batch, NULL, &terms, NULL, NULL), LJ_OK);
+        cr_assert_eq(terms.nonfinite > 0, k == 1, "%g: %lld", (double)deviation[k],
+                     (long long)terms.nonfinite);
+        double square = (double)deviation[k] * (double)deviation[k];
+        cr_assert(k == 1 || fabs(terms.prediction / square - 1) < 1e-5, "%g", terms.prediction);
+    }
     lj_case_end(comm);
 }

@@ -61,7 +61,7 @@ mount --rbind /dev "$system/dev" && mount --make-rslave "$system/dev" &&
     mount --rbind /sys "$system/sys" && mount --make-rslave "$system/sys" &&
     mount -t proc proc "$system/proc" || fail "mounting"
 
-rm -rf "$system/src" && mkdir -p "$system/src"
+rm -rf "$system/src" "$system"/tmp/* && mkdir -p "$system/src"
 git ls-files -z | xargs -0 tar cf - --ignore-failed-read | tar xf - -C "$system/src" ||
     fail "copying"
 

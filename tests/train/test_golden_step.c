@@ -128,6 +128,7 @@ static void begin(struct step_case *c)
                                     .lambda = 0.05,
                                     .additive = c->options.additive,
                                     .workers = 1,
+                                    .lanes = 1,
                                     .lane_rows = SAMPLES};
     int64_t images = (int64_t)VIEWS_OF_GROUP * SAMPLES;
     c->comm = lj_case_begin();

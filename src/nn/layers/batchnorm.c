@@ -160,7 +160,7 @@ static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *nonfin
         lj_kernels()->column_moments(sum, square, x + first * width, shift,
                                      lj_min_i64(BLOCK_ROWS, rows_of(c) - first), width);
         for (int64_t j = 0; j < 2 * width; j++)
-            sums[j] += lj_to_fixed_of(blocks_of_batch(c), scale * sum[j], nonfinite);
+            sums[j] += lj_to_fixed(blocks_of_batch(c), scale * sum[j], nonfinite);
     }
 }
 
@@ -184,7 +184,7 @@ static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *nonfi
         gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, rows_of(c)), block, block + width);
         for (int64_t j = 0; j < 2 * width; j++)
             sums[j] +=
-                lj_to_fixed_of(blocks_of_batch(c), (double)block[j] * gradient_scale, nonfinite);
+                lj_to_fixed(blocks_of_batch(c), (double)block[j] * gradient_scale, nonfinite);
     }
 }
 
