@@ -161,7 +161,7 @@
     REAL(guard_collapse, "guard.collapse", 0.0, 0.0, 1.0e9,                                        \
         "stop when the projections' effective rank falls below this; 0: never")                    \
     REAL(guard_stall_s, "guard.stall_s", 600.0, 0.0, 1.0e9,                                        \
-        "seconds without progress after which the job ends; 0: never")                             \
+        "seconds without progress (a lane, a chunk) after which the job ends; 0: never")           \
     TEXT(run_dir, "run.dir", "", "directory of the run; empty: runs/<date-time>")                  \
     CHOICE(run_measure_peak, "run.measure_peak", LJ_RUN_MEASURE_PEAK_FALSE,                        \
         WORD(LJ_RUN_MEASURE_PEAK_FALSE, "false") WORD(LJ_RUN_MEASURE_PEAK_TRUE, "true"),           \

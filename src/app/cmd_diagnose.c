@@ -120,6 +120,7 @@ static void copy_lane(struct subject *s, int64_t first, int64_t n, float *whole,
 static struct lj_loss_lane take_lane(struct subject *s, int64_t first)
 {
     int64_t n = lj_min_i64(LANE, s->rows - first);
+    lj_progress();
     copy_lane(s, first, n, s->proj, s->lane, false);
     return (struct lj_loss_lane){.index = first / LANE, .n = n, .proj = s->lane};
 }

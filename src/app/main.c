@@ -2,6 +2,8 @@
 /* The program: which command, its words, and the exit code that all ranks share. */
 #include "app/app.h"
 
+#include "lejepa/run.h"
+
 #include "kernels/kernels.h"
 #include "models/models.h"
 
@@ -14,25 +16,29 @@ struct command {
     const char *name;
     int (*run)(struct lj_comm *comm, struct lj_config *config, const struct lj_call_words *words);
     bool takes_file, takes_action;
+    bool guarded; /* by the watchdog */
     const char *text;
 };
 
 static const struct command commands[] = {
-    {"train", lj_command_train, false, false, "pretrains an encoder (the default command)"},
-    {"embed", lj_command_embed, false, false,
+    {"train", lj_command_train, false, false, true, "pretrains an encoder (the default command)"},
+    {"embed", lj_command_embed, false, false, true,
      "writes embeddings: embed checkpoint=PATH data.archive=PATH out=emb.h5"},
-    {"probe", lj_command_probe, false, false,
+    {"probe", lj_command_probe, false, false, true,
      "kNN and linear probe: probe train=emb1.h5 test=emb2.h5"},
-    {"diagnose", lj_command_diagnose, true, false,
+    {"diagnose", lj_command_diagnose, true, false, true,
      "is this embedding an isotropic Gaussian? diagnose FILE.h5 [grad=out.h5]"},
-    {"inspect", lj_command_inspect, false, false, "reads an archive and prints what it inferred"},
-    {"pack", lj_command_pack, false, false, "makes a training archive: pack out=FILE.h5 parts=..."},
-    {"export", lj_command_export, false, false,
+    {"inspect", lj_command_inspect, false, false, false,
+     "reads an archive and prints what it inferred"},
+    {"pack", lj_command_pack, false, false, false,
+     "makes a training archive: pack out=FILE.h5 parts=..."},
+    {"export", lj_command_export, false, false, false,
      "checkpoint to safetensors: export checkpoint=PATH out=FILE"},
-    {"import", lj_command_import, false, false,
+    {"import", lj_command_import, false, false, false,
      "safetensors to a run: import weights=FILE out=DIR ..."},
-    {"selftest", lj_command_selftest, false, false, "same bits on 1..P ranks of this machine?"},
-    {"checkpoint", lj_command_checkpoint, true, true,
+    {"selftest", lj_command_selftest, false, false, false,
+     "same bits on 1..P ranks of this machine?"},
+    {"checkpoint", lj_command_checkpoint, true, true, false,
      "checkpoint ls|verify DIR or FILE: lists, or compares checksums"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -144,8 +150,11 @@ static int run_command(struct lj_comm *comm, int argc, char **argv)
     status = lj_agree(comm, status);
     if (status == LJ_OK)
         status = read_config(comm, &config, &words);
+    if (status == LJ_OK && command->guarded)
+        status = lj_agree(comm, lj_watchdog_start(comm->rank, config.guard_stall_s));
     if (status == LJ_OK)
         status = command->run(comm, &config, &words);
+    lj_watchdog_stop();
     lj_free(settings);
     return status;
 }

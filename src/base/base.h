@@ -61,6 +61,9 @@ void lj_set_abort_hook(void (*hook)(int exit_code));
  *   step   in  the step being worked on; -1 where there is none
  * Errors: LJ_ERR_RESOURCE if the fault is asked for here; its text says that LJ_FAULT is set. */
 int lj_fault(const char *point, int64_t step);
+/* The same for a place that is slow and healthy: LJ_FAULT=point:rank:step:slow makes it sleep for
+ * half a second. */
+void lj_fault_slow(const char *point, int64_t step);
 /* The rank that lj_fault compares with; 0 until it is set. */
 void lj_fault_set_rank(int rank);
 
@@ -205,9 +208,14 @@ void lj_phase_reset(void);
 
 /* ---- progress ---------------------------------------------------------------------------- */
 
-/* Notes that work went on. Long loops call it, so that the watchdog can tell a slow rank from a
- * stuck one. Local; from any thread. Cost: one look at the clock, and the hook. */
+/* Notes that work went on: a lane, a bucket, a chunk. Long loops call it, so that the watchdog can
+ * tell a slow rank from a stuck one. Local; from any thread. Cost: one look at the clock, and the
+ * hook. */
 void lj_progress(void);
+/* The main thread begins (ends) to wait for other ranks, whose work it cannot see. For comm. */
+void lj_progress_wait(bool begins);
+/* Does it wait? From any thread. */
+bool lj_progress_waits(void);
 /* The time of the last lj_progress by lj_now_s; 0: there was none. From any thread. */
 double lj_progress_s(void);
 /* Sets a function that each lj_progress calls, on its caller's thread; NULL: none. For comm. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The time of the last progress, for the watchdog. */
+/* The time of the last progress, and who is waited for, for the watchdog. */
 #include "base/base.h"
 
 #include <stdatomic.h>
 
 static _Atomic double last_s;
+static atomic_bool waits;
 static void (*_Atomic hook)(void);
 
 void lj_progress(void)
@@ -18,6 +19,17 @@ void lj_progress(void)
 double lj_progress_s(void)
 {
     return last_s;
+}
+
+void lj_progress_wait(bool begins)
+{
+    last_s = lj_now_s();
+    waits = begins;
+}
+
+bool lj_progress_waits(void)
+{
+    return waits;
 }
 
 void lj_set_progress_hook(void (*next)(void))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { TEXT_MAX = 2048 };
@@ -59,20 +60,30 @@ void lj_fault_set_rank(int rank)
     fault_rank = rank;
 }
 
-int lj_fault(const char *point, int64_t step)
+/* What LJ_FAULT says of this point, rank and step: "", ":stall" or ":slow"; NULL: nothing. */
+static const char *fault_at(const char *point, int64_t step)
 {
     const char *wanted = getenv("LJ_FAULT");
-    if (!wanted)
-        return LJ_OK;
     char here[128];
     snprintf(here, sizeof here, "%s:%d:%lld", point, fault_rank, (long long)step);
     size_t length = strlen(here);
-    if (strncmp(wanted, here, length) != 0)
-        return LJ_OK;
-    while (strcmp(wanted + length, ":stall") == 0)
+    return wanted && strncmp(wanted, here, length) == 0 ? wanted + length : NULL;
+}
+
+int lj_fault(const char *point, int64_t step)
+{
+    const char *wanted = fault_at(point, step);
+    while (wanted && strcmp(wanted, ":stall") == 0)
         pause();
-    if (wanted[length] != 0)
+    if (!wanted || *wanted)
         return LJ_OK;
     return lj_fail(LJ_ERR_RESOURCE, "injected fault at %s, step %lld (LJ_FAULT is set; unset it)",
                    point, (long long)step);
+}
+
+void lj_fault_slow(const char *point, int64_t step)
+{
+    const char *wanted = fault_at(point, step);
+    if (wanted && strcmp(wanted, ":slow") == 0)
+        nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
 }

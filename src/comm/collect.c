@@ -23,7 +23,7 @@ int lj_agree(struct lj_comm *comm, int status)
     struct {
         int good, rank;
     } mine = {status == LJ_OK, comm->rank}, lowest;
-    MPI_Allreduce(&mine, &lowest, 1, MPI_2INT, MPI_MINLOC, comm->mpi->comm);
+    LJ_WAIT_IN(MPI_Allreduce(&mine, &lowest, 1, MPI_2INT, MPI_MINLOC, comm->mpi->comm));
     if (lowest.good)
         return LJ_OK;
     struct {
@@ -32,7 +32,7 @@ int lj_agree(struct lj_comm *comm, int status)
     } reason = {.status = status};
     if (comm->rank == lowest.rank)
         strncpy(reason.text, lj_error_text(), TEXT_MAX - 1);
-    MPI_Bcast(&reason, (int)sizeof reason, MPI_BYTE, lowest.rank, comm->mpi->comm);
+    LJ_WAIT_IN(MPI_Bcast(&reason, (int)sizeof reason, MPI_BYTE, lowest.rank, comm->mpi->comm));
     if (comm->size > 1 && !names_rank(reason.text))
         return lj_fail(reason.status, "rank %d: %s", lowest.rank, reason.text);
     lj_error_set(reason.text);
@@ -42,18 +42,18 @@ int lj_agree(struct lj_comm *comm, int status)
 void lj_broadcast(struct lj_comm *comm, void *data, int64_t bytes, int root)
 {
     for (int64_t done = 0; done < bytes; done += lj_comm_bytes_max)
-        MPI_Bcast((char *)data + done, (int)lj_min_i64(bytes - done, lj_comm_bytes_max), MPI_BYTE,
-                  root, comm->mpi->comm);
+        LJ_WAIT_IN(MPI_Bcast((char *)data + done, (int)lj_min_i64(bytes - done, lj_comm_bytes_max),
+                             MPI_BYTE, root, comm->mpi->comm));
 }
 
 void lj_barrier(struct lj_comm *comm)
 {
-    MPI_Barrier(comm->mpi->comm);
+    LJ_WAIT_IN(MPI_Barrier(comm->mpi->comm));
 }
 
 static int64_t all_reduce_i64(struct lj_comm *comm, int64_t value, MPI_Op op)
 {
-    MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, op, comm->mpi->comm);
+    LJ_WAIT_IN(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, op, comm->mpi->comm));
     return value;
 }
 
@@ -74,7 +74,7 @@ int64_t lj_all_sum(struct lj_comm *comm, int64_t value)
 
 void lj_all_gather_f64(struct lj_comm *comm, const double *values, int count, double *all)
 {
-    MPI_Allgather(values, count, MPI_DOUBLE, all, count, MPI_DOUBLE, comm->mpi->comm);
+    LJ_WAIT_IN(MPI_Allgather(values, count, MPI_DOUBLE, all, count, MPI_DOUBLE, comm->mpi->comm));
 }
 
 void lj_all_gather_bytes(struct lj_comm *comm, const void *mine, void *all,
@@ -97,8 +97,9 @@ void lj_pass_to_root(struct lj_comm *comm, int from, void *data, int64_t bytes)
         char *part = (char *)data + done;
         int count = (int)lj_min_i64(bytes - done, lj_comm_bytes_max);
         if (comm->rank == from)
-            MPI_Send(part, count, MPI_BYTE, 0, 0, comm->mpi->comm);
+            LJ_WAIT_IN(MPI_Send(part, count, MPI_BYTE, 0, 0, comm->mpi->comm));
         else
-            MPI_Recv(part, count, MPI_BYTE, from, 0, comm->mpi->comm, MPI_STATUS_IGNORE);
+            LJ_WAIT_IN(
+                MPI_Recv(part, count, MPI_BYTE, from, 0, comm->mpi->comm, MPI_STATUS_IGNORE));
     }
 }

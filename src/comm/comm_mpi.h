@@ -12,6 +12,9 @@ struct lj_comm_mpi {
     bool owned; /* a duplicate or part of ours: freed with it */
 };
 
+/* Makes a call in which the main thread may wait for other ranks, and lets the watchdog know. */
+#define LJ_WAIT_IN(call) (lj_progress_wait(true), (void)(call), lj_progress_wait(false))
+
 /* Largest number of bytes in one call, a multiple of 8: Open MPI 4.1 has int counts. A variable, so
  * that a test of the splitting can lower it. */
 extern int64_t lj_comm_bytes_max;

@@ -9,8 +9,8 @@ void lj_sum_exact(struct lj_comm *comm, struct lj_ledger_entry *entry, int64_t *
     double start = lj_now_s();
     int64_t most = lj_comm_bytes_max / (int64_t)sizeof *values;
     for (int64_t done = 0; done < count; done += most)
-        MPI_Allreduce(MPI_IN_PLACE, values + done, (int)lj_min_i64(count - done, most), MPI_INT64_T,
-                      MPI_SUM, comm->mpi->comm);
+        LJ_WAIT_IN(MPI_Allreduce(MPI_IN_PLACE, values + done, (int)lj_min_i64(count - done, most),
+                                 MPI_INT64_T, MPI_SUM, comm->mpi->comm));
     if (!entry)
         return;
     entry->calls++;

@@ -11,7 +11,7 @@ static double told_s;           /* when it broadcast last */
 static bool tell(struct lj_comm *comm, bool going_on)
 {
     int word = going_on;
-    MPI_Bcast(&word, 1, MPI_INT, 0, comm->mpi->comm);
+    LJ_WAIT_IN(MPI_Bcast(&word, 1, MPI_INT, 0, comm->mpi->comm));
     return word != 0;
 }
 

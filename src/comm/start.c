@@ -40,7 +40,7 @@ static int wrap(struct lj_comm **comm, MPI_Comm mpi, bool owned)
     struct lj_comm *c = lj_alloc(sizeof *c, "communicators");
     struct lj_comm_mpi *m = lj_alloc(sizeof *m, "communicators");
     int mine = c && m, everybody = 0;
-    MPI_Allreduce(&mine, &everybody, 1, MPI_INT, MPI_MIN, mpi);
+    LJ_WAIT_IN(MPI_Allreduce(&mine, &everybody, 1, MPI_INT, MPI_MIN, mpi));
     if (!everybody) {
         lj_free(c);
         lj_free(m);
@@ -92,7 +92,7 @@ int lj_comm_create(struct lj_comm **comm, const void *mpi_comm)
 {
     MPI_Comm duplicate;
     *comm = NULL;
-    MPI_Comm_dup(*(const MPI_Comm *)mpi_comm, &duplicate);
+    LJ_WAIT_IN(MPI_Comm_dup(*(const MPI_Comm *)mpi_comm, &duplicate));
     introduce(duplicate);
     return wrap(comm, duplicate, true);
 }
@@ -111,7 +111,8 @@ int lj_comm_first(struct lj_comm *comm, int size, struct lj_comm **sub)
 {
     *sub = NULL;
     MPI_Comm part = MPI_COMM_NULL;
-    MPI_Comm_split(comm->mpi->comm, comm->rank < size ? 0 : MPI_UNDEFINED, comm->rank, &part);
+    LJ_WAIT_IN(
+        MPI_Comm_split(comm->mpi->comm, comm->rank < size ? 0 : MPI_UNDEFINED, comm->rank, &part));
     int status = part == MPI_COMM_NULL ? LJ_OK : wrap(sub, part, true);
     return lj_agree(comm, status);
 }

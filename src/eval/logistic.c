@@ -90,9 +90,11 @@ double lj_logistic_value(void *data, const double *parameters, double *gradient)
     int64_t weights = problem->width * problem->classes;
     double loss = 0.0, square = 0.0;
     memset(gradient, 0, (size_t)(weights + problem->classes) * sizeof *gradient);
-    for (int64_t first = 0; first < problem->rows; first += BLOCK)
+    for (int64_t first = 0; first < problem->rows; first += BLOCK) {
         loss += add_block(problem, parameters, first, lj_min_i64(BLOCK, problem->rows - first),
                           gradient);
+        lj_progress();
+    }
     for (int64_t i = 0; i < weights; i++) {
         square += parameters[i] * parameters[i];
         gradient[i] += problem->l2 * parameters[i];
@@ -106,6 +108,7 @@ void lj_logistic_predict(struct lj_logistic *problem, const double *parameters, 
     int64_t classes = problem->classes;
     for (int64_t first = 0; first < rows; first += BLOCK) {
         int64_t count = lj_min_i64(BLOCK, rows - first);
+        lj_progress();
         logits_of(problem, parameters, x + first * problem->width, count);
         for (int64_t r = 0; r < count; r++) {
             const double *logit = problem->p + r * classes;

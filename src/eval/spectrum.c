@@ -40,6 +40,7 @@ static void add_all(double *covariance, double *block, const double *mean, const
 {
     for (int64_t first = 0; first < rows; first += ROWS) {
         int64_t count = lj_min_i64(ROWS, rows - first);
+        lj_progress();
         for (int64_t r = 0; r < count; r++)
             for (int64_t j = 0; j < width; j++)
                 block[r * width + j] = (double)x[(first + r) * width + j] - mean[j];

@@ -38,6 +38,8 @@ static int set_up(struct lj_run_state *run)
     LJ_TRY(lj_trainer_create(&run->trainer, run->comm, run->config, run->archive,
                              resume_from[0] ? resume_from : NULL));
     run->info = lj_trainer_info(run->trainer);
+    int64_t lanes_at_once = (int64_t)run->comm->size * run->info.workers;
+    lj_watchdog_set_turns((run->info.lanes + lanes_at_once - 1) / lanes_at_once);
     lj_root_section_begin(run->comm);
     LJ_TRY(lj_root_section_end(run->comm, lj_run_open_files(run, run->info.first_step)));
     return lj_run_summary_start(run, isa);
@@ -180,15 +182,12 @@ int lj_train(struct lj_comm *comm, struct lj_config *config)
     run->terminal = lj_comm_is_root(comm) && isatty(STDERR_FILENO);
     lj_signals_install(); /* a signal during set-up stops the run after its first step */
     lj_phase_begin(LJ_PHASE_SETUP);
-    int status = lj_agree(comm, lj_watchdog_start(comm->rank, config->guard_stall_s));
-    if (status == LJ_OK)
-        status = set_up(run);
+    int status = set_up(run);
     lj_phase_end();
     if (status == LJ_OK)
         status = train(run);
     lj_signals_restore();
     tear_down(run);
-    lj_watchdog_stop();
     lj_free(run);
     return status;
 }

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The watchdog: when a rank made no progress for guard.stall_s seconds, be it in set-up, a step, an
  * evaluation or a checkpoint, it says where it is, and then ends the job. It is a thread, because a
- * main thread that hangs in a collective call can say nothing. */
+ * main thread that hangs in a collective call can say nothing. A rank that waits in MPI does not
+ * see the others' work, which may be healthy and slow, so it waits as long as healthy lanes of the
+ * busiest rank can take: the rank that stands still speaks first. */
+#include "lejepa/run.h"
+
 #include "run/signals.h"
 
 #include "comm/comm.h"
@@ -27,7 +31,7 @@ static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static bool running, ending;
 static int own_rank;
 static double limit_s;
-static _Atomic int64_t fed_step;
+static _Atomic int64_t fed_step, others_turns;
 
 /* Sleeps for some seconds, or until lj_watchdog_stop; true: the latter. */
 static bool sleep_unless_ending(double seconds)
@@ -45,28 +49,36 @@ static bool sleep_unless_ending(double seconds)
     return ended;
 }
 
-static void say_where(void)
+/* How long no progress is healthy now, seconds. */
+static double patience_s(void)
+{
+    return limit_s * (lj_progress_waits() ? 1 + (double)others_turns : 1);
+}
+
+static void say_where(double silent_s)
 {
     char step[32] = "";
     if (fed_step >= 0)
         snprintf(step, sizeof step, " at step %lld", (long long)fed_step);
     fprintf(stderr,
-            "lejepa_mpi: error: rank %d: no progress for %.0f s%s, in phase '%s'; look "
+            "lejepa_mpi: error: rank %d: no progress for %.0f s%s, in phase '%s'%s; look "
             "for a slow or dead node or file system, or raise guard.stall_s\n",
-            own_rank, limit_s, step, lj_phase_name(lj_phase_current()));
+            own_rank, silent_s, step, lj_phase_name(lj_phase_current()),
+            lj_progress_waits() ? ", waiting for other ranks" : "");
 }
 
 static void *watch(void *unused)
 {
     (void)unused;
     for (;;) {
-        double left = lj_progress_s() + limit_s - lj_now_s();
+        double left = lj_progress_s() + patience_s() - lj_now_s();
         if (left <= 0)
             break;
-        if (sleep_unless_ending(left))
+        /* Whether the rank waits may change meanwhile. */
+        if (sleep_unless_ending(fmin(left, limit_s / 4)))
             return NULL;
     }
-    say_where();
+    say_where(lj_now_s() - lj_progress_s());
     double turn_s = stagger_s * (own_rank < STAGGERED ? own_rank : STAGGERED);
     if (!sleep_unless_ending(fmax(grace_s, limit_s / 10) + turn_s))
         lj_comm_abort(-LJ_ERR_COMM);
@@ -77,6 +89,7 @@ int lj_watchdog_start(int rank, double stall_s)
 {
     own_rank = rank;
     limit_s = stall_s;
+    others_turns = 1;
     lj_watchdog_feed(-1);
     if (stall_s <= 0)
         return LJ_OK;
@@ -93,6 +106,11 @@ void lj_watchdog_feed(int64_t step)
 {
     fed_step = step;
     lj_progress();
+}
+
+void lj_watchdog_set_turns(int64_t turns)
+{
+    others_turns = turns;
 }
 
 void lj_watchdog_stop(void)

@@ -33,8 +33,10 @@ static void run_wave(struct lj_trainer *t, int64_t first, lane_work work)
 {
     int count = (int)lj_min_i64(t->workers, lj_my_lanes(t) - first);
 #pragma omp parallel for schedule(static, 1) num_threads(t->workers) if (count > 1)
-    for (int s = 0; s < count; s++)
+    for (int s = 0; s < count; s++) {
         work(t, first + s, s);
+        lj_progress();
+    }
 }
 
 static void run_lanes(struct lj_trainer *t, lane_work work)
@@ -117,6 +119,7 @@ static void share_statistics(struct lj_trainer *t, int net, int node, bool backw
     for (int64_t k = 0; k < lj_my_lanes(t); k++) {
         int s = omp_get_thread_num();
         add_statistics(t, net, node, backward, k, s, t->sync_sums[s] + count);
+        lj_progress();
     }
     for (int s = 1; s < t->workers; s++)
         for (int64_t i = 0; i <= count; i++)
@@ -154,6 +157,8 @@ static void forward_lane(struct lj_trainer *t, int net, int first, int end, int6
     }
     if (net == LJ_NET_ENCODER && end == nodes_of(t, net))
         hand_up(t, k, worker);
+    lj_fault_slow("lane", t->step);
+    lj_progress();
 }
 
 /* A net on all my lanes, from one node with shared statistics to the next. */
@@ -275,6 +280,7 @@ static void backward_lane(struct lj_trainer *t, int bucket, int64_t k, int worke
         lj_backward(t->plan[part], &pass, segment->first, segment->end);
         stored = true;
     }
+    lj_progress();
 }
 
 /* The projector's gradient at its input becomes the encoder's at its output. */

@@ -86,29 +86,52 @@ def test_stall(case):
         os.kill(stopped, signal.SIGCONT)
     ended = end(process, 20)
     check(ended.code == COMMUNICATION, f"{what}: exit code {ended.code}, expected {COMMUNICATION}: {ended.tail()}")
-    form = r"lejepa_mpi: error: rank (\d): no progress for 3 s at step \d+, in phase '[a-z ]+'; .*guard\.stall_s"
+    form = (r"lejepa_mpi: error: rank (\d): no progress for \d+ s at step \d+, in phase '[a-z ]+'"
+            r"(?:, waiting for other ranks)?; .*guard\.stall_s")
     spoke = [re.fullmatch(form, line) for line in ended.errors]
     check(all(spoke) and str(1 - rank) in {match.group(1) for match in spoke if match},
           f"{what}: expected a line of rank {1 - rank}, found {ended.errors}")
 
 
+def test_slow(case):
+    """Lanes of half a second, and steps longer than the watchdog waits, on a rank while others wait
+    for it: healthy."""
+    ranks, rank = case
+    what = f"rank {rank} of {ranks} slow"
+    ended = train(here / f"slow-{ranks}-{rank}", *data, "train.steps=2", "batch.size=48", "guard.stall_s=1",
+                  ranks=ranks, env={"LJ_FAULT": f"lane:{rank}:1:slow"})
+    check(ended.code == 0, f"{what}: exit code {ended.code}: {ended.tail()}")
+    check(ended.seconds > 2, f"{what}: a step was not slow: {ended.seconds} s")
+
+
+def test_stall_of_commands():
+    """embed is guarded, too."""
+    ended = train(here / "embedded", *data, "train.steps=2", "checkpoint.every=2")
+    check(ended.code == 0, f"train: {ended.tail()}")
+    ended = end(start(["embed", f"checkpoint={here / 'embedded'}", *data, f"out={here / 'never.h5'}",
+                       "guard.stall_s=1"], 2, env={"LJ_FAULT": "open:0:-1:stall"}), 20)
+    check(ended.code == COMMUNICATION and any("rank 0: no progress" in line for line in ended.errors),
+          f"embed standing still: exit code {ended.code}: {ended.tail()}")
+
+
 def test_stall_at(case):
-    """A rank that stands still at a point: every rank says its phase."""
+    """A rank that stands still at a point says its phase."""
     point, rank, step, phase = case
     what = f"rank {rank} standing still at {point}"
     ended = train(here / f"stall-{point}-{rank}", *data, "train.steps=6", "checkpoint.every=2", "guard.stall_s=2",
                   ranks=2, timeout=25, env={"LJ_FAULT": f"{point}:{rank}:{step}:stall"})
     check(ended.code == COMMUNICATION, f"{what}: exit code {ended.code}, expected {COMMUNICATION}: {ended.tail()}")
     at = f" at step {step}" if step > 0 else ""
-    for speaker in (0, 1):
-        said = f"rank {speaker}: no progress for 2 s{at}, in phase '{phase}'; "
-        check(any(said in line for line in ended.errors), f"{what}: nobody says \"{said}\": {ended.errors}")
+    said = f"rank {rank}: no progress for 2 s{at}, in phase '{phase}'; "
+    check(any(said in line for line in ended.errors), f"{what}: nobody says \"{said}\": {ended.errors}")
 
 
 test_table_is_complete()
 program.at_once(test_fault, [*itertools.product(POINTS, (0, 1), [2]), *((point, 0, 1) for point in POINTS),
                              (("step", 3, [0, 1, 2]), 2, 3)])
-program.at_once(test_stall, [(1, 0), (0, 0), (1, 4)])
+program.at_once(test_stall, [(1, 0), (0, 0), (1, 9)])
+program.at_once(test_slow, [(1, 0), (2, 1)])
+test_stall_of_commands()
 program.at_once(test_stall_at, [("open", 0, -1, "setup"), ("setup", 0, -1, "setup"), ("setup", 1, -1, "setup"),
                                 ("evaluate", 0, 3, "evaluation"), ("evaluate", 1, 3, "evaluation"),
                                 ("checkpoint-write", 0, 2, "checkpoint")])

@@ -131,7 +131,7 @@ static void complete(struct lj_gradsync *s, struct lj_move *move)
         return;
     double start = lj_now_s();
     lj_phase_begin(LJ_PHASE_GRADIENT_COMM);
-    MPI_Wait(&move->request, MPI_STATUS_IGNORE);
+    LJ_WAIT_IN(MPI_Wait(&move->request, MPI_STATUS_IGNORE));
     lj_phase_end();
     double end = lj_now_s();
     s->ledger_gradient->exposed_seconds += end - start;

@@ -30,7 +30,8 @@ static void share_square_sums(struct lj_gradsync *s, int count)
 {
     struct lj_ledger_entry *ledger = s->ledger_norm;
     double start = lj_now_s();
-    MPI_Allreduce(MPI_IN_PLACE, s->square_sums, count, MPI_DOUBLE, MPI_SUM, s->comm->mpi->comm);
+    LJ_WAIT_IN(MPI_Allreduce(MPI_IN_PLACE, s->square_sums, count, MPI_DOUBLE, MPI_SUM,
+                             s->comm->mpi->comm));
     double seconds = lj_now_s() - start;
     ledger->calls++;
     ledger->bytes += count * (int64_t)sizeof *s->square_sums;
@@ -104,7 +105,7 @@ void lj_gradsync_gather(struct lj_gradsync *s, float *weights)
     double start = lj_now_s();
     for (int b = 0; b < s->buckets; b++) {
         struct lj_move *move = &s->move[b % 2]; /* idle now: lends its request and counts */
-        MPI_Wait(&move->request, MPI_STATUS_IGNORE);
+        LJ_WAIT_IN(MPI_Wait(&move->request, MPI_STATUS_IGNORE));
         if (s->all_whole)
             gather_everywhere(s, b, weights, move);
         else
@@ -113,8 +114,8 @@ void lj_gradsync_gather(struct lj_gradsync *s, float *weights)
         s->ledger_weights->bytes +=
             s->shard.count[b] * (int64_t)sizeof(float) * lj_gather_copies(s);
     }
-    MPI_Wait(&s->move[0].request, MPI_STATUS_IGNORE);
-    MPI_Wait(&s->move[1].request, MPI_STATUS_IGNORE);
+    LJ_WAIT_IN(MPI_Wait(&s->move[0].request, MPI_STATUS_IGNORE));
+    LJ_WAIT_IN(MPI_Wait(&s->move[1].request, MPI_STATUS_IGNORE));
     s->ledger_weights->seconds += lj_now_s() - start;
     s->ledger_weights->exposed_seconds += lj_now_s() - start;
 }
@@ -128,9 +129,9 @@ void lj_gradsync_collect(struct lj_gradsync *s, const float *shard, float *whole
     struct lj_move *move = &s->move[0];
     for (int b = 0; b < s->buckets; b++) {
         lay_out_parts(s, b, move->receive_count, move->receive_start);
-        MPI_Gatherv(shard + s->shard.shard_offset[b], (int)s->shard.count[b], MPI_FLOAT,
-                    whole ? whole + s->bounds[b] : NULL, move->receive_count, move->receive_start,
-                    MPI_FLOAT, 0, s->comm->mpi->comm);
+        LJ_WAIT_IN(MPI_Gatherv(shard + s->shard.shard_offset[b], (int)s->shard.count[b], MPI_FLOAT,
+                               whole ? whole + s->bounds[b] : NULL, move->receive_count,
+                               move->receive_start, MPI_FLOAT, 0, s->comm->mpi->comm));
     }
 }
 
@@ -148,7 +149,8 @@ void lj_gradsync_scatter(struct lj_gradsync *s, const float *whole, float *mine,
             continue;
         }
         lay_out_parts(s, b, move->send_count, move->send_start);
-        MPI_Scatterv(from, move->send_count, move->send_start, MPI_FLOAT,
-                     in_place ? MPI_IN_PLACE : to, (int)count, MPI_FLOAT, 0, s->comm->mpi->comm);
+        LJ_WAIT_IN(MPI_Scatterv(from, move->send_count, move->send_start, MPI_FLOAT,
+                                in_place ? MPI_IN_PLACE : to, (int)count, MPI_FLOAT, 0,
+                                s->comm->mpi->comm));
     }
 }

@@ -278,6 +278,7 @@ int lj_rows_read(struct lj_archive *archive, int64_t part_index, int64_t first, 
         status = chunk >= 0 ? fill_chunk(archive, part_index, chunk, s)
                             : fill_rows(archive, part_index, first, count, s);
     }
+    lj_progress();
     if (status != LJ_OK) {
         lj_scratch_release(archive, s);
         return status;
