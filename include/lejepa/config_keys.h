@@ -141,7 +141,8 @@
     REAL(train_epochs, "train.epochs", 100.0, 0.0, 1.0e9, "epochs, when train.steps is 0")         \
     INT(log_every, "log.every", 10, 0, 1000000000, "steps between lines of metrics.jsonl")         \
     INT(eval_every, "eval.every", 0, 0, 1000000000, "steps between kNN evaluations")               \
-    TEXT(eval_archive, "eval.archive", "", "labelled archive of the evaluation; empty: data.archive") \
+    TEXT(eval_archive, "eval.archive", "",                                                         \
+        "labelled archive of the evaluation; empty: data.archive")                                 \
     TEXT(eval_where, "eval.where", "",                                                             \
         "rows whose labels are predicted; the bank is data.where of the same archive")             \
     INT(eval_bank, "eval.bank", 10000, 1, 100000000,                                               \
@@ -153,7 +154,8 @@
         WORD(LJ_MEMORY_RECOMPUTE_LANES, "lanes"),                                                  \
         "forget activations and compute them again: never, between blocks, between lanes")         \
     INT(memory_tile, "memory.tile", 512, 0, 1000000000,                                            \
-        "tokens that pass through a block at a time, to stay in cache; 0: a whole lane; changes bits") \
+        "tokens that pass through a block at a time, to stay in cache; 0: a whole lane; changes "  \
+        "bits")                                                                                    \
     INT(threads, "threads", 0, 0, 1024, "OpenMP threads per rank; 0: OMP_NUM_THREADS, else 1")     \
     CHOICE(guard_nonfinite, "guard.nonfinite", LJ_GUARD_NONFINITE_STOP,                            \
         WORD(LJ_GUARD_NONFINITE_STOP, "stop") WORD(LJ_GUARD_NONFINITE_SKIP, "skip"),               \
@@ -165,7 +167,8 @@
     TEXT(run_dir, "run.dir", "", "directory of the run; empty: runs/<date-time>")                  \
     CHOICE(run_measure_peak, "run.measure_peak", LJ_RUN_MEASURE_PEAK_FALSE,                        \
         WORD(LJ_RUN_MEASURE_PEAK_FALSE, "false") WORD(LJ_RUN_MEASURE_PEAK_TRUE, "true"),           \
-        "measure at the start what a product reaches here, in 0.2 s: the report gives shares of it") \
+        "measure at the start what a product reaches here, in 0.2 s: the report gives shares of "  \
+        "it")                                                                                      \
     REAL(run_max_seconds, "run.max_seconds", 0.0, 0.0, 1.0e9,                                      \
         "wall-clock budget: checkpoint and exit 75; 0: none")
 
@@ -181,7 +184,8 @@
     TEXT(arg_parts, "parts", "",                                                                   \
         "pack: IMAGES,LABELS,SPLIT,COUNT for each part, parts separated by `;`; COUNT 0: all")     \
     INT(arg_balanced, "balanced", 0, 0, 1, "pack: 1: the same number of samples of every class")   \
-    TEXT(arg_licence, "licence", "", "pack: text file whose contents are stored as attribute licence") \
+    TEXT(arg_licence, "licence", "",                                                               \
+        "pack: text file whose contents are stored as attribute licence")                          \
     REAL(arg_l2, "l2", 0.001, 0.0, 1.0e6, "probe: L2 strength of the linear probe")                \
     CHOICE(arg_features, "features", LJ_ARG_FEATURES_MODEL,                                        \
         WORD(LJ_ARG_FEATURES_MODEL, "model") WORD(LJ_ARG_FEATURES_UNTRAINED, "untrained")          \

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the program share: starting it, inputs, a model small enough to train in no time.
+"""What the tests of the program share: starting it, inputs, a model small enough to train in no
+time.
 
-The environment names the program (LJ_PROGRAM) and what launches it (LJ_MPIRUN). One rank runs without mpirun, as a user would try it.
+The environment names the program (LJ_PROGRAM) and what launches it (LJ_MPIRUN). One rank runs
+without mpirun, as a user would try it.
 """
+
 import concurrent.futures
 import json
 import os
@@ -19,12 +22,19 @@ import numpy
 
 PROGRAM = os.environ["LJ_PROGRAM"]
 MPIRUN = os.environ.get("LJ_MPIRUN", "mpirun")
-TINY = ("model=vit model.width=16 model.depth=1 model.heads=1 model.patch=7 views.local=1 projector.hidden=16 "
-        "projector.out=8 sigreg.slices=8 batch.size=16 log.every=1").split()
+TINY = (
+    "model=vit model.width=16 model.depth=1 model.heads=1 model.patch=7 views.local=1 "
+    "projector.hidden=16 "
+    "projector.out=8 sigreg.slices=8 batch.size=16 log.every=1"
+).split()
 AT_ONCE = 3  # launches that mostly wait for each other
 # For limits on the size of files: Open MPI without shared memory, which is files, too.
-NO_SHARED_MEMORY = {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,tcp",
-                    "OMPI_MCA_btl_tcp_if_include": "lo", "PMIX_MCA_gds": "hash"}
+NO_SHARED_MEMORY = {
+    "OMPI_MCA_pml": "ob1",
+    "OMPI_MCA_btl": "self,tcp",
+    "OMPI_MCA_btl_tcp_if_include": "lo",
+    "PMIX_MCA_gds": "hash",
+}
 
 failures = []
 
@@ -74,8 +84,16 @@ def limited(kib):
 
 
 def start(words, ranks=1, env=None, wrap=(), cwd=None):
-    return subprocess.Popen(command(words, ranks, wrap), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            errors="replace", env={**os.environ, **(env or {})}, start_new_session=True, cwd=cwd)
+    return subprocess.Popen(
+        command(words, ranks, wrap),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, **(env or {})},
+        start_new_session=True,
+        cwd=cwd,
+    )
 
 
 def end(process, timeout=60):
@@ -93,6 +111,24 @@ def end(process, timeout=60):
 
 def run(words, ranks=1, timeout=60, **more):
     return end(start(words, ranks, **more), timeout)
+
+
+def done(what, words, ranks=1):
+    """A run that must end well, without a word of errors."""
+    ended = run(words, ranks)
+    check(ended.code == 0 and not ended.errors, f"{what}: exit code {ended.code}: {ended.tail()}")
+    return ended
+
+
+def has_keys(what, found, wanted):
+    lacking = [key for key in wanted.split() if key not in found]
+    check(not lacking, f"{what} lacks {lacking}; it has {sorted(found)}")
+
+
+def read(path, name):
+    """A dataset of a file."""
+    with h5py.File(path) as file:
+        return file[name][()]
 
 
 def train(directory, *words, ranks=1, **more):
@@ -128,7 +164,12 @@ def write_h5(path, **arrays):
 def archive(path, count=64):
     """Images of three classes, a third of them for testing."""
     rows = numpy.arange(count)
-    return write_h5(path, images=images(count), labels=(rows % 3).astype("i4"), split=(rows % 4 == 3).astype("u1"))
+    return write_h5(
+        path,
+        images=images(count),
+        labels=(rows % 3).astype("i4"),
+        split=(rows % 4 == 3).astype("u1"),
+    )
 
 
 def checkpoints(directory):
@@ -140,8 +181,13 @@ def tensors(path, groups=("weights", "optim")):
     found = {}
     with h5py.File(path) as file:
         for group in groups:
-            file[group].visititems(lambda name, item: found.__setitem__(f"{group}/{name}", item[()].tobytes())
-                                   if isinstance(item, h5py.Dataset) else None)
+            file[group].visititems(
+                lambda name, item: (
+                    found.__setitem__(f"{group}/{name}", item[()].tobytes())
+                    if isinstance(item, h5py.Dataset)
+                    else None
+                )
+            )
     return found
 
 

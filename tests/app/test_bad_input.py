@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input from outside: every case ends soon, with its documented exit code on every rank and one
 message that names the culprit and what to do, and leaves nothing that looks like a result."""
+
 import gzip
 import json
 import os
@@ -18,21 +19,29 @@ holder, here = program.scratch()
 VERBOSE = "-v" in sys.argv
 
 
-# ---- inputs -----------------------------------------------------------------------------------------------------
+# ---- inputs --------------------------------------------------------------------------------------
+
 
 def make_inputs():
     good = program.archive(here / "good.h5")
     data = good.read_bytes()
     (here / "text.h5").write_text("these are not the bytes of an archive\n" * 40)
-    (here / "cut.h5").write_bytes(data[:len(data) // 2])
+    (here / "cut.h5").write_bytes(data[: len(data) // 2])
     (here / "wrapped.h5.gz").write_bytes(gzip.compress(data))
     (here / "nothing").mkdir()
     (here / "folder.h5").mkdir()
     (here / "empty_file.h5").write_bytes(b"")
     pixels = program.images()
-    program.write_h5(here / "odd.h5", images=pixels, matrix=pixels[:, 0], volume5=pixels[:, None, None],
-                     words=numpy.array([b"galaxy"] * 64), none=pixels[:0], labels=numpy.arange(63),
-                     halves=numpy.arange(64) / 2)
+    program.write_h5(
+        here / "odd.h5",
+        images=pixels,
+        matrix=pixels[:, 0],
+        volume5=pixels[:, None, None],
+        words=numpy.array([b"galaxy"] * 64),
+        none=pixels[:0],
+        labels=numpy.arange(63),
+        halves=numpy.arange(64) / 2,
+    )
     program.write_h5(here / "few.h5", images=pixels[:8])
     program.write_h5(here / "empty.h5", images=pixels[:0])
     broken = pixels.astype("f4") / 255
@@ -48,7 +57,9 @@ def make_inputs():
 def safetensors(name, header, body=b"", length=None):
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    (here / name).write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + body)
+    (here / name).write_bytes(
+        struct.pack("<Q", len(text) if length is None else length) + text + body
+    )
 
 
 def make_wrong_shape():
@@ -57,10 +68,10 @@ def make_wrong_shape():
     check(made.code == 0, f"export failed: {made.tail()}")
     whole = (here / "whole.safetensors").read_bytes()
     length = struct.unpack("<Q", whole[:8])[0]
-    header = json.loads(whole[8:8 + length])
-    make_unfit_exports(whole, header, whole[8 + length:])
+    header = json.loads(whole[8 : 8 + length])
+    make_unfit_exports(whole, header, whole[8 + length :])
     header["cls_token"]["shape"] = [1, 2, 8]
-    safetensors("shape.safetensors", header, whole[8 + length:])
+    safetensors("shape.safetensors", header, whole[8 + length :])
 
 
 def make_unfit_exports(whole, header, body):
@@ -68,7 +79,10 @@ def make_unfit_exports(whole, header, body):
     (here / "cut.safetensors").write_bytes(whole[:-100])
     for name, change in [("type", {"dtype": "I32"}), ("overlap", {"data_offsets": [0, 64]})]:
         changed = json.loads(json.dumps(header))
-        tensor = max((key for key in changed if key != "__metadata__"), key=lambda key: changed[key]["data_offsets"])
+        tensor = max(
+            (key for key in changed if key != "__metadata__"),
+            key=lambda key: changed[key]["data_offsets"],
+        )
         changed[tensor].update(change)
         if name == "overlap":
             changed[tensor]["shape"] = [16]
@@ -77,16 +91,23 @@ def make_unfit_exports(whole, header, body):
 
 def make_safetensors():
     safetensors("long.safetensors", {}, length=1 << 40)
-    safetensors("outside.safetensors", {"cls_token": {"dtype": "F32", "shape": [1, 1, 16], "data_offsets": [4096, 4160]}},
-                b"\0" * 64)
-    safetensors("lacking.safetensors", {"cls_token": {"dtype": "F32", "shape": [1, 1, 16], "data_offsets": [0, 64]}},
-                b"\0" * 64)
+    safetensors(
+        "outside.safetensors",
+        {"cls_token": {"dtype": "F32", "shape": [1, 1, 16], "data_offsets": [4096, 4160]}},
+        b"\0" * 64,
+    )
+    safetensors(
+        "lacking.safetensors",
+        {"cls_token": {"dtype": "F32", "shape": [1, 1, 16], "data_offsets": [0, 64]}},
+        b"\0" * 64,
+    )
     safetensors("syntax.safetensors", b"{\"cls_token\": ")
 
 
 def flip_bit(path, what="weights/pos_embed"):
     """One bit of a dataset's bytes."""
     import h5py
+
     with h5py.File(path) as file:
         offset = file[what].id.get_offset()
     with open(path, "r+b") as file:
@@ -107,7 +128,8 @@ def make_runs():
     flip_bit(program.checkpoints(both)[1])
 
 
-# ---- the table --------------------------------------------------------------------------------------------------
+# ---- the table -----------------------------------------------------------------------------------
+
 
 def data(name):
     return f"data.archive={here / name}"
@@ -116,7 +138,11 @@ def data(name):
 def train_cases():
     """name, words of train, exit code, what the message holds"""
     yield "missing file", [data("missing.h5")], 3, ["missing.h5", "data.archive"]
-    yield "directory without archives", [data("nothing")], 3, ["nothing", "no HDF5 file", "data.archive"]
+    yield "directory without archives", [data("nothing")], 3, [
+        "nothing",
+        "no HDF5 file",
+        "data.archive",
+    ]
     yield "directory named as a file", [data("folder.h5")], 3, ["folder.h5", "no HDF5 file"]
     yield "not HDF5", [data("text.h5")], 3, ["text.h5", "HDF5"]
     yield "empty file", [data("empty_file.h5")], 3, ["empty_file.h5", "HDF5"]
@@ -128,13 +154,26 @@ def train_cases():
     yield "strings", [data("odd.h5"), "data.images=words"], 3, ["odd.h5", "words"]
     yield "no rows", [data("empty.h5"), "data.images=images"], 3, ["empty.h5"]
     yield "no image dataset", [data("scalars.h5")], 3, ["scalars.h5", "data.archive"]
-    yield "labels of another length", [data("odd.h5"), "data.images=images", "data.labels=labels"], 3, \
-        ["labels", "63", "64"]
+    yield "labels of another length", [
+        data("odd.h5"),
+        "data.images=images",
+        "data.labels=labels",
+    ], 3, ["labels", "63", "64"]
     yield "labels absent", [data("good.h5"), "data.labels=classes"], 3, ["classes", "data.labels"]
-    yield "labels not whole numbers", [data("odd.h5"), "data.images=images", "data.labels=halves"], 3, \
-        ["odd.h5", "halves", "0.5", "row 1"]
-    yield "fewer samples than a batch", [data("few.h5")], 3, ["few.h5", "8 samples", "batch.size 16"]
-    yield "where selects nothing", [data("good.h5"), "data.where=split=7"], 3, ["split=7", "good.h5"]
+    yield "labels not whole numbers", [
+        data("odd.h5"),
+        "data.images=images",
+        "data.labels=halves",
+    ], 3, ["odd.h5", "halves", "0.5", "row 1"]
+    yield "fewer samples than a batch", [data("few.h5")], 3, [
+        "few.h5",
+        "8 samples",
+        "batch.size 16",
+    ]
+    yield "where selects nothing", [data("good.h5"), "data.where=split=7"], 3, [
+        "split=7",
+        "good.h5",
+    ]
     yield "where has no dataset", [data("good.h5"), "data.where=part=0"], 3, ["part", "good.h5"]
     yield "where without value", [data("good.h5"), "data.where=split"], 2, ["data.where", "split"]
     yield "NaN pixels", [data("nan.h5")], 3, ["nan.h5", "row", "data.nan=zero"]
@@ -144,21 +183,50 @@ def train_cases():
     yield "bad choice", ["loss.combine=sum"], 2, ["loss.combine", "sum", "convex|additive"]
     yield "list in YAML", [here / "list.yaml"], 2, ["list.yaml:2", "optim.lr"]
     yield "bad YAML", [here / "bad.yaml"], 2, ["bad.yaml:"]
-    yield "unknown key in YAML", [here / "unknown.yaml"], 2, ["unknown.yaml", "optim.lrr", "'optim.lr'"]
+    yield "unknown key in YAML", [here / "unknown.yaml"], 2, [
+        "unknown.yaml",
+        "optim.lrr",
+        "'optim.lr'",
+    ]
     yield "YAML missing", [here / "gone.yaml"], 2, ["gone.yaml"]
     yield "lambda above 1", [data("good.h5"), "loss.lambda=2"], 2, ["loss.lambda", "additive"]
-    yield "lanes do not divide", [data("good.h5"), "batch.lanes=3"], 2, ["batch.size 16", "batch.lanes 3"]
-    yield "lanes too small", [data("good.h5"), "batch.lanes=4", "projector.norm=lane"], 2, ["batch.lanes=4", "projector.norm=lane", "8"]
+    yield "lanes do not divide", [data("good.h5"), "batch.lanes=3"], 2, [
+        "batch.size 16",
+        "batch.lanes 3",
+    ]
+    yield "lanes too small", [data("good.h5"), "batch.lanes=4", "projector.norm=lane"], 2, [
+        "batch.lanes=4",
+        "projector.norm=lane",
+        "8",
+    ]
     yield "patch does not divide", [data("good.h5"), "model.patch=5"], 2, ["model.patch", "5", "28"]
-    yield "no such encoder", [data("good.h5"), "model=vit_bas"], 2, ["vit_bas", "vit_base", "help model"]
+    yield "no such encoder", [data("good.h5"), "model=vit_bas"], 2, [
+        "vit_bas",
+        "vit_base",
+        "help model",
+    ]
     yield "heads do not divide", [data("good.h5"), "model.heads=3"], 2, ["model.heads", "16"]
-    yield "run.dir below a file", [data("good.h5"), f"run.dir={here / 'text.h5' / 'run'}"], 6, ["text.h5", "run.dir"]
-    yield "other seed", [data("good.h5"), f"run.dir={here / 'run'}", "seed=9", "train.steps=6"], 4, \
-        ["step-000000004.h5", "seed=0", "seed=9", "run.dir"]
-    yield "other model", [data("good.h5"), f"run.dir={here / 'run'}", "model.width=32", "train.steps=6"], 4, \
-        ["step-000000004.h5", "shape", "expected"]
-    yield "only checkpoint damaged", [data("good.h5"), f"run.dir={here / 'one_damaged'}", "train.steps=6"], 4, \
-        ["one_damaged", "none of 1"]
+    yield "run.dir below a file", [data("good.h5"), f"run.dir={here / 'text.h5' / 'run'}"], 6, [
+        "text.h5",
+        "run.dir",
+    ]
+    yield "other seed", [
+        data("good.h5"),
+        f"run.dir={here / 'run'}",
+        "seed=9",
+        "train.steps=6",
+    ], 4, ["step-000000004.h5", "seed=0", "seed=9", "run.dir"]
+    yield "other model", [
+        data("good.h5"),
+        f"run.dir={here / 'run'}",
+        "model.width=32",
+        "train.steps=6",
+    ], 4, ["step-000000004.h5", "shape", "expected"]
+    yield "only checkpoint damaged", [
+        data("good.h5"),
+        f"run.dir={here / 'one_damaged'}",
+        "train.steps=6",
+    ], 4, ["one_damaged", "none of 1"]
 
 
 def command_cases():
@@ -167,28 +235,69 @@ def command_cases():
     yield "unknown command", ["trian"], 2, ["trian", "help"]
     yield "word that is no setting", ["train", "fast"], 2, ["fast", "key=value"]
     yield "embed without checkpoint", ["embed", data("good.h5"), out], 2, ["checkpoint="]
-    yield "embed, no such checkpoint", ["embed", data("good.h5"), out, f"checkpoint={here / 'gone'}"], 4, ["gone"]
-    yield "embed, no checkpoint there", ["embed", data("good.h5"), out, f"checkpoint={here / 'nothing'}"], 4, ["nothing"]
-    yield "embed, missing archive", ["embed", data("missing.h5"), out, f"checkpoint={here / 'run'}"], 3, ["missing.h5"]
+    yield "embed, no such checkpoint", [
+        "embed",
+        data("good.h5"),
+        out,
+        f"checkpoint={here / 'gone'}",
+    ], 4, ["gone"]
+    yield "embed, no checkpoint there", [
+        "embed",
+        data("good.h5"),
+        out,
+        f"checkpoint={here / 'nothing'}",
+    ], 4, ["nothing"]
+    yield "embed, missing archive", [
+        "embed",
+        data("missing.h5"),
+        out,
+        f"checkpoint={here / 'run'}",
+    ], 3, ["missing.h5"]
     yield "embed without out", ["embed", data("good.h5"), f"checkpoint={here / 'run'}"], 2, ["out="]
-    yield "probe without labels", ["probe", *(f"{k}={here / 'unlabelled.h5'}" for k in ("train", "test"))], 3, \
-        ["unlabelled.h5", "labels"]
+    yield "probe without labels", [
+        "probe",
+        *(f"{k}={here / 'unlabelled.h5'}" for k in ("train", "test")),
+    ], 3, ["unlabelled.h5", "labels"]
     yield "probe without files", ["probe"], 2, ["train=", "test="]
-    yield "probe of a missing file", ["probe", *(f"{k}={here / 'gone.h5'}" for k in ("train", "test"))], 3, ["gone.h5"]
-    yield "diagnose without array", ["diagnose", here / "scalars.h5"], 3, ["scalars.h5", "embeddings"]
+    yield "probe of a missing file", [
+        "probe",
+        *(f"{k}={here / 'gone.h5'}" for k in ("train", "test")),
+    ], 3, ["gone.h5"]
+    yield "diagnose without array", ["diagnose", here / "scalars.h5"], 3, [
+        "scalars.h5",
+        "embeddings",
+    ]
     yield "diagnose without file", ["diagnose"], 2, ["diagnose", "HDF5"]
     yield "diagnose of no HDF5", ["diagnose", here / "text.h5"], 3, ["text.h5"]
     yield "inspect of a missing file", ["inspect", data("missing.h5")], 3, ["missing.h5"]
     yield "export without checkpoint", ["export", out], 2, ["checkpoint="]
-    yield "damaged checkpoint exported", ["export", out, f"checkpoint={here / 'one_damaged'}"], 4, ["one_damaged"]
-    yield "damaged checkpoint verified", ["checkpoint", "verify", here / "one_damaged"], 4, ["one_damaged", "1 of 1"]
+    yield "damaged checkpoint exported", ["export", out, f"checkpoint={here / 'one_damaged'}"], 4, [
+        "one_damaged"
+    ]
+    yield "damaged checkpoint verified", ["checkpoint", "verify", here / "one_damaged"], 4, [
+        "one_damaged",
+        "1 of 1",
+    ]
     yield "checkpoint without path", ["checkpoint", "ls"], 2, ["checkpoint"]
     yield "checkpoint, nothing there", ["checkpoint", here / "nothing"], 4, ["nothing"]
-    for name, words in [("long", ["header", "bytes"]), ("outside", ["cls_token", "expected"]), ("shape", ["cls_token", "(1, 2, 8)", "(1, 1, 16)"]),
-                        ("lacking", ["missing"]), ("syntax", ["JSON"]), ("gone", ["gone.safetensors"]), ("cut", ["cut.safetensors"]),
-                        ("type", ["I32"]), ("overlap", ["overlap.safetensors"])]:
-        yield f"safetensors: {name}", ["import", *program.TINY, data("good.h5"), out,
-                                       f"weights={here / name}.safetensors"], 4, words
+    for name, words in [
+        ("long", ["header", "bytes"]),
+        ("outside", ["cls_token", "expected"]),
+        ("shape", ["cls_token", "(1, 2, 8)", "(1, 1, 16)"]),
+        ("lacking", ["missing"]),
+        ("syntax", ["JSON"]),
+        ("gone", ["gone.safetensors"]),
+        ("cut", ["cut.safetensors"]),
+        ("type", ["I32"]),
+        ("overlap", ["overlap.safetensors"]),
+    ]:
+        yield f"safetensors: {name}", [
+            "import",
+            *program.TINY,
+            data("good.h5"),
+            out,
+            f"weights={here / name}.safetensors",
+        ], 4, words
 
 
 def all_cases():
@@ -196,12 +305,22 @@ def all_cases():
         for number, (name, words, code, holds) in enumerate(train_cases()):
             fresh = here / f"fresh-{number}-{ranks}"
             chosen = any(str(word).startswith("run.dir=") for word in words)
-            yield name, ranks, ["train", *program.TINY, "train.steps=2", f"run.dir={fresh}", *words], code, holds, \
-                None if chosen else fresh
+            yield name, ranks, [
+                "train",
+                *program.TINY,
+                "train.steps=2",
+                f"run.dir={fresh}",
+                *words,
+            ], code, holds, (None if chosen else fresh)
         for name, words, code, holds in command_cases():
             yield name, ranks, words, code, holds, None
-    yield "more ranks than the lanes given", 3, ["train", *program.TINY, data("good.h5"), "batch.lanes=2",
-                                                 f"run.dir={here / 'ranks'}"], 2, ["3 ranks", "batch.lanes=2"], here / "ranks"
+    yield "more ranks than the lanes given", 3, [
+        "train",
+        *program.TINY,
+        data("good.h5"),
+        "batch.lanes=2",
+        f"run.dir={here / 'ranks'}",
+    ], 2, ["3 ranks", "batch.lanes=2"], here / "ranks"
 
 
 def try_case(case):
@@ -211,16 +330,24 @@ def try_case(case):
     if VERBOSE:
         print(f"{where}: {ended.code}, {ended.seconds:.1f} s: {' | '.join(ended.errors)}")
     check(ended.code == code, f"{where}: exit code {ended.code}, expected {code}:\n{ended.tail()}")
-    check(len(ended.errors) == 1, f"{where}: {len(ended.errors)} error lines, expected 1:\n{ended.tail()}")
+    check(
+        len(ended.errors) == 1,
+        f"{where}: {len(ended.errors)} error lines, expected 1:\n{ended.tail()}",
+    )
     text = " ".join(ended.errors)
     for word in holds:
         check(word in text, f"{where}: the message does not say '{word}': {text}")
     if fresh:
-        left = [path for path in pathlib.Path(fresh).rglob("*") if path.is_file() and path.name != "log.txt"]
+        left = [
+            path
+            for path in pathlib.Path(fresh).rglob("*")
+            if path.is_file() and path.name != "log.txt"
+        ]
         check(not left, f"{where}: left {left}")
 
 
-# ---- what works, or works with a warning ------------------------------------------------------------------------
+# ---- what works, or works with a warning ---------------------------------------------------------
+
 
 def test_zero_for_nan():
     ended = train(here / "nan_zero", data("nan.h5"), "train.steps=2", "data.nan=zero")
@@ -230,31 +357,50 @@ def test_zero_for_nan():
 def test_more_ranks_than_lanes():
     ended = train(here / "surplus", data("good.h5"), "train.steps=2", "batch.size=8", ranks=3)
     check(ended.code == 0, f"3 ranks for one lane: {ended.tail()}")
-    check(len(ended.warnings) == 1 and "batch.size=24" in ended.warnings[0],
-          f"3 ranks for one lane: expected one warning with batch.size=24, found {ended.warnings}")
+    check(
+        len(ended.warnings) == 1 and "batch.size=24" in ended.warnings[0],
+        f"3 ranks for one lane: expected one warning with batch.size=24, found {ended.warnings}",
+    )
 
 
 def test_older_checkpoint_is_used():
     ended = train(here / "newest_damaged", data("good.h5"), "train.steps=6", ranks=2)
     check(ended.code == 0, f"older checkpoint: exit code {ended.code}: {ended.tail()}")
-    check(len(ended.warnings) == 1 and "step-000000004.h5" in ended.warnings[0],
-          f"older checkpoint: expected one warning naming step-000000004.h5, found {ended.warnings}")
+    check(
+        len(ended.warnings) == 1 and "step-000000004.h5" in ended.warnings[0],
+        f"older checkpoint: expected one warning naming step-000000004.h5, found {ended.warnings}",
+    )
     steps = [row["step"] for row in program.metrics(here / "newest_damaged")]
     check(steps == [1, 2, 3, 4, 5, 6], f"older checkpoint: metrics hold steps {steps}")
 
 
 def test_disk_full():
-    """A limit on the size of files stands for a full disk: the checkpoint of step 4 does not fit."""
+    """A limit on the size of files stands for a full disk: the checkpoint of step 4 does not
+    fit."""
     directory = program.copy(here / "run", here / "full")
     size = program.checkpoints(directory)[0].stat().st_size
     for ranks in (1, 2):
-        ended = train(directory, data("good.h5"), "train.steps=6", ranks=ranks,
-                      wrap=program.limited(size // 2048), env=program.NO_SHARED_MEMORY)
-        check(ended.code == 6, f"disk full on {ranks} ranks: exit code {ended.code}, expected 6: {ended.tail()}")
-        check(len(ended.errors) == 1 and "step 6" in " ".join(ended.errors),
-              f"disk full on {ranks} ranks: {ended.errors}")
+        ended = train(
+            directory,
+            data("good.h5"),
+            "train.steps=6",
+            ranks=ranks,
+            wrap=program.limited(size // 2048),
+            env=program.NO_SHARED_MEMORY,
+        )
+        check(
+            ended.code == 6,
+            f"disk full on {ranks} ranks: exit code {ended.code}, expected 6: {ended.tail()}",
+        )
+        check(
+            len(ended.errors) == 1 and "step 6" in " ".join(ended.errors),
+            f"disk full on {ranks} ranks: {ended.errors}",
+        )
         names = sorted(os.listdir(directory / "checkpoints"))
-        check(names == ["step-000000002.h5", "step-000000004.h5"], f"disk full on {ranks} ranks: left {names}")
+        check(
+            names == ["step-000000002.h5", "step-000000004.h5"],
+            f"disk full on {ranks} ranks: left {names}",
+        )
     ended = train(directory, data("good.h5"), "train.steps=6")
     check(ended.code == 0 and "continuing" in ended.err, f"after a full disk: {ended.tail()}")
 
@@ -265,6 +411,8 @@ make_runs()
 make_wrong_shape()
 program.at_once(try_case, list(all_cases()))
 check(not (here / "must_not_exist").exists(), "a failed command left its output")
-program.at_once(lambda test: test(), [test_zero_for_nan, test_more_ranks_than_lanes, test_older_checkpoint_is_used,
-                                      test_disk_full])
+program.at_once(
+    lambda test: test(),
+    [test_zero_for_nan, test_more_ranks_than_lanes, test_older_checkpoint_is_used, test_disk_full],
+)
 program.finish()

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The commands one after the other as a user would, and what scripts rely on: names, keys, exit codes."""
+"""The commands one after the other as a user would, and what scripts rely on: names, keys, exit
+codes."""
+
 import itertools
 import json
 import pathlib
 import re
 
-import h5py
 import numpy
 
 import program
-from program import check, run, train
+from program import check, done, has_keys, read, run, train
 
 holder, here = program.scratch()
 archive = program.archive(here / "archive.h5", 96)
@@ -18,23 +19,8 @@ data = f"data.archive={archive}"
 WORDS = [data, "data.where=split=0", "train.steps=6"]
 
 
-def done(what, words, ranks=1):
-    ended = run(words, ranks)
-    check(ended.code == 0 and not ended.errors, f"{what}: exit code {ended.code}: {ended.tail()}")
-    return ended
+# ---- a run's files -------------------------------------------------------------------------------
 
-
-def read(path, name):
-    with h5py.File(path) as file:
-        return file[name][()]
-
-
-def has_keys(what, found, wanted):
-    lacking = [key for key in wanted.split() if key not in found]
-    check(not lacking, f"{what} lacks {lacking}; it has {sorted(found)}")
-
-
-# ---- a run's files ------------------------------------------------------------------------------------------------
 
 def test_train():
     ended = train(here / "run", *WORDS, "checkpoint.every=3")
@@ -43,61 +29,112 @@ def test_train():
     rows = program.metrics(here / "run")
     check([row["step"] for row in rows] == [1, 2, 3, 4, 5, 6], "metrics.jsonl lacks steps")
     has_keys("metrics.jsonl", rows[0], "step epoch loss pred sigreg lr grad_norm samples_per_s")
-    check(abs(rows[0]["loss"] - (0.05 * rows[0]["sigreg"] + 0.95 * rows[0]["pred"])) < 1e-12, f"loss: {rows[0]}")
+    check(
+        abs(rows[0]["loss"] - (0.05 * rows[0]["sigreg"] + 0.95 * rows[0]["pred"])) < 1e-12,
+        f"loss: {rows[0]}",
+    )
     check(abs(rows[5]["epoch"] - 6 * 16 / 72) < 1e-5, f"epoch of step 6: {rows[5]['epoch']}")
     timing = json.loads((here / "run" / "timing.json").read_text())
-    has_keys("timing.json", timing, "phases layers ledger memory samples_per_s views_per_s gflops peak_gflops verdict")
+    has_keys(
+        "timing.json",
+        timing,
+        "phases layers ledger memory samples_per_s views_per_s gflops peak_gflops verdict",
+    )
     has_keys("a phase", timing["phases"][0], "name min_s mean_s max_s")
     for entry in timing["ledger"]:
-        has_keys("a ledger entry", entry, "name collective calls bytes_per_call predicted_bytes_per_call seconds "
-                                          "exposed_seconds")
-    check({path.name for path in (here / "run").iterdir()} ==
-          {"config.yaml", "log.txt", "metrics.jsonl", "timing.json", "checkpoints"}, "files of the run")
+        has_keys(
+            "a ledger entry",
+            entry,
+            "name collective calls bytes_per_call predicted_bytes_per_call seconds "
+            "exposed_seconds",
+        )
+    check(
+        {path.name for path in (here / "run").iterdir()}
+        == {"config.yaml", "log.txt", "metrics.jsonl", "timing.json", "checkpoints"},
+        "files of the run",
+    )
 
 
 def test_objectives():
-    """The terms of another objective in metrics.jsonl and in the log; an unknown name is answered with those there are."""
+    """The terms of another objective in metrics.jsonl and in the log; an unknown name is answered
+    with those there are."""
     ended = train(here / "vicreg", *WORDS, "objective=vicreg", ranks=2)
     check(ended.code == 0, f"objective=vicreg: {ended.tail()}")
     row = program.metrics(here / "vicreg")[0]
     has_keys("metrics.jsonl of vicreg", row, "loss invariance variance covariance")
     total = 25 * row["invariance"] + 25 * row["variance"] + row["covariance"]
     check(abs(row["loss"] - total) < 1e-12 and "sigreg" not in row, f"vicreg: {row}")
-    check(re.search(r"step .* invariance +\d.* variance +\d.* covariance +\d", ended.err), f"vicreg: {ended.tail()}")
-    check("vicreg" in [entry["name"] for entry in json.loads((here / "vicreg" / "timing.json").read_text())["ledger"]],
-          "timing.json lacks vicreg's message")
+    check(
+        re.search(r"step .* invariance +\d.* variance +\d.* covariance +\d", ended.err),
+        f"vicreg: {ended.tail()}",
+    )
+    check(
+        "vicreg"
+        in [
+            entry["name"]
+            for entry in json.loads((here / "vicreg" / "timing.json").read_text())["ledger"]
+        ],
+        "timing.json lacks vicreg's message",
+    )
     ended = train(here / "unknown", *WORDS, "objective=lejep")
-    check(ended.code == 2 and "expected one of lejepa, vicreg" in ended.err, f"objective=lejep: {ended.code} {ended.err}")
+    check(
+        ended.code == 2 and "expected one of lejepa, vicreg" in ended.err,
+        f"objective=lejep: {ended.code} {ended.err}",
+    )
 
 
 def test_layers():
-    """Kinds of layers explain the phases they run in; shares of the peak, memory against the plan."""
-    words = ["model.width=64", "model.depth=3", "projector.hidden=128", "train.steps=12", "run.measure_peak=true"]
+    """Kinds of layers explain the phases they run in; shares of the peak, memory against the
+    plan."""
+    words = [
+        "model.width=64",
+        "model.depth=3",
+        "projector.hidden=128",
+        "train.steps=12",
+        "run.measure_peak=true",
+    ]
     for ranks, recompute in (1, "none"), (1, "blocks"), (2, "lanes"):
         what = f"{ranks} ranks, memory.recompute={recompute}"
-        ended = train(here / f"layers-{recompute}", data, *words, f"memory.recompute={recompute}", ranks=ranks)
+        ended = train(
+            here / f"layers-{recompute}", data, *words, f"memory.recompute={recompute}", ranks=ranks
+        )
         check(ended.code == 0, f"{what}: {ended.tail()}")
         timing = json.loads((here / f"layers-{recompute}" / "timing.json").read_text())
         phases = {phase["name"]: phase["mean_s"] for phase in timing["phases"]}
         explained = sum(layer["forward_s"] + layer["backward_s"] for layer in timing["layers"])
         whole = phases["forward"] + phases["backward"] + phases["projector"]
         # Two ranks on a busy machine wait for a core between layers, too.
-        check(0.4 * whole < explained < 1.05 * whole,
-              f"{what}: layers took {explained} s of {whole} s: {timing}")
+        check(
+            0.4 * whole < explained < 1.05 * whole,
+            f"{what}: layers took {explained} s of {whole} s: {timing}",
+        )
         kinds = {layer["kind"]: layer for layer in timing["layers"]}
         check(timing["peak_gflops"] > 0, f"{what}: peak {timing['peak_gflops']}")
         for name in "linear", "attention", "patch_embed":
             share = kinds[name]["gflops"] * ranks / timing["peak_gflops"]
             # The peak is measured once, and may be low where the machine was busy just then.
-            check(abs(kinds[name]["share_of_peak"] / share - 1) < 1e-6 and 0 < share < 10,
-                  f"{what}: {kinds[name]}")
-        check(kinds["gelu"]["gflops"] is None and kinds["gelu"]["share_of_peak"] is None, f"{what}: {kinds['gelu']}")
-        check("kind of layer" in ended.err and "of peak" in ended.err, f"{what}: no table of layers")
+            check(
+                abs(kinds[name]["share_of_peak"] / share - 1) < 1e-6 and 0 < share < 10,
+                f"{what}: {kinds[name]}",
+            )
+        check(
+            kinds["gelu"]["gflops"] is None and kinds["gelu"]["share_of_peak"] is None,
+            f"{what}: {kinds['gelu']}",
+        )
+        check(
+            "kind of layer" in ended.err and "of peak" in ended.err, f"{what}: no table of layers"
+        )
         memory = timing["memory"]
-        check(0 < memory["planned_bytes"] <= memory["peak_bytes"] < 2 * memory["planned_bytes"] and
-              memory["peak_bytes"] < memory["resident_peak_bytes"], f"{what}: {memory}")
+        check(
+            0 < memory["planned_bytes"] <= memory["peak_bytes"] < 2 * memory["planned_bytes"]
+            and memory["peak_bytes"] < memory["resident_peak_bytes"],
+            f"{what}: {memory}",
+        )
     plain = json.loads((here / "run" / "timing.json").read_text())
-    check(plain["peak_gflops"] is None and plain["layers"][0]["share_of_peak"] is None, "a peak nobody asked for")
+    check(
+        plain["peak_gflops"] is None and plain["layers"][0]["share_of_peak"] is None,
+        "a peak nobody asked for",
+    )
 
 
 def test_config_reloads():
@@ -112,8 +149,10 @@ def test_surplus_ranks():
     train(here / "wide", *WORDS, ranks=16)
     last = program.checkpoints(here / "wide") or [None]
     if check(last[-1] is not None, "16 ranks for 2 lanes: no checkpoint"):
-        check(program.tensors(last[-1]) == program.tensors(program.checkpoints(here / "run")[-1]),
-              "16 ranks for 2 lanes gave other weights")
+        check(
+            program.tensors(last[-1]) == program.tensors(program.checkpoints(here / "run")[-1]),
+            "16 ranks for 2 lanes gave other weights",
+        )
 
 
 def sigreg_entry(directory):
@@ -124,70 +163,135 @@ def sigreg_entry(directory):
 def test_small_allreduce():
     """Its bytes are 8 (2 V M K + scalars), whatever the batch, the width and the ranks."""
     sizes = {}
-    for number, (ranks, *words) in enumerate([(1,), (2,), (3, "batch.size=24"), (1, "batch.size=64"),
-                                              (2, "projector.out=32"), (1, "sigreg.slices=16")]):
+    for number, (ranks, *words) in enumerate(
+        [
+            (1,),
+            (2,),
+            (3, "batch.size=24"),
+            (1, "batch.size=64"),
+            (2, "projector.out=32"),
+            (1, "sigreg.slices=16"),
+        ]
+    ):
         ended = train(here / f"bytes-{number}", data, "train.steps=2", *words, ranks=ranks)
         check(ended.code == 0, f"{ranks} ranks, {words}: {ended.tail()}")
         entry = sigreg_entry(here / f"bytes-{number}")
-        check(entry["collective"] == "MPI_Allreduce" and entry["calls"] == 2, f"small allreduce: {entry}")
-        check(entry["bytes_per_call"] == entry["predicted_bytes_per_call"], f"small allreduce: {entry}")
+        check(
+            entry["collective"] == "MPI_Allreduce" and entry["calls"] == 2,
+            f"small allreduce: {entry}",
+        )
+        check(
+            entry["bytes_per_call"] == entry["predicted_bytes_per_call"],
+            f"small allreduce: {entry}",
+        )
         sizes[(ranks, *words)] = entry["bytes_per_call"]
     more = sizes.pop((1, "sigreg.slices=16"))
     check(len(set(sizes.values())) == 1, f"small allreduce: bytes {sizes}")
-    check(more - min(sizes.values()) == 8 * 2 * 3 * 8 * 16, f"small allreduce: 8 more slices cost {more}, from {sizes}")
+    check(
+        more - min(sizes.values()) == 8 * 2 * 3 * 8 * 16,
+        f"small allreduce: 8 more slices cost {more}, from {sizes}",
+    )
 
 
 def test_evaluation():
     """An archive sorted by class: a bank of its first rows would know one class only."""
     rows = numpy.arange(240)
-    stripes = numpy.stack([numpy.broadcast_to(values, (28, 28)) for values in
-                           (numpy.arange(28) // 3 % 2, (numpy.arange(28) // 3 % 2)[:, None], numpy.ones(28))])
+    stripes = numpy.stack(
+        [
+            numpy.broadcast_to(values, (28, 28))
+            for values in (
+                numpy.arange(28) // 3 % 2,
+                (numpy.arange(28) // 3 % 2)[:, None],
+                numpy.ones(28),
+            )
+        ]
+    )
     pixels = (stripes[rows // 80] * 200).astype("u1") + program.images(240) // 8
-    path = program.write_h5(here / "sorted.h5", images=pixels, labels=rows // 80, split=(rows % 4 == 3).astype("u1"))
+    path = program.write_h5(
+        here / "sorted.h5", images=pixels, labels=rows // 80, split=(rows % 4 == 3).astype("u1")
+    )
     found = []
     for ranks in (1, 3):
-        ended = train(here / f"sorted-{ranks}", f"data.archive={path}", "data.where=split=0", "eval.where=split=1",
-                      "eval.every=2", "eval.bank=90", "train.steps=3", ranks=ranks)
+        ended = train(
+            here / f"sorted-{ranks}",
+            f"data.archive={path}",
+            "data.where=split=0",
+            "eval.where=split=1",
+            "eval.every=2",
+            "eval.bank=90",
+            "train.steps=3",
+            ranks=ranks,
+        )
         check(ended.code == 0, f"evaluation: {ended.tail()}")
-        found.append([row for row in program.metrics(here / f"sorted-{ranks}") if "knn_top1" in row])
+        found.append(
+            [row for row in program.metrics(here / f"sorted-{ranks}") if "knn_top1" in row]
+        )
     check([row["step"] for row in found[0]] == [2, 3], f"evaluation at {found[0]}")
     check(found[0][0]["knn_top1"] > 0.9, f"evaluation of a sorted archive: {found[0]}")
     check(found[0] == found[1], f"evaluation on 1 and 3 ranks: {found}")
 
 
-# ---- embeddings and what is made of them --------------------------------------------------------------------------
+# ---- embeddings and what is made of them ---------------------------------------------------------
+
 
 def embed(name, *words, ranks=1):
-    done(f"embed {name}", ["embed", f"checkpoint={here / 'run'}", f"out={here / name}", *words], ranks)
+    done(
+        f"embed {name}",
+        ["embed", f"checkpoint={here / 'run'}", f"out={here / name}", *words],
+        ranks,
+    )
     return here / name
 
 
 def test_embed_in_rounds():
-    """More rows than are held at a time: the file is the same, bit for bit, on any number of ranks."""
-    path = program.write_h5(here / "many.h5", images=program.images(3000), labels=numpy.arange(3000) % 7)
+    """More rows than are held at a time: the file is the same, bit for bit, on any number of
+    ranks."""
+    path = program.write_h5(
+        here / "many.h5", images=program.images(3000), labels=numpy.arange(3000) % 7
+    )
     files = []
     for ranks in (1, 2, 3):
         for features in ("pixels", "model"):
             name = f"many-{features}-{ranks}.h5"
             embed(name, f"data.archive={path}", f"features={features}", ranks=ranks)
             files.append((here / name).read_bytes())
-    check(files[0] == files[2] == files[4] and files[1] == files[3] == files[5], "embed on 1, 2, 3 ranks differs")
+    check(
+        files[0] == files[2] == files[4] and files[1] == files[3] == files[5],
+        "embed on 1, 2, 3 ranks differs",
+    )
     values = read(here / "many-pixels-1.h5", "embeddings")
     wanted = (read(path, "images") / numpy.float32(255)).astype("f4").reshape(3000, -1)
-    check(numpy.abs(values - wanted).max() < 1e-6, f"pixels are off by {numpy.abs(values - wanted).max()}")
-    check((read(here / "many-model-2.h5", "labels") == numpy.arange(3000) % 7).all(), "labels of many rows")
+    check(
+        numpy.abs(values - wanted).max() < 1e-6,
+        f"pixels are off by {numpy.abs(values - wanted).max()}",
+    )
+    check(
+        (read(here / "many-model-2.h5", "labels") == numpy.arange(3000) % 7).all(),
+        "labels of many rows",
+    )
     check((read(here / "many-model-2.h5", "row") == numpy.arange(3000)).all(), "rows of many rows")
 
 
 def test_embed_disk_full():
-    """A limit on the size of files stands for a full disk: met in the second round, and at the end."""
+    """A limit on the size of files stands for a full disk: met in the second round, and at the
+    end."""
     path = program.write_h5(here / "full.h5", images=program.images(3000))
     for ranks, kib in itertools.product((1, 3), (0, 5000, 9188)):
         target = here / f"full-{ranks}-{kib}" / "out.h5"
         target.parent.mkdir()
-        ended = run(["embed", f"checkpoint={here / 'run'}", f"data.archive={path}", "data.labels=none",
-                     "features=pixels", f"out={target}"], ranks, wrap=program.limited(kib),
-                    env=program.NO_SHARED_MEMORY)
+        ended = run(
+            [
+                "embed",
+                f"checkpoint={here / 'run'}",
+                f"data.archive={path}",
+                "data.labels=none",
+                "features=pixels",
+                f"out={target}",
+            ],
+            ranks,
+            wrap=program.limited(kib),
+            env=program.NO_SHARED_MEMORY,
+        )
         what = f"embed with {kib} KiB on {ranks} ranks"
         check(ended.code == 6, f"{what}: exit code {ended.code}, expected 6: {ended.tail()}")
         check(len(ended.errors) == 1 and "out.h5" in ended.errors[0], f"{what}: {ended.errors}")
@@ -198,34 +302,61 @@ def test_embed_and_probe():
     bank = embed("bank.h5", "data.where=split=0")
     query = embed("query.h5", data, "data.where=split=1", ranks=2)
     values = read(bank, "embeddings")
-    check(values.shape == (72, 16) and values.dtype == numpy.float32, f"embeddings: {values.shape} {values.dtype}")
+    check(
+        values.shape == (72, 16) and values.dtype == numpy.float32,
+        f"embeddings: {values.shape} {values.dtype}",
+    )
     rows = numpy.flatnonzero(read(archive, "split") == 1)
     check((read(query, "row") == rows).all(), "embed: row")
     check((read(query, "labels") == read(archive, "labels")[rows]).all(), "embed: labels")
-    check((read(embed("bank2.h5", "data.where=split=0", ranks=2), "embeddings") == values).all(),
-          "embeddings of 2 ranks differ from those of one")
-    check((read(embed("untrained.h5", "features=untrained"), "embeddings") != values).any(), "untrained = trained")
+    check(
+        (read(embed("bank2.h5", "data.where=split=0", ranks=2), "embeddings") == values).all(),
+        "embeddings of 2 ranks differ from those of one",
+    )
+    check(
+        (read(embed("untrained.h5", "features=untrained"), "embeddings") != values).any(),
+        "untrained = trained",
+    )
     pixels = read(embed("pixels.h5", "features=pixels"), "embeddings")
-    wanted = read(archive, "images")[read(archive, "split") == 0].reshape(72, -1) / numpy.float32(255)
-    check(pixels.shape == wanted.shape and numpy.abs(pixels - wanted).max() < 1e-6, f"pixels: {pixels.shape}")
+    wanted = read(archive, "images")[read(archive, "split") == 0].reshape(72, -1) / numpy.float32(
+        255
+    )
+    check(
+        pixels.shape == wanted.shape and numpy.abs(pixels - wanted).max() < 1e-6,
+        f"pixels: {pixels.shape}",
+    )
     ended = done("probe", ["probe", f"train={bank}", f"test={query}", "json=1"], 2)
     scores = json.loads(ended.out)
     has_keys("probe json=1", scores, "knn_top1 knn_balanced linear_top1 linear_balanced")
-    check(all(0 <= scores[key] <= 1 for key in scores if key.endswith(("top1", "balanced"))), f"probe: {scores}")
-    itself = json.loads(done("probe", ["probe", f"train={here / 'pixels.h5'}", f"test={here / 'pixels.h5'}", "json=1",
-                                       "l2=1e-6"]).out)
+    check(
+        all(0 <= scores[key] <= 1 for key in scores if key.endswith(("top1", "balanced"))),
+        f"probe: {scores}",
+    )
+    itself = json.loads(
+        done(
+            "probe",
+            [
+                "probe",
+                f"train={here / 'pixels.h5'}",
+                f"test={here / 'pixels.h5'}",
+                "json=1",
+                "l2=1e-6",
+            ],
+        ).out
+    )
     check(itself["linear_top1"] == 1.0, f"72 images in 784 dimensions can be told apart: {itself}")
     ended = done("probe as a table", ["probe", f"train={bank}", f"test={query}"])
     check("kNN" in ended.out and "linear" in ended.out, f"probe: {ended.out}")
 
 
-# The loss in double precision, straight from its definition: grid A, centre of the global views, mean over D.
+# The loss in double precision, straight from its definition: grid A, centre of the global views,
+# mean over D.
 def reference(proj, slices, weight, centre_views):
     views, count, width = proj.shape
     directions = slices / numpy.linalg.norm(slices, axis=0)
     knots = numpy.linspace(0, 3, 17)
     spacing = knots[1]
-    window = numpy.exp(-knots**2 / 2)
+    window = numpy.exp(-(knots**2) / 2)
     weights = numpy.full(17, 2 * spacing)
     weights[[0, -1]] = spacing
     weights *= window
@@ -233,7 +364,7 @@ def reference(proj, slices, weight, centre_views):
     for v in range(views):
         phase = (proj[v] @ directions)[:, :, None] * knots
         c, s = numpy.cos(phase).mean(0), numpy.sin(phase).mean(0)
-        sigreg += (count * weights * ((c - window)**2 + s**2)).sum(1).mean() / views
+        sigreg += (count * weights * ((c - window) ** 2 + s**2)).sum(1).mean() / views
         dx = 2 * (weights * knots * (s * numpy.cos(phase) - (c - window) * numpy.sin(phase))).sum(2)
         gradient[v] = weight * dx @ directions.T / (views * directions.shape[1])
     centre = proj[:centre_views].mean(0)
@@ -254,67 +385,138 @@ def test_diagnose_gradient(case):
     program.write_h5(here / name, proj=proj, slices=directions)
     words = [] if weight == 0.05 else [f"loss.lambda={weight}"]
     words += [] if views == shape[0] else [f"views.global={views}"]
-    ended = done(what, ["diagnose", here / name, f"grad={here / ('grad-' + name)}", "json=1", *words],
-                 1 + shape[1] % 2)
+    ended = done(
+        what,
+        ["diagnose", here / name, f"grad={here / ('grad-' + name)}", "json=1", *words],
+        1 + shape[1] % 2,
+    )
     found = json.loads(ended.out)
     has_keys(what, found, "sigreg sigreg_floor pred loss effective_rank condition mean_norm")
-    prediction, sigreg, gradient = reference(proj.astype("f8"), directions.astype("f8"), weight, views)
-    check(abs(found["pred"] - prediction) <= 1e-6 * prediction, f"{what}: pred {found['pred']}, expected {prediction}")
-    check(abs(found["sigreg"] / sigreg - 1) < 1e-5, f"{what}: sigreg {found['sigreg']}, expected {sigreg}")
-    check(abs(found["sigreg_floor"] - 1.0524641548) < 1e-9, f"{what}: floor {found['sigreg_floor']}")
-    check(abs(found["loss"] / (weight * sigreg + (1 - weight) * prediction) - 1) < 1e-5, f"{what}: {found['loss']}")
-    error = numpy.abs(read(here / ("grad-" + name), "grad") - gradient).max() / numpy.abs(gradient).max()
+    prediction, sigreg, gradient = reference(
+        proj.astype("f8"), directions.astype("f8"), weight, views
+    )
+    check(
+        abs(found["pred"] - prediction) <= 1e-6 * prediction,
+        f"{what}: pred {found['pred']}, expected {prediction}",
+    )
+    check(
+        abs(found["sigreg"] / sigreg - 1) < 1e-5,
+        f"{what}: sigreg {found['sigreg']}, expected {sigreg}",
+    )
+    check(
+        abs(found["sigreg_floor"] - 1.0524641548) < 1e-9, f"{what}: floor {found['sigreg_floor']}"
+    )
+    check(
+        abs(found["loss"] / (weight * sigreg + (1 - weight) * prediction) - 1) < 1e-5,
+        f"{what}: {found['loss']}",
+    )
+    error = (
+        numpy.abs(read(here / ("grad-" + name), "grad") - gradient).max()
+        / numpy.abs(gradient).max()
+    )
     check(error < 1e-5, f"{what}: the gradient is off by {error:.3g} of its largest element")
     mean = proj.astype("f8").reshape(-1, shape[2])
     check(abs(found["mean_norm"] - numpy.linalg.norm(mean.mean(0))) < 1e-5, f"{what}: mean_norm")
     eigenvalues = numpy.linalg.eigvalsh(numpy.cov(mean.T, bias=True))
     share = eigenvalues / eigenvalues.sum()
     rank = numpy.exp(-(share * numpy.log(share)).sum())
-    check(abs(found["condition"] / (eigenvalues[-1] / eigenvalues[0]) - 1) < 1e-3, f"{what}: condition")
-    check(abs(found["effective_rank"] / rank - 1) < 1e-3, f"{what}: effective rank {found['effective_rank']}, {rank}")
+    check(
+        abs(found["condition"] / (eigenvalues[-1] / eigenvalues[0]) - 1) < 1e-3,
+        f"{what}: condition",
+    )
+    check(
+        abs(found["effective_rank"] / rank - 1) < 1e-3,
+        f"{what}: effective rank {found['effective_rank']}, {rank}",
+    )
 
 
 def test_diagnose_embeddings():
     ended = done("diagnose of embeddings", ["diagnose", here / "bank.h5", "json=1"])
     found = json.loads(ended.out)
     check((found["views"], found["rows"], found["width"]) == (1, 72, 16), f"diagnose: {found}")
-    check("SIGReg" in done("diagnose as a table", ["diagnose", here / "bank.h5"]).out, "diagnose prints no table")
+    check(
+        "SIGReg" in done("diagnose as a table", ["diagnose", here / "bank.h5"]).out,
+        "diagnose prints no table",
+    )
 
 
 def test_export_and_import():
     tensors = here / "encoder.safetensors"
     done("export", ["export", f"checkpoint={here / 'run'}", f"out={tensors}"], 2)
-    done("import", ["import", *program.TINY, data, f"weights={tensors}", f"out={here / 'imported'}", "seed=5"])
-    done("embed the import", ["embed", f"checkpoint={here / 'imported'}", f"out={here / 'again.h5'}",
-                              "data.where=split=0"])
-    check([path.name for path in program.checkpoints(here / "imported")] == ["step-000000000.h5"],
-          "import makes a checkpoint of step 0")
-    run_weights, imported = (program.tensors(program.checkpoints(here / name)[-1], ["weights"])
-                             for name in ("run", "imported"))
-    differ = [name for name in run_weights if "projector" not in name and run_weights[name] != imported[name]]
+    done(
+        "import",
+        ["import", *program.TINY, data, f"weights={tensors}", f"out={here / 'imported'}", "seed=5"],
+    )
+    done(
+        "embed the import",
+        [
+            "embed",
+            f"checkpoint={here / 'imported'}",
+            f"out={here / 'again.h5'}",
+            "data.where=split=0",
+        ],
+    )
+    check(
+        [path.name for path in program.checkpoints(here / "imported")] == ["step-000000000.h5"],
+        "import makes a checkpoint of step 0",
+    )
+    run_weights, imported = (
+        program.tensors(program.checkpoints(here / name)[-1], ["weights"])
+        for name in ("run", "imported")
+    )
+    differ = [
+        name
+        for name in run_weights
+        if "projector" not in name and run_weights[name] != imported[name]
+    ]
     check(not differ, f"import: these weights differ: {differ}")
-    # The statistics of pixels are the importing run's own: with its rows chosen alike, all is alike.
-    done("import", ["import", *program.TINY, *WORDS[:2], f"weights={tensors}", f"out={here / 'alike'}"])
-    done("embed", ["embed", f"checkpoint={here / 'alike'}", f"out={here / 'alike.h5'}", "data.where=split=0"])
-    check((read(here / "alike.h5", "embeddings") == read(here / "bank.h5", "embeddings")).all(),
-          "export, import, embed: other embeddings")
+    # The statistics of pixels are the importing run's own: with its rows chosen alike, all is
+    # alike.
+    done(
+        "import",
+        ["import", *program.TINY, *WORDS[:2], f"weights={tensors}", f"out={here / 'alike'}"],
+    )
+    done(
+        "embed",
+        ["embed", f"checkpoint={here / 'alike'}", f"out={here / 'alike.h5'}", "data.where=split=0"],
+    )
+    check(
+        (read(here / "alike.h5", "embeddings") == read(here / "bank.h5", "embeddings")).all(),
+        "export, import, embed: other embeddings",
+    )
 
 
-# ---- small commands -------------------------------------------------------------------------------------------------
+# ---- small commands ------------------------------------------------------------------------------
+
 
 def test_inspect():
     ended = done("inspect", ["inspect", data, "json=1", f"out={here / 'inspected.yaml'}"], 2)
     found = json.loads(ended.out)
-    check((found["rows"], found["channels"], found["height"], found["width"]) == (96, 1, 28, 28), f"inspect: {found}")
+    check(
+        (found["rows"], found["channels"], found["height"], found["width"]) == (96, 1, 28, 28),
+        f"inspect: {found}",
+    )
     check("images" in found["images"] and "labels" in found["labels"], f"inspect: {found}")
-    ended = run(["train", here / "inspected.yaml", *program.TINY, "train.steps=1", f"run.dir={here / 'inspected'}"])
+    ended = run(
+        [
+            "train",
+            here / "inspected.yaml",
+            *program.TINY,
+            "train.steps=1",
+            f"run.dir={here / 'inspected'}",
+        ]
+    )
     check(ended.code == 0, f"the config of inspect: {ended.tail()}")
     check("axes" in done("inspect as a table", ["inspect", data]).out, "inspect prints no table")
 
 
 def test_checkpoint():
-    for words in (["checkpoint", here / "run"], ["checkpoint", program.checkpoints(here / "run")[0]],
-                  ["checkpoint", "ls", here / "run"], ["checkpoint", "verify", here / "run"]):
+    for words in (
+        ["checkpoint", here / "run"],
+        ["checkpoint", program.checkpoints(here / "run")[0]],
+        ["checkpoint", "ls", here / "run"],
+        ["checkpoint", "verify", here / "run"],
+    ):
         ended = done(" ".join(map(str, words)), words)
         check(("step 3" if "ls" in words else "good, step 3") in ended.out, f"{words}: {ended.out}")
     listed = re.findall(r"step (\d+)", run(["checkpoint", "ls", here / "run"]).out)
@@ -325,14 +527,24 @@ def test_help():
     version = done("version", ["version"]).out
     check(re.fullmatch(r"lejepa_mpi \d+\.\d+\.\d+\n", version), f"version: {version}")
     text = done("help", ["help"]).out
-    for word in "train embed probe diagnose inspect pack export import selftest checkpoint loss.lambda".split():
+    commands = "train embed probe diagnose inspect pack export import selftest checkpoint"
+    for word in [*commands.split(), "loss.lambda"]:
         check(re.search(rf"^ *{word}\b.*\w", text, re.M), f"help does not name {word}")
     check("(null)" not in text, "help has a hole")
-    check("loss.lambda=0.05" in done("help loss.lambda", ["help", "loss.lambda"]).out, "help loss.lambda")
+    check(
+        "loss.lambda=0.05" in done("help loss.lambda", ["help", "loss.lambda"]).out,
+        "help loss.lambda",
+    )
     encoders = done("help model", ["help", "model", "data.size=128", "model.head=512"]).out
-    check(re.search(r"^vit_small +21\.66 M .*width 384, depth 12, heads 6", encoders, re.M), "help model: " + encoders)
+    check(
+        re.search(r"^vit_small +21\.66 M .*width 384, depth 12, heads 6", encoders, re.M),
+        "help model: " + encoders,
+    )
     ended = run(["help", "loss.lamda"])
-    check(ended.code == 2 and "'loss.lambda'" in ended.err, f"help of an unknown key: {ended.code} {ended.err}")
+    check(
+        ended.code == 2 and "'loss.lambda'" in ended.err,
+        f"help of an unknown key: {ended.code} {ended.err}",
+    )
 
 
 def test_bare():
@@ -340,7 +552,10 @@ def test_bare():
     ended = run([*program.TINY, "train.steps=1"], 2, cwd=here)
     check(ended.code == 0, f"a bare run: {ended.tail()}")
     made = list(pathlib.Path(here, "runs").glob("*/timing.json"))
-    check(len(made) == 1 and re.fullmatch(r"\d{8}-\d{6}", made[0].parent.name), f"a bare run made {made}")
+    check(
+        len(made) == 1 and re.fullmatch(r"\d{8}-\d{6}", made[0].parent.name),
+        f"a bare run made {made}",
+    )
 
 
 def test_selftest():
@@ -351,9 +566,32 @@ def test_selftest():
 test_train()
 test_embed_and_probe()
 test_layers()
-program.at_once(lambda test: test(), [test_config_reloads, test_objectives, test_surplus_ranks, test_small_allreduce, test_evaluation, test_embed_in_rounds, test_embed_disk_full, test_selftest,
-                                      test_diagnose_embeddings, test_export_and_import, test_inspect,
-                                      test_checkpoint, test_help, test_bare])
-program.at_once(test_diagnose_gradient, [((3, 50, 8), 20, 0.05, 3), ((3, 33, 8), 20, 0.05, 2), ((2, 64, 12), 7, 0.4, 1),
-                                         ((1, 65, 5), 3, 0.05, 1)])
+program.at_once(
+    lambda test: test(),
+    [
+        test_config_reloads,
+        test_objectives,
+        test_surplus_ranks,
+        test_small_allreduce,
+        test_evaluation,
+        test_embed_in_rounds,
+        test_embed_disk_full,
+        test_selftest,
+        test_diagnose_embeddings,
+        test_export_and_import,
+        test_inspect,
+        test_checkpoint,
+        test_help,
+        test_bare,
+    ],
+)
+program.at_once(
+    test_diagnose_gradient,
+    [
+        ((3, 50, 8), 20, 0.05, 3),
+        ((3, 33, 8), 20, 0.05, 2),
+        ((2, 64, 12), 7, 0.4, 1),
+        ((1, 65, 5), 3, 0.05, 1),
+    ],
+)
 program.finish()

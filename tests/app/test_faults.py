@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Faults: wherever one rank fails, all end soon with the same code and one message in that rank's words;
-a rank that stands still, in a step or before or between, ends the run through the watchdog, and all say
-where they are."""
+"""Faults: wherever one rank fails, all end soon with the same code and one message in that rank's
+words; a rank that stands still, in a step or before or between, ends the run through the watchdog,
+and all say where they are."""
+
 import itertools
 import os
 import pathlib
@@ -16,34 +17,67 @@ from program import TINY, check, end, start, train
 
 SOURCES = pathlib.Path(sys.argv[1])
 holder, here = program.scratch()
-data = [f"data.archive={program.archive(here / 'archive.h5')}", "data.where=split=0", "eval.where=split=1", "eval.every=3"]
+data = [
+    f"data.archive={program.archive(here / 'archive.h5')}",
+    "data.where=split=0",
+    "eval.where=split=1",
+    "eval.every=3",
+]
 RESOURCES, COMMUNICATION = 6, 7
 
 # point, step, ranks that pass it: rank 0 alone opens archives and writes checkpoints
-POINTS = [("open", -1, [0]), ("setup", -1, [0, 1]), ("gradsync-create", -1, [0, 1]), ("read", 0, [0, 1]),
-          ("read", 3, [0, 1]), ("step", 0, [0, 1]), ("step", 3, [0, 1]), ("checkpoint-write", 4, [0]),
-          ("checkpoint-sync", 4, [0]), ("checkpoint-rename", 4, [0]), ("evaluate", 3, [0, 1])]
+POINTS = [
+    ("open", -1, [0]),
+    ("setup", -1, [0, 1]),
+    ("gradsync-create", -1, [0, 1]),
+    ("read", 0, [0, 1]),
+    ("read", 3, [0, 1]),
+    ("step", 0, [0, 1]),
+    ("step", 3, [0, 1]),
+    ("checkpoint-write", 4, [0]),
+    ("checkpoint-sync", 4, [0]),
+    ("checkpoint-rename", 4, [0]),
+    ("evaluate", 3, [0, 1]),
+]
 
 
 def test_table_is_complete():
     found = set()
     for path in SOURCES.rglob("*.c"):
         found.update(re.findall(r'\blj_fault\("([^"]+)"', path.read_text(encoding="utf-8")))
-    check(found == {point for point, _, _ in POINTS}, f"the sources have the points {sorted(found)}")
+    check(
+        found == {point for point, _, _ in POINTS}, f"the sources have the points {sorted(found)}"
+    )
 
 
 def test_fault(case):
     (point, step, passing), rank, ranks = case
     what = f"{point} at step {step} on rank {rank} of {ranks}"
     directory = here / f"{point}-{step}-{rank}-{ranks}"
-    ended = train(directory, *data, "train.steps=6", "checkpoint.every=2", ranks=ranks, timeout=20,
-                  env={"LJ_FAULT": f"{point}:{rank}:{step}"})
+    ended = train(
+        directory,
+        *data,
+        "train.steps=6",
+        "checkpoint.every=2",
+        ranks=ranks,
+        timeout=20,
+        env={"LJ_FAULT": f"{point}:{rank}:{step}"},
+    )
     if rank not in passing:
-        check(ended.code == 0, f"{what}: the rank does not pass there, exit code {ended.code}: {ended.tail()}")
+        check(
+            ended.code == 0,
+            f"{what}: the rank does not pass there, exit code {ended.code}: {ended.tail()}",
+        )
         return
-    check(ended.code == RESOURCES, f"{what}: exit code {ended.code}, expected {RESOURCES}: {ended.tail()}")
+    check(
+        ended.code == RESOURCES,
+        f"{what}: exit code {ended.code}, expected {RESOURCES}: {ended.tail()}",
+    )
     said = (f"rank {rank}: " if ranks > 1 else "") + f"injected fault at {point}, step {step} "
-    check(len(ended.errors) == 1 and f"error: {said}" in ended.errors[0], f"{what}: messages {ended.errors}")
+    check(
+        len(ended.errors) == 1 and f"error: {said}" in ended.errors[0],
+        f"{what}: messages {ended.errors}",
+    )
     check(not list(directory.rglob("*.tmp")), f"{what}: a temporary file is left")
     names = [path.name for path in program.checkpoints(directory)]
     whole = ["step-000000002.h5"] if step >= 2 else []
@@ -58,8 +92,11 @@ def rank_process(directory, rank):
     wanted = {f"OMPI_COMM_WORLD_RANK={rank}".encode(), f"PMI_RANK={rank}".encode()}
     for entry in pathlib.Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and word in (entry / "cmdline").read_bytes().split(b"\0") \
-                    and wanted & set((entry / "environ").read_bytes().split(b"\0")):
+            if (
+                entry.name.isdigit()
+                and word in (entry / "cmdline").read_bytes().split(b"\0")
+                and wanted & set((entry / "environ").read_bytes().split(b"\0"))
+            ):
                 return int(entry.name)
         except OSError:
             continue
@@ -71,8 +108,19 @@ def test_stall(case):
     rank, pause_s = case
     what = f"rank {rank} stopped for {pause_s} s"
     directory = here / f"stall-{rank}-{pause_s}"
-    process = start(["train", *TINY, f"run.dir={directory}", *data, "eval.every=0", "train.steps=1000000", "log.every=1",
-                     "guard.stall_s=3"], 2)
+    process = start(
+        [
+            "train",
+            *TINY,
+            f"run.dir={directory}",
+            *data,
+            "eval.every=0",
+            "train.steps=1000000",
+            "log.every=1",
+            "guard.stall_s=3",
+        ],
+        2,
+    )
     metrics = directory / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
         time.sleep(0.01)
@@ -85,12 +133,19 @@ def test_stall(case):
         time.sleep(pause_s)
         os.kill(stopped, signal.SIGCONT)
     ended = end(process, 20)
-    check(ended.code == COMMUNICATION, f"{what}: exit code {ended.code}, expected {COMMUNICATION}: {ended.tail()}")
-    form = (r"lejepa_mpi: error: rank (\d): no progress for \d+ s at step \d+, in phase '[a-z ]+'"
-            r"(?:, waiting for other ranks)?; .*guard\.stall_s")
+    check(
+        ended.code == COMMUNICATION,
+        f"{what}: exit code {ended.code}, expected {COMMUNICATION}: {ended.tail()}",
+    )
+    form = (
+        r"lejepa_mpi: error: rank (\d): no progress for \d+ s at step \d+, in phase '[a-z ]+'"
+        r"(?:, waiting for other ranks)?; .*guard\.stall_s"
+    )
     spoke = [re.fullmatch(form, line) for line in ended.errors]
-    check(all(spoke) and str(1 - rank) in {match.group(1) for match in spoke if match},
-          f"{what}: expected a line of rank {1 - rank}, found {ended.errors}")
+    check(
+        all(spoke) and str(1 - rank) in {match.group(1) for match in spoke if match},
+        f"{what}: expected a line of rank {1 - rank}, found {ended.errors}",
+    )
 
 
 def test_slow(case):
@@ -98,8 +153,15 @@ def test_slow(case):
     for it: healthy."""
     ranks, rank = case
     what = f"rank {rank} of {ranks} slow"
-    ended = train(here / f"slow-{ranks}-{rank}", *data, "train.steps=2", "batch.size=48", "guard.stall_s=1",
-                  ranks=ranks, env={"LJ_FAULT": f"lane:{rank}:1:slow"})
+    ended = train(
+        here / f"slow-{ranks}-{rank}",
+        *data,
+        "train.steps=2",
+        "batch.size=48",
+        "guard.stall_s=1",
+        ranks=ranks,
+        env={"LJ_FAULT": f"lane:{rank}:1:slow"},
+    )
     check(ended.code == 0, f"{what}: exit code {ended.code}: {ended.tail()}")
     check(ended.seconds > 2, f"{what}: a step was not slow: {ended.seconds} s")
 
@@ -108,31 +170,73 @@ def test_stall_of_commands():
     """embed is guarded, too."""
     ended = train(here / "embedded", *data, "train.steps=2", "checkpoint.every=2")
     check(ended.code == 0, f"train: {ended.tail()}")
-    ended = end(start(["embed", f"checkpoint={here / 'embedded'}", *data, f"out={here / 'never.h5'}",
-                       "guard.stall_s=1"], 2, env={"LJ_FAULT": "open:0:-1:stall"}), 20)
-    check(ended.code == COMMUNICATION and any("rank 0: no progress" in line for line in ended.errors),
-          f"embed standing still: exit code {ended.code}: {ended.tail()}")
+    ended = end(
+        start(
+            [
+                "embed",
+                f"checkpoint={here / 'embedded'}",
+                *data,
+                f"out={here / 'never.h5'}",
+                "guard.stall_s=1",
+            ],
+            2,
+            env={"LJ_FAULT": "open:0:-1:stall"},
+        ),
+        20,
+    )
+    check(
+        ended.code == COMMUNICATION and any("rank 0: no progress" in line for line in ended.errors),
+        f"embed standing still: exit code {ended.code}: {ended.tail()}",
+    )
 
 
 def test_stall_at(case):
     """A rank that stands still at a point says its phase."""
     point, rank, step, phase = case
     what = f"rank {rank} standing still at {point}"
-    ended = train(here / f"stall-{point}-{rank}", *data, "train.steps=6", "checkpoint.every=2", "guard.stall_s=2",
-                  ranks=2, timeout=25, env={"LJ_FAULT": f"{point}:{rank}:{step}:stall"})
-    check(ended.code == COMMUNICATION, f"{what}: exit code {ended.code}, expected {COMMUNICATION}: {ended.tail()}")
+    ended = train(
+        here / f"stall-{point}-{rank}",
+        *data,
+        "train.steps=6",
+        "checkpoint.every=2",
+        "guard.stall_s=2",
+        ranks=2,
+        timeout=25,
+        env={"LJ_FAULT": f"{point}:{rank}:{step}:stall"},
+    )
+    check(
+        ended.code == COMMUNICATION,
+        f"{what}: exit code {ended.code}, expected {COMMUNICATION}: {ended.tail()}",
+    )
     at = f" at step {step}" if step > 0 else ""
     said = f"rank {rank}: no progress for 2 s{at}, in phase '{phase}'; "
-    check(any(said in line for line in ended.errors), f"{what}: nobody says \"{said}\": {ended.errors}")
+    check(
+        any(said in line for line in ended.errors),
+        f"{what}: nobody says \"{said}\": {ended.errors}",
+    )
 
 
 test_table_is_complete()
-program.at_once(test_fault, [*itertools.product(POINTS, (0, 1), [2]), *((point, 0, 1) for point in POINTS),
-                             (("step", 3, [0, 1, 2]), 2, 3)])
+program.at_once(
+    test_fault,
+    [
+        *itertools.product(POINTS, (0, 1), [2]),
+        *((point, 0, 1) for point in POINTS),
+        (("step", 3, [0, 1, 2]), 2, 3),
+    ],
+)
 program.at_once(test_stall, [(1, 0), (0, 0), (1, 9)])
 program.at_once(test_slow, [(1, 0), (2, 1)])
 test_stall_of_commands()
-program.at_once(test_stall_at, [("open", 0, -1, "setup"), ("setup", 0, -1, "setup"), ("setup", 1, -1, "setup"),
-                                ("evaluate", 0, 3, "evaluation"), ("evaluate", 1, 3, "evaluation"),
-                                ("checkpoint-write", 0, 2, "checkpoint")])
+program.at_once(
+    test_stall_at,
+    [
+        ("open", 0, -1, "setup"),
+        ("setup", 0, -1, "setup"),
+        ("setup", 1, -1, "setup"),
+        ("evaluate", 0, 3, "evaluation"),
+        ("evaluate", 1, 3, "evaluation"),
+        ("checkpoint-write", 0, 2, "checkpoint"),
+    ],
+)
 program.finish()

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The guards against training on what is worthless: collapsed projections, values that are not finite."""
+"""The guards against training on what is worthless: collapsed projections, values that are not
+finite."""
+
 import re
 
 import program
@@ -15,17 +17,32 @@ def ended_by(guard, directory, ranks, *words):
     """The one message of a run that a guard ends, without the rank that speaks."""
     ended = train(directory, data, "checkpoint.every=2", *words, ranks=ranks)
     what = f"{guard} on {ranks} ranks"
-    check(ended.code == NUMERIC, f"{what}: exit code {ended.code}, expected {NUMERIC}: {ended.tail()}")
+    check(
+        ended.code == NUMERIC, f"{what}: exit code {ended.code}, expected {NUMERIC}: {ended.tail()}"
+    )
     check(len(ended.errors) == 1, f"{what}: messages {ended.errors}")
     return re.sub(r"rank \d+: ", "", " ".join(ended.errors))
 
 
 def test_collapse():
-    """Eight dimensions cannot have rank 9; the check comes with the log's lines, before the checkpoint."""
-    said = [ended_by("guard.collapse", here / f"collapse-{ranks}", ranks, "guard.collapse=9", "log.every=2",
-                     "train.steps=6") for ranks in (1, 2, 3)]
-    found = re.search(r"step 1: collapse: .*effective rank is (\d\.\d\d), below guard.collapse 9; raise loss.lambda",
-                      said[0])
+    """Eight dimensions cannot have rank 9; the check comes with the log's lines, before the
+    checkpoint."""
+    said = [
+        ended_by(
+            "guard.collapse",
+            here / f"collapse-{ranks}",
+            ranks,
+            "guard.collapse=9",
+            "log.every=2",
+            "train.steps=6",
+        )
+        for ranks in (1, 2, 3)
+    ]
+    found = re.search(
+        r"step 1: collapse: .*effective rank is (\d\.\d\d), below guard.collapse 9; "
+        r"raise loss.lambda",
+        said[0],
+    )
     check(found and 1 <= float(found.group(1)) <= 8, f"guard.collapse: {said[0]}")
     check(len(set(said)) == 1, f"guard.collapse on 1, 2, 3 ranks: {said}")
     check(not program.checkpoints(here / "collapse-2"), "a checkpoint of collapsed weights")
@@ -33,8 +50,16 @@ def test_collapse():
 
 def test_without_sigreg():
     """Prediction alone collapses: seen while training, not at its start."""
-    said = ended_by("guard.collapse", here / "alone", 2, "guard.collapse=2", "loss.lambda=0", "optim.lr=1e-2",
-                    "optim.warmup_epochs=0", "train.steps=400")
+    said = ended_by(
+        "guard.collapse",
+        here / "alone",
+        2,
+        "guard.collapse=2",
+        "loss.lambda=0",
+        "optim.lr=1e-2",
+        "optim.warmup_epochs=0",
+        "train.steps=400",
+    )
     found = re.search(r"step (\d+): collapse", said)
     check(found and int(found.group(1)) > 2, f"collapse without SIGReg: {said}")
     check(program.checkpoints(here / "alone"), "no checkpoint of the steps before the collapse")
@@ -53,9 +78,13 @@ def test_not_finite():
     check(len(set(said)) == 1, f"guard.nonfinite on 1 and 3 ranks: {said}")
     ended = train(here / "skip", data, *words, "guard.nonfinite=skip", ranks=2)
     check(ended.code == 0, f"guard.nonfinite=skip: exit code {ended.code}: {ended.tail()}")
-    check(ended.warnings and all("no update was made" in line for line in ended.warnings),
-          f"guard.nonfinite=skip: {ended.warnings}")
+    check(
+        ended.warnings and all("no update was made" in line for line in ended.warnings),
+        f"guard.nonfinite=skip: {ended.warnings}",
+    )
 
 
-program.at_once(lambda test: test(), [test_collapse, test_without_sigreg, test_above_the_limit, test_not_finite])
+program.at_once(
+    lambda test: test(), [test_collapse, test_without_sigreg, test_above_the_limit, test_not_finite]
+)
 program.finish()

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A run that was stopped or killed, and continued on any number of ranks, ends with the weights, the
-moments and the losses of a run that was not, byte for byte."""
+"""A run that was stopped or killed, and continued on any number of ranks, ends with the weights,
+the moments and the losses of a run that was not, byte for byte."""
+
 import os
 import pathlib
 import random
@@ -17,14 +18,23 @@ SEED = 20240229  # of the moments at which runs are killed
 archive = program.archive(here / "archive.h5")
 data = f"data.archive={archive}"
 # Four lanes, and steps slow enough to be hit by a signal.
-WORDS = [data, f"train.steps={STEPS}", "checkpoint.every=2", "sigreg.slices=4096", "batch.size=32", "views.local=6",
-         "model.depth=4"]
+WORDS = [
+    data,
+    f"train.steps={STEPS}",
+    "checkpoint.every=2",
+    "sigreg.slices=4096",
+    "batch.size=32",
+    "views.local=6",
+    "model.depth=4",
+]
 
 
 def losses(directory):
     """What a step is, apart from how fast it was."""
-    return [{key: row[key] for key in ("step", "epoch", "loss", "pred", "sigreg", "lr", "grad_norm")}
-            for row in program.metrics(directory)]
+    return [
+        {key: row[key] for key in ("step", "epoch", "loss", "pred", "sigreg", "lr", "grad_norm")}
+        for row in program.metrics(directory)
+    ]
 
 
 straight = {}
@@ -36,16 +46,24 @@ def check_same(directory, what):
         return
     found = program.tensors(program.checkpoints(directory)[-1])
     differ = [name for name in straight["tensors"] if found.get(name) != straight["tensors"][name]]
-    check(not differ and len(found) == len(straight["tensors"]), f"{what}: these differ from the straight run: {differ}")
-    check(losses(directory) == straight["losses"], f"{what}: the losses differ: {losses(directory)}")
+    check(
+        not differ and len(found) == len(straight["tensors"]),
+        f"{what}: these differ from the straight run: {differ}",
+    )
+    check(
+        losses(directory) == straight["losses"], f"{what}: the losses differ: {losses(directory)}"
+    )
     left = [path.name for path in pathlib.Path(directory).rglob("*.tmp")]
     check(not left, f"{what}: temporary files {left}")
 
 
 def continue_run(directory, ranks, what, code=0):
     ended = train(directory, *WORDS, ranks=ranks)
-    check(ended.code == code, f"{what}, continued on {ranks} ranks: exit code {ended.code}, expected {code}: "
-                              f"{ended.tail()}")
+    check(
+        ended.code == code,
+        f"{what}, continued on {ranks} ranks: exit code {ended.code}, expected {code}: "
+        f"{ended.tail()}",
+    )
     return ended
 
 
@@ -60,14 +78,18 @@ def wait_for_step(directory, step, process):
         time.sleep(0.002)
 
 
-# ---- the ways to stop -------------------------------------------------------------------------------------------
+# ---- the ways to stop ----------------------------------------------------------------------------
+
 
 def test_straight():
     ended = train(here / "straight", *WORDS)
     check(ended.code == 0, f"the straight run failed: {ended.tail()}")
     straight["tensors"] = program.tensors(program.checkpoints(here / "straight")[-1])
     straight["losses"] = losses(here / "straight")
-    check([row["step"] for row in straight["losses"]] == list(range(1, STEPS + 1)), "the straight run lacks steps")
+    check(
+        [row["step"] for row in straight["losses"]] == list(range(1, STEPS + 1)),
+        "the straight run lacks steps",
+    )
     check(any("moment2" in name for name in straight["tensors"]), "the checkpoint has no moments")
 
 
@@ -77,8 +99,10 @@ def stopped(directory, process, what):
     check(not ended.errors, f"{what}: a stop is no error: {ended.errors}")
     check("stopped at step" in ended.err, f"{what}: does not say where it stopped: {ended.tail()}")
     last = program.checkpoints(directory)[-1].name if program.checkpoints(directory) else "none"
-    check(f"stopped at step {int(last[5:14]) if last != 'none' else -1} " in ended.err,
-          f"{what}: the last checkpoint is {last}: {ended.tail()}")
+    check(
+        f"stopped at step {int(last[5:14]) if last != 'none' else -1} " in ended.err,
+        f"{what}: the last checkpoint is {last}: {ended.tail()}",
+    )
 
 
 def test_signal(case):
@@ -108,7 +132,11 @@ def test_stop_file(case):
 def test_time_limit(case):
     ranks, then = case
     directory = here / f"time-{ranks}"
-    stopped(directory, begin(directory, ranks, "run.max_seconds=0.000001"), f"run.max_seconds on {ranks} ranks")
+    stopped(
+        directory,
+        begin(directory, ranks, "run.max_seconds=0.000001"),
+        f"run.max_seconds on {ranks} ranks",
+    )
     continue_run(directory, then, f"run.max_seconds on {ranks} ranks")
     check_same(directory, f"run.max_seconds on {ranks} ranks, then {then}")
 
@@ -140,7 +168,8 @@ def test_kill(case):
     check_same(directory, f"killed (seed {SEED}+{number}) on {ranks} ranks")
 
 
-# ---- between steps ------------------------------------------------------------------------------------------------
+# ---- between steps -------------------------------------------------------------------------------
+
 
 def test_finished():
     directory = program.copy(here / "straight", here / "finished")
@@ -148,7 +177,9 @@ def test_finished():
     for ranks in (1, 2):
         ended = continue_run(directory, ranks, "a finished run")
         check("nothing to do" in ended.err, f"a finished run on {ranks} ranks: {ended.tail()}")
-    check((directory / "metrics.jsonl").read_bytes() == before, "a finished run changed its metrics")
+    check(
+        (directory / "metrics.jsonl").read_bytes() == before, "a finished run changed its metrics"
+    )
     check_same(directory, "a finished run")
 
 
@@ -160,9 +191,12 @@ def test_save_and_go_on():
     ended = end(process)
     steps = [int(path.name[5:14]) for path in program.checkpoints(directory)]
     check(ended.code == 0, f"SIGUSR2: exit code {ended.code}: {ended.tail()}")
-    # mpirun's signal may reach one rank before a step's reduction and the other after it: then both steps save.
-    check(len(steps) in (2, 3) and 3 <= steps[0] < STEPS == steps[-1] and steps[-2] <= steps[0] + 1,
-          f"SIGUSR2: checkpoints of steps {steps}")
+    # mpirun's signal may reach one rank before a step's reduction and the other after it: then
+    # both steps save.
+    check(
+        len(steps) in (2, 3) and 3 <= steps[0] < STEPS == steps[-1] and steps[-2] <= steps[0] + 1,
+        f"SIGUSR2: checkpoints of steps {steps}",
+    )
     check_same(directory, "SIGUSR2")
 
 
@@ -175,11 +209,21 @@ def test_rotation():
 
 
 test_straight()
-program.at_once(test_signal, [(signal.SIGUSR1, 1, 3), (signal.SIGUSR1, 2, 1), (signal.SIGUSR1, 3, 2),
-                              (signal.SIGTERM, 1, 2)])
+program.at_once(
+    test_signal,
+    [
+        (signal.SIGUSR1, 1, 3),
+        (signal.SIGUSR1, 2, 1),
+        (signal.SIGUSR1, 3, 2),
+        (signal.SIGTERM, 1, 2),
+    ],
+)
 program.at_once(test_stop_file, [(1, 2), (2, 3)])
 program.at_once(test_time_limit, [(1, 3), (3, 1)])
 program.at_once(test_kill, [(0, [1, 2, 3, 1]), (1, [2, 2, 1, 3]), (2, [3, 1, 2, 2])])
-check(sum(killed) >= len(killed) // 2, f"only {sum(killed)} of {len(killed)} kills met a run: make steps slower")
+check(
+    sum(killed) >= len(killed) // 2,
+    f"only {sum(killed)} of {len(killed)} kills met a run: make steps slower",
+)
 program.at_once(lambda test: test(), [test_finished, test_save_and_go_on, test_rotation])
 program.finish()

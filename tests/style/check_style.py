@@ -36,9 +36,6 @@ EDGES = {
 # headers of include/lejepa/ that are not named after their module
 INSTALLED_OF_BASE = {"config", "config_keys"}
 
-# Files that may still have lines of more than COLUMNS: to be wrapped, and the list to be removed.
-WIDE_FOR_NOW = set(pathlib.Path(__file__).with_name("wide_for_now.txt").read_text().split())
-
 # Three kinds of header, each saying which it is in its first comment:
 #   include/lejepa/NAME.h       installed, for callers of the library
 #   src/MODULE/MODULE.h         for other modules
@@ -194,8 +191,6 @@ def check_text(path, text):
 
 
 def check_width(path, text):
-    if path in WIDE_FOR_NOW:
-        return
     for number, line in enumerate(text.split("\n"), 1):
         if len(line) > COLUMNS and "://" not in line:
             yield f"{path}:{number}: {len(line)} columns; at most {COLUMNS}"
