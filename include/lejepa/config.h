@@ -80,6 +80,11 @@ LJ_API int lj_config_read_text(struct lj_config *config, const char *text,
 LJ_API int lj_config_from_words(struct lj_config *config, const char *const *words,
                                 int count) LJ_MUST_USE;
 
+/* Refuses arguments that the command of that name does not take, wherever they were given.
+ * Errors: LJ_ERR_CONFIG, naming the commands that do. */
+LJ_API int lj_config_check_arguments(const struct lj_config *config,
+                                     const char *command) LJ_MUST_USE;
+
 /* The words on top of the values that config holds: files in order, then key=value. No preset. */
 LJ_API int lj_config_apply_words(struct lj_config *config, const char *const *words,
                                  int count) LJ_MUST_USE;

@@ -174,9 +174,10 @@
 
 /* Arguments of single commands: same syntax, never part of config.yaml. */
 #define LJ_COMMAND_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                       \
-    TEXT(arg_out, "out", "", "embed, pack, export, import: file to write")                         \
+    TEXT(arg_out, "out", "", "embed, inspect, pack, export, import: file or directory to write")   \
     TEXT(arg_grad, "grad", "", "diagnose: file for d(loss)/d(proj)")                               \
-    INT(arg_json, "json", 0, 0, 1, "1: one JSON object on standard output")                        \
+    INT(arg_json, "json", 0, 0, 1,                                                                 \
+        "probe, diagnose, inspect: 1: one JSON object on standard output")                         \
     TEXT(arg_train, "train", "", "probe: embedding file the probes are fitted on")                 \
     TEXT(arg_test, "test", "", "probe: embedding file that is predicted")                          \
     TEXT(arg_checkpoint, "checkpoint", "", "embed, export: checkpoint file or run directory")      \

@@ -127,12 +127,14 @@ static int read_words(int argc, char **argv, const struct command **command,
 
 /* Rank 0 reads files and words, so that all ranks have the same values. */
 static int read_config(struct lj_comm *comm, struct lj_config *config,
-                       const struct lj_call_words *words)
+                       const struct lj_call_words *words, const char *command)
 {
     const struct lj_encoder *encoder;
     int status = LJ_OK;
     if (lj_comm_is_root(comm))
         status = lj_config_from_words(config, words->word, words->count);
+    if (status == LJ_OK && lj_comm_is_root(comm))
+        status = lj_config_check_arguments(config, command);
     if (status == LJ_OK && lj_comm_is_root(comm))
         status = lj_encoder_find(config->model, &encoder);
     LJ_TRY(lj_agree(comm, status));
@@ -149,7 +151,7 @@ static int run_command(struct lj_comm *comm, int argc, char **argv)
     int status = settings ? read_words(argc, argv, &command, &words, settings) : LJ_ERR_RESOURCE;
     status = lj_agree(comm, status);
     if (status == LJ_OK)
-        status = read_config(comm, &config, &words);
+        status = read_config(comm, &config, &words, command->name);
     if (status == LJ_OK && command->guarded)
         status = lj_agree(comm, lj_watchdog_start(comm->rank, config.guard_stall_s));
     if (status == LJ_OK)

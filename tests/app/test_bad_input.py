@@ -51,6 +51,7 @@ def make_inputs():
     program.write_h5(here / "scalars.h5", text=b"no array here")
     (here / "list.yaml").write_text("optim:\n  lr: [1, 2]\n")
     (here / "bad.yaml").write_text("optim:\n  lr: 'one\n")
+    (here / "probes.yaml").write_text("l2: 0.5\n")
     (here / "unknown.yaml").write_text("optim:\n  lrr: 1\n")
 
 
@@ -178,6 +179,12 @@ def train_cases():
     yield "where without value", [data("good.h5"), "data.where=split"], 2, ["data.where", "split"]
     yield "NaN pixels", [data("nan.h5")], 3, ["nan.h5", "row", "data.nan=zero"]
     yield "unknown key", ["optim.lrr=1"], 2, ["optim.lrr", "'optim.lr'", "help"]
+    yield "argument of another command", [data("good.h5"), "checkpoint=run"], 2, [
+        "checkpoint=",
+        "train does not take it",
+        "embed, export",
+    ]
+    yield "the same in YAML", [data("good.h5"), here / "probes.yaml"], 2, ["l2=", "probe"]
     yield "out of range", ["loss.lambda=-1"], 2, ["loss.lambda", "-1", "0 .. "]
     yield "not a number", ["batch.size=many"], 2, ["batch.size", "many", "whole number"]
     yield "bad choice", ["loss.combine=sum"], 2, ["loss.combine", "sum", "convex|additive"]

@@ -7,6 +7,7 @@
  *   yaml.c        values from YAML, all values to YAML          calls utf8, keys, values
  *   presets.c     named sets of values                          calls values
  *   help.c        the table for people                          calls keys, values, presets
+ *   arguments.c   which command takes which argument            calls keys
  *   precedence.c  the words of a command line                calls keys, values, yaml, presets */
 #ifndef LEJEPA_BASE_CONFIG_CONFIG_H
 #define LEJEPA_BASE_CONFIG_CONFIG_H
