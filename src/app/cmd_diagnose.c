@@ -73,12 +73,12 @@ static int read_slices(struct subject *s, const char *path)
 static int make_loss(struct subject *s, struct lj_comm *comm, const struct lj_config *c,
                      const struct lj_call_words *words)
 {
-    int64_t lanes = (s->rows + LANE - 1) / LANE;
+    int64_t lanes = (s->rows + LANE - 1) / LANE; /* 0 but on the root, which has the rows */
     struct lj_objective_shape shape = {
         .views = s->views,
         .global_views = lj_words_set(words, "views.global") ? c->views_global : s->views,
         .width = s->width,
-        .lanes = lanes,
+        .lanes = lj_max_i64(lanes, 1),
         .my_lanes = lanes,
         .lane_rows = LANE,
         .workers = 1};
