@@ -65,7 +65,8 @@ LJ_API int64_t lj_archive_row(const struct lj_archive *archive, int64_t i);
 /* "file.h5:/images row 17" of an archive row, for messages. Local. */
 LJ_API void lj_archive_name_row(const struct lj_archive *archive, int64_t row, char *text,
                                 size_t capacity);
-/* Labels by selected index. (selected) int32, owned by the archive; NULL without labels. Local. */
+/* Labels by selected index; negative: this row has none (NaN in the file is -1 here). (selected)
+ * int32, owned by the archive; NULL without labels. Local. */
 LJ_API const int32_t *lj_archive_labels(const struct lj_archive *archive);
 
 /* Reads samples as float32 planes in units of the archive's type divided by its full scale for

@@ -15,6 +15,7 @@
 struct scores {
     struct lj_accuracy knn, linear;
     struct lj_probe_result fit;
+    int64_t unlabelled; /* rows of both files that were left out */
 };
 
 static int check_pair(const struct lj_embeddings *train, const struct lj_embeddings *test,
@@ -30,6 +31,20 @@ static int check_pair(const struct lj_embeddings *train, const struct lj_embeddi
             "checkpoint and features",
             c->arg_test, (long long)test->width, c->arg_train, (long long)train->width);
     return LJ_OK;
+}
+
+/* Leaves the labelled rows; *unlabelled counts the others. */
+static int drop_unlabelled(struct lj_embeddings *e, const char *path, int64_t *unlabelled)
+{
+    int64_t rows = e->rows;
+    e->rows = lj_keep_labelled(e->values, e->labels, rows, e->width);
+    *unlabelled += rows - e->rows;
+    if (e->rows > 0)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA,
+                   "%s: none of its %lld rows has a label (negative ones count as unlabelled); "
+                   "embed other rows, or with another data.labels",
+                   path, (long long)rows);
 }
 
 static int score(const struct lj_embeddings *train, const struct lj_embeddings *test, double l2,
@@ -56,12 +71,13 @@ static void print_scores(const struct lj_config *c, const struct lj_embeddings *
 {
     if (c->arg_json) {
         json_t *o =
-            json_pack("{s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:i, s:f, s:I, s:I, s:I}", "knn_top1",
-                      s->knn.top1, "knn_balanced", s->knn.balanced, "linear_top1", s->linear.top1,
-                      "linear_balanced", s->linear.balanced, "k", LJ_KNN_NEIGHBOURS, "temperature",
-                      LJ_KNN_TEMPERATURE, "l2", c->arg_l2, "iterations", s->fit.iterations,
-                      "gradient_norm", s->fit.gradient_norm, "train_rows", (json_int_t)train->rows,
-                      "test_rows", (json_int_t)test->rows, "width", (json_int_t)train->width);
+            json_pack("{s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:i, s:f, s:I, s:I, s:I, s:I}",
+                      "knn_top1", s->knn.top1, "knn_balanced", s->knn.balanced, "linear_top1",
+                      s->linear.top1, "linear_balanced", s->linear.balanced, "k", LJ_KNN_NEIGHBOURS,
+                      "temperature", LJ_KNN_TEMPERATURE, "l2", c->arg_l2, "iterations",
+                      s->fit.iterations, "gradient_norm", s->fit.gradient_norm, "train_rows",
+                      (json_int_t)train->rows, "test_rows", (json_int_t)test->rows, "width",
+                      (json_int_t)train->width, "unlabelled", (json_int_t)s->unlabelled);
         json_dumpf(o, stdout, JSON_REAL_PRECISION(9));
         printf("\n");
         json_decref(o);
@@ -69,6 +85,8 @@ static void print_scores(const struct lj_config *c, const struct lj_embeddings *
     }
     printf("%lld training and %lld test rows of width %lld\n", (long long)train->rows,
            (long long)test->rows, (long long)train->width);
+    if (s->unlabelled)
+        printf("%lld more rows have no label and were left out\n", (long long)s->unlabelled);
     printf("%-34s %8s %9s\n", "", "accuracy", "balanced");
     printf("kNN (k=%d, cosine, T=%g)%11s %8.4f %9.4f\n", LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE, "",
            s->knn.top1, s->knn.balanced);
@@ -89,6 +107,10 @@ static int probe_on_root(const struct lj_config *c)
         status = lj_embeddings_read(c->arg_test, &test);
     if (status == LJ_OK)
         status = check_pair(&train, &test, c);
+    if (status == LJ_OK)
+        status = drop_unlabelled(&train, c->arg_train, &scores.unlabelled);
+    if (status == LJ_OK)
+        status = drop_unlabelled(&test, c->arg_test, &scores.unlabelled);
     if (status == LJ_OK)
         status = score(&train, &test, c->arg_l2, &scores);
     if (status == LJ_OK)

@@ -11,6 +11,12 @@
 #include "data/data.h"
 #include "models/models.h"
 
+/* Moves the rows that have a label, which is not negative, to the front, in order, and returns
+ * their number. Local.
+ *   values  (rows, width) in/out
+ *   labels  (rows) in/out */
+int64_t lj_keep_labelled(float *values, int32_t *labels, int64_t rows, int64_t width);
+
 struct lj_accuracy {
     double top1;     /* share of rows that are predicted right */
     double balanced; /* the same for each class that occurs, averaged over classes */

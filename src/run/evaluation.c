@@ -25,6 +25,55 @@ static int open_rows(struct lj_run_state *run, const char *where, struct lj_arch
                    options.files, (long long)c->eval_every);
 }
 
+/* Labels of so many rows, which are spaced evenly over the selected ones. Owned by the caller; NULL
+ * when out of memory. */
+static int32_t *labels_of(const struct lj_archive *archive, int64_t rows)
+{
+    int32_t *labels = lj_alloc_array(rows, sizeof *labels, "evaluation");
+    for (int64_t i = 0; labels && i < rows; i++)
+        labels[i] =
+            lj_archive_labels(archive)[lj_evenly(i, rows, lj_archive_info(archive)->selected)];
+    return labels;
+}
+
+/* How many of so many rows, spaced evenly over the selected ones, have a label; -1: no memory. */
+static int64_t count_labelled(const struct lj_archive *archive, int64_t rows)
+{
+    int32_t *labels = labels_of(archive, rows);
+    int64_t count = labels ? 0 : -1;
+    for (int64_t i = 0; labels && i < rows; i++)
+        count += labels[i] >= 0;
+    lj_free(labels);
+    return count;
+}
+
+static int64_t rows_of_bank(const struct lj_run_state *run)
+{
+    return lj_min_i64(lj_archive_info(run->eval_bank)->selected, run->config->eval_bank);
+}
+
+/* Are there labels enough? Negative ones count as none. Local. */
+static int check_labels(const struct lj_run_state *run)
+{
+    int64_t rows = lj_archive_info(run->eval_query)->selected, bank_rows = rows_of_bank(run);
+    int64_t labelled = count_labelled(run->eval_query, rows);
+    int64_t bank_labelled = count_labelled(run->eval_bank, bank_rows);
+    if (labelled < 0 || bank_labelled < 0)
+        return LJ_ERR_RESOURCE;
+    if (labelled == 0 || bank_labelled < LJ_KNN_NEIGHBOURS)
+        return lj_fail(LJ_ERR_DATA,
+                       "evaluation: %lld rows to predict and %lld of the bank have a label (which "
+                       "is not negative), expected 1 and %d at least; change eval.where, "
+                       "data.where, eval.bank, or set eval.every=0",
+                       (long long)labelled, (long long)bank_labelled, LJ_KNN_NEIGHBOURS);
+    if (labelled < rows || bank_labelled < bank_rows)
+        lj_say("evaluation: %lld of %lld rows to predict and %lld of %lld of the bank have no "
+               "label and are left out",
+               (long long)(rows - labelled), (long long)rows,
+               (long long)(bank_rows - bank_labelled), (long long)bank_rows);
+    return LJ_OK;
+}
+
 int lj_run_open_evaluation(struct lj_run_state *run)
 {
     const struct lj_config *c = run->config;
@@ -34,7 +83,8 @@ int lj_run_open_evaluation(struct lj_run_state *run)
         return lj_fail(LJ_ERR_CONFIG, "eval.where: is empty; name the rows to predict, for example "
                                       "eval.where=split=1 (the bank is data.where)");
     LJ_TRY(open_rows(run, c->data_where, &run->eval_bank));
-    return open_rows(run, c->eval_where, &run->eval_query);
+    LJ_TRY(open_rows(run, c->eval_where, &run->eval_query));
+    return lj_agree(run->comm, check_labels(run));
 }
 
 void lj_run_close_evaluation(struct lj_run_state *run)
@@ -43,32 +93,24 @@ void lj_run_close_evaluation(struct lj_run_state *run)
     lj_archive_close(run->eval_query);
 }
 
-/* Labels of the bank's rows, which are spaced evenly over the selected ones. Owned by the caller;
- * NULL when out of memory. */
-static int32_t *bank_labels_of(const struct lj_archive *archive, int64_t rows)
+/* Rank 0 predicts, and logs the result; nothing of it feeds back into training. The spectrum is of
+ * all rows; of bank and query only the labelled ones stay. */
+static int score(struct lj_run_state *run, int64_t finished, float *bank, int64_t bank_rows,
+                 float *query, int64_t rows, int64_t width)
 {
-    int32_t *labels = lj_alloc_array(rows, sizeof *labels, "evaluation");
-    for (int64_t i = 0; labels && i < rows; i++)
-        labels[i] =
-            lj_archive_labels(archive)[lj_evenly(i, rows, lj_archive_info(archive)->selected)];
-    return labels;
-}
-
-/* Rank 0 predicts, and logs the result; nothing of it feeds back into training. */
-static int score(struct lj_run_state *run, int64_t finished, const float *bank, int64_t bank_rows,
-                 const float *query, int64_t rows, int64_t width)
-{
-    const int32_t *truth = lj_archive_labels(run->eval_query);
+    int32_t *truth = labels_of(run->eval_query, rows);
     int32_t *predicted = lj_alloc_array(rows, sizeof *predicted, "evaluation");
-    int32_t *bank_labels = bank_labels_of(run->eval_bank, bank_rows);
+    int32_t *bank_labels = labels_of(run->eval_bank, bank_rows);
     struct lj_spectrum spectrum = {.eigenvalues =
                                        lj_alloc_array(width, sizeof(double), "evaluation")};
-    int status = predicted && bank_labels && spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE;
-    if (status == LJ_OK)
+    bool enough = truth && predicted && bank_labels && spectrum.eigenvalues;
+    int status = enough ? lj_spectrum_of(query, rows, width, &spectrum) : LJ_ERR_RESOURCE;
+    if (status == LJ_OK) {
+        bank_rows = lj_keep_labelled(bank, bank_labels, bank_rows, width);
+        rows = lj_keep_labelled(query, truth, rows, width);
         status = lj_knn(bank, bank_labels, bank_rows, query, rows, width, LJ_KNN_NEIGHBOURS,
                         LJ_KNN_TEMPERATURE, predicted);
-    if (status == LJ_OK)
-        status = lj_spectrum_of(query, rows, width, &spectrum);
+    }
     if (status == LJ_OK) {
         struct lj_accuracy accuracy = lj_accuracy_of(predicted, truth, rows);
         lj_run_log_evaluation(run, finished, accuracy.top1, accuracy.balanced,
@@ -77,6 +119,7 @@ static int score(struct lj_run_state *run, int64_t finished, const float *bank, 
                (long long)finished, accuracy.top1, accuracy.balanced, spectrum.effective_rank,
                (long long)width);
     }
+    lj_free(truth);
     lj_free(predicted);
     lj_free(bank_labels);
     lj_free(spectrum.eigenvalues);
@@ -118,8 +161,7 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t b
 
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
 {
-    int64_t bank_rows =
-        lj_min_i64(lj_archive_info(run->eval_bank)->selected, run->config->eval_bank);
+    int64_t bank_rows = rows_of_bank(run);
     int64_t rows = lj_archive_info(run->eval_query)->selected, width = run->info.model->embedding;
     lj_phase_begin(LJ_PHASE_EVALUATION);
     bool collects = lj_comm_is_root(run->comm);

@@ -75,11 +75,13 @@ static int column_of_parts(const struct lj_archive *archive, const char *name, c
     return status;
 }
 
-/* Index of the first value that is not a 32-bit integer; rows if all are. */
+/* Index of the first value that is neither a 32-bit integer nor NaN, which stands for "no label";
+ * rows if there is none. */
 static int64_t first_non_integer(const double *values, int64_t rows)
 {
     int64_t i = 0;
-    while (i < rows && values[i] == nearbyint(values[i]) && fabs(values[i]) < INT32_MAX)
+    while (i < rows &&
+           (isnan(values[i]) || (values[i] == nearbyint(values[i]) && fabs(values[i]) < INT32_MAX)))
         i++;
     return i;
 }
@@ -207,7 +209,8 @@ static int select_labels(struct lj_archive *archive, const double *values)
         return LJ_ERR_RESOURCE;
     int64_t largest = -1;
     for (int64_t i = 0; i < info->selected; i++) {
-        archive->label[i] = (int32_t)values[lj_archive_row(archive, i)];
+        double value = values[lj_archive_row(archive, i)];
+        archive->label[i] = isnan(value) ? -1 : (int32_t)value;
         largest = lj_max_i64(largest, archive->label[i]);
     }
     info->classes = largest + 1;
