@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fixed tree: subtrees grow as carries do in a binary counter (DESIGN: exactness). */
+/* The fixed tree: subtrees grow as carries do in a binary counter. */
 #include "comm/tree.h"
 
 /* Level of the root: the tree spans 2^level >= lanes leaves. */

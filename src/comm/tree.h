@@ -48,9 +48,9 @@ void lj_forest_append(struct lj_forest *forest, struct lj_subtree subtree, float
  * maximal subtrees they fill, and in `most` how many sums have to be kept at once. Local. */
 void lj_forest_plan(struct lj_forest *forest, int64_t lanes, int64_t first, int64_t end);
 
-/* The two rules. left and right are the children of one node; */
+/* True if left and right are the two children of one node. */
 bool lj_subtree_siblings(struct lj_subtree left, struct lj_subtree right);
-/* the sum of subtree is that of its parent. */
+/* True if the subtree's sibling has no lane, so that its sum is its parent's. */
 bool lj_subtree_passes(struct lj_subtree subtree, int64_t lanes);
 
 /* y += x, elements split over OpenMP threads. */

@@ -34,7 +34,7 @@ struct lj_trainer_info {
 };
 /* Local. */
 struct lj_trainer_info lj_trainer_info(const struct lj_trainer *trainer);
-/* FLOP of one step by DESIGN's count: 3 x forward multiply-adds x 2 of encoder and projector.
+/* FLOP of one step: 3 x 2 x forward multiply-adds of encoder and projector, attention included.
  * Local. */
 double lj_trainer_step_flops(const struct lj_trainer *trainer);
 

@@ -16,7 +16,7 @@ FORMATTER = "clang-format-14"  # other releases format a little otherwise
 SKIPPED = 77  # what meson takes for a skipped test
 FILE_LINES, FUNCTION_LINES, COLUMNS = 600, 100, 100
 
-# module: modules whose headers it may include, besides its own (DESIGN: "The parts")
+# module: modules whose headers it may include, besides its own (src/README.md: "Modules")
 EDGES = {
     "base": "",
     "kernels": "base",

@@ -4,8 +4,8 @@
  * What rank r sends to rank p: the sums of r's subtrees, each cut to p's part of the bucket, one
  * after the other; then one number: how many elements of r's lanes cannot be summed (not finite, or
  * too large). So everybody knows before an update whether it may happen, without a collective of
- * its own. Elements of lanes are counted, not those of sums, because it depends on the number of
- * ranks which sums exist. */
+ * its own. Elements of lanes are counted, not of partial sums: which of these exist depends on the
+ * number of ranks. */
 #include "comm/gradsync/gradsync.h"
 
 #include <limits.h>

@@ -38,7 +38,7 @@ static const dnnl_cpu_isa_t level_of[LJ_ISA_COUNT] = {
 
 void lj_onednn_force_isa(enum lj_isa isa)
 {
-    /* Refused after oneDNN's first use, as BLIS then no longer looks at its variable: the level of
+    /* oneDNN refuses this after its first use, and BLIS reads its variable only once: the level of
      * matmuls is chosen once a process. */
     (void)dnnl_set_max_cpu_isa(level_of[isa]);
 }
@@ -202,7 +202,7 @@ static uint64_t hash(const struct lj_matmul *p, bool bias)
 
 static struct entry *find(struct table *table, const struct lj_matmul *p, bool bias)
 {
-    if (table->count == MOST_ENTRIES) /* odd sizes without end: begin anew */
+    if (table->count == MOST_ENTRIES) /* too many different sizes: compile anew */
         clear_table(table);
     uint64_t at = hash(p, bias) % TABLE_SIZE;
     while (table->entry[at].used && !same(&table->entry[at], p, bias))
