@@ -17,8 +17,9 @@ LJ_API int lj_train(struct lj_comm *comm, struct lj_config *config) LJ_MUST_USE;
  * with this rank, its step and its phase. It does so
  *   - when the rank worked and made no progress (a lane, a bucket of gradients, a chunk) for
  *     stall_s seconds;
- *   - when it waited for other ranks for stall_s (1 + t) seconds, t being the lanes one after the
- *     other that another rank may have to compute meanwhile, each in less than stall_s.
+ *   - when it waited for other ranks for stall_s (1 + t) seconds, t being the lanes (in `embed`,
+ *     tiles) that another rank may have to compute meanwhile, one after the other, each in less
+ *     than stall_s.
  * Local. For programs whose only job is this; a library would end its host's job, too.
  *   stall_s  in  seconds; 0: no watchdog
  * Errors: LJ_ERR_RESOURCE. */

@@ -249,7 +249,8 @@ static int diagnose(struct subject *s, struct lj_comm *comm, struct lj_config *c
                     const struct lj_call_words *words)
 {
     int64_t sizes[3];
-    LJ_TRY(lj_agree(comm, prepare(s, comm, c, words)));
+    lj_root_section_begin(comm);
+    LJ_TRY(lj_root_section_end(comm, prepare(s, comm, c, words)));
     memcpy(sizes, (int64_t[3]){s->views, s->width, s->count}, sizeof sizes);
     lj_broadcast(comm, sizes, sizeof sizes, 0);
     s->views = sizes[0];
@@ -260,10 +261,13 @@ static int diagnose(struct subject *s, struct lj_comm *comm, struct lj_config *c
         lj_lejepa_begin_with(s->loss, s->slices);
     else
         lj_objective_begin(s->loss, 0);
+    lj_root_section_begin(comm);
     if (lj_comm_is_root(comm))
         add_samples(s);
+    LJ_TRY(lj_root_section_end(comm, LJ_OK));
     LJ_TRY(lj_objective_reduce(s->loss, LJ_OK, &s->message, s->term));
-    return lj_agree(comm, lj_comm_is_root(comm) ? finish_on_root(s, c) : LJ_OK);
+    lj_root_section_begin(comm);
+    return lj_root_section_end(comm, lj_comm_is_root(comm) ? finish_on_root(s, c) : LJ_OK);
 }
 
 int lj_command_diagnose(struct lj_comm *comm, struct lj_config *config,

@@ -126,5 +126,6 @@ int lj_command_probe(struct lj_comm *comm, struct lj_config *config,
     const char *isa = "";
     (void)words;
     LJ_TRY(lj_runtime_agree(comm, &isa));
-    return lj_agree(comm, lj_comm_is_root(comm) ? probe_on_root(config) : LJ_OK);
+    lj_root_section_begin(comm);
+    return lj_root_section_end(comm, lj_comm_is_root(comm) ? probe_on_root(config) : LJ_OK);
 }

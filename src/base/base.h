@@ -214,8 +214,12 @@ void lj_phase_reset(void);
 void lj_progress(void);
 /* The main thread begins (ends) to wait for other ranks, whose work it cannot see. For comm. */
 void lj_progress_wait(bool begins);
-/* Does it wait? From any thread. */
-bool lj_progress_waits(void);
+/* Says how many pieces of work (lanes, tiles), at least 1, another rank may do one after the other
+ * before it meets the ranks that wait for it. Returns what was said before; 1 at the start. Main
+ * thread. */
+int64_t lj_progress_set_turns(int64_t turns);
+/* That number while the main thread waits, 0 while it works. From any thread. */
+int64_t lj_progress_turns(void);
 /* The time of the last lj_progress by lj_now_s; 0: there was none. From any thread. */
 double lj_progress_s(void);
 /* Sets a function that each lj_progress calls, on its caller's thread; NULL: none. For comm. */

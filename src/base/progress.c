@@ -6,6 +6,7 @@
 
 static _Atomic double last_s;
 static atomic_bool waits;
+static _Atomic int64_t turns = 1;
 static void (*_Atomic hook)(void);
 
 void lj_progress(void)
@@ -27,9 +28,16 @@ void lj_progress_wait(bool begins)
     waits = begins;
 }
 
-bool lj_progress_waits(void)
+int64_t lj_progress_set_turns(int64_t next)
 {
-    return waits;
+    int64_t before = turns;
+    turns = next;
+    return before;
+}
+
+int64_t lj_progress_turns(void)
+{
+    return waits ? turns : 0;
 }
 
 void lj_set_progress_hook(void (*next)(void))

@@ -64,10 +64,12 @@ void lj_fault_set_rank(int rank)
 static const char *fault_at(const char *point, int64_t step)
 {
     const char *wanted = getenv("LJ_FAULT");
+    if (!wanted)
+        return NULL;
     char here[128];
     snprintf(here, sizeof here, "%s:%d:%lld", point, fault_rank, (long long)step);
     size_t length = strlen(here);
-    return wanted && strncmp(wanted, here, length) == 0 ? wanted + length : NULL;
+    return strncmp(wanted, here, length) == 0 ? wanted + length : NULL;
 }
 
 int lj_fault(const char *point, int64_t step)

@@ -117,6 +117,7 @@ static int embed_tile(const struct work *w, const struct workspace *workspace, i
 {
     int64_t first = tile * TILE, count = lj_min_i64(TILE, w->rows - first);
     lj_progress();
+    lj_fault_slow("tile", -1);
     struct lj_pass pass = {.arena = workspace->arena,
                            .scratch = workspace->scratch,
                            .weights = w->embedder->weights,
@@ -225,8 +226,12 @@ int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder, struct lj
         bool all = mine && (theirs || !lj_comm_is_root(comm));
         status = lj_agree(comm, all ? LJ_OK : LJ_ERR_RESOURCE);
     }
-    if (status == LJ_OK)
+    if (status == LJ_OK) { /* a round: everybody's tiles, then the root takes in each rank's rows */
+        int64_t turns = (most + w.workspaces - 1) / w.workspaces + comm->size;
+        int64_t before = lj_progress_set_turns(turns);
         status = embed_rounds(&w, comm, most, mine, theirs, sink, data);
+        lj_progress_set_turns(before);
+    }
     release(&w);
     lj_free(mine);
     lj_free(theirs);

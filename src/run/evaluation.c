@@ -36,42 +36,57 @@ static int32_t *labels_of(const struct lj_archive *archive, int64_t rows)
     return labels;
 }
 
-/* How many of so many rows, spaced evenly over the selected ones, have a label; -1: no memory. */
-static int64_t count_labelled(const struct lj_archive *archive, int64_t rows)
+/* How many of so many rows, spaced evenly over the selected ones, have no label. */
+static int64_t count_unlabelled(const struct lj_archive *archive, int64_t rows)
 {
-    int32_t *labels = labels_of(archive, rows);
-    int64_t count = labels ? 0 : -1;
-    for (int64_t i = 0; labels && i < rows; i++)
-        count += labels[i] >= 0;
-    lj_free(labels);
+    const int32_t *labels = lj_archive_labels(archive);
+    int64_t selected = lj_archive_info(archive)->selected, count = 0;
+    for (int64_t i = 0; i < rows; i++)
+        count += labels[lj_evenly(i, rows, selected)] < 0;
     return count;
 }
+
+/* Which rows are predicted and known, and how many of them have no label. */
+struct label_count {
+    int64_t rows, unlabelled, bank_rows, bank_unlabelled;
+};
 
 static int64_t rows_of_bank(const struct lj_run_state *run)
 {
     return lj_min_i64(lj_archive_info(run->eval_bank)->selected, run->config->eval_bank);
 }
 
-/* Are there labels enough? Negative ones count as none. Local. */
-static int check_labels(const struct lj_run_state *run)
+static struct label_count count_labels(const struct lj_run_state *run)
 {
     int64_t rows = lj_archive_info(run->eval_query)->selected, bank_rows = rows_of_bank(run);
-    int64_t labelled = count_labelled(run->eval_query, rows);
-    int64_t bank_labelled = count_labelled(run->eval_bank, bank_rows);
-    if (labelled < 0 || bank_labelled < 0)
-        return LJ_ERR_RESOURCE;
-    if (labelled == 0 || bank_labelled < LJ_KNN_NEIGHBOURS)
-        return lj_fail(LJ_ERR_DATA,
-                       "evaluation: %lld rows to predict and %lld of the bank have a label (which "
-                       "is not negative), expected 1 and %d at least; change eval.where, "
-                       "data.where, eval.bank, or set eval.every=0",
-                       (long long)labelled, (long long)bank_labelled, LJ_KNN_NEIGHBOURS);
-    if (labelled < rows || bank_labelled < bank_rows)
+    return (struct label_count){rows, count_unlabelled(run->eval_query, rows), bank_rows,
+                                count_unlabelled(run->eval_bank, bank_rows)};
+}
+
+/* Are there labels enough? Local. */
+static int check_labels(const struct lj_run_state *run)
+{
+    struct label_count n = count_labels(run);
+    int64_t labelled = n.rows - n.unlabelled, bank_labelled = n.bank_rows - n.bank_unlabelled;
+    if (labelled > 0 && bank_labelled >= LJ_KNN_NEIGHBOURS)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA,
+                   "evaluation: %lld rows to predict and %lld of the bank have a label (which is "
+                   "not negative), expected 1 and %d at least; change eval.where, data.where, "
+                   "eval.bank, or set eval.every=0",
+                   (long long)labelled, (long long)bank_labelled, LJ_KNN_NEIGHBOURS);
+}
+
+void lj_run_say_unlabelled(const struct lj_run_state *run)
+{
+    if (!run->eval_query)
+        return;
+    struct label_count n = count_labels(run);
+    if (n.unlabelled > 0 || n.bank_unlabelled > 0)
         lj_say("evaluation: %lld of %lld rows to predict and %lld of %lld of the bank have no "
                "label and are left out",
-               (long long)(rows - labelled), (long long)rows,
-               (long long)(bank_rows - bank_labelled), (long long)bank_rows);
-    return LJ_OK;
+               (long long)n.unlabelled, (long long)n.rows, (long long)n.bank_unlabelled,
+               (long long)n.bank_rows);
 }
 
 int lj_run_open_evaluation(struct lj_run_state *run)

@@ -39,9 +39,10 @@ static int set_up(struct lj_run_state *run)
                              resume_from[0] ? resume_from : NULL));
     run->info = lj_trainer_info(run->trainer);
     int64_t lanes_at_once = (int64_t)run->comm->size * run->info.workers;
-    lj_watchdog_set_turns((run->info.lanes + lanes_at_once - 1) / lanes_at_once);
+    lj_progress_set_turns((run->info.lanes + lanes_at_once - 1) / lanes_at_once);
     lj_root_section_begin(run->comm);
     LJ_TRY(lj_root_section_end(run->comm, lj_run_open_files(run, run->info.first_step)));
+    lj_run_say_unlabelled(run);
     return lj_run_summary_start(run, isa);
 }
 

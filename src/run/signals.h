@@ -18,7 +18,5 @@ bool lj_signals_take_save(void);
 
 /* Tells the watchdog that work went on, and the step for its message; -1: before the first step. */
 void lj_watchdog_feed(int64_t step);
-/* Tells it how many lanes another rank may compute one after the other while this one waits. */
-void lj_watchdog_set_turns(int64_t turns);
 
 #endif

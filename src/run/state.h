@@ -59,6 +59,8 @@ void lj_run_progress(struct lj_run_state *run, int64_t finished,
 /* Opens the archives of the evaluation, if eval.every asks for one. Collective.
  * Errors: LJ_ERR_CONFIG, or those of lj_archive_open; agreed. */
 int lj_run_open_evaluation(struct lj_run_state *run);
+/* Logs how many of their rows have no label, if there are some. Local. */
+void lj_run_say_unlabelled(const struct lj_run_state *run);
 /* Embeds the labelled rows by the present weights, predicts and logs. Collective. */
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished);
 /* Closes the archives. Local. */

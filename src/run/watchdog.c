@@ -2,8 +2,8 @@
 /* The watchdog: when a rank made no progress for guard.stall_s seconds, be it in set-up, a step, an
  * evaluation or a checkpoint, it says where it is, and then ends the job. It is a thread, because a
  * main thread that hangs in a collective call can say nothing. A rank that waits in MPI does not
- * see the others' work, which may be healthy and slow, so it waits as long as healthy lanes of the
- * busiest rank can take: the rank that stands still speaks first. */
+ * see the others' work, which may be healthy and slow, so it waits as long as the healthy lanes or
+ * tiles of the busiest rank can take: the rank that stands still speaks first. */
 #include "lejepa/run.h"
 
 #include "run/signals.h"
@@ -31,7 +31,7 @@ static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static bool running, ending;
 static int own_rank;
 static double limit_s;
-static _Atomic int64_t fed_step, others_turns;
+static _Atomic int64_t fed_step;
 
 /* Sleeps for some seconds, or until lj_watchdog_stop; true: the latter. */
 static bool sleep_unless_ending(double seconds)
@@ -52,7 +52,7 @@ static bool sleep_unless_ending(double seconds)
 /* How long no progress is healthy now, seconds. */
 static double patience_s(void)
 {
-    return limit_s * (lj_progress_waits() ? 1 + (double)others_turns : 1);
+    return limit_s * (1 + (double)lj_progress_turns());
 }
 
 static void say_where(double silent_s)
@@ -64,7 +64,7 @@ static void say_where(double silent_s)
             "lejepa_mpi: error: rank %d: no progress for %.0f s%s, in phase '%s'%s; look "
             "for a slow or dead node or file system, or raise guard.stall_s\n",
             own_rank, silent_s, step, lj_phase_name(lj_phase_current()),
-            lj_progress_waits() ? ", waiting for other ranks" : "");
+            lj_progress_turns() > 0 ? ", waiting for other ranks" : "");
 }
 
 static void *watch(void *unused)
@@ -89,7 +89,6 @@ int lj_watchdog_start(int rank, double stall_s)
 {
     own_rank = rank;
     limit_s = stall_s;
-    others_turns = 1;
     lj_watchdog_feed(-1);
     if (stall_s <= 0)
         return LJ_OK;
@@ -106,11 +105,6 @@ void lj_watchdog_feed(int64_t step)
 {
     fed_step = step;
     lj_progress();
-}
-
-void lj_watchdog_set_turns(int64_t turns)
-{
-    others_turns = turns;
 }
 
 void lj_watchdog_stop(void)

@@ -162,8 +162,24 @@ def test_slow(case):
         ranks=ranks,
         env={"LJ_FAULT": f"lane:{rank}:1:slow"},
     )
-    check(ended.code == 0, f"{what}: exit code {ended.code}: {ended.tail()}")
+    check(ended.code == 0 and not ended.errors, f"{what}: exit code {ended.code}: {ended.tail()}")
     check(ended.seconds > 2, f"{what}: a step was not slow: {ended.seconds} s")
+
+
+def test_slow_commands():
+    """The same for embed, and for the rank that waits for probe on rank 0."""
+    words = [f"data.archive={program.archive(here / 'many.h5', 400)}", "guard.stall_s=1"]
+    ended = train(here / "trained", *words, "train.steps=2")
+    check(ended.code == 0, f"train: {ended.tail()}")
+    out = here / "slow.h5"
+    embed = ["embed", f"checkpoint={here / 'trained'}", *words, f"out={out}"]
+    ended = end(start(embed, 2, env={"LJ_FAULT": "tile:1:-1:slow"}))
+    good = ended.code == 0 and not ended.errors
+    check(good and ended.seconds > 3, f"slow embed, {ended.seconds} s: {ended.tail()}")
+    probe = ["probe", f"train={out}", f"test={out}", "l2=100", "guard.stall_s=1"]
+    ended = end(start(probe, 2, env={"LJ_FAULT": "fit:0:-1:slow"}))
+    good = ended.code == 0 and not ended.errors
+    check(good and ended.seconds > 3, f"slow probe, {ended.seconds} s: {ended.tail()}")
 
 
 def test_stall_of_commands():
@@ -227,6 +243,7 @@ program.at_once(
 )
 program.at_once(test_stall, [(1, 0), (0, 0), (1, 9)])
 program.at_once(test_slow, [(1, 0), (2, 1)])
+test_slow_commands()
 test_stall_of_commands()
 program.at_once(
     test_stall_at,

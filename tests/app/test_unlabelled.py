@@ -44,7 +44,8 @@ def test_training():
     ended = train(here / "run", *words, ranks=2)
     check(ended.code == 0, f"train: {ended.tail()}")
     left_out = numpy.count_nonzero(~known & (rows % 4 == 3))
-    check(f"evaluation: {left_out} of 30 rows to predict" in ended.err, f"log: {ended.err}")
+    log = (here / "run" / "log.txt").read_text()
+    check(f"evaluation: {left_out} of 30 rows to predict" in log, f"log: {log}")
     ended = train(here / "none", *words, "data.labels=hidden")
     check(ended.code == DATA and "0 rows to predict" in ended.err, f"no labels: {ended.tail()}")
 

@@ -25,7 +25,7 @@ static struct loss_batch batch_of(enum lj_sigreg_grid grid, int64_t views, int64
                                           .grid = grid,
                                           .lambda = 0.05,
                                           .workers = 1,
-                                          .lanes = (samples + lane_rows) / lane_rows,
+                                          .lanes = samples / lane_rows + 1, /* at most */
                                           .lane_rows = lane_rows},
                                .samples = samples};
 }

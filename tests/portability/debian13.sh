@@ -27,6 +27,7 @@ system=${1:-}
 [ -n "$system" ] || { system=$(mktemp -d); keep=no; }
 mkdir -p "$system"
 system=$(realpath "$system")
+[ "$system" != / ] || skip "a directory is needed, not this system"
 log=$system.log
 
 # Unmounts before it removes, and never crosses into a directory of the host.
