@@ -18,28 +18,39 @@
 enum { LJ_TEXT_MAX = 4096 };
 
 /* One enum for each CHOICE row: enum lj_precision { LJ_PRECISION_FP32, ... }, counted from 0. */
-#define LJ_ENUM(field, key, init, words, text) enum lj_##field{words};
-#define LJ_ENUM_CONSTANT(constant, word)       constant,
+#define LJ_ENUM(role, field, key, init, words, text) enum lj_##field{words};
+#define LJ_ENUM_CONSTANT(constant, word)             constant,
 LJ_CHOICE_KEYS(LJ_ENUM, LJ_ENUM_CONSTANT)
 
-#define LJ_FIELD_INT(field, key, init, low, high, text)  int64_t field;
-#define LJ_FIELD_REAL(field, key, init, low, high, text) double field;
-#define LJ_FIELD_PAIR(field, key, a, b, low, high, text) double field[2];
-#define LJ_FIELD_TEXT(field, key, init, text)            char field[LJ_TEXT_MAX];
-#define LJ_FIELD_CHOICE(field, key, init, words, text)   enum lj_##field field;
+#define LJ_FIELD_INT(role, field, key, init, low, high, text)  int64_t field;
+#define LJ_FIELD_REAL(role, field, key, init, low, high, text) double field;
+#define LJ_FIELD_PAIR(role, field, key, a, b, low, high, text) double field[2];
+#define LJ_FIELD_TEXT(role, field, key, init, text)            char field[LJ_TEXT_MAX];
+#define LJ_FIELD_CHOICE(role, field, key, init, words, text)   enum lj_##field field;
+
+/* clang-format off */
+#define LJ_ONE(...) + 1
+enum {
+    LJ_KEY_COUNT = 0 LJ_CONFIG_KEYS(LJ_ONE, LJ_ONE, LJ_ONE, LJ_ONE, LJ_ONE, LJ_NO_ROW)
+                     LJ_COMMAND_KEYS(LJ_ONE, LJ_ONE, LJ_ONE, LJ_ONE, LJ_ONE, LJ_NO_ROW)
+};
+/* clang-format on */
 
 struct lj_config {
     LJ_CONFIG_KEYS(LJ_FIELD_INT, LJ_FIELD_REAL, LJ_FIELD_PAIR, LJ_FIELD_TEXT, LJ_FIELD_CHOICE,
                    LJ_ENUM_CONSTANT)
     LJ_COMMAND_KEYS(LJ_FIELD_INT, LJ_FIELD_REAL, LJ_FIELD_PAIR, LJ_FIELD_TEXT, LJ_FIELD_CHOICE,
                     LJ_ENUM_CONSTANT)
+    bool given[LJ_KEY_COUNT]; /* by the rows of lj_config_keys: set, be it to the default */
 };
 
 /* One function for each CHOICE row: lj_precision_word(LJ_PRECISION_FP32) is "fp32". Local. */
-#define LJ_WORD_FUNCTION(field, key, init, words, text) \
+#define LJ_WORD_FUNCTION(role, field, key, init, words, text) \
     LJ_API const char *lj_##field##_word(enum lj_##field value);
 LJ_CHOICE_KEYS(LJ_WORD_FUNCTION, LJ_ENUM_CONSTANT)
 
+/* What a key means to a run; the comment of config_keys.h. */
+enum lj_key_role { LJ_KEY_BITS, LJ_KEY_FREE, LJ_KEY_ARGUMENT };
 enum lj_key_type { LJ_KEY_INT, LJ_KEY_REAL, LJ_KEY_PAIR, LJ_KEY_TEXT, LJ_KEY_CHOICE };
 
 /* One row of the table. */
@@ -53,7 +64,7 @@ struct lj_key {
     const char *const *words; /* CHOICE: by the enum's values, NULL at the end */
     const char *choices;      /* CHOICE: words separated by | */
     const char *text;
-    bool command; /* an argument of single commands, not a setting of a run */
+    enum lj_key_role role;
 };
 
 /* The rows; *count receives their number. */

@@ -104,6 +104,8 @@ void lj_matmul_pack(const struct lj_matmul *matmul, const float *b, void *packed
 
 /* The library that computes this matmul at the selected level: "BLIS" or "oneDNN". Local. */
 const char *lj_matmul_backend(const struct lj_matmul *matmul);
+/* Names and versions of the libraries behind matmuls, as "BLIS 0.9.0, oneDNN 2.6.2". Local. */
+void lj_matmul_libraries(char *text, size_t capacity);
 
 /* C (m, n) = alpha op(A) op(B) + beta C in float32, on the calling thread. Local. Arrays are
  * row-major; lda, ldb and ldc are the elements from one stored row to the next. C is not read when

@@ -4,6 +4,8 @@
 #ifndef LEJEPA_OPTIM_OPTIM_H
 #define LEJEPA_OPTIM_OPTIM_H
 
+#include "lejepa/config.h"
+
 #include "base/base.h"
 #include "nn/nn.h"
 
@@ -14,6 +16,8 @@ struct lj_schedule {
     double warmup_steps; /* may be a fraction; 0: none */
     int64_t steps;       /* of the whole run */
 };
+/* That of a run on `samples` selected samples: peak, floor, warm-up and length by the settings. */
+struct lj_schedule lj_schedule_of(const struct lj_config *config, int64_t samples);
 /* The learning rate of a step (0, 1, ...). */
 double lj_schedule_at(const struct lj_schedule *schedule, int64_t step);
 

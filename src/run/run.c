@@ -153,7 +153,8 @@ static int train(struct lj_run_state *run)
 {
     const struct lj_trainer_info *t = &run->info;
     if (t->first_step >= t->steps) {
-        lj_say("nothing to do: %lld of %lld steps are done; raise train.epochs or train.steps",
+        lj_say("nothing to do: %lld of %lld steps are done; to train on, raise train.epochs or "
+               "train.steps and name it in resume.change",
                (long long)t->first_step, (long long)t->steps);
         return LJ_OK;
     }

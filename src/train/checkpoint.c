@@ -5,20 +5,12 @@
 
 #include "store/store.h"
 
-#include <stdio.h>
-
 static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished)
 {
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
-    char provenance[512];
-    char *yaml = lj_config_yaml(&t->config);
-    if (!yaml)
-        return LJ_ERR_RESOURCE;
-    snprintf(
-        provenance, sizeof provenance,
-        "{\"program\": \"lejepa_mpi %s\", \"ranks\": %d, \"archive_fingerprint\": \"%016llx\"}",
-        LJ_VERSION, t->comm->size, (unsigned long long)lj_archive_info(t->archive)->fingerprint);
+    char *provenance = NULL, *yaml = lj_config_yaml(&t->config);
+    int status = yaml ? lj_trainer_provenance_text(t, &provenance) : LJ_ERR_RESOURCE;
     struct lj_checkpoint checkpoint = {.params = &t->model->params,
                                        .step = finished,
                                        .seed = t->config.seed,
@@ -30,7 +22,9 @@ static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished
                                        .channels = lj_archive_info(t->archive)->channels,
                                        .mean = t->mean,
                                        .std = t->std};
-    int status = lj_checkpoint_write(dir, &checkpoint, (int)t->config.checkpoint_keep);
+    if (status == LJ_OK)
+        status = lj_checkpoint_write(dir, &checkpoint, (int)t->config.checkpoint_keep);
+    lj_free(provenance);
     lj_free(yaml);
     return status;
 }

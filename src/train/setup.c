@@ -61,21 +61,7 @@ static int check_samples(const struct lj_trainer *t)
                    t->config.data_archive, (long long)selected, (long long)t->config.batch_size);
 }
 
-/* ---- model, schedule, recipes ------------------------------------------------------------ */
-
-static void make_schedule(struct lj_trainer *t)
-{
-    const struct lj_config *c = &t->config;
-    double samples = (double)lj_archive_info(t->archive)->selected;
-    double steps_per_epoch = samples / (double)c->batch_size;
-    t->steps = c->train_steps ? c->train_steps
-                              : (int64_t)ceil(c->train_epochs * samples / (double)c->batch_size);
-    t->schedule = (struct lj_schedule){
-        .peak = c->optim_lr,
-        .floor = c->optim_lr_floor < 0 ? c->optim_lr / 1000 : c->optim_lr_floor,
-        .warmup_steps = fmin(c->optim_warmup_epochs * steps_per_epoch, (double)t->steps),
-        .steps = t->steps};
-}
+/* ---- model, recipes --------------------------------------------------------------------- */
 
 static int make_model(struct lj_trainer *t)
 {
@@ -111,12 +97,17 @@ static int make_objective(struct lj_trainer *t)
 
 static int prepare_locally(struct lj_trainer *t)
 {
+    LJ_TRY(lj_trainer_check_allowed(&t->config));
+    t->changes = json_array();
+    if (!t->changes)
+        return lj_fail(LJ_ERR_RESOURCE, "out of memory: trainer");
     LJ_TRY(lj_threads_use(t->config.threads, &t->workers));
     t->by_lane = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_LANES;
     LJ_TRY(deal_lanes(t));
     LJ_TRY(make_model(t));
     LJ_TRY(check_samples(t));
-    make_schedule(t);
+    t->schedule = lj_schedule_of(&t->config, lj_archive_info(t->archive)->selected);
+    t->steps = t->schedule.steps;
     LJ_TRY(make_objective(t));
     LJ_TRY(lj_fault("setup", -1));
     return lj_trainer_plan(t);
@@ -248,5 +239,6 @@ void lj_trainer_destroy(struct lj_trainer *t)
     lj_objective_destroy(t->objective);
     lj_trainer_release(t);
     lj_model_destroy(t->model);
+    json_decref(t->changes);
     lj_free(t);
 }

@@ -7,6 +7,10 @@
 #include "optim/optim.h"
 #include "train/train.h"
 
+#include <jansson.h>
+
+struct lj_checkpoint_header; /* of store */
+
 struct lj_trainer {
     struct lj_config config;
     struct lj_comm *comm;
@@ -50,6 +54,7 @@ struct lj_trainer {
     int64_t first_step; /* of this process: 0, or the one after the checkpoint's */
     int64_t step;       /* being worked on */
     float *moment[2];   /* root: whole moments for checkpoints; one rank: the optimiser's */
+    json_t *changes;    /* root: array of what continuations changed, for provenance */
 };
 
 static inline int64_t lj_my_lanes(const struct lj_trainer *t)
@@ -119,6 +124,18 @@ void lj_trainer_pack_weights(struct lj_trainer *t);
 /* memory.c */
 int lj_trainer_plan(struct lj_trainer *t);
 void lj_trainer_release(struct lj_trainer *t);
+
+/* provenance.c: what a checkpoint says of how it was made; an object owned by the caller, NULL
+ * without memory. Then the same as text: lj_free. Rank 0. */
+json_t *lj_trainer_provenance(const struct lj_trainer *t);
+int lj_trainer_provenance_text(const struct lj_trainer *t, char **text) LJ_MUST_USE;
+
+/* continuation.c: refuses names in resume.change that are no settings. Local. Then: may the run
+ * continue from this checkpoint? Warns of allowed differences and adds them to t->changes. Rank 0.
+ * Errors: LJ_ERR_CONFIG, naming what differs. */
+int lj_trainer_check_allowed(const struct lj_config *config) LJ_MUST_USE;
+int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoint_header *header,
+                                  const char *path) LJ_MUST_USE;
 
 /* resume.c: weights and moments from a checkpoint; each rank receives what it keeps. Collective. */
 int lj_trainer_resume(struct lj_trainer *t, const char *path);

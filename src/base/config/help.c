@@ -50,10 +50,15 @@ int lj_config_help(const char *name, FILE *out)
         if (!key)
             return lj_config_unknown_key(name);
         help_key(key, out);
+        if (key->role == LJ_KEY_BITS)
+            fprintf(out,
+                    "    weights depend on it: a run continues with another value only with "
+                    "resume.change=%s\n",
+                    key->name);
         return LJ_OK;
     }
     for (int i = 0; i < count; i++) {
-        if (keys[i].command && (i == 0 || !keys[i - 1].command))
+        if (keys[i].role == LJ_KEY_ARGUMENT && keys[i - 1].role != LJ_KEY_ARGUMENT)
             fputs("\nArguments of single commands:\n", out);
         help_key(&keys[i], out);
     }
@@ -79,24 +84,27 @@ static void put_row(const struct lj_key *key, FILE *out)
     put_cell(init, out);
     fputs(init[0] ? "` | " : " | ", out);
     put_cell(values, out);
+    if (key->role != LJ_KEY_ARGUMENT)
+        fputs(key->role == LJ_KEY_BITS ? " | yes" : " | no", out);
     fputs(" | ", out);
     put_cell(key->text, out);
     fputs(" |\n", out);
 }
 
-static void put_table(bool command, FILE *out)
+static void put_rows(bool arguments, FILE *out)
 {
     int count = 0;
     const struct lj_key *keys = lj_config_keys(&count);
-    fputs("| key | default | values | meaning |\n|---|---|---|---|\n", out);
     for (int i = 0; i < count; i++)
-        if (keys[i].command == command)
+        if ((keys[i].role == LJ_KEY_ARGUMENT) == arguments)
             put_row(&keys[i], out);
 }
 
 void lj_config_write_table(FILE *out)
 {
-    put_table(false, out);
+    fputs("| key | default | values | bits | meaning |\n|---|---|---|---|---|\n", out);
+    put_rows(false, out);
     fputs("\nArguments of single commands, never part of `config.yaml`:\n\n", out);
-    put_table(true, out);
+    fputs("| key | default | values | meaning |\n|---|---|---|---|\n", out);
+    put_rows(true, out);
 }

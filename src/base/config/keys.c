@@ -6,7 +6,7 @@
 
 /* lj_precision_word and the others, and the words that the rows below point to. */
 #define WORD_TEXT(constant, word) [constant] = word,
-#define WORDS(field, key, init, words, text)                 \
+#define WORDS(role, field, key, init, words, text)           \
     static const char *const field##_words[] = {words NULL}; \
     const char *lj_##field##_word(enum lj_##field value)     \
     {                                                        \
@@ -17,28 +17,23 @@ LJ_CHOICE_KEYS(WORDS, WORD_TEXT)
 #define AT(field)                offsetof(struct lj_config, field)
 #define BAR_WORD(constant, word) "|" word /* the choices begin behind the first bar */
 /* clang-format off */
-#define ROW_INT(field, key, init, low, high, text)                                       \
+#define ROW_INT(role, field, key, init, low, high, text)                                       \
     {key, LJ_KEY_INT, AT(field), {(double)(init), 0}, NULL, (double)(low), (double)(high), \
-     NULL, NULL, text, COMMAND},
-#define ROW_REAL(field, key, init, low, high, text) \
-    {key, LJ_KEY_REAL, AT(field), {init, 0}, NULL, low, high, NULL, NULL, text, COMMAND},
-#define ROW_PAIR(field, key, a, b, low, high, text) \
-    {key, LJ_KEY_PAIR, AT(field), {a, b}, NULL, low, high, NULL, NULL, text, COMMAND},
-#define ROW_TEXT(field, key, init, text) \
-    {key, LJ_KEY_TEXT, AT(field), {0, 0}, init, 0, 0, NULL, NULL, text, COMMAND},
-#define ROW_CHOICE(field, key, init, words, text) \
+     NULL, NULL, text, LJ_KEY_##role},
+#define ROW_REAL(role, field, key, init, low, high, text) \
+    {key, LJ_KEY_REAL, AT(field), {init, 0}, NULL, low, high, NULL, NULL, text, LJ_KEY_##role},
+#define ROW_PAIR(role, field, key, a, b, low, high, text) \
+    {key, LJ_KEY_PAIR, AT(field), {a, b}, NULL, low, high, NULL, NULL, text, LJ_KEY_##role},
+#define ROW_TEXT(role, field, key, init, text) \
+    {key, LJ_KEY_TEXT, AT(field), {0, 0}, init, 0, 0, NULL, NULL, text, LJ_KEY_##role},
+#define ROW_CHOICE(role, field, key, init, words, text) \
     {key, LJ_KEY_CHOICE, AT(field), {init, 0}, NULL, 0, 0, field##_words, &(words)[1],             \
-     text, COMMAND},
+     text, LJ_KEY_##role},
 /* clang-format on */
 
 static const struct lj_key rows[] = {
-#define COMMAND false
     LJ_CONFIG_KEYS(ROW_INT, ROW_REAL, ROW_PAIR, ROW_TEXT, ROW_CHOICE, BAR_WORD)
-#undef COMMAND
-#define COMMAND true
-        LJ_COMMAND_KEYS(ROW_INT, ROW_REAL, ROW_PAIR, ROW_TEXT, ROW_CHOICE, BAR_WORD)
-#undef COMMAND
-};
+        LJ_COMMAND_KEYS(ROW_INT, ROW_REAL, ROW_PAIR, ROW_TEXT, ROW_CHOICE, BAR_WORD)};
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
 const struct lj_key *lj_config_keys(int *count)

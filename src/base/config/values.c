@@ -162,12 +162,8 @@ static int set_choice(int *field, const struct lj_key *key, const char *value)
                    value, key->choices);
 }
 
-int lj_config_set(struct lj_config *config, const char *name, const char *value)
+static int set_field(void *field, const struct lj_key *key, const char *value)
 {
-    const struct lj_key *key = lj_config_key(name);
-    if (!key)
-        return lj_config_unknown_key(name);
-    void *field = lj_config_field(config, key);
     switch (key->type) {
     case LJ_KEY_INT:
         return set_int(field, key, value);
@@ -181,6 +177,17 @@ int lj_config_set(struct lj_config *config, const char *name, const char *value)
         break;
     }
     return set_choice(field, key, value);
+}
+
+int lj_config_set(struct lj_config *config, const char *name, const char *value)
+{
+    int count = 0;
+    const struct lj_key *key = lj_config_key(name);
+    if (!key)
+        return lj_config_unknown_key(name);
+    LJ_TRY(set_field(lj_config_field(config, key), key, value));
+    config->given[key - lj_config_keys(&count)] = true;
+    return LJ_OK;
 }
 
 int lj_config_assign(struct lj_config *config, const char *assignment)

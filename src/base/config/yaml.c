@@ -214,7 +214,7 @@ void lj_config_write_yaml(const struct lj_config *config, FILE *out)
     const struct lj_key *keys = lj_config_keys(&count);
     for (int i = 0; i < count; i++) {
         char text[LJ_TEXT_MAX];
-        if (keys[i].command)
+        if (keys[i].role == LJ_KEY_ARGUMENT)
             continue;
         lj_config_value_text(config, &keys[i], text, sizeof text);
         fprintf(out, "%s: ", keys[i].name);

@@ -7,6 +7,8 @@
 
 /* blis.c: tells BLIS which of its kernels to use; before its first matmul. */
 void lj_blis_force_isa(enum lj_isa isa);
+/* Its version. */
+const char *lj_blis_version(void);
 /* One float32 matmul with leading dimensions. */
 void lj_blis_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
                   const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
@@ -14,6 +16,8 @@ void lj_blis_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int6
 
 /* onednn.c: the same for oneDNN. Products are compiled per shape and thread, and kept. */
 void lj_onednn_force_isa(enum lj_isa isa);
+/* "2.6.2". */
+void lj_onednn_version(char *text, size_t capacity);
 void lj_onednn_matmul(const struct lj_matmul *matmul, const void *a, const void *b,
                       const float *bias, void *c);
 void lj_onednn_release(void);

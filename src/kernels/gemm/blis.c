@@ -20,6 +20,11 @@ void lj_blis_force_isa(enum lj_isa isa)
     setenv("BLIS_ARCH_TYPE", number, 1);
 }
 
+const char *lj_blis_version(void)
+{
+    return bli_info_get_version_str();
+}
+
 void lj_blis_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
                   const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
                   int64_t ldc)

@@ -2,6 +2,8 @@
 /* Matmuls: which library computes which. Fixed by level and shape, so that bits are, too. */
 #include "kernels/gemm/backends.h"
 
+#include <stdio.h>
+
 /* Measured by tests/bench/bench_gemm.c at the shapes of ViT-Ti to ViT-B in tiles of 136 to 1040
  * rows: at the AVX-512 levels oneDNN 2.6 is 0.9 to 1.8 times as fast as BLIS 0.9 (median 1.2), and
  * 1.3 to 30 times in batches of attention's matmuls, where a call of BLIS for each costs
@@ -15,6 +17,13 @@ static bool by_onednn(const struct lj_matmul *p)
 const char *lj_matmul_backend(const struct lj_matmul *matmul)
 {
     return by_onednn(matmul) ? "oneDNN" : "BLIS";
+}
+
+void lj_matmul_libraries(char *text, size_t capacity)
+{
+    char onednn[64];
+    lj_onednn_version(onednn, sizeof onednn);
+    snprintf(text, capacity, "BLIS %s, oneDNN %s", lj_blis_version(), onednn);
 }
 
 /* Measured in whole steps of ViT-Ti at 64 pixels: packed weights make a bf16 step 1.02 to 1.07

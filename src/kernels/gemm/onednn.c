@@ -7,6 +7,7 @@
 
 #include <omp.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { TABLE_SIZE = 1024, MOST_ENTRIES = TABLE_SIZE / 2, ARGUMENTS = 5 };
@@ -41,6 +42,12 @@ void lj_onednn_force_isa(enum lj_isa isa)
     /* oneDNN refuses this after its first use, and BLIS reads its variable only once: the level of
      * matmuls is chosen once a process. */
     (void)dnnl_set_max_cpu_isa(level_of[isa]);
+}
+
+void lj_onednn_version(char *text, size_t capacity)
+{
+    const dnnl_version_t *version = dnnl_version();
+    snprintf(text, capacity, "%d.%d.%d", version->major, version->minor, version->patch);
 }
 
 /* ---- the table of a thread --------------------------------------------------------------- */

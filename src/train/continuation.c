@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* May this run continue from that checkpoint? Settings and archive that the weights depend on must
+ * be as they were: a difference is refused, or, where resume.change names it, said and recorded. */
+#include "train/trainer.h"
+
+#include "store/store.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LIST_BYTES = 2048 };
+
+/* What differs, as lists for messages. */
+struct differences {
+    char refused[LIST_BYTES]; /* "seed=9 (was 0), ..." */
+    char keys[LIST_BYTES];    /* "seed,...": the keys of the refused */
+    char allowed[LIST_BYTES]; /* as refused, but named by resume.change */
+};
+
+/* Appends to a list; what does not fit is cut. */
+__attribute__((format(printf, 3, 4))) static void
+append(char list[LIST_BYTES], const char *separator, const char *format, ...)
+{
+    size_t used = strlen(list);
+    if (used)
+        used += (size_t)snprintf(list + used, LIST_BYTES - used, "%s", separator);
+    if (used >= LIST_BYTES)
+        return;
+    va_list values;
+    va_start(values, format);
+    vsnprintf(list + used, LIST_BYTES - used, format, values);
+    va_end(values);
+}
+
+/* ---- resume.change ----------------------------------------------------------------------- */
+
+/* The next name of a list separated by commas; *list moves behind it. */
+static bool next_name(const char **list, char name[128])
+{
+    *list += strspn(*list, ", ");
+    size_t length = strcspn(*list, ", ");
+    snprintf(name, 128, "%.*s", (int)length, *list);
+    *list += length;
+    return length > 0;
+}
+
+static bool is_allowed(const struct lj_config *config, const char *key)
+{
+    char name[128];
+    const char *list = config->arg_resume_change;
+    while (next_name(&list, name))
+        if (strcmp(name, key) == 0)
+            return true;
+    return false;
+}
+
+int lj_trainer_check_allowed(const struct lj_config *config)
+{
+    char name[128];
+    const char *list = config->arg_resume_change;
+    while (next_name(&list, name)) {
+        const struct lj_key *key = lj_config_key(name);
+        if (!key || key->role == LJ_KEY_ARGUMENT)
+            return lj_fail(LJ_ERR_CONFIG,
+                           "resume.change: '%s' is no setting of a run; `lejepa_mpi help` lists "
+                           "all",
+                           name);
+    }
+    return LJ_OK;
+}
+
+/* ---- what differs ------------------------------------------------------------------------ */
+
+static void add_difference(struct differences *d, const struct lj_config *config, const char *key,
+                           const char *now, const char *was)
+{
+    bool allowed = is_allowed(config, key);
+    append(allowed ? d->allowed : d->refused, ", ", "%s=%.200s (was %.200s)", key, now, was);
+    if (!allowed)
+        append(d->keys, ",", "%s", key);
+}
+
+static void compare_settings(struct differences *d, const struct lj_config *now,
+                             const struct lj_config *was)
+{
+    char now_text[LJ_TEXT_MAX], was_text[LJ_TEXT_MAX];
+    int count = 0;
+    const struct lj_key *keys = lj_config_keys(&count);
+    for (int i = 0; i < count; i++) {
+        lj_config_value_text(now, &keys[i], now_text, sizeof now_text);
+        lj_config_value_text(was, &keys[i], was_text, sizeof was_text);
+        if (keys[i].role == LJ_KEY_BITS && strcmp(now_text, was_text) != 0)
+            add_difference(d, now, keys[i].name, now_text, was_text);
+    }
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text ? text : "";
+}
+
+/* Files, datasets, shapes and types of the archive; which rows of it is a setting. */
+static void compare_archive(struct differences *d, const struct lj_trainer *t, const json_t *now,
+                            const json_t *was)
+{
+    const char *now_text = text_of(now, "archive_fingerprint");
+    const char *was_text = text_of(was, "archive_fingerprint");
+    if (strcmp(now_text, was_text) != 0)
+        add_difference(d, &t->config, "data.archive", "files of other names, sizes or shapes",
+                       was_text[0] ? was_text : "unknown");
+}
+
+/* What rounds in its own way cannot always be had again, so it is no reason to refuse. */
+static void warn_of_arithmetic(const json_t *now, const json_t *was)
+{
+    static const char *const names[] = {"kernels", "matmuls", "libraries"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *now_text = text_of(now, names[i]), *was_text = text_of(was, names[i]);
+        if (was_text[0] && strcmp(now_text, was_text) != 0)
+            lj_warn("the checkpoint was made with %s %s, this run has %s: not the bits of an "
+                    "uninterrupted run%s",
+                    names[i], was_text, now_text,
+                    i == 0 ? " (LJ_ISA chooses a lower level of kernels)" : "");
+    }
+}
+
+/* ---- what is said and recorded ----------------------------------------------------------- */
+
+static void say_schedule(const struct lj_trainer *t, const struct lj_config *was, int64_t step)
+{
+    struct lj_schedule before = lj_schedule_of(was, lj_archive_info(t->archive)->selected);
+    double lr_before = lj_schedule_at(&before, step), lr = lj_schedule_at(&t->schedule, step);
+    if (lr != lr_before || t->schedule.steps != before.steps)
+        lj_say("learning rate: %.4g at step %lld, where the run until then had %.4g; on to %.4g at "
+               "step %lld (was %lld)",
+               lr, (long long)step, lr_before, lj_schedule_at(&t->schedule, t->schedule.steps),
+               (long long)t->schedule.steps, (long long)before.steps);
+}
+
+/* The changes of earlier continuations stay known; this one's are added. */
+static int record_changes(struct lj_trainer *t, const json_t *was, int64_t step,
+                          const char *allowed)
+{
+    json_t *earlier = json_object_get(was, "changes");
+    bool good = !json_is_array(earlier) || json_array_extend(t->changes, earlier) == 0;
+    if (allowed[0])
+        good = good && json_array_append_new(t->changes,
+                                             json_pack("{s:I, s:s}", "after_step", (json_int_t)step,
+                                                       "settings", allowed)) == 0;
+    return good ? LJ_OK : lj_fail(LJ_ERR_RESOURCE, "out of memory: changes of the run");
+}
+
+static int judge(struct lj_trainer *t, const struct lj_checkpoint_header *header, const char *path,
+                 const struct lj_config *was, const struct differences *d)
+{
+    if (d->refused[0])
+        return lj_fail(LJ_ERR_CONFIG,
+                       "%s: to continue from it with %s would change what the weights depend on; "
+                       "use the values of before, or another run.dir, or allow it by "
+                       "resume.change=%s",
+                       path, d->refused, d->keys);
+    if (d->allowed[0]) {
+        lj_warn("after step %lld this run differs from what it was, as resume.change allows: %s",
+                (long long)header->step, d->allowed);
+        say_schedule(t, was, header->step);
+    }
+    return LJ_OK;
+}
+
+int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoint_header *header,
+                                  const char *path)
+{
+    struct differences *d = lj_alloc(sizeof *d, "resuming");
+    struct lj_config *was = lj_alloc(sizeof *was, "resuming");
+    json_t *made_now = lj_trainer_provenance(t), *made = json_loads(header->provenance, 0, NULL);
+    int status = d && was && made_now ? LJ_OK : LJ_ERR_RESOURCE;
+    if (status == LJ_OK) {
+        lj_config_defaults(was);
+        status = lj_config_read_text(was, header->config, path);
+    }
+    if (status == LJ_OK) {
+        compare_settings(d, &t->config, was);
+        compare_archive(d, t, made_now, made);
+        status = judge(t, header, path, was, d);
+    }
+    if (status == LJ_OK) {
+        warn_of_arithmetic(made_now, made);
+        status = record_changes(t, made, header->step, d->allowed);
+    }
+    json_decref(made);
+    json_decref(made_now);
+    lj_free(was);
+    lj_free(d);
+    return status;
+}
