@@ -161,9 +161,9 @@
     TEXT(FREE, eval_archive, "eval.archive", "",                                                   \
         "labelled archive of the evaluation; empty: data.archive")                                 \
     TEXT(FREE, eval_where, "eval.where", "",                                                       \
-        "rows whose labels are predicted; the bank is data.where of the same archive")             \
+        "rows whose labels are predicted; the bank: other rows of data.where")                     \
     INT(FREE, eval_bank, "eval.bank", 10000, 1, 100000000,                                         \
-        "rows of the kNN bank, spaced evenly over those of data.where")                            \
+        "rows of the kNN bank, spaced evenly over those it may have")                              \
     INT(FREE, checkpoint_every, "checkpoint.every", 0, 0, 1000000000, "steps between checkpoints") \
     INT(FREE, checkpoint_keep, "checkpoint.keep", 2, 1, 1000000, "checkpoints kept")               \
     CHOICE(FREE, memory_recompute, "memory.recompute", LJ_MEMORY_RECOMPUTE_NONE,                   \

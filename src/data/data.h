@@ -26,6 +26,11 @@
  * Returns the number of groups. */
 int64_t lj_archive_groups(const struct lj_archive *archive, const int64_t **first);
 
+/* Of the selected rows keeps some. Local; all ranks narrow alike, before anything is read.
+ *   keep  in  (count) selected indices, ascending
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_archive_narrow(struct lj_archive *archive, const int64_t *keep, int64_t count) LJ_MUST_USE;
+
 /* Mean and standard deviation of each channel over the selected rows, after data.stretch and
  * data.size. Collective. The same bits on any number of ranks.
  *   mean  out  (C)

@@ -36,57 +36,79 @@ static int32_t *labels_of(const struct lj_archive *archive, int64_t rows)
     return labels;
 }
 
-/* How many of so many rows, spaced evenly over the selected ones, have no label. */
-static int64_t count_unlabelled(const struct lj_archive *archive, int64_t rows)
+static int64_t count_unlabelled(const struct lj_archive *archive)
 {
     const int32_t *labels = lj_archive_labels(archive);
-    int64_t selected = lj_archive_info(archive)->selected, count = 0;
-    for (int64_t i = 0; i < rows; i++)
-        count += labels[lj_evenly(i, rows, selected)] < 0;
+    int64_t count = 0;
+    for (int64_t i = 0; i < lj_archive_info(archive)->selected; i++)
+        count += labels[i] < 0;
     return count;
 }
-
-/* Which rows are predicted and known, and how many of them have no label. */
-struct label_count {
-    int64_t rows, unlabelled, bank_rows, bank_unlabelled;
-};
 
 static int64_t rows_of_bank(const struct lj_run_state *run)
 {
     return lj_min_i64(lj_archive_info(run->eval_bank)->selected, run->config->eval_bank);
 }
 
-static struct label_count count_labels(const struct lj_run_state *run)
+/* Of the bank's rows leaves those that have a label and are not predicted: a row that met itself
+ * among its neighbours would be right by itself. Both archives are the same files, with their rows
+ * in order, so that rows can be compared. Local. */
+static int narrow_bank(struct lj_run_state *run)
 {
-    int64_t rows = lj_archive_info(run->eval_query)->selected, bank_rows = rows_of_bank(run);
-    return (struct label_count){rows, count_unlabelled(run->eval_query, rows), bank_rows,
-                                count_unlabelled(run->eval_bank, bank_rows)};
+    struct lj_archive *bank = run->eval_bank;
+    const struct lj_archive *query = run->eval_query;
+    int64_t selected = lj_archive_info(bank)->selected, kept = 0, q = 0;
+    int64_t queries = lj_archive_info(query)->selected;
+    int64_t *keep = lj_alloc_array(selected, sizeof *keep, "evaluation");
+    if (!keep)
+        return LJ_ERR_RESOURCE;
+    for (int64_t i = 0; i < selected; i++) {
+        int64_t row = lj_archive_row(bank, i);
+        while (q < queries && lj_archive_row(query, q) < row)
+            q++;
+        bool predicted = q < queries && lj_archive_row(query, q) == row;
+        bool labelled = lj_archive_labels(bank)[i] >= 0;
+        run->eval_overlap += predicted;
+        run->eval_bank_unlabelled += !predicted && !labelled;
+        if (!predicted && labelled)
+            keep[kept++] = i;
+    }
+    int status = lj_archive_narrow(bank, keep, kept);
+    lj_free(keep);
+    return status;
 }
 
 /* Are there labels enough? Local. */
 static int check_labels(const struct lj_run_state *run)
 {
-    struct label_count n = count_labels(run);
-    int64_t labelled = n.rows - n.unlabelled, bank_labelled = n.bank_rows - n.bank_unlabelled;
-    if (labelled > 0 && bank_labelled >= LJ_KNN_NEIGHBOURS)
+    int64_t rows = lj_archive_info(run->eval_query)->selected, bank_rows = rows_of_bank(run);
+    int64_t labelled = rows - count_unlabelled(run->eval_query);
+    if (labelled > 0 && bank_rows >= LJ_KNN_NEIGHBOURS)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA,
                    "evaluation: %lld rows to predict and %lld of the bank have a label (which is "
-                   "not negative), expected 1 and %d at least; change eval.where, data.where, "
+                   "not negative), expected 1 and %d at least; %lld rows of data.where are in "
+                   "eval.where, too, and so not in the bank; change eval.where, data.where, "
                    "eval.bank, or set eval.every=0",
-                   (long long)labelled, (long long)bank_labelled, LJ_KNN_NEIGHBOURS);
+                   (long long)labelled, (long long)bank_rows, LJ_KNN_NEIGHBOURS,
+                   (long long)run->eval_overlap);
 }
 
-void lj_run_say_unlabelled(const struct lj_run_state *run)
+void lj_run_say_left_out(const struct lj_run_state *run)
 {
     if (!run->eval_query)
         return;
-    struct label_count n = count_labels(run);
-    if (n.unlabelled > 0 || n.bank_unlabelled > 0)
-        lj_say("evaluation: %lld of %lld rows to predict and %lld of %lld of the bank have no "
-               "label and are left out",
-               (long long)n.unlabelled, (long long)n.rows, (long long)n.bank_unlabelled,
-               (long long)n.bank_rows);
+    int64_t unlabelled = count_unlabelled(run->eval_query);
+    if (unlabelled > 0 || run->eval_bank_unlabelled > 0)
+        lj_say("evaluation: %lld of %lld rows to predict, and %lld of data.where have no label and "
+               "are left out",
+               (long long)unlabelled, (long long)lj_archive_info(run->eval_query)->selected,
+               (long long)run->eval_bank_unlabelled);
+    if (run->eval_overlap > 0)
+        lj_say(
+            "evaluation: %lld rows of data.where are in eval.where, too: they are predicted, and "
+            "not in the bank",
+            (long long)run->eval_overlap);
 }
 
 int lj_run_open_evaluation(struct lj_run_state *run)
@@ -99,6 +121,7 @@ int lj_run_open_evaluation(struct lj_run_state *run)
                                       "eval.where=split=1 (the bank is data.where)");
     LJ_TRY(open_rows(run, c->data_where, &run->eval_bank));
     LJ_TRY(open_rows(run, c->eval_where, &run->eval_query));
+    LJ_TRY(lj_agree(run->comm, narrow_bank(run)));
     return lj_agree(run->comm, check_labels(run));
 }
 
@@ -121,7 +144,6 @@ static int score(struct lj_run_state *run, int64_t finished, float *bank, int64_
     bool enough = truth && predicted && bank_labels && spectrum.eigenvalues;
     int status = enough ? lj_spectrum_of(query, rows, width, &spectrum) : LJ_ERR_RESOURCE;
     if (status == LJ_OK) {
-        bank_rows = lj_keep_labelled(bank, bank_labels, bank_rows, width);
         rows = lj_keep_labelled(query, truth, rows, width);
         status = lj_knn(bank, bank_labels, bank_rows, query, rows, width, LJ_KNN_NEIGHBOURS,
                         LJ_KNN_TEMPERATURE, predicted);

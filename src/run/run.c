@@ -42,7 +42,7 @@ static int set_up(struct lj_run_state *run)
     lj_progress_set_turns((run->info.lanes + lanes_at_once - 1) / lanes_at_once);
     lj_root_section_begin(run->comm);
     LJ_TRY(lj_root_section_end(run->comm, lj_run_open_files(run, run->info.first_step)));
-    lj_run_say_unlabelled(run);
+    lj_run_say_left_out(run);
     return lj_run_summary_start(run, isa);
 }
 

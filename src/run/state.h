@@ -28,6 +28,8 @@ struct lj_run_state {
     bool terminal;                 /* root: standard error is a terminal, so draw a progress bar */
     struct lj_archive *eval_bank;  /* labelled rows that the kNN knows; NULL: no evaluation */
     struct lj_archive *eval_query; /* labelled rows that it predicts; NULL: no evaluation */
+    int64_t eval_overlap;          /* rows of data.where not in the bank, because predicted */
+    int64_t eval_bank_unlabelled;  /* ... because they have no label */
 };
 
 /* ---- directory.c ------------------------------------------------------------------------- */
@@ -59,8 +61,8 @@ void lj_run_progress(struct lj_run_state *run, int64_t finished,
 /* Opens the archives of the evaluation, if eval.every asks for one. Collective.
  * Errors: LJ_ERR_CONFIG, or those of lj_archive_open; agreed. */
 int lj_run_open_evaluation(struct lj_run_state *run);
-/* Logs how many of their rows have no label, if there are some. Local. */
-void lj_run_say_unlabelled(const struct lj_run_state *run);
+/* Logs how many of their rows are left out, and why. Local. */
+void lj_run_say_left_out(const struct lj_run_state *run);
 /* Embeds the labelled rows by the present weights, predicts and logs. Collective. */
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished);
 /* Closes the archives. Local. */

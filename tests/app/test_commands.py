@@ -193,44 +193,6 @@ def test_small_allreduce():
     )
 
 
-def test_evaluation():
-    """An archive sorted by class: a bank of its first rows would know one class only."""
-    rows = numpy.arange(240)
-    stripes = numpy.stack(
-        [
-            numpy.broadcast_to(values, (28, 28))
-            for values in (
-                numpy.arange(28) // 3 % 2,
-                (numpy.arange(28) // 3 % 2)[:, None],
-                numpy.ones(28),
-            )
-        ]
-    )
-    pixels = (stripes[rows // 80] * 200).astype("u1") + program.images(240) // 8
-    path = program.write_h5(
-        here / "sorted.h5", images=pixels, labels=rows // 80, split=(rows % 4 == 3).astype("u1")
-    )
-    found = []
-    for ranks in (1, 3):
-        ended = train(
-            here / f"sorted-{ranks}",
-            f"data.archive={path}",
-            "data.where=split=0",
-            "eval.where=split=1",
-            "eval.every=2",
-            "eval.bank=90",
-            "train.steps=3",
-            ranks=ranks,
-        )
-        check(ended.code == 0, f"evaluation: {ended.tail()}")
-        found.append(
-            [row for row in program.metrics(here / f"sorted-{ranks}") if "knn_top1" in row]
-        )
-    check([row["step"] for row in found[0]] == [2, 3], f"evaluation at {found[0]}")
-    check(found[0][0]["knn_top1"] > 0.9, f"evaluation of a sorted archive: {found[0]}")
-    check(found[0] == found[1], f"evaluation on 1 and 3 ranks: {found}")
-
-
 # ---- embeddings and what is made of them ---------------------------------------------------------
 
 
@@ -573,7 +535,6 @@ program.at_once(
         test_objectives,
         test_surplus_ranks,
         test_small_allreduce,
-        test_evaluation,
         test_embed_in_rounds,
         test_embed_disk_full,
         test_selftest,

@@ -173,6 +173,8 @@ int lj_axes_decide(struct lj_archive_header *header, enum lj_data_axes wanted, c
  * Errors: LJ_ERR_DATA, LJ_ERR_CONFIG (data.where), LJ_ERR_RESOURCE. */
 int lj_archive_index(struct lj_archive *archive,
                      const struct lj_archive_options *options) LJ_MUST_USE;
+/* Makes the table of groups of the selected rows. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_archive_make_groups(struct lj_archive *archive) LJ_MUST_USE;
 /* Reads the column of data.where, which selects rows, and the labels of the selected rows; called
  * by lj_archive_index once the parts are known. Takes the HDF5 lock. */
 int lj_archive_columns(struct lj_archive *archive,

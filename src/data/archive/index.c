@@ -277,7 +277,7 @@ static int64_t group_end(const struct lj_archive *archive, int64_t i)
     return i;
 }
 
-static int make_groups(struct lj_archive *archive)
+int lj_archive_make_groups(struct lj_archive *archive)
 {
     int64_t selected = archive->header.info.selected, count = 0;
     for (int64_t i = 0; i < selected; i = group_end(archive, i))
@@ -301,7 +301,7 @@ static int index_all(struct builder *b, const struct lj_archive_options *options
     info->height = options->size ? options->size : info->stored_height;
     info->width = options->size ? options->size : info->stored_width;
     LJ_TRY(lj_archive_columns(b->archive, options));
-    return make_groups(b->archive);
+    return lj_archive_make_groups(b->archive);
 }
 
 int lj_archive_index(struct lj_archive *archive, const struct lj_archive_options *options)
