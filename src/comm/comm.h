@@ -103,10 +103,10 @@ void lj_lanes_of_rank(int64_t lanes, int size, int rank, int64_t *first, int64_t
 /* Sums every lane's gradient along a fixed binary tree over the lanes of the batch, so that the
  * bits do not depend on the number of ranks.
  *
- * The parameters are cut into buckets. Each bucket is cut into one part for each rank, in order of
- * ranks, in units of LJ_SHARD_ALIGN elements (a part may be empty). A rank's shard is its parts of
- * all buckets, one after the other: the rank receives the totals of its shard and updates those
- * parameters.
+ * The parameters are cut into buckets. Each bucket is cut into one part for each rank, in units of
+ * LJ_SHARD_ALIGN elements (a part may be empty); the ranks take turns, so that they own equally
+ * much of all buckets together. A rank's shard is its parts of all buckets, one after the other:
+ * the rank receives the totals of its shard and updates those parameters.
  *
  *   for each bucket, from the last to the first:
  *       for each wave of lanes:  lj_gradsync_take_leaves(...)   a leaf for each worker

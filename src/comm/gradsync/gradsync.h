@@ -74,8 +74,8 @@ enum { LJ_NONFINITE_MAX = 1 << 24 };
 int lj_gradsync_lay_out(struct lj_gradsync *sync, const struct lj_gradsync_plan *plan) LJ_MUST_USE;
 void lj_gradsync_free_layout(struct lj_gradsync *sync);
 
-/* A rank's part of a bucket: its first element among all parameters (the end of the bucket for
- * rank == size), and its length. */
+/* A rank's part of a bucket: its first element among all parameters, and its length, which may
+ * be 0. Over all buckets, the lengths of two ranks differ by at most LJ_SHARD_ALIGN. */
 int64_t lj_part_first(const struct lj_gradsync *sync, int bucket, int rank);
 int64_t lj_part_count(const struct lj_gradsync *sync, int bucket, int rank);
 /* Elements of the longest bucket. */

@@ -10,15 +10,35 @@ static void *take(int64_t count, size_t size)
     return lj_alloc_array(count, size, "gradient reduction");
 }
 
+/* How a bucket is dealt out: its units of LJ_SHARD_ALIGN elements go to the ranks as cards do, one
+ * each, beginning with the rank after the one that got the last unit of the bucket before. So all
+ * ranks own equally many units of all buckets together, but for one, even where a bucket has fewer
+ * units than there are ranks. What a rank gets of a bucket lies together, in the order of
+ * dealing. */
+struct deal {
+    int64_t turn; /* of this rank: 0 is dealt to first */
+    int64_t each; /* units of every rank */
+    int64_t more; /* ranks that get one more: those of the first turns */
+};
+
+static struct deal deal_to(const struct lj_gradsync *s, int bucket, int rank)
+{
+    int64_t size = s->comm->size, dealt = s->bounds[bucket] / LJ_SHARD_ALIGN;
+    int64_t units = (s->bounds[bucket + 1] - s->bounds[bucket]) / LJ_SHARD_ALIGN;
+    return (struct deal){(rank + size - dealt % size) % size, units / size, units % size};
+}
+
 int64_t lj_part_first(const struct lj_gradsync *s, int bucket, int rank)
 {
-    int64_t units = (s->bounds[bucket + 1] - s->bounds[bucket]) / LJ_SHARD_ALIGN;
-    return s->bounds[bucket] + rank * units / s->comm->size * LJ_SHARD_ALIGN;
+    struct deal deal = deal_to(s, bucket, rank);
+    int64_t units = deal.turn * deal.each + lj_min_i64(deal.turn, deal.more);
+    return s->bounds[bucket] + units * LJ_SHARD_ALIGN;
 }
 
 int64_t lj_part_count(const struct lj_gradsync *s, int bucket, int rank)
 {
-    return lj_part_first(s, bucket, rank + 1) - lj_part_first(s, bucket, rank);
+    struct deal deal = deal_to(s, bucket, rank);
+    return (deal.each + (deal.turn < deal.more)) * LJ_SHARD_ALIGN;
 }
 
 int64_t lj_widest_bucket(const struct lj_gradsync *s)
