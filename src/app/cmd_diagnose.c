@@ -19,6 +19,8 @@
 #include <string.h>
 
 enum { LANE = 32, WORST = 5 };
+/* The largest that training has: views.global + views.local, projector.out, sigreg.slices. */
+enum { VIEWS_MAX = 128, WIDTH_MAX = 65536, SLICES_MAX = 1048576 };
 
 struct subject {
     int64_t views, rows, width;
@@ -53,6 +55,12 @@ static int read_array(struct subject *s, const char *path)
     s->width = dim[dims - 1];
     if (s->views < 1 || s->rows < 1 || s->width < 1)
         return lj_fail(LJ_ERR_DATA, "%s: the array is empty", path);
+    if (s->views > VIEWS_MAX || s->width > WIDTH_MAX)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: expected at most %d views of width %d at most, found (V, N, D) = "
+                       "(%lld, %lld, %lld)",
+                       path, VIEWS_MAX, WIDTH_MAX, (long long)s->views, (long long)s->rows,
+                       (long long)s->width);
     return LJ_OK;
 }
 
@@ -65,6 +73,9 @@ static int read_slices(struct subject *s, const char *path)
         return lj_fail(LJ_ERR_DATA,
                        "%s: slices: expected (%lld, M), found %d dimensions and %lld rows", path,
                        (long long)s->width, dims, (long long)dim[0]);
+    if (s->slices && (dim[1] < 1 || dim[1] > SLICES_MAX))
+        return lj_fail(LJ_ERR_DATA, "%s: slices: expected 1 to %d of them, found %lld", path,
+                       SLICES_MAX, (long long)dim[1]);
     if (s->slices)
         s->count = dim[1];
     return LJ_OK;

@@ -246,6 +246,27 @@ int lj_threads_binding(char *text, size_t capacity);
 void lj_hdf5_lock(void);
 void lj_hdf5_unlock(void);
 
+/* ---- checked sizes ----------------------------------------------------------------------- */
+
+/* Sum and product of sizes that a file names, none of them negative. False, and *result as it was,
+ * if the result does not fit. */
+static inline bool lj_add_sizes(int64_t a, int64_t b, int64_t *result)
+{
+    int64_t sum;
+    if (__builtin_add_overflow(a, b, &sum))
+        return false;
+    *result = sum;
+    return true;
+}
+static inline bool lj_multiply_sizes(int64_t a, int64_t b, int64_t *result)
+{
+    int64_t product;
+    if (__builtin_mul_overflow(a, b, &product))
+        return false;
+    *result = product;
+    return true;
+}
+
 /* ---- small helpers ----------------------------------------------------------------------- */
 
 static inline int64_t lj_min_i64(int64_t a, int64_t b)

@@ -9,8 +9,12 @@ int lj_array_read(const char *path, const char *dataset, bool optional, int *dim
     hid_t file;
     *values = NULL;
     LJ_TRY(lj_dataset_file_open(path, &file));
-    int status = lj_dataset_read(&found, file, path, dataset, false, optional, H5T_NATIVE_FLOAT,
-                                 sizeof(float));
+    struct lj_dataset_request request = {.name = dataset,
+                                         .optional = optional,
+                                         .rows = -1,
+                                         .memory = H5T_NATIVE_FLOAT,
+                                         .size = sizeof(float)};
+    int status = lj_dataset_read(&found, file, path, &request);
     lj_hdf5_close(file);
     LJ_TRY(status);
     if (found.values && found.dims > *dims) {

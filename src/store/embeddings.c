@@ -6,15 +6,13 @@
 static int read_column(struct lj_dataset *column, hid_t file, const char *path, const char *name,
                        int64_t rows)
 {
-    LJ_TRY(
-        lj_dataset_read(column, file, path, name, true, true, H5T_NATIVE_INT64, sizeof(int64_t)));
-    if (!column->values || (column->dims == 1 && column->dim[0] == rows))
-        return LJ_OK;
-    lj_free(column->values);
-    return lj_fail(LJ_ERR_DATA,
-                   "%s: dataset %s has %lld values in %d dimensions, expected (%lld) as "
-                   "embeddings has rows",
-                   path, name, (long long)column->count, column->dims, (long long)rows);
+    struct lj_dataset_request request = {.name = name,
+                                         .integers = true,
+                                         .optional = true,
+                                         .rows = rows,
+                                         .memory = H5T_NATIVE_INT64,
+                                         .size = sizeof(int64_t)};
+    return lj_dataset_read(column, file, path, &request);
 }
 
 static int read_labels(struct lj_embeddings *embeddings, hid_t file, const char *path)
@@ -43,8 +41,9 @@ static int read_labels(struct lj_embeddings *embeddings, hid_t file, const char 
 static int read_all(struct lj_embeddings *embeddings, hid_t file, const char *path)
 {
     struct lj_dataset values, rows;
-    LJ_TRY(lj_dataset_read(&values, file, path, "embeddings", false, false, H5T_NATIVE_FLOAT,
-                           sizeof(float)));
+    struct lj_dataset_request request = {
+        .name = "embeddings", .rows = -1, .memory = H5T_NATIVE_FLOAT, .size = sizeof(float)};
+    LJ_TRY(lj_dataset_read(&values, file, path, &request));
     embeddings->values = values.values;
     if (values.dims != 2)
         return lj_fail(LJ_ERR_DATA, "%s: dataset embeddings has %d dimensions, expected (N, C)",

@@ -5,11 +5,13 @@ message that names the culprit and what to do, and leaves nothing that looks lik
 
 import gzip
 import json
+import math
 import os
 import pathlib
 import struct
 import sys
 
+import h5py
 import numpy
 
 import program
@@ -53,6 +55,31 @@ def make_inputs():
     (here / "bad.yaml").write_text("optim:\n  lr: 'one\n")
     (here / "probes.yaml").write_text("l2: 0.5\n")
     (here / "unknown.yaml").write_text("optim:\n  lrr: 1\n")
+
+
+def make_promises():
+    """Datasets whose shapes are not what the files hold."""
+
+    def promise(name, **shapes):
+        with h5py.File(here / name, "a") as file:
+            for dataset, shape in shapes.items():
+                chunk = tuple(min(size, 4) for size in shape)
+                made = file.create_dataset(dataset, shape, "f4", chunks=chunk)
+                if math.prod(shape) < 2**63:
+                    made[(0,) * len(shape)] = 1
+
+    (here / "wrap").mkdir()
+    for part in range(3):
+        promise(f"wrap/{part}.h5", images=(2**63 - 256, 28, 28))
+    program.archive(here / "long_labels.h5")
+    with h5py.File(here / "long_labels.h5", "a") as file:
+        del file["labels"]
+    promise("long_labels.h5", labels=(2**50,))
+    promise("none.h5", embeddings=(2**48, 2**16))
+    program.write_h5(here / "views.h5", proj=numpy.ones((129, 2, 2), "f4"))
+    program.write_h5(here / "wide.h5", embeddings=numpy.ones((2, 65537), "f4"))
+    program.write_h5(here / "long_column.h5", embeddings=numpy.ones((30, 4), "f4"))
+    promise("long_column.h5", labels=(2**50,))
 
 
 def safetensors(name, header, body=b"", length=None):
@@ -107,8 +134,6 @@ def make_safetensors():
 
 def flip_bit(path, what="weights/pos_embed"):
     """One bit of a dataset's bytes."""
-    import h5py
-
     with h5py.File(path) as file:
         offset = file[what].id.get_offset()
     with open(path, "r+b") as file:
@@ -177,6 +202,8 @@ def train_cases():
     ]
     yield "where has no dataset", [data("good.h5"), "data.where=part=0"], 3, ["part", "good.h5"]
     yield "where without value", [data("good.h5"), "data.where=split"], 2, ["data.where", "split"]
+    yield "rows that wrap", [data("wrap")], 3, ["wrap/0.h5", "9223372036854775552"]
+    yield "labels beyond the file", [data("long_labels.h5")], 3, ["labels", "1125899906842624"]
     yield "NaN pixels", [data("nan.h5")], 3, ["nan.h5", "row", "data.nan=zero"]
     yield "unknown key", ["optim.lrr=1"], 2, ["optim.lrr", "'optim.lr'", "help"]
     yield "argument of another command", [data("good.h5"), "checkpoint=run"], 2, [
@@ -274,6 +301,13 @@ def command_cases():
         "scalars.h5",
         "embeddings",
     ]
+    yield "diagnose, size wraps", ["diagnose", here / "none.h5"], 3, ["none.h5", "281474976710656"]
+    yield "diagnose, too many views", ["diagnose", here / "views.h5"], 3, ["views.h5", "129"]
+    yield "diagnose, too wide", ["diagnose", here / "wide.h5"], 3, ["wide.h5", "65537"]
+    yield "probe, labels beyond the file", [
+        "probe",
+        *(f"{k}={here / 'long_column.h5'}" for k in ("train", "test")),
+    ], 3, ["long_column.h5", "labels"]
     yield "diagnose without file", ["diagnose"], 2, ["diagnose", "HDF5"]
     yield "diagnose of no HDF5", ["diagnose", here / "text.h5"], 3, ["text.h5"]
     yield "inspect of a missing file", ["inspect", data("missing.h5")], 3, ["missing.h5"]
@@ -416,6 +450,7 @@ def test_disk_full():
 
 
 make_inputs()
+make_promises()
 make_safetensors()
 make_runs()
 make_wrong_shape()

@@ -79,6 +79,49 @@ Test(array, absent_or_unsupported, .init = begin, .fini = end)
     cr_assert(strstr(lj_error_text(), "integer or float"), "%s", lj_error_text());
 }
 
+/* One element is written of a dataset of chunks of (1, 3). */
+static void put_promise(const char *name, hsize_t rows, hsize_t columns, bool write)
+{
+    const hsize_t dim[2] = {rows, columns}, chunk[2] = {1, 3}, one[2] = {1, 1}, start[2] = {0, 0};
+    const float value = 1;
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), plan = H5Pcreate(H5P_DATASET_CREATE);
+    hid_t space = H5Screate_simple(2, dim, NULL), memory = H5Screate_simple(2, one, NULL);
+    H5Pset_chunk(plan, 2, chunk);
+    hid_t set = H5Dcreate2(file, name, H5T_IEEE_F32LE, space, H5P_DEFAULT, plan, H5P_DEFAULT);
+    H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, one, NULL);
+    cr_assert(set >= 0);
+    if (write)
+        cr_assert_geq(H5Dwrite(set, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, &value), 0);
+    H5Dclose(set);
+    H5Sclose(memory);
+    H5Sclose(space);
+    H5Pclose(plan);
+    H5Fclose(file);
+}
+
+/* The number of elements wraps to 0; or it is far beyond what the file can hold; or none was ever
+ * written. */
+Test(array, promises_without_data, .init = begin, .fini = end)
+{
+    int dims = 3;
+    int64_t dim[3];
+    float *values = NULL;
+    H5Fclose(H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+    put_promise("wraps", (hsize_t)1 << 48, 1 << 16, false);
+    put_promise("large", (hsize_t)1 << 40, 3, true);
+    put_promise("unwritten", 2, 3, false);
+    const struct {
+        const char *name, *text;
+    } cases[] = {{"wraps", "281474976710656, 65536"},
+                 {"large", "1099511627776, 3"},
+                 {"unwritten", "never written"}};
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(lj_array_read(path, cases[i].name, false, &dims, dim, &values), LJ_ERR_DATA);
+        cr_assert(strstr(lj_error_text(), cases[i].text), "%s", lj_error_text());
+        cr_assert_null(values);
+    }
+}
+
 Test(array, round_trip, .init = begin, .fini = end)
 {
     const int64_t shape[3] = {2, 1, 3};

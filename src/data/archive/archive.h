@@ -113,13 +113,18 @@ hid_t lj_hdf5_memory_type(enum lj_element element);
 void lj_hdf5_shape_text(const hsize_t *dim, int dims, char *text, size_t capacity);
 /* Is there a dataset of this name? */
 bool lj_hdf5_has(hid_t file, const char *dataset);
-/* Reads one number for each row: a dataset of shape (n), (n, 1), ... Local.
+/* The number of elements of a shape. False: it does not fit into 63 bits. */
+bool lj_hdf5_count(const hsize_t *dim, int dims, int64_t *count);
+/* Rows of a column, which is a dataset of numbers of shape (n), (n, 1), ...; -1: it is none. */
+int64_t lj_hdf5_column_rows(hid_t file, const char *dataset);
+/* Reads a column: one number for each row. Local.
  *   path    in   the file's name, for messages
- *   rows    out  n
- *   values  out  (rows) owned by the caller; NULL on failure
- * Errors: LJ_ERR_DATA (no such dataset, another shape or type, unreadable), LJ_ERR_RESOURCE. */
-int lj_hdf5_read_column(hid_t file, const char *path, const char *dataset, int64_t *rows,
-                        double **values) LJ_MUST_USE;
+ *   rows    in   the length that the column must have
+ *   key     in   the setting to change if it has another one
+ *   values  out  (rows)
+ * Errors: LJ_ERR_DATA (no such dataset, another shape, length or type, unreadable). */
+int lj_hdf5_read_column(hid_t file, const char *path, const char *dataset, int64_t rows,
+                        const char *key, double *values) LJ_MUST_USE;
 
 /* ---- files.c ----------------------------------------------------------------------------- */
 

@@ -93,52 +93,70 @@ bool lj_hdf5_has(hid_t file, const char *dataset)
     return true;
 }
 
-/* Rows of a column, or -1 when the dataset is no column of numbers. */
-static int64_t column_rows(hid_t dataset, hsize_t *dim, int *dims)
+bool lj_hdf5_count(const hsize_t *dim, int dims, int64_t *count)
 {
+    int64_t product = 1;
+    for (int i = 0; i < dims; i++)
+        if (dim[i] > INT64_MAX || !lj_multiply_sizes(product, (int64_t)dim[i], &product))
+            return false;
+    *count = product;
+    return true;
+}
+
+/* Rows of a column, or -1 when the dataset is no column of numbers. */
+static int64_t column_rows(hid_t dataset, char *shape, size_t capacity)
+{
+    hsize_t dim[H5S_MAX_RANK];
     hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
     H5T_class_t class = H5Tget_class(type);
+    int dims = H5Sget_simple_extent_dims(space, dim, NULL);
     bool good = class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM;
-    *dims = H5Sget_simple_extent_dims(space, dim, NULL);
-    good = good && *dims >= 1;
-    for (int i = 1; i < *dims; i++)
+    good = good && dims >= 1 && dim[0] <= INT64_MAX;
+    for (int i = 1; i < dims; i++)
         good = good && dim[i] == 1;
+    lj_hdf5_shape_text(dim, dims, shape, capacity);
     H5Tclose(type);
     H5Sclose(space);
     return good ? (int64_t)dim[0] : -1;
 }
 
-static int read_column(hid_t dataset, const char *path, const char *name, int64_t *rows,
-                       double **values)
+int64_t lj_hdf5_column_rows(hid_t file, const char *dataset)
 {
-    hsize_t dim[H5S_MAX_RANK];
-    int dims = 0;
     char shape[256];
-    *rows = column_rows(dataset, dim, &dims);
-    lj_hdf5_shape_text(dim, dims, shape, sizeof shape);
-    if (*rows < 0)
+    hid_t object = H5Dopen2(file, dataset, H5P_DEFAULT);
+    int64_t rows = object < 0 ? -1 : column_rows(object, shape, sizeof shape);
+    if (object >= 0)
+        H5Dclose(object);
+    return rows;
+}
+
+static int read_column(hid_t dataset, const char *path, const char *name, int64_t rows,
+                       const char *key, double *values)
+{
+    char shape[256];
+    int64_t found = column_rows(dataset, shape, sizeof shape);
+    if (found < 0)
         return lj_fail(LJ_ERR_DATA,
                        "%s:%s: expected one number per row, found shape %s or no numbers", path,
                        name, shape);
-    *values = lj_alloc_array(*rows, sizeof **values, "archive");
-    if (!*values)
-        return LJ_ERR_RESOURCE;
-    if (H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, *values) >= 0)
-        return LJ_OK;
-    lj_free(*values);
-    *values = NULL;
-    return lj_fail(LJ_ERR_DATA, "%s:%s: cannot be read; the file is damaged, copy it again", path,
-                   name);
+    if (found != rows)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s:%s: expected one value for each of %lld images, found %lld; choose "
+                       "another by %s",
+                       path, name, (long long)rows, (long long)found, key);
+    if (H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
+        return lj_fail(LJ_ERR_DATA, "%s:%s: cannot be read; the file is damaged, copy it again",
+                       path, name);
+    return LJ_OK;
 }
 
-int lj_hdf5_read_column(hid_t file, const char *path, const char *dataset, int64_t *rows,
-                        double **values)
+int lj_hdf5_read_column(hid_t file, const char *path, const char *dataset, int64_t rows,
+                        const char *key, double *values)
 {
-    *values = NULL;
     hid_t object = H5Dopen2(file, dataset, H5P_DEFAULT);
     if (object < 0)
         return lj_fail(LJ_ERR_DATA, "%s: there is no dataset %s", path, dataset);
-    int status = read_column(object, path, dataset, rows, values);
+    int status = read_column(object, path, dataset, rows, key, values);
     H5Dclose(object);
     return status;
 }

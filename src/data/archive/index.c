@@ -22,6 +22,7 @@ struct builder {
     int64_t text_capacity;      /* of archive->texts, bytes */
     hsize_t dim[4];             /* shape of the first part; dim[0] unused */
     int dims;                   /* axes of the first part */
+    int64_t bytes;              /* of all parts' images in memory */
     XXH3_state_t *hash;         /* of names, shapes, types and file sizes: the fingerprint */
 };
 
@@ -184,6 +185,22 @@ static int read_storage(struct lj_archive_header *header, struct lj_part *part, 
     return status;
 }
 
+/* Adds the dataset's rows and bytes to those of the archive. */
+static int add_sizes(struct builder *b, const struct lj_found *found, const char *where)
+{
+    char shape[256];
+    int64_t count = 0, bytes = 0;
+    if (lj_hdf5_count(found->dim, found->dims, &count) &&
+        lj_multiply_sizes(count, (int64_t)lj_element_bytes(b->archive->header.element), &bytes) &&
+        lj_add_sizes(b->bytes, bytes, &b->bytes))
+        return LJ_OK;
+    lj_hdf5_shape_text(found->dim, found->dims, shape, sizeof shape);
+    return lj_fail(LJ_ERR_DATA,
+                   "%s: its shape %s, with what came before, is more than 2^63 bytes; the file is "
+                   "damaged, copy it again",
+                   where, shape);
+}
+
 static int add_part(struct builder *b, const struct lj_found *found, hid_t dataset,
                     const char *path, enum lj_data_axes axes)
 {
@@ -199,6 +216,7 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
         return lj_fail(LJ_ERR_DATA, "%s: expected integers of 1 to 8 or floats of 2 to 8 bytes",
                        where);
     LJ_TRY(agree_with_first(b, found, name, element, axes, where));
+    LJ_TRY(add_sizes(b, found, where));
     void *parts = archive->part;
     LJ_TRY(grow(&parts, info->parts, &b->part_capacity, info->parts + 1, sizeof *archive->part));
     archive->part = parts;

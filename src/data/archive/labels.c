@@ -27,25 +27,6 @@ static bool locate(hid_t file, const char *images, const char *name, char *path,
     return lj_hdf5_has(file, path);
 }
 
-/* Reads a column into values (rows); key: the setting to change if its length is wrong. */
-static int part_column(hid_t file, const char *path, const char *column, int64_t rows,
-                       double *values, const char *key)
-{
-    double *read = NULL;
-    int64_t found = 0;
-    LJ_TRY(lj_hdf5_read_column(file, path, column, &found, &read));
-    int status = LJ_OK;
-    if (found != rows)
-        status = lj_fail(LJ_ERR_DATA,
-                         "%s:%s: expected one value for each of %lld images, found %lld; choose "
-                         "another by %s",
-                         path, column, (long long)rows, (long long)found, key);
-    else if (rows)
-        memcpy(values, read, (size_t)rows * sizeof *values);
-    lj_free(read);
-    return status;
-}
-
 /* Reads the column called name of every part into values, one after the other.
  *   missing  out  a part has no such column
  *   first    out  (capacity) the column of the first part; the file without one if missing */
@@ -68,7 +49,8 @@ static int column_of_parts(const struct lj_archive *archive, const char *name, c
             else if (p == 0)
                 snprintf(first, capacity, "%.*s", (int)capacity - 1, column);
             if (!*missing)
-                status = part_column(file, path, column, part->rows, values + part->first_row, key);
+                status = lj_hdf5_read_column(file, path, column, part->rows, key,
+                                             values + part->first_row);
             H5Fclose(file);
         }
     }
@@ -98,8 +80,8 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
         hid_t file = -1;
         LJ_TRY(lj_hdf5_open_file(path, &file));
         snprintf(header->labels_text, sizeof header->labels_text, "%.1000s", name);
-        int status =
-            part_column(file, path, colon + 1, header->info.rows, values, "data.labels=FILE:NAME");
+        int status = lj_hdf5_read_column(file, path, colon + 1, header->info.rows,
+                                         "data.labels=FILE:NAME", values);
         H5Fclose(file);
         LJ_TRY(status);
     } else {
@@ -122,21 +104,21 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
 }
 
 /* Does the first part have a column of integers of this name? Masks, strings or one-hot rows that
- * happen to be named like labels are not labels. */
-static int is_column(const struct lj_archive *archive, const char *name, bool *good)
+ * happen to be named like labels are not labels. A column of another length is one, which is an
+ * error when it is read. values: scratch for the first part's rows. */
+static int is_column(const struct lj_archive *archive, const char *name, double *values, bool *good)
 {
     const char *path = lj_part_file(archive, archive->part);
+    int64_t rows = archive->part[0].rows;
     char column[2 * LJ_NAME_BYTES];
     hid_t file = -1;
     LJ_TRY(lj_hdf5_open_file(path, &file));
     *good = locate(file, lj_part_dataset(archive, archive->part), name, column, sizeof column);
-    if (*good) {
-        double *values = NULL;
-        int64_t rows = 0;
-        *good = lj_hdf5_read_column(file, path, column, &rows, &values) == LJ_OK &&
+    int64_t found = *good ? lj_hdf5_column_rows(file, column) : -1;
+    *good = found >= 0;
+    if (found == rows)
+        *good = lj_hdf5_read_column(file, path, column, rows, "data.labels", values) == LJ_OK &&
                 first_non_integer(values, rows) == rows;
-        lj_free(values);
-    }
     H5Fclose(file);
     return LJ_OK;
 }
@@ -146,7 +128,7 @@ static int automatic_labels(struct lj_archive *archive, double *values)
     struct lj_archive_header *header = &archive->header;
     for (int i = 0; i < AUTOMATIC_NAMES && !header->info.has_labels; i++) {
         bool good = false, missing = false;
-        LJ_TRY(is_column(archive, automatic_names[i], &good));
+        LJ_TRY(is_column(archive, automatic_names[i], values, &good));
         if (!good)
             continue;
         LJ_TRY(column_of_parts(archive, automatic_names[i], "data.labels (none: ignore)", values,

@@ -56,7 +56,7 @@ static int check_size(const struct lj_idx *idx)
     int64_t bytes = idx->shape[0] * idx->item_bytes;
     int64_t header = 4 + 4 * (int64_t)idx->dims, size = (int64_t)status.st_size;
     bool plain = gzdirect(idx->stream) != 0;
-    if (plain ? size == header + bytes : bytes <= size * INFLATE_MAX)
+    if (plain ? size == header + bytes : bytes / INFLATE_MAX <= size)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA,
                    "%s: the header says %lld entries of %lld bytes, which a %s file of %lld bytes "

@@ -195,21 +195,14 @@ static int choose_samples(struct pack *pack, int which)
 
 /* ---- images ------------------------------------------------------------------------------ */
 
-/* Takes the size of the images from the first part and allocates memory for those of all parts;
- * checks that the other parts have the same size. */
-static int prepare_images(struct pack *pack, const struct lj_idx *idx)
+static int check_header(struct pack *pack, const struct part *part, const struct lj_idx *idx)
 {
-    if (!pack->images) {
-        int64_t rows = 0;
-        for (int i = 0; i < pack->parts; i++)
-            rows += pack->part[i].chosen;
+    if (idx->shape[0] != part->rows)
+        return lj_fail(LJ_ERR_DATA, "%s has %lld images, %s has %lld labels", part->images,
+                       (long long)idx->shape[0], part->labels, (long long)part->rows);
+    if (pack->height == 0) {
         pack->height = idx->shape[1];
         pack->width = idx->shape[2];
-        pack->images = lj_alloc_array(rows, (size_t)idx->item_bytes, "pack");
-        pack->labels = lj_alloc_array(rows, sizeof *pack->labels, "pack");
-        pack->split = lj_alloc_array(rows, 1, "pack");
-        if (!pack->images || !pack->labels || !pack->split)
-            return LJ_ERR_RESOURCE;
     }
     if (idx->shape[1] == pack->height && idx->shape[2] == pack->width)
         return LJ_OK;
@@ -218,12 +211,27 @@ static int prepare_images(struct pack *pack, const struct lj_idx *idx)
                    (long long)pack->height, (long long)pack->width);
 }
 
+/* Allocates memory for the chosen samples of all parts, once the headers of all parts agree. */
+static int prepare_images(struct pack *pack)
+{
+    int64_t rows = 0;
+    for (int i = 0; i < pack->parts; i++) {
+        struct lj_idx idx;
+        LJ_TRY(lj_idx_open(&idx, pack->part[i].images, 3));
+        int status = check_header(pack, &pack->part[i], &idx);
+        lj_idx_close(&idx);
+        LJ_TRY(status);
+        rows += pack->part[i].chosen;
+    }
+    pack->images = lj_alloc_array(rows, (size_t)(pack->height * pack->width), "pack");
+    pack->labels = lj_alloc_array(rows, sizeof *pack->labels, "pack");
+    pack->split = lj_alloc_array(rows, 1, "pack");
+    return pack->images && pack->labels && pack->split ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
 static int read_chosen(struct pack *pack, const struct part *part, struct lj_idx *idx)
 {
-    if (idx->shape[0] != part->rows)
-        return lj_fail(LJ_ERR_DATA, "%s has %lld images, %s has %lld labels", part->images,
-                       (long long)idx->shape[0], part->labels, (long long)part->rows);
-    LJ_TRY(prepare_images(pack, idx));
+    LJ_TRY(check_header(pack, part, idx)); /* the file may have been replaced meanwhile */
     uint8_t *skipped = lj_alloc((size_t)idx->item_bytes, "pack");
     int status = skipped ? LJ_OK : LJ_ERR_RESOURCE;
     for (int64_t i = 0; i < part->rows && status == LJ_OK; i++) {
@@ -301,6 +309,7 @@ static int pack_parts(struct pack *pack)
     LJ_TRY(read_licence(pack));
     for (int i = 0; i < pack->parts; i++)
         LJ_TRY(choose_samples(pack, i));
+    LJ_TRY(prepare_images(pack));
     for (int i = 0; i < pack->parts; i++)
         LJ_TRY(read_images(pack, &pack->part[i]));
     return write_archive(pack);

@@ -21,53 +21,102 @@ static int check_type(hid_t set, const char *path, const char *name, bool intege
                    integers ? "an integer" : "an integer or float");
 }
 
-static int read_shape(struct lj_dataset *dataset, hid_t set, const char *path, const char *name)
+/* The most that a byte of a file can stand for: deflate's largest ratio. Other filters of ours do
+ * not compress, and those of others are not worth more here. */
+enum { INFLATE_MAX = 1032 };
+
+/* Can the file hold the values at all? */
+static bool fits_file(hid_t file, int64_t count)
+{
+    hsize_t bytes = 0;
+    return H5Fget_filesize(file, &bytes) >= 0 && (hsize_t)count / INFLATE_MAX <= bytes;
+}
+
+static int read_shape(struct lj_dataset *dataset, hid_t file, hid_t set, const char *path,
+                      const struct lj_dataset_request *request)
 {
     hsize_t dim[H5S_MAX_RANK] = {0};
     hid_t space = H5Dget_space(set);
     dataset->dims = H5Sget_simple_extent_dims(space, dim, NULL);
-    dataset->count = (int64_t)H5Sget_simple_extent_npoints(space);
     H5Sclose(space);
-    if (dataset->dims < 0 || dataset->dims > LJ_DATASET_DIMS || dataset->count < 0)
+    if (dataset->dims < 0 || dataset->dims > LJ_DATASET_DIMS)
         return lj_fail(LJ_ERR_DATA, "%s: dataset %s has %d dimensions, expected at most %d", path,
-                       name, dataset->dims, (int)LJ_DATASET_DIMS);
-    for (int i = 0; i < dataset->dims; i++)
+                       request->name, dataset->dims, (int)LJ_DATASET_DIMS);
+    bool fits = true;
+    dataset->count = 1;
+    for (int i = 0; i < dataset->dims; i++) {
         dataset->dim[i] = (int64_t)dim[i];
+        fits = fits && dim[i] <= INT64_MAX &&
+               lj_multiply_sizes(dataset->count, dataset->dim[i], &dataset->count);
+    }
+    if (!fits || !fits_file(file, dataset->count))
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: dataset %s: the file is too small for its shape (%llu, %llu, %llu); it "
+                       "is damaged, make it again",
+                       path, request->name, (unsigned long long)dim[0], (unsigned long long)dim[1],
+                       (unsigned long long)dim[2]);
+    if (request->rows >= 0 && (dataset->dims != 1 || dataset->dim[0] != request->rows))
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: dataset %s has %lld values in %d dimensions, expected (%lld) as "
+                       "embeddings has rows",
+                       path, request->name, (long long)dataset->count, dataset->dims,
+                       (long long)request->rows);
     return LJ_OK;
 }
 
-static int read_open(struct lj_dataset *dataset, hid_t set, const char *path, const char *name,
-                     bool integers, hid_t memory, size_t size)
+/* Refuses what HDF5 would read as zeros: values that were never written, and those in other files,
+ * which may be missing. */
+static int check_storage(hid_t set, const char *path, const char *name)
 {
-    LJ_TRY(check_type(set, path, name, integers));
-    LJ_TRY(read_shape(dataset, set, path, name));
-    void *values = lj_alloc_array(dataset->count, size, "arrays of HDF5 files");
+    hid_t space = H5Dget_space(set);
+    bool empty = H5Sget_simple_extent_npoints(space) == 0;
+    H5Sclose(space);
+    hid_t plan = H5Dget_create_plist(set);
+    bool elsewhere = H5Pget_layout(plan) == H5D_VIRTUAL || H5Pget_external_count(plan) != 0;
+    H5Pclose(plan);
+    if (elsewhere)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: dataset %s lies in other files; copy it into one file, for example by "
+                       "h5repack",
+                       path, name);
+    if (!empty && H5Dget_storage_size(set) == 0)
+        return lj_fail(LJ_ERR_DATA, "%s: dataset %s was never written; make it again", path, name);
+    return LJ_OK;
+}
+
+static int read_open(struct lj_dataset *dataset, hid_t file, hid_t set, const char *path,
+                     const struct lj_dataset_request *request)
+{
+    LJ_TRY(check_type(set, path, request->name, request->integers));
+    LJ_TRY(check_storage(set, path, request->name));
+    LJ_TRY(read_shape(dataset, file, set, path, request));
+    void *values = lj_alloc_array(dataset->count, request->size, "arrays of HDF5 files");
     if (!values)
         return LJ_ERR_RESOURCE;
-    if (H5Dread(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
+    if (H5Dread(set, request->memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
         lj_free(values);
         return lj_fail(LJ_ERR_DATA,
                        "%s: dataset %s cannot be read (damaged, or its filter is not "
                        "installed)",
-                       path, name);
+                       path, request->name);
     }
     dataset->values = values;
     return LJ_OK;
 }
 
-int lj_dataset_read(struct lj_dataset *dataset, hid_t file, const char *path, const char *name,
-                    bool integers, bool optional, hid_t memory, size_t size)
+int lj_dataset_read(struct lj_dataset *dataset, hid_t file, const char *path,
+                    const struct lj_dataset_request *request)
 {
     *dataset = (struct lj_dataset){0};
-    hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
-    if (set < 0 && optional && H5Lexists(file, name, H5P_DEFAULT) <= 0)
+    hid_t set = H5Dopen2(file, request->name, H5P_DEFAULT);
+    if (set < 0 && request->optional && H5Lexists(file, request->name, H5P_DEFAULT) <= 0)
         return LJ_OK;
     if (set < 0)
         return lj_fail(LJ_ERR_DATA,
                        "%s: there is no dataset %s; `h5ls -r` lists what the "
                        "file has",
-                       path, name);
-    int status = read_open(dataset, set, path, name, integers, memory, size);
+                       path, request->name);
+    int status = read_open(dataset, file, set, path, request);
     H5Dclose(set);
     return status;
 }

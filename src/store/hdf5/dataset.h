@@ -17,12 +17,20 @@ struct lj_dataset {
 /* lj_hdf5_open, with a message. Local. Errors: LJ_ERR_DATA (lock free). */
 int lj_dataset_file_open(const char *path, hid_t *file) LJ_MUST_USE;
 
-/* Reads the dataset `name`, converted by HDF5. Under the lock.
- *   integers       only integer types will do; else any integer or float type
- *   optional       absence is no error: values NULL
- *   memory, size   HDF5's type for the values in memory, and its bytes
+/* What is asked of a dataset. */
+struct lj_dataset_request {
+    const char *name;
+    bool integers; /* only integer types will do; else any integer or float type */
+    bool optional; /* absence is no error: values NULL */
+    int64_t rows;  /* its shape must be (rows); -1: any shape */
+    hid_t memory;  /* HDF5's type for the values in memory */
+    size_t size;   /* bytes of that type */
+};
+
+/* Reads a dataset, converted by HDF5. Nothing is allocated for a shape that is not the requested
+ * one or that the file is too small for. Under the lock.
  * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE. */
-int lj_dataset_read(struct lj_dataset *dataset, hid_t file, const char *path, const char *name,
-                    bool integers, bool optional, hid_t memory, size_t size) LJ_MUST_USE;
+int lj_dataset_read(struct lj_dataset *dataset, hid_t file, const char *path,
+                    const struct lj_dataset_request *request) LJ_MUST_USE;
 
 #endif
