@@ -205,6 +205,8 @@
     TEXT(ARGUMENT, arg_checkpoint, "checkpoint", "",                                               \
         "embed, export: checkpoint file or run directory")                                         \
     TEXT(ARGUMENT, arg_weights, "weights", "", "import: safetensors file")                         \
+    TEXT(ARGUMENT, arg_init, "init", "",                                                           \
+        "train: safetensors file, checkpoint or run directory with the weights to start from")     \
     TEXT(ARGUMENT, arg_parts, "parts", "",                                                         \
         "pack: IMAGES,LABELS,SPLIT,COUNT for each part, parts separated by `;`; COUNT 0: all")     \
     INT(ARGUMENT, arg_balanced, "balanced", 0, 0, 1,                                               \

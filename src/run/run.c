@@ -26,6 +26,18 @@ static int open_archive(struct lj_run_state *run)
     return lj_archive_open(&run->archive, run->comm, &options);
 }
 
+/* Fails on every rank alike if init= names weights for a run that has its own. */
+static int check_init(const struct lj_run_state *run, const char *resume_from)
+{
+    const char *init = run->config->arg_init;
+    if (!init[0] || !resume_from[0])
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CONFIG,
+                   "init=%s: the run would not start from it but continue from %s; leave init= out "
+                   "to continue, or choose another run.dir",
+                   init, resume_from);
+}
+
 static int set_up(struct lj_run_state *run)
 {
     char resume_from[LJ_PATH_MAX] = "";
@@ -35,8 +47,11 @@ static int set_up(struct lj_run_state *run)
     LJ_TRY(open_archive(run));
     LJ_TRY(lj_run_open_evaluation(run));
     LJ_TRY(lj_run_open_dir(run, resume_from));
+    LJ_TRY(check_init(run, resume_from));
     LJ_TRY(lj_trainer_create(&run->trainer, run->comm, run->config, run->archive,
                              resume_from[0] ? resume_from : NULL));
+    if (run->config->arg_init[0])
+        LJ_TRY(lj_trainer_load_weights(run->trainer, run->config->arg_init));
     run->info = lj_trainer_info(run->trainer);
     int64_t lanes_at_once = (int64_t)run->comm->size * run->info.workers;
     lj_progress_set_turns((run->info.lanes + lanes_at_once - 1) / lanes_at_once);

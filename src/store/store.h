@@ -156,10 +156,30 @@ int lj_safetensors_write(const char *path, const struct lj_params *params, const
 /* Reads tensors of type F32, F16 or BF16 into weights. Tensors that are no parameter are listed in
  * one warning. Hostile files are safe: length of the header, JSON, types, shapes and offsets are
  * checked. Local.
- *   optional_prefix  in  parameters whose name starts so may be missing; all others must be there,
- *                        with their shape. NULL: none may be missing
+ *   optional_prefix  in   parameters whose name starts so may be missing, all of them together; any
+ *                         other must be there, with its shape. NULL: none may be missing
+ *   weights          out  what is missing is left as it is
+ *   whole            out  nothing was missing
  * Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE. */
 int lj_safetensors_read(const char *path, const struct lj_params *params,
-                        const char *optional_prefix, float *weights) LJ_MUST_USE;
+                        const char *optional_prefix, float *weights, bool *whole) LJ_MUST_USE;
+
+/* ---- weights of either kind of file ------------------------------------------------------ */
+
+/* Where weights came from. */
+struct lj_weights_source {
+    char file[LJ_PATH_MAX];
+    bool checkpoint; /* else safetensors */
+    bool whole;      /* the parameters of optional_prefix were there, too */
+    uint64_t xxh3;   /* XXH3-64 of the file's bytes */
+};
+/* Reads the weights of a checkpoint, which must have exactly these parameters, or of a safetensors
+ * file. The file's first bytes decide which it is. Local.
+ *   where            in   file, or a directory as for lj_checkpoint_resolve
+ *   optional_prefix  in   as for lj_safetensors_read
+ *   source           out  unspecified after a failure
+ * Errors: those of lj_checkpoint_read and lj_safetensors_read. */
+int lj_weights_read(const char *where, const struct lj_params *params, const char *optional_prefix,
+                    float *weights, struct lj_weights_source *source) LJ_MUST_USE;
 
 #endif

@@ -9,8 +9,7 @@ static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished
 {
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
-    char *provenance = NULL, *yaml = lj_config_yaml(&t->config);
-    int status = yaml ? lj_trainer_provenance_text(t, &provenance) : LJ_ERR_RESOURCE;
+    char *yaml = lj_config_yaml(&t->config), *provenance = lj_trainer_provenance_text(t);
     struct lj_checkpoint checkpoint = {.params = &t->model->params,
                                        .step = finished,
                                        .seed = t->config.seed,
@@ -22,10 +21,11 @@ static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished
                                        .channels = lj_archive_info(t->archive)->channels,
                                        .mean = t->mean,
                                        .std = t->std};
-    if (status == LJ_OK)
+    int status = LJ_ERR_RESOURCE;
+    if (yaml && provenance)
         status = lj_checkpoint_write(dir, &checkpoint, (int)t->config.checkpoint_keep);
-    lj_free(provenance);
     lj_free(yaml);
+    lj_free(provenance);
     return status;
 }
 

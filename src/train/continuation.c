@@ -140,11 +140,11 @@ static void say_schedule(const struct lj_trainer *t, const struct lj_config *was
                (long long)t->schedule.steps, (long long)before.steps);
 }
 
-/* The changes of earlier continuations stay known; this one's are added. */
-static int record_changes(struct lj_trainer *t, const json_t *was, int64_t step,
-                          const char *allowed)
+/* What earlier checkpoints know of the run stays known; this continuation's changes are added. */
+static int hand_on(struct lj_trainer *t, const json_t *was, int64_t step, const char *allowed)
 {
     json_t *earlier = json_object_get(was, "changes");
+    t->source = json_incref(json_object_get(was, "weights_from"));
     bool good = !json_is_array(earlier) || json_array_extend(t->changes, earlier) == 0;
     if (allowed[0])
         good = good && json_array_append_new(t->changes,
@@ -188,7 +188,7 @@ int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoi
     }
     if (status == LJ_OK) {
         warn_of_arithmetic(made_now, made);
-        status = record_changes(t, made, header->step, d->allowed);
+        status = hand_on(t, made, header->step, d->allowed);
     }
     json_decref(made);
     json_decref(made_now);

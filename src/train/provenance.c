@@ -1,38 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What made a checkpoint, as JSON text in it: program, archive, and what rounds in its own way. */
+/* Where a checkpoint comes from, as JSON in its attribute provenance: the program, its ranks, the
+ * archive, what rounds in its own way, what continuations changed, and the file that the first
+ * weights came from, if it was one. The last two are handed on from checkpoint to checkpoint. Root
+ * only. */
 #include "train/trainer.h"
 
 #include "kernels/kernels.h"
+#include "store/store.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
-static void archive_text(const struct lj_trainer *t, char text[32])
+static void hex_of(char text[17], uint64_t value)
 {
-    snprintf(text, 32, "%016llx", (unsigned long long)lj_archive_info(t->archive)->fingerprint);
+    snprintf(text, 17, "%016llx", (unsigned long long)value);
+}
+
+int lj_trainer_note_source(struct lj_trainer *t, const struct lj_weights_source *source)
+{
+    char xxh3[17];
+    hex_of(xxh3, source->xxh3);
+    json_decref(t->source);
+    t->source = json_pack("{s:s, s:s, s:b}", "file", source->file, "xxh3", xxh3, "projector",
+                          source->whole);
+    return t->source ? LJ_OK
+                     : lj_fail(LJ_ERR_RESOURCE, "%s: its name cannot be noted in checkpoints",
+                               source->file);
 }
 
 json_t *lj_trainer_provenance(const struct lj_trainer *t)
 {
     const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
-    char archive[32], libraries[128];
-    archive_text(t, archive);
+    char fingerprint[17], libraries[128];
+    hex_of(fingerprint, lj_archive_info(t->archive)->fingerprint);
     lj_matmul_libraries(libraries, sizeof libraries);
-    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:O}", "program", "lejepa_mpi " LJ_VERSION,
-                     "ranks", t->comm->size, "archive_fingerprint", archive, "kernels",
-                     lj_isa_name(lj_isa_selected()), "matmuls", lj_matmul_backend(&matmul),
-                     "libraries", libraries, "changes", t->changes);
+    json_t *object =
+        json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:O}", "program", "lejepa_mpi " LJ_VERSION,
+                  "ranks", t->comm->size, "archive_fingerprint", fingerprint, "kernels",
+                  lj_isa_name(lj_isa_selected()), "matmuls", lj_matmul_backend(&matmul),
+                  "libraries", libraries, "changes", t->changes);
+    if (object && t->source)
+        json_object_set(object, "weights_from", t->source);
+    if (!object)
+        lj_fail(LJ_ERR_RESOURCE, "out of memory for a checkpoint's provenance");
+    return object;
 }
 
-int lj_trainer_provenance_text(const struct lj_trainer *t, char **text)
+char *lj_trainer_provenance_text(const struct lj_trainer *t)
 {
     json_t *object = lj_trainer_provenance(t);
     size_t length = object ? json_dumpb(object, NULL, 0, 0) : 0;
-    *text = length ? lj_alloc(length + 1, "provenance") : NULL;
-    if (*text)
-        json_dumpb(object, *text, length, 0);
+    char *text = length > 0 ? lj_alloc(length + 1, "provenance") : NULL;
+    if (text)
+        json_dumpb(object, text, length, 0);
     json_decref(object);
-    if (length == 0)
-        return lj_fail(LJ_ERR_RESOURCE, "out of memory: provenance");
-    return *text ? LJ_OK : LJ_ERR_RESOURCE;
+    return text;
 }

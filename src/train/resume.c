@@ -36,15 +36,6 @@ static int read_on_root(struct lj_trainer *t, const char *path)
     return status;
 }
 
-/* The root's weights reach everybody's shards, and from there whoever keeps all. Collective. */
-static void spread_weights(struct lj_trainer *t)
-{
-    const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
-    lj_gradsync_scatter(t->gradsync, lj_comm_is_root(t->comm) ? t->weights : NULL, t->weights,
-                        shard->weights_first);
-    lj_gradsync_gather(t->gradsync, t->weights);
-}
-
 int lj_trainer_resume(struct lj_trainer *t, const char *path)
 {
     lj_root_section_begin(t->comm);
@@ -52,20 +43,9 @@ int lj_trainer_resume(struct lj_trainer *t, const char *path)
     lj_broadcast(t->comm, &t->first_step, sizeof t->first_step, 0);
     lj_broadcast(t->comm, t->mean, sizeof t->mean, 0);
     lj_broadcast(t->comm, t->std, sizeof t->std, 0);
-    spread_weights(t);
+    lj_trainer_spread_weights(t);
     for (int i = 0; i < 2; i++)
         lj_gradsync_scatter(t->gradsync, t->moment[i], lj_optim_moment(t->optim, i),
                             lj_gradsync_shard(t->gradsync)->shard_offset);
-    return LJ_OK;
-}
-
-int lj_trainer_load_weights(struct lj_trainer *t, const char *path)
-{
-    int status = LJ_OK;
-    if (lj_comm_is_root(t->comm))
-        status = lj_safetensors_read(path, &t->model->params, "projector.", t->weights);
-    LJ_TRY(lj_agree(t->comm, status));
-    spread_weights(t);
-    lj_trainer_pack_weights(t);
     return LJ_OK;
 }

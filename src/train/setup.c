@@ -180,16 +180,6 @@ static int make_loader(struct lj_trainer *t)
                             t->end_lane, t->n, t->first_step);
 }
 
-/* Every rank draws its shards. Collective. */
-static void draw_weights(struct lj_trainer *t)
-{
-    const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
-    for (int b = 0; b < shard->buckets; b++)
-        lj_params_init(&t->model->params, t->config.seed, shard->first[b], shard->count[b],
-                       t->weights + shard->weights_first[b]);
-    lj_gradsync_gather(t->gradsync, t->weights);
-}
-
 static int create_collectively(struct lj_trainer *t, const char *resume_from)
 {
     LJ_TRY(lj_agree(t->comm, prepare_locally(t)));
@@ -201,7 +191,7 @@ static int create_collectively(struct lj_trainer *t, const char *resume_from)
         LJ_TRY(lj_trainer_resume(t, resume_from));
     } else {
         LJ_TRY(lj_archive_statistics(t->archive, t->comm, t->mean, t->std));
-        draw_weights(t);
+        lj_trainer_draw_weights(t);
     }
     lj_trainer_pack_weights(t);
     lj_ledger_restart(&t->ledger);
@@ -240,5 +230,6 @@ void lj_trainer_destroy(struct lj_trainer *t)
     lj_trainer_release(t);
     lj_model_destroy(t->model);
     json_decref(t->changes);
+    json_decref(t->source);
     lj_free(t);
 }

@@ -45,9 +45,11 @@ int lj_trainer_name_culprit(struct lj_trainer *trainer);
  * unless `now` and least > 0. Collective. */
 int lj_trainer_guard(struct lj_trainer *trainer, double least, bool now);
 
-/* Replaces the encoder's weights by those of a safetensors file (timm's names); the projector keeps
- * its own. Collective. Errors: LJ_ERR_CHECKPOINT. */
-int lj_trainer_load_weights(struct lj_trainer *trainer, const char *path) LJ_MUST_USE;
+/* Replaces the weights by those of a file, before the first step; the log and later checkpoints say
+ * which. A file without a projector leaves the projector its own. Collective: rank 0 reads.
+ *   where  in  safetensors file (timm's names), checkpoint, or run directory: its newest checkpoint
+ * Errors: LJ_ERR_CHECKPOINT: a tensor is missing, has another shape or is not finite; agreed. */
+int lj_trainer_load_weights(struct lj_trainer *trainer, const char *where) LJ_MUST_USE;
 
 /* The command `selftest`: trains a small model on config's archive on sub-communicators of 1 .. P
  * ranks and compares hashes of weights and losses. Collective over comm. Errors: LJ_ERR_BUG when

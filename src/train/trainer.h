@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 struct lj_checkpoint_header; /* of store */
+struct lj_weights_source;    /* likewise */
 
 struct lj_trainer {
     struct lj_config config;
@@ -55,6 +56,7 @@ struct lj_trainer {
     int64_t step;       /* being worked on */
     float *moment[2];   /* root: whole moments for checkpoints; one rank: the optimiser's */
     json_t *changes;    /* root: array of what continuations changed, for provenance */
+    json_t *source;     /* root: the file of the first weights; NULL: they were drawn */
 };
 
 static inline int64_t lj_my_lanes(const struct lj_trainer *t)
@@ -125,10 +127,17 @@ void lj_trainer_pack_weights(struct lj_trainer *t);
 int lj_trainer_plan(struct lj_trainer *t);
 void lj_trainer_release(struct lj_trainer *t);
 
-/* provenance.c: what a checkpoint says of how it was made; an object owned by the caller, NULL
- * without memory. Then the same as text: lj_free. Rank 0. */
+/* weights.c: every rank draws its shards; and: the root's weights reach everybody's shards, and
+ * from there whoever keeps all. Collective. */
+void lj_trainer_draw_weights(struct lj_trainer *t);
+void lj_trainer_spread_weights(struct lj_trainer *t);
+
+/* provenance.c: root only. Notes where the first weights come from. Then what goes into
+ * checkpoints: an object owned by the caller, and its text (lj_free); NULL: LJ_ERR_RESOURCE. */
+int lj_trainer_note_source(struct lj_trainer *t,
+                           const struct lj_weights_source *source) LJ_MUST_USE;
 json_t *lj_trainer_provenance(const struct lj_trainer *t);
-int lj_trainer_provenance_text(const struct lj_trainer *t, char **text) LJ_MUST_USE;
+char *lj_trainer_provenance_text(const struct lj_trainer *t);
 
 /* continuation.c: refuses names in resume.change that are no settings. Local. Then: may the run
  * continue from this checkpoint? Warns of allowed differences and adds them to t->changes. Rank 0.

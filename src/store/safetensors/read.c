@@ -76,7 +76,8 @@ static int read_tensor(int file, const char *path, const struct lj_safetensor *t
         shape_text(has, tensor->dims, tensor->dim);
         shape_text(wants, param->dims, param->dim);
         return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: tensor %s has shape %s, expected %s; choose model.* as the file wants",
+                       "%s: tensor %s has shape %s, expected %s; choose model.* and "
+                       "views.global_size as the file wants",
                        path, param->name, has, wants);
     }
     if (tensor->type == LJ_ST_OTHER)
@@ -119,15 +120,29 @@ static void warn_of_surplus(const char *path, const struct lj_safetensors *table
                 (long long)surplus, names, surplus > SHOWN ? ", ..." : "");
 }
 
-static int read_wanted(int file, const char *path, const struct lj_safetensors *table,
-                       const struct lj_params *params, const char *optional_prefix, float *weights)
+static bool holds_any(const struct lj_safetensors *table, const char *prefix)
 {
+    for (int64_t i = 0; i < table->count; i++)
+        if (starts_with(table->list[i].name, prefix))
+            return true;
+    return false;
+}
+
+static int read_wanted(int file, const char *path, const struct lj_safetensors *table,
+                       const struct lj_params *params, const char *optional_prefix, float *weights,
+                       bool *whole)
+{
+    bool none_optional = !holds_any(table, optional_prefix);
+    *whole = true;
     for (int i = 0; i < params->count; i++) {
         const struct lj_param *param = &params->list[i];
         const struct lj_safetensor *tensor = find(table, param->name);
+        lj_progress();
         if (tensor)
             LJ_TRY(read_tensor(file, path, tensor, param, weights + param->offset));
-        else if (!starts_with(param->name, optional_prefix))
+        else if (none_optional && starts_with(param->name, optional_prefix))
+            *whole = false;
+        else
             return lj_fail(LJ_ERR_CHECKPOINT,
                            "%s: tensor %s is missing; the file must come from the same kind of "
                            "model (timm's names)",
@@ -138,7 +153,7 @@ static int read_wanted(int file, const char *path, const struct lj_safetensors *
 }
 
 int lj_safetensors_read(const char *path, const struct lj_params *params,
-                        const char *optional_prefix, float *weights)
+                        const char *optional_prefix, float *weights, bool *whole)
 {
     struct lj_safetensors table;
     int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -147,7 +162,7 @@ int lj_safetensors_read(const char *path, const struct lj_params *params,
                        strerror(errno));
     int status = lj_safetensors_open(&table, file, path);
     if (status == LJ_OK)
-        status = read_wanted(file, path, &table, params, optional_prefix, weights);
+        status = read_wanted(file, path, &table, params, optional_prefix, weights, whole);
     lj_safetensors_close(&table);
     close(file);
     return status;

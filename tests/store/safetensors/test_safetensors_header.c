@@ -65,20 +65,21 @@ Test(safetensors_header, refuses_hostile_files)
     struct fixture f;
     char path[128];
     float weights[3] = {0}, data[3] = {1, 2, 3};
+    bool whole;
     struct lj_params nothing = {0};
     cr_assert(fixture_create(&f));
     snprintf(path, sizeof path, "%s/x.safetensors", f.dir);
     for (size_t i = 0; i < sizeof attacks / sizeof *attacks; i++) {
         raw_safetensors(path, attacks[i].length, attacks[i].header, data, sizeof data);
-        cr_assert_eq(lj_safetensors_read(path, &nothing, NULL, weights), LJ_ERR_CHECKPOINT, "%s",
-                     attacks[i].header);
+        cr_assert_eq(lj_safetensors_read(path, &nothing, NULL, weights, &whole), LJ_ERR_CHECKPOINT,
+                     "%s", attacks[i].header);
         cr_assert(strstr(lj_error_text(), attacks[i].reason), "%s: %s", attacks[i].header,
                   lj_error_text());
     }
     for (int size = 0; size < 8; size++) { /* no room for a length */
         cr_assert_eq(truncate(path, size), 0);
-        cr_assert_eq(lj_safetensors_read(path, &nothing, NULL, weights), LJ_ERR_CHECKPOINT);
+        cr_assert_eq(lj_safetensors_read(path, &nothing, NULL, weights, &whole), LJ_ERR_CHECKPOINT);
     }
-    cr_assert_eq(lj_safetensors_read(f.dir, &nothing, NULL, weights), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(lj_safetensors_read(f.dir, &nothing, NULL, weights, &whole), LJ_ERR_CHECKPOINT);
     fixture_destroy(&f);
 }

@@ -12,6 +12,8 @@ static struct lj_param list[] = {
 };
 static const struct lj_params params = {.list = list, .count = 2, .elements = 8};
 
+static bool whole; /* of the last read_raw */
+
 static int read_raw(const char *header, const void *data, size_t bytes, const char *optional,
                     float weights[8])
 {
@@ -20,7 +22,7 @@ static int read_raw(const char *header, const void *data, size_t bytes, const ch
     cr_assert(fixture_create(&f));
     snprintf(path, sizeof path, "%s/x.safetensors", f.dir);
     raw_safetensors(path, -1, header, data, bytes);
-    int status = lj_safetensors_read(path, &params, optional, weights);
+    int status = lj_safetensors_read(path, &params, optional, weights, &whole);
     fixture_destroy(&f);
     return status;
 }
@@ -85,8 +87,46 @@ Test(safetensors_read, unsupported_tensors)
     cr_assert_eq(read_raw("{}", data, 0, "header.", weights), LJ_ERR_CHECKPOINT);
 }
 
+/* Parameters that may be missing are missing together. */
+Test(safetensors_read, optional_parameters)
+{
+    static struct lj_param more[] = {
+        {.name = "a", .dims = 1, .dim = {1}, .count = 1, .offset = 0},
+        {.name = "header.b", .dims = 1, .dim = {1}, .count = 1, .offset = 1},
+        {.name = "header.c", .dims = 1, .dim = {1}, .count = 1, .offset = 2},
+    };
+    static const char *const headers[] = {
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+        "\"header.c\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+        "\"header.b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]},"
+        "\"header.c\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}",
+    };
+    const struct lj_params three = {.list = more, .count = 3, .elements = 3};
+    const float data[3] = {5, 6, 7};
+    for (size_t i = 0; i < 3; i++) {
+        struct fixture f;
+        char path[128];
+        float weights[3] = {-1, -2, -3};
+        cr_assert(fixture_create(&f));
+        snprintf(path, sizeof path, "%s/x.safetensors", f.dir);
+        raw_safetensors(path, -1, headers[i], data, 4 * (i + 1));
+        int status = lj_safetensors_read(path, &three, "header.", weights, &whole);
+        fixture_destroy(&f);
+        cr_assert_eq(status, i == 1 ? LJ_ERR_CHECKPOINT : LJ_OK, "%zu: %s", i, lj_error_text());
+        if (i == 1)
+            cr_assert(strstr(lj_error_text(), "header.b is missing"), "%s", lj_error_text());
+        else
+            cr_assert_eq(whole, i == 2);
+        if (i == 0)
+            cr_assert(weights[0] == 5 && weights[1] == -2 && weights[2] == -3);
+    }
+}
+
 Test(safetensors_read, absent_file)
 {
     float weights[8];
-    cr_assert_eq(lj_safetensors_read("/nowhere/x", &params, NULL, weights), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(lj_safetensors_read("/nowhere/x", &params, NULL, weights, &whole),
+                 LJ_ERR_CHECKPOINT);
 }

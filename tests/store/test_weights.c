@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Weights of either kind of file, told apart by their first bytes. */
+#include "store_fixture.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "wb");
+    fputs(text, file);
+    fclose(file);
+}
+
+/* Names that mislead: the checkpoint is called .safetensors and the other way round. */
+Test(weights, kind_is_told_by_the_content)
+{
+    struct fixture f;
+    struct lj_weights_source source;
+    char checkpoint[LJ_PATH_MAX], misnamed[128], tensors[128];
+    float weights[FIXTURE_ELEMENTS] = {0};
+    cr_assert(fixture_create(&f));
+    cr_assert_eq(lj_checkpoint_write(f.dir, &f.checkpoint, 1), LJ_OK, "%s", lj_error_text());
+    fixture_path(checkpoint, &f, f.checkpoint.step);
+    snprintf(misnamed, sizeof misnamed, "%s/x.safetensors", f.dir);
+    snprintf(tensors, sizeof tensors, "%s/y.h5", f.dir);
+
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", weights, &source), LJ_OK, "%s",
+                 lj_error_text());
+    cr_assert_str_eq(source.file, checkpoint);
+    cr_assert(source.checkpoint && source.whole);
+    cr_assert_arr_eq(weights, f.weights, sizeof weights);
+    uint64_t xxh3 = source.xxh3;
+    cr_assert_eq(rename(checkpoint, misnamed), 0);
+    cr_assert_eq(lj_weights_read(misnamed, &f.params, "projector.", weights, &source), LJ_OK);
+    cr_assert(source.checkpoint && source.whole && source.xxh3 == xxh3);
+
+    memset(weights, 0, sizeof weights);
+    cr_assert_eq(lj_safetensors_write(tensors, &f.params, f.weights, "projector.", NULL), LJ_OK);
+    cr_assert_eq(lj_weights_read(tensors, &f.params, "projector.", weights, &source), LJ_OK, "%s",
+                 lj_error_text());
+    cr_assert(!source.checkpoint && !source.whole && source.xxh3 != xxh3);
+    cr_assert_eq(weights[0], f.weights[0]);
+    cr_assert_eq(weights[147], 0, "the projector's own stay");
+    fixture_destroy(&f);
+}
+
+Test(weights, hash_is_that_of_the_bytes)
+{
+    struct fixture f;
+    struct lj_weights_source source;
+    char path[128];
+    float weights[FIXTURE_ELEMENTS];
+    cr_assert(fixture_create(&f));
+    snprintf(path, sizeof path, "%s/x", f.dir);
+    write_text(path, "abc");
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(source.xxh3, 0x78af5f94892f3950u); /* `xxhsum -H3` of abc */
+    fixture_destroy(&f);
+}
+
+Test(weights, refused)
+{
+    struct fixture f;
+    struct lj_weights_source source;
+    char path[128];
+    float weights[FIXTURE_ELEMENTS];
+    cr_assert(fixture_create(&f));
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    snprintf(path, sizeof path, "%s/x", f.dir);
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "No such file"), "%s", lj_error_text());
+    write_text(path, "");
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    write_text(path, "\x89HDF\r\n\x1a\nand nothing more");
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "HDF5"), "%s", lj_error_text());
+    fixture_destroy(&f);
+}
