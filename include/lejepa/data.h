@@ -13,6 +13,15 @@
 #include "lejepa/config.h"
 
 /* How to find the images; fields as in the configuration; strings are borrowed during open. */
+enum { LJ_CHANNELS_MAX = 64 };
+
+/* What data.stretch=percentile maps to 0 and to 1, (channels) in units of the archive's type as
+ * lj_archive_read has them. They belong to a run, as mean and standard deviation do. */
+struct lj_limits {
+    float low[LJ_CHANNELS_MAX];  /* 1st percentile */
+    float high[LJ_CHANNELS_MAX]; /* 99th percentile */
+};
+
 struct lj_archive_options {
     const char *files;  /* data.archive */
     const char *images; /* data.images, "" automatic */
@@ -21,13 +30,13 @@ struct lj_archive_options {
     enum lj_data_axes axes;
     enum lj_data_stretch stretch;
     enum lj_data_nan nan;
-    int64_t size; /* data.size, 0 as stored */
+    int64_t size;                   /* data.size, 0 as stored */
+    const struct lj_limits *limits; /* of data.stretch=percentile; NULL: of the selected rows */
 };
 
 /* The options of a configuration's archive; strings are borrowed from it. Local. */
 LJ_API struct lj_archive_options lj_archive_options_of(const struct lj_config *config);
 
-enum { LJ_CHANNELS_MAX = 64 };
 struct lj_archive;
 
 /* What was found; the same on every rank. */
@@ -65,6 +74,8 @@ LJ_API int64_t lj_archive_row(const struct lj_archive *archive, int64_t i);
 /* "file.h5:/images row 17" of an archive row, for messages. Local. */
 LJ_API void lj_archive_name_row(const struct lj_archive *archive, int64_t row, char *text,
                                 size_t capacity);
+/* The limits of data.stretch=percentile, owned by the archive; NULL with another stretch. Local. */
+LJ_API const struct lj_limits *lj_archive_limits(const struct lj_archive *archive);
 /* Labels by selected index; negative: this row has none (NaN in the file is -1 here). (selected)
  * int32, owned by the archive; NULL without labels. Local. */
 LJ_API const int32_t *lj_archive_labels(const struct lj_archive *archive);

@@ -47,6 +47,8 @@ struct lj_pretrained {
     int channels;
     int64_t size, step;
     float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
+    bool has_limits; /* the run stretched by percentiles, and these are its limits */
+    struct lj_limits limits;
 };
 LJ_API int lj_pretrained_load(struct lj_pretrained *pretrained, struct lj_comm *comm,
                               const char *path, bool untrained) LJ_MUST_USE;

@@ -91,6 +91,24 @@ static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretr
     return LJ_OK;
 }
 
+/* The encoder has learned of pixels as they were after the run's stretch. Raw pixels may have
+ * another, then with limits of the rows at hand. */
+static int check_stretch(const struct lj_config *config, const struct lj_pretrained *pretrained)
+{
+    bool same = config->data_stretch == pretrained->config.data_stretch;
+    if (!same && config->arg_features != LJ_ARG_FEATURES_PIXELS)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "data.stretch=%s: the encoder was trained with %s; leave the setting out",
+                       lj_data_stretch_word(config->data_stretch),
+                       lj_data_stretch_word(pretrained->config.data_stretch));
+    if (same && config->data_stretch == LJ_DATA_STRETCH_PERCENTILE && !pretrained->has_limits)
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: the run stretched by percentiles, but this older checkpoint does not "
+                       "hold them; continue the run, so that it writes another",
+                       config->arg_checkpoint);
+    return LJ_OK;
+}
+
 static int check_words(const struct lj_config *config)
 {
     if (!config->arg_checkpoint[0])
@@ -114,8 +132,13 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_runtime_agree(comm, &isa));
     LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint,
                               config->arg_features != LJ_ARG_FEATURES_MODEL));
-    int status = lj_agree(comm, merge_config(config, &pretrained.config, words));
+    int status = merge_config(config, &pretrained.config, words);
+    if (status == LJ_OK)
+        status = check_stretch(config, &pretrained);
+    status = lj_agree(comm, status);
     struct lj_archive_options options = lj_archive_options_of(config);
+    if (config->data_stretch == pretrained.config.data_stretch && pretrained.has_limits)
+        options.limits = &pretrained.limits;
     if (status == LJ_OK)
         status = lj_archive_open(&archive, comm, &options);
     if (status == LJ_OK)

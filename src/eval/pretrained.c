@@ -18,6 +18,11 @@ static int read_header(struct lj_pretrained *p, const char *file)
     if (status == LJ_OK) {
         memcpy(p->mean, header.mean, (size_t)header.channels * sizeof *p->mean);
         memcpy(p->std, header.std, (size_t)header.channels * sizeof *p->std);
+        p->has_limits = header.low != NULL;
+        if (p->has_limits) {
+            memcpy(p->limits.low, header.low, (size_t)header.channels * sizeof *p->limits.low);
+            memcpy(p->limits.high, header.high, (size_t)header.channels * sizeof *p->limits.high);
+        }
         lj_config_defaults(&p->config);
         status = lj_config_read_text(&p->config, header.config, file);
     }

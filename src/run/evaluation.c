@@ -14,6 +14,7 @@ static int open_rows(struct lj_run_state *run, const char *where, struct lj_arch
     const struct lj_config *c = run->config;
     struct lj_archive_options options = lj_archive_options_of(c);
     options.where = where;
+    options.limits = lj_archive_limits(run->archive);
     if (c->eval_archive[0])
         options.files = c->eval_archive;
     LJ_TRY(lj_archive_open(archive, run->comm, &options));
@@ -48,6 +49,15 @@ static int64_t count_unlabelled(const struct lj_archive *archive)
 static int64_t rows_of_bank(const struct lj_run_state *run)
 {
     return lj_min_i64(lj_archive_info(run->eval_bank)->selected, run->config->eval_bank);
+}
+
+void lj_run_share_limits(struct lj_run_state *run)
+{
+    const struct lj_limits *limits = lj_archive_limits(run->archive);
+    if (!limits || !run->eval_bank)
+        return;
+    lj_archive_set_limits(run->eval_bank, limits);
+    lj_archive_set_limits(run->eval_query, limits);
 }
 
 /* Of the bank's rows leaves those that have a label and are not predicted: a row that met itself

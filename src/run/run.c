@@ -52,6 +52,7 @@ static int set_up(struct lj_run_state *run)
                              resume_from[0] ? resume_from : NULL));
     if (run->config->arg_init[0])
         LJ_TRY(lj_trainer_load_weights(run->trainer, run->config->arg_init));
+    lj_run_share_limits(run);
     run->info = lj_trainer_info(run->trainer);
     int64_t lanes_at_once = (int64_t)run->comm->size * run->info.workers;
     lj_progress_set_turns((run->info.lanes + lanes_at_once - 1) / lanes_at_once);

@@ -61,6 +61,8 @@ void lj_run_progress(struct lj_run_state *run, int64_t finished,
 /* Opens the archives of the evaluation, if eval.every asks for one. Collective.
  * Errors: LJ_ERR_CONFIG, or those of lj_archive_open; agreed. */
 int lj_run_open_evaluation(struct lj_run_state *run);
+/* Gives them the limits of the run's archive, which a checkpoint may have brought. Local. */
+void lj_run_share_limits(struct lj_run_state *run);
 /* Logs how many of their rows are left out, and why. Local. */
 void lj_run_say_left_out(const struct lj_run_state *run);
 /* Embeds the labelled rows by the present weights, predicts and logs. Collective. */

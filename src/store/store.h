@@ -18,6 +18,7 @@ enum { LJ_PATH_MAX = 4096 }; /* bytes of a path, with its NUL */
  *     /weights/<name>                       float32, by timm's names
  *     /optim/moment1/<name>, moment2/<name> float32, state of AdamW, if it was written
  *     /data/mean, /data/std                 float32 (channels)
+ *     /data/low, /data/high                 float32 (channels), with data.stretch=percentile
  *     attributes of /                       format, format_version, step, seed, tensors, moments,
  *                                           config (YAML), provenance (JSON), checksum, xxh3
  *
@@ -36,6 +37,7 @@ struct lj_checkpoint {
     const float *moment2;
     int channels;
     const float *mean, *std; /* (channels) of the pixels */
+    const float *low, *high; /* (channels) what the stretch maps to 0 and 1; NULL: nothing */
 };
 
 /* Writes the step's file into dir, which is made if its parent exists; then removes all but the
@@ -53,6 +55,7 @@ struct lj_checkpoint_header {
     char *config, *provenance; /* owned */
     int channels;
     float *mean, *std; /* (channels) owned */
+    float *low, *high; /* (channels) owned; NULL when absent */
 };
 /* Local. Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE; then there is nothing to free. */
 int lj_checkpoint_read_header(const char *path, struct lj_checkpoint_header *header) LJ_MUST_USE;

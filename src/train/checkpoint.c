@@ -10,6 +10,7 @@ static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
     char *yaml = lj_config_yaml(&t->config), *provenance = lj_trainer_provenance_text(t);
+    const struct lj_limits *limits = lj_archive_limits(t->archive);
     struct lj_checkpoint checkpoint = {.params = &t->model->params,
                                        .step = finished,
                                        .seed = t->config.seed,
@@ -20,7 +21,9 @@ static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished
                                        .moment2 = t->moment[1],
                                        .channels = lj_archive_info(t->archive)->channels,
                                        .mean = t->mean,
-                                       .std = t->std};
+                                       .std = t->std,
+                                       .low = limits ? limits->low : NULL,
+                                       .high = limits ? limits->high : NULL};
     int status = LJ_ERR_RESOURCE;
     if (yaml && provenance)
         status = lj_checkpoint_write(dir, &checkpoint, (int)t->config.checkpoint_keep);

@@ -18,7 +18,8 @@ static int check_header(struct lj_trainer *t, const struct lj_checkpoint_header 
     return lj_trainer_check_continuation(t, header, path);
 }
 
-static int read_on_root(struct lj_trainer *t, const char *path)
+/* limits: out, those of the checkpoint; it has some if the run stretches by them. */
+static int read_on_root(struct lj_trainer *t, const char *path, struct lj_limits *limits)
 {
     struct lj_checkpoint_header header;
     if (!lj_comm_is_root(t->comm))
@@ -29,6 +30,10 @@ static int read_on_root(struct lj_trainer *t, const char *path)
         t->first_step = header.step;
         memcpy(t->mean, header.mean, (size_t)header.channels * sizeof *t->mean);
         memcpy(t->std, header.std, (size_t)header.channels * sizeof *t->std);
+        if (header.low) {
+            memcpy(limits->low, header.low, (size_t)header.channels * sizeof *limits->low);
+            memcpy(limits->high, header.high, (size_t)header.channels * sizeof *limits->high);
+        }
         status =
             lj_checkpoint_read(path, &t->model->params, t->weights, t->moment[0], t->moment[1]);
     }
@@ -38,8 +43,12 @@ static int read_on_root(struct lj_trainer *t, const char *path)
 
 int lj_trainer_resume(struct lj_trainer *t, const char *path)
 {
+    const struct lj_limits *of_rows = lj_archive_limits(t->archive);
+    struct lj_limits limits = of_rows ? *of_rows : (struct lj_limits){0};
     lj_root_section_begin(t->comm);
-    LJ_TRY(lj_root_section_end(t->comm, read_on_root(t, path)));
+    LJ_TRY(lj_root_section_end(t->comm, read_on_root(t, path, &limits)));
+    lj_broadcast(t->comm, &limits, sizeof limits, 0);
+    lj_archive_set_limits(t->archive, &limits);
     lj_broadcast(t->comm, &t->first_step, sizeof t->first_step, 0);
     lj_broadcast(t->comm, t->mean, sizeof t->mean, 0);
     lj_broadcast(t->comm, t->std, sizeof t->std, 0);

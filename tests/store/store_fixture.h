@@ -16,7 +16,7 @@ struct fixture {
     struct lj_param list[FIXTURE_TENSORS];
     struct lj_params params;
     float weights[FIXTURE_ELEMENTS], moment1[FIXTURE_ELEMENTS], moment2[FIXTURE_ELEMENTS];
-    float mean[3], std[3];
+    float mean[3], std[3], low[3], high[3];
     struct lj_checkpoint checkpoint;
 };
 
@@ -58,6 +58,8 @@ static inline bool fixture_create(struct fixture *f)
     for (int c = 0; c < 3; c++) {
         f->mean[c] = 0.1f * (float)(c + 1);
         f->std[c] = 0.2f * (float)(c + 1);
+        f->low[c] = 0.01f * (float)c;
+        f->high[c] = 1.0f + 0.01f * (float)c;
     }
     f->checkpoint = (struct lj_checkpoint){.params = &f->params,
                                            .step = 1200,
@@ -69,7 +71,9 @@ static inline bool fixture_create(struct fixture *f)
                                            .moment2 = f->moment2,
                                            .channels = 3,
                                            .mean = f->mean,
-                                           .std = f->std};
+                                           .std = f->std,
+                                           .low = f->low,
+                                           .high = f->high};
     return scratch_create(f->dir);
 }
 

@@ -66,6 +66,18 @@ void lj_archive_name_row(const struct lj_archive *archive, int64_t row, char *te
              lj_part_dataset(archive, part), (long long)(row - part->first_row));
 }
 
+const struct lj_limits *lj_archive_limits(const struct lj_archive *archive)
+{
+    bool stretched = archive->header.stretch == LJ_DATA_STRETCH_PERCENTILE;
+    return stretched ? &archive->header.limits : NULL;
+}
+
+void lj_archive_set_limits(struct lj_archive *archive, const struct lj_limits *limits)
+{
+    archive->header.limits = *limits;
+    archive->have_statistics = false;
+}
+
 const int32_t *lj_archive_labels(const struct lj_archive *archive)
 {
     return archive->label;

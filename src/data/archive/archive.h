@@ -62,8 +62,7 @@ struct lj_archive_header {
     char storage_text[256];          /* info.storage */
     char images_text[LJ_NAME_BYTES]; /* info.images */
     char labels_text[LJ_NAME_BYTES]; /* info.labels */
-    float low[LJ_CHANNELS_MAX];      /* 1st percentile of each channel, for the stretch */
-    float high[LJ_CHANNELS_MAX];     /* 99th percentile */
+    struct lj_limits limits;         /* of data.stretch=percentile */
 };
 
 /* A decoded chunk, and the memory to decode another. */
@@ -255,7 +254,7 @@ void lj_archive_resize(const struct lj_archive_info *info, float *image, const f
 
 /* ---- statistics.c ------------------------------------------------------------------------ */
 
-/* Estimates the percentiles header.low and header.high from a sample of the pixels. Local (rank 0).
+/* Estimates the percentiles header.limits from a sample of the pixels. Local (rank 0).
  * Errors: as lj_archive_read. */
 int lj_archive_percentiles(struct lj_archive *archive) LJ_MUST_USE;
 

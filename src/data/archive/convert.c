@@ -35,7 +35,7 @@ static void stretch_percentile(const struct lj_archive_header *header, float *pl
                                int64_t pixels)
 {
     for (int c = 0; c < header->info.channels; c++) {
-        float low = header->low[c], range = header->high[c] - low;
+        float low = header->limits.low[c], range = header->limits.high[c] - low;
         for (float *x = planes + c * pixels, *end = x + pixels; x < end; x++)
             *x = range > 0 ? fminf(fmaxf((*x - low) / range, 0.0f), 1.0f) : 0.0f;
     }

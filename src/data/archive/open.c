@@ -77,7 +77,9 @@ static int open_all(struct lj_archive *archive, struct lj_comm *comm,
         status = index_on_root(archive, options);
         if (status == LJ_OK)
             status = settle(archive);
-        if (status == LJ_OK && archive->header.stretch == LJ_DATA_STRETCH_PERCENTILE)
+        if (status == LJ_OK && options->limits)
+            archive->header.limits = *options->limits;
+        else if (status == LJ_OK && archive->header.stretch == LJ_DATA_STRETCH_PERCENTILE)
             status = lj_archive_percentiles(archive);
     }
     LJ_TRY(lj_root_section_end(comm, status));

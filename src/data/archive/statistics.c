@@ -184,8 +184,8 @@ static void take_percentiles(struct lj_archive_header *header, float *values, co
     for (int c = 0; c < header->info.channels; c++) {
         float *x = values + c * capacity;
         qsort(x, (size_t)count[c], sizeof *x, ascending);
-        header->low[c] = count[c] ? x[(count[c] - 1) / 100] : 0.0f;
-        header->high[c] = count[c] ? x[(count[c] - 1) * 99 / 100] : 0.0f;
+        header->limits.low[c] = count[c] ? x[(count[c] - 1) / 100] : 0.0f;
+        header->limits.high[c] = count[c] ? x[(count[c] - 1) * 99 / 100] : 0.0f;
     }
 }
 

@@ -184,36 +184,38 @@ static int check_count(const struct reader *reader, const char *group)
 
 /* ---- pixels ------------------------------------------------------------------------------ */
 
-/* Reads /data/mean or /data/std into memory of its own, which is the caller's. */
-static int read_pixels(const struct reader *reader, const char *name, int *channels, float **values)
+/* Reads a dataset of /data, one value for each channel, into memory of its own, which is the
+ * caller's. The first decides how many channels there are. */
+static int read_channels(const struct reader *reader, const char *name,
+                         struct lj_checkpoint_header *header, float **values)
 {
     struct found found;
     LJ_TRY(tensor_open(reader, "/data", name, &found));
     *values = NULL;
-    if (found.dims == 1 && found.count <= INT32_MAX)
+    if (found.dims == 1 && found.count <= INT32_MAX &&
+        (header->channels == 0 || found.count == header->channels))
         *values = lj_alloc_array(found.count, sizeof(float), "checkpoint pixel statistics");
     if (!*values) {
         H5Dclose(found.set);
         return lj_checkpoint_damaged(reader->path, "/data/", name);
     }
-    *channels = (int)found.count;
+    header->channels = (int)found.count;
     return tensor_read_close(reader, "/data", name, &found, *values);
 }
 
-static int read_both_pixels(const struct reader *reader, struct lj_checkpoint_header *header)
+static int read_pixels(const struct reader *reader, struct lj_checkpoint_header *header)
 {
-    int deviations = 0;
-    LJ_TRY(read_pixels(reader, "mean", &header->channels, &header->mean));
-    LJ_TRY(read_pixels(reader, "std", &deviations, &header->std));
-    if (deviations == header->channels)
+    LJ_TRY(read_channels(reader, "mean", header, &header->mean));
+    LJ_TRY(read_channels(reader, "std", header, &header->std));
+    if (H5Lexists(reader->file, "/data/low", H5P_DEFAULT) <= 0)
         return LJ_OK;
-    return lj_fail(LJ_ERR_CHECKPOINT, "%s: /data/std has %d channels, expected %d as /data/mean",
-                   reader->path, deviations, header->channels);
+    LJ_TRY(read_channels(reader, "low", header, &header->low));
+    return read_channels(reader, "high", header, &header->high);
 }
 
 static int read_header(struct reader *reader, struct lj_checkpoint_header *header)
 {
-    LJ_TRY(read_both_pixels(reader, header));
+    LJ_TRY(read_pixels(reader, header));
     header->step = reader->attributes.step;
     header->seed = reader->attributes.seed;
     header->config = reader->config;
@@ -240,6 +242,8 @@ void lj_checkpoint_header_free(struct lj_checkpoint_header *header)
     lj_free(header->provenance);
     lj_free(header->mean);
     lj_free(header->std);
+    lj_free(header->low);
+    lj_free(header->high);
     *header = (struct lj_checkpoint_header){0};
 }
 
@@ -346,7 +350,7 @@ static int verify_name(const struct reader *reader, const char *name)
 static int verify_all(struct reader *reader)
 {
     struct lj_checkpoint_header pixels = {0};
-    int status = read_both_pixels(reader, &pixels);
+    int status = read_pixels(reader, &pixels);
     lj_checkpoint_header_free(&pixels);
     LJ_TRY(status);
     LJ_TRY(check_count(reader, "/weights"));

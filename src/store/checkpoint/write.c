@@ -87,19 +87,17 @@ static bool put_array(hid_t file, const char *path, const char *description,
 
 static bool put_pixels(hid_t file, const struct lj_checkpoint *checkpoint)
 {
-    const int64_t channels = checkpoint->channels;
-    struct tensor mean = {
-        "mean", 1, &channels, channels, checkpoint->mean, "statistic", "mean of each channel"};
-    struct tensor deviation = {"std",
-                               1,
-                               &channels,
-                               channels,
-                               checkpoint->std,
-                               "statistic",
-                               "standard deviation of each channel"};
+    const int64_t n = checkpoint->channels;
+    const struct tensor tensors[] = {
+        {"mean", 1, &n, n, checkpoint->mean, "statistic", "mean of each channel"},
+        {"std", 1, &n, n, checkpoint->std, "statistic", "standard deviation of each channel"},
+        {"low", 1, &n, n, checkpoint->low, "statistic", "what the stretch maps to 0"},
+        {"high", 1, &n, n, checkpoint->high, "statistic", "what the stretch maps to 1"}};
     hid_t group = put_group(file, "/data", "pixels of the archive, after data.stretch",
                             "as read from the archive; 8-bit integers in 0..1");
-    bool good = group >= 0 && put_tensor(group, &mean) && put_tensor(group, &deviation);
+    bool good = group >= 0;
+    for (int i = 0; i < (checkpoint->low ? 4 : 2) && good; i++)
+        good = put_tensor(group, &tensors[i]);
     return (group < 0 || H5Gclose(group) >= 0) && good;
 }
 

@@ -42,6 +42,8 @@ Test(checkpoint_read, round_trip)
     cr_assert_str_eq(header.provenance, f.checkpoint.provenance);
     cr_assert_arr_eq(header.mean, f.mean, sizeof f.mean);
     cr_assert_arr_eq(header.std, f.std, sizeof f.std);
+    cr_assert_arr_eq(header.low, f.low, sizeof f.low);
+    cr_assert_arr_eq(header.high, f.high, sizeof f.high);
     lj_checkpoint_header_free(&header);
     fixture_destroy(&f);
 }
@@ -86,8 +88,8 @@ static void flip_in_dataset(const char *path, const char *name)
 Test(checkpoint_read, flipped_bits)
 {
     const char *names[] = {"/weights/cls_token", "/optim/moment1/patch_embed.proj.weight",
-                           "/optim/moment2/projector.scale", "/data/std"};
-    for (int i = 0; i < 4; i++) {
+                           "/optim/moment2/projector.scale", "/data/std", "/data/high"};
+    for (int i = 0; i < 5; i++) {
         struct fixture f;
         char path[LJ_PATH_MAX];
         written(&f, path);

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""How pixels become numbers belongs to a run: what is embedded later is mapped as its training rows
+were."""
+
+import h5py
+import numpy
+
+import program
+from program import check, done, read, run, train
+
+ROWS = 64
+holder, here = program.scratch()
+rows = numpy.arange(ROWS)
+split = (rows % 2).astype("u1")
+pixels = numpy.random.default_rng(5).uniform(0, 10, (ROWS, 28, 28, 1)).astype("f4")
+pixels[split == 1] *= 10  # the test split has another range
+archive = program.write_h5(here / "archive.h5", images=pixels, labels=rows % 3, split=split)
+data = [f"data.archive={archive}", "data.where=split=0", "data.stretch=percentile"]
+
+
+def embed(name, *words):
+    words = [f"checkpoint={here / 'run'}", f"data.archive={archive}", *words]
+    done(name, ["embed", *words, f"out={here / name}", "features=pixels"], ranks=2)
+    return read(here / name, "embeddings").reshape(-1, 28, 28, 1)
+
+
+def limits(directory):
+    path = program.checkpoints(directory)[-1]
+    return read(path, "data/low"), read(path, "data/high")
+
+
+def test_limits_of_the_run():
+    ended = train(
+        here / "run", *data, "train.steps=2", "eval.every=1", "eval.where=split=1", ranks=2
+    )
+    check(ended.code == 0, f"train: {ended.tail()}")
+    low, high = limits(here / "run")
+    wanted = numpy.percentile(pixels[split == 0], [1, 99])
+    check(
+        numpy.allclose([low[0], high[0]], wanted, atol=0.1), f"limits {low} {high}, not {wanted}"
+    )
+    for which in (0, 1):
+        found = embed(f"split-{which}.h5", f"data.where=split={which}")
+        expected = numpy.clip((pixels[split == which] - low) / (high - low), 0, 1)
+        error = numpy.abs(found - expected).max()
+        check(error < 1e-6, f"split {which} is mapped by other limits: off by {error}")
+
+
+def test_continued():
+    """Limits stay those of the first rows, even where a continuation takes others."""
+    before = limits(here / "run")
+    words = [data[0], "data.where=split=1", data[2], "train.steps=4"]
+    ended = train(here / "run", *words, "resume.change=data.where,train.steps")
+    check(ended.code == 0, f"continued: {ended.tail()}")
+    check(
+        numpy.array_equal(limits(here / "run"), before), "a continuation changed the run's limits"
+    )
+
+
+def test_refused():
+    out = f"out={here / 'refused.h5'}"
+    words = ["embed", f"checkpoint={here / 'run'}", f"data.archive={archive}", out]
+    ended = run([*words, "data.stretch=asinh"])
+    check(
+        ended.code == 2 and "percentile" in ended.err,
+        f"another stretch: {ended.code} {ended.tail()}",
+    )
+    old = program.copy(here / "run", here / "old")
+    for path in program.checkpoints(old):
+        with h5py.File(path, "r+") as file:
+            del file["data/low"]
+    ended = run([words[0], f"checkpoint={old}", *words[2:]])
+    check(
+        ended.code == 4 and "continue the run" in ended.err,
+        f"a checkpoint without limits: {ended.code} {ended.tail()}",
+    )
+
+
+test_limits_of_the_run()
+test_continued()
+test_refused()
+program.finish()
