@@ -67,10 +67,12 @@ struct lj_ledger_entry {
     const char *name;       /* "sigreg", "gradient", "weights", ...; not copied */
     const char *collective; /* "MPI_Allreduce", ...; not copied */
     int64_t calls;
-    int64_t bytes;                    /* that this rank put in, in all calls */
-    int64_t predicted_bytes_per_call; /* from the plan, before training */
-    double seconds;                   /* from start to completion */
-    double exposed_seconds;           /* of them, those in which this rank did nothing else */
+    int64_t bytes;    /* that this rank put in, in all calls */
+    int64_t messages; /* of them, to one other rank each; 0 where MPI decides who sends what */
+    /* From the plan, before training; those of a step only for messages to one other rank. */
+    int64_t predicted_bytes_per_call, predicted_bytes_per_step, predicted_messages_per_step;
+    double seconds;         /* from start to completion */
+    double exposed_seconds; /* of them, those in which this rank did nothing else */
 };
 enum { LJ_LEDGER_MAX = 16 };
 struct lj_ledger {
@@ -160,13 +162,14 @@ void lj_gradsync_add(struct lj_gradsync *sync, int bucket, int worker, int64_t l
  * rank starts its buckets from the last to the first. */
 void lj_gradsync_start(struct lj_gradsync *sync, int bucket);
 
-/* Lets MPI progress; for the main thread to call between layers. Local. */
+/* Lets MPI progress with buckets and weights; for the main thread to call between layers and views.
+ * Local. */
 void lj_gradsync_progress(struct lj_gradsync *sync);
 
 /* Completes all buckets. Collective in effect: it waits for the others.
  *   nonfinite  out  elements of all lanes that were not finite, or so large (2^127 / G and above)
- *                   that a sum over lanes might not be; at most 2^24. The same value on every rank
- *                   and for any number of ranks: 0 means that every total is finite */
+ *                   that a sum over lanes might not be. The same value on every rank and for any
+ *                   number of ranks: 0 means that every total is finite */
 void lj_gradsync_finish(struct lj_gradsync *sync, int64_t *nonfinite);
 
 /* Where this rank's shard lies. Its part of bucket b is elements [first[b], first[b] + count[b]) of
@@ -190,10 +193,17 @@ const struct lj_shard *lj_gradsync_shard(const struct lj_gradsync *sync);
  * each LJ_SHARD_ALIGN parameters. */
 double lj_gradsync_norm(struct lj_gradsync *sync);
 
-/* Everybody's parts reach the ranks that keep all weights. Collective.
- *   weights  (shard->weights_elements) in: my parts are up to date; out: all parts are, if this
- *            rank keeps all weights */
+/* Everybody's parts reach the ranks that keep all weights. Between start and finish nobody reads or
+ * writes the weights, and lj_gradsync_progress lets them move. Starting is collective; finishing is
+ * so in effect, as it waits for the others, and does nothing when nothing was started.
+ *   weights  (shard->weights_elements) in: my parts are up to date; out, after finish: all parts
+ *            are, if this rank keeps all weights */
+void lj_gradsync_gather_start(struct lj_gradsync *sync, float *weights);
+void lj_gradsync_gather_finish(struct lj_gradsync *sync);
+/* Both. */
 void lj_gradsync_gather(struct lj_gradsync *sync, float *weights);
+/* Are weights still seen to be under way? Local. */
+bool lj_gradsync_gathering(const struct lj_gradsync *sync);
 
 /* Collects an array laid out like the shards (a moment of the optimiser, say) into a whole one on
  * the root. Collective.

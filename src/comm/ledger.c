@@ -20,8 +20,7 @@ void lj_ledger_restart(struct lj_ledger *ledger)
 {
     for (int i = 0; i < ledger->count; i++) {
         struct lj_ledger_entry *e = &ledger->entry[i];
-        *e = (struct lj_ledger_entry){.name = e->name,
-                                      .collective = e->collective,
-                                      .predicted_bytes_per_call = e->predicted_bytes_per_call};
+        e->calls = e->bytes = e->messages = 0;
+        e->seconds = e->exposed_seconds = 0;
     }
 }

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_MOST = 4, UNIT = LJ_SHARD_ALIGN };
+enum { BUCKETS_MOST = 4, RANKS_MOST = 8, UNIT = LJ_SHARD_ALIGN };
 
 struct layout {
     int64_t lanes;
@@ -189,29 +189,49 @@ static int64_t open_blocks(void)
 
 /* ---- totals ------------------------------------------------------------------------------ */
 
-/* What this rank puts in: a sum of every parameter for each of its subtrees, and a count
- * for each receiver. */
-static int64_t expected_bytes(const struct run *r)
+/* What this rank sends in a step: to each rank that owns a part of a bucket, its subtrees cut to
+ * that part. Owners say themselves what they own. */
+static void expect_sent(const struct run *r, int64_t *messages, int64_t *bytes)
 {
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
     struct lj_forest plan;
+    double mine[BUCKETS_MOST], all[BUCKETS_MOST * RANKS_MOST];
     lj_forest_plan(&plan, r->layout->lanes, r->first_lane, r->end_lane);
-    return r->comm->size == 1 ? 0
-                              : 4 * (r->bounds[r->layout->buckets] * plan.count +
-                                     (int64_t)r->layout->buckets * r->comm->size);
+    for (int b = 0; b < shard->buckets; b++)
+        mine[b] = (double)shard->count[b];
+    lj_all_gather_f64(r->comm, mine, shard->buckets, all);
+    *messages = *bytes = 0;
+    for (int i = 0; i < r->comm->size * shard->buckets; i++) {
+        if (i / shard->buckets == r->comm->rank || all[i] <= 0 || plan.count == 0)
+            continue;
+        ++*messages;
+        *bytes += (int64_t)all[i] * plan.count * (int64_t)sizeof(float);
+    }
 }
 
 static void assert_ledger(struct run *r, int steps)
 {
     const struct lj_ledger_entry *e = lj_ledger_entry(&r->ledger, "gradient", "");
-    int64_t calls = r->comm->size == 1 ? 0 : steps * r->layout->buckets;
-    lj_all_assert(r->comm, e->calls == calls && e->bytes == steps * expected_bytes(r),
-                  "%lld calls, %lld bytes; expected %lld and %lld", (long long)e->calls,
-                  (long long)e->bytes, (long long)calls, (long long)(steps * expected_bytes(r)));
+    const struct lj_ledger_entry *count = lj_ledger_entry(&r->ledger, "nonfinite", "");
+    int64_t calls = r->comm->size == 1 ? 0 : steps * r->layout->buckets, messages, bytes;
+    expect_sent(r, &messages, &bytes);
     lj_all_assert(r->comm,
-                  e->predicted_bytes_per_call == expected_bytes(r) / r->layout->buckets &&
-                      e->exposed_seconds >= 0 && e->seconds >= 0 && e->seconds < 60,
-                  "predicted %lld bytes a call; %g s, %g exposed",
-                  (long long)e->predicted_bytes_per_call, e->seconds, e->exposed_seconds);
+                  e->calls == calls && e->bytes == steps * bytes && e->messages == steps * messages,
+                  "%lld calls, %lld bytes, %lld messages; expected %lld, %lld and %lld",
+                  (long long)e->calls, (long long)e->bytes, (long long)e->messages,
+                  (long long)calls, (long long)(steps * bytes), (long long)(steps * messages));
+    lj_all_assert(r->comm,
+                  e->predicted_bytes_per_call == bytes / r->layout->buckets &&
+                      e->predicted_bytes_per_step == bytes &&
+                      e->predicted_messages_per_step == messages,
+                  "predicted %lld bytes a call; a step %lld in %lld messages",
+                  (long long)e->predicted_bytes_per_call, (long long)e->predicted_bytes_per_step,
+                  (long long)e->predicted_messages_per_step);
+    lj_all_assert(r->comm, e->exposed_seconds >= 0 && e->seconds >= 0 && e->seconds < 60,
+                  "%g s, %g exposed", e->seconds, e->exposed_seconds);
+    int64_t counts = r->comm->size == 1 ? 0 : steps;
+    lj_all_assert(r->comm, count->calls == counts && count->bytes == 8 * counts,
+                  "%lld sums of nonfinite elements", (long long)count->calls);
 }
 
 Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
@@ -412,28 +432,31 @@ static void assert_collect(struct run *r)
     lj_all_assert(r->comm, wrong == 0, "%lld elements are wrong", (long long)wrong);
 }
 
-/* A part is put once into an allgather, and once for every other rank that keeps
- * all weights elsewhere. */
+/* Each part is sent to every other rank that keeps all weights. */
 static void assert_ledger_of_gather(struct run *r, bool everywhere)
 {
     const struct lj_ledger_entry *e = lj_ledger_entry(&r->ledger, "weights", "");
-    int64_t first, end, others = 0, shards = lj_gradsync_shard(r->sync)->elements * 4;
-    bool all = true;
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
+    int64_t first, end, others = 0, parts = 0;
     for (int rank = 0; rank < r->comm->size; rank++) {
         lj_lanes_of_rank(r->layout->lanes, r->comm->size, rank, &first, &end);
-        bool whole = everywhere || rank == 0 || end > first;
-        others += whole && rank != r->comm->rank;
-        all &= whole;
+        others += (everywhere || rank == 0 || end > first) && rank != r->comm->rank;
     }
-    int64_t bytes = r->comm->size == 1 ? 0 : all ? shards : shards * others;
-    lj_all_assert(r->comm,
-                  e->bytes == bytes && e->calls == (r->comm->size > 1) * r->layout->buckets,
-                  "%lld bytes in %lld calls, expected %lld", (long long)e->bytes,
-                  (long long)e->calls, (long long)bytes);
+    for (int b = 0; b < shard->buckets; b++)
+        parts += shard->count[b] > 0;
+    int64_t bytes = 4 * shard->elements * others, messages = parts * others;
+    lj_all_assert(
+        r->comm, e->bytes == bytes && e->messages == messages && e->calls == (r->comm->size > 1),
+        "%lld bytes in %lld messages of %lld calls, expected %lld in %lld", (long long)e->bytes,
+        (long long)e->messages, (long long)e->calls, (long long)bytes, (long long)messages);
     lj_ledger_restart(&r->ledger);
-    lj_all_assert(r->comm, e->bytes == 0 && e->calls == 0, "the ledger began again");
-    lj_all_assert(r->comm, e->predicted_bytes_per_call == bytes / r->layout->buckets,
-                  "predicted %lld", (long long)e->predicted_bytes_per_call);
+    lj_all_assert(r->comm, e->bytes == 0 && e->calls == 0 && e->messages == 0,
+                  "the ledger began again");
+    lj_all_assert(r->comm,
+                  e->predicted_bytes_per_call == bytes && e->predicted_bytes_per_step == bytes &&
+                      e->predicted_messages_per_step == messages,
+                  "predicted %lld, %lld", (long long)e->predicted_bytes_per_call,
+                  (long long)e->predicted_messages_per_step);
 }
 
 static void check_shards(const struct layout *layout, bool everywhere)

@@ -32,7 +32,7 @@ static double busiest(const struct lj_params *params, int size)
     for (int r = 0; r < size; r++) {
         int64_t mine = 0;
         for (int b = 0; b < s.buckets; b++)
-            mine += lj_part_count(&s, b, r);
+            mine += lj_part_of(&s, b, r).count;
         most = lj_max_i64(most, mine);
         all += mine;
     }
@@ -67,8 +67,10 @@ static void expect_cover(const struct lj_gradsync *s, int bucket, int64_t (*part
 {
     int64_t at = s->bounds[bucket];
     for (int r = 0; r < s->comm->size; r++) {
-        part[r][0] = lj_part_first(s, bucket, r);
-        part[r][1] = lj_part_count(s, bucket, r);
+        struct lj_part of_rank = lj_part_of(s, bucket, r);
+        cr_assert_eq(of_rank.rank, r);
+        part[r][0] = of_rank.first;
+        part[r][1] = of_rank.count;
         cr_assert_eq(part[r][0] % LJ_SHARD_ALIGN, 0);
         cr_assert_eq(part[r][1] % LJ_SHARD_ALIGN, 0);
     }

@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The gradient reduction: set-up and end. gradsync.h says how it works and which file does what. */
+/* The gradient reduction: set-up, progress and end. gradsync.h says how it works and which file
+ * does what. */
 #include "comm/gradsync/gradsync.h"
 
-/* Lines of the ledger: which collective moves what, and the bytes of a call. */
+/* What this rank will send in a step, for the lines of the ledger. */
 static void predict(struct lj_gradsync *s)
 {
-    const int64_t buckets = s->buckets, sums = lj_subtrees_of(s, s->comm->rank);
-    if (!s->all_whole)
-        s->ledger_weights->collective = "MPI_Ialltoallv";
+    struct lj_ledger_entry *gradient = s->ledger_gradient, *weights = s->ledger_weights;
+    const int64_t width = (int64_t)sizeof(float), all = s->bounds[s->buckets];
+    const int64_t sums = lj_subtrees_of(s, s->comm->rank);
     if (s->comm->size == 1)
         return;
-    s->ledger_gradient->predicted_bytes_per_call =
-        (s->bounds[buckets] * sums + buckets * s->comm->size) * (int64_t)sizeof(float) / buckets;
-    s->ledger_weights->predicted_bytes_per_call =
-        s->shard.elements * (int64_t)sizeof(float) * lj_gather_copies(s) / buckets;
-    s->ledger_norm->predicted_bytes_per_call =
-        s->bounds[buckets] / LJ_SHARD_ALIGN * (int64_t)sizeof(double);
+    for (int b = 0; b < s->buckets; b++) {
+        bool mine = lj_my_count(s, b) > 0;
+        gradient->predicted_messages_per_step +=
+            sums > 0 && !s->fast ? lj_deal_of(s, b).parts - mine : 0;
+        weights->predicted_messages_per_step += mine ? s->others_whole : 0;
+    }
+    gradient->predicted_bytes_per_step = s->fast ? 0 : (all - s->shard.elements) * sums * width;
+    gradient->predicted_bytes_per_call =
+        (s->fast ? all * width : gradient->predicted_bytes_per_step) / s->buckets;
+    weights->predicted_bytes_per_step = s->shard.elements * s->others_whole * width;
+    weights->predicted_bytes_per_call = weights->predicted_bytes_per_step;
+    s->ledger_nonfinite->predicted_bytes_per_call = (int64_t)sizeof s->nonfinite;
+    s->ledger_norm->predicted_bytes_per_call = all / LJ_SHARD_ALIGN * (int64_t)sizeof(double);
 }
 
 static int create_locally(struct lj_gradsync *s, const struct lj_gradsync_plan *plan)
@@ -24,6 +32,7 @@ static int create_locally(struct lj_gradsync *s, const struct lj_gradsync_plan *
     LJ_TRY(lj_gradsync_lay_out(s, plan));
     predict(s);
     LJ_TRY(lj_gradsync_allocate_leaves(s));
+    LJ_TRY(lj_gradsync_allocate_gathering(s));
     return lj_gradsync_allocate_moves(s);
 }
 
@@ -43,9 +52,10 @@ int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
         s->joint = plan->joint;
         s->fast = plan->fast;
         s->limit = (float)(0x1p127 / (double)plan->lanes);
-        s->ledger_gradient = lj_ledger_entry(ledger, "gradient",
-                                             plan->fast ? "MPI_Ireduce_scatter" : "MPI_Ialltoallv");
-        s->ledger_weights = lj_ledger_entry(ledger, "weights", "MPI_Iallgatherv");
+        s->ledger_gradient =
+            lj_ledger_entry(ledger, "gradient", plan->fast ? "MPI_Ireduce_scatter" : "MPI_Isend");
+        s->ledger_nonfinite = lj_ledger_entry(ledger, "nonfinite", "MPI_Iallreduce");
+        s->ledger_weights = lj_ledger_entry(ledger, "weights", "MPI_Isend");
         s->ledger_norm = lj_ledger_entry(ledger, "norm", "MPI_Allreduce");
         lj_lanes_of_rank(s->lanes, comm->size, comm->rank, &s->first_lane, &s->end_lane);
         status = create_locally(s, plan);
@@ -58,11 +68,24 @@ int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
     return status;
 }
 
+void lj_gradsync_progress(struct lj_gradsync *s)
+{
+    lj_moves_progress(s);
+    lj_gathering_progress(s);
+}
+
+void lj_gradsync_gather(struct lj_gradsync *s, float *weights)
+{
+    lj_gradsync_gather_start(s, weights);
+    lj_gradsync_gather_finish(s);
+}
+
 void lj_gradsync_destroy(struct lj_gradsync *s)
 {
     if (!s)
         return;
     lj_gradsync_free_moves(s);
+    lj_gradsync_free_gathering(s);
     lj_gradsync_free_leaves(s);
     lj_gradsync_free_layout(s);
     lj_free(s);

@@ -6,28 +6,61 @@
  * moves: every rank receives everybody's subtrees, cut to its own part of the bucket, and finishes
  * the same tree there. So the same pairs are added whatever the number of ranks.
  *
+ * Ranks send each other messages, and none to a rank for which there is nothing: on many ranks most
+ * own no part of a bucket.
+ *
  * Calls go one way, from a file to those below it:
  *
- *     gradsync.c   create and destroy
- *     move.c       buckets on their way between ranks: start, progress, finish
- *     shard.c      what is done with the totals: norm, gather, collect, scatter
+ *     gradsync.c   create, destroy, progress
+ *     move.c       buckets on their way between ranks: start, finish
+ *     gather.c     new weights on their way from their owners to everybody
+ *     shard.c      norm of the totals; whole arrays to and from the root
  *     leaves.c     leaves, and the forest of this rank's lanes
  *     layout.c     who owns which part of what, and where it lies
  *
- * move.c and shard.c do not know each other; shard.c borrows the idle buffers of the moves. */
+ * move.c, gather.c and shard.c do not know each other. */
 #ifndef LEJEPA_COMM_GRADSYNC_H
 #define LEJEPA_COMM_GRADSYNC_H
 
 #include "comm/comm_mpi.h"
 #include "comm/tree.h"
 
-/* One bucket on its way. Two of them take turns, so that one can be packed while
- * the other moves. */
+/* How a bucket is dealt out: its units of LJ_SHARD_ALIGN elements go to the ranks as cards do, one
+ * each, beginning with the rank after the one that got the last unit of the bucket before. So all
+ * ranks own equally many units of all buckets together, but for one, even where a bucket has fewer
+ * units than there are ranks. What a rank gets of a bucket lies together, in order of turns. */
+struct lj_deal {
+    int size;      /* ranks */
+    int dealer;    /* the rank of turn 0 */
+    int parts;     /* how many are not empty: those of turns 0 .. parts - 1 */
+    int64_t first; /* element of the bucket, among all parameters */
+    int64_t each;  /* units of every rank; the ranks of turns below `more` get one more */
+    int64_t more;
+};
+
+/* A rank's part of a bucket. */
+struct lj_part {
+    int rank;
+    int count;     /* elements; 0: the rank owns nothing of this bucket */
+    int64_t first; /* element among all parameters */
+};
+
+/* One bucket on its way. Two of them take turns, so that one can be packed while the other
+ * moves. */
 struct lj_move {
     int bucket; /* -1: idle */
     float *send, *receive;
-    int *send_count, *send_start, *receive_count, *receive_start; /* (size) elements */
-    MPI_Request request;
+    MPI_Request *request; /* of the messages, (requests) of them in use */
+    int requests;
+    int *count;            /* (size) elements of each rank's part, for MPI's own reduction */
+    double started, ended; /* ended 0: not seen to have completed */
+};
+
+/* New weights on their way. */
+struct lj_gathering {
+    MPI_Request *request; /* (requests) */
+    int requests;
+    bool under_way;
     double started, ended; /* ended 0: not seen to have completed */
 };
 
@@ -42,11 +75,12 @@ struct lj_gradsync {
     /* layout.c */
     const int64_t *bounds;       /* (buckets + 1) owned */
     bool *whole;                 /* (size) does that rank keep all weights? */
-    bool all_whole;              /* every rank does */
+    int others_whole;            /* ranks that do, but for this one */
     struct lj_subtree *subtrees; /* of rank 0, rank 1, ...; unused with MPI's own reduction */
     int *first_subtree;          /* (size + 1) first of each rank */
     struct lj_shard shard;
-    double *square_sums; /* one per LJ_SHARD_ALIGN parameters */
+    double *square_sums;          /* one per LJ_SHARD_ALIGN parameters */
+    int *part_count, *part_start; /* (size) of a bucket, for shard.c */
 
     /* leaves.c */
     float **leaf;                    /* (workers) where a lane writes now; NULL: none taken */
@@ -59,13 +93,18 @@ struct lj_gradsync {
     /* move.c */
     struct lj_move move[2];
     int turn;
-    int64_t nonfinite; /* of everybody, received */
+    MPI_Request nonfinite_request; /* of the sum over ranks of nonfinite_here */
+    int64_t nonfinite;             /* of everybody, received */
 
-    struct lj_ledger_entry *ledger_gradient, *ledger_weights, *ledger_norm;
+    /* gather.c */
+    struct lj_gathering gathering;
+
+    struct lj_ledger_entry *ledger_gradient, *ledger_nonfinite, *ledger_weights, *ledger_norm;
 };
 
-/* Counts above this are not told apart: the largest that float32 sums reach exactly. */
-enum { LJ_NONFINITE_MAX = 1 << 24 };
+/* What a message is about. Messages of one kind between two ranks arrive in the order in which they
+ * were sent, and both ranks go through the buckets in the same order. */
+enum { LJ_TAG_GRADIENT = 1, LJ_TAG_WEIGHTS };
 
 /* ---- layout.c ---------------------------------------------------------------------------- */
 
@@ -74,10 +113,15 @@ enum { LJ_NONFINITE_MAX = 1 << 24 };
 int lj_gradsync_lay_out(struct lj_gradsync *sync, const struct lj_gradsync_plan *plan) LJ_MUST_USE;
 void lj_gradsync_free_layout(struct lj_gradsync *sync);
 
-/* A rank's part of a bucket: its first element among all parameters, and its length, which may
- * be 0. Over all buckets, the lengths of two ranks differ by at most LJ_SHARD_ALIGN. */
-int64_t lj_part_first(const struct lj_gradsync *sync, int bucket, int rank);
-int64_t lj_part_count(const struct lj_gradsync *sync, int bucket, int rank);
+/* How the bucket is dealt out; the part dealt at a turn, 0 .. size - 1; the turn of a rank. */
+struct lj_deal lj_deal_of(const struct lj_gradsync *sync, int bucket);
+struct lj_part lj_deal_part(const struct lj_deal *deal, int turn);
+int lj_deal_turn(const struct lj_deal *deal, int rank);
+/* The rank's part of the bucket. */
+struct lj_part lj_part_of(const struct lj_gradsync *sync, int bucket, int rank);
+/* Elements of this rank's part of the bucket, and of the longest such part. */
+int64_t lj_my_count(const struct lj_gradsync *sync, int bucket);
+int64_t lj_my_widest(const struct lj_gradsync *sync);
 /* Elements of the longest bucket. */
 int64_t lj_widest_bucket(const struct lj_gradsync *sync);
 /* Where a bucket starts in its leaf, and the leaf's length; elements. */
@@ -85,9 +129,6 @@ int64_t lj_leaf_offset(const struct lj_gradsync *sync, int bucket);
 int64_t lj_leaf_width(const struct lj_gradsync *sync, int bucket);
 /* How many subtrees, and so sums, a rank sends of each bucket. */
 int lj_subtrees_of(const struct lj_gradsync *sync, int rank);
-/* How often this rank puts its part of the weights into the call that gathers them. */
-int64_t lj_gather_copies(const struct lj_gradsync *sync);
-
 /* ---- leaves.c ---------------------------------------------------------------------------- */
 
 int lj_gradsync_allocate_leaves(struct lj_gradsync *sync) LJ_MUST_USE;
@@ -100,5 +141,14 @@ void lj_gradsync_clear_forest(struct lj_gradsync *sync);
 /* Makes both moves idle, and takes their buffers if there is anybody to send to. */
 int lj_gradsync_allocate_moves(struct lj_gradsync *sync) LJ_MUST_USE;
 void lj_gradsync_free_moves(struct lj_gradsync *sync);
+/* Lets MPI move the buckets that are on their way. */
+void lj_moves_progress(struct lj_gradsync *sync);
+
+/* ---- gather.c ---------------------------------------------------------------------------- */
+
+int lj_gradsync_allocate_gathering(struct lj_gradsync *sync) LJ_MUST_USE;
+void lj_gradsync_free_gathering(struct lj_gradsync *sync);
+/* Lets MPI move the weights that are on their way. */
+void lj_gathering_progress(struct lj_gradsync *sync);
 
 #endif

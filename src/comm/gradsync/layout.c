@@ -10,35 +10,48 @@ static void *take(int64_t count, size_t size)
     return lj_alloc_array(count, size, "gradient reduction");
 }
 
-/* How a bucket is dealt out: its units of LJ_SHARD_ALIGN elements go to the ranks as cards do, one
- * each, beginning with the rank after the one that got the last unit of the bucket before. So all
- * ranks own equally many units of all buckets together, but for one, even where a bucket has fewer
- * units than there are ranks. What a rank gets of a bucket lies together, in the order of
- * dealing. */
-struct deal {
-    int64_t turn; /* of this rank: 0 is dealt to first */
-    int64_t each; /* units of every rank */
-    int64_t more; /* ranks that get one more: those of the first turns */
-};
-
-static struct deal deal_to(const struct lj_gradsync *s, int bucket, int rank)
+struct lj_deal lj_deal_of(const struct lj_gradsync *s, int bucket)
 {
     int64_t size = s->comm->size, dealt = s->bounds[bucket] / LJ_SHARD_ALIGN;
     int64_t units = (s->bounds[bucket + 1] - s->bounds[bucket]) / LJ_SHARD_ALIGN;
-    return (struct deal){(rank + size - dealt % size) % size, units / size, units % size};
+    return (struct lj_deal){.size = (int)size,
+                            .dealer = (int)(dealt % size),
+                            .parts = (int)lj_min_i64(units, size),
+                            .first = s->bounds[bucket],
+                            .each = units / size,
+                            .more = units % size};
 }
 
-int64_t lj_part_first(const struct lj_gradsync *s, int bucket, int rank)
+struct lj_part lj_deal_part(const struct lj_deal *deal, int turn)
 {
-    struct deal deal = deal_to(s, bucket, rank);
-    int64_t units = deal.turn * deal.each + lj_min_i64(deal.turn, deal.more);
-    return s->bounds[bucket] + units * LJ_SHARD_ALIGN;
+    int64_t before = turn * deal->each + lj_min_i64(turn, deal->more);
+    return (struct lj_part){.rank = (deal->dealer + turn) % deal->size,
+                            .count = (int)((deal->each + (turn < deal->more)) * LJ_SHARD_ALIGN),
+                            .first = deal->first + before * LJ_SHARD_ALIGN};
 }
 
-int64_t lj_part_count(const struct lj_gradsync *s, int bucket, int rank)
+int lj_deal_turn(const struct lj_deal *deal, int rank)
 {
-    struct deal deal = deal_to(s, bucket, rank);
-    return (deal.each + (deal.turn < deal.more)) * LJ_SHARD_ALIGN;
+    return (rank - deal->dealer + deal->size) % deal->size;
+}
+
+struct lj_part lj_part_of(const struct lj_gradsync *s, int bucket, int rank)
+{
+    struct lj_deal deal = lj_deal_of(s, bucket);
+    return lj_deal_part(&deal, lj_deal_turn(&deal, rank));
+}
+
+int64_t lj_my_count(const struct lj_gradsync *s, int bucket)
+{
+    return s->shard.count[bucket];
+}
+
+int64_t lj_my_widest(const struct lj_gradsync *s)
+{
+    int64_t widest = 0;
+    for (int b = 0; b < s->buckets; b++)
+        widest = lj_max_i64(widest, s->shard.count[b]);
+    return widest;
 }
 
 int64_t lj_widest_bucket(const struct lj_gradsync *s)
@@ -62,14 +75,6 @@ int64_t lj_leaf_width(const struct lj_gradsync *s, int bucket)
 int lj_subtrees_of(const struct lj_gradsync *s, int rank)
 {
     return s->first_subtree[rank + 1] - s->first_subtree[rank];
-}
-
-int64_t lj_gather_copies(const struct lj_gradsync *s)
-{
-    int64_t copies = 0;
-    for (int r = 0; r < s->comm->size; r++)
-        copies += s->whole[r] && r != s->comm->rank;
-    return s->all_whole ? 1 : copies;
 }
 
 static void plan_forest(const struct lj_gradsync *s, int rank, struct lj_forest *forest)
@@ -110,11 +115,10 @@ static int choose_whole(struct lj_gradsync *s, bool everywhere)
     s->whole = take(s->comm->size, sizeof *s->whole);
     if (!s->whole)
         return LJ_ERR_RESOURCE;
-    s->all_whole = true;
     for (int r = 0; r < s->comm->size; r++) {
         lj_lanes_of_rank(s->lanes, s->comm->size, r, &first, &end);
         s->whole[r] = everywhere || r == 0 || end > first;
-        s->all_whole &= s->whole[r];
+        s->others_whole += s->whole[r] && r != s->comm->rank;
     }
     s->shard.whole = s->whole[s->comm->rank];
     return LJ_OK;
@@ -131,8 +135,9 @@ static int lay_out_shard(struct lj_gradsync *s)
     if (!first || !count || !offset)
         return LJ_ERR_RESOURCE;
     for (int b = 0; b < s->buckets; b++) {
-        first[b] = lj_part_first(s, b, s->comm->rank);
-        count[b] = lj_part_count(s, b, s->comm->rank);
+        struct lj_part part = lj_part_of(s, b, s->comm->rank);
+        first[b] = part.first;
+        count[b] = part.count;
         offset[b] = s->shard.elements;
         s->shard.elements += count[b];
     }
@@ -140,7 +145,11 @@ static int lay_out_shard(struct lj_gradsync *s)
     s->shard.weights_elements = s->shard.whole ? s->bounds[s->buckets] : s->shard.elements;
     s->shard.gradient = take(s->shard.elements, sizeof(float));
     s->square_sums = take(s->bounds[s->buckets] / LJ_SHARD_ALIGN + 1, sizeof(double));
-    return s->shard.gradient && s->square_sums ? LJ_OK : LJ_ERR_RESOURCE;
+    s->part_count = take(2 * (int64_t)s->comm->size, sizeof *s->part_count);
+    if (!s->shard.gradient || !s->square_sums || !s->part_count)
+        return LJ_ERR_RESOURCE;
+    s->part_start = s->part_count + s->comm->size;
+    return LJ_OK;
 }
 
 int lj_gradsync_lay_out(struct lj_gradsync *s, const struct lj_gradsync_plan *plan)
@@ -166,6 +175,7 @@ void lj_gradsync_free_layout(struct lj_gradsync *s)
     lj_free((void *)s->shard.shard_offset);
     lj_free(s->shard.gradient);
     lj_free(s->square_sums);
+    lj_free(s->part_count);
 }
 
 const struct lj_shard *lj_gradsync_shard(const struct lj_gradsync *s)

@@ -2,46 +2,51 @@
 /* The gradient reduction: buckets on their way between ranks.
  *
  * What rank r sends to rank p: the sums of r's subtrees, each cut to p's part of the bucket, one
- * after the other; then one number: how many elements of r's lanes cannot be summed (not finite, or
- * too large). So everybody knows before an update whether it may happen, without a collective of
- * its own. Elements of lanes are counted, not of partial sums: which of these exist depends on the
- * number of ranks. */
+ * after the other. Nothing is sent to a rank that owns no part, or by one without lanes.
+ *
+ * With the last bucket goes a sum over ranks: how many elements of anybody's lanes cannot be summed
+ * (not finite, or too large). So everybody knows before an update whether it may happen. Elements
+ * of lanes are counted, not of partial sums: which of these exist depends on the number of
+ * ranks. */
 #include "comm/gradsync/gradsync.h"
 
 #include <limits.h>
 #include <string.h>
 
+/* Elements of the longest message that any rank sends or receives. */
+static int64_t longest_message(const struct lj_gradsync *s)
+{
+    int64_t units = lj_widest_bucket(s) / LJ_SHARD_ALIGN, size = s->comm->size;
+    int sums = 0;
+    for (int r = 0; r < size; r++)
+        sums = sums > lj_subtrees_of(s, r) ? sums : lj_subtrees_of(s, r);
+    return s->fast ? units * LJ_SHARD_ALIGN : (units + size - 1) / size * LJ_SHARD_ALIGN * sums;
+}
+
 static int allocate_move(struct lj_gradsync *s, struct lj_move *move)
 {
-    int size = s->comm->size, sums = lj_subtrees_of(s, s->comm->rank);
-    int64_t widest = lj_widest_bucket(s), part = 0;
-    for (int b = 0; b < s->buckets; b++)
-        part = lj_max_i64(part, lj_part_count(s, b, s->comm->rank));
-    int64_t sent = widest * sums + size;
-    int64_t received = part * s->first_subtree[size] + size;
-    if (sent > INT_MAX || received > INT_MAX)
+    int64_t size = s->comm->size, widest = lj_widest_bucket(s);
+    if (longest_message(s) > INT_MAX)
         return lj_fail(
             LJ_ERR_CONFIG,
-            "a layer of %lld parameters in %d subtrees exceeds what one MPI call can move; "
-            "use fewer lanes per rank (a power of two)",
-            (long long)widest, sums);
+            "a layer of %lld parameters exceeds what one MPI call can move; use more ranks, or "
+            "fewer lanes per rank (a power of two)",
+            (long long)widest);
+    int64_t sent = widest * lj_subtrees_of(s, s->comm->rank);
+    int64_t received = lj_my_widest(s) * s->first_subtree[size];
     move->send = lj_alloc_array(sent, sizeof(float), "gradient buffers");
     move->receive = lj_alloc_array(received, sizeof(float), "gradient buffers");
-    move->send_count = lj_alloc_array(4 * size, sizeof(int), "gradient reduction");
-    if (!move->send || !move->receive || !move->send_count)
-        return LJ_ERR_RESOURCE;
-    move->send_start = move->send_count + size;
-    move->receive_count = move->send_start + size;
-    move->receive_start = move->receive_count + size;
-    return LJ_OK;
+    move->request = lj_alloc_array(2 * size, sizeof *move->request, "gradient reduction");
+    move->count = lj_alloc_array(size, sizeof *move->count, "gradient reduction");
+    bool good = move->send && move->receive && move->request && move->count;
+    return good ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 int lj_gradsync_allocate_moves(struct lj_gradsync *s)
 {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         s->move[i].bucket = -1;
-        s->move[i].request = MPI_REQUEST_NULL;
-    }
+    s->nonfinite_request = MPI_REQUEST_NULL;
     if (s->comm->size == 1)
         return LJ_OK;
     LJ_TRY(allocate_move(s, &s->move[0]));
@@ -53,7 +58,8 @@ void lj_gradsync_free_moves(struct lj_gradsync *s)
     for (int i = 0; i < 2; i++) {
         lj_free(s->move[i].send);
         lj_free(s->move[i].receive);
-        lj_free(s->move[i].send_count);
+        lj_free(s->move[i].request);
+        lj_free(s->move[i].count);
     }
 }
 
@@ -63,66 +69,95 @@ static const float *bucket_of_sum(const struct lj_gradsync *s, int bucket, int j
     return s->forest.sum[j] + lj_leaf_offset(s, bucket);
 }
 
-/* What this rank knows of nonfinite elements leaves with the bucket that moves next. */
-static float take_nonfinite(struct lj_gradsync *s)
+/* Everybody's subtrees, cut to my part of the bucket, lie one after the other in order of ranks and
+ * so of lanes. */
+static float *arriving(const struct lj_gradsync *s, const struct lj_move *move, int rank)
 {
-    int64_t nonfinite = lj_min_i64(s->nonfinite_here, LJ_NONFINITE_MAX);
-    s->nonfinite_here = 0;
-    return (float)nonfinite;
+    return move->receive + s->first_subtree[rank] * lj_my_count(s, move->bucket);
 }
 
-/* Lays the sums out by receiver. A rank without lanes sends nothing but its count of zero; with
- * MPI's own reduction it sends zeros. */
-static void pack(struct lj_gradsync *s, struct lj_move *move, int bucket)
+static void receive_subtrees(struct lj_gradsync *s, struct lj_move *move)
 {
-    int size = s->comm->size, me = s->comm->rank, sums = lj_subtrees_of(s, me);
-    float nonfinite = take_nonfinite(s);
-    int64_t at = 0, from = 0;
-    LJ_CHECK(s->fast || s->forest.count == sums, "bucket %d has %d of this rank's %d subtrees",
-             bucket, s->forest.count, sums);
-    for (int p = 0; p < size; p++) {
-        int64_t count = lj_part_count(s, bucket, p);
-        int64_t offset = lj_part_first(s, bucket, p) - s->bounds[bucket];
-        move->send_start[p] = (int)at;
-        for (int j = 0; j < sums; j++, at += count) {
-            if (j < s->forest.count)
-                memcpy(move->send + at, bucket_of_sum(s, bucket, j) + offset,
-                       (size_t)count * sizeof(float));
-            else
-                memset(move->send + at, 0, (size_t)count * sizeof(float));
-        }
-        move->send[at++] = nonfinite;
-        move->send_count[p] = (int)at - move->send_start[p];
-        int64_t incoming = lj_subtrees_of(s, p) * lj_part_count(s, bucket, me) + 1;
-        move->receive_start[p] = (int)from;
-        move->receive_count[p] = (int)incoming;
-        from += incoming;
+    int me = s->comm->rank, size = s->comm->size, count = (int)lj_my_count(s, move->bucket);
+    for (int r = (me + 1) % size; r != me; r = (r + 1) % size)
+        if (count > 0 && lj_subtrees_of(s, r) > 0)
+            MPI_Irecv(arriving(s, move, r), lj_subtrees_of(s, r) * count, MPI_FLOAT, r,
+                      LJ_TAG_GRADIENT, s->comm->mpi->comm, &move->request[move->requests++]);
+}
+
+/* Copies a rank's part out of my sums: to the buffer it is sent from, or to its place among those
+ * that arrive if the part is mine. */
+static float *pack_part(const struct lj_gradsync *s, const struct lj_move *move,
+                        const struct lj_part *part)
+{
+    int64_t offset = part->first - s->bounds[move->bucket];
+    bool mine = part->rank == s->comm->rank;
+    float *to = mine ? arriving(s, move, part->rank) : move->send + s->forest.count * offset;
+    for (int j = 0; j < s->forest.count; j++)
+        memcpy(to + j * (int64_t)part->count, bucket_of_sum(s, move->bucket, j) + offset,
+               (size_t)part->count * sizeof(float));
+    return to;
+}
+
+/* Each part is sent as soon as it is packed, beginning with the owner after this rank, so that not
+ * all ranks send to the same one. */
+static void send_subtrees(struct lj_gradsync *s, struct lj_move *move)
+{
+    struct lj_deal deal = lj_deal_of(s, move->bucket);
+    int sums = s->forest.count, turn = lj_deal_turn(&deal, s->comm->rank);
+    LJ_CHECK(sums == lj_subtrees_of(s, s->comm->rank),
+             "bucket %d has %d of this rank's %d subtrees", move->bucket, sums,
+             lj_subtrees_of(s, s->comm->rank));
+    for (int i = 0; i < deal.parts && sums > 0; i++) {
+        turn = (turn + 1) % deal.parts;
+        struct lj_part part = lj_deal_part(&deal, turn);
+        const float *packed = pack_part(s, move, &part);
+        if (part.rank == s->comm->rank)
+            continue;
+        MPI_Isend(packed, sums * part.count, MPI_FLOAT, part.rank, LJ_TAG_GRADIENT,
+                  s->comm->mpi->comm, &move->request[move->requests++]);
+        s->ledger_gradient->messages++;
+        s->ledger_gradient->bytes += (int64_t)sums * part.count * (int64_t)sizeof(float);
     }
 }
 
-/* Adds everybody's subtrees, cut to my part of the bucket, up to the root of the tree. */
-static void finish_tree(struct lj_gradsync *s, struct lj_move *move)
+/* With MPI's own reduction every rank sends one sum, laid out by receiver; a rank without lanes
+ * sends zeros. */
+static void start_reduction(struct lj_gradsync *s, struct lj_move *move)
 {
-    int64_t count = s->shard.count[move->bucket];
+    int64_t at = 0;
+    for (int r = 0; r < s->comm->size; r++) {
+        struct lj_part part = lj_part_of(s, move->bucket, r);
+        size_t bytes = (size_t)part.count * sizeof(float);
+        if (s->forest.count > 0)
+            memcpy(move->send + at,
+                   bucket_of_sum(s, move->bucket, 0) + part.first - s->bounds[move->bucket], bytes);
+        else
+            memset(move->send + at, 0, bytes);
+        move->count[r] = part.count;
+        at += part.count;
+    }
+    MPI_Ireduce_scatter(move->send, move->receive, move->count, MPI_FLOAT, MPI_SUM,
+                        s->comm->mpi->comm, &move->request[move->requests++]);
+    s->ledger_gradient->bytes += at * (int64_t)sizeof(float);
+}
+
+/* Adds everybody's subtrees, cut to my part of the bucket, up to the root of the tree; with MPI's
+ * own reduction their sum has arrived. */
+static void take_total(struct lj_gradsync *s, struct lj_move *move)
+{
+    int64_t count = lj_my_count(s, move->bucket);
     const struct lj_forest_sums sums = {.elements = count};
     struct lj_forest all = {.lanes = s->lanes};
-    for (int r = 0; r < s->comm->size; r++) {
-        float *sum = move->receive + move->receive_start[r];
-        for (int j = s->first_subtree[r]; j < s->first_subtree[r + 1]; j++, sum += count)
-            lj_forest_append(&all, s->subtrees[j], sum, &sums);
-        s->nonfinite += (int64_t)*sum;
+    const float *total = move->receive;
+    if (!s->fast) {
+        for (int j = 0; j < s->first_subtree[s->comm->size]; j++)
+            lj_forest_append(&all, s->subtrees[j], move->receive + j * count, &sums);
+        LJ_CHECK(all.count == 1, "the tree has %d roots", all.count);
+        total = all.sum[0];
     }
-    LJ_CHECK(all.count == 1, "the tree has %d roots", all.count);
-    memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], all.sum[0],
+    memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], total,
            (size_t)count * sizeof(float));
-}
-
-static void take_reduced(struct lj_gradsync *s, struct lj_move *move)
-{
-    int64_t count = s->shard.count[move->bucket];
-    memcpy(s->shard.gradient + s->shard.shard_offset[move->bucket], move->receive,
-           (size_t)count * sizeof(float));
-    s->nonfinite += (int64_t)move->receive[count];
 }
 
 static void complete(struct lj_gradsync *s, struct lj_move *move)
@@ -131,15 +166,12 @@ static void complete(struct lj_gradsync *s, struct lj_move *move)
         return;
     double start = lj_now_s();
     lj_phase_begin(LJ_PHASE_GRADIENT_COMM);
-    LJ_WAIT_IN(MPI_Wait(&move->request, MPI_STATUS_IGNORE));
+    LJ_WAIT_IN(MPI_Waitall(move->requests, move->request, MPI_STATUSES_IGNORE));
     lj_phase_end();
     double end = lj_now_s();
     s->ledger_gradient->exposed_seconds += end - start;
     s->ledger_gradient->seconds += (move->ended > 0 ? move->ended : end) - move->started;
-    if (s->fast)
-        take_reduced(s, move);
-    else
-        finish_tree(s, move);
+    take_total(s, move);
     move->bucket = -1;
 }
 
@@ -147,8 +179,6 @@ static void complete(struct lj_gradsync *s, struct lj_move *move)
 static void take_own(struct lj_gradsync *s, int bucket)
 {
     LJ_CHECK(s->forest.count == 1, "the tree has %d roots", s->forest.count);
-    s->nonfinite += s->nonfinite_here;
-    s->nonfinite_here = 0;
     memcpy(s->shard.gradient + s->shard.shard_offset[bucket], bucket_of_sum(s, bucket, 0),
            (size_t)s->shard.count[bucket] * sizeof(float));
 }
@@ -157,21 +187,26 @@ static void move_bucket(struct lj_gradsync *s, int bucket)
 {
     struct lj_move *move = &s->move[s->turn ^= 1];
     complete(s, move);
-    pack(s, move, bucket);
     move->bucket = bucket;
+    move->requests = 0;
     move->started = lj_now_s();
     move->ended = 0;
-    if (s->fast)
-        MPI_Ireduce_scatter(move->send, move->receive, move->send_count, MPI_FLOAT, MPI_SUM,
-                            s->comm->mpi->comm, &move->request);
-    else
-        MPI_Ialltoallv(move->send, move->send_count, move->send_start, MPI_FLOAT, move->receive,
-                       move->receive_count, move->receive_start, MPI_FLOAT, s->comm->mpi->comm,
-                       &move->request);
-    int last = s->comm->size - 1;
     s->ledger_gradient->calls++;
-    s->ledger_gradient->bytes +=
-        (int64_t)(move->send_start[last] + move->send_count[last]) * (int64_t)sizeof(float);
+    if (s->fast) {
+        start_reduction(s, move);
+    } else {
+        receive_subtrees(s, move);
+        send_subtrees(s, move);
+    }
+}
+
+/* Counts are complete when the last bucket starts. */
+static void sum_nonfinite(struct lj_gradsync *s)
+{
+    MPI_Iallreduce(&s->nonfinite_here, &s->nonfinite, 1, MPI_INT64_T, MPI_SUM, s->comm->mpi->comm,
+                   &s->nonfinite_request);
+    s->ledger_nonfinite->calls++;
+    s->ledger_nonfinite->bytes += (int64_t)sizeof s->nonfinite;
 }
 
 void lj_gradsync_start(struct lj_gradsync *s, int bucket)
@@ -180,21 +215,36 @@ void lj_gradsync_start(struct lj_gradsync *s, int bucket)
         take_own(s, bucket);
     else
         move_bucket(s, bucket);
+    if (bucket == 0 && s->comm->size > 1)
+        sum_nonfinite(s);
     if (bucket >= s->joint || bucket == 0)
         lj_gradsync_clear_forest(s);
 }
 
-void lj_gradsync_progress(struct lj_gradsync *s)
+void lj_moves_progress(struct lj_gradsync *s)
 {
+    int done = 0;
     for (int i = 0; i < 2; i++) {
         struct lj_move *move = &s->move[i];
-        int done = 0;
-        if (move->request == MPI_REQUEST_NULL)
+        if (move->bucket < 0 || move->ended > 0)
             continue;
-        MPI_Test(&move->request, &done, MPI_STATUS_IGNORE);
+        MPI_Testall(move->requests, move->request, &done, MPI_STATUSES_IGNORE);
         if (done)
             move->ended = lj_now_s();
     }
+    if (s->nonfinite_request != MPI_REQUEST_NULL)
+        MPI_Test(&s->nonfinite_request, &done, MPI_STATUS_IGNORE);
+}
+
+/* Time here is booked on the sum alone: the buckets have come. */
+static void complete_nonfinite(struct lj_gradsync *s)
+{
+    double start = lj_now_s();
+    lj_phase_begin(LJ_PHASE_GRADIENT_COMM);
+    LJ_WAIT_IN(MPI_Wait(&s->nonfinite_request, MPI_STATUS_IGNORE));
+    lj_phase_end();
+    s->ledger_nonfinite->seconds += lj_now_s() - start;
+    s->ledger_nonfinite->exposed_seconds += lj_now_s() - start;
 }
 
 void lj_gradsync_finish(struct lj_gradsync *s, int64_t *nonfinite)
@@ -202,7 +252,10 @@ void lj_gradsync_finish(struct lj_gradsync *s, int64_t *nonfinite)
     if (s->comm->size > 1) {
         complete(s, &s->move[s->turn ^ 1]);
         complete(s, &s->move[s->turn]);
+        complete_nonfinite(s);
+    } else {
+        s->nonfinite = s->nonfinite_here;
     }
-    *nonfinite = lj_min_i64(s->nonfinite, LJ_NONFINITE_MAX);
-    s->nonfinite = 0;
+    *nonfinite = s->nonfinite;
+    s->nonfinite_here = 0;
 }

@@ -88,6 +88,30 @@ static void say_plan(const struct lj_trainer_info *t)
     }
 }
 
+/* Logs what the messages between two ranks of a step come to, as planned: the most that a rank
+ * sends. Collective. */
+static void say_messages(const struct lj_run_state *run)
+{
+    const struct lj_ledger *ledger = run->info.ledger;
+    int64_t messages = 0, bytes = 0;
+    char parts[256] = "";
+    size_t at = 0;
+    for (int i = 0; i < ledger->count; i++) {
+        const struct lj_ledger_entry *e = &ledger->entry[i];
+        int64_t most = lj_all_max(run->comm, e->predicted_messages_per_step);
+        messages += e->predicted_messages_per_step;
+        bytes += e->predicted_bytes_per_step;
+        if (most > 0 && at < sizeof parts)
+            at += (size_t)snprintf(parts + at, sizeof parts - at, ", %lld of %s", (long long)most,
+                                   e->name);
+    }
+    messages = lj_all_max(run->comm, messages);
+    bytes = lj_all_max(run->comm, bytes);
+    if (messages > 0)
+        lj_say("communication: in a step a rank sends at most %lld messages with %lld bytes%s",
+               (long long)messages, (long long)bytes, parts);
+}
+
 /* Logs the processing units of rank 0, and how many the other ranks have. Collective. */
 static int say_binding(struct lj_run_state *run)
 {
@@ -127,6 +151,7 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
     say_memory(run->planned_bytes);
     say_tiles(t);
     say_plan(t);
+    say_messages(run);
     LJ_TRY(say_peak(run));
     lj_say("run directory: %s%s", run->dir, t->first_step > 0 ? " (continuing)" : "");
     return LJ_OK;
