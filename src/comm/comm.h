@@ -100,6 +100,15 @@ void lj_sum_exact(struct lj_comm *comm, struct lj_ledger_entry *entry, int64_t *
  * the batch. Local. */
 void lj_lanes_of_rank(int64_t lanes, int size, int rank, int64_t *first, int64_t *end);
 
+/* How many sums of each bucket a rank sends at most: as many as its lanes fill subtrees of the
+ * fixed tree (see below). One, if every rank has the same number of lanes, a power of two.
+ * Local. */
+int lj_lanes_most_sums(int64_t lanes, int size);
+/* The number of ranks nearest to `size`, and the number of lanes nearest to `lanes`, with which
+ * every rank has the same number of lanes, a power of two. Local. */
+int64_t lj_lanes_nearest_ranks(int64_t lanes, int size);
+int64_t lj_lanes_nearest(int64_t lanes, int size);
+
 /* ---- gradient reduction ------------------------------------------------------------------ */
 
 /* Sums every lane's gradient along a fixed binary tree over the lanes of the batch, so that the

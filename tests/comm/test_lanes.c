@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every lane has one rank, and ranks have equally many as far as that goes. */
+/* Every lane has one rank, and ranks have equally many as far as that goes. With which numbers of
+ * ranks and lanes a rank sends one sum of each bucket. */
 #include "comm/comm.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 
 Test(lanes, ranks_share_all_lanes_in_order)
 {
@@ -22,5 +24,49 @@ Test(lanes, ranks_share_all_lanes_in_order)
             }
             cr_assert_eq(next, lanes[i]);
             cr_assert_leq(most - least, 1, "%lld lanes on %d ranks", (long long)lanes[i], sizes[j]);
+        }
+}
+
+static bool is_power_of_two(int64_t x)
+{
+    return x > 0 && (x & (x - 1)) == 0;
+}
+
+static bool is_even(int64_t lanes, int64_t size)
+{
+    return lanes % size == 0 && is_power_of_two(lanes / size);
+}
+
+Test(lanes, one_sum_where_every_rank_has_a_power_of_two)
+{
+    for (int64_t lanes = 1; lanes <= 70; lanes++)
+        for (int size = 1; size <= 80; size++) {
+            int most = lj_lanes_most_sums(lanes, size);
+            cr_assert_geq(most, 1);
+            if (size == 1 || lanes <= size || is_even(lanes, size))
+                cr_assert_eq(most, 1, "%lld lanes, %d ranks", (long long)lanes, size);
+        }
+    cr_expect_eq(lj_lanes_most_sums(4, 3), 1, "1, 1 and 2 lanes");
+    cr_expect_eq(lj_lanes_most_sums(6, 2), 2, "lanes 0 and 1, and lane 2");
+    cr_expect_eq(lj_lanes_most_sums(512, 7), 8);
+}
+
+Test(lanes, the_nearest_even_numbers)
+{
+    for (int64_t lanes = 1; lanes <= 60; lanes++)
+        for (int size = 1; size <= 66; size++) {
+            int64_t ranks = lanes, other = size;
+            for (int64_t i = 1; i < 4 * lanes + size; i++) {
+                if (is_even(lanes, i) && llabs(i - size) < llabs(ranks - size))
+                    ranks = i;
+                if (is_even(i, size) && llabs(i - lanes) < llabs(other - lanes))
+                    other = i;
+            }
+            cr_assert_eq(llabs(lj_lanes_nearest_ranks(lanes, size) - size), llabs(ranks - size),
+                         "%lld lanes, %d ranks", (long long)lanes, size);
+            cr_assert(is_even(lanes, lj_lanes_nearest_ranks(lanes, size)));
+            cr_assert_eq(llabs(lj_lanes_nearest(lanes, size) - lanes), llabs(other - lanes),
+                         "%lld lanes, %d ranks", (long long)lanes, size);
+            cr_assert(is_even(lj_lanes_nearest(lanes, size), size));
         }
 }

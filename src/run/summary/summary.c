@@ -4,6 +4,7 @@
 
 #include "kernels/kernels.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- start ------------------------------------------------------------------------------- */
@@ -112,6 +113,23 @@ static void say_messages(const struct lj_run_state *run)
                (long long)messages, (long long)bytes, parts);
 }
 
+/* Says what lanes that do not fit the ranks cost, and which numbers would fit. */
+static void say_sums(const struct lj_run_state *run)
+{
+    const struct lj_trainer_info *t = &run->info;
+    int size = run->comm->size, sums = lj_lanes_most_sums(t->lanes, size);
+    if (size == 1 || sums == 1 || t->config->reduce == LJ_REDUCE_FAST)
+        return;
+    int64_t lanes = lj_lanes_nearest(t->lanes, size);
+    char set_lanes[64] = "";
+    if (t->config->batch_lanes > 0)
+        snprintf(set_lanes, sizeof set_lanes, " batch.lanes=%lld", (long long)lanes);
+    lj_say("communication: %lld lanes on %d ranks make a rank send up to %d sums of each bucket; "
+           "one would do with a power of two lanes on each: %lld ranks, or batch.size=%lld%s",
+           (long long)t->lanes, size, sums, (long long)lj_lanes_nearest_ranks(t->lanes, size),
+           (long long)(lanes * t->samples_per_lane), set_lanes);
+}
+
 /* Logs the processing units of rank 0, and how many the other ranks have. Collective. */
 static int say_binding(struct lj_run_state *run)
 {
@@ -152,6 +170,7 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
     say_tiles(t);
     say_plan(t);
     say_messages(run);
+    say_sums(run);
     LJ_TRY(say_peak(run));
     lj_say("run directory: %s%s", run->dir, t->first_step > 0 ? " (continuing)" : "");
     return LJ_OK;
