@@ -82,6 +82,44 @@ def make_promises():
     promise("long_column.h5", labels=(2**50,))
 
 
+def make_virtual(name, layout, sources, **options):
+    """A virtual dataset of images: parts of 32 rows each."""
+    with h5py.File(here / name, "w") as file:
+        virtual = h5py.VirtualLayout((layout, 28, 28), "u1")
+        for i, source in enumerate(sources):
+            virtual[32 * i : 32 * i + 32] = h5py.VirtualSource(source, "images", (32, 28, 28))
+        file.create_virtual_dataset("images", virtual, **options)
+
+
+def make_raw(name, raw):
+    """Images in an external file of this name."""
+    with h5py.File(here / name, "w") as file:
+        place = [(str(raw), 0, h5py.h5f.UNLIMITED)]
+        file.create_dataset("images", (64, 28, 28), "u1", external=place)
+
+
+def make_unstored():
+    """Datasets that HDF5 reads as zeros."""
+    pixels = program.images()
+    with h5py.File(here / "unwritten.h5", "w") as file:
+        file.create_dataset("images", (64, 28, 28), "u1")
+    with h5py.File(here / "half.h5", "w") as file:
+        made = file.create_dataset("images", (64, 28, 28), "u1", chunks=(16, 28, 28))
+        made[:20] = pixels[:20]
+    (here / "below").mkdir()
+    program.write_h5(here / "below" / "one.h5", images=pixels[:32])
+    program.write_h5(here / "below" / "two.h5", images=pixels[32:])
+    make_virtual("virtual.h5", 64, ["below/one.h5", "below/two.h5"])
+    make_virtual("lost.h5", 64, ["below/one.h5", "three.h5"])
+    make_virtual("moved.h5", 64, ["one.h5", "two.h5"])
+    make_virtual("holes.h5", 64, ["below/one.h5"])
+    (here / "below" / "pixels.raw").write_bytes(pixels.tobytes())
+    (here / "short.raw").write_bytes(pixels.tobytes()[:-1])
+    make_raw("raw.h5", here / "below" / "pixels.raw")
+    make_raw("short_raw.h5", here / "short.raw")
+    make_raw("lost_raw.h5", "pixels.raw")
+
+
 def safetensors(name, header, body=b"", length=None):
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -204,6 +242,12 @@ def train_cases():
     yield "where without value", [data("good.h5"), "data.where=split"], 2, ["data.where", "split"]
     yield "rows that wrap", [data("wrap")], 3, ["wrap/0.h5", "9223372036854775552"]
     yield "labels beyond the file", [data("long_labels.h5")], 3, ["labels", "1125899906842624"]
+    yield "never written", [data("unwritten.h5")], 3, ["unwritten.h5:/images", "never written"]
+    yield "partly written", [data("half.h5")], 3, ["half.h5:/images", "2 of its 4 chunks"]
+    yield "source missing", [data("lost.h5")], 3, ["lost.h5:/images", "three.h5", "missing"]
+    yield "virtual with holes", [data("holes.h5")], 3, ["holes.h5:/images", "25088 of 50176"]
+    yield "external file short", [data("short_raw.h5")], 3, ["short_raw.h5", "short.raw", "50175"]
+    yield "external file missing", [data("lost_raw.h5")], 3, ["lost_raw.h5", "pixels.raw"]
     yield "NaN pixels", [data("nan.h5")], 3, ["nan.h5", "row", "data.nan=zero"]
     yield "unknown key", ["optim.lrr=1"], 2, ["optim.lrr", "'optim.lr'", "help"]
     yield "argument of another command", [data("good.h5"), "checkpoint=run"], 2, [
@@ -395,6 +439,26 @@ def test_zero_for_nan():
     check(ended.code == 0, f"data.nan=zero: {ended.tail()}")
 
 
+def test_values_in_other_files():
+    """They train as those of one file do, wherever HDF5's variables say that they are."""
+    whole = program.write_h5(here / "whole.h5", images=program.images())
+    losses = []
+    for name, env in [
+        (whole.name, {}),
+        ("virtual.h5", {}),
+        ("moved.h5", {"HDF5_VDS_PREFIX": "${ORIGIN}/below"}),
+        ("moved.h5", {"HDF5_VDS_PREFIX": f"/nowhere:{here / 'below'}"}),
+        ("raw.h5", {}),
+        ("lost_raw.h5", {"HDF5_EXTFILE_PREFIX": "${ORIGIN}/below"}),
+        ("lost_raw.h5", {"HDF5_EXTFILE_PREFIX": str(here / "below")}),
+    ]:
+        directory = here / f"elsewhere-{len(losses)}"
+        ended = train(directory, data(name), "train.steps=2", ranks=2, env=env)
+        if check(ended.code == 0, f"{name} with {env}: {ended.tail()}"):
+            losses.append([row["loss"] for row in program.metrics(directory)])
+    check(all(loss == losses[0] for loss in losses), f"values in other files: losses {losses}")
+
+
 def test_more_ranks_than_lanes():
     ended = train(here / "surplus", data("good.h5"), "train.steps=2", "batch.size=8", ranks=3)
     check(ended.code == 0, f"3 ranks for one lane: {ended.tail()}")
@@ -451,6 +515,7 @@ def test_disk_full():
 
 make_inputs()
 make_promises()
+make_unstored()
 make_safetensors()
 make_runs()
 make_wrong_shape()
@@ -458,6 +523,12 @@ program.at_once(try_case, list(all_cases()))
 check(not (here / "must_not_exist").exists(), "a failed command left its output")
 program.at_once(
     lambda test: test(),
-    [test_zero_for_nan, test_more_ranks_than_lanes, test_older_checkpoint_is_used, test_disk_full],
+    [
+        test_zero_for_nan,
+        test_values_in_other_files,
+        test_more_ranks_than_lanes,
+        test_older_checkpoint_is_used,
+        test_disk_full,
+    ],
 )
 program.finish()

@@ -48,6 +48,8 @@ static void write_dataset(hid_t file, const struct dataset *d)
         H5Pset_deflate(plan, 6);
     if (d->filters & FLETCHER)
         H5Pset_fletcher32(plan);
+    if (d->fill)
+        H5Pset_fill_value(plan, H5T_NATIVE_DOUBLE, d->fill);
     hid_t space = H5Screate_simple(d->dims, d->dim, NULL);
     hid_t made = H5Dcreate2(file, d->name, d->type, space, links, plan, H5P_DEFAULT);
     cr_assert(made >= 0, "cannot make %s", d->name);

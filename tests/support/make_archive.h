@@ -18,6 +18,7 @@ struct dataset {
     hsize_t chunk[5];     /* (dims) shape of a chunk; chunk[0] 0: contiguous */
     int filters;          /* DEFLATE, SHUFFLE, FLETCHER, or several */
     const double *values; /* (product of dim); NULL: no value is written */
+    const double *fill;   /* fill value; NULL: none of its own */
 };
 
 /* Makes the directory of this test. */

@@ -10,13 +10,15 @@
  *   labels.c      labels, data.where                              (rank 0)
  *   find.c        file -> its datasets of images                  (rank 0)
  *   axes.c        shape -> order of the axes
+ *   storage.c     dataset -> whether its values are stored        (rank 0)
+ *   elsewhere.c   name of another file -> the file                (rank 0)
  *   files.c       data.archive -> list of files
  *   rows.c        part, rows -> the rows as stored                (any thread)
  *   chunk.c       raw chunk -> rows as stored                     (any thread, no HDF5)
  *   convert.c     row as stored -> planes
  *   resize.c      planes -> planes of data.size
  *   archive.c     facts, parts, rows and their names
- *   hdf5.c        opening files, reading columns, messages        (under the lock)
+ *   hdf5.c        opening files, shapes, messages                 (under the lock)
  *
  * and write.c, which writes a training archive for `pack`. */
 #ifndef LEJEPA_DATA_ARCHIVE_H
@@ -114,16 +116,6 @@ void lj_hdf5_shape_text(const hsize_t *dim, int dims, char *text, size_t capacit
 bool lj_hdf5_has(hid_t file, const char *dataset);
 /* The number of elements of a shape. False: it does not fit into 63 bits. */
 bool lj_hdf5_count(const hsize_t *dim, int dims, int64_t *count);
-/* Rows of a column, which is a dataset of numbers of shape (n), (n, 1), ...; -1: it is none. */
-int64_t lj_hdf5_column_rows(hid_t file, const char *dataset);
-/* Reads a column: one number for each row. Local.
- *   path    in   the file's name, for messages
- *   rows    in   the length that the column must have
- *   key     in   the setting to change if it has another one
- *   values  out  (rows)
- * Errors: LJ_ERR_DATA (no such dataset, another shape, length or type, unreadable). */
-int lj_hdf5_read_column(hid_t file, const char *path, const char *dataset, int64_t rows,
-                        const char *key, double *values) LJ_MUST_USE;
 
 /* ---- files.c ----------------------------------------------------------------------------- */
 
@@ -159,6 +151,29 @@ struct lj_found_list {
  * LJ_ERR_RESOURCE; list->at must be freed then, too. */
 int lj_find_images(struct lj_found_list *list, hid_t file, const char *path,
                    const char *images) LJ_MUST_USE;
+
+/* ---- storage.c: call with the HDF5 lock held --------------------------------------------- */
+
+/* Checks that the values of a dataset are stored, in this file or in others, and that they can be
+ * as many as its shape says. Local.
+ *   where  in  "file:dataset", for messages
+ * Errors: LJ_ERR_DATA: values are missing, or the shape is a lie; the message names the file.
+ * Cost: a walk over the index of chunks; of a virtual dataset, every source is opened once. */
+int lj_storage_check(hid_t dataset, const char *where) LJ_MUST_USE;
+
+/* ---- elsewhere.c: call with the HDF5 lock held ------------------------------------------- */
+
+/* The path that HDF5 opens for a name in the list of external files: an absolute name is taken as
+ * it is, others lie below HDF5_EXTFILE_PREFIX, or else below the working directory.
+ *   file  in  path of the dataset's file */
+void lj_external_path(const char *file, const char *name, char *path, size_t capacity);
+/* Opens the file that HDF5 opens for the name of a source of a virtual dataset: an absolute path;
+ * or the name (of an absolute path, what is behind its last slash) below the folders of
+ * HDF5_VDS_PREFIX, in the dataset's folder, in the working directory, in the folder that the links
+ * of the dataset's file lead to. "." is the dataset's own file.
+ *   file  in  path of the dataset's file
+ * Returns a file to be closed; negative: there is none. */
+hid_t lj_source_file_open(hid_t dataset, const char *file, const char *name);
 
 /* ---- axes.c ------------------------------------------------------------------------------ */
 

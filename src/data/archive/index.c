@@ -217,6 +217,7 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
                        where);
     LJ_TRY(agree_with_first(b, found, name, element, axes, where));
     LJ_TRY(add_sizes(b, found, where));
+    LJ_TRY(lj_storage_check(dataset, where));
     void *parts = archive->part;
     LJ_TRY(grow(&parts, info->parts, &b->part_capacity, info->parts + 1, sizeof *archive->part));
     archive->part = parts;

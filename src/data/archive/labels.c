@@ -27,6 +27,69 @@ static bool locate(hid_t file, const char *images, const char *name, char *path,
     return lj_hdf5_has(file, path);
 }
 
+/* Rows of a column, or -1 when the dataset is no column of numbers. */
+static int64_t column_rows(hid_t dataset, char *shape, size_t capacity)
+{
+    hsize_t dim[H5S_MAX_RANK];
+    hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
+    H5T_class_t class = H5Tget_class(type);
+    int dims = H5Sget_simple_extent_dims(space, dim, NULL);
+    bool good = class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM;
+    good = good && dims >= 1 && dim[0] <= INT64_MAX;
+    for (int i = 1; i < dims; i++)
+        good = good && dim[i] == 1;
+    lj_hdf5_shape_text(dim, dims, shape, capacity);
+    H5Tclose(type);
+    H5Sclose(space);
+    return good ? (int64_t)dim[0] : -1;
+}
+
+/* The same of a name. */
+static int64_t rows_of_column(hid_t file, const char *dataset)
+{
+    char shape[256];
+    hid_t object = H5Dopen2(file, dataset, H5P_DEFAULT);
+    int64_t rows = object < 0 ? -1 : column_rows(object, shape, sizeof shape);
+    if (object >= 0)
+        H5Dclose(object);
+    return rows;
+}
+
+static int read_open_column(hid_t dataset, const char *path, const char *name, int64_t rows,
+                            const char *key, double *values)
+{
+    char shape[256];
+    int64_t found = column_rows(dataset, shape, sizeof shape);
+    if (found < 0)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s:%s: expected one number per row, found shape %s or no numbers", path,
+                       name, shape);
+    if (found != rows)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s:%s: expected one value for each of %lld images, found %lld; choose "
+                       "another by %s",
+                       path, name, (long long)rows, (long long)found, key);
+    char where[2 * LJ_NAME_BYTES];
+    snprintf(where, sizeof where, "%s:%s", path, name);
+    LJ_TRY(lj_storage_check(dataset, where));
+    if (H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
+        return lj_fail(LJ_ERR_DATA, "%s:%s: cannot be read; the file is damaged, copy it again",
+                       path, name);
+    return LJ_OK;
+}
+
+/* Reads a column into values (rows); key: the setting to change if its length is another one. */
+static int read_column(hid_t file, const char *path, const char *dataset, int64_t rows,
+                       const char *key, double *values)
+{
+    hid_t object = H5Dopen2(file, dataset, H5P_DEFAULT);
+    if (object < 0)
+        return lj_fail(LJ_ERR_DATA, "%s: there is no dataset %s", path, dataset);
+    int status = read_open_column(object, path, dataset, rows, key, values);
+    H5Dclose(object);
+    return status;
+}
+
 /* Reads the column called name of every part into values, one after the other.
  *   missing  out  a part has no such column
  *   first    out  (capacity) the column of the first part; the file without one if missing */
@@ -49,8 +112,7 @@ static int column_of_parts(const struct lj_archive *archive, const char *name, c
             else if (p == 0)
                 snprintf(first, capacity, "%.*s", (int)capacity - 1, column);
             if (!*missing)
-                status = lj_hdf5_read_column(file, path, column, part->rows, key,
-                                             values + part->first_row);
+                status = read_column(file, path, column, part->rows, key, values + part->first_row);
             H5Fclose(file);
         }
     }
@@ -80,8 +142,8 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
         hid_t file = -1;
         LJ_TRY(lj_hdf5_open_file(path, &file));
         snprintf(header->labels_text, sizeof header->labels_text, "%.1000s", name);
-        int status = lj_hdf5_read_column(file, path, colon + 1, header->info.rows,
-                                         "data.labels=FILE:NAME", values);
+        int status =
+            read_column(file, path, colon + 1, header->info.rows, "data.labels=FILE:NAME", values);
         H5Fclose(file);
         LJ_TRY(status);
     } else {
@@ -114,13 +176,14 @@ static int is_column(const struct lj_archive *archive, const char *name, double 
     hid_t file = -1;
     LJ_TRY(lj_hdf5_open_file(path, &file));
     *good = locate(file, lj_part_dataset(archive, archive->part), name, column, sizeof column);
-    int64_t found = *good ? lj_hdf5_column_rows(file, column) : -1;
+    int64_t found = *good ? rows_of_column(file, column) : -1;
     *good = found >= 0;
-    if (found == rows)
-        *good = lj_hdf5_read_column(file, path, column, rows, "data.labels", values) == LJ_OK &&
-                first_non_integer(values, rows) == rows;
+    int status =
+        found == rows ? read_column(file, path, column, rows, "data.labels", values) : LJ_OK;
+    if (found == rows && status == LJ_OK)
+        *good = first_non_integer(values, rows) == rows;
     H5Fclose(file);
-    return LJ_OK;
+    return status;
 }
 
 static int automatic_labels(struct lj_archive *archive, double *values)

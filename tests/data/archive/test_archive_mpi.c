@@ -33,9 +33,10 @@ static void begin(void)
              {ROWS, CHANNELS, SIDE, SIDE},
              {8, CHANNELS, SIDE, SIDE},
              DEFLATE,
-             values},
-            {"labels", H5T_STD_I64LE, 1, {ROWS}, {0}, 0, labels},
-            {"split", H5T_STD_U8LE, 1, {ROWS}, {0}, 0, split},
+             values,
+             NULL},
+            {"labels", H5T_STD_I64LE, 1, {ROWS}, {0}, 0, labels, NULL},
+            {"split", H5T_STD_U8LE, 1, {ROWS}, {0}, 0, split, NULL},
         };
         directory_make();
         snprintf(path, sizeof path, "%s", in_directory("a.h5"));
