@@ -49,6 +49,7 @@ struct lj_pretrained {
     float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
     bool has_limits; /* the run stretched by percentiles, and these are its limits */
     struct lj_limits limits;
+    char pixels[8]; /* type of the elements it was trained on; "": the checkpoint does not say */
 };
 LJ_API int lj_pretrained_load(struct lj_pretrained *pretrained, struct lj_comm *comm,
                               const char *path, bool untrained) LJ_MUST_USE;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* import: a checkpoint of step 0 whose encoder comes from safetensors with timm's names. */
+/* import: a checkpoint of step 0 whose encoder comes from safetensors with timm's names, and whose
+ * pixels are normalised as the file says. */
 #include "app/app.h"
 
 #include "lejepa/runtime.h"
@@ -30,6 +31,56 @@ static int make_place(const char *run, const char *dir)
     return LJ_OK;
 }
 
+/* Mean and std of the file, from timm's images 0..1 to pixels as this archive gives them. The
+ * archive's own stay where the file says nothing, or speaks of pixels after another stretch. */
+static int read_pixels(const struct lj_config *config, const struct lj_archive_info *info,
+                       bool *found, float *mean, float *std)
+{
+    double their_mean[LJ_CHANNELS_MAX], their_std[LJ_CHANNELS_MAX];
+    struct lj_timm_pixels pixels = {.mean = their_mean, .std = their_std};
+    const char *stretch = lj_data_stretch_word(config->data_stretch);
+    LJ_TRY(lj_timm_read(config->arg_weights, info->channels, &pixels));
+    *found = pixels.found && strcmp(pixels.stretch, stretch) == 0;
+    if (!pixels.found)
+        lj_say("%s says nothing of mean and std, nor does a config.json beside it: those of the "
+               "archive are taken",
+               config->arg_weights);
+    else if (!*found)
+        lj_warn("%s: mean and std are of pixels after data.stretch=%s, this configuration has %s: "
+                "those of the archive are taken",
+                pixels.from, pixels.stretch, stretch);
+    if (!*found)
+        return LJ_OK;
+    bool stretched = config->data_stretch != LJ_DATA_STRETCH_NONE;
+    double scale = stretched ? 1 : lj_pixel_full_scale(info->type);
+    for (int c = 0; c < info->channels; c++) {
+        mean[c] = (float)(their_mean[c] * scale);
+        std[c] = (float)(their_std[c] * scale);
+    }
+    lj_say("mean and std from %s, multiplied by %.10g for pixels of type %s", pixels.from, scale,
+           info->type);
+    return LJ_OK;
+}
+
+/* Rank 0 reads, all normalise alike. Collective. */
+static int take_pixels(struct lj_comm *comm, const struct lj_config *config,
+                       const struct lj_archive *archive, struct lj_trainer *trainer)
+{
+    struct {
+        bool found;
+        float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
+    } pixels = {.found = false};
+    int status = LJ_OK;
+    if (lj_comm_is_root(comm))
+        status =
+            read_pixels(config, lj_archive_info(archive), &pixels.found, pixels.mean, pixels.std);
+    LJ_TRY(lj_agree(comm, status));
+    lj_broadcast(comm, &pixels, sizeof pixels, 0);
+    if (pixels.found)
+        lj_trainer_normalise_by(trainer, pixels.mean, pixels.std);
+    return LJ_OK;
+}
+
 /* A trainer holds everything a checkpoint needs; its encoder's weights are replaced
  * by the file's. */
 static int import_into(struct lj_comm *comm, struct lj_config *config, struct lj_archive *archive)
@@ -42,6 +93,8 @@ static int import_into(struct lj_comm *comm, struct lj_config *config, struct lj
     LJ_TRY(lj_agree(comm, status));
     LJ_TRY(lj_trainer_create(&trainer, comm, config, archive, NULL));
     status = lj_trainer_load_weights(trainer, config->arg_weights);
+    if (status == LJ_OK)
+        status = take_pixels(comm, config, archive, trainer);
     if (status == LJ_OK)
         status = lj_agree(comm, lj_comm_is_root(comm) ? make_place(config->arg_out, dir) : LJ_OK);
     if (status == LJ_OK)

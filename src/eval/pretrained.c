@@ -23,6 +23,7 @@ static int read_header(struct lj_pretrained *p, const char *file)
             memcpy(p->limits.low, header.low, (size_t)header.channels * sizeof *p->limits.low);
             memcpy(p->limits.high, header.high, (size_t)header.channels * sizeof *p->limits.high);
         }
+        memcpy(p->pixels, header.pixels, sizeof p->pixels);
         lj_config_defaults(&p->config);
         status = lj_config_read_text(&p->config, header.config, file);
     }

@@ -62,6 +62,16 @@ struct lj_shape lj_model_view(const struct lj_model *model, int local)
     return (struct lj_shape){3, {model->config.channels, size, size}};
 }
 
+void lj_model_timm(const struct lj_model *model, const struct lj_config *settings,
+                   struct lj_timm_model *timm)
+{
+    const struct lj_encoder *encoder = model->config.encoder;
+    *timm = (struct lj_timm_model){
+        .pool = "", .first_conv = "", .classifier = "", .features = model->embedding};
+    if (encoder->family->timm)
+        encoder->family->timm(encoder, settings, model->config.channels, timm);
+}
+
 void lj_model_destroy(struct lj_model *model)
 {
     if (!model)

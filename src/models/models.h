@@ -17,6 +17,15 @@
 
 struct lj_encoder;
 
+/* What timm, a library of encoders for PyTorch, calls one. */
+struct lj_timm_model {
+    char architecture[64]; /* the function that makes it */
+    char arguments[512];   /* of that function, a JSON object */
+    const char *pool;      /* "token", "avg" */
+    const char *first_conv, *classifier;
+    int64_t features, classes; /* width before the classifier; of the classifier, 0: none */
+};
+
 /* What the file of an encoder defines; rows of the table share it when they differ in numbers
  * only. */
 struct lj_encoder_family {
@@ -31,6 +40,9 @@ struct lj_encoder_family {
     /* The encoder of resolved settings in a few words for the log. */
     void (*describe)(const struct lj_encoder *encoder, const struct lj_config *settings, char *text,
                      size_t capacity);
+    /* The same network in timm, for resolved settings; NULL: timm has none. */
+    void (*timm)(const struct lj_encoder *encoder, const struct lj_config *settings,
+                 int64_t channels, struct lj_timm_model *timm);
 };
 
 enum { LJ_ENCODER_NUMBERS = 8 };
@@ -96,6 +108,11 @@ int lj_model_resolve(struct lj_config *settings, int64_t size) LJ_MUST_USE;
 int lj_model_create(struct lj_model **model, const struct lj_config *settings, int64_t channels,
                     int64_t bucket_bytes) LJ_MUST_USE;
 void lj_model_destroy(struct lj_model *model);
+
+/* The encoder in timm's words; empty ones where timm has no such encoder.
+ *   settings  in  those that the model was created with */
+void lj_model_timm(const struct lj_model *model, const struct lj_config *settings,
+                   struct lj_timm_model *timm);
 
 /* Shape of the encoder's input: a global (0) or a local (1) view. */
 struct lj_shape lj_model_view(const struct lj_model *model, int local);

@@ -131,5 +131,32 @@ static void describe(const struct lj_encoder *encoder, const struct lj_config *s
              (long long)c.patch, (long long)c.width, (long long)c.depth, (long long)c.heads);
 }
 
+/* A ratio whose product with the width timm cuts to our hidden width. */
+static double timm_ratio(const struct lj_vit_config *c, double ratio)
+{
+    bool exact = (int64_t)(ratio * (double)c->width) == c->hidden;
+    return exact ? ratio : ((double)c->hidden + 0.5) / (double)c->width;
+}
+
+/* Any plain entry point of timm's would do, since all its numbers are arguments. */
+static void name_in_timm(const struct lj_encoder *encoder, const struct lj_config *settings,
+                         int64_t channels, struct lj_timm_model *timm)
+{
+    struct lj_vit_config c = config_of(encoder, settings, channels);
+    timm->pool = c.mean_pool ? "avg" : "token";
+    timm->first_conv = "patch_embed.proj";
+    timm->classifier = "head";
+    timm->features = c.width;
+    timm->classes = c.head;
+    snprintf(timm->architecture, sizeof timm->architecture, "vit_base_patch16_224");
+    snprintf(timm->arguments, sizeof timm->arguments,
+             "{\"img_size\": %lld, \"patch_size\": %lld, \"in_chans\": %lld, \"embed_dim\": %lld, "
+             "\"depth\": %lld, \"num_heads\": %lld, \"mlp_ratio\": %.17g, \"reg_tokens\": %lld, "
+             "\"global_pool\": \"%s\", \"num_classes\": %lld}",
+             (long long)c.size, (long long)c.patch, (long long)channels, (long long)c.width,
+             (long long)c.depth, (long long)c.heads, timm_ratio(&c, settings->model_mlp_ratio),
+             (long long)c.registers, timm->pool, (long long)c.head);
+}
+
 const struct lj_encoder_family lj_family_vit = {
-    .resolve = resolve, .build = build, .describe = describe};
+    .resolve = resolve, .build = build, .describe = describe, .timm = name_in_timm};

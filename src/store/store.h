@@ -56,6 +56,8 @@ struct lj_checkpoint_header {
     int channels;
     float *mean, *std; /* (channels) owned */
     float *low, *high; /* (channels) owned; NULL when absent */
+    char pixels[8];    /* type of the archive's elements, as in struct lj_archive_info; "" in
+                          checkpoints that do not say it */
 };
 /* Local. Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE; then there is nothing to free. */
 int lj_checkpoint_read_header(const char *path, struct lj_checkpoint_header *header) LJ_MUST_USE;
@@ -166,6 +168,55 @@ int lj_safetensors_write(const char *path, const struct lj_params *params, const
  * Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE. */
 int lj_safetensors_read(const char *path, const struct lj_params *params,
                         const char *optional_prefix, float *weights, bool *whole) LJ_MUST_USE;
+
+/* ---- timm's configuration ---------------------------------------------------------------- */
+
+/* What an export says for timm. mean and std are for images in timm's units, 0..1: the pixels as
+ * stored, divided by `divisor`, then stretched. */
+struct lj_timm_config {
+    const char *architecture; /* function of timm; "": it has none */
+    const char *arguments;    /* of that function, a JSON object; "": none */
+    const char *pool;         /* "token", "avg" */
+    const char *first_conv, *classifier;
+    int64_t features, classes; /* width before the classifier; of the classifier, 0: none */
+    int64_t size;              /* pixels of an image, size x size */
+    int channels;
+    const double *mean, *std; /* (channels) */
+    const char *pixels;       /* type of the archive's elements; "": not known */
+    const char *stretch;      /* data.stretch */
+    double divisor;           /* 0: not known */
+    int64_t step;
+};
+
+/* The configuration as a JSON object of strings for lj_safetensors_write. Local. Returns text owned
+ * by the caller (lj_free); NULL: LJ_ERR_RESOURCE. */
+char *lj_timm_metadata(const struct lj_timm_config *config);
+
+/* May config.json be written beside the file path? Local. Errors: LJ_ERR_CONFIG when there is one
+ * that this program did not write. */
+int lj_timm_check_place(const char *path) LJ_MUST_USE;
+
+/* Writes config.json beside the file path. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_timm_write(const char *path, const struct lj_timm_config *config) LJ_MUST_USE;
+
+/* Compares what a safetensors file, or the config.json beside it, says of its encoder with the
+ * arguments of ours, as far as it says it: some do not show in shapes. Local.
+ * Errors: LJ_ERR_CHECKPOINT, naming the first that differs. */
+int lj_timm_check_arguments(const char *path, const char *arguments) LJ_MUST_USE;
+
+/* What a safetensors file says of pixels, in timm's units. */
+struct lj_timm_pixels {
+    bool found;
+    char from[LJ_PATH_MAX]; /* the file itself, or the config.json beside it */
+    char stretch[32];       /* data.stretch that mean and std come after */
+    double *mean, *std;     /* (channels) the caller provides the arrays */
+};
+/* Reads it from the metadata of a safetensors file, else from the config.json beside it, be they of
+ * this program or of timm. Local.
+ *   channels  in      of the images
+ *   pixels    in/out  mean and std in; the rest out
+ * Errors: LJ_ERR_CHECKPOINT: damaged, or of another number of channels; LJ_ERR_RESOURCE. */
+int lj_timm_read(const char *path, int channels, struct lj_timm_pixels *pixels) LJ_MUST_USE;
 
 /* ---- weights of either kind of file ------------------------------------------------------ */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a checkpoint comes from, as JSON in its attribute provenance: the program, its ranks, the
- * archive, what rounds in its own way, what continuations changed, and the file that the first
+ * archive and the type of its pixels, what rounds in its own way, what continuations changed, and the file that the first
  * weights came from, if it was one. The last two are handed on from checkpoint to checkpoint. Root
  * only. */
 #include "train/trainer.h"
@@ -33,11 +33,11 @@ json_t *lj_trainer_provenance(const struct lj_trainer *t)
     char fingerprint[17], libraries[128];
     hex_of(fingerprint, lj_archive_info(t->archive)->fingerprint);
     lj_matmul_libraries(libraries, sizeof libraries);
-    json_t *object =
-        json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:O}", "program", "lejepa_mpi " LJ_VERSION,
-                  "ranks", t->comm->size, "archive_fingerprint", fingerprint, "kernels",
-                  lj_isa_name(lj_isa_selected()), "matmuls", lj_matmul_backend(&matmul),
-                  "libraries", libraries, "changes", t->changes);
+    json_t *object = json_pack(
+        "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:O}", "program", "lejepa_mpi " LJ_VERSION, "ranks",
+        t->comm->size, "archive_fingerprint", fingerprint, "pixels",
+        lj_archive_info(t->archive)->type, "kernels", lj_isa_name(lj_isa_selected()), "matmuls",
+        lj_matmul_backend(&matmul), "libraries", libraries, "changes", t->changes);
     if (object && t->source)
         json_object_set(object, "weights_from", t->source);
     if (!object)

@@ -51,6 +51,10 @@ int lj_trainer_guard(struct lj_trainer *trainer, double least, bool now);
  * Errors: LJ_ERR_CHECKPOINT: a tensor is missing, has another shape or is not finite; agreed. */
 int lj_trainer_load_weights(struct lj_trainer *trainer, const char *where) LJ_MUST_USE;
 
+/* Replaces mean and std (channels) of the pixels, before the first step. Local; all ranks pass the
+ * same. */
+void lj_trainer_normalise_by(struct lj_trainer *trainer, const float *mean, const float *std);
+
 /* The command `selftest`: trains a small model on config's archive on sub-communicators of 1 .. P
  * ranks and compares hashes of weights and losses. Collective over comm. Errors: LJ_ERR_BUG when
  * they differ. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The weights that a trainer starts with: drawn, or those of a file, which rank 0 reads and deals
- * out. */
+/* What a trainer starts with: weights, drawn or those of a file, which rank 0 reads and deals out;
+ * the normalisation of pixels, where it is not the archive's. */
 #include "train/trainer.h"
 
 #include "store/store.h"
 
 #include <math.h>
+#include <string.h>
 
 void lj_trainer_draw_weights(struct lj_trainer *t)
 {
@@ -39,12 +40,56 @@ static int check_finite(const struct lj_trainer *t, const char *path)
     return LJ_OK;
 }
 
+/* Fails when a checkpoint's encoder is described in other words than this one. */
+static int check_words(const struct lj_trainer *t, const struct lj_checkpoint_header *header,
+                       const char *path)
+{
+    const struct lj_encoder *encoder;
+    const char *ours = t->model->config.text;
+    char words[sizeof t->model->config.text];
+    struct lj_config *theirs = lj_alloc(sizeof *theirs, "checkpoint");
+    int status = theirs ? LJ_OK : LJ_ERR_RESOURCE;
+    if (status == LJ_OK) {
+        lj_config_defaults(theirs);
+        status = lj_config_read_text(theirs, header->config, path);
+    }
+    if (status == LJ_OK)
+        status = lj_encoder_find(theirs->model, &encoder);
+    if (status == LJ_OK) {
+        encoder->family->describe(encoder, theirs, words, sizeof words);
+        if (strcmp(words, ours) != 0)
+            status = lj_fail(LJ_ERR_CHECKPOINT,
+                             "%s: its encoder is %s, this configuration's is %s; choose model.* as "
+                             "the file wants",
+                             path, words, ours);
+    }
+    lj_free(theirs);
+    return status;
+}
+
+/* What an encoder is beyond the shapes of its tensors, such as its number of heads, must be the
+ * same, too, as far as the file says it. */
+static int check_encoder(const struct lj_trainer *t, const struct lj_weights_source *source)
+{
+    if (!source->checkpoint) {
+        struct lj_timm_model timm;
+        lj_model_timm(t->model, &t->config, &timm);
+        return lj_timm_check_arguments(source->file, timm.arguments);
+    }
+    struct lj_checkpoint_header header;
+    LJ_TRY(lj_checkpoint_read_header(source->file, &header));
+    int status = check_words(t, &header, source->file);
+    lj_checkpoint_header_free(&header);
+    return status;
+}
+
 static int load_on_root(struct lj_trainer *t, const char *where)
 {
     struct lj_weights_source source;
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
     LJ_TRY(lj_weights_read(where, &t->model->params, "projector.", t->weights, &source));
+    LJ_TRY(check_encoder(t, &source));
     LJ_TRY(check_finite(t, source.file));
     lj_say("%s from %s %s (xxh3 %016llx)%s",
            source.whole ? "weights of encoder and projector" : "weights of the encoder",
@@ -61,4 +106,11 @@ int lj_trainer_load_weights(struct lj_trainer *t, const char *where)
     lj_trainer_spread_weights(t);
     lj_trainer_pack_weights(t);
     return LJ_OK;
+}
+
+void lj_trainer_normalise_by(struct lj_trainer *t, const float *mean, const float *std)
+{
+    size_t bytes = (size_t)lj_archive_info(t->archive)->channels * sizeof *mean;
+    memcpy(t->mean, mean, bytes);
+    memcpy(t->std, std, bytes);
 }

@@ -402,52 +402,6 @@ def test_diagnose_embeddings():
     )
 
 
-def test_export_and_import():
-    tensors = here / "encoder.safetensors"
-    done("export", ["export", f"checkpoint={here / 'run'}", f"out={tensors}"], 2)
-    done(
-        "import",
-        ["import", *program.TINY, data, f"weights={tensors}", f"out={here / 'imported'}", "seed=5"],
-    )
-    done(
-        "embed the import",
-        [
-            "embed",
-            f"checkpoint={here / 'imported'}",
-            f"out={here / 'again.h5'}",
-            "data.where=split=0",
-        ],
-    )
-    check(
-        [path.name for path in program.checkpoints(here / "imported")] == ["step-000000000.h5"],
-        "import makes a checkpoint of step 0",
-    )
-    run_weights, imported = (
-        program.tensors(program.checkpoints(here / name)[-1], ["weights"])
-        for name in ("run", "imported")
-    )
-    differ = [
-        name
-        for name in run_weights
-        if "projector" not in name and run_weights[name] != imported[name]
-    ]
-    check(not differ, f"import: these weights differ: {differ}")
-    # The statistics of pixels are the importing run's own: with its rows chosen alike, all is
-    # alike.
-    done(
-        "import",
-        ["import", *program.TINY, *WORDS[:2], f"weights={tensors}", f"out={here / 'alike'}"],
-    )
-    done(
-        "embed",
-        ["embed", f"checkpoint={here / 'alike'}", f"out={here / 'alike.h5'}", "data.where=split=0"],
-    )
-    check(
-        (read(here / "alike.h5", "embeddings") == read(here / "bank.h5", "embeddings")).all(),
-        "export, import, embed: other embeddings",
-    )
-
-
 # ---- small commands ------------------------------------------------------------------------------
 
 
@@ -539,7 +493,6 @@ program.at_once(
         test_embed_disk_full,
         test_selftest,
         test_diagnose_embeddings,
-        test_export_and_import,
         test_inspect,
         test_checkpoint,
         test_help,

@@ -107,6 +107,30 @@ Test(encoders, a_vit_describes_itself)
     lj_model_destroy(model);
 }
 
+/* What timm makes of it: its hidden width is the integer part of ratio times width. */
+Test(encoders, a_vit_names_itself_in_timm)
+{
+    struct lj_model *model;
+    struct lj_timm_model timm;
+    CONFIGURE("model=vit", "model.width=128", "model.depth=1", "model.pool=mean",
+              "model.registers=2", "model.head=7", "model.mlp_ratio=2.5");
+    cr_assert_eq(lj_model_resolve(&settings, 32), LJ_OK);
+    cr_assert_eq(lj_model_create(&model, &settings, 4, 1 << 22), LJ_OK, "%s", lj_error_text());
+    lj_model_timm(model, &settings, &timm);
+    cr_expect_str_eq(timm.architecture, "vit_base_patch16_224");
+    cr_expect_str_eq(timm.arguments,
+                     "{\"img_size\": 32, \"patch_size\": 4, \"in_chans\": 4, \"embed_dim\": 128, "
+                     "\"depth\": 1, \"num_heads\": 2, \"mlp_ratio\": 2.5, \"reg_tokens\": 2, "
+                     "\"global_pool\": \"avg\", \"num_classes\": 7}");
+    cr_expect(timm.features == 128 && timm.classes == 7);
+    settings.model_mlp_ratio = 2.999; /* rounded up to 384 here */
+    double ratio = 0;
+    lj_model_timm(model, &settings, &timm);
+    cr_assert_eq(sscanf(strstr(timm.arguments, "mlp_ratio"), "mlp_ratio\": %lf", &ratio), 1);
+    cr_expect_eq((int)(ratio * 128), 384, "%g", ratio);
+    lj_model_destroy(model);
+}
+
 /* ---- an encoder that is not in the table ------------------------------------------------ */
 
 static int resolve_tried(const struct lj_encoder *encoder, struct lj_config *config)
@@ -133,7 +157,8 @@ static void describe_tried(const struct lj_encoder *encoder, const struct lj_con
     snprintf(text, capacity, "width %lld", (long long)encoder->number[0]);
 }
 
-static const struct lj_encoder_family family = {resolve_tried, build_tried, describe_tried};
+static const struct lj_encoder_family family = {
+    .resolve = resolve_tried, .build = build_tried, .describe = describe_tried};
 static const struct lj_encoder row = {"tried", "for this test", &family, {6, 8}};
 
 /* A layer with shared statistics ends a bucket of the encoder, as it does one of the projector: its
@@ -148,6 +173,9 @@ Test(encoders, a_row_that_is_tried_acts_as_one_of_the_table)
     cr_assert_eq(lj_model_create(&model, &settings, 2, 1 << 30), LJ_OK, "%s", lj_error_text());
     cr_expect(model->embedding == 6 && model->config.size[1] == 8);
     cr_expect_str_eq(model->config.text, "width 6");
+    struct lj_timm_model timm;
+    lj_model_timm(model, &settings, &timm);
+    cr_expect(!timm.architecture[0] && !timm.arguments[0] && timm.features == 6);
     cr_expect_eq(model->params.buckets, 3);
     cr_expect(model->segment[0].first == 0 && model->segment[0].end == 3, "stem and norm");
     cr_expect(model->segment[1].net == LJ_NET_ENCODER && model->segment[1].first == 3);

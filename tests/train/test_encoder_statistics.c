@@ -50,7 +50,8 @@ static void describe(const struct lj_encoder *encoder, const struct lj_config *s
     snprintf(text, capacity, "%s", encoder->text);
 }
 
-static const struct lj_encoder_family family = {resolve, build, describe};
+static const struct lj_encoder_family family = {
+    .resolve = resolve, .build = build, .describe = describe};
 static const struct lj_encoder over_lane = {"tried", "over a lane", &family, {0}};
 static const struct lj_encoder over_batch = {"tried", "over the batch", &family, {1}};
 

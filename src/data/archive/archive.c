@@ -3,6 +3,7 @@
 #include "data/archive/archive.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const char *lj_part_file(const struct lj_archive *archive, const struct lj_part *part)
 {
@@ -32,6 +33,19 @@ size_t lj_row_bytes(const struct lj_archive *archive)
     const struct lj_archive_info *info = &archive->header.info;
     return (size_t)(info->channels * info->stored_height * info->stored_width) *
            lj_element_bytes(archive->header.element);
+}
+
+double lj_pixel_full_scale(const char *type)
+{
+    static const struct {
+        const char *type;
+        double full_scale;
+    } wide[] = {{"u16", UINT16_MAX}, {"i16", INT16_MAX},          {"u32", UINT32_MAX},
+                {"i32", INT32_MAX},  {"u64", (double)UINT64_MAX}, {"i64", (double)INT64_MAX}};
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        if (strcmp(type, wide[i].type) == 0)
+            return wide[i].full_scale;
+    return 1;
 }
 
 const struct lj_archive_info *lj_archive_info(const struct lj_archive *archive)

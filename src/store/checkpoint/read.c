@@ -6,6 +6,7 @@
 #include "store/hdf5/hdf5.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -213,6 +214,14 @@ static int read_pixels(const struct reader *reader, struct lj_checkpoint_header 
     return read_channels(reader, "high", header, &header->high);
 }
 
+static void read_pixel_type(struct lj_checkpoint_header *header)
+{
+    json_t *object = json_loads(header->provenance, 0, NULL);
+    const char *type = json_string_value(json_object_get(object, "pixels"));
+    snprintf(header->pixels, sizeof header->pixels, "%s", type ? type : "");
+    json_decref(object);
+}
+
 static int read_header(struct reader *reader, struct lj_checkpoint_header *header)
 {
     LJ_TRY(read_pixels(reader, header));
@@ -220,6 +229,7 @@ static int read_header(struct reader *reader, struct lj_checkpoint_header *heade
     header->seed = reader->attributes.seed;
     header->config = reader->config;
     header->provenance = reader->provenance;
+    read_pixel_type(header);
     reader->config = reader->provenance = NULL;
     return LJ_OK;
 }

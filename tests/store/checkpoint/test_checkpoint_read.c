@@ -40,6 +40,7 @@ Test(checkpoint_read, round_trip)
     cr_assert_eq(header.channels, 3);
     cr_assert_str_eq(header.config, f.checkpoint.config);
     cr_assert_str_eq(header.provenance, f.checkpoint.provenance);
+    cr_assert_str_eq(header.pixels, "", "older checkpoints do not say it");
     cr_assert_arr_eq(header.mean, f.mean, sizeof f.mean);
     cr_assert_arr_eq(header.std, f.std, sizeof f.std);
     cr_assert_arr_eq(header.low, f.low, sizeof f.low);
