@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does timm make the embeddings of `embed` from what `export` writes, and from nothing else? Trains
+small models, exports them, and compares; the first as the script in README.md does it, which is
+run as it stands there.
+
+    check_timm.py PROGRAM README
+"""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+try:
+    import h5py
+    import numpy as np
+    import timm
+    import torch
+    import torch.nn.functional as F
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+ROWS, TOLERANCE = 16, 1e-4
+LIGHT = ("batch.size=16 train.steps=2 views.local=1 projector.hidden=32 projector.out=8 "
+         "sigreg.slices=16").split()
+SMALL = "model=vit model.width=32 model.depth=2 model.heads=4".split()
+PIXELS = np.random.default_rng(5).integers(0, 256, (32, 40, 40, 3))
+
+# settings of the run; pixels as stored; what is done to them before mean and std
+CASES = {
+    "default model, by the script of README.md": ([], PIXELS.astype("u1"), None),
+    "everything": (["model.registers=2", "model.head=10", "model.pool=mean", "model.patch=5",
+                    "model.mlp_ratio=2.999", *SMALL], PIXELS.astype("u1"), lambda x: x / 255),
+    "u16": (SMALL, (PIXELS * 250).astype("<u2"), lambda x: x / 65535),
+    "floats": (SMALL, (PIXELS * 3.5 - 70).astype("<f4"), lambda x: x),
+    "stretch": (["data.stretch=asinh", *SMALL], (PIXELS * 3.5 - 70).astype("<f4"), torch.asinh),
+    "one channel, smaller view": (["views.global_size=20", *SMALL],
+                                  PIXELS[..., 0].astype("u1"), lambda x: x / 255),
+}
+
+
+def run(program, *words):
+    done = subprocess.run([program, *words], stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(words)}: exit code {done.returncode}\n{done.stderr}")
+
+
+def script_of(readme):
+    text = pathlib.Path(readme).read_text(encoding="utf-8")
+    return re.search(r"<!-- run by tests/golden/check_timm.py -->\n```python\n(.*?)```", text,
+                     re.S)[1]
+
+
+def embeddings_by_timm(to_images):
+    vit = timm.create_model("local-dir:encoder", pretrained=True).eval()
+    cfg = vit.pretrained_cfg
+    mean, std = (torch.tensor(cfg[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
+    with h5py.File("galaxies.h5") as file:
+        images = torch.from_numpy(file["images"][:ROWS].astype("f4"))
+    images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
+    images = F.interpolate(to_images(images), cfg["input_size"][1:], mode="bilinear",
+                           antialias=True)
+    return vit((images - mean) / std)
+
+
+def check(program, readme, settings, pixels, to_images):
+    """In a directory of its own, which is the current one."""
+    with h5py.File("galaxies.h5", "w") as file:
+        file["images"] = pixels
+    os.mkdir("encoder")
+    run(program, "train", "data.archive=galaxies.h5", "run.dir=run", *LIGHT, *settings)
+    run(program, "export", "checkpoint=run", "out=encoder/model.safetensors")
+    run(program, "embed", "checkpoint=run", "data.archive=galaxies.h5", "out=embeddings.h5")
+    with torch.no_grad():
+        if to_images:
+            ours = embeddings_by_timm(to_images)
+        else:
+            names = {}
+            exec(script_of(readme), names)
+            ours = names["embeddings"]
+    with h5py.File("embeddings.h5") as file:
+        theirs = torch.from_numpy(file["embeddings"][:ROWS])
+    spread, error = float(theirs.std(0).max()), float((ours - theirs).abs().max())
+    good = error <= TOLERANCE and spread > 100 * TOLERANCE
+    return good, f"largest difference {error:.2g}, spread over images {spread:.2g}"
+
+
+def main(program, readme):
+    bad = 0
+    for name, case in CASES.items():
+        with tempfile.TemporaryDirectory() as directory:
+            os.chdir(directory)
+            good, text = check(program, readme, *case)
+            os.chdir("/")
+        print(f"{name}: {'good' if good else 'DIFFERENT'}: {text}")
+        bad += not good
+    sys.exit(bad > 0)
+
+
+main(*sys.argv[1:])
