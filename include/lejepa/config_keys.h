@@ -46,6 +46,8 @@
     INT(BITS, data_window, "data.window", 0, 0, 1048576,                                           \
         "samples of one lane that are mixed; 0: 256, fewer when samples are large")                \
     INT(FREE, data_threads, "data.threads", 1, 1, 64, "threads that inflate chunks")               \
+    REAL(BITS, data_full_scale, "data.full_scale", 0.0, 0.0, 1.0e30,                               \
+        "stored value that becomes 1; 0: 255 for u8, 127 for i8, others are taken as stored")      \
     CHOICE(BITS, data_stretch, "data.stretch", LJ_DATA_STRETCH_NONE,                               \
         WORD(LJ_DATA_STRETCH_NONE, "none") WORD(LJ_DATA_STRETCH_ASINH, "asinh")                    \
         WORD(LJ_DATA_STRETCH_LOG1P, "log1p") WORD(LJ_DATA_STRETCH_PERCENTILE, "percentile"),       \

@@ -31,6 +31,7 @@ struct lj_archive_options {
     enum lj_data_stretch stretch;
     enum lj_data_nan nan;
     int64_t size;                   /* data.size, 0 as stored */
+    double full_scale;              /* data.full_scale, 0 that of the type */
     const struct lj_limits *limits; /* of data.stretch=percentile; NULL: of the selected rows */
 };
 
@@ -80,8 +81,8 @@ LJ_API const struct lj_limits *lj_archive_limits(const struct lj_archive *archiv
  * int32, owned by the archive; NULL without labels. Local. */
 LJ_API const int32_t *lj_archive_labels(const struct lj_archive *archive);
 
-/* Reads samples as float32 planes in units of the archive's type divided by its full scale for
- * unsigned and signed integers of 8 bits (0..1), as stored otherwise; then data.stretch, then
+/* Reads samples as float32 planes: stored values divided by data.full_scale, which is that of the
+ * type for unsigned and signed integers of 8 bits (0..1) and 1 otherwise; then data.stretch, then
  * data.size. Local; thread-safe; takes the HDF5 lock inside.
  *   first, count  in   selected indices first .. first + count - 1
  *   images        out  (count, C, H, W)

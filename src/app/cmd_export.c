@@ -7,20 +7,18 @@
 #include "models/models.h"
 #include "store/store.h"
 
-#include <string.h>
-
 /* From pixels as they are read to timm's images, 0..1. A stretch takes pixels as they are read, and
  * mean and std are of what it gives. */
 static double further_divisor(const struct lj_pretrained *p)
 {
     bool stretched = p->config.data_stretch != LJ_DATA_STRETCH_NONE;
-    return stretched ? 1 : lj_pixel_full_scale(p->pixels);
+    return stretched ? 1 : lj_pixel_full_scale(p->pixels, p->config.data_full_scale);
 }
 
 /* From pixels as they are stored; 0 for a checkpoint that does not say their type. */
 static double whole_divisor(const struct lj_pretrained *p)
 {
-    double read = strcmp(p->pixels, "u8") == 0 ? 255 : strcmp(p->pixels, "i8") == 0 ? 127 : 1;
+    double read = lj_pixel_divisor(p->pixels, p->config.data_full_scale);
     return p->pixels[0] ? read * further_divisor(p) : 0;
 }
 

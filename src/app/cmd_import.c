@@ -52,7 +52,7 @@ static int read_pixels(const struct lj_config *config, const struct lj_archive_i
     if (!*found)
         return LJ_OK;
     bool stretched = config->data_stretch != LJ_DATA_STRETCH_NONE;
-    double scale = stretched ? 1 : lj_pixel_full_scale(info->type);
+    double scale = stretched ? 1 : lj_pixel_full_scale(info->type, config->data_full_scale);
     for (int c = 0; c < info->channels; c++) {
         mean[c] = (float)(their_mean[c] * scale);
         std[c] = (float)(their_std[c] * scale);

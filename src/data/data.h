@@ -45,10 +45,15 @@ void lj_archive_set_limits(struct lj_archive *archive, const struct lj_limits *l
 int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, float *mean,
                           float *std) LJ_MUST_USE;
 
-/* What a value read from an archive of this type is divided by to lie in 0..1, or -1..1 for signed
- * integers: the full scale of integers of 16 bits and more; 1 for those of 8 bits, which reading
- * divides, and for floats, which have none. Local. */
-double lj_pixel_full_scale(const char *type);
+/* What reading divides stored values by.
+ *   type        in  of the elements, as in struct lj_archive_info
+ *   full_scale  in  data.full_scale */
+double lj_pixel_divisor(const char *type, double full_scale);
+
+/* What values are further divided by, once they are read, to lie in 0..1, or -1..1 for signed
+ * integers: the type's full scale where reading takes integers as they are stored; else 1, also for
+ * floats, which have none. */
+double lj_pixel_full_scale(const char *type, double full_scale);
 
 /* ---- sampler ----------------------------------------------------------------------------- */
 

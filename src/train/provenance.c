@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a checkpoint comes from, as JSON in its attribute provenance: the program, its ranks, the
- * archive and the type of its pixels, what rounds in its own way, what continuations changed, and the file that the first
- * weights came from, if it was one. The last two are handed on from checkpoint to checkpoint. Root
- * only. */
+ * archive and the type of its pixels, what rounds in its own way, what continuations changed, and
+ * the file that the first weights came from, if it was one. The last two are handed on from
+ * checkpoint to checkpoint. Root only. */
 #include "train/trainer.h"
 
 #include "kernels/kernels.h"

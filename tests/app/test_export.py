@@ -20,12 +20,13 @@ ARCHIVES = {  # pixels as stored; what they are divided by in timm's images
     "u16": ((SEVERAL * 200).astype("<u2"), 65535),
     "f32": ((SEVERAL / 50 - 1).astype("<f4"), 1),
     "asinh": ((SEVERAL * 200).astype("<u2"), 1),
+    "scaled": ((SEVERAL * 16).astype("<u2"), 4095),
 }
+SETTINGS = {"asinh": ["data.stretch=asinh"], "scaled": ["data.full_scale=4095"]}
 
 
 def words(name):
-    stretch = ["data.stretch=asinh"] if name == "asinh" else []
-    return [f"data.archive={here / name}.h5", *stretch]
+    return [f"data.archive={here / name}.h5", *SETTINGS.get(name, [])]
 
 
 def pixels(checkpoint):
@@ -103,7 +104,7 @@ def test_configuration(name):
     check(cfg["input_size"] == [3, 28, 28] and cfg["first_conv"], f"{name}: {cfg}")
     stored, divisor = ARCHIVES[name]
     stretch = "asinh" if name == "asinh" else "none"
-    kind = "u16" if name == "asinh" else name
+    kind = "u16" if name in SETTINGS else name
     check(
         (ours["type"], ours["divided_by"], ours["stretch"]) == (kind, divisor, stretch),
         f"{name}: {ours}",

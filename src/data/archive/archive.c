@@ -35,14 +35,21 @@ size_t lj_row_bytes(const struct lj_archive *archive)
            lj_element_bytes(archive->header.element);
 }
 
-double lj_pixel_full_scale(const char *type)
+double lj_pixel_divisor(const char *type, double full_scale)
+{
+    if (full_scale > 0)
+        return full_scale;
+    return strcmp(type, "u8") == 0 ? 255 : strcmp(type, "i8") == 0 ? 127 : 1;
+}
+
+double lj_pixel_full_scale(const char *type, double full_scale)
 {
     static const struct {
         const char *type;
         double full_scale;
     } wide[] = {{"u16", UINT16_MAX}, {"i16", INT16_MAX},          {"u32", UINT32_MAX},
                 {"i32", INT32_MAX},  {"u64", (double)UINT64_MAX}, {"i64", (double)INT64_MAX}};
-    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+    for (size_t i = 0; full_scale == 0 && i < sizeof wide / sizeof *wide; i++)
         if (strcmp(type, wide[i].type) == 0)
             return wide[i].full_scale;
     return 1;
@@ -112,5 +119,6 @@ struct lj_archive_options lj_archive_options_of(const struct lj_config *c)
                                        .axes = c->data_axes,
                                        .stretch = c->data_stretch,
                                        .nan = c->data_nan,
-                                       .size = c->data_size};
+                                       .size = c->data_size,
+                                       .full_scale = c->data_full_scale};
 }

@@ -55,6 +55,7 @@ struct lj_archive_header {
     enum lj_data_axes axes;          /* order of the axes, never LJ_DATA_AXES_AUTO */
     enum lj_data_stretch stretch;    /* data.stretch */
     enum lj_data_nan nan;            /* data.nan */
+    float factor;                    /* what values are multiplied by, for data.full_scale */
     int64_t groups;                  /* number of groups */
     int64_t texts_bytes;             /* length of the archive's texts */
     int64_t filtered;                /* 1: data.where left rows out, so there is a table of rows */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A stored row becomes float32 planes (C, H, W): u8 / 255, i8 / 127, other types unscaled; then
- * comes data.stretch:
+/* A stored row becomes float32 planes (C, H, W): u8 / 255, i8 / 127, other types unscaled, or all
+ * of them by data.full_scale; then comes data.stretch:
  *   asinh       asinh(x)
  *   log1p       log(1 + max(x, 0))
  *   percentile  each channel's 1st to 99th percentile to 0..1, values outside cut off
@@ -18,9 +18,13 @@ _Static_assert((int)LJ_CHANNELS_MAX <= (int)LJ_CONVERT_CHANNELS_MAX,
 void lj_convert_row(const struct lj_archive_header *header, const void *row, float *planes)
 {
     const struct lj_archive_info *info = &header->info;
-    lj_kernels()->convert(planes, row, header->element, info->channels,
-                          info->stored_height * info->stored_width,
+    int64_t pixels = info->stored_height * info->stored_width;
+    lj_kernels()->convert(planes, row, header->element, info->channels, pixels,
                           header->axes == LJ_DATA_AXES_NHWC);
+    if (header->factor == 1.0f)
+        return;
+    for (int64_t i = 0; i < info->channels * pixels; i++)
+        planes[i] *= header->factor;
 }
 
 bool lj_all_finite(const float *values, int64_t count)

@@ -8,7 +8,11 @@ static int index_on_root(struct lj_archive *archive, const struct lj_archive_opt
     LJ_TRY(lj_fault("open", -1));
     archive->header.stretch = options->stretch;
     archive->header.nan = options->nan;
-    return lj_archive_index(archive, options);
+    LJ_TRY(lj_archive_index(archive, options));
+    const char *type = archive->header.type_text;
+    archive->header.factor =
+        (float)(lj_pixel_divisor(type, 0) / lj_pixel_divisor(type, options->full_scale));
+    return LJ_OK;
 }
 
 /* What each rank adds once it has the header: the strings of info, the table of handles. */

@@ -36,12 +36,13 @@ static int check_recipe(const struct lj_view_recipe *r, const struct lj_config *
     return LJ_OK;
 }
 
-/* Are these three colours in 0..1? That is known of unsigned bytes without a stretch, and of any
- * type after the percentile stretch. */
+/* Are these three colours in 0..1? That is known of unsigned bytes and of any type with a full
+ * scale, both without a stretch, and of any type after the percentile stretch. */
 static bool has_colour(const struct lj_config *config, const struct lj_archive_info *info)
 {
-    bool bytes = strcmp(info->type, "u8") == 0 && config->data_stretch == LJ_DATA_STRETCH_NONE;
-    return info->channels == 3 && (bytes || config->data_stretch == LJ_DATA_STRETCH_PERCENTILE);
+    bool scaled = strcmp(info->type, "u8") == 0 || config->data_full_scale > 0;
+    return info->channels == 3 && ((scaled && config->data_stretch == LJ_DATA_STRETCH_NONE) ||
+                                   config->data_stretch == LJ_DATA_STRETCH_PERCENTILE);
 }
 
 static void copy_probabilities(struct lj_view_recipe *r, const struct lj_config *c)

@@ -76,6 +76,54 @@ Test(archive_values, stretches)
     }
 }
 
+/* The stored value becomes 1, before the stretch. */
+Test(archive_values, full_scale)
+{
+    write_floats(in_directory("a.h5"), 5, around_zero);
+    struct lj_archive_options options = options_of(in_directory("a.h5"));
+    options.full_scale = 1024;
+    for (int s = 0; s < 2; s++) {
+        options.stretch = s ? LJ_DATA_STRETCH_ASINH : LJ_DATA_STRETCH_NONE;
+        struct lj_archive *archive = open_with(&options);
+        cr_assert_eq(lj_archive_read(archive, 0, 5, images), LJ_OK);
+        for (int i = 0; i < 5 * PIXELS; i++) {
+            double x = (i - 40.0) / 1024;
+            cr_assert_float_eq(images[i], s ? asinh(x) : x, 1e-7);
+        }
+        lj_archive_close(archive);
+    }
+}
+
+/* Unsigned bytes are divided by 255 unless another full scale is given. */
+Test(archive_values, full_scale_of_bytes)
+{
+    for (int i = 0; i < 2 * PIXELS; i++)
+        values[i] = i;
+    struct dataset d = {.name = "images",
+                        .type = H5T_STD_U8LE,
+                        .dims = 3,
+                        .dim = {2, HEIGHT, WIDTH},
+                        .values = values};
+    write_file(in_directory("a.h5"), false, &d, 1);
+    struct lj_archive_options options = options_of(in_directory("a.h5"));
+    const double given[] = {0, 255, 51};
+    for (int k = 0; k < 3; k++) {
+        options.full_scale = given[k];
+        struct lj_archive *archive = open_with(&options);
+        cr_assert_eq(lj_archive_read(archive, 0, 2, images), LJ_OK);
+        for (int i = 0; i < 2 * PIXELS; i++)
+            cr_assert_float_eq(images[i], i / (k == 2 ? 51.0 : 255.0), k == 2 ? 1e-6 : 1e-8);
+        lj_archive_close(archive);
+    }
+    cr_assert_eq(lj_pixel_divisor("u8", 0), 255);
+    cr_assert_eq(lj_pixel_divisor("i8", 0), 127);
+    cr_assert_eq(lj_pixel_divisor("u16", 0), 1);
+    cr_assert_eq(lj_pixel_divisor("u16", 4095), 4095);
+    cr_assert_eq(lj_pixel_full_scale("u16", 0), 65535);
+    cr_assert_eq(lj_pixel_full_scale("u16", 4095), 1);
+    cr_assert(lj_pixel_full_scale("u8", 0) == 1 && lj_pixel_full_scale("f32", 0) == 1);
+}
+
 /* Values 0 .. 149 each once: the 1st percentile is 1, the 99th 147. */
 static double one_each(int i)
 {

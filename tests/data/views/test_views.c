@@ -217,6 +217,14 @@ Test(views, colour_operations_need_three_channels_in_0_to_1)
     config.data_stretch = LJ_DATA_STRETCH_PERCENTILE;
     cr_expect(recipe_for(3, 16, 16, 16, false).colour);
     config.data_stretch = LJ_DATA_STRETCH_NONE;
+    struct lj_archive_info info = {.channels = 3, .height = 16, .width = 16, .type = "u16"};
+    struct lj_view_recipe wide;
+    for (int given = 0; given < 2; given++) {
+        config.data_full_scale = given ? 65535 : 0;
+        cr_assert_eq(lj_view_recipe(&wide, &config, &info, false, 16, zeros, ones), LJ_OK);
+        cr_expect(wide.colour == (given == 1));
+    }
+    config.data_full_scale = 0;
     for (int i = 0; i < 3; i += 2) { /* 1 and 10 channels: the plain view comes out */
         struct lj_view_recipe r = recipe_for(channels[i], 16, 16, 16, false);
         plain(&r);
