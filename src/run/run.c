@@ -103,6 +103,23 @@ static void remove_stop_file(const struct lj_run_state *run)
                 strerror(errno));
 }
 
+/* Does this rank ask to save? Every rank looks for signals, rank 0 also at checkpoint.minutes. */
+static bool wants_save(const struct lj_run_state *run)
+{
+    double most_s = 60 * run->config->checkpoint_minutes;
+    bool late = most_s > 0 && lj_now_s() - run->saved_s > most_s;
+    return lj_signals_take_save() || (late && lj_comm_is_root(run->comm));
+}
+
+static int save(struct lj_run_state *run, int64_t finished)
+{
+    double begun_s = lj_now_s();
+    LJ_TRY(lj_trainer_checkpoint(run->trainer, run->checkpoints, finished));
+    run->saved_s = lj_now_s();
+    lj_say("step %8lld  checkpoint written in %.2f s", (long long)finished, run->saved_s - begun_s);
+    return LJ_OK;
+}
+
 static void log_step(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report)
 {
@@ -133,7 +150,7 @@ static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_
     if (due(c->eval_every, finished) || (c->eval_every > 0 && finished == run->info.steps))
         LJ_TRY(lj_run_evaluate(run, finished));
     if (due(c->checkpoint_every, finished) || asked_to_save || finished == run->info.steps)
-        LJ_TRY(lj_trainer_checkpoint(run->trainer, run->checkpoints, finished));
+        LJ_TRY(save(run, finished));
     return LJ_OK;
 }
 
@@ -145,7 +162,7 @@ static int run_steps(struct lj_run_state *run)
     int64_t steps = run->info.steps;
     for (int64_t step = run->info.first_step; step < steps; step++) {
         bool log = due(run->config->log_every, step + 1) || step + 1 == steps;
-        struct lj_step_report report = {.stop = wants_stop(run), .save = lj_signals_take_save()};
+        struct lj_step_report report = {.stop = wants_stop(run), .save = wants_save(run)};
         lj_watchdog_feed(step);
         LJ_TRY(lj_trainer_step(t, step, log, &report));
         LJ_TRY(judge_step(run, step, &report));
@@ -175,7 +192,7 @@ static int train(struct lj_run_state *run)
         return LJ_OK;
     }
     lj_phase_reset();
-    run->started_s = lj_now_s();
+    run->started_s = run->saved_s = lj_now_s();
     int status = run_steps(run);
     if (status == LJ_OK || status == LJ_STOPPED) {
         char text[2048];

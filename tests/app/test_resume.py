@@ -208,6 +208,20 @@ def test_rotation():
     check(names == [f"step-{step:09}.h5" for step in (4, 6, 8)], f"rotation: checkpoints {names}")
 
 
+def test_saved_by_time():
+    """checkpoint.minutes over, a step saves though checkpoint.every does not ask for it."""
+    directory = here / "minutes"
+    words = ["train.steps=4", "checkpoint.minutes=1e-9", "checkpoint.keep=9"]
+    ended = train(directory, data, *words, ranks=2)
+    names = sorted(os.listdir(directory / "checkpoints"))
+    check(
+        ended.code == 0 and names == [f"step-{step:09}.h5" for step in (1, 2, 3, 4)],
+        f"checkpoint.minutes: checkpoints {names}: {ended.tail()}",
+    )
+    log = (directory / "log.txt").read_text()
+    check(log.count("checkpoint written in") == 4, f"checkpoint.minutes: the log says {log}")
+
+
 test_straight()
 program.at_once(
     test_signal,
@@ -225,5 +239,5 @@ check(
     sum(killed) >= len(killed) // 2,
     f"only {sum(killed)} of {len(killed)} kills met a run: make steps slower",
 )
-program.at_once(lambda test: test(), [test_finished, test_save_and_go_on, test_rotation])
+program.at_once(lambda test: test(), [test_finished, test_save_and_go_on, test_rotation, test_saved_by_time])
 program.finish()
