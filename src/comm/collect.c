@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { TEXT_MAX = 2048 };
 
@@ -70,6 +71,12 @@ int64_t lj_all_max(struct lj_comm *comm, int64_t value)
 int64_t lj_all_sum(struct lj_comm *comm, int64_t value)
 {
     return all_reduce_i64(comm, value, MPI_SUM);
+}
+
+bool lj_all_alike(struct lj_comm *comm, const char *text)
+{
+    int64_t hash = (int64_t)(XXH3_64bits(text, strlen(text)) >> 1); /* not negative */
+    return lj_all_min(comm, hash) == lj_all_max(comm, hash);
 }
 
 void lj_all_gather_f64(struct lj_comm *comm, const double *values, int count, double *all)

@@ -41,6 +41,9 @@ int64_t lj_all_min(struct lj_comm *comm, int64_t value);
 int64_t lj_all_max(struct lj_comm *comm, int64_t value);
 int64_t lj_all_sum(struct lj_comm *comm, int64_t value);
 
+/* Do all ranks give the same text? Collective. Cost: two allreduces of one number. */
+bool lj_all_alike(struct lj_comm *comm, const char *text);
+
 /* Everybody's values side by side in rank order. Collective.
  *   values  (count) in;  all  (size, count) out */
 void lj_all_gather_f64(struct lj_comm *comm, const double *values, int count, double *all);

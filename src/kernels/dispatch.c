@@ -4,7 +4,9 @@
 #include "kernels/gemm/backends.h"
 #include "kernels/kernel_tables.h"
 
+#include <cpuid.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +29,18 @@ static enum lj_isa processor_isa(void)
     if (avx2 && avx512)
         return __builtin_cpu_supports("avx512bf16") ? LJ_ISA_AVX512BF16 : LJ_ISA_AVX512;
     return avx2 ? LJ_ISA_AVX2 : LJ_ISA_SCALAR;
+}
+
+void lj_processor_name(char *text, size_t capacity)
+{
+    unsigned word[12] = {0}, most = __get_cpuid_max(0x80000000, NULL);
+    char name[sizeof word + 1] = "";
+    for (unsigned i = 0; i < 3 && most >= 0x80000004; i++)
+        __get_cpuid(0x80000002 + i, &word[4 * i], &word[4 * i + 1], &word[4 * i + 2],
+                    &word[4 * i + 3]);
+    memcpy(name, word, sizeof word);
+    const char *begin = name + strspn(name, " ");
+    snprintf(text, capacity, "%s", *begin ? begin : "unknown");
 }
 
 int lj_isa_best(enum lj_isa *isa)

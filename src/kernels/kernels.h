@@ -21,6 +21,9 @@ enum lj_isa { LJ_ISA_SCALAR, LJ_ISA_AVX2, LJ_ISA_AVX512, LJ_ISA_AVX512BF16, LJ_I
 int lj_isa_best(enum lj_isa *isa) LJ_MUST_USE;
 /* Its name in messages, as in LJ_ISA; a string literal. */
 const char *lj_isa_name(enum lj_isa isa);
+/* The processor's own name for its model, as in "Intel(R) Xeon(R) Platinum 8480+"; "unknown" if it
+ * has none. Local. */
+void lj_processor_name(char *text, size_t capacity);
 
 /* Selects the kernels of a level, and sets BLIS and oneDNN to it. Local, but all ranks must select
  * one level to get one set of bits (lj_runtime_agree). Call it before the first matmul, from one

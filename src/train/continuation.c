@@ -116,7 +116,7 @@ static void compare_archive(struct differences *d, const struct lj_trainer *t, c
 /* What rounds in its own way cannot always be had again, so it is no reason to refuse. */
 static void warn_of_arithmetic(const json_t *now, const json_t *was)
 {
-    static const char *const names[] = {"kernels", "matmuls", "libraries"};
+    static const char *const names[] = {"kernels", "matmuls", "libraries", "processor"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *now_text = text_of(now, names[i]), *was_text = text_of(was, names[i]);
         if (was_text[0] && strcmp(now_text, was_text) != 0)

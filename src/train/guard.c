@@ -19,6 +19,26 @@ static void copy_projections(struct lj_trainer *t, float *mine)
     }
 }
 
+/* Rank 0 computes, all hear: LAPACK on another processor may round to the other side of the limit,
+ * and then some ranks would stop and the others wait for them. Collective. */
+static int decide(struct lj_trainer *t, const float *all, int64_t width, double *rank)
+{
+    struct lj_spectrum spectrum = {0};
+    int status = LJ_OK;
+    lj_root_section_begin(t->comm);
+    if (lj_comm_is_root(t->comm)) {
+        spectrum.eigenvalues = lj_alloc_array(width, sizeof(double), "guard");
+        status = spectrum.eigenvalues ? lj_spectrum_of(all, t->config.batch_size, width, &spectrum)
+                                      : LJ_ERR_RESOURCE;
+        lj_free(spectrum.eigenvalues);
+    }
+    LJ_TRY(lj_root_section_end(t->comm, status));
+    *rank = spectrum.effective_rank;
+    lj_broadcast(t->comm, rank, sizeof *rank, 0);
+    return LJ_OK;
+}
+
+/* Collective. */
 static int measure(struct lj_trainer *t, float *all, int64_t *bytes, double *rank)
 {
     int64_t width = t->model->config.projector.out, first, end;
@@ -29,12 +49,7 @@ static int measure(struct lj_trainer *t, float *all, int64_t *bytes, double *ran
     float *mine = all + t->first_lane * t->n * width;
     copy_projections(t, mine);
     lj_all_gather_bytes(t->comm, mine, all, bytes);
-    struct lj_spectrum spectrum = {.eigenvalues = lj_alloc_array(width, sizeof(double), "guard")};
-    int status = spectrum.eigenvalues ? lj_spectrum_of(all, t->config.batch_size, width, &spectrum)
-                                      : LJ_ERR_RESOURCE;
-    *rank = spectrum.effective_rank;
-    lj_free(spectrum.eigenvalues);
-    return status;
+    return decide(t, all, width, rank);
 }
 
 int lj_trainer_guard(struct lj_trainer *t, double least, bool now)
@@ -47,7 +62,7 @@ int lj_trainer_guard(struct lj_trainer *t, double least, bool now)
     int64_t *bytes = lj_alloc_array(t->comm->size, sizeof *bytes, "guard");
     int status = lj_agree(t->comm, all && bytes ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK)
-        status = lj_agree(t->comm, measure(t, all, bytes, &rank));
+        status = measure(t, all, bytes, &rank);
     lj_free(all);
     lj_free(bytes);
     if (status == LJ_OK && rank < least)

@@ -30,14 +30,16 @@ int lj_trainer_note_source(struct lj_trainer *t, const struct lj_weights_source 
 json_t *lj_trainer_provenance(const struct lj_trainer *t)
 {
     const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
-    char fingerprint[17], libraries[128];
+    char fingerprint[17], libraries[128], processor[64];
     hex_of(fingerprint, lj_archive_info(t->archive)->fingerprint);
     lj_matmul_libraries(libraries, sizeof libraries);
-    json_t *object = json_pack(
-        "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:O}", "program", "lejepa_mpi " LJ_VERSION, "ranks",
-        t->comm->size, "archive_fingerprint", fingerprint, "pixels",
-        lj_archive_info(t->archive)->type, "kernels", lj_isa_name(lj_isa_selected()), "matmuls",
-        lj_matmul_backend(&matmul), "libraries", libraries, "changes", t->changes);
+    lj_processor_name(processor, sizeof processor);
+    json_t *object =
+        json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:O}", "program",
+                  "lejepa_mpi " LJ_VERSION, "ranks", t->comm->size, "archive_fingerprint",
+                  fingerprint, "pixels", lj_archive_info(t->archive)->type, "kernels",
+                  lj_isa_name(lj_isa_selected()), "matmuls", lj_matmul_backend(&matmul),
+                  "libraries", libraries, "processor", processor, "changes", t->changes);
     if (object && t->source)
         json_object_set(object, "weights_from", t->source);
     if (!object)

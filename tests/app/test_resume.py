@@ -239,5 +239,8 @@ check(
     sum(killed) >= len(killed) // 2,
     f"only {sum(killed)} of {len(killed)} kills met a run: make steps slower",
 )
-program.at_once(lambda test: test(), [test_finished, test_save_and_go_on, test_rotation, test_saved_by_time])
+program.at_once(
+    lambda test: test(),
+    [test_finished, test_save_and_go_on, test_rotation, test_saved_by_time],
+)
 program.finish()

@@ -202,6 +202,10 @@ Test(collect_mpi, values_reach_every_rank, .timeout = 60)
                   (long long)low, (long long)high);
     lj_all_assert(world, sum == size * huge + size * (size - 1) / 2, "sum %lld", (long long)sum);
 
+    lj_all_assert(world, lj_all_alike(world, "one model"), "equal texts are not alike");
+    bool alike = lj_all_alike(world, rank == size - 1 ? "another" : "one model");
+    lj_all_assert(world, alike == (size == 1), "another text is alike");
+
     double mine[2] = {0.1 * (double)rank, -(double)rank}, all[16];
     bool right = true;
     lj_all_gather_f64(world, mine, 2, all);

@@ -32,7 +32,7 @@
 
 struct libdeflate_decompressor;
 
-enum { LJ_FILTERS_MAX = 3, LJ_OPEN_MAX = 32, LJ_SCRATCH_MAX = 96, LJ_NAME_BYTES = 1024 };
+enum { LJ_FILTERS_MAX = 3, LJ_OPEN_MAX = 32, LJ_NAME_BYTES = 1024 };
 
 /* One dataset of images. Plain data: broadcast as it is. */
 struct lj_part {
@@ -99,8 +99,9 @@ struct lj_archive {
     int64_t opened[LJ_OPEN_MAX]; /* parts with a handle, a ring in the order of opening */
     int64_t openings;            /* handles opened so far: the next place in the ring */
     pthread_mutex_t lock;        /* of the fields below */
-    struct lj_scratch *scratch[LJ_SCRATCH_MAX]; /* made when needed, then used again */
-    int64_t uses;                               /* times a scratch was taken */
+    struct lj_scratch **scratch; /* (scratches) as many as were busy at once; used again */
+    int64_t scratches;
+    int64_t uses; /* times a scratch was taken */
 };
 
 /* ---- hdf5.c: call with the HDF5 lock held ------------------------------------------------ */

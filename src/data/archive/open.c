@@ -115,8 +115,9 @@ void lj_archive_close(struct lj_archive *archive)
     if (!archive)
         return;
     lj_parts_close(archive);
-    for (int i = 0; i < LJ_SCRATCH_MAX; i++)
+    for (int64_t i = 0; i < archive->scratches; i++)
         lj_scratch_free(archive->scratch[i]);
+    lj_free(archive->scratch);
     pthread_mutex_destroy(&archive->lock);
     lj_free(archive->part);
     lj_free(archive->texts);

@@ -62,34 +62,48 @@ void lj_scratch_free(struct lj_scratch *scratch)
     lj_free(scratch);
 }
 
-/* Index of the scratch to use: a free one that holds the chunk, else the free one that was not used
- * for longest, else the first empty place. -1: all are busy. */
-static int choose_scratch(struct lj_archive *archive, int64_t part, int64_t chunk)
+/* The scratch to use: a free one that holds the chunk, else the free one that was not used for
+ * longest. NULL: all are busy. */
+static struct lj_scratch *choose_scratch(struct lj_archive *archive, int64_t part, int64_t chunk)
 {
-    int best = -1, empty = -1;
-    for (int i = 0; i < LJ_SCRATCH_MAX; i++) {
+    struct lj_scratch *best = NULL;
+    for (int64_t i = 0; i < archive->scratches; i++) {
         struct lj_scratch *s = archive->scratch[i];
-        if (!s) {
-            empty = empty < 0 ? i : empty;
-            continue;
-        }
         if (s->busy)
             continue;
         if (s->part == part && s->chunk == chunk && chunk >= 0)
-            return i;
-        if (best < 0 || s->used < archive->scratch[best]->used)
-            best = i;
+            return s;
+        if (!best || s->used < best->used)
+            best = s;
     }
-    return best >= 0 ? best : empty;
+    return best;
+}
+
+/* One more scratch, for one more thread that reads. NULL: LJ_ERR_RESOURCE. */
+static struct lj_scratch *add_scratch(struct lj_archive *archive)
+{
+    int64_t count = archive->scratches;
+    struct lj_scratch **larger = lj_alloc_array(count + 1, sizeof *larger, "archive scratch");
+    struct lj_scratch *s = larger ? scratch_create(archive) : NULL;
+    if (!s) {
+        lj_free(larger);
+        return NULL;
+    }
+    if (count > 0)
+        memcpy(larger, archive->scratch, (size_t)count * sizeof(struct lj_scratch *));
+    lj_free(archive->scratch);
+    larger[count] = s;
+    archive->scratch = larger;
+    archive->scratches = count + 1;
+    return s;
 }
 
 static struct lj_scratch *scratch_take(struct lj_archive *archive, int64_t part, int64_t chunk)
 {
     pthread_mutex_lock(&archive->lock);
-    int i = choose_scratch(archive, part, chunk);
-    struct lj_scratch *s = i < 0 ? NULL : archive->scratch[i];
-    if (i >= 0 && !s)
-        s = archive->scratch[i] = scratch_create(archive);
+    struct lj_scratch *s = choose_scratch(archive, part, chunk);
+    if (!s)
+        s = add_scratch(archive);
     if (s) {
         s->busy = true;
         s->used = ++archive->uses;

@@ -153,13 +153,14 @@ static int say_binding(struct lj_run_state *run)
 
 int lj_run_summary_start(struct lj_run_state *run, const char *isa)
 {
-    char archive[1024];
+    char archive[1024], processor[64];
     const struct lj_trainer_info *t = &run->info;
     lj_archive_describe(run->archive, archive, sizeof archive);
     const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
-    lj_say("lejepa_mpi %s; kernels %s; precision %s; matmuls %s; reduce %s; recompute %s",
-           LJ_VERSION, isa, lj_precision_word(t->config->precision), lj_matmul_backend(&matmul),
-           lj_reduce_word(t->config->reduce),
+    lj_processor_name(processor, sizeof processor);
+    lj_say("lejepa_mpi %s; kernels %s on %s; precision %s; matmuls %s; reduce %s; recompute %s",
+           LJ_VERSION, isa, processor, lj_precision_word(t->config->precision),
+           lj_matmul_backend(&matmul), lj_reduce_word(t->config->reduce),
            lj_memory_recompute_word(t->config->memory_recompute));
     LJ_TRY(say_binding(run));
     lj_say("archive: %s", archive);

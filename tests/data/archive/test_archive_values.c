@@ -180,6 +180,22 @@ static double counting(int i)
     return i;
 }
 
+/* As many threads may be reading at once as there are. */
+Test(archive_values, many_readers)
+{
+    enum { READERS = 200 };
+    struct lj_scratch *scratch[READERS];
+    const unsigned char *at = NULL;
+    write_floats(in_directory("a.h5"), 3, around_zero);
+    struct lj_archive *archive = open_file(in_directory("a.h5"));
+    for (int i = 0; i < READERS; i++)
+        cr_assert_eq(lj_rows_read(archive, 0, 0, 1, &scratch[i], &at), LJ_OK, "%d: %s", i,
+                     lj_error_text());
+    for (int i = 0; i < READERS; i++)
+        lj_scratch_release(archive, scratch[i]);
+    lj_archive_close(archive);
+}
+
 Test(archive_values, statistics_are_those_of_the_pixels)
 {
     const int rows = 301;
