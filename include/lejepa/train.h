@@ -73,8 +73,9 @@ LJ_API int lj_trainer_step(struct lj_trainer *trainer, int64_t step, bool want_n
 LJ_API const char *lj_trainer_term(const struct lj_trainer *trainer, int i);
 
 /* XXH3 of all weights; equal on all ranks that have lanes and on the root (the others keep only
- * shards), and on any number of ranks. Local. */
-LJ_API uint64_t lj_trainer_hash(const struct lj_trainer *trainer);
+ * shards), and on any number of ranks. Collective in effect: waits for new weights that are on
+ * their way. */
+LJ_API uint64_t lj_trainer_hash(struct lj_trainer *trainer);
 
 /* Writes the checkpoint of `finished` steps into the directory dir, as step-%09lld.h5, and removes
  * the oldest beyond checkpoint.keep. Collective. Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE: on

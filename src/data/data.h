@@ -121,6 +121,9 @@ void lj_loader_destroy(struct lj_loader *loader); /* ends the thread; accepts NU
  *   batch  out  valid until the next call
  * Errors: those of lj_archive_read: a failure of the thread comes back here, with its text. */
 int lj_loader_next(struct lj_loader *loader, int64_t step, struct lj_batch *batch) LJ_MUST_USE;
+/* Asks for the batch of a step as lj_loader_next does, and waits for so many seconds at most. True
+ * if lj_loader_next will not have to wait, be it for a failure. Local. */
+bool lj_loader_wait(struct lj_loader *loader, int64_t step, double seconds);
 
 /* ---- views ------------------------------------------------------------------------------- */
 

@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { BATCHES = 2, WINDOW_FEWEST = 16, WINDOW_MOST = 256 };
 static const int64_t window_bytes = 8 << 20;
@@ -196,6 +197,7 @@ static int prepare(struct lj_loader *l, int64_t step)
     float *images = l->images[step % BATCHES];
     struct lj_draw *draws = l->draws[step % BATCHES];
     LJ_TRY(lj_fault("read", step));
+    lj_fault_slow("read", step);
     draw_batch(l, step, draws);
     for (int64_t k = 0; k < l->lanes; k++)
         l->lane[k].served = 0;
@@ -314,6 +316,16 @@ static int set_up(struct lj_loader *l, const struct lj_config *config, int64_t l
     return start_thread(l);
 }
 
+/* Its time limits are those of a clock that nobody sets. */
+static void init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
 int lj_loader_create(struct lj_loader **loader, struct lj_archive *archive,
                      const struct lj_config *config, int64_t lanes, int64_t first_lane,
                      int64_t end_lane, int64_t n, int64_t first_step)
@@ -328,7 +340,7 @@ int lj_loader_create(struct lj_loader **loader, struct lj_archive *archive,
     l->n = n;
     l->prepared = l->asked = first_step;
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
+    init_condition(&l->changed);
     int status = set_up(l, config, lanes);
     if (status == LJ_OK)
         *loader = l;
@@ -367,15 +379,43 @@ void lj_loader_destroy(struct lj_loader *loader)
     lj_free(loader);
 }
 
+/* Says which step is wanted; with the lock held. */
+static void ask(struct lj_loader *loader, int64_t step)
+{
+    LJ_CHECK(step == loader->asked || step == loader->asked + 1,
+             "the loader is asked for step %lld after %lld", (long long)step,
+             (long long)loader->asked);
+    loader->asked = step;
+    pthread_cond_broadcast(&loader->changed);
+}
+
+static bool is_ready(const struct lj_loader *loader, int64_t step)
+{
+    return loader->prepared > step || loader->status != LJ_OK;
+}
+
+bool lj_loader_wait(struct lj_loader *loader, int64_t step, double seconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t end = until.tv_nsec + (int64_t)(1e9 * seconds);
+    until.tv_sec += end / 1000000000;
+    until.tv_nsec = end % 1000000000;
+    pthread_mutex_lock(&loader->lock);
+    ask(loader, step);
+    for (int error = 0; error == 0 && !is_ready(loader, step);)
+        error = pthread_cond_timedwait(&loader->changed, &loader->lock, &until);
+    bool ready = is_ready(loader, step);
+    pthread_mutex_unlock(&loader->lock);
+    return ready;
+}
+
 int lj_loader_next(struct lj_loader *loader, int64_t step, struct lj_batch *batch)
 {
     lj_phase_begin(LJ_PHASE_WAIT_DATA);
     pthread_mutex_lock(&loader->lock);
-    LJ_CHECK(step == loader->asked || step == loader->asked + 1,
-             "lj_loader_next: step %lld after %lld", (long long)step, (long long)loader->asked);
-    loader->asked = step;
-    pthread_cond_broadcast(&loader->changed);
-    while (loader->prepared <= step && loader->status == LJ_OK)
+    ask(loader, step);
+    while (!is_ready(loader, step))
         pthread_cond_wait(&loader->changed, &loader->lock);
     int status = LJ_OK;
     if (loader->prepared <= step)

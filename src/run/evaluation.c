@@ -192,7 +192,7 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t b
 {
     const struct lj_trainer_info *t = &run->info;
     struct lj_embedder embedder = {.model = t->model,
-                                   .weights = t->weights,
+                                   .weights = lj_trainer_weights(run->trainer),
                                    .mean = t->mean,
                                    .std = t->std,
                                    .config = t->config};

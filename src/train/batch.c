@@ -5,12 +5,22 @@
 
 #include <math.h>
 
+/* Lets new weights move while the loader works: MPI moves them only inside its calls. */
+static void wait_for_batch(struct lj_trainer *t)
+{
+    const double at_once_s = 1e-4;
+    while (lj_gradsync_gathering(t->gradsync) && !lj_loader_wait(t->loader, t->step, at_once_s))
+        lj_gradsync_progress(t->gradsync);
+}
+
 int lj_trainer_next_batch(struct lj_trainer *t)
 {
     int status = lj_fault("step", t->step);
     lj_phase_begin(LJ_PHASE_WAIT_DATA);
-    if (status == LJ_OK && t->loader)
+    if (status == LJ_OK && t->loader) {
+        wait_for_batch(t);
         status = lj_loader_next(t->loader, t->step, &t->batch);
+    }
     lj_phase_end();
     t->failed = status != LJ_OK;
     return status;

@@ -34,6 +34,7 @@ static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished
 
 int lj_trainer_checkpoint(struct lj_trainer *t, const char *dir, int64_t finished)
 {
+    lj_pass_weights(t);
     lj_phase_begin(LJ_PHASE_CHECKPOINT);
     for (int i = 0; i < 2 && t->comm->size > 1; i++)
         lj_gradsync_collect(t->gradsync, lj_optim_moment(t->optim, i), t->moment[i]);

@@ -9,7 +9,6 @@ struct lj_trainer_info lj_trainer_info(const struct lj_trainer *t)
     struct lj_trainer_info info = {.config = &t->config,
                                    .objective = t->objective_kind,
                                    .model = t->model,
-                                   .weights = t->weights,
                                    .mean = t->mean,
                                    .std = t->std,
                                    .lanes = t->lanes,
@@ -44,8 +43,15 @@ const char *lj_trainer_term(const struct lj_trainer *t, int i)
     return exists ? t->objective_kind->term[i].name : NULL;
 }
 
-uint64_t lj_trainer_hash(const struct lj_trainer *t)
+const float *lj_trainer_weights(struct lj_trainer *t)
 {
+    lj_pass_weights(t);
+    return t->weights;
+}
+
+uint64_t lj_trainer_hash(struct lj_trainer *t)
+{
+    lj_pass_weights(t);
     int64_t elements = lj_gradsync_shard(t->gradsync)->weights_elements;
     return XXH3_64bits(t->weights, (size_t)elements * sizeof(float));
 }

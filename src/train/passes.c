@@ -45,6 +45,12 @@ static void run_lanes(struct lj_trainer *t, lane_work work)
         run_wave(t, first, work);
 }
 
+/* MPI is called from the main thread only, which works on the first worker of a wave. */
+static void let_communication_progress(void *trainer)
+{
+    lj_gradsync_progress(((struct lj_trainer *)trainer)->gradsync);
+}
+
 /* ---- views ------------------------------------------------------------------------------- */
 
 /* The views of one lane, written straight into the encoder's inputs: view-major. */
@@ -59,9 +65,12 @@ static void make_views(struct lj_trainer *t, int64_t k, int worker)
         float *view = lj_plan_value(t->plan[part], &pass, 0);
         int64_t pixels = info->channels * t->recipe[part].size * t->recipe[part].size;
         for (int64_t v = 0; v < t->views[part]; v++)
-            for (int64_t i = k * t->n; i < (k + 1) * t->n; i++, view += pixels)
+            for (int64_t i = k * t->n; i < (k + 1) * t->n; i++, view += pixels) {
                 lj_view_make(&t->recipe[part], t->batch.images + i * sample, t->config.seed,
                              &t->batch.draws[i], pass.first_view + v, view, t->scratch[worker]);
+                if (worker == 0)
+                    let_communication_progress(t);
+            }
     }
 }
 
@@ -248,12 +257,6 @@ void lj_pass_loss_gradient(struct lj_trainer *t)
 
 /* ---- backward ---------------------------------------------------------------------------- */
 
-static void let_communication_progress(void *trainer)
-{
-    lj_gradsync_progress(((struct lj_trainer *)trainer)->gradsync);
-}
-
-/* MPI is called from the main thread only, which works on the first worker of a wave. */
 static struct lj_pass backward_run(struct lj_trainer *t, enum lj_pass_kind part, int bucket,
                                    int64_t k, int worker)
 {

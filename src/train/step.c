@@ -2,7 +2,8 @@
 /* One optimisation step on the global batch.                               Collective over t->comm.
  *
  * next batch -> views -> encoder -> projector -> loss (the one small allreduce) -> backward
- * -> gradient reduction (overlapped with backward) -> AdamW -> new weights
+ * -> gradient reduction (overlapped with backward) -> AdamW -> new weights (which travel while the
+ * next step's batch is waited for and its views are made)
  *
  * With memory.recompute=lanes the views are made lane by lane inside lj_pass_encode. A layer that
  * is normalised over the global batch, in the projector (projector.norm=batch) or in the encoder,
@@ -22,6 +23,7 @@ int lj_trainer_step(struct lj_trainer *t, int64_t step, bool want_norm,
     int local = lj_trainer_next_batch(t); /* a failure travels with the small allreduce */
 
     lj_pass_views(t);                           /* V views of each sample, in pixels */
+    lj_pass_weights(t);                         /* the last step's new weights have arrived */
     lj_pass_encode(t, report);                  /* embeddings (V, n, C) of each lane */
     lj_pass_project(t, report);                 /* projections (V, n, D) of each lane */
     lj_pass_loss(t);                            /* each lane's share of the objective's sums */
@@ -36,6 +38,6 @@ int lj_trainer_step(struct lj_trainer *t, int64_t step, bool want_norm,
         return LJ_OK;
 
     lj_pass_update(t, want_norm, report); /* AdamW on the shard */
-    lj_pass_gather(t);                    /* everybody's new weights */
+    lj_pass_gather(t);                    /* new weights start moving to everybody */
     return LJ_OK;
 }

@@ -19,7 +19,6 @@ struct lj_trainer_info {
     const struct lj_config *config; /* with automatic values resolved */
     const struct lj_objective_kind *objective;
     const struct lj_model *model;
-    const float *weights;    /* on ranks with lanes and on the root all of them */
     const float *mean, *std; /* (channels) of the pixels */
     int64_t lanes;           /* of the global batch */
     int64_t samples_per_lane;
@@ -34,6 +33,9 @@ struct lj_trainer_info {
 };
 /* Local. */
 struct lj_trainer_info lj_trainer_info(const struct lj_trainer *trainer);
+/* The weights after the last step, on ranks with lanes and on the root all of them; borrowed, and
+ * valid until the next step. Collective in effect: waits for those that are on their way. */
+const float *lj_trainer_weights(struct lj_trainer *trainer);
 /* FLOP of one step: 3 x 2 x forward multiply-adds of encoder and projector, attention included.
  * Local. */
 double lj_trainer_step_flops(const struct lj_trainer *trainer);

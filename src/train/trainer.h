@@ -44,6 +44,7 @@ struct lj_trainer {
     struct lj_batch batch;
 
     float *weights; /* all, or my shards: struct lj_shard */
+    bool gathers;   /* new weights are on their way: lj_pass_weights completes them */
     void *packed;   /* their packed forms, made after every change; NULL where none pays */
     bool bf16;      /* precision: bf16 */
     struct lj_objective *objective;
@@ -108,11 +109,14 @@ void lj_pass_loss_gradient(struct lj_trainer *t);
 void lj_pass_backward(struct lj_trainer *t, struct lj_step_report *report);
 
 /* update.c: waits for the totals of all buckets, and adds to report->nonfinite how many elements
- * of any lane were not finite; clips, and applies AdamW to my shard; gathers the new weights.
- * Collective. */
+ * of any lane were not finite; clips, and applies AdamW to my shard; the new weights start moving
+ * to everybody. Collective. */
 void lj_pass_finish_gradient(struct lj_trainer *t, struct lj_step_report *report);
 void lj_pass_update(struct lj_trainer *t, bool want_norm, struct lj_step_report *report);
 void lj_pass_gather(struct lj_trainer *t);
+/* Completes the new weights, if any are on their way, and packs them: before anything reads
+ * t->weights or t->packed. Collective in effect: it waits for the others. */
+void lj_pass_weights(struct lj_trainer *t);
 
 /* batch.c: waits for the batch of t->step (local); then the small allreduce of the objective's
  * sums and of the step's message (collective): terms of the loss, and who failed, asks to stop or

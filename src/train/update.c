@@ -33,7 +33,18 @@ void lj_trainer_pack_weights(struct lj_trainer *t)
 void lj_pass_gather(struct lj_trainer *t)
 {
     lj_phase_begin(LJ_PHASE_WEIGHT_COMM);
-    lj_gradsync_gather(t->gradsync, t->weights);
+    lj_gradsync_gather_start(t->gradsync, t->weights);
+    t->gathers = true;
+    lj_phase_end();
+}
+
+void lj_pass_weights(struct lj_trainer *t)
+{
+    if (!t->gathers)
+        return;
+    lj_phase_begin(LJ_PHASE_WEIGHT_COMM);
+    lj_gradsync_gather_finish(t->gradsync);
     lj_trainer_pack_weights(t);
+    t->gathers = false;
     lj_phase_end();
 }

@@ -369,18 +369,56 @@ static void assert_weights(const struct run *r, const float *weights, int64_t ke
     lj_all_assert(r->comm, wrong == 0, "%lld weights are wrong", (long long)wrong);
 }
 
-static void assert_gather(struct run *r)
+/* All weights, of which my parts have their values. */
+static float *take_my_weights(const struct lj_shard *shard)
 {
-    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
     float *weights = take_weights(shard);
     for (int b = 0; b < shard->buckets; b++)
         for (int64_t i = 0; i < shard->count[b]; i++)
             weights[shard->weights_first[b] + i] = wild(0, 77, shard->first[b] + i);
+    return weights;
+}
+
+static void assert_gather(struct run *r)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(r->sync);
+    float *weights = take_my_weights(shard);
     if (r->comm->size == 1)
         lj_all_assert(r->comm, shard->elements == r->bounds[r->layout->buckets],
                       "one rank owns everything");
     lj_gradsync_gather(r->sync, weights);
     assert_weights(r, weights, 77);
+    lj_free(weights);
+}
+
+/* Weights arrive while other things are done, with progress alone; finishing books the time. */
+static void assert_gather_meanwhile(struct run *r)
+{
+    const struct lj_ledger_entry *e = lj_ledger_entry(&r->ledger, "weights", "");
+    float *weights = take_my_weights(lj_gradsync_shard(r->sync));
+    double start = lj_now_s(), before = e->seconds;
+    lj_gradsync_gather_finish(r->sync); /* nothing is under way */
+    lj_gradsync_gather_start(r->sync, weights);
+    while (lj_gradsync_gathering(r->sync) && lj_now_s() - start < 60)
+        lj_gradsync_progress(r->sync);
+    bool arrived = !lj_gradsync_gathering(r->sync);
+    lj_all_assert(r->comm, arrived, "weights do not arrive");
+    assert_weights(r, weights, 77);
+    lj_gradsync_gather_finish(r->sync);
+    lj_all_assert(r->comm,
+                  e->seconds >= before && e->exposed_seconds <= e->seconds &&
+                      e->seconds <= before + lj_now_s() - start,
+                  "%g s, %g exposed", e->seconds, e->exposed_seconds);
+    lj_free(weights);
+}
+
+/* A run that fails destroys the reduction while weights are under way. */
+static void assert_destroy_meanwhile(struct run *r)
+{
+    float *weights = take_my_weights(lj_gradsync_shard(r->sync));
+    lj_gradsync_gather_start(r->sync, weights);
+    lj_gradsync_destroy(r->sync);
+    r->sync = NULL;
     lj_free(weights);
 }
 
@@ -471,11 +509,12 @@ static void check_shards(const struct layout *layout, bool everywhere)
         run_step(&r, step);
         assert_norm(&r);
         assert_gather(&r);
+        assert_gather_meanwhile(&r);
         assert_collect(&r);
         assert_scatter_moment(&r);
         assert_totals(&r); /* none of these touches the totals */
     }
-    lj_gradsync_destroy(r.sync);
+    assert_destroy_meanwhile(&r);
 }
 
 Test(gradsync_mpi, shards_are_measured_and_gathered, .timeout = 120)

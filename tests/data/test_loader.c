@@ -214,6 +214,38 @@ Test(loader, ends_at_any_time)
 }
 
 /* Once windows and scratch exist, steps allocate nothing. */
+/* A wait says whether the batch is there, and changes nothing about which one comes. */
+Test(loader, a_wait_ends_in_time_or_when_the_batch_is_there)
+{
+    setenv("LJ_FAULT", "read:0:2:slow", 1); /* for half a second */
+    struct lj_loader *loader = start(0, LANES, 0);
+    struct lj_batch batch;
+    for (int64_t step = 0; step < 2; step++) {
+        cr_assert(lj_loader_wait(loader, step, 30), "step %ld", (long)step);
+        cr_assert(lj_loader_wait(loader, step, 0), "step %ld", (long)step);
+        cr_assert_eq(lj_loader_next(loader, step, &batch), LJ_OK);
+    }
+    double begun = lj_now_s();
+    cr_assert_not(lj_loader_wait(loader, 2, 0.01));
+    cr_assert_lt(lj_now_s() - begun, 0.4);
+    cr_assert(lj_loader_wait(loader, 2, 30));
+    cr_assert_eq(lj_loader_next(loader, 2, &batch), LJ_OK);
+    cr_assert_eq(batch.step, 2);
+    lj_loader_destroy(loader);
+}
+
+/* Waiting ends with the thread's failure, which the next batch then brings. */
+Test(loader, a_wait_ends_with_a_failure)
+{
+    setenv("LJ_FAULT", "read:0:1", 1);
+    struct lj_loader *loader = start(0, LANES, 0);
+    struct lj_batch batch;
+    cr_assert_eq(lj_loader_next(loader, 0, &batch), LJ_OK);
+    cr_assert(lj_loader_wait(loader, 1, 30));
+    cr_assert_eq(lj_loader_next(loader, 1, &batch), LJ_ERR_RESOURCE);
+    lj_loader_destroy(loader);
+}
+
 Test(loader, steps_allocate_nothing)
 {
     struct lj_loader *loader = start(0, LANES, 0);

@@ -113,15 +113,17 @@ static void configure(const struct lj_encoder *row, const char *const *settings)
 }
 
 /* The encoder's running statistics, one parameter behind the other. */
-static void copy_statistics(const struct lj_trainer_info *info, double *out)
+static void copy_statistics(struct lj_trainer *trainer, double *out)
 {
-    const struct lj_params *params = &info->model->params;
+    const float *weights = lj_trainer_weights(trainer);
+    struct lj_trainer_info info = lj_trainer_info(trainer);
+    const struct lj_params *params = &info.model->params;
     int64_t at = 0;
     for (int p = 0; p < params->count; p++)
         for (int64_t i = 0; params->list[p].role == LJ_ROLE_STATISTIC &&
                             i < params->list[p].count && at < STATISTICS_MAX;
              i++)
-            out[at++] = (double)info->weights[params->list[p].offset + i];
+            out[at++] = (double)weights[params->list[p].offset + i];
 }
 
 static int train(struct lj_comm *comm, struct outcome *outcome)
@@ -138,7 +140,7 @@ static int train(struct lj_comm *comm, struct outcome *outcome)
                 lj_fail(LJ_ERR_NUMERIC, "%lld values are nonfinite", (long long)report.nonfinite);
         outcome->loss[step] = report.term[0];
         if (step == 0 && lj_comm_is_root(comm))
-            copy_statistics(&info, outcome->statistic);
+            copy_statistics(trainer, outcome->statistic);
     }
     for (int i = 0; i < info.ledger->count; i++) {
         const struct lj_ledger_entry *e = &info.ledger->entry[i];

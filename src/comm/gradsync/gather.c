@@ -101,8 +101,10 @@ void lj_gradsync_gather_finish(struct lj_gradsync *s)
         return;
     double start = lj_now_s();
     LJ_WAIT_IN(MPI_Waitall(g->requests, g->request, MPI_STATUSES_IGNORE));
-    double end = lj_now_s();
     g->under_way = false;
-    s->ledger_weights->exposed_seconds += end - start;
-    s->ledger_weights->seconds += (g->ended > 0 ? g->ended : end) - g->started;
+    if (g->ended <= 0) {
+        g->ended = lj_now_s();
+        s->ledger_weights->exposed_seconds += g->ended - start;
+    }
+    s->ledger_weights->seconds += g->ended - g->started;
 }
