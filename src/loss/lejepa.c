@@ -42,8 +42,23 @@ static void *take(int64_t count, size_t size)
     return lj_alloc_array(count, size, "loss");
 }
 
-/* Projections of each lane, touched first by the thread that will work on the lane, so that they
- * lie in that thread's memory. */
+/* What a worker writes, and projections of each lane, are touched first by the thread that will
+ * work there, so that they lie in that thread's memory. */
+static int allocate_scratch(struct lj_lejepa *loss)
+{
+    loss->scratch = take(loss->config.workers, sizeof *loss->scratch);
+    if (!loss->scratch)
+        return LJ_ERR_RESOURCE;
+#pragma omp parallel for schedule(static, 1) num_threads(loss->config.workers)
+    for (int s = 0; s < loss->config.workers; s++)
+        loss->scratch[s] = take(LJ_TILE_ROWS * LJ_TILE_SLICES, sizeof(float));
+    for (int s = 0; s < loss->config.workers; s++)
+        if (!loss->scratch[s])
+            return lj_fail(LJ_ERR_RESOURCE, "out of memory: tiles of %d threads; use fewer threads",
+                           loss->config.workers);
+    return LJ_OK;
+}
+
 static int allocate_cached(struct lj_lejepa *loss)
 {
     const struct lj_lejepa_config *c = &loss->config;
@@ -70,14 +85,9 @@ static int allocate(struct lj_lejepa *loss)
     const struct lj_lejepa_config *c = &loss->config;
     loss->slices = take(c->width * c->slices, sizeof(float));
     loss->coefficient = take(lj_sigreg_sums(loss), sizeof(float));
-    loss->scratch = take(c->workers, sizeof *loss->scratch);
-    if (!loss->slices || !loss->coefficient || !loss->scratch)
+    if (!loss->slices || !loss->coefficient)
         return LJ_ERR_RESOURCE;
-    for (int s = 0; s < c->workers; s++) {
-        loss->scratch[s] = take(LJ_TILE_ROWS * LJ_TILE_SLICES, sizeof(float));
-        if (!loss->scratch[s])
-            return LJ_ERR_RESOURCE;
-    }
+    LJ_TRY(allocate_scratch(loss));
     return allocate_cached(loss);
 }
 

@@ -6,13 +6,24 @@
 
 #include <string.h>
 
-/* All workers into the first; a rank that failed contributes nothing but its failure. */
+enum { CHUNK = 4096 }; /* sums that a thread adds up at once: they stay in its cache */
+
+/* All workers' sums [first, end) into the first worker's. */
+static void add_workers(struct lj_objective *o, int64_t first, int64_t end)
+{
+    for (int s = 1; s < o->workers; s++)
+        for (int64_t i = first; i < end; i++)
+            o->sums[0][i] += o->sums[s][i];
+}
+
+/* All workers into the first; a rank that failed contributes nothing but its failure. Threads take
+ * different sums; these are integers, so that their order is free anyway. */
 static int64_t *collect_workers(struct lj_objective *o, int local)
 {
     int64_t count = o->count + LJ_MESSAGE_SCALARS, *total = o->sums[0];
-    for (int s = 1; s < o->workers; s++)
-        for (int64_t i = 0; i < count; i++)
-            total[i] += o->sums[s][i];
+#pragma omp parallel for schedule(static) num_threads(o->workers) if (o->workers > 1)
+    for (int64_t first = 0; first < count; first += CHUNK)
+        add_workers(o, first, lj_min_i64(first + CHUNK, count));
     if (local != LJ_OK)
         memset(total, 0, (size_t)count * sizeof *total);
     total[o->count + LJ_MESSAGE_FAILED] = local != LJ_OK;

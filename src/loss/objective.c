@@ -58,13 +58,18 @@ static int check_needs(const struct lj_objective_kind *kind, unsigned gives)
     return LJ_OK;
 }
 
+/* A worker's sums are touched first by the thread that will add to them, so that they lie in that
+ * thread's memory. */
 static int allocate_sums(struct lj_objective *o)
 {
     o->sums = lj_alloc_array(o->workers, sizeof *o->sums, "loss");
-    for (int s = 0; o->sums && s < o->workers; s++)
+    if (!o->sums)
+        return LJ_ERR_RESOURCE;
+#pragma omp parallel for schedule(static, 1) num_threads(o->workers) if (o->workers > 1)
+    for (int s = 0; s < o->workers; s++)
         o->sums[s] = lj_alloc_array(o->count + LJ_MESSAGE_SCALARS, sizeof(int64_t), "loss");
     for (int s = 0; s < o->workers; s++)
-        if (!o->sums || !o->sums[s])
+        if (!o->sums[s])
             return lj_fail(LJ_ERR_RESOURCE,
                            "out of memory: %d times %lld MiB of sums of objective=%s; use a "
                            "smaller projector.out, fewer views or fewer threads",
@@ -126,6 +131,7 @@ void lj_objective_destroy(struct lj_objective *o)
 
 void lj_objective_clear(struct lj_objective *o)
 {
+#pragma omp parallel for schedule(static, 1) num_threads(o->workers) if (o->workers > 1)
     for (int s = 0; s < o->workers; s++)
         memset(o->sums[s], 0, (size_t)(o->count + LJ_MESSAGE_SCALARS) * sizeof(int64_t));
 }
