@@ -32,14 +32,16 @@
         "gradient sums: along the fixed tree, or by MPI's own reduction")                          \
     TEXT(FREE, data_archive, "data.archive", "",                                                   \
         "HDF5 files: a path, a comma-separated list, a glob or a directory; empty: the example")   \
-    TEXT(FREE, data_images, "data.images", "", "dataset of images; empty: found automatically")    \
+    TEXT(FREE, data_images, "data.images", "",                                                     \
+        "datasets of images: a name, a path or a pattern (scan*); empty: those of one name")       \
     TEXT(FREE, data_labels, "data.labels", "",                                                     \
         "dataset of labels, or FILE:DATASET; empty: `labels`-like names are tried; none: ignore")  \
     TEXT(BITS, data_where, "data.where", "", "rows to use: DATASET=VALUE, for example split=0")    \
     CHOICE(BITS, data_axes, "data.axes", LJ_DATA_AXES_AUTO,                                        \
         WORD(LJ_DATA_AXES_AUTO, "auto") WORD(LJ_DATA_AXES_NHWC, "nhwc")                            \
-        WORD(LJ_DATA_AXES_NCHW, "nchw") WORD(LJ_DATA_AXES_NHW, "nhw"),                             \
-        "order of the axes of the images")                                                         \
+        WORD(LJ_DATA_AXES_NCHW, "nchw") WORD(LJ_DATA_AXES_NHW, "nhw")                              \
+        WORD(LJ_DATA_AXES_HWC, "hwc") WORD(LJ_DATA_AXES_CHW, "chw"),                               \
+        "order of the axes; hwc, chw: a dataset is one image; auto: by its shape")                 \
     INT(BITS, data_size, "data.size", 0, 0, 16384, "pixels the loader resizes to; 0: as stored")   \
     INT(FREE, data_cache, "data.cache", 1024, 0, 1048576,                                          \
         "MiB per rank for samples held in windows")                                                \

@@ -49,7 +49,7 @@ struct lj_archive_info {
     int64_t height, width;   /* after data.size */
     int parts;               /* datasets that make up the archive */
     const char *type;        /* "u8" "i8" "u16" "i16" "u32" "f16" "f32" "f64" */
-    const char *axes;        /* "nhwc" "nchw" "nhw" */
+    const char *axes;        /* "nhwc" "nchw" "nhw" "hwc" "chw" */
     const char *axes_reason; /* the rule that decided */
     const char *images;      /* dataset name of the first part */
     const char *labels;      /* dataset used, "" if none */
@@ -69,6 +69,18 @@ LJ_API const struct lj_archive_info *lj_archive_info(const struct lj_archive *ar
 
 /* One line of summary for the log. Local. */
 LJ_API void lj_archive_describe(const struct lj_archive *archive, char *text, size_t capacity);
+
+/* A dataset that images are taken from. */
+struct lj_archive_dataset {
+    const char *name; /* its path in the files; owned by the archive */
+    int64_t rows;     /* images, in all files that have it */
+    int64_t files;    /* how many have it */
+};
+/* The datasets that make up the archive, by name. Local.
+ *   list  out  (capacity) in the order of their first rows
+ * Returns how many are listed; if there are more names, their files are missing in the sum. */
+LJ_API int lj_archive_datasets(const struct lj_archive *archive, struct lj_archive_dataset *list,
+                               int capacity);
 
 /* Row of the archive behind selected index i (0 .. selected-1). Local. */
 LJ_API int64_t lj_archive_row(const struct lj_archive *archive, int64_t i);

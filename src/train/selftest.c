@@ -30,7 +30,9 @@ static int small_config(struct lj_config *config, const struct lj_config *given)
     config->threads = given->threads;
     config->precision = given->precision;
     memcpy(config->data_archive, given->data_archive, sizeof config->data_archive);
+    memcpy(config->data_images, given->data_images, sizeof config->data_images);
     memcpy(config->data_where, given->data_where, sizeof config->data_where);
+    config->data_axes = given->data_axes;
     return LJ_OK;
 }
 
@@ -112,10 +114,10 @@ int lj_selftest(struct lj_comm *comm, const struct lj_config *given)
             lj_say("selftest on one rank compares nothing; launch it as mpirun -n 4 lejepa_mpi "
                    "selftest");
         struct lj_archive_options options = {.files = config->data_archive,
-                                             .images = "",
+                                             .images = config->data_images,
                                              .labels = "none",
                                              .where = config->data_where,
-                                             .axes = LJ_DATA_AXES_AUTO,
+                                             .axes = config->data_axes,
                                              .stretch = LJ_DATA_STRETCH_NONE,
                                              .nan = LJ_DATA_NAN_ERROR};
         status = lj_archive_open(&archive, comm, &options);

@@ -98,6 +98,18 @@ def make_raw(name, raw):
         file.create_dataset("images", (64, 28, 28), "u1", external=place)
 
 
+def make_ambiguous():
+    """Archives of which a rule would guess wrongly."""
+    (here / "climate").mkdir()
+    for i in range(3):
+        program.write_h5(here / "climate" / f"{i}.h5", data=numpy.ones((48, 72, 16), "f4"))
+    volume = program.images(40, shape=(28, 28))
+    program.write_h5(here / "masked.h5", volume=volume, mask=volume)
+    (here / "scans").mkdir()
+    program.write_h5(here / "scans" / "1.h5", scan1=volume)
+    program.write_h5(here / "scans" / "2.h5", scan2=volume)
+
+
 def make_unstored():
     """Datasets that HDF5 reads as zeros."""
     pixels = program.images()
@@ -229,7 +241,12 @@ def train_cases():
         "data.images=images",
         "data.labels=halves",
     ], 3, ["odd.h5", "halves", "0.5", "row 1"]
-    yield "fewer samples than a batch", [data("few.h5")], 3, [
+    yield "few rows or channels", [data("few.h5")], 3, ["few.h5", "data.axes=nhw", "data.axes=chw"]
+    yield "rows or height", [data("climate")], 3, ["0.h5", "48x72x16", "data.axes=hwc"]
+    yield "volume and mask", [data("masked.h5")], 3, ["/mask", "/volume", "data.images"]
+    yield "names that differ", [data("scans")], 3, ["2.h5", "/scan2", "/scan1", "data.images"]
+    yield "axes of another number", [data("good.h5"), "data.axes=nchw"], 3, ["nchw", "64x28x28"]
+    yield "fewer samples than a batch", [data("few.h5"), "data.axes=nhw"], 3, [
         "few.h5",
         "8 samples",
         "batch.size 16",
@@ -459,6 +476,27 @@ def test_values_in_other_files():
     check(all(loss == losses[0] for loss in losses), f"values in other files: losses {losses}")
 
 
+def test_named_in_the_log():
+    """Every dataset that is taken, in the log and by inspect."""
+    words = [data("scans"), "data.images=scan?"]
+    ended = train(here / "scanned", *words, "train.steps=2")
+    check(ended.code == 0, f"joined by a pattern: {ended.tail()}")
+    seen = run(["inspect", *words])
+    listed = json.loads(run(["inspect", *words, "json=1"]).out)["datasets"]
+    wanted = [{"name": f"/scan{i}", "rows": 40, "files": 1} for i in (1, 2)]
+    check(listed == wanted, f"inspect lists {listed}")
+    for i in (1, 2):
+        check(f"archive: /scan{i}, 40 rows in 1 file" in ended.err, f"the log lacks scan{i}")
+        check(f"/scan{i}, 40 rows in 1 file" in seen.out, f"inspect lacks scan{i}: {seen.out}")
+
+
+def test_one_image_a_file():
+    ended = run(["inspect", data("climate"), "data.axes=hwc", "json=1"])
+    found = json.loads(ended.out) if check(ended.code == 0, f"hwc: {ended.tail()}") else {}
+    for key, value in {"rows": 3, "channels": 16, "height": 48, "width": 72, "axes": "hwc"}.items():
+        check(found.get(key) == value, f"hwc: {key} is {found.get(key)}, expected {value}")
+
+
 def test_more_ranks_than_lanes():
     ended = train(here / "surplus", data("good.h5"), "train.steps=2", "batch.size=8", ranks=3)
     check(ended.code == 0, f"3 ranks for one lane: {ended.tail()}")
@@ -516,6 +554,7 @@ def test_disk_full():
 make_inputs()
 make_promises()
 make_unstored()
+make_ambiguous()
 make_safetensors()
 make_runs()
 make_wrong_shape()
@@ -526,6 +565,8 @@ program.at_once(
     [
         test_zero_for_nan,
         test_values_in_other_files,
+        test_named_in_the_log,
+        test_one_image_a_file,
         test_more_ranks_than_lanes,
         test_older_checkpoint_is_used,
         test_disk_full,

@@ -15,6 +15,12 @@ const char *lj_part_dataset(const struct lj_archive *archive, const struct lj_pa
     return archive->texts + part->dataset;
 }
 
+const char *lj_base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row)
 {
     int64_t low = 0, high = archive->header.info.parts;
@@ -73,6 +79,25 @@ void lj_archive_describe(const struct lj_archive *archive, char *text, size_t ca
              (long long)info->rows, selected, info->channels, (long long)info->stored_height,
              (long long)info->stored_width, info->type, info->parts, info->parts == 1 ? "" : "s",
              info->images, info->axes, info->axes_reason, info->storage, labels);
+}
+
+int lj_archive_datasets(const struct lj_archive *archive, struct lj_archive_dataset *list,
+                        int capacity)
+{
+    int count = 0;
+    for (int p = 0; p < archive->header.info.parts; p++) {
+        const char *name = lj_part_dataset(archive, &archive->part[p]);
+        int i = 0;
+        while (i < count && strcmp(list[i].name, name) != 0)
+            i++;
+        if (i == capacity)
+            continue;
+        if (i == count)
+            list[count++] = (struct lj_archive_dataset){.name = name};
+        list[i].rows += archive->part[p].rows;
+        list[i].files++;
+    }
+    return count;
 }
 
 int64_t lj_archive_row(const struct lj_archive *archive, int64_t i)

@@ -187,6 +187,16 @@ hid_t lj_source_file_open(hid_t dataset, const char *file, const char *name);
  * Errors: LJ_ERR_DATA: the shape does not decide, or contradicts data.axes. */
 int lj_axes_decide(struct lj_archive_header *header, enum lj_data_axes wanted, const hsize_t *dim,
                    int dims, const char *where) LJ_MUST_USE;
+/* Is a dataset of these axes one image, without an axis of rows? */
+bool lj_axes_one_image(enum lj_data_axes axes);
+/* Checks that a shape of three axes, which lj_axes_decide took for (N, H, W), cannot be one image
+ * with channels. Local.
+ *   header          out  reason_text, if the lengths decide
+ *   dim             in   (3)
+ *   lengths_differ  in   not all datasets have the same first axis, which then counts images
+ * Errors: LJ_ERR_DATA: it can; the message names both values of data.axes. */
+int lj_axes_check_rows(struct lj_archive_header *header, const hsize_t *dim, bool lengths_differ,
+                       const char *where) LJ_MUST_USE;
 
 /* ---- index.c, labels.c: rank 0 ----------------------------------------------------------- */
 
@@ -208,6 +218,8 @@ const char *lj_part_file(const struct lj_archive *archive, const struct lj_part 
 const char *lj_part_dataset(const struct lj_archive *archive, const struct lj_part *part);
 /* Index of the part that a row of the archive lies in. */
 int64_t lj_archive_part_of(const struct lj_archive *archive, int64_t row);
+/* What is behind the last slash of a path in a file. */
+const char *lj_base_name(const char *path);
 /* Bytes of one row as it is stored in memory before conversion. */
 size_t lj_row_bytes(const struct lj_archive *archive);
 

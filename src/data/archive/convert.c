@@ -20,7 +20,7 @@ void lj_convert_row(const struct lj_archive_header *header, const void *row, flo
     const struct lj_archive_info *info = &header->info;
     int64_t pixels = info->stored_height * info->stored_width;
     lj_kernels()->convert(planes, row, header->element, info->channels, pixels,
-                          header->axes == LJ_DATA_AXES_NHWC);
+                          header->axes == LJ_DATA_AXES_NHWC || header->axes == LJ_DATA_AXES_HWC);
     if (header->factor == 1.0f)
         return;
     for (int64_t i = 0; i < info->channels * pixels; i++)

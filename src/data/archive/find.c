@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which datasets of a file are the images. If data.images is a path, it names the one; if it is a
- * name without a slash, every dataset of that name, in whatever group, is meant. Without
- * data.images the candidates are the datasets of numbers that have 3 or 4 axes and are not named
- * like labels, and:
- *   1. if any is named images, image, x, data or imgs, those with the first of these names;
- *   2. else, if all have one name or all have 3 axes (scans as stacks of slices), all of them;
- *   3. else the file is ambiguous, and the message lists the candidates. */
+/* Which datasets of a file are the images. The candidates are the datasets of numbers that have 3
+ * or 4 axes and are not named like labels. data.images names the images: a path is one dataset; a
+ * name without a slash is every dataset of that name, in whatever group; a pattern (scan*,
+ * /train/[0-9]) is every candidate whose name, or path, it matches. Without data.images:
+ *   1. if any candidate is named images, image, x, data or imgs, those with the first of these;
+ *   2. else, if all candidates have one name, all of them;
+ *   3. else the file is ambiguous, and the message lists the candidates.
+ * Rules 1 and 2 take small and capital letters for the same. */
 #include "data/archive/archive.h"
 
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +23,6 @@
 
 static const char *const image_names[] = {"images", "image", "x", "data", "imgs", NULL};
 static const char *const label_names[] = {"labels", "label", "ans", "y", "target", "targets", NULL};
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
 
 /* Index of the name in the list, in any case; the list's length if it is not there. */
 static int place_in(const char *const *names, const char *name)
@@ -107,7 +103,7 @@ static bool may_be_images(const struct lj_found *found)
     hsize_t most = 0;
     for (int i = 1; i < found->dims; i++)
         most = found->dim[i] > most ? found->dim[i] : most;
-    const char *name = base_name(found->path);
+    const char *name = lj_base_name(found->path);
     return most > 1 && label_names[place_in(label_names, name)] == NULL;
 }
 
@@ -130,12 +126,22 @@ static bool is_candidate(const struct lj_found *found, const void *data)
 
 static bool has_place(const struct lj_found *found, const void *place)
 {
-    return place_in(image_names, base_name(found->path)) == *(const int *)place;
+    return place_in(image_names, lj_base_name(found->path)) == *(const int *)place;
 }
 
 static bool has_name(const struct lj_found *found, const void *name)
 {
-    return strcmp(base_name(found->path), name) == 0;
+    return strcmp(lj_base_name(found->path), name) == 0;
+}
+
+static bool matches(const struct lj_found *found, const void *pattern)
+{
+    const char *text = found->path;
+    if (!strchr(pattern, '/'))
+        text = lj_base_name(text);
+    else if (*(const char *)pattern != '/')
+        text++;
+    return may_be_images(found) && fnmatch(pattern, text, FNM_PATHNAME) == 0;
 }
 
 /* Rules 1 to 3 at the top of this file. */
@@ -150,40 +156,40 @@ static int choose(struct lj_found_list *list, const char *path)
                        "data.archive to the file of the images",
                        path, there);
     int best = place_in(image_names, "");
-    bool one_name = true, flat = true;
+    bool one_name = true;
     for (int64_t i = 0; i < list->count; i++) {
-        int place = place_in(image_names, base_name(list->at[i].path));
+        int place = place_in(image_names, lj_base_name(list->at[i].path));
         best = place < best ? place : best;
-        one_name = one_name && has_name(&list->at[i], base_name(list->at[0].path));
-        flat = flat && list->at[i].dims == 3;
+        one_name = one_name &&
+                   strcasecmp(lj_base_name(list->at[i].path), lj_base_name(list->at[0].path)) == 0;
     }
     if (image_names[best])
         filter(list, has_place, &best);
-    else if (!one_name && !flat)
+    else if (!one_name)
         return lj_fail(LJ_ERR_DATA,
-                       "%s: several datasets may be the images: %s; choose by data.images=NAME",
+                       "%s: several datasets may be the images: %s; choose by data.images=NAME, or "
+                       "join them by a pattern (data.images=*)",
                        path, there);
     return LJ_OK;
 }
 
-/* Leaves the datasets that data.images names: by path, or by name in any group. */
+/* Leaves the datasets that data.images names: by path, by name in any group, or by pattern. */
 static int pick(struct lj_found_list *list, hid_t file, const char *path, const char *images)
 {
     char there[1200];
     describe(list, there, sizeof there);
-    if (!strchr(images, '/'))
-        filter(list, has_name, images);
-    else
+    hid_t dataset = strchr(images, '/') ? H5Dopen2(file, images, H5P_DEFAULT) : -1;
+    if (dataset >= 0) {
         list->count = 0;
+        int status = list_add(list, dataset, images);
+        H5Dclose(dataset);
+        return status;
+    }
+    filter(list, strpbrk(images, "*?[") ? matches : has_name, images);
     if (list->count)
         return LJ_OK;
-    hid_t dataset = H5Dopen2(file, images, H5P_DEFAULT);
-    if (dataset < 0)
-        return lj_fail(LJ_ERR_DATA, "%s: there is no dataset %s (data.images); found %s", path,
-                       images, there);
-    int status = list_add(list, dataset, images);
-    H5Dclose(dataset);
-    return status;
+    return lj_fail(LJ_ERR_DATA, "%s: there is no dataset %s (data.images); found %s", path, images,
+                   there);
 }
 
 static int check_kind(const struct lj_found *found, const char *path)

@@ -20,7 +20,8 @@ struct builder {
     struct lj_archive *archive; /* borrowed */
     int64_t part_capacity;      /* of archive->part */
     int64_t text_capacity;      /* of archive->texts, bytes */
-    hsize_t dim[4];             /* shape of the first part; dim[0] unused */
+    hsize_t dim[4];             /* shape of the first part */
+    bool lengths_differ;        /* the first axes of two parts do */
     int dims;                   /* axes of the first part */
     int64_t bytes;              /* of all parts' images in memory */
     XXH3_state_t *hash;         /* of names, shapes, types and file sizes: the fingerprint */
@@ -94,6 +95,7 @@ static int agree_with_first(struct builder *b, const struct lj_found *found, con
                             enum lj_element element, enum lj_data_axes axes, const char *where)
 {
     struct lj_archive_header *header = &b->archive->header;
+    int from = lj_axes_one_image(axes) ? 0 : 1; /* the first axis of an image */
     if (header->info.parts == 0) {
         b->dims = found->dims;
         memcpy(b->dim, found->dim, sizeof b->dim);
@@ -103,11 +105,12 @@ static int agree_with_first(struct builder *b, const struct lj_found *found, con
         return lj_axes_decide(header, axes, found->dim, found->dims, where);
     }
     bool same = found->dims == b->dims;
-    for (int i = 1; i < b->dims && same; i++)
+    for (int i = from; i < b->dims && same; i++)
         same = found->dim[i] == b->dim[i];
     char mine[128], first[128];
-    lj_hdf5_shape_text(found->dim + 1, found->dims - 1, mine, sizeof mine);
-    lj_hdf5_shape_text(b->dim + 1, b->dims - 1, first, sizeof first);
+    lj_hdf5_shape_text(found->dim + from, found->dims - from, mine, sizeof mine);
+    lj_hdf5_shape_text(b->dim + from, b->dims - from, first, sizeof first);
+    b->lengths_differ = b->lengths_differ || (found->dim[0] != b->dim[0] && found->dim[0] != 0);
     if (!same)
         return lj_fail(LJ_ERR_DATA,
                        "%s: expected images of shape %s as in the first dataset (%s), found %s; "
@@ -164,11 +167,13 @@ static int read_storage(struct lj_archive_header *header, struct lj_part *part, 
         lj_hdf5_shape_text(chunk, found->dims, shape, sizeof shape);
         snprintf(text, sizeof text, "chunked %s", shape);
         part->raw = H5Tequal(type, lj_hdf5_memory_type(header->element)) > 0;
-        for (int i = 1; i < found->dims; i++)
-            part->raw = part->raw && chunk[i] == found->dim[i];
+        bool one = lj_axes_one_image(header->axes), whole = true;
+        for (int i = one ? 0 : 1; i < found->dims; i++)
+            whole = whole && chunk[i] == found->dim[i];
+        part->raw = part->raw && whole;
         status =
             read_filters(part, plan, lj_element_bytes(header->element), where, text, sizeof text);
-        part->chunk_rows = (int64_t)chunk[0];
+        part->chunk_rows = one ? 1 : (int64_t)chunk[0];
     }
     int64_t few = lj_max_i64(1, lj_min_i64(GROUP_ROWS, GROUP_BYTES / (int64_t)row_bytes));
     part->rows_at_once = (int32_t)few;
@@ -221,12 +226,12 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
     void *parts = archive->part;
     LJ_TRY(grow(&parts, info->parts, &b->part_capacity, info->parts + 1, sizeof *archive->part));
     archive->part = parts;
-    struct lj_part part = {.rows = (int64_t)found->dim[0], .first_row = info->rows};
+    struct lj_part part = {.rows = lj_axes_one_image(axes) ? 1 : (int64_t)found->dim[0],
+                           .first_row = info->rows};
     LJ_TRY(read_storage(&archive->header, &part, dataset, found, lj_row_bytes(archive), where));
     LJ_TRY(add_text(b, path, &part.file));
     LJ_TRY(add_text(b, found->path, &part.dataset));
-    const char *slash = strrchr(path, '/');
-    const char *base = slash ? slash + 1 : path;
+    const char *base = lj_base_name(path);
     XXH3_64bits_update(b->hash, base, strlen(base));
     XXH3_64bits_update(b->hash, found->path, strlen(found->path));
     XXH3_64bits_update(b->hash, found->dim, (size_t)found->dims * sizeof *found->dim);
@@ -237,11 +242,28 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
     return LJ_OK;
 }
 
+/* Datasets that nobody named are joined only if all files call them the same. */
+static int check_name(const struct builder *b, const struct lj_found_list *list, const char *path)
+{
+    const struct lj_archive *archive = b->archive;
+    if (archive->header.info.parts == 0 || list->count == 0)
+        return LJ_OK;
+    const char *first = lj_part_dataset(archive, &archive->part[0]);
+    if (strcasecmp(lj_base_name(first), lj_base_name(list->at[0].path)) == 0)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA,
+                   "%s: its images are %s, those of %s are %s; choose by data.images=NAME, or join "
+                   "them by a pattern (data.images=*)",
+                   path, list->at[0].path, lj_part_file(archive, &archive->part[0]), first);
+}
+
 static int add_file(struct builder *b, hid_t file, const char *path,
                     const struct lj_archive_options *options)
 {
     struct lj_found_list list = {0};
     int status = lj_find_images(&list, file, path, options->images);
+    if (status == LJ_OK && !options->images[0])
+        status = check_name(b, &list, path);
     for (int64_t i = 0; i < list.count && status == LJ_OK; i++) {
         hid_t dataset = H5Dopen2(file, list.at[i].path, H5P_DEFAULT);
         if (dataset < 0) {
@@ -312,9 +334,21 @@ int lj_archive_make_groups(struct lj_archive *archive)
     return LJ_OK;
 }
 
+/* Are three axes images without channels? All datasets are known. */
+static int check_rows(struct builder *b)
+{
+    const struct lj_archive *archive = b->archive;
+    char where[2 * LJ_NAME_BYTES];
+    snprintf(where, sizeof where, "%.1000s:%s", lj_part_file(archive, &archive->part[0]),
+             lj_part_dataset(archive, &archive->part[0]));
+    return lj_axes_check_rows(&b->archive->header, b->dim, b->lengths_differ, where);
+}
+
 static int index_all(struct builder *b, const struct lj_archive_options *options)
 {
     LJ_TRY(add_files(b, options));
+    if (options->axes == LJ_DATA_AXES_AUTO && b->dims == 3)
+        LJ_TRY(check_rows(b));
     struct lj_archive_info *info = &b->archive->header.info;
     info->fingerprint = XXH3_64bits_digest(b->hash);
     info->height = options->size ? options->size : info->stored_height;

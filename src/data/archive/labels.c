@@ -30,12 +30,16 @@ static bool locate(hid_t file, const char *images, const char *name, char *path,
 /* Rows of a column, or -1 when the dataset is no column of numbers. */
 static int64_t column_rows(hid_t dataset, char *shape, size_t capacity)
 {
-    hsize_t dim[H5S_MAX_RANK];
+    hsize_t dim[H5S_MAX_RANK] = {0};
     hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
     H5T_class_t class = H5Tget_class(type);
     int dims = H5Sget_simple_extent_dims(space, dim, NULL);
     bool good = class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM;
-    good = good && dims >= 1 && dim[0] <= INT64_MAX;
+    if (H5Sget_simple_extent_type(space) == H5S_SCALAR)
+        dim[0] = 1; /* the label of the one image of a file */
+    else
+        good = good && dims >= 1;
+    good = good && dim[0] <= INT64_MAX;
     for (int i = 1; i < dims; i++)
         good = good && dim[i] == 1;
     lj_hdf5_shape_text(dim, dims, shape, capacity);

@@ -139,18 +139,19 @@ static void make_room(struct lj_archive *archive, int64_t part)
 static bool is_as_indexed(const struct lj_archive *archive, int64_t part, hid_t dataset)
 {
     const struct lj_archive_info *info = &archive->header.info;
-    const hsize_t height = (hsize_t)info->stored_height, width = (hsize_t)info->stored_width,
-                  channels = (hsize_t)info->channels;
-    const hsize_t wanted[][4] = {[LJ_DATA_AXES_NHWC] = {0, height, width, channels},
-                                 [LJ_DATA_AXES_NCHW] = {0, channels, height, width},
-                                 [LJ_DATA_AXES_NHW] = {0, height, width, 0}};
+    const hsize_t rows = (hsize_t)archive->part[part].rows, height = (hsize_t)info->stored_height,
+                  width = (hsize_t)info->stored_width, channels = (hsize_t)info->channels;
+    const hsize_t wanted[][4] = {[LJ_DATA_AXES_NHWC] = {rows, height, width, channels},
+                                 [LJ_DATA_AXES_NCHW] = {rows, channels, height, width},
+                                 [LJ_DATA_AXES_NHW] = {rows, height, width},
+                                 [LJ_DATA_AXES_HWC] = {height, width, channels},
+                                 [LJ_DATA_AXES_CHW] = {channels, height, width}};
     hid_t space = H5Dget_space(dataset);
     hsize_t dim[H5S_MAX_RANK];
     int dims = H5Sget_simple_extent_dims(space, dim, NULL);
     H5Sclose(space);
-    bool same = dims == (archive->header.axes == LJ_DATA_AXES_NHW ? 3 : 4) &&
-                dim[0] == (hsize_t)archive->part[part].rows;
-    for (int i = 1; i < dims && same; i++)
+    bool same = dims == (int)strlen(lj_data_axes_word(archive->header.axes));
+    for (int i = 0; i < dims && same; i++)
         same = dim[i] == wanted[archive->header.axes][i];
     return same;
 }
@@ -207,8 +208,10 @@ static bool read_rows(const struct lj_archive *archive, hid_t dataset, int64_t f
     hsize_t start[4] = {0}, extent[4] = {0};
     hid_t space = H5Dget_space(dataset);
     int dims = H5Sget_simple_extent_dims(space, extent, NULL);
-    start[0] = (hsize_t)first;
-    extent[0] = (hsize_t)count;
+    if (!lj_axes_one_image(archive->header.axes)) {
+        start[0] = (hsize_t)first;
+        extent[0] = (hsize_t)count;
+    }
     H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, extent, NULL);
     hid_t memory = H5Screate_simple(dims, extent, NULL);
     herr_t status = H5Dread(dataset, lj_hdf5_memory_type(archive->header.element), memory, space,

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { NAMES_MAX = 256 }; /* names of datasets that are listed */
+
 /* ---- start ------------------------------------------------------------------------------- */
 
 static void say_model(const struct lj_trainer_info *t)
@@ -151,6 +153,18 @@ static int say_binding(struct lj_run_state *run)
     return status;
 }
 
+/* Each dataset that images are taken from, if it is not the one that the archive's line names. */
+static void say_datasets(const struct lj_archive *archive)
+{
+    struct lj_archive_dataset set[NAMES_MAX];
+    int names = lj_archive_datasets(archive, set, NAMES_MAX);
+    for (int i = 0; i < names && names > 1; i++)
+        lj_say("archive: %s, %lld rows in %lld file%s", set[i].name, (long long)set[i].rows,
+               (long long)set[i].files, set[i].files == 1 ? "" : "s");
+    if (names == NAMES_MAX)
+        lj_say("archive: %d names are listed at most", NAMES_MAX);
+}
+
 int lj_run_summary_start(struct lj_run_state *run, const char *isa)
 {
     char archive[1024], processor[64];
@@ -164,6 +178,7 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
            lj_memory_recompute_word(t->config->memory_recompute));
     LJ_TRY(say_binding(run));
     lj_say("archive: %s", archive);
+    say_datasets(run->archive);
     say_model(t);
     say_batch(t);
     run->planned_bytes = lj_run_open_bytes();

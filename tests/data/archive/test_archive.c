@@ -179,7 +179,9 @@ Test(archive, reads_every_type_and_order)
             if (a == 1)
                 memcpy(d.dim, (hsize_t[]){ROWS, CHANNELS, HEIGHT, WIDTH}, 4 * sizeof(hsize_t));
             write_file(path, false, &d, 1);
-            struct lj_archive *archive = open_file(path);
+            struct lj_archive_options options = options_of(path);
+            options.axes = a == 2 ? LJ_DATA_AXES_NHW : LJ_DATA_AXES_AUTO;
+            struct lj_archive *archive = open_with(&options);
             cr_assert_str_eq(lj_archive_info(archive)->type, types[t].name);
             cr_assert_str_eq(lj_archive_info(archive)->axes, axes[a]);
             check_images(archive, a == 2 ? 1 : CHANNELS, 5, types[t].divisor);

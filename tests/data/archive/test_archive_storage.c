@@ -46,6 +46,7 @@ static void refuse(const struct lj_archive_options *options, const char *one, co
 static void refuse_file(const char *path, const char *one, const char *two)
 {
     struct lj_archive_options options = options_of(path);
+    options.axes = LJ_DATA_AXES_NHW;
     refuse(&options, one, two);
 }
 
@@ -53,6 +54,7 @@ static void refuse_file(const char *path, const char *one, const char *two)
 static void check_rows(const char *path, int64_t rows, int64_t count, float rest)
 {
     struct lj_archive_options options = options_of(path);
+    options.axes = LJ_DATA_AXES_NHW;
     struct lj_archive *archive = NULL;
     cr_assert_eq(lj_archive_open(&archive, world, &options), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(lj_archive_info(archive)->rows, rows);

@@ -39,6 +39,7 @@ static struct lj_archive *open_with(const struct lj_archive_options *options)
 static struct lj_archive *open_file(const char *path)
 {
     struct lj_archive_options options = options_of(path);
+    options.axes = LJ_DATA_AXES_NHW;
     return open_with(&options);
 }
 
@@ -160,6 +161,7 @@ Test(archive_values, resizes)
         .name = "images", .type = H5T_IEEE_F32LE, .dims = 3, .dim = {3, 12, 16}, .values = values};
     write_file(in_directory("a.h5"), false, &d, 1);
     struct lj_archive_options options = options_of(in_directory("a.h5"));
+    options.axes = LJ_DATA_AXES_NHW;
     options.size = 8;
     struct lj_archive *archive = open_with(&options);
     const struct lj_archive_info *info = lj_archive_info(archive);
