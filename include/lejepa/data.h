@@ -53,7 +53,7 @@ struct lj_archive_info {
     const char *axes_reason; /* the rule that decided */
     const char *images;      /* dataset name of the first part */
     const char *labels;      /* dataset used, "" if none */
-    const char *storage;     /* "contiguous", "chunked 16x64x64x3, shuffle, deflate" */
+    const char *storage;     /* "contiguous", "virtual", "chunked 16x64x64x3, shuffle, deflate" */
     bool has_labels;
     int64_t classes;      /* 1 + largest label; 0 without labels */
     uint64_t fingerprint; /* of names, shapes and sizes; differs when the archive differs */

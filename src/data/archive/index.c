@@ -154,14 +154,23 @@ static int read_filters(struct lj_part *part, hid_t plan, size_t element_bytes, 
     return LJ_OK;
 }
 
+/* The name of a layout without chunks. */
+static const char *layout_name(hid_t plan)
+{
+    if (H5Pget_layout(plan) == H5D_VIRTUAL)
+        return "virtual";
+    return H5Pget_external_count(plan) > 0 ? "external files" : "contiguous";
+}
+
 /* Finds how a dataset is stored, and so how many rows are read and grouped together. */
 static int read_storage(struct lj_archive_header *header, struct lj_part *part, hid_t dataset,
                         const struct lj_found *found, size_t row_bytes, const char *where)
 {
     hid_t plan = H5Dget_create_plist(dataset), type = H5Dget_type(dataset);
     hsize_t chunk[H5S_MAX_RANK] = {0};
-    char text[256] = "contiguous", shape[128];
+    char text[256], shape[128];
     int status = LJ_OK;
+    snprintf(text, sizeof text, "%s", layout_name(plan));
     if (H5Pget_layout(plan) == H5D_CHUNKED) {
         H5Pget_chunk(plan, found->dims, chunk);
         lj_hdf5_shape_text(chunk, found->dims, shape, sizeof shape);

@@ -21,8 +21,9 @@
 /* The most bytes that one stored byte may stand for: deflate's largest ratio; any other filter that
  * compresses, or a fill value. */
 enum { DEFLATE_RATIO = 1032, OTHER_RATIO = 65536 };
-/* A source may be virtual in turn, so often. */
-enum { DEPTH_MAX = 8 };
+/* A source may be virtual in turn, so often; and so many sources are looked at for one dataset, or
+ * else a small file could keep rank 0 busy for ever. */
+enum { DEPTH_MAX = 8, SOURCES_MAX = 1 << 18 };
 enum { PATH_BYTES = 4096 };
 
 /* A dataset, and what it claims. */
@@ -31,6 +32,7 @@ struct claim {
     hid_t plan;                /* its creation properties */
     const char *where;         /* "file:dataset", for messages */
     int depth;                 /* 0; of a source, one more than that of the virtual dataset */
+    int *sources;              /* looked at so far, at any depth */
     char file[PATH_BYTES];     /* path of its file, which a link may have led to */
     int64_t file_bytes;        /* length of that file */
     bool filled;               /* it has a fill value of its own */
@@ -40,7 +42,7 @@ struct claim {
     int64_t bytes;             /* of the values as the file's type has them */
 };
 
-static int check_dataset(hid_t dataset, const char *where, int depth);
+static int check_dataset(hid_t dataset, const char *where, int depth, int *sources);
 
 /* ---- in the file ------------------------------------------------------------------------- */
 
@@ -198,6 +200,10 @@ static int source_open(struct source *source, const struct claim *claim, const c
     if (same_file && source->dataset >= 0 && strcmp(source->set_name, set_name) == 0)
         return LJ_OK;
     lj_progress();
+    if (++*claim->sources > SOURCES_MAX)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: more than %d sources are a part of it; copy it into one file",
+                       claim->where, SOURCES_MAX);
     if (!same_file) {
         source_close(source);
         snprintf(source->file_name, sizeof source->file_name, "%s", file_name);
@@ -225,7 +231,7 @@ static int source_open(struct source *source, const struct claim *claim, const c
     snprintf(where, sizeof where, "%s:%s", file_name, set_name);
     if (!lj_hdf5_count(source->dim, source->dims, &source->count))
         source->count = 0;
-    return check_dataset(source->dataset, where, claim->depth + 1);
+    return check_dataset(source->dataset, where, claim->depth + 1, claim->sources);
 }
 
 /* ---- mappings of a virtual dataset ------------------------------------------------------- */
@@ -462,9 +468,9 @@ static int measure(struct claim *claim)
     return LJ_OK;
 }
 
-static int check_dataset(hid_t dataset, const char *where, int depth)
+static int check_dataset(hid_t dataset, const char *where, int depth, int *sources)
 {
-    struct claim claim = {.dataset = dataset, .where = where, .depth = depth};
+    struct claim claim = {.dataset = dataset, .where = where, .depth = depth, .sources = sources};
     LJ_TRY(measure(&claim));
     if (claim.bytes == 0)
         return LJ_OK;
@@ -479,5 +485,6 @@ static int check_dataset(hid_t dataset, const char *where, int depth)
 
 int lj_storage_check(hid_t dataset, const char *where)
 {
-    return check_dataset(dataset, where, 0);
+    int sources = 0;
+    return check_dataset(dataset, where, 0, &sources);
 }

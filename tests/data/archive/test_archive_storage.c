@@ -51,13 +51,15 @@ static void refuse_file(const char *path, const char *one, const char *two)
 }
 
 /* The archive has the first `count` rows of values, and further rows that are all `rest`. */
-static void check_rows(const char *path, int64_t rows, int64_t count, float rest)
+static void check_rows(const char *path, const char *storage, int64_t rows, int64_t count,
+                       float rest)
 {
     struct lj_archive_options options = options_of(path);
     options.axes = LJ_DATA_AXES_NHW;
     struct lj_archive *archive = NULL;
     cr_assert_eq(lj_archive_open(&archive, world, &options), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(lj_archive_info(archive)->rows, rows);
+    cr_assert_str_eq(lj_archive_info(archive)->storage, storage);
     cr_assert_eq(lj_archive_read(archive, 0, rows, images), LJ_OK, "%s", lj_error_text());
     for (int64_t i = 0; i < rows * PIXELS; i++) {
         float wanted = i < count * PIXELS ? (float)(values[i] / 255) : rest;
@@ -136,7 +138,7 @@ Test(archive_storage, unwritten_values_are_refused)
     write_rows(path, "images", 4);
     refuse_file(path, "a.h5:/images", "2 of its 3 chunks were never written");
     write_rows(path, "images", ROWS);
-    check_rows(path, ROWS, ROWS, 0);
+    check_rows(path, "chunked 4x6x5", ROWS, ROWS, 0);
     d = unwritten("labels", ROWS);
     d.dims = 1;
     write_file(path, true, &d, 1);
@@ -158,7 +160,7 @@ Test(archive_storage, fill_values_are_read)
     labels.type = H5T_STD_I32LE;
     labels.fill = &none;
     write_file(path, true, &labels, 1);
-    check_rows(path, ROWS, 4, 0.2f);
+    check_rows(path, "chunked 4x6x5", ROWS, 4, 0.2f);
     d.dim[0] = (hsize_t)1 << 40;
     write_file(path, false, &d, 1);
     write_rows(path, "images", 4);
@@ -223,7 +225,7 @@ Test(archive_storage, external_files_are_read_if_long_enough)
     write_external(path, 4 * PIXELS);
     refuse_file(path, "a.h5:/images", "two.raw is missing");
     cr_assert_eq(chdir(in_directory("")), 0);
-    check_rows(path, ROWS, ROWS, 0);
+    check_rows(path, "external files", ROWS, ROWS, 0);
     write_external(path, 4 * PIXELS - 1);
     refuse_file(path, "two.raw has 126 bytes", "expected 120 from byte 7 on");
     unlink("one.raw");
@@ -297,7 +299,7 @@ Test(archive_storage, virtual_datasets_are_read_if_their_sources_exist)
     write_file(in_directory("two.src"), false, &empty, 1);
     refuse_file(path, "two.src:pixels", "never written");
     write_source(in_directory("two.src"), 5, 4);
-    check_rows(path, ROWS, ROWS, 0);
+    check_rows(path, "virtual", ROWS, ROWS, 0);
 }
 
 /* Sources are also looked for where HDF5_VDS_PREFIX says and in the working directory. */
@@ -311,13 +313,13 @@ Test(archive_storage, sources_are_found_where_hdf5_finds_them)
     cr_assert_eq(chdir(below), 0);
     write_source("one.src", 0, 5);
     write_source("two.src", 5, 4);
-    check_rows(path, ROWS, ROWS, 0);
+    check_rows(path, "virtual", ROWS, ROWS, 0);
     cr_assert_eq(chdir("/"), 0);
     refuse_file(path, "one.src", "missing");
     char list[2048];
     snprintf(list, sizeof list, "/nowhere:%s", below);
     setenv("HDF5_VDS_PREFIX", list, 1);
-    check_rows(path, ROWS, ROWS, 0);
+    check_rows(path, "virtual", ROWS, ROWS, 0);
     cr_assert_eq(chdir(below), 0);
     unlink("one.src");
     unlink("two.src");
@@ -333,7 +335,7 @@ Test(archive_storage, virtual_datasets_may_lie_on_virtual_ones)
     write_source(in_directory("one.src"), 0, 5);
     refuse_file(path, ".:parts", "two.src");
     write_source(in_directory("two.src"), 5, 4);
-    check_rows(path, ROWS, ROWS, 0);
+    check_rows(path, "virtual", ROWS, ROWS, 0);
     write_virtual(in_directory("b.h5"), "images", circle, 1, NULL);
     refuse_file(in_directory("b.h5"), "images", "8 deep");
 }
@@ -347,7 +349,7 @@ Test(archive_storage, virtual_datasets_with_holes_are_refused)
     refuse_file(path, "a.h5:/images", "cover 150 of 270 values");
     unlink(path);
     write_virtual(path, "images", two_files, 1, &fill);
-    check_rows(path, ROWS, 5, 0.2f);
+    check_rows(path, "virtual", ROWS, 5, 0.2f);
 }
 
 /* Blocks of four rows from block-0.src, block-1.src, ... as far as there are files. */
@@ -358,7 +360,7 @@ Test(archive_storage, blocks_are_counted_by_name)
     write_virtual(path, "images", blocks, 1, NULL);
     write_source(in_directory("block-0.src"), 0, 4);
     write_source(in_directory("block-1.src"), 4, 4);
-    check_rows(path, 8, 8, 0);
+    check_rows(path, "virtual", 8, 8, 0);
     struct dataset empty = unwritten("pixels", 4);
     write_file(in_directory("block-1.src"), false, &empty, 1);
     refuse_file(path, "block-1.src:pixels", "never written");
