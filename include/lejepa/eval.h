@@ -50,6 +50,8 @@ struct lj_pretrained {
     bool has_limits; /* the run stretched by percentiles, and these are its limits */
     struct lj_limits limits;
     char pixels[8]; /* type of the elements it was trained on; "": the checkpoint does not say */
+    bool has_range; /* false: the checkpoint does not say least and most */
+    float least[LJ_CHANNELS_MAX], most[LJ_CHANNELS_MAX]; /* range of the pixels of training */
 };
 LJ_API int lj_pretrained_load(struct lj_pretrained *pretrained, struct lj_comm *comm,
                               const char *path, bool untrained) LJ_MUST_USE;

@@ -132,6 +132,7 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_runtime_agree(comm, &isa));
     LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint,
                               config->arg_features != LJ_ARG_FEATURES_MODEL));
+    bool chosen = config->data_full_scale > 0; /* for this archive, not for the run's */
     int status = merge_config(config, &pretrained.config, words);
     if (status == LJ_OK)
         status = check_stretch(config, &pretrained);
@@ -141,6 +142,8 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
         options.limits = &pretrained.limits;
     if (status == LJ_OK)
         status = lj_archive_open(&archive, comm, &options);
+    if (status == LJ_OK && config->arg_features != LJ_ARG_FEATURES_PIXELS)
+        status = lj_pretrained_check_pixels(&pretrained, comm, archive, chosen);
     if (status == LJ_OK)
         status = embed_archive(comm, &pretrained, config, archive);
     lj_archive_close(archive);

@@ -45,6 +45,14 @@ void lj_archive_set_limits(struct lj_archive *archive, const struct lj_limits *l
 int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, float *mean,
                           float *std) LJ_MUST_USE;
 
+/* Least and largest value of each channel among those that lj_archive_statistics has seen; it was
+ * called before. Local.
+ *   low, high  out  (C) */
+void lj_archive_range(const struct lj_archive *archive, float *low, float *high);
+/* The same from 64 rows at most, spaced evenly over the selected ones. Local.
+ * Errors: those of lj_archive_read; LJ_ERR_RESOURCE. */
+int lj_archive_sample_range(struct lj_archive *archive, float *low, float *high) LJ_MUST_USE;
+
 /* What reading divides stored values by.
  *   type        in  of the elements, as in struct lj_archive_info
  *   full_scale  in  data.full_scale */

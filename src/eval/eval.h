@@ -11,6 +11,16 @@
 #include "data/data.h"
 #include "models/models.h"
 
+/* Are an archive's pixels those that the encoder was trained on? Compares what reading makes of
+ * their types, and the range of some rows with that of training. Values far outside, or in a small
+ * part of it, would make embeddings that mean nothing. Collective.
+ *   chosen  in  data.full_scale was given for this archive: its values are meant as they come, and
+ *               only a warning names another range
+ * Errors: LJ_ERR_DATA, naming data.full_scale; those of reading; agreed. A checkpoint that does not
+ * say type or range is warned about. */
+int lj_pretrained_check_pixels(const struct lj_pretrained *pretrained, struct lj_comm *comm,
+                               struct lj_archive *archive, bool chosen) LJ_MUST_USE;
+
 /* Moves the rows that have a label, which is not negative, to the front, in order, and returns
  * their number. Local.
  *   values  (rows, width) in/out

@@ -24,6 +24,13 @@ static int read_header(struct lj_pretrained *p, const char *file)
             memcpy(p->limits.high, header.high, (size_t)header.channels * sizeof *p->limits.high);
         }
         memcpy(p->pixels, header.pixels, sizeof p->pixels);
+        p->has_range = header.least != NULL;
+    }
+    if (status == LJ_OK && p->has_range) {
+        memcpy(p->least, header.least, (size_t)header.channels * sizeof *p->least);
+        memcpy(p->most, header.most, (size_t)header.channels * sizeof *p->most);
+    }
+    if (status == LJ_OK) {
         lj_config_defaults(&p->config);
         status = lj_config_read_text(&p->config, header.config, file);
     }

@@ -17,8 +17,8 @@ enum { LJ_PATH_MAX = 4096 }; /* bytes of a path, with its NUL */
  *
  *     /weights/<name>                       float32, by timm's names
  *     /optim/moment1/<name>, moment2/<name> float32, state of AdamW, if it was written
- *     /data/mean, /data/std                 float32 (channels)
- *     /data/low, /data/high                 float32 (channels), with data.stretch=percentile
+ *     /data/mean, std, least, most          float32 (channels); older files lack the last two
+ *     /data/low, high                       float32 (channels), with data.stretch=percentile
  *     attributes of /                       format, format_version, step, seed, tensors, moments,
  *                                           config (YAML), provenance (JSON), checksum, xxh3
  *
@@ -36,8 +36,9 @@ struct lj_checkpoint {
     const float *moment1; /* NULL: written without the optimiser's state */
     const float *moment2;
     int channels;
-    const float *mean, *std; /* (channels) of the pixels */
-    const float *low, *high; /* (channels) what the stretch maps to 0 and 1; NULL: nothing */
+    const float *mean, *std;   /* (channels) of the pixels */
+    const float *least, *most; /* (channels) their range; NULL: not known */
+    const float *low, *high;   /* (channels) what the stretch maps to 0 and 1; NULL: nothing */
 };
 
 /* Writes the step's file into dir, which is made if its parent exists; then removes all but the
@@ -54,9 +55,10 @@ struct lj_checkpoint_header {
     int64_t step, seed;
     char *config, *provenance; /* owned */
     int channels;
-    float *mean, *std; /* (channels) owned */
-    float *low, *high; /* (channels) owned; NULL when absent */
-    char pixels[8];    /* type of the archive's elements, as in struct lj_archive_info; "" in
+    float *mean, *std;   /* (channels) owned */
+    float *least, *most; /* (channels) owned; NULL in checkpoints that do not hold them */
+    float *low, *high;   /* (channels) owned; NULL without data.stretch=percentile */
+    char pixels[8];      /* type of the archive's elements, as in struct lj_archive_info; "" in
                           checkpoints that do not say it */
 };
 /* Local. Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE; then there is nothing to free. */

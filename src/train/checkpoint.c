@@ -22,6 +22,8 @@ static int write_on_root(struct lj_trainer *t, const char *dir, int64_t finished
                                        .channels = lj_archive_info(t->archive)->channels,
                                        .mean = t->mean,
                                        .std = t->std,
+                                       .least = t->has_range ? t->least : NULL,
+                                       .most = t->has_range ? t->most : NULL,
                                        .low = limits ? limits->low : NULL,
                                        .high = limits ? limits->high : NULL};
     int status = LJ_ERR_RESOURCE;

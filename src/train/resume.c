@@ -30,6 +30,11 @@ static int read_on_root(struct lj_trainer *t, const char *path, struct lj_limits
         t->first_step = header.step;
         memcpy(t->mean, header.mean, (size_t)header.channels * sizeof *t->mean);
         memcpy(t->std, header.std, (size_t)header.channels * sizeof *t->std);
+        t->has_range = header.least != NULL;
+        if (t->has_range) {
+            memcpy(t->least, header.least, (size_t)header.channels * sizeof *t->least);
+            memcpy(t->most, header.most, (size_t)header.channels * sizeof *t->most);
+        }
         if (header.low) {
             memcpy(limits->low, header.low, (size_t)header.channels * sizeof *limits->low);
             memcpy(limits->high, header.high, (size_t)header.channels * sizeof *limits->high);

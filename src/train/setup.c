@@ -191,6 +191,8 @@ static int create_collectively(struct lj_trainer *t, const char *resume_from)
         LJ_TRY(lj_trainer_resume(t, resume_from));
     } else {
         LJ_TRY(lj_archive_statistics(t->archive, t->comm, t->mean, t->std));
+        lj_archive_range(t->archive, t->least, t->most);
+        t->has_range = true;
         lj_trainer_draw_weights(t);
     }
     lj_trainer_pack_weights(t);

@@ -40,7 +40,9 @@ struct lj_trainer {
 
     struct lj_view_recipe recipe[2]; /* global, local */
     float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
-    struct lj_loader *loader; /* NULL on ranks without lanes */
+    bool has_range; /* root: least and most are known, which older checkpoints do not say */
+    float least[LJ_CHANNELS_MAX], most[LJ_CHANNELS_MAX]; /* pixels of training */
+    struct lj_loader *loader;                            /* NULL on ranks without lanes */
     struct lj_batch batch;
 
     float *weights; /* all, or my shards: struct lj_shard */

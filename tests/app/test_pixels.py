@@ -69,7 +69,7 @@ def test_refused():
     old = program.copy(here / "run", here / "old")
     for path in program.checkpoints(old):
         with h5py.File(path, "r+") as file:
-            del file["data/low"]
+            del file["data/low"], file["data/high"]
     ended = run([words[0], f"checkpoint={old}", *words[2:]])
     check(
         ended.code == 4 and "continue the run" in ended.err,

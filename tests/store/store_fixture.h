@@ -16,7 +16,7 @@ struct fixture {
     struct lj_param list[FIXTURE_TENSORS];
     struct lj_params params;
     float weights[FIXTURE_ELEMENTS], moment1[FIXTURE_ELEMENTS], moment2[FIXTURE_ELEMENTS];
-    float mean[3], std[3], low[3], high[3];
+    float mean[3], std[3], least[3], most[3], low[3], high[3];
     struct lj_checkpoint checkpoint;
 };
 
@@ -60,6 +60,8 @@ static inline bool fixture_create(struct fixture *f)
         f->std[c] = 0.2f * (float)(c + 1);
         f->low[c] = 0.01f * (float)c;
         f->high[c] = 1.0f + 0.01f * (float)c;
+        f->least[c] = -1.5f * (float)c;
+        f->most[c] = 7 + 0.25f * (float)c;
     }
     f->checkpoint = (struct lj_checkpoint){.params = &f->params,
                                            .step = 1200,
@@ -72,6 +74,8 @@ static inline bool fixture_create(struct fixture *f)
                                            .channels = 3,
                                            .mean = f->mean,
                                            .std = f->std,
+                                           .least = f->least,
+                                           .most = f->most,
                                            .low = f->low,
                                            .high = f->high};
     return scratch_create(f->dir);

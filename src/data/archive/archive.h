@@ -88,18 +88,20 @@ struct lj_archive {
     struct lj_archive_header header; /* the same on every rank */
     struct lj_part *part;            /* (parts) the same on every rank */
     char *texts;                     /* paths and names, each ended by 0; the same on every rank */
-    int64_t *row;                /* (selected) row of a selected index; NULL: all are selected */
-    int32_t *label;              /* (selected); NULL: no labels */
-    int64_t *group;              /* (groups + 1) first selected index of each group */
-    bool have_statistics;        /* mean and std are known on this rank */
-    bool hdf5_only;              /* tests: read no chunk raw */
-    float mean[LJ_CHANNELS_MAX]; /* of each channel */
-    float std[LJ_CHANNELS_MAX];  /* of each channel; 1 where it does not vary */
-    hid_t *open;                 /* (parts) this rank's handle or -1; under the HDF5 lock */
-    int64_t opened[LJ_OPEN_MAX]; /* parts with a handle, a ring in the order of opening */
-    int64_t openings;            /* handles opened so far: the next place in the ring */
-    pthread_mutex_t lock;        /* of the fields below */
-    struct lj_scratch **scratch; /* (scratches) as many as were busy at once; used again */
+    int64_t *row;                 /* (selected) row of a selected index; NULL: all are selected */
+    int32_t *label;               /* (selected); NULL: no labels */
+    int64_t *group;               /* (groups + 1) first selected index of each group */
+    bool have_statistics;         /* mean, std, least and most are known on this rank */
+    bool hdf5_only;               /* tests: read no chunk raw */
+    float mean[LJ_CHANNELS_MAX];  /* of each channel */
+    float std[LJ_CHANNELS_MAX];   /* of each channel; 1 where it does not vary */
+    float least[LJ_CHANNELS_MAX]; /* value of each channel, of those that make the mean */
+    float most[LJ_CHANNELS_MAX];  /* likewise the largest */
+    hid_t *open;                  /* (parts) this rank's handle or -1; under the HDF5 lock */
+    int64_t opened[LJ_OPEN_MAX];  /* parts with a handle, a ring in the order of opening */
+    int64_t openings;             /* handles opened so far: the next place in the ring */
+    pthread_mutex_t lock;         /* of the fields below */
+    struct lj_scratch **scratch;  /* (scratches) as many as were busy at once; used again */
     int64_t scratches;
     int64_t uses; /* times a scratch was taken */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mean and standard deviation of each channel; percentiles for data.stretch=percentile.
+/* Mean, standard deviation and range of each channel; percentiles for data.stretch=percentile.
  *
  * Sums are formed group by group in double precision, each group by one rank, in the order of its
  * rows. Then every rank receives the sums of all groups and adds them in the order of the groups,
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLES_MAX = 65536, PARTIAL_SUMS = 8 };
+enum { SAMPLES_MAX = 65536, PARTIAL_SUMS = 8, RANGE_ROWS = 64 };
 
 /* Percentiles: the most rows that are sampled, and the most values that are sorted,
  * over all channels. */
@@ -40,6 +40,74 @@ static int64_t chosen(const struct choice *choice, int64_t i)
     return (int64_t)((__int128)i * choice->all / choice->groups);
 }
 
+/* ---- range ------------------------------------------------------------------------------- */
+
+static void begin_range(float *low, float *high, int channels)
+{
+    for (int c = 0; c < channels; c++) {
+        low[c] = INFINITY;
+        high[c] = -INFINITY;
+    }
+}
+
+static void widen(float *low, float *high, const float *x, int64_t count)
+{
+    float least = *low, most = *high;
+    for (int64_t i = 0; i < count; i++) {
+        least = x[i] < least ? x[i] : least;
+        most = x[i] > most ? x[i] : most;
+    }
+    *low = least;
+    *high = most;
+}
+
+/* Everybody's range becomes that of all. Collective. */
+static int join_ranges(struct lj_archive *archive, struct lj_comm *comm)
+{
+    int channels = archive->header.info.channels;
+    double mine[2 * LJ_CHANNELS_MAX];
+    double *all = lj_alloc_array((int64_t)comm->size * 2 * channels, sizeof *all, "archive");
+    LJ_TRY(lj_agree(comm, all ? LJ_OK : LJ_ERR_RESOURCE));
+    for (int c = 0; c < channels; c++) {
+        mine[2 * c] = archive->least[c];
+        mine[2 * c + 1] = archive->most[c];
+    }
+    lj_all_gather_f64(comm, mine, 2 * channels, all);
+    for (int64_t i = 0; i < (int64_t)comm->size * channels; i++) {
+        float low = (float)all[2 * i], high = (float)all[2 * i + 1];
+        int c = (int)(i % channels);
+        archive->least[c] = low < archive->least[c] ? low : archive->least[c];
+        archive->most[c] = high > archive->most[c] ? high : archive->most[c];
+    }
+    lj_free(all);
+    return LJ_OK;
+}
+
+void lj_archive_range(const struct lj_archive *archive, float *low, float *high)
+{
+    size_t bytes = (size_t)archive->header.info.channels * sizeof *low;
+    LJ_CHECK(archive->have_statistics, "lj_archive_range before lj_archive_statistics");
+    memcpy(low, archive->least, bytes);
+    memcpy(high, archive->most, bytes);
+}
+
+int lj_archive_sample_range(struct lj_archive *archive, float *low, float *high)
+{
+    const struct lj_archive_info *info = &archive->header.info;
+    int64_t rows = lj_min_i64(info->selected, RANGE_ROWS), pixels = info->height * info->width;
+    float *image = lj_alloc_array(info->channels * pixels, sizeof *image, "archive");
+    int status = image ? LJ_OK : LJ_ERR_RESOURCE;
+    begin_range(low, high, info->channels);
+    for (int64_t i = 0; i < rows && status == LJ_OK; i++) {
+        lj_progress();
+        status = lj_archive_read(archive, lj_evenly(i, rows, info->selected), 1, image);
+        for (int c = 0; c < info->channels && status == LJ_OK; c++)
+            widen(&low[c], &high[c], image + c * pixels, pixels);
+    }
+    lj_free(image);
+    return status;
+}
+
 /* ---- sums -------------------------------------------------------------------------------- */
 
 /* Adds the sum and the sum of squares of one plane. Eight partial sums in a fixed pattern let the
@@ -64,7 +132,8 @@ static void add_plane(const float *x, int64_t count, double sums[2])
     }
 }
 
-/* Adds one group to sums (C, 2), rows_max rows at a time; images: scratch for as many. */
+/* Adds one group to sums (C, 2) and to the range, rows_max rows at a time; images: scratch for as
+ * many. */
 static int add_group(struct lj_archive *archive, int64_t group, float *images, int64_t rows_max,
                      double *sums)
 {
@@ -75,8 +144,11 @@ static int add_group(struct lj_archive *archive, int64_t group, float *images, i
         int64_t n = lj_min_i64(rows_max, end - i);
         LJ_TRY(lj_archive_read(archive, i, n, images));
         for (int64_t k = 0; k < n; k++)
-            for (int c = 0; c < info->channels; c++)
-                add_plane(images + (k * info->channels + c) * pixels, pixels, sums + 2 * c);
+            for (int c = 0; c < info->channels; c++) {
+                const float *plane = images + (k * info->channels + c) * pixels;
+                add_plane(plane, pixels, sums + 2 * c);
+                widen(&archive->least[c], &archive->most[c], plane, pixels);
+            }
     }
     return LJ_OK;
 }
@@ -132,8 +204,11 @@ static int compute(struct lj_archive *archive, struct lj_comm *comm)
     struct choice choice = choose(archive);
     int64_t count = 2 * choice.groups * archive->header.info.channels;
     double *sums = lj_alloc_array(count, sizeof *sums, "archive");
+    begin_range(archive->least, archive->most, archive->header.info.channels);
     int status = sums ? add_mine(archive, comm, &choice, sums) : LJ_ERR_RESOURCE;
     status = lj_agree(comm, status);
+    if (status == LJ_OK)
+        status = join_ranges(archive, comm);
     if (status == LJ_OK) {
         _Static_assert(sizeof(double) == sizeof(int64_t), "bits of doubles are summed as integers");
         int64_t *bits = (int64_t *)(void *)sums;

@@ -206,12 +206,20 @@ static int read_channels(const struct reader *reader, const char *name,
 
 static int read_pixels(const struct reader *reader, struct lj_checkpoint_header *header)
 {
-    LJ_TRY(read_channels(reader, "mean", header, &header->mean));
-    LJ_TRY(read_channels(reader, "std", header, &header->std));
-    if (H5Lexists(reader->file, "/data/low", H5P_DEFAULT) <= 0)
+    const struct {
+        const char *path;
+        float **values;
+        bool optional;
+    } wanted[] = {{"/data/mean", &header->mean, false},  {"/data/std", &header->std, false},
+                  {"/data/least", &header->least, true}, {"/data/most", &header->most, true},
+                  {"/data/low", &header->low, true},     {"/data/high", &header->high, true}};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        if (!wanted[i].optional || H5Lexists(reader->file, wanted[i].path, H5P_DEFAULT) > 0)
+            LJ_TRY(
+                read_channels(reader, wanted[i].path + strlen("/data/"), header, wanted[i].values));
+    if (!header->least == !header->most && !header->low == !header->high)
         return LJ_OK;
-    LJ_TRY(read_channels(reader, "low", header, &header->low));
-    return read_channels(reader, "high", header, &header->high);
+    return lj_checkpoint_damaged(reader->path, "/data/", "least, most, low or high");
 }
 
 static void read_pixel_type(struct lj_checkpoint_header *header)
@@ -252,6 +260,8 @@ void lj_checkpoint_header_free(struct lj_checkpoint_header *header)
     lj_free(header->provenance);
     lj_free(header->mean);
     lj_free(header->std);
+    lj_free(header->least);
+    lj_free(header->most);
     lj_free(header->low);
     lj_free(header->high);
     *header = (struct lj_checkpoint_header){0};

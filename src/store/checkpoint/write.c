@@ -87,17 +87,29 @@ static bool put_array(hid_t file, const char *path, const char *description,
 
 static bool put_pixels(hid_t file, const struct lj_checkpoint *checkpoint)
 {
-    const int64_t n = checkpoint->channels;
-    const struct tensor tensors[] = {
-        {"mean", 1, &n, n, checkpoint->mean, "statistic", "mean of each channel"},
-        {"std", 1, &n, n, checkpoint->std, "statistic", "standard deviation of each channel"},
-        {"low", 1, &n, n, checkpoint->low, "statistic", "what the stretch maps to 0"},
-        {"high", 1, &n, n, checkpoint->high, "statistic", "what the stretch maps to 1"}};
+    const int64_t channels = checkpoint->channels;
+    const struct {
+        const char *name, *description;
+        const float *values; /* NULL: not known, left out */
+    } statistics[] = {{"mean", "mean of each channel", checkpoint->mean},
+                      {"std", "standard deviation of each channel", checkpoint->std},
+                      {"least", "least value of each channel", checkpoint->least},
+                      {"most", "largest value of each channel", checkpoint->most},
+                      {"low", "what the stretch maps to 0", checkpoint->low},
+                      {"high", "what the stretch maps to 1", checkpoint->high}};
     hid_t group = put_group(file, "/data", "pixels of the archive, after data.stretch",
-                            "as read from the archive; 8-bit integers in 0..1");
+                            "as read from the archive, divided by data.full_scale");
     bool good = group >= 0;
-    for (int i = 0; i < (checkpoint->low ? 4 : 2) && good; i++)
-        good = put_tensor(group, &tensors[i]);
+    for (size_t i = 0; i < sizeof statistics / sizeof *statistics && good; i++) {
+        struct tensor tensor = {.name = statistics[i].name,
+                                .dims = 1,
+                                .dim = &channels,
+                                .count = channels,
+                                .values = statistics[i].values,
+                                .role = "statistic",
+                                .description = statistics[i].description};
+        good = !tensor.values || put_tensor(group, &tensor);
+    }
     return (group < 0 || H5Gclose(group) >= 0) && good;
 }
 

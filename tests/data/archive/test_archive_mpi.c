@@ -98,19 +98,21 @@ Test(archive_mpi, every_rank_knows_and_reads_the_same)
     lj_archive_close(archive);
 }
 
-static void statistics_on(struct lj_comm *comm, float values[2 * CHANNELS], int *status)
+static void statistics_on(struct lj_comm *comm, float values[4 * CHANNELS], int *status)
 {
     struct lj_archive_options options = options_of(path);
     struct lj_archive *archive = NULL;
     *status = lj_archive_open(&archive, comm, &options);
     if (*status == LJ_OK)
         *status = lj_archive_statistics(archive, comm, values, values + CHANNELS);
+    if (*status == LJ_OK)
+        lj_archive_range(archive, values + 2 * CHANNELS, values + 3 * CHANNELS);
     lj_archive_close(archive);
 }
 
 Test(archive_mpi, statistics_have_the_bits_of_one_rank)
 {
-    float alone[2 * CHANNELS] = {0}, together[2 * CHANNELS] = {0};
+    float alone[4 * CHANNELS] = {0}, together[4 * CHANNELS] = {0};
     struct lj_comm *one = NULL;
     int status = lj_comm_first(world, 1, &one), good = LJ_OK;
     if (one)

@@ -98,12 +98,12 @@ Test(archive_values, full_scale)
 /* Unsigned bytes are divided by 255 unless another full scale is given. */
 Test(archive_values, full_scale_of_bytes)
 {
-    for (int i = 0; i < 2 * PIXELS; i++)
+    for (int i = 0; i < 5 * PIXELS; i++)
         values[i] = i;
     struct dataset d = {.name = "images",
                         .type = H5T_STD_U8LE,
                         .dims = 3,
-                        .dim = {2, HEIGHT, WIDTH},
+                        .dim = {5, HEIGHT, WIDTH},
                         .values = values};
     write_file(in_directory("a.h5"), false, &d, 1);
     struct lj_archive_options options = options_of(in_directory("a.h5"));
@@ -111,8 +111,8 @@ Test(archive_values, full_scale_of_bytes)
     for (int k = 0; k < 3; k++) {
         options.full_scale = given[k];
         struct lj_archive *archive = open_with(&options);
-        cr_assert_eq(lj_archive_read(archive, 0, 2, images), LJ_OK);
-        for (int i = 0; i < 2 * PIXELS; i++)
+        cr_assert_eq(lj_archive_read(archive, 0, 5, images), LJ_OK);
+        for (int i = 0; i < 5 * PIXELS; i++)
             cr_assert_float_eq(images[i], i / (k == 2 ? 51.0 : 255.0), k == 2 ? 1e-6 : 1e-8);
         lj_archive_close(archive);
     }
@@ -188,7 +188,7 @@ Test(archive_values, many_readers)
     enum { READERS = 200 };
     struct lj_scratch *scratch[READERS];
     const unsigned char *at = NULL;
-    write_floats(in_directory("a.h5"), 3, around_zero);
+    write_floats(in_directory("a.h5"), 5, around_zero);
     struct lj_archive *archive = open_file(in_directory("a.h5"));
     for (int i = 0; i < READERS; i++)
         cr_assert_eq(lj_rows_read(archive, 0, 0, 1, &scratch[i], &at), LJ_OK, "%d: %s", i,
@@ -208,6 +208,11 @@ Test(archive_values, statistics_are_those_of_the_pixels)
     cr_assert_eq(lj_archive_statistics(archive, world, &mean, &std), LJ_OK);
     cr_assert_float_eq(mean, (n - 1) / 2, 1e-3);
     cr_assert_float_eq(std, sqrt((n * n - 1) / 12), 1e-3);
+    float low = -1, high = -1;
+    lj_archive_range(archive, &low, &high);
+    cr_assert(low == 0 && high == (float)(n - 1), "%g .. %g", (double)low, (double)high);
+    cr_assert_eq(lj_archive_sample_range(archive, &low, &high), LJ_OK);
+    cr_assert(low == 0 && high > 0.98 * n && high < n, "%g .. %g", (double)low, (double)high);
     lj_archive_close(archive);
 }
 

@@ -43,8 +43,32 @@ Test(checkpoint_read, round_trip)
     cr_assert_str_eq(header.pixels, "", "older checkpoints do not say it");
     cr_assert_arr_eq(header.mean, f.mean, sizeof f.mean);
     cr_assert_arr_eq(header.std, f.std, sizeof f.std);
+    cr_assert_arr_eq(header.least, f.least, sizeof f.least);
+    cr_assert_arr_eq(header.most, f.most, sizeof f.most);
     cr_assert_arr_eq(header.low, f.low, sizeof f.low);
     cr_assert_arr_eq(header.high, f.high, sizeof f.high);
+    lj_checkpoint_header_free(&header);
+    fixture_destroy(&f);
+}
+
+/* What is known of pixels: their type stands in the provenance; older files do not have the
+ * range, and only some have limits. */
+Test(checkpoint_read, pixels)
+{
+    struct fixture f;
+    struct lj_checkpoint_header header;
+    char path[LJ_PATH_MAX];
+    cr_assert(fixture_create(&f));
+    f.checkpoint.low = f.checkpoint.high = NULL;
+    f.checkpoint.least = f.checkpoint.most = NULL;
+    f.checkpoint.provenance = "{\"ranks\": 2, \"pixels\": \"u16\"}";
+    cr_assert_eq(lj_checkpoint_write(f.dir, &f.checkpoint, 3), LJ_OK, "%s", lj_error_text());
+    fixture_path(path, &f, 1200);
+    cr_assert_eq(lj_checkpoint_verify(path), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_checkpoint_read_header(path, &header), LJ_OK);
+    cr_assert_str_eq(header.pixels, "u16");
+    cr_assert(!header.low && !header.high && !header.least && !header.most && header.mean &&
+              header.std);
     lj_checkpoint_header_free(&header);
     fixture_destroy(&f);
 }
@@ -142,8 +166,9 @@ static void replace(const char *path, const char *name, hsize_t count)
 
 Test(checkpoint_read, missing_or_replaced_datasets)
 {
-    const char *names[] = {"/weights/cls_token", "/optim/moment2/cls_token", "/data/mean"};
-    for (int i = 0; i < 3; i++)
+    const char *names[] = {"/weights/cls_token", "/optim/moment2/cls_token", "/data/mean",
+                           "/data/high"};
+    for (int i = 0; i < 4; i++)
         for (hsize_t count = 0; count < 10; count += 5) {
             struct fixture f;
             char path[LJ_PATH_MAX];
