@@ -33,6 +33,7 @@ def make_inputs():
     (here / "nothing").mkdir()
     (here / "folder.h5").mkdir()
     (here / "empty_file.h5").write_bytes(b"")
+    os.mkfifo(here / "pipe.h5")
     pixels = program.images()
     program.write_h5(
         here / "odd.h5",
@@ -220,6 +221,7 @@ def train_cases():
         "data.archive",
     ]
     yield "directory named as a file", [data("folder.h5")], 3, ["folder.h5", "no HDF5 file"]
+    yield "no file at all", [data("pipe.h5")], 3, ["pipe.h5", "expected a file"]
     yield "not HDF5", [data("text.h5")], 3, ["text.h5", "HDF5"]
     yield "empty file", [data("empty_file.h5")], 3, ["empty_file.h5", "HDF5"]
     yield "truncated", [data("cut.h5")], 3, ["cut.h5", "truncated"]

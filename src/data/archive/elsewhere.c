@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 enum { PATH_BYTES = 4096 };
 
@@ -52,7 +52,8 @@ void lj_external_path(const char *file, const char *name, char *path, size_t cap
 /* Opens a file if it is one of HDF5's, in the way HDF5 opens the sources of this dataset. */
 static hid_t open_as_hdf5(hid_t dataset, const char *path)
 {
-    if (access(path, R_OK) != 0)
+    struct stat about;
+    if (stat(path, &about) != 0 || !S_ISREG(about.st_mode))
         return -1;
     hid_t own = H5Iget_file_id(dataset), plan = H5Fget_access_plist(own);
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, plan);

@@ -214,7 +214,8 @@ int lj_find_images(struct lj_found_list *list, hid_t file, const char *path, con
     if (visit_objects(file, H5_INDEX_NAME, H5_ITER_INC, visit, list, H5O_INFO_BASIC) < 0)
         return lj_fail(LJ_ERR_DATA,
                        "%s: cannot list its datasets; the file is damaged, copy it again", path);
-    qsort(list->at, (size_t)list->count, list->at ? sizeof *list->at : 1, by_path);
+    if (list->count > 1)
+        qsort(list->at, (size_t)list->count, sizeof *list->at, by_path);
     LJ_TRY(images[0] ? pick(list, file, path, images) : choose(list, path));
     for (int64_t i = 0; i < list->count; i++)
         LJ_TRY(check_kind(&list->at[i], path));

@@ -14,7 +14,8 @@
 static int check_file(const char *path, int64_t *bytes)
 {
     struct stat info;
-    int handle = open(path, O_RDONLY | O_CLOEXEC);
+    /* without waiting for the other end of a pipe, which is refused below */
+    int handle = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (handle < 0)
         return lj_fail(LJ_ERR_DATA, "%s: cannot be opened: %s; check data.archive", path,
                        strerror(errno));

@@ -227,8 +227,10 @@ static int source_open(struct source *source, const struct claim *claim, const c
     hid_t space = H5Dget_space(source->dataset);
     source->dims = H5Sget_simple_extent_dims(space, source->dim, NULL);
     H5Sclose(space);
-    char where[2 * PATH_BYTES];
-    snprintf(where, sizeof where, "%s:%s", file_name, set_name);
+    char where[2 * PATH_BYTES], path[PATH_BYTES];
+    if (H5Fget_name(source->file, path, sizeof path) < 0)
+        snprintf(path, sizeof path, "%s", file_name);
+    snprintf(where, sizeof where, "%s:%s", path, set_name);
     if (!lj_hdf5_count(source->dim, source->dims, &source->count))
         source->count = 0;
     return check_dataset(source->dataset, where, claim->depth + 1, claim->sources);

@@ -290,6 +290,9 @@ Test(archive_storage, virtual_datasets_are_read_if_their_sources_exist)
     write_virtual(path, "images", two_files, 2, NULL);
     write_source(in_directory("one.src"), 0, 5);
     refuse_file(path, "a.h5:/images", "the file two.src, which holds a part of it, is missing");
+    cr_assert_eq(mkfifo(in_directory("two.src"), 0600), 0); /* opening it would never end */
+    refuse_file(path, "a.h5:/images", "the file two.src, which holds a part of it, is missing");
+    unlink(in_directory("two.src"));
     struct dataset other = grey("other", 4);
     write_file(in_directory("two.src"), false, &other, 1);
     refuse_file(path, "a.h5:/images", "the dataset pixels, which holds a part of it, is missing");
@@ -333,7 +336,7 @@ Test(archive_storage, virtual_datasets_may_lie_on_virtual_ones)
     write_virtual(path, "parts", two_files, 2, NULL);
     write_virtual(path, "images", same, 1, NULL);
     write_source(in_directory("one.src"), 0, 5);
-    refuse_file(path, ".:parts", "two.src");
+    refuse_file(path, "a.h5:parts", "two.src");
     write_source(in_directory("two.src"), 5, 4);
     check_rows(path, "virtual", ROWS, ROWS, 0);
     write_virtual(in_directory("b.h5"), "images", circle, 1, NULL);
