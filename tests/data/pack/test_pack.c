@@ -316,6 +316,20 @@ Test(pack, a_header_that_promises_too_much_takes_no_memory)
     expect_failure(LJ_ERR_DATA, "%s/images,%s/none,0,0", 0, "no entries");
 }
 
+/* The headers of all parts are compared before there is memory for the samples of all. */
+Test(pack, one_large_image_takes_no_memory_for_the_other_parts)
+{
+    static uint8_t large[400000] = {0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 64, 0, 0, 0, 64, 0};
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 1, LJ_DRAW_TEST, 0, 0, 0);
+    for (size_t i = 16; i < sizeof large; i++) /* as many as deflate could have made of it */
+        large[i] = (uint8_t)lj_rng_below(&rng, 256);
+    write_bytes("large.gz", "wb", large, sizeof large);
+    write_bytes("one", "wbT", (const uint8_t[]){0, 0, 8, 1, 0, 0, 0, 1, 0}, 9);
+    expect_failure(LJ_ERR_DATA, "%s/large.gz,%s/one,0,0;%s/images,%s/labels,0,0", 0,
+                   "the first part of 16384 x 16384");
+}
+
 /* A limit on the size of files stands in for a full disk. */
 Test(pack, a_full_disk_leaves_nothing_and_keeps_the_old_archive)
 {
