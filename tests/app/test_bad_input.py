@@ -372,6 +372,7 @@ def command_cases():
         *(f"{k}={here / 'long_column.h5'}" for k in ("train", "test")),
     ], 3, ["long_column.h5", "labels"]
     yield "diagnose without file", ["diagnose"], 2, ["diagnose", "HDF5"]
+    yield "diagnose of a pipe", ["diagnose", here / "pipe.h5"], 3, ["pipe.h5"]
     yield "diagnose of no HDF5", ["diagnose", here / "text.h5"], 3, ["text.h5"]
     yield "inspect of a missing file", ["inspect", data("missing.h5")], 3, ["missing.h5"]
     yield "export without checkpoint", ["export", out], 2, ["checkpoint="]

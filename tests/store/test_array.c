@@ -122,6 +122,24 @@ Test(array, promises_without_data, .init = begin, .fini = end)
     }
 }
 
+/* The source of a virtual dataset may be missing, and would then read as zeros. */
+Test(array, values_in_other_files_are_refused, .init = begin, .fini = end)
+{
+    const hsize_t dim[1] = {3};
+    int dims = 3;
+    int64_t shape[3];
+    float *values = NULL;
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t plan = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(1, dim, NULL);
+    cr_assert_geq(H5Pset_virtual(plan, space, "absent.h5", "x", space), 0);
+    H5Dclose(H5Dcreate2(file, "x", H5T_IEEE_F32LE, space, H5P_DEFAULT, plan, H5P_DEFAULT));
+    H5Sclose(space);
+    H5Pclose(plan);
+    H5Fclose(file);
+    cr_assert_eq(lj_array_read(path, "x", false, &dims, shape, &values), LJ_ERR_DATA);
+    cr_assert(strstr(lj_error_text(), "other files"), "%s", lj_error_text());
+}
+
 Test(array, round_trip, .init = begin, .fini = end)
 {
     const int64_t shape[3] = {2, 1, 3};

@@ -2,9 +2,13 @@
 /* Datasets of any integer or float type, converted by HDF5. */
 #include "store/hdf5/dataset.h"
 
+#include <sys/stat.h>
+
 int lj_dataset_file_open(const char *path, hid_t *file)
 {
-    *file = lj_hdf5_open(path);
+    struct stat about;
+    bool regular = stat(path, &about) == 0 && S_ISREG(about.st_mode); /* no pipe, to wait for */
+    *file = regular ? lj_hdf5_open(path) : -1;
     if (*file >= 0)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA, "%s: cannot be opened as an HDF5 file; check the path", path);
