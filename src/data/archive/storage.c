@@ -100,14 +100,17 @@ static int64_t largest_ratio(hid_t plan)
     return ratio;
 }
 
-/* Chunks that the shape has. False: more than 63 bits. */
+/* Chunks that the shape has. False: more than 63 bits, or chunks of no size. */
 static bool count_chunks(const struct claim *claim, int64_t *chunks)
 {
     hsize_t chunk[H5S_MAX_RANK], along[H5S_MAX_RANK];
     if (H5Pget_chunk(claim->plan, H5S_MAX_RANK, chunk) != claim->dims)
         return false;
-    for (int i = 0; i < claim->dims; i++)
+    for (int i = 0; i < claim->dims; i++) {
+        if (chunk[i] == 0)
+            return false;
         along[i] = claim->dim[i] / chunk[i] + (claim->dim[i] % chunk[i] != 0);
+    }
     return lj_hdf5_count(along, claim->dims, chunks);
 }
 
@@ -238,6 +241,8 @@ static int source_open(struct source *source, const struct claim *claim, const c
 
 /* ---- mappings of a virtual dataset ------------------------------------------------------- */
 
+static const hsize_t origin[H5S_MAX_RANK];
+
 /* The parameters of a selection whose blocks lie at regular distances. */
 struct slab {
     hsize_t start[H5S_MAX_RANK], stride[H5S_MAX_RANK], count[H5S_MAX_RANK], block[H5S_MAX_RANK];
@@ -271,10 +276,12 @@ static hsize_t blocks_inside(const struct slab *slab, const hsize_t *dim)
  * Negative on failure. */
 static hid_t selection_inside(hid_t selected, const hsize_t *dim, int dims)
 {
-    static const hsize_t origin[H5S_MAX_RANK] = {0};
     struct slab slab;
-    if (H5Sget_select_type(selected) == H5S_SEL_ALL)
-        return H5Screate_simple(dims, dim, NULL);
+    if (H5Sget_select_type(selected) == H5S_SEL_ALL) {
+        hid_t whole = H5Screate_simple(dims, dim, NULL);
+        H5Sselect_hyperslab(whole, H5S_SELECT_SET, origin, NULL, dim, NULL);
+        return whole;
+    }
     if (H5Sget_simple_extent_ndims(selected) != dims)
         return -1;
     if (!slab_of(&slab, selected) || slab.endless < 0)
@@ -299,6 +306,14 @@ struct mapping {
     hid_t target;               /* selection in the virtual dataset */
     hid_t selected;             /* selection in the source */
 };
+
+/* Does a name have a %b, of which the percent sign is not the second of a %%? */
+static bool is_numbered(const char *name)
+{
+    while ((name = strchr(name, '%')) && name[1] && name[1] != 'b')
+        name += 2;
+    return name && name[1] == 'b';
+}
 
 /* Replaces %b by the number of the block and %% by %. False: it does not fit. */
 static bool expand(const char *name, int64_t block, char *text, size_t capacity)
@@ -345,6 +360,14 @@ static int check_source(const struct claim *claim, const struct mapping *mapping
                           claim->where, file_name, set_name, shape);
 }
 
+static int not_joined(const struct claim *claim)
+{
+    return lj_fail(LJ_ERR_DATA,
+                   "%s: HDF5 cannot say how the parts of it are joined; make the virtual dataset "
+                   "again",
+                   claim->where);
+}
+
 /* Checks the sources of a mapping and adds its values to those that are covered. */
 static int check_mapping(const struct claim *claim, const struct mapping *mapping,
                          struct source *source, hid_t *covered)
@@ -355,21 +378,22 @@ static int check_mapping(const struct claim *claim, const struct mapping *mappin
     hssize_t values = target < 0 ? -1 : H5Sget_select_npoints(target);
     int status = LJ_OK;
     if (values < 0)
-        return lj_fail(LJ_ERR_DATA, "%s: HDF5 cannot say how its parts are joined", claim->where);
-    if (strstr(mapping->file_name, "%b") || strstr(mapping->set_name, "%b")) {
+        return not_joined(claim);
+    if (is_numbered(mapping->file_name) || is_numbered(mapping->set_name)) {
         int64_t blocks =
             regular && slab.endless >= 0 ? (int64_t)blocks_inside(&slab, claim->dim) : 0;
+        if (blocks == 0 && values > 0)
+            status = not_joined(claim);
         for (int64_t b = 0; b < blocks && status == LJ_OK; b++)
             status = check_source(claim, mapping, b, values / blocks, source);
     } else if (values > 0) {
         status = check_source(claim, mapping, 0, values, source);
     }
     if (status == LJ_OK && values > 0) {
-        if (*covered < 0) {
+        if (*covered < 0)
             *covered = H5Scopy(target);
-        } else if (H5Smodify_select(*covered, H5S_SELECT_OR, target) < 0) {
-            status = lj_fail(LJ_ERR_DATA, "%s: HDF5 cannot join its parts", claim->where);
-        }
+        else if (H5Smodify_select(*covered, H5S_SELECT_OR, target) < 0)
+            status = not_joined(claim);
     }
     H5Sclose(target);
     return status;
@@ -387,7 +411,7 @@ static int check_mapping_at(const struct claim *claim, size_t i, struct source *
     mapping.selected = H5Pget_virtual_srcspace(claim->plan, i);
     int status = LJ_OK;
     if (mapping.target < 0 || mapping.selected < 0)
-        status = lj_fail(LJ_ERR_DATA, "%s: HDF5 cannot say how its parts are joined", claim->where);
+        status = not_joined(claim);
     else
         status = check_mapping(claim, &mapping, source, covered);
     if (mapping.target >= 0)
@@ -412,9 +436,12 @@ static int check_virtual(const struct claim *claim)
     for (size_t i = 0; i < count && status == LJ_OK; i++)
         status = check_mapping_at(claim, i, &source, &covered);
     source_close(&source);
-    int64_t values = covered < 0 ? 0 : (int64_t)H5Sget_select_npoints(covered);
-    if (covered >= 0)
+    int64_t values = 0;
+    if (covered >= 0) {
+        H5Sselect_hyperslab(covered, H5S_SELECT_AND, origin, NULL, claim->dim, NULL);
+        values = (int64_t)H5Sget_select_npoints(covered);
         H5Sclose(covered);
+    }
     LJ_TRY(status);
     if (values >= claim->count || (claim->filled && claim->count / OTHER_RATIO <= values))
         return LJ_OK;

@@ -368,3 +368,14 @@ Test(archive_storage, blocks_are_counted_by_name)
     write_file(in_directory("block-1.src"), false, &empty, 1);
     refuse_file(path, "block-1.src:pixels", "never written");
 }
+
+/* %% is a percent sign in a name, also before a b. */
+Test(archive_storage, percent_signs_are_no_blocks)
+{
+    const char *path = in_directory("a.h5");
+    const struct piece whole[] = {{"a%%b.src", "pixels", 0, ROWS}};
+    write_virtual(path, "images", whole, 1, NULL);
+    refuse_file(path, "a.h5:/images", "the file a%b.src, which holds a part of it, is missing");
+    write_source(in_directory("a%b.src"), 0, ROWS);
+    check_rows(path, "virtual", ROWS, ROWS, 0);
+}
