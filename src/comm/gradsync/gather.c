@@ -41,7 +41,7 @@ static void receive_bucket(struct lj_gradsync *s, int bucket, float *weights)
         turn = (turn + 1) % deal.parts;
         struct lj_part part = lj_deal_part(&deal, turn);
         if (part.rank != s->comm->rank)
-            MPI_Irecv(weights + part.first, part.count, MPI_FLOAT, part.rank, LJ_TAG_WEIGHTS,
+            MPI_Irecv(weights + part.first, (int)part.count, MPI_FLOAT, part.rank, LJ_TAG_WEIGHTS,
                       s->comm->mpi->comm, next_request(&s->gathering));
     }
 }

@@ -41,7 +41,7 @@ struct lj_deal {
 /* A rank's part of a bucket. */
 struct lj_part {
     int rank;
-    int count;     /* elements; 0: the rank owns nothing of this bucket */
+    int64_t count; /* elements; 0: the rank owns nothing of this bucket */
     int64_t first; /* element among all parameters */
 };
 

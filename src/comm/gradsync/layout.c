@@ -26,7 +26,7 @@ struct lj_part lj_deal_part(const struct lj_deal *deal, int turn)
 {
     int64_t before = turn * deal->each + lj_min_i64(turn, deal->more);
     return (struct lj_part){.rank = (deal->dealer + turn) % deal->size,
-                            .count = (int)((deal->each + (turn < deal->more)) * LJ_SHARD_ALIGN),
+                            .count = (deal->each + (turn < deal->more)) * LJ_SHARD_ALIGN,
                             .first = deal->first + before * LJ_SHARD_ALIGN};
 }
 

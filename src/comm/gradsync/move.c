@@ -13,20 +13,21 @@
 #include <limits.h>
 #include <string.h>
 
-/* Elements of the longest message that any rank sends or receives. */
-static int64_t longest_message(const struct lj_gradsync *s)
+/* The largest number that a call of MPI will be given, on any rank: elements of a message, or of a
+ * bucket whose parts are moved to and from the root. */
+static int64_t largest_count(const struct lj_gradsync *s)
 {
     int64_t units = lj_widest_bucket(s) / LJ_SHARD_ALIGN, size = s->comm->size;
     int sums = 0;
     for (int r = 0; r < size; r++)
         sums = sums > lj_subtrees_of(s, r) ? sums : lj_subtrees_of(s, r);
-    return s->fast ? units * LJ_SHARD_ALIGN : (units + size - 1) / size * LJ_SHARD_ALIGN * sums;
+    return lj_max_i64(units, (units + size - 1) / size * sums) * LJ_SHARD_ALIGN;
 }
 
 static int allocate_move(struct lj_gradsync *s, struct lj_move *move)
 {
     int64_t size = s->comm->size, widest = lj_widest_bucket(s);
-    if (longest_message(s) > INT_MAX)
+    if (largest_count(s) > INT_MAX)
         return lj_fail(
             LJ_ERR_CONFIG,
             "a layer of %lld parameters exceeds what one MPI call can move; use more ranks, or "
@@ -94,7 +95,7 @@ static float *pack_part(const struct lj_gradsync *s, const struct lj_move *move,
     bool mine = part->rank == s->comm->rank;
     float *to = mine ? arriving(s, move, part->rank) : move->send + s->forest.count * offset;
     for (int j = 0; j < s->forest.count; j++)
-        memcpy(to + j * (int64_t)part->count, bucket_of_sum(s, move->bucket, j) + offset,
+        memcpy(to + j * part->count, bucket_of_sum(s, move->bucket, j) + offset,
                (size_t)part->count * sizeof(float));
     return to;
 }
@@ -114,10 +115,10 @@ static void send_subtrees(struct lj_gradsync *s, struct lj_move *move)
         const float *packed = pack_part(s, move, &part);
         if (part.rank == s->comm->rank)
             continue;
-        MPI_Isend(packed, sums * part.count, MPI_FLOAT, part.rank, LJ_TAG_GRADIENT,
+        MPI_Isend(packed, (int)(sums * part.count), MPI_FLOAT, part.rank, LJ_TAG_GRADIENT,
                   s->comm->mpi->comm, &move->request[move->requests++]);
         s->ledger_gradient->messages++;
-        s->ledger_gradient->bytes += (int64_t)sums * part.count * (int64_t)sizeof(float);
+        s->ledger_gradient->bytes += sums * part.count * (int64_t)sizeof(float);
     }
 }
 
@@ -134,7 +135,7 @@ static void start_reduction(struct lj_gradsync *s, struct lj_move *move)
                    bucket_of_sum(s, move->bucket, 0) + part.first - s->bounds[move->bucket], bytes);
         else
             memset(move->send + at, 0, bytes);
-        move->count[r] = part.count;
+        move->count[r] = (int)part.count;
         at += part.count;
     }
     MPI_Ireduce_scatter(move->send, move->receive, move->count, MPI_FLOAT, MPI_SUM,

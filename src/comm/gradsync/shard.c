@@ -59,7 +59,7 @@ static void lay_out_parts(struct lj_gradsync *s, int bucket)
     struct lj_deal deal = lj_deal_of(s, bucket);
     for (int turn = 0; turn < s->comm->size; turn++) {
         struct lj_part part = lj_deal_part(&deal, turn);
-        s->part_count[part.rank] = part.count;
+        s->part_count[part.rank] = (int)part.count;
         s->part_start[part.rank] = (int)(part.first - deal.first);
     }
 }
