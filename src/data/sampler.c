@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The endless stream of samples of each lane.
  *
- * N samples, G lanes. In epoch e the groups are put into a random order (lj_permute), which makes
- * one sequence of all N samples. The share of lane g is
+ * N samples, G lanes; groups are rows that are read together (lj_archive_groups). In epoch e they
+ * are put into a random order (lj_permute), which makes one sequence of all N samples. The share of
+ * lane g is
  *
  *     n(g, e) = floor(((e+1) N + g) / G) - floor((e N + g) / G)
  *

@@ -315,8 +315,8 @@ struct lj_pass {
     float statistic_share;        /* of this pass in the update of running statistics: 1 when a lane
                                      has one pass through the net, 0 leaves them alone */
     bool train;                   /* drop path on; batch statistics instead of running ones */
-    int64_t seed;                 /* of the run: names the draws of drop path, with */
-    int64_t step;                 /* the step */
+    int64_t seed;                 /* of the run. It names the draws of drop path, together with: */
+    int64_t step;                 /* of training, */
     int64_t first_sample;         /* place in the global batch of this lane's first sample */
     int64_t n;                    /* samples of this lane */
     int64_t first_view;           /* number of the first view of this pass, which has images / n */

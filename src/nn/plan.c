@@ -164,8 +164,8 @@ static void extend(struct lj_region *region, int event)
     region->death = region->death > event ? region->death : event;
 }
 
-/* Extends the life of value v because node j reads it, in_backward: in backward, too. v == j: the
- * node's own backward reads its output. */
+/* Keeps value v, the output of node v, until node j has read it: in forward or, with in_backward,
+ * in backward, too. v == j: the node's own backward reads its output. */
 static void note_reader(struct lj_plan *plan, int v, int j, bool in_backward)
 {
     struct lj_placing *at = &plan->at[v];
@@ -220,7 +220,7 @@ static void find_value_lifetimes(struct lj_plan *plan)
     const struct lj_net *net = plan->net;
     for (int i = 0; i < net->count; i++)
         plan->at[i].value[0].birth = plan->at[i].value[0].death = i;
-    for (int j = net->count - 1; j >= 0; j--) { /* descending: readers of j tell if j runs again */
+    for (int j = net->count - 1; j >= 0; j--) { /* last first: who reads j is known then */
         const struct lj_node *node = &net->node[j];
         if (node->inputs > 0 && trains(plan) && node->kind->keeps_output)
             note_reader(plan, j, j, true);

@@ -17,10 +17,9 @@ static int check_recompute(const struct lj_trainer *t)
     return LJ_OK;
 }
 
-/* What a pass has to say in the one update of a lane's running statistics: of the encoder's two
- * passes as much as its share of the pixels, which is its share of the rows but for what a layer
- * rounds. The update takes the mean of both sizes' means, and of both sizes' variances, weighted
- * like that. */
+/* Weights of the encoder's two passes, global and local views, in the one update of a lane's
+ * running statistics: each pass's share of the pixels. Running mean and variance then move towards
+ * the weighted means of the two passes' means and variances. */
 static void weigh_statistics(struct lj_trainer *t)
 {
     double pixels[2] = {0, 0};

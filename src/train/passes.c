@@ -170,7 +170,8 @@ static void forward_lane(struct lj_trainer *t, int net, int first, int end, int6
     lj_progress();
 }
 
-/* A net on all my lanes, from one node with shared statistics to the next. */
+/* Runs a net on all my lanes. It stops at each node whose statistics are the global batch's: these
+ * are summed over all lanes of all ranks, and all lanes go on to the next such node. */
 static void forward_net(struct lj_trainer *t, int net, struct lj_step_report *report)
 {
     for (int node = 1, end; node < nodes_of(t, net); node = end) {

@@ -27,11 +27,13 @@ struct lj_trainer {
     bool by_lane;                        /* memory.recompute: lanes */
 
     struct lj_plan *plan[LJ_PASS_KINDS]; /* [LJ_PASS_LOCAL] NULL without local views */
-    float **arena[LJ_PASS_KINDS];        /* of my lanes; of workers for the encoder when by_lane */
+    float **arena[LJ_PASS_KINDS];        /* (arenas) memory of a plan: one for each of my lanes, for
+                                            each worker where the encoder runs lane by lane */
     int arenas[LJ_PASS_KINDS];
-    void **scratch;                /* (workers) of plans and views */
+    void **scratch;                /* (workers) memory that plans and view making use in between */
     struct lj_layer_clock **clock; /* (workers) of (kinds): where the passes' time went */
-    int64_t **sync_sums; /* (workers) of a node: each pass's sums, count of nonfinite ones */
+    /* Batch statistics of the global batch; a node is a layer's place in the network. */
+    int64_t **sync_sums; /* (workers) of the node at work: sums of its two passes, nonfinite ones */
     int64_t sync_count;  /* the most integers of a node's sums; 0: no node has any */
     int64_t sync_stride; /* from the sums of the node's global views to those of local ones */
     int64_t sync_bytes;  /* of one node's allreduce, mean over all such nodes */
@@ -75,8 +77,8 @@ static inline int lj_encoder_buckets(const struct lj_trainer *t)
     return buckets;
 }
 
-/* Does a lane have this pass, and is it one through this net? The encoder has one for each size of
- * views, the projector one for all views. */
+/* Does this run have the pass `part`, and does it go through `net`? The encoder has one pass for
+ * each size of views, the projector one for all views. */
 static inline bool lj_passes_net(const struct lj_trainer *t, int part, int net)
 {
     return t->plan[part] && (part == LJ_PASS_PROJECTOR) == (net == LJ_NET_PROJECTOR);

@@ -70,8 +70,8 @@ static bool over_batch(const struct lj_call *c)
 
 /* ---- statistics of one lane -------------------------------------------------------------- */
 
-/* The mean is a float32 sum; over the many rows of larger images the moments about it, in double,
- * say by how much it is off. */
+/* The mean comes from a float32 sum, which is inexact over the many rows of larger images; the sums
+ * of the differences from it, in double, correct it. */
 static void lane_statistics(const struct lj_call *c, float *mean, float *var)
 {
     int64_t width = width_of(c), rows = rows_of(c);
