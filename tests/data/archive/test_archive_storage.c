@@ -33,14 +33,22 @@ static void end(void)
 
 TestSuite(archive_storage, .init = begin, .fini = end, .timeout = 60);
 
-/* Opening fails with a text that holds both words. */
+/* Files, datasets and other objects of HDF5 that are open. */
+static ssize_t open_objects(void)
+{
+    return H5Fget_obj_count((hid_t)H5F_OBJ_ALL, H5F_OBJ_ALL);
+}
+
+/* Opening fails with a text that holds both words, and leaves nothing open. */
 static void refuse(const struct lj_archive_options *options, const char *one, const char *two)
 {
     struct lj_archive *archive = NULL;
+    ssize_t before = open_objects();
     cr_assert_eq(lj_archive_open(&archive, world, options), LJ_ERR_DATA, "%s", lj_error_text());
     cr_assert_null(archive);
     cr_assert(strstr(lj_error_text(), one) && strstr(lj_error_text(), two), "text: %s",
               lj_error_text());
+    cr_assert_eq(open_objects(), before);
 }
 
 static void refuse_file(const char *path, const char *one, const char *two)
@@ -57,6 +65,7 @@ static void check_rows(const char *path, const char *storage, int64_t rows, int6
     struct lj_archive_options options = options_of(path);
     options.axes = LJ_DATA_AXES_NHW;
     struct lj_archive *archive = NULL;
+    ssize_t before = open_objects();
     cr_assert_eq(lj_archive_open(&archive, world, &options), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(lj_archive_info(archive)->rows, rows);
     cr_assert_str_eq(lj_archive_info(archive)->storage, storage);
@@ -66,6 +75,7 @@ static void check_rows(const char *path, const char *storage, int64_t rows, int6
         cr_assert_float_eq(images[i], wanted, 1e-7, "value %ld", (long)i);
     }
     lj_archive_close(archive);
+    cr_assert_eq(open_objects(), before);
 }
 
 /* Grey images, contiguous, written. */
