@@ -36,7 +36,8 @@
         "datasets of images: a name, a path or a pattern (scan*); empty: those of one name")       \
     TEXT(FREE, data_labels, "data.labels", "",                                                     \
         "dataset of labels, or FILE:DATASET; empty: `labels`-like names are tried; none: ignore")  \
-    TEXT(BITS, data_where, "data.where", "", "rows to use: DATASET=VALUE, for example split=0")    \
+    TEXT(BITS, data_where, "data.where", "",                                                       \
+        "rows to use: conditions joined by `and`: split=train, label=1,3..5, z<0.5, flag!=1")      \
     CHOICE(BITS, data_axes, "data.axes", LJ_DATA_AXES_AUTO,                                        \
         WORD(LJ_DATA_AXES_AUTO, "auto") WORD(LJ_DATA_AXES_NHWC, "nhwc")                            \
         WORD(LJ_DATA_AXES_NCHW, "nchw") WORD(LJ_DATA_AXES_NHW, "nhw")                              \

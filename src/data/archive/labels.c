@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Columns that belong to the images, one number for each row: the labels, and the column that
+/* Columns that belong to the images, one value for each row: the labels, and the columns that
  * data.where compares. A column lies in the group of its images, or at the root of the same file;
  * labels may also lie in one file for all parts. Without data.labels, a column with a usual name is
  * taken for labels only if every part has one and all values are integers. */
 #include "data/archive/archive.h"
+#include "data/archive/where.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -27,14 +28,23 @@ static bool locate(hid_t file, const char *images, const char *name, char *path,
     return lj_hdf5_has(file, path);
 }
 
-/* Rows of a column, or -1 when the dataset is no column of numbers. */
-static int64_t column_rows(hid_t dataset, char *shape, size_t capacity)
+static bool holds_strings(hid_t dataset)
+{
+    hid_t type = H5Dget_type(dataset);
+    bool strings = H5Tget_class(type) == H5T_STRING;
+    H5Tclose(type);
+    return strings;
+}
+
+/* Rows of a column, or -1 when the dataset is no column of numbers (or, with strings, of those). */
+static int64_t column_rows(hid_t dataset, bool strings, char *shape, size_t capacity)
 {
     hsize_t dim[H5S_MAX_RANK] = {0};
     hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
     H5T_class_t class = H5Tget_class(type);
     int dims = H5Sget_simple_extent_dims(space, dim, NULL);
-    bool good = class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM;
+    bool good = class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM ||
+                (strings && class == H5T_STRING);
     if (H5Sget_simple_extent_type(space) == H5S_SCALAR)
         dim[0] = 1; /* the label of the one image of a file */
     else
@@ -53,51 +63,71 @@ static int64_t rows_of_column(hid_t file, const char *dataset)
 {
     char shape[256];
     hid_t object = H5Dopen2(file, dataset, H5P_DEFAULT);
-    int64_t rows = object < 0 ? -1 : column_rows(object, shape, sizeof shape);
+    int64_t rows = object < 0 ? -1 : column_rows(object, false, shape, sizeof shape);
     if (object >= 0)
         H5Dclose(object);
     return rows;
 }
 
-static int read_open_column(hid_t dataset, const char *path, const char *name, int64_t rows,
-                            const char *key, double *values)
+/* What is read of a column. */
+struct request {
+    const char *name;                     /* as the user gave it, or one of automatic_names */
+    const char *key;                      /* the setting to change if it does not fit */
+    const struct lj_condition *condition; /* NULL: its numbers; else 1 where it holds, else 0 */
+};
+
+static int read_values(const struct request *request, hid_t dataset, const char *where,
+                       int64_t rows, double *values)
 {
-    char shape[256];
-    int64_t found = column_rows(dataset, shape, sizeof shape);
-    if (found < 0)
-        return lj_fail(LJ_ERR_DATA,
-                       "%s:%s: expected one number per row, found shape %s or no numbers", path,
-                       name, shape);
-    if (found != rows)
-        return lj_fail(LJ_ERR_DATA,
-                       "%s:%s: expected one value for each of %lld images, found %lld; choose "
-                       "another by %s",
-                       path, name, (long long)rows, (long long)found, key);
-    char where[2 * LJ_NAME_BYTES];
-    snprintf(where, sizeof where, "%s:%s", path, name);
+    const struct lj_condition *condition = request->condition;
     LJ_TRY(lj_storage_check(dataset, where));
+    bool strings = holds_strings(dataset);
+    if (condition)
+        LJ_TRY(lj_condition_check(condition, strings));
+    if (strings)
+        return lj_where_read_texts(condition, dataset, where, rows, values);
     if (H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
-        return lj_fail(LJ_ERR_DATA, "%s:%s: cannot be read; the file is damaged, copy it again",
-                       path, name);
+        return lj_fail(LJ_ERR_DATA, "%s: cannot be read; the file is damaged, copy it again",
+                       where);
+    for (int64_t i = 0; condition && i < rows; i++)
+        values[i] = lj_condition_holds(condition, values[i]);
     return LJ_OK;
 }
 
-/* Reads a column into values (rows); key: the setting to change if its length is another one. */
-static int read_column(hid_t file, const char *path, const char *dataset, int64_t rows,
-                       const char *key, double *values)
+static int read_open_column(const struct request *request, hid_t dataset, const char *where,
+                            int64_t rows, double *values)
 {
+    char shape[256];
+    int64_t found = column_rows(dataset, request->condition != NULL, shape, sizeof shape);
+    if (found < 0)
+        return lj_fail(LJ_ERR_DATA, "%s: expected one %s per row, found shape %s or no such values",
+                       where, request->condition ? "number or string" : "number", shape);
+    if (found != rows)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: expected one value for each of %lld images, found %lld; choose "
+                       "another by %s",
+                       where, (long long)rows, (long long)found, request->key);
+    return read_values(request, dataset, where, rows, values);
+}
+
+/* Reads a column into values (rows). */
+static int read_column(const struct request *request, hid_t file, const char *path,
+                       const char *dataset, int64_t rows, double *values)
+{
+    char where[4 * LJ_NAME_BYTES];
     hid_t object = H5Dopen2(file, dataset, H5P_DEFAULT);
     if (object < 0)
         return lj_fail(LJ_ERR_DATA, "%s: there is no dataset %s", path, dataset);
-    int status = read_open_column(object, path, dataset, rows, key, values);
+    snprintf(where, sizeof where, "%s:%s", path, dataset);
+    int status = read_open_column(request, object, where, rows, values);
     H5Dclose(object);
     return status;
 }
 
-/* Reads the column called name of every part into values, one after the other.
+/* Reads a column of every part into values, one after the other.
  *   missing  out  a part has no such column
  *   first    out  (capacity) the column of the first part; the file without one if missing */
-static int column_of_parts(const struct lj_archive *archive, const char *name, const char *key,
+static int column_of_parts(const struct lj_archive *archive, const struct request *request,
                            double *values, bool *missing, char *first, size_t capacity)
 {
     int status = LJ_OK;
@@ -110,13 +140,15 @@ static int column_of_parts(const struct lj_archive *archive, const char *name, c
         lj_progress();
         status = lj_hdf5_open_file(path, &file);
         if (status == LJ_OK) {
-            *missing = !locate(file, lj_part_dataset(archive, part), name, column, sizeof column);
+            *missing =
+                !locate(file, lj_part_dataset(archive, part), request->name, column, sizeof column);
             if (*missing)
                 snprintf(first, capacity, "%.*s", (int)capacity - 1, path);
             else if (p == 0)
                 snprintf(first, capacity, "%.*s", (int)capacity - 1, column);
             if (!*missing)
-                status = read_column(file, path, column, part->rows, key, values + part->first_row);
+                status =
+                    read_column(request, file, path, column, part->rows, values + part->first_row);
             H5Fclose(file);
         }
     }
@@ -139,6 +171,7 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
 {
     struct lj_archive_header *header = &archive->header;
     const char *colon = strrchr(name, ':');
+    struct request request = {.name = name, .key = "data.labels"};
     bool missing = false;
     if (colon) {
         char path[4096];
@@ -146,12 +179,12 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
         hid_t file = -1;
         LJ_TRY(lj_hdf5_open_file(path, &file));
         snprintf(header->labels_text, sizeof header->labels_text, "%.1000s", name);
-        int status =
-            read_column(file, path, colon + 1, header->info.rows, "data.labels=FILE:NAME", values);
+        request.key = "data.labels=FILE:NAME";
+        int status = read_column(&request, file, path, colon + 1, header->info.rows, values);
         H5Fclose(file);
         LJ_TRY(status);
     } else {
-        LJ_TRY(column_of_parts(archive, name, "data.labels", values, &missing, header->labels_text,
+        LJ_TRY(column_of_parts(archive, &request, values, &missing, header->labels_text,
                                sizeof header->labels_text));
     }
     if (missing)
@@ -175,6 +208,7 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
 static int is_column(const struct lj_archive *archive, const char *name, double *values, bool *good)
 {
     const char *path = lj_part_file(archive, archive->part);
+    const struct request request = {.name = name, .key = "data.labels"};
     int64_t rows = archive->part[0].rows;
     char column[2 * LJ_NAME_BYTES];
     hid_t file = -1;
@@ -182,8 +216,7 @@ static int is_column(const struct lj_archive *archive, const char *name, double 
     *good = locate(file, lj_part_dataset(archive, archive->part), name, column, sizeof column);
     int64_t found = *good ? rows_of_column(file, column) : -1;
     *good = found >= 0;
-    int status =
-        found == rows ? read_column(file, path, column, rows, "data.labels", values) : LJ_OK;
+    int status = found == rows ? read_column(&request, file, path, column, rows, values) : LJ_OK;
     if (found == rows && status == LJ_OK)
         *good = first_non_integer(values, rows) == rows;
     H5Fclose(file);
@@ -194,12 +227,14 @@ static int automatic_labels(struct lj_archive *archive, double *values)
 {
     struct lj_archive_header *header = &archive->header;
     for (int i = 0; i < AUTOMATIC_NAMES && !header->info.has_labels; i++) {
+        const struct request request = {.name = automatic_names[i],
+                                        .key = "data.labels (none: ignore)"};
         bool good = false, missing = false;
         LJ_TRY(is_column(archive, automatic_names[i], values, &good));
         if (!good)
             continue;
-        LJ_TRY(column_of_parts(archive, automatic_names[i], "data.labels (none: ignore)", values,
-                               &missing, header->labels_text, sizeof header->labels_text));
+        LJ_TRY(column_of_parts(archive, &request, values, &missing, header->labels_text,
+                               sizeof header->labels_text));
         header->info.has_labels =
             !missing && first_non_integer(values, header->info.rows) == header->info.rows;
     }
@@ -208,45 +243,61 @@ static int automatic_labels(struct lj_archive *archive, double *values)
     return LJ_OK;
 }
 
-static int64_t count_equal(const double *values, int64_t rows, double wanted)
+/* Clears keep (rows) where a condition does not hold. values: scratch (rows). */
+static int apply_condition(const struct lj_archive *archive, const struct lj_condition *condition,
+                           double *values, bool *keep)
 {
-    int64_t count = 0;
-    for (int64_t i = 0; i < rows; i++)
-        count += values[i] == wanted;
-    return count;
-}
-
-/* Makes the table of rows that data.where=DATASET=VALUE selects. values: scratch (rows). */
-static int select_rows(struct lj_archive *archive, const char *where, double *values)
-{
-    char name[LJ_NAME_BYTES], first[LJ_NAME_BYTES], *end = NULL;
-    const char *equals = strrchr(where, '=');
-    int64_t rows = archive->header.info.rows;
-    double wanted = equals ? strtod(equals + 1, &end) : 0;
-    if (!equals || equals == where || end == equals + 1 || *end)
-        return lj_fail(LJ_ERR_CONFIG, "data.where=%s: expected DATASET=NUMBER, for example split=0",
-                       where);
-    snprintf(name, sizeof name, "%.*s", (int)(equals - where), where);
+    const struct request request = {
+        .name = condition->name, .key = "data.where", .condition = condition};
+    char first[LJ_NAME_BYTES];
     bool missing = false;
-    LJ_TRY(column_of_parts(archive, name, "data.where", values, &missing, first, sizeof first));
+    LJ_TRY(column_of_parts(archive, &request, values, &missing, first, sizeof first));
     if (missing)
         return lj_fail(LJ_ERR_DATA,
                        "%s: there is no dataset %s (data.where); `h5ls -r` lists what there is",
-                       first, name);
-    int64_t selected = count_equal(values, rows, wanted), listed = 0;
+                       first, condition->name);
+    for (int64_t i = 0; i < archive->header.info.rows; i++)
+        keep[i] = keep[i] && values[i] != 0;
+    return LJ_OK;
+}
+
+/* Makes the table of the rows that are kept. */
+static int list_rows(struct lj_archive *archive, const char *where, const bool *keep)
+{
+    int64_t rows = archive->header.info.rows, selected = 0, listed = 0;
+    for (int64_t i = 0; i < rows; i++)
+        selected += keep[i];
     if (selected == 0)
         return lj_fail(LJ_ERR_DATA,
-                       "%s: data.where=%s selects none of %lld rows; choose a value that %s holds",
-                       lj_part_file(archive, &archive->part[0]), where, (long long)rows, name);
+                       "%s: data.where=%s selects none of %lld rows; choose values that are there",
+                       lj_part_file(archive, &archive->part[0]), where, (long long)rows);
     archive->row = lj_alloc_array(selected, sizeof *archive->row, "archive");
     if (!archive->row)
         return LJ_ERR_RESOURCE;
     for (int64_t i = 0; i < rows; i++)
-        if (values[i] == wanted)
+        if (keep[i])
             archive->row[listed++] = i;
     archive->header.info.selected = selected;
     archive->header.filtered = 1;
     return LJ_OK;
+}
+
+/* Selects the rows that meet all conditions. values: scratch (rows). */
+static int select_rows(struct lj_archive *archive, const char *text, double *values)
+{
+    int64_t rows = archive->header.info.rows;
+    struct lj_where *where = lj_alloc(sizeof *where, "data.where");
+    bool *keep = lj_alloc_array(rows, sizeof *keep, "data.where");
+    int status = where && keep ? lj_where_parse(where, text) : LJ_ERR_RESOURCE;
+    if (keep)
+        memset(keep, true, (size_t)rows * sizeof *keep);
+    for (int i = 0; status == LJ_OK && i < where->conditions; i++)
+        status = apply_condition(archive, &where->condition[i], values, keep);
+    if (status == LJ_OK)
+        status = list_rows(archive, text, keep);
+    lj_free(keep);
+    lj_free(where);
+    return status;
 }
 
 /* Makes the table of the selected rows' labels from values (rows), the labels of all rows. */
