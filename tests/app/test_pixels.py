@@ -37,9 +37,7 @@ def test_limits_of_the_run():
     check(ended.code == 0, f"train: {ended.tail()}")
     low, high = limits(here / "run")
     wanted = numpy.percentile(pixels[split == 0], [1, 99])
-    check(
-        numpy.allclose([low[0], high[0]], wanted, atol=0.1), f"limits {low} {high}, not {wanted}"
-    )
+    check(numpy.allclose([low[0], high[0]], wanted, atol=0.1), f"limits {low} {high}, not {wanted}")
     for which in (0, 1):
         found = embed(f"split-{which}.h5", f"data.where=split={which}")
         expected = numpy.clip((pixels[split == which] - low) / (high - low), 0, 1)

@@ -78,8 +78,16 @@ def test_good(case):
 def test_rows():
     """The rows themselves, in order."""
     where, keep = GOOD[8]
-    done("train", ["train", *program.TINY, f"data.archive={archive}", f"run.dir={here / 'run'}",
-                   "train.steps=1"])
+    done(
+        "train",
+        [
+            "train",
+            *program.TINY,
+            f"data.archive={archive}",
+            f"run.dir={here / 'run'}",
+            "train.steps=1",
+        ],
+    )
     out = here / "rows.h5"
     words = [f"checkpoint={here / 'run'}", f"data.archive={archive}", f"data.where={where}"]
     done("embed", ["embed", *words, f"out={out}"], ranks=2)
