@@ -110,7 +110,11 @@ LJ_API void lj_config_value_text(const struct lj_config *config, const struct lj
 /* Every value as YAML, reloadable, values exact. */
 LJ_API void lj_config_write_yaml(const struct lj_config *config, FILE *out);
 
-/* The same as a text. Owned by the caller: lj_free. NULL: LJ_ERR_RESOURCE. */
+/* Only the values that differ from those of `base`, in the same form. */
+LJ_API void lj_config_write_differences(const struct lj_config *config,
+                                        const struct lj_config *base, FILE *out);
+
+/* All as a text. Owned by the caller: lj_free. NULL: LJ_ERR_RESOURCE. */
 LJ_API char *lj_config_yaml(const struct lj_config *config);
 
 /* Help of one key (or, with NULL, of all), and the table of src/SETTINGS.md. */

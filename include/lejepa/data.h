@@ -82,6 +82,21 @@ struct lj_archive_dataset {
 LJ_API int lj_archive_datasets(const struct lj_archive *archive, struct lj_archive_dataset *list,
                                int capacity);
 
+enum { LJ_QUANTILES = 5 };
+/* What a sample of the selected rows holds, as stored (8-bit integers and data.full_scale as in
+ * lj_archive_read), before data.nan and data.stretch. */
+struct lj_pixel_sample {
+    int64_t rows;     /* that were read: at most 256 */
+    double nonfinite; /* share of the values that are NaN or infinite */
+    double constant;  /* share of the images that are of one value a channel */
+    double seconds;   /* to read and decode an image, on one thread */
+    double quantile[LJ_CHANNELS_MAX][LJ_QUANTILES]; /* of the finite values of each channel: least,
+                                                       1 %, 50 %, 99 %, largest; NaN: none is */
+};
+/* Reads and describes a sample. Local. Errors: those of lj_archive_read. */
+LJ_API int lj_archive_sample(struct lj_archive *archive,
+                             struct lj_pixel_sample *sample) LJ_MUST_USE;
+
 /* Row of the archive behind selected index i (0 .. selected-1). Local. */
 LJ_API int64_t lj_archive_row(const struct lj_archive *archive, int64_t i);
 /* "file.h5:/images row 17" of an archive row, for messages. Local. */

@@ -44,6 +44,11 @@ int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
  *   words, count  in  key=value that change what is counted: data.size=96, model.patch=16 */
 int lj_help_encoders(const char *const *words, int count, FILE *out);
 
+/* The settings with which `train` takes the archive as it is. Local.
+ *   proposal  out  given, with what the sample asks for where given has the default */
+void lj_propose_config(struct lj_config *proposal, const struct lj_archive *archive,
+                       const struct lj_pixel_sample *sample, const struct lj_config *given);
+
 /* True if some word sets this key. */
 bool lj_words_set(const struct lj_call_words *words, const char *key);
 

@@ -208,24 +208,44 @@ static void write_quoted(const char *text, FILE *out)
     fputc('"', out);
 }
 
-void lj_config_write_yaml(const struct lj_config *config, FILE *out)
+static void write_value(const struct lj_key *key, const char *text, FILE *out)
+{
+    fprintf(out, "%s: ", key->name);
+    if (key->type == LJ_KEY_TEXT)
+        write_quoted(text, out);
+    else if (key->type == LJ_KEY_PAIR)
+        fprintf(out, "[%s]", text);
+    else
+        fputs(text, out);
+    fputc('\n', out);
+}
+
+/* base: NULL: all values are written. */
+static void write_settings(const struct lj_config *config, const struct lj_config *base, FILE *out)
 {
     int count = 0;
     const struct lj_key *keys = lj_config_keys(&count);
     for (int i = 0; i < count; i++) {
-        char text[LJ_TEXT_MAX];
+        char text[LJ_TEXT_MAX], base_text[LJ_TEXT_MAX];
         if (keys[i].role == LJ_KEY_ARGUMENT)
             continue;
         lj_config_value_text(config, &keys[i], text, sizeof text);
-        fprintf(out, "%s: ", keys[i].name);
-        if (keys[i].type == LJ_KEY_TEXT)
-            write_quoted(text, out);
-        else if (keys[i].type == LJ_KEY_PAIR)
-            fprintf(out, "[%s]", text);
-        else
-            fputs(text, out);
-        fputc('\n', out);
+        if (base)
+            lj_config_value_text(base, &keys[i], base_text, sizeof base_text);
+        if (!base || strcmp(text, base_text) != 0)
+            write_value(&keys[i], text, out);
     }
+}
+
+void lj_config_write_yaml(const struct lj_config *config, FILE *out)
+{
+    write_settings(config, NULL, out);
+}
+
+void lj_config_write_differences(const struct lj_config *config, const struct lj_config *base,
+                                 FILE *out)
+{
+    write_settings(config, base, out);
 }
 
 /* Every byte of a value may become six (\uXXXX), each line has a key and punctuation. */
