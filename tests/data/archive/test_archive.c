@@ -313,7 +313,7 @@ Test(archive, selects_rows)
     options.where = "absent=1";
     refuse(&options, LJ_ERR_DATA, "absent", "data.where");
     options.where = "split";
-    refuse(&options, LJ_ERR_CONFIG, "split", "DATASET=NUMBER");
+    refuse(&options, LJ_ERR_CONFIG, "split", "DATASET=VALUE");
 }
 
 Test(archive, decides_axes_by_the_stated_rule)
