@@ -120,5 +120,10 @@ LJ_API char *lj_config_yaml(const struct lj_config *config);
 /* Help of one key (or, with NULL, of all), and the table of src/SETTINGS.md. */
 LJ_API int lj_config_help(const char *key, FILE *out) LJ_MUST_USE;
 LJ_API void lj_config_write_table(FILE *out);
+/* Help of the arguments that a command takes, and of the settings that it reads.
+ *   command   in  its name
+ *   settings  in  beginnings of the settings' names, separated by blanks: "data. threads"; NULL:
+ *                 all */
+LJ_API void lj_config_help_command(const char *command, const char *settings, FILE *out);
 
 #endif

@@ -16,29 +16,37 @@ struct command {
     const char *name;
     int (*run)(struct lj_comm *comm, struct lj_config *config, const struct lj_call_words *words);
     bool takes_file, takes_action;
-    bool guarded; /* by the watchdog */
+    bool guarded;         /* by the watchdog */
+    const char *settings; /* beginnings of the names of those it reads, for help; NULL: all */
     const char *text;
 };
 
+/* Settings of the archive that a command reads. */
+#define READING                                                            \
+    "data.archive data.images data.labels data.where data.axes data.size " \
+    "data.full_scale data.stretch data.nan"
+
 static const struct command commands[] = {
-    {"train", lj_command_train, false, false, true, "pretrains an encoder (the default command)"},
-    {"embed", lj_command_embed, false, false, true,
+    {"train", lj_command_train, false, false, true, NULL,
+     "pretrains an encoder (the default command)"},
+    {"embed", lj_command_embed, false, false, true, READING " threads guard.stall_s",
      "writes embeddings: embed checkpoint=PATH data.archive=PATH out=emb.h5"},
-    {"probe", lj_command_probe, false, false, true,
+    {"probe", lj_command_probe, false, false, true, "threads guard.stall_s",
      "kNN and linear probe: probe train=emb1.h5 test=emb2.h5"},
     {"diagnose", lj_command_diagnose, true, false, true,
+     "seed views.global loss. predict. sigreg. threads guard.stall_s",
      "is this embedding an isotropic Gaussian? diagnose FILE.h5 [grad=out.h5]"},
-    {"inspect", lj_command_inspect, false, false, false,
+    {"inspect", lj_command_inspect, false, false, false, READING " batch.size",
      "reads an archive and prints what it inferred"},
-    {"pack", lj_command_pack, false, false, false,
+    {"pack", lj_command_pack, false, false, false, "",
      "makes a training archive: pack out=FILE.h5 parts=..."},
-    {"export", lj_command_export, false, false, false,
+    {"export", lj_command_export, false, false, false, "",
      "checkpoint to safetensors: export checkpoint=PATH out=FILE"},
-    {"import", lj_command_import, false, false, false,
+    {"import", lj_command_import, false, false, false, NULL,
      "safetensors to a run: import weights=FILE out=DIR ..."},
-    {"selftest", lj_command_selftest, false, false, false,
+    {"selftest", lj_command_selftest, false, false, false, NULL,
      "same bits on 1..P ranks of this machine?"},
-    {"checkpoint", lj_command_checkpoint, true, true, false,
+    {"checkpoint", lj_command_checkpoint, true, true, false, "",
      "checkpoint ls|verify DIR or FILE: lists, or compares checksums"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -49,7 +57,24 @@ static void print_usage(FILE *out)
     for (int i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].text);
     fprintf(out, "  %-11s %s\n  %-11s %s\n\n", "help",
-            "help [KEY]: this text and all keys, or one key", "version", "the version");
+            "help [COMMAND or KEY]: this text and all keys, or those of one command, or one key",
+            "version", "the version");
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* `train` and `test` are arguments of probe, too. */
+static int help_command(const struct command *command)
+{
+    printf("lejepa_mpi %s: %s\n\n", command->name, command->text);
+    lj_config_help_command(command->name, command->settings, stdout);
+    return 0;
 }
 
 /* help and version answer without MPI. Returns an exit code, or -1 for other commands. */
@@ -68,20 +93,14 @@ static int answer_alone(int argc, char **argv)
     }
     if (argc == 2)
         print_usage(stdout);
+    if (argc > 2 && find_command(argv[2]))
+        return help_command(find_command(argv[2]));
     int status = lj_config_help(argc > 2 ? argv[2] : NULL, stdout);
     if (status == LJ_OK && argc > 2 && strcmp(argv[2], "model") == 0)
         status = lj_help_encoders((const char *const *)argv + 3, argc - 3, stdout);
     if (status != LJ_OK)
         lj_error_line(lj_error_text());
     return -status;
-}
-
-static const struct command *find_command(const char *name)
-{
-    for (int i = 0; i < COMMANDS; i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return &commands[i];
-    return NULL;
 }
 
 static bool is_setting(const char *word)

@@ -451,6 +451,12 @@ def test_help():
         "loss.lambda=0.05" in done("help loss.lambda", ["help", "loss.lambda"]).out,
         "help loss.lambda",
     )
+    text = done("help embed", ["help", "embed"]).out
+    for word in ("checkpoint=", "data.stretch=none", "threads=0"):
+        check(f"\n{word}" in text, f"help embed does not name {word}")
+    check("optim.lr" not in text and "parts=" not in text, f"help embed names too much: {text}")
+    text = done("help train", ["help", "train"]).out
+    check("\noptim.lr=" in text and "\ninit=" in text, "help train is not that of the command")
     encoders = done("help model", ["help", "model", "data.size=128", "model.head=512"]).out
     check(
         re.search(r"^vit_small +21\.66 M .*width 384, depth 12, heads 6", encoders, re.M),

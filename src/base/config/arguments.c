@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static bool takes(const struct lj_key *key, const char *command)
+bool lj_config_takes(const struct lj_key *key, const char *command)
 {
     size_t length = strlen(command);
     const char *end = strchr(key->text, ':');
@@ -22,7 +22,8 @@ int lj_config_check_arguments(const struct lj_config *config, const char *comman
     int count = 0;
     const struct lj_key *key = lj_config_keys(&count);
     for (int i = 0; i < count; i++)
-        if (key[i].role == LJ_KEY_ARGUMENT && config->given[i] && !takes(&key[i], command))
+        if (key[i].role == LJ_KEY_ARGUMENT && config->given[i] &&
+            !lj_config_takes(&key[i], command))
             return lj_fail(LJ_ERR_CONFIG,
                            "%s=: the command %s does not take it, but %.*s; `lejepa_mpi help %s`",
                            key[i].name, command, (int)strcspn(key[i].text, ":"), key[i].text,

@@ -6,8 +6,8 @@
  *   values.c      one value from text and to text               calls utf8, keys
  *   yaml.c        values from YAML, all values to YAML          calls utf8, keys, values
  *   presets.c     named sets of values                          calls values
- *   help.c        the table for people                          calls keys, values, presets
  *   arguments.c   which command takes which argument            calls keys
+ *   help.c        the table for people                     calls keys, values, presets, arguments
  *   precedence.c  the words of a command line                calls keys, values, yaml, presets */
 #ifndef LEJEPA_BASE_CONFIG_CONFIG_H
 #define LEJEPA_BASE_CONFIG_CONFIG_H
@@ -21,6 +21,9 @@ static inline void *lj_config_field(const struct lj_config *config, const struct
 {
     return (char *)config + key->offset;
 }
+
+/* Does the command of that name take this argument? */
+bool lj_config_takes(const struct lj_key *key, const char *command);
 
 /* Fails with LJ_ERR_CONFIG and the known key nearest to name. */
 int lj_config_unknown_key(const char *name);

@@ -65,6 +65,30 @@ int lj_config_help(const char *name, FILE *out)
     return LJ_OK;
 }
 
+/* Does the name begin with one of the beginnings, separated by blanks? */
+static bool begins_with(const char *name, const char *beginnings)
+{
+    for (size_t length; *beginnings; beginnings += length) {
+        beginnings += strspn(beginnings, " ");
+        length = strcspn(beginnings, " ");
+        if (length > 0 && strncmp(name, beginnings, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+void lj_config_help_command(const char *command, const char *settings, FILE *out)
+{
+    int count = 0;
+    const struct lj_key *keys = lj_config_keys(&count);
+    for (int i = 0; i < count; i++)
+        if (keys[i].role == LJ_KEY_ARGUMENT && lj_config_takes(&keys[i], command))
+            help_key(&keys[i], out);
+    for (int i = 0; i < count; i++)
+        if (keys[i].role != LJ_KEY_ARGUMENT && (!settings || begins_with(keys[i].name, settings)))
+            help_key(&keys[i], out);
+}
+
 /* Text in a cell: GitHub takes a bare '|' as the next column, also between back quotes. */
 static void put_cell(const char *text, FILE *out)
 {
