@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checkpoints and files of embeddings with damaged bytes: the header, a tensor, verification. */
+#include "fuzz.h"
+#include "store/store.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *path = fuzz_file("damaged.h5", data, size);
+    struct lj_checkpoint_header header;
+    struct lj_embeddings embeddings;
+    if (lj_checkpoint_verify(path) == LJ_OK && lj_checkpoint_read_header(path, &header) == LJ_OK)
+        lj_checkpoint_header_free(&header);
+    if (lj_embeddings_read(path, &embeddings) == LJ_OK)
+        lj_embeddings_free(&embeddings);
+    return 0;
+}
