@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long to wait for the lock: ranks of a killed job may hold it for a moment longer. */
-static const double lock_patience_s = 5;
+/* A stamp may miss nine renewals, as when a file system stands still, before others take over. */
+static const struct lj_lock_times lock_times = {.patience_s = 5, .renew_s = 30, .stale_s = 300};
 
 /* Makes the directory path and those above it. */
 static int make_dirs(const char *path)
@@ -64,7 +64,7 @@ static int open_on_root(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
         LJ_TRY(make_new_dir(run->dir));
     LJ_TRY(lj_checkpoint_directory(run->dir, run->checkpoints));
     LJ_TRY(make_dirs(run->checkpoints));
-    LJ_TRY(lj_run_lock_take(&run->lock, run->dir, lock_patience_s));
+    LJ_TRY(lj_run_lock_take(&run->lock, run->dir, &lock_times));
     snprintf(path, sizeof path, "%.4000s/log.txt", run->dir);
     LJ_TRY(lj_log_open(path));
     return lj_checkpoint_newest(run->checkpoints, resume_from);

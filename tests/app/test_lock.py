@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Two jobs and one run.dir: the second leaves at once and touches nothing; after a kill the next
-one goes on without anybody's help."""
+one goes on without anybody's help. A job on another host is judged by the stamp of its lock."""
 
 import os
 import re
 import signal
+import threading
 import time
 
 import program
@@ -83,6 +84,55 @@ def test_after_kill(ranks):
         check(not (directory / "lock").exists(), f"{what}: the lock is left behind")
 
 
+FOREIGN = "host elsewhere.invalid\nprocess 1\nticks 5\nstarted 2026-01-02 03:04:05\njob {}\n"
+
+
+def foreign_lock(name, age_s, job="none"):
+    """A directory with the lock of a job on another host."""
+    directory = here / name
+    directory.mkdir()
+    (directory / "lock").write_text(FOREIGN.format(job))
+    now = time.time()
+    os.utime(directory / "lock", (now - age_s, now - age_s))
+    return directory
+
+
+def test_foreign(ranks):
+    """The system gives its lock on the file, as where locks are those of one host."""
+    what = f"a job on another host, {ranks} ranks"
+    short = [data, "run.max_seconds=0.000001"]
+    dead = train(foreign_lock(f"dead-{ranks}", 400), *short, ranks=ranks)
+    check(dead.code == STOPPED, f"{what}: dead: exit code {dead.code}: {dead.tail()}")
+
+    here_too = foreign_lock(f"job-{ranks}", 0, "SLURM_JOB_ID=77")
+    again = train(here_too, *short, ranks=ranks, env={"SLURM_JOB_ID": "77"})
+    check(again.code == STOPPED, f"{what}: requeued: exit code {again.code}: {again.tail()}")
+
+    directory = foreign_lock(f"living-{ranks}", 0)
+    renewal = threading.Timer(3, os.utime, [directory / "lock"])
+    renewal.start()
+    living = train(directory, *short, ranks=ranks)
+    renewal.join()
+    said = "host elsewhere.invalid, process 1, since 2026-01-02 03:04:05 (last sign of life"
+    check(
+        living.code == RESOURCES and len(living.errors) == 1 and said in living.errors[0],
+        f"{what}: living: exit code {living.code}, expected {RESOURCES}: {living.tail()}",
+    )
+    check("elsewhere" in (directory / "lock").read_text(), f"{what}: living: not its lock any more")
+
+    directory = foreign_lock(f"unsure-{ranks}", 0)
+    waits = start(["train", *TINY, f"run.dir={directory}", *short], ranks)
+    time.sleep(3)
+    check(waits.poll() is None, f"{what}: does not wait for a sign of life")
+    waits.terminate()
+    ended = end(waits)
+    check(
+        "stopped on request" in ended.err and (ended.code == STOPPED or ranks > 1),
+        f"{what}: a signal while waiting: {ended.code}: {ended.tail()}",
+    )  # mpirun that got a signal itself has codes of its own
+
+
 program.at_once(test_second_job, [(1, 1), (1, 2), (2, 2)])
 program.at_once(test_after_kill, [1, 2])
+program.at_once(test_foreign, [1, 2])
 program.finish()
