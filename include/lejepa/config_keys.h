@@ -172,7 +172,7 @@
     INT(FREE, checkpoint_every, "checkpoint.every", 0, 0, 1000000000, "steps between checkpoints") \
     REAL(FREE, checkpoint_minutes, "checkpoint.minutes", 30.0, 0.0, 1.0e9,                         \
         "longest time without a checkpoint, whatever checkpoint.every says; 0: no such limit")     \
-    INT(FREE, checkpoint_keep, "checkpoint.keep", 2, 1, 1000000, "checkpoints kept")               \
+    INT(FREE, checkpoint_keep, "checkpoint.keep", 2, 1, 1000000, "good checkpoints kept")          \
     CHOICE(FREE, memory_recompute, "memory.recompute", LJ_MEMORY_RECOMPUTE_NONE,                   \
         WORD(LJ_MEMORY_RECOMPUTE_NONE, "none") WORD(LJ_MEMORY_RECOMPUTE_BLOCKS, "blocks")          \
         WORD(LJ_MEMORY_RECOMPUTE_LANES, "lanes"),                                                  \

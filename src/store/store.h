@@ -41,8 +41,9 @@ struct lj_checkpoint {
     const float *low, *high;   /* (channels) what the stretch maps to 0 and 1; NULL: nothing */
 };
 
-/* Writes the step's file into dir, which is made if its parent exists; then removes all but the
- * newest `keep` checkpoints of dir. Local. Errors: LJ_ERR_RESOURCE (disk full, ...); then nothing
+/* Writes the step's file into dir, which is made if its parent exists; then removes what is
+ * older than the newest `keep` good checkpoints of dir; which are damaged, lj_checkpoint_newest has
+ * found, or their headers show. Local. Errors: LJ_ERR_RESOURCE (disk full, ...); then nothing
  * is left behind and nothing removed. */
 int lj_checkpoint_write(const char *dir, const struct lj_checkpoint *checkpoint,
                         int keep) LJ_MUST_USE;

@@ -9,6 +9,7 @@ import random
 import signal
 import time
 
+import h5py
 import program
 from program import TINY, check, end, start, train
 
@@ -208,6 +209,24 @@ def test_rotation():
     check(names == [f"step-{step:09}.h5" for step in (4, 6, 8)], f"rotation: checkpoints {names}")
 
 
+def test_damaged_is_not_kept():
+    """A damaged checkpoint does not take the place of a good one."""
+    directory = here / "damaged"
+    words = [data, "train.steps=8", "checkpoint.every=2", "checkpoint.keep=2"]
+    train(directory, *words)
+    newest = program.checkpoints(directory)[-1]
+    content = newest.read_bytes()
+    with h5py.File(newest) as file:
+        at = file["weights/cls_token"].id.get_offset()
+    newest.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    ended = train(directory, *words, "run.max_seconds=1e-9")
+    names = [path.name for path in program.checkpoints(directory)]
+    check(
+        names == [f"step-{step:09}.h5" for step in (6, 7, 8)],
+        f"a damaged checkpoint: {names} are left: {ended.tail()}",
+    )
+
+
 def test_saved_by_time():
     """checkpoint.minutes over, a step saves though checkpoint.every does not ask for it."""
     directory = here / "minutes"
@@ -241,6 +260,12 @@ check(
 )
 program.at_once(
     lambda test: test(),
-    [test_finished, test_save_and_go_on, test_rotation, test_saved_by_time],
+    [
+        test_finished,
+        test_save_and_go_on,
+        test_rotation,
+        test_damaged_is_not_kept,
+        test_saved_by_time,
+    ],
 )
 program.finish()

@@ -31,9 +31,9 @@ int lj_checkpoint_get_attributes(hid_t file, const char *path,
 /* The message that a part of a checkpoint (what, then its name) is not there or not right. */
 int lj_checkpoint_damaged(const char *path, const char *what, const char *name) LJ_MUST_USE;
 
-/* directory.c: removes all but the `keep` newest checkpoints of dir, never that of step
- * `newest`, and the temporary files of writers that were killed. What cannot be removed is
- * warned about. Local. */
+/* directory.c: removes what is older than the `keep` newest good checkpoints of dir, never that of
+ * step `newest`, and the temporary files of writers that were killed. Damaged ones that are not so
+ * old stay, and do not count. What cannot be removed is warned about. Local. */
 void lj_checkpoint_rotate(const char *dir, int64_t newest, int keep);
 
 #endif

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where checkpoints lie: run directories, names of files, the newest good one, rotation. Files with
- * other names are never touched. */
+ * other names are never touched.
+ *
+ * Rotation keeps a number of good checkpoints. Comparing the checksums of all their bytes at every
+ * rotation would cost more than writing one, so it remembers what was found damaged when the run
+ * looked for the newest, and looks only at size and header of the others. */
 #include "store/checkpoint/checkpoint.h"
 
 #include <dirent.h>
@@ -16,6 +20,17 @@ struct steps {
     int64_t *step; /* (count) owned; grows while the directory is read */
     int64_t count, capacity;
 };
+
+/* A file as it was when it was found damaged; one that was written anew is another. */
+struct file_state {
+    dev_t device;
+    ino_t number;
+    off_t bytes;
+    struct timespec changed;
+};
+enum { DAMAGED_MAX = 256 }; /* more than these are not remembered, only warned about */
+static struct file_state damaged[DAMAGED_MAX];
+static int damaged_count;
 
 /* Step of "step-NNNNNNNNN.h5" (nine digits or more); -1 for any other name. */
 static int64_t step_of_name(const char *name)
@@ -110,11 +125,11 @@ static int list_steps(const char *dir, struct steps *steps)
     return status;
 }
 
-/* Checks that the file is whole, and that its step is that of its name. */
-static int check_named(const char *path, int64_t step)
+/* Checks the header, which HDF5 does not open in a file that is shorter than it says, and that its
+ * step is that of the name. */
+static int check_header(const char *path, int64_t step)
 {
     struct lj_checkpoint_header header;
-    LJ_TRY(lj_checkpoint_verify(path));
     LJ_TRY(lj_checkpoint_read_header(path, &header));
     int64_t found = header.step;
     lj_checkpoint_header_free(&header);
@@ -124,13 +139,61 @@ static int check_named(const char *path, int64_t step)
                    (long long)found);
 }
 
+static bool state_of(const char *path, struct file_state *state)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return false;
+    *state = (struct file_state){.device = info.st_dev,
+                                 .number = info.st_ino,
+                                 .bytes = info.st_size,
+                                 .changed = info.st_mtim};
+    return true;
+}
+
+static bool is_remembered(const struct file_state *state)
+{
+    for (int i = 0; i < damaged_count; i++)
+        if (damaged[i].device == state->device && damaged[i].number == state->number &&
+            damaged[i].bytes == state->bytes &&
+            damaged[i].changed.tv_sec == state->changed.tv_sec &&
+            damaged[i].changed.tv_nsec == state->changed.tv_nsec)
+            return true;
+    return false;
+}
+
+static void remember_damaged(const char *path)
+{
+    struct file_state state;
+    if (damaged_count < DAMAGED_MAX && state_of(path, &state) && !is_remembered(&state))
+        damaged[damaged_count++] = state;
+}
+
+/* Checks every byte, and that the step is that of the name. */
+static int check_whole(const char *path, int64_t step)
+{
+    int status = lj_checkpoint_verify(path);
+    if (status == LJ_OK)
+        status = check_header(path, step);
+    if (status == LJ_ERR_CHECKPOINT)
+        remember_damaged(path);
+    return status;
+}
+
+/* Does a checkpoint count as good, as far as a look at its header tells? */
+static bool seems_good(const char *path, int64_t step)
+{
+    struct file_state state;
+    return state_of(path, &state) && !is_remembered(&state) && check_header(path, step) == LJ_OK;
+}
+
 /* Verifies all, so that damage to an older one, too, is known before it is needed. */
 static int pick_newest(const char *dir, const struct steps *steps, char path[LJ_PATH_MAX])
 {
     for (int64_t i = 0; i < steps->count; i++) {
         char candidate[LJ_PATH_MAX];
         LJ_TRY(lj_checkpoint_path(dir, steps->step[i], candidate));
-        if (check_named(candidate, steps->step[i]) != LJ_OK)
+        if (check_whole(candidate, steps->step[i]) != LJ_OK)
             lj_warn("skipping a damaged checkpoint: %s", lj_error_text());
         else if (!path[0])
             memcpy(path, candidate, sizeof candidate);
@@ -249,13 +312,16 @@ void lj_checkpoint_rotate(const char *dir, int64_t newest, int keep)
         lj_free(steps.step);
         return;
     }
-    int64_t kept = 1; /* the new one */
+    int64_t good = 1; /* the new one */
     for (int64_t i = 0; i < steps.count; i++) {
         char path[LJ_PATH_MAX];
-        if (steps.step[i] == newest || kept++ < keep)
+        int64_t step = steps.step[i];
+        if (step == newest || lj_checkpoint_path(dir, step, path) != LJ_OK)
             continue;
-        if (lj_checkpoint_path(dir, steps.step[i], path) == LJ_OK)
+        if (good >= keep)
             remove_file(path);
+        else if (seems_good(path, step))
+            good++;
     }
     lj_free(steps.step);
     remove_leftovers(dir);

@@ -84,6 +84,63 @@ Test(checkpoint_directory, none)
     fixture_destroy(&f);
 }
 
+/* ---- rotation ---------------------------------------------------------------------------- */
+
+/* Changes a byte in the weights, which the header does not show. */
+static void damage_a_weight(const struct fixture *f, int64_t step)
+{
+    static char bytes[1 << 16];
+    char path[LJ_PATH_MAX];
+    fixture_path(path, f, step);
+    FILE *file = fopen(path, "r+");
+    size_t length = fread(bytes, 1, sizeof bytes, file);
+    const float *weight = f->weights + f->list[1].offset;
+    char *at = memmem(bytes, length, weight, 4 * sizeof *weight);
+    cr_assert(at);
+    fseek(file, at - bytes, SEEK_SET);
+    fputc(*at ^ 1, file);
+    fclose(file);
+}
+
+static void write_keeping(struct fixture *f, int64_t step, int keep)
+{
+    f->checkpoint.step = step;
+    cr_assert_eq(lj_checkpoint_write(f->dir, &f->checkpoint, keep), LJ_OK);
+}
+
+/* Steps of the files in the directory, by fixture_path. */
+static void expect_left(const struct fixture *f, const char *expected)
+{
+    char path[LJ_PATH_MAX], found[128] = "";
+    for (int64_t step = 10; step <= 90; step += 10) {
+        size_t used = strlen(found);
+        fixture_path(path, f, step);
+        if (access(path, F_OK) == 0)
+            snprintf(found + used, sizeof found - used, " %lld", (long long)step);
+    }
+    cr_assert_str_eq(found, expected);
+}
+
+Test(checkpoint_directory, damaged_ones_do_not_count)
+{
+    struct fixture f;
+    char path[LJ_PATH_MAX];
+    write_steps(&f);
+    damage_a_weight(&f, 40);
+    fixture_path(path, &f, 50); /* its header shows it */
+    cr_assert_eq(truncate(path, 2000), 0);
+    expect_newest(&f, 30); /* finds that 40 is damaged */
+    write_keeping(&f, 60, 2);
+    expect_left(&f, " 30 40 50 60");
+    write_keeping(&f, 40, 9); /* written anew: good now */
+    expect_left(&f, " 30 40 50 60");
+    write_keeping(&f, 70, 3);
+    expect_left(&f, " 40 50 60 70");
+    write_keeping(&f, 80, 2);
+    expect_left(&f, " 70 80");
+    fixture_destroy(&f);
+}
+
 /* ---- names and run directories ----------------------------------------------------------- */
 
 static void touch(const char *dir, const char *name)
