@@ -3,7 +3,7 @@
  *
  *     lj_pretrained_load(&pretrained, comm, "runs/galaxies", false);
  *     struct lj_embedder embedder = {.model = pretrained.model, .weights = pretrained.weights,
- *     ...}; lj_embed(comm, &embedder, archive, rows, sink, data);
+ *     ...}; lj_embed(comm, &embedder, archive, rows, 0, sink, data);
  *     lj_pretrained_free(&pretrained);
  */
 #ifndef LEJEPA_EVAL_H
@@ -25,16 +25,17 @@ struct lj_embedder {
 LJ_API int64_t lj_embed_width(const struct lj_embedder *embedder);
 
 /* Takes rows [first, first + count) of the result, (count, width). Called on rank 0 alone, with
- * rows in order from 0, each once. */
+ * rows in order, each once. */
 typedef int (*lj_embed_sink)(void *data, int64_t first, int64_t count, const float *embeddings);
 
 /* Embeddings of `rows` samples spaced evenly over the selected ones (lj_evenly; all of them when
  * rows is their number), in evaluation views. Tiles of 32 samples from the first are the unit of
  * computation, so the bits do not depend on ranks or threads. Collective over comm, whose ranks
  * share the work; a rank holds a few tiles at a time, whatever the number of rows.
+ *   first  in  rows before it are left out, except those of its tile
  * Errors: on every rank alike, the sink's too. */
 LJ_API int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder,
-                    struct lj_archive *archive, int64_t rows, lj_embed_sink sink,
+                    struct lj_archive *archive, int64_t rows, int64_t first, lj_embed_sink sink,
                     void *data) LJ_MUST_USE;
 
 /* A model for inference out of a checkpoint: architecture from its configuration, its weights (or,

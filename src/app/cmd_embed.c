@@ -2,11 +2,10 @@
 /* embed: embeddings of an archive by a checkpoint's encoder, the same encoder untrained,
  * or raw pixels. */
 #include "app/app.h"
+#include "app/embed.h"
 
 #include "lejepa/runtime.h"
 
-#include "eval/eval.h"
-#include "store/store.h"
 #include "train/train.h"
 
 #include <stdio.h>
@@ -25,50 +24,6 @@ static int merge_config(struct lj_config *merged, const struct lj_config *run,
     return lj_config_apply_words(merged, words->word, words->count);
 }
 
-/* Where rank 0 writes embeddings. */
-struct target {
-    struct lj_embeddings_file *file;
-    const struct lj_archive *archive;
-};
-
-static int write_part(void *data, int64_t first, int64_t count, const float *embeddings)
-{
-    const struct target *target = data;
-    const int32_t *labels = lj_archive_labels(target->archive);
-    int64_t *row = lj_alloc_array(count, sizeof *row, "embeddings");
-    if (!row)
-        return LJ_ERR_RESOURCE;
-    for (int64_t i = 0; i < count; i++)
-        row[i] = lj_archive_row(target->archive, first + i);
-    int status = lj_embeddings_put(target->file, first, count, embeddings,
-                                   labels ? labels + first : NULL, row);
-    lj_free(row);
-    return status;
-}
-
-/* Creates the file on rank 0, fills and closes it; what failed leaves nothing. Collective. */
-static int write_embeddings(struct lj_comm *comm, const struct lj_embedder *embedder,
-                            const struct lj_config *config, struct lj_archive *archive)
-{
-    struct target target = {.archive = archive};
-    int64_t rows = lj_archive_info(archive)->selected, width = lj_embed_width(embedder);
-    int status = LJ_OK;
-    if (lj_comm_is_root(comm))
-        status =
-            lj_embeddings_create(&target.file, config->arg_out, rows, width,
-                                 lj_archive_labels(archive) != NULL, true, config->arg_checkpoint);
-    status = lj_agree(comm, status);
-    if (status == LJ_OK)
-        status = lj_embed(comm, embedder, archive, rows, write_part, &target);
-    char text[2048];
-    snprintf(text, sizeof text, "%s", lj_error_text());
-    int closed = lj_embeddings_close(target.file, status == LJ_OK);
-    if (status == LJ_OK)
-        return lj_agree(comm, closed);
-    lj_error_set(text); /* not that the file could not be finished */
-    return status;
-}
-
 static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretrained,
                          const struct lj_config *config, struct lj_archive *archive)
 {
@@ -85,7 +40,8 @@ static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretr
         embedder.mean = zeros;
         embedder.std = ones;
     }
-    LJ_TRY(write_embeddings(comm, &embedder, config, archive));
+    const struct lj_embed_job job = {&embedder, pretrained, config, archive};
+    LJ_TRY(lj_embed_to_file(comm, &job));
     lj_say("%s: %lld embeddings of width %lld", config->arg_out,
            (long long)lj_archive_info(archive)->selected, (long long)lj_embed_width(&embedder));
     return LJ_OK;

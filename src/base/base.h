@@ -76,6 +76,10 @@ void lj_say(const char *format, ...) LJ_PRINTF(1, 2);
 void lj_warn(const char *format, ...) LJ_PRINTF(1, 2);
 /* A line into log.txt only, not to standard error: for what a progress bar already shows there. */
 void lj_log_only(const char *format, ...) LJ_PRINTF(1, 2);
+/* "1h05m" or "3m20s", for what is left of a run. */
+void lj_duration_text(char text[32], double seconds);
+/* A bar of 24 characters, of which a share from 0 to 1 is filled. */
+void lj_bar_text(char bar[32], double share);
 /* Opens log.txt, to append to it; closes the one opened before.
  * Errors: LJ_ERR_RESOURCE: path cannot be opened. */
 int lj_log_open(const char *path) LJ_MUST_USE;

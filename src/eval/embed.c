@@ -8,8 +8,12 @@
 
 enum { TILE = 32 }; /* samples that go through the encoder together */
 
-/* What a rank holds of the result at a time, at least a tile for each thread: 4 MiB. */
+/* What a rank holds of the result at most, at least a tile for each thread: 4 MiB. */
 enum { ROUND_FLOATS = 1 << 20 };
+
+/* Rounds grow until they take so long: the sink shall hear of rows now and then, and a round's last
+ * tiles, for which most threads wait, shall be a small part of it. */
+static const double round_s = 2;
 
 /* What one thread needs. */
 struct workspace {
@@ -162,6 +166,11 @@ static int embed_tiles(const struct work *w, int64_t first, int64_t end, float *
 
 /* ---- rounds ------------------------------------------------------------------------------ */
 
+struct rounds {
+    int64_t first;       /* tile to begin with */
+    int64_t least, most; /* tiles of a rank in a round */
+};
+
 /* Tiles [first, end) that a rank does of a round of `count` tiles from `begin`. */
 static void tiles_of_rank(int64_t begin, int64_t count, int size, int rank, int64_t *first,
                           int64_t *end)
@@ -191,45 +200,61 @@ static int hand_over(const struct work *w, struct lj_comm *comm, int64_t begin, 
     return status;
 }
 
-/* Every rank does `most` tiles a round, the last round is shared out. What failed while handing
- * over is agreed on with the next round. */
-static int embed_rounds(const struct work *w, struct lj_comm *comm, int64_t most, float *mine,
-                        float *theirs, lj_embed_sink sink, void *data)
+/* How many tiles a rank does in the next round, by how long rank 0 saw the last one take.
+ * Collective. */
+static int64_t next_share(struct lj_comm *comm, int64_t share, double took_s,
+                          const struct rounds *rounds)
 {
-    int64_t tiles = (w->rows + TILE - 1) / TILE;
+    if (took_s < round_s / 2)
+        share = lj_min_i64(2 * share, rounds->most);
+    else if (took_s > 2 * round_s)
+        share = lj_max_i64(share / 2, rounds->least);
+    lj_broadcast(comm, &share, sizeof share, 0);
+    return share;
+}
+
+/* Every rank does the same number of tiles a round, the last round is shared out. What failed while
+ * handing over is agreed on with the next round. */
+static int embed_rounds(const struct work *w, struct lj_comm *comm, const struct rounds *rounds,
+                        float *mine, float *theirs, lj_embed_sink sink, void *data)
+{
+    int64_t tiles = (w->rows + TILE - 1) / TILE, share = rounds->least;
     int status = LJ_OK;
-    for (int64_t begin = 0, count; begin < tiles; begin += count) {
+    for (int64_t begin = rounds->first, count; begin < tiles; begin += count) {
         int64_t first, end;
-        count = lj_min_i64(most * comm->size, tiles - begin);
+        double begun_s = lj_now_s();
+        count = lj_min_i64(share * comm->size, tiles - begin);
         tiles_of_rank(begin, count, comm->size, comm->rank, &first, &end);
         if (status == LJ_OK)
             status = embed_tiles(w, first, end, mine);
         LJ_TRY(lj_agree(comm, status));
         status = hand_over(w, comm, begin, count, mine, theirs, sink, data);
+        share = next_share(comm, share, lj_now_s() - begun_s, rounds);
     }
     return lj_agree(comm, status);
 }
 
 int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder, struct lj_archive *archive,
-             int64_t rows, lj_embed_sink sink, void *data)
+             int64_t rows, int64_t first, lj_embed_sink sink, void *data)
 {
     struct work w = {.embedder = embedder, .archive = archive, .rows = rows};
     float *mine = NULL, *theirs = NULL;
-    int64_t most = 0;
+    struct rounds rounds = {.first = first / TILE};
     int status = lj_agree(comm, prepare(&w));
     if (status == LJ_OK) {
         int64_t tile_floats = TILE * w.width;
-        most = lj_max_i64(lj_all_max(comm, w.workspaces), ROUND_FLOATS / tile_floats);
-        mine = lj_alloc_array(most * tile_floats, sizeof *mine, "evaluation");
+        rounds.least = lj_all_max(comm, w.workspaces);
+        rounds.most = lj_max_i64(rounds.least, ROUND_FLOATS / tile_floats);
+        mine = lj_alloc_array(rounds.most * tile_floats, sizeof *mine, "evaluation");
         if (lj_comm_is_root(comm))
-            theirs = lj_alloc_array(most * tile_floats, sizeof *theirs, "evaluation");
+            theirs = lj_alloc_array(rounds.most * tile_floats, sizeof *theirs, "evaluation");
         bool all = mine && (theirs || !lj_comm_is_root(comm));
         status = lj_agree(comm, all ? LJ_OK : LJ_ERR_RESOURCE);
     }
     if (status == LJ_OK) { /* a round: everybody's tiles, then the root takes in each rank's rows */
-        int64_t turns = (most + w.workspaces - 1) / w.workspaces + comm->size;
+        int64_t turns = (rounds.most + w.workspaces - 1) / w.workspaces + comm->size;
         int64_t before = lj_progress_set_turns(turns);
-        status = embed_rounds(&w, comm, most, mine, theirs, sink, data);
+        status = embed_rounds(&w, comm, &rounds, mine, theirs, sink, data);
         lj_progress_set_turns(before);
     }
     release(&w);

@@ -197,8 +197,8 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t b
                                    .std = t->std,
                                    .config = t->config};
     struct table to_bank = {bank, width}, to_query = {query, width};
-    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, collect, &to_bank));
-    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, collect, &to_query));
+    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, 0, collect, &to_bank));
+    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, 0, collect, &to_query));
     int status = LJ_OK;
     lj_root_section_begin(run->comm);
     if (lj_comm_is_root(run->comm))

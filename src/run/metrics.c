@@ -66,29 +66,12 @@ void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished, double to
     end_line(run);
 }
 
-static void time_text(char text[32], double seconds)
-{
-    long s = lround(seconds);
-    if (s >= 3600)
-        snprintf(text, 32, "%ldh%02ldm", s / 3600, s / 60 % 60);
-    else
-        snprintf(text, 32, "%ldm%02lds", s / 60, s % 60);
-}
-
-static void draw_bar(char bar[32], double share)
-{
-    int filled = (int)(share * 24);
-    for (int i = 0; i < 24; i++)
-        bar[i] = i < filled ? '#' : '.';
-    bar[24] = 0;
-}
-
 static void draw_terminal(const struct lj_run_state *run, int64_t finished, double loss,
                           double rate, const char *eta)
 {
     int64_t steps = run->info.steps;
     char bar[32];
-    draw_bar(bar, (double)finished / (double)lj_max_i64(steps, 1));
+    lj_bar_text(bar, (double)finished / (double)lj_max_i64(steps, 1));
     fprintf(stderr, "\r[%s] %lld/%lld  %s %.4f  %.0f samples/s  %s left \033[K%s", bar,
             (long long)finished, (long long)steps, run->info.objective->term[0].name, loss, rate,
             eta, finished == steps ? "\n" : "");
@@ -111,8 +94,8 @@ void lj_run_progress(struct lj_run_state *run, int64_t finished,
     int64_t steps = run->info.steps;
     double rate = samples_per_s(run);
     char eta[32], terms[512];
-    time_text(eta,
-              rate > 0 ? (double)(steps - finished) * (double)run->config->batch_size / rate : 0);
+    lj_duration_text(
+        eta, rate > 0 ? (double)(steps - finished) * (double)run->config->batch_size / rate : 0);
     if (run->terminal)
         draw_terminal(run, finished, report->term[0], rate, eta);
     terms_text(run->info.objective, report->term, terms, sizeof terms);

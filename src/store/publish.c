@@ -55,10 +55,15 @@ static int sync_directory_of(const char *path)
     return sync_path(directory, O_RDONLY | O_DIRECTORY);
 }
 
+int lj_store_sync(const char *path)
+{
+    return sync_path(path, O_RDWR);
+}
+
 int lj_store_publish(const char *temporary, const char *path, int64_t step)
 {
     LJ_TRY(lj_fault("checkpoint-sync", step));
-    LJ_TRY(sync_path(temporary, O_RDWR));
+    LJ_TRY(lj_store_sync(temporary));
     LJ_TRY(lj_fault("checkpoint-rename", step));
     if (rename(temporary, path) != 0)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be renamed to %s: %s", temporary, path,

@@ -9,6 +9,9 @@
 /* dir/.name.tmp for path = dir/name. Local. Errors: LJ_ERR_RESOURCE (too long). */
 int lj_store_temporary(char temporary[LJ_PATH_MAX], const char *path) LJ_MUST_USE;
 
+/* fsync of a file. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_store_sync(const char *path) LJ_MUST_USE;
+
 /* fsync of the temporary file, rename, fsync of the directory. A crash at any moment leaves either
  * the old file or the new one. Local.
  *   step  in  what the fault points checkpoint-sync and checkpoint-rename see; -1: no checkpoint

@@ -125,20 +125,36 @@ void lj_embeddings_free(struct lj_embeddings *embeddings);
 int lj_embeddings_write(const char *path, const struct lj_embeddings *embeddings,
                         const char *provenance) LJ_MUST_USE;
 
-/* The same in parts: create, put rows, close. The HDF5 lock is free between the calls, so that
- * archives can be read meanwhile; one such file at a time. Local. Errors: LJ_ERR_RESOURCE.
- *   labels, row  in  whether the file has these datasets
- *   provenance   in  text that says what made the embeddings
- *   file         out also after a failure, to be closed; NULL when it could not be created */
+/* What a file of embeddings shall hold. */
+struct lj_embeddings_layout {
+    int64_t rows, width;
+    bool labels, row;       /* whether it has these datasets */
+    const char *provenance; /* JSON object that says what made the embeddings */
+};
+/* The same in parts: create, put rows in order, now and then sync; then close or abandon. The HDF5
+ * lock is free between the calls, so that archives can be read meanwhile; one such file at a time.
+ *
+ * An unfinished file lies beside path, as dir/.name.tmp, with a note of its rows on disk,
+ * dir/.name.rows. When its writer was killed, the next one goes on if the layout is the same, names
+ * of files in its provenance ("checkpoint", "archive") apart; else it starts anew and says why.
+ * Local. Errors: LJ_ERR_RESOURCE: not writable, or being written by another process.
+ *   file  out  also after a failure, to be abandoned; NULL when it could not be created
+ *   done  out  rows that are there already; NULL: start anew, and let nothing be continued */
 struct lj_embeddings_file;
-int lj_embeddings_create(struct lj_embeddings_file **file, const char *path, int64_t rows,
-                         int64_t width, bool labels, bool row, const char *provenance) LJ_MUST_USE;
+int lj_embeddings_create(struct lj_embeddings_file **file, const char *path,
+                         const struct lj_embeddings_layout *layout, int64_t *done) LJ_MUST_USE;
 /* Rows [first, first + count): values (count, width), labels and row (count), NULL where the file
  * has none. Local. Errors: LJ_ERR_RESOURCE (disk full). */
 int lj_embeddings_put(struct lj_embeddings_file *file, int64_t first, int64_t count,
                       const float *values, const int32_t *labels, const int64_t *row) LJ_MUST_USE;
-/* Publishes the file when good, else removes it. Accepts NULL. Local. Errors: LJ_ERR_RESOURCE. */
-int lj_embeddings_close(struct lj_embeddings_file *file, bool good) LJ_MUST_USE;
+/* Makes the first `rows` rows last through a crash; not for a file created with done NULL. Local.
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_embeddings_sync(struct lj_embeddings_file *file, int64_t rows) LJ_MUST_USE;
+/* Publishes the whole file. Local. Errors: LJ_ERR_RESOURCE; then nothing is left. */
+int lj_embeddings_close(struct lj_embeddings_file *file) LJ_MUST_USE;
+/* After a failure: keeps the unfinished file, if rows of it were synced and the disk has refused
+ * nothing, else removes it. Accepts NULL. Local. Returns the rows kept. */
+int64_t lj_embeddings_abandon(struct lj_embeddings_file *file);
 
 /* Reads a dataset of any integer or float type as float32. Local.
  *   optional  in  absence is no error: *values NULL

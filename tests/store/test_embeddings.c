@@ -61,6 +61,53 @@ Test(embeddings, round_trip, .init = begin, .fini = end)
     lj_embeddings_free(&in);
 }
 
+/* A writer puts rows, syncs some, and is gone; the next one goes on if it writes the same. */
+static void expect_done(const char *provenance, int64_t rows, int64_t expected)
+{
+    static const float values[6] = {1, 2, 3, 4, 5, 6};
+    static const int32_t labels[3] = {7, -1, 0};
+    const struct lj_embeddings_layout layout = {
+        .rows = rows, .width = 2, .labels = true, .provenance = provenance};
+    struct lj_embeddings_file *file, *other;
+    int64_t done = -1;
+    cr_assert_eq(lj_embeddings_create(&file, path, &layout, &done), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(done, expected);
+    cr_assert_eq(lj_embeddings_create(&other, path, &layout, &done), LJ_ERR_RESOURCE);
+    cr_assert(strstr(lj_error_text(), "another process is writing it"), "%s", lj_error_text());
+    cr_assert_eq(lj_embeddings_put(file, 0, 3, values, labels, NULL), LJ_OK);
+    cr_assert_eq(lj_embeddings_sync(file, 2), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_embeddings_abandon(file), 2);
+}
+
+Test(embeddings, continued, .init = begin, .fini = end)
+{
+    struct lj_embeddings_layout layout = {
+        .rows = 3, .width = 2, .labels = true, .provenance = "{\"step\": 1, \"archive\": \"a\"}"};
+    struct lj_embeddings_file *file;
+    struct lj_embeddings in;
+    const float last[2] = {8, 9};
+    const int32_t label = 3;
+    int64_t done = 0;
+    expect_done("{\"step\": 1, \"archive\": \"b\"}", 3, 0);
+    expect_done("{\"step\": 1, \"archive\": \"c\"}", 3, 2);
+    expect_done("{\"step\": 2, \"archive\": \"c\"}", 3, 0);
+    expect_done("{\"step\": 2, \"archive\": \"c\"}", 4, 0);
+    expect_done("{\"step\": 1, \"archive\": \"c\"}", 3, 0);
+    cr_assert_eq(lj_embeddings_create(&file, path, &layout, &done), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(done, 2);
+    cr_assert_eq(lj_embeddings_put(file, 2, 1, last, &label, NULL), LJ_OK);
+    cr_assert_eq(lj_embeddings_close(file), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_embeddings_read(path, &in), LJ_OK, "%s", lj_error_text());
+    const float wanted[6] = {1, 2, 3, 4, 8, 9};
+    cr_assert_arr_eq(in.values, wanted, sizeof wanted);
+    cr_assert_eq(in.labels[1], -1);
+    cr_assert_eq(in.labels[2], 3);
+    lj_embeddings_free(&in);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(rmdir(dir), 0, "something was left behind");
+    cr_assert_eq(mkdir(dir, 0700), 0);
+}
+
 Test(embeddings, disk_full, .init = begin, .fini = end)
 {
     float values[600] = {0};

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct driver_file {
@@ -24,17 +25,23 @@ static int failure; /* errno of the first failure of the file being written */
 
 static H5FD_t *driver_open(const char *name, unsigned flags, hid_t access, haddr_t maxaddr)
 {
-    (void)flags, (void)access, (void)maxaddr;
+    (void)access, (void)maxaddr;
+    int create = flags & H5F_ACC_TRUNC ? O_CREAT | O_TRUNC : 0;
     failure = 0;
     struct driver_file *file = lj_alloc(sizeof *file, "HDF5 driver");
     if (!file) {
         failure = ENOMEM;
         return NULL;
     }
-    file->descriptor = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (file->descriptor >= 0)
+    struct stat info = {0};
+    file->descriptor = open(name, O_RDWR | O_CLOEXEC | create, 0666);
+    if (file->descriptor >= 0 && fstat(file->descriptor, &info) == 0) {
+        file->eof = (haddr_t)info.st_size;
         return &file->base;
+    }
     failure = errno;
+    if (file->descriptor >= 0)
+        close(file->descriptor);
     lj_free(file);
     return NULL;
 }
@@ -164,19 +171,37 @@ static hid_t driver_number(void)
     return number;
 }
 
+/* Access through the driver; negative on failure. */
+static hid_t driver_access(void)
+{
+    hid_t number = driver_number(), access = lj_hdf5_access();
+    /* The 1.8 format has checksums of the metadata, so that damage is found, not followed. */
+    if (number >= 0 && access >= 0 && keep_metadata(access) &&
+        H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
+        H5Pset_driver(access, number, NULL) >= 0)
+        return access;
+    H5Pclose(access);
+    return -1;
+}
+
 hid_t lj_hdf5_driver_create(const char *path)
 {
     failure = 0;
-    hid_t number = driver_number();
-    hid_t access = lj_hdf5_access(), plan = H5Pcreate(H5P_FILE_CREATE);
+    hid_t access = driver_access(), plan = H5Pcreate(H5P_FILE_CREATE);
     hid_t file = -1;
-    /* The 1.8 format has checksums of the metadata, so that damage is found instead of followed. No
-     * times: equal results are equal files. */
-    if (number >= 0 && access >= 0 && keep_metadata(access) &&
-        H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
-        H5Pset_driver(access, number, NULL) >= 0 && H5Pset_obj_track_times(plan, false) >= 0)
+    /* No times: equal results are equal files. */
+    if (access >= 0 && H5Pset_obj_track_times(plan, false) >= 0)
         file = H5Fcreate(path, H5F_ACC_TRUNC, plan, access);
     H5Pclose(plan);
+    H5Pclose(access);
+    return file;
+}
+
+hid_t lj_hdf5_driver_open(const char *path)
+{
+    failure = 0;
+    hid_t access = driver_access();
+    hid_t file = access >= 0 ? H5Fopen(path, H5F_ACC_RDWR, access) : -1;
     H5Pclose(access);
     return file;
 }

@@ -31,7 +31,10 @@ void lj_hdf5_close(hid_t file);
 /* Creates a file through a driver of our own; negative on failure. To HDF5 its writes never fail:
  * ask lj_hdf5_driver_failure. Under the lock, one file at a time. */
 hid_t lj_hdf5_driver_create(const char *path);
-/* errno of the first failure of the file created last, also after it was closed; 0: none. */
+/* Opens a file for going on writing it, likewise. Under the lock, one file at a time. */
+hid_t lj_hdf5_driver_open(const char *path);
+/* errno of the first failure of the file created or opened last, also after it was closed; 0:
+ * none. */
 int lj_hdf5_driver_failure(void);
 
 /* ---- attribute.c ------------------------------------------------------------------------- */
@@ -66,11 +69,22 @@ struct lj_result {
  * is remembered, not reported, until then. Local. Errors: LJ_ERR_RESOURCE (lock released). */
 int lj_result_create(struct lj_result *file, const char *path) LJ_MUST_USE;
 
+/* Opens for writing what a killed process left of the file, and holds the lock until finish or
+ * leave. False: there is nothing that HDF5 can open (lock free). Local. */
+bool lj_result_open_left(struct lj_result *file, const char *path);
+
 /* Releases the lock while the file stays open. Local. Errors: LJ_ERR_RESOURCE when not good, or
  * when the disk has refused something so far: finish with good false then (lock released, too). */
 int lj_result_pause(struct lj_result *file, bool good) LJ_MUST_USE;
 /* Takes the lock again, for more writing or for finish. Local. */
 void lj_result_resume(struct lj_result *file);
+
+/* Sends what was written so far to disk: it will be there after a crash. Releases the lock as
+ * lj_result_pause does. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_result_sync(struct lj_result *file) LJ_MUST_USE;
+
+/* Closes the file under its temporary name and releases the lock. Local. */
+void lj_result_leave(struct lj_result *file);
 
 /* Closes the file and releases the lock; if good and nothing failed, the file gets its name, else
  * it is removed. Local. Errors: LJ_ERR_RESOURCE. */

@@ -13,13 +13,18 @@ static int write_failed(const char *path)
                    path, reason ? strerror(reason) : "HDF5 failed");
 }
 
-int lj_result_create(struct lj_result *file, const char *path)
+static int name_file(struct lj_result *file, const char *path)
 {
     file->id = -1;
     if (strlen(path) >= sizeof file->path)
         return lj_fail(LJ_ERR_RESOURCE, "%s: path too long; choose a shorter one", path);
     memcpy(file->path, path, strlen(path) + 1);
-    LJ_TRY(lj_store_temporary(file->temporary, path));
+    return lj_store_temporary(file->temporary, path);
+}
+
+int lj_result_create(struct lj_result *file, const char *path)
+{
+    LJ_TRY(name_file(file, path));
     lj_hdf5_begin();
     file->id = lj_hdf5_driver_create(file->temporary);
     if (file->id >= 0)
@@ -28,6 +33,17 @@ int lj_result_create(struct lj_result *file, const char *path)
     lj_hdf5_end();
     unlink(file->temporary);
     return status;
+}
+
+bool lj_result_open_left(struct lj_result *file, const char *path)
+{
+    if (name_file(file, path) != LJ_OK || access(file->temporary, F_OK) != 0)
+        return false;
+    lj_hdf5_begin();
+    file->id = lj_hdf5_driver_open(file->temporary);
+    if (file->id < 0)
+        lj_hdf5_end();
+    return file->id >= 0;
 }
 
 int lj_result_pause(struct lj_result *file, bool good)
@@ -41,6 +57,19 @@ void lj_result_resume(struct lj_result *file)
 {
     (void)file;
     lj_hdf5_begin();
+}
+
+int lj_result_sync(struct lj_result *file)
+{
+    lj_hdf5_begin();
+    LJ_TRY(lj_result_pause(file, H5Fflush(file->id, H5F_SCOPE_LOCAL) >= 0));
+    return lj_store_sync(file->temporary);
+}
+
+void lj_result_leave(struct lj_result *file)
+{
+    H5Fclose(file->id);
+    lj_hdf5_end();
 }
 
 int lj_result_finish(struct lj_result *file, bool good)
