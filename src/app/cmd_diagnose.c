@@ -245,10 +245,6 @@ static void print_table(const struct subject *s, double floor, const struct rank
 static int finish_on_root(struct subject *s, const struct lj_config *c)
 {
     struct ranked worst[WORST];
-    if (s->message.nonfinite > 0)
-        return lj_fail(LJ_ERR_NUMERIC,
-                       "the array holds values that are not finite or out of range");
-    LJ_TRY(lj_spectrum_of(s->proj, s->views * s->rows, s->width, &s->spectrum));
     if (c->arg_grad[0])
         LJ_TRY(write_gradient(s, c->arg_grad));
     int found = worst_slices(s, worst);
@@ -277,6 +273,14 @@ static int diagnose(struct subject *s, struct lj_comm *comm, struct lj_config *c
         add_samples(s);
     LJ_TRY(lj_root_section_end(comm, LJ_OK));
     LJ_TRY(lj_objective_reduce(s->loss, LJ_OK, &s->message, s->term));
+    if (s->message.nonfinite > 0)
+        return lj_fail(LJ_ERR_NUMERIC,
+                       "the array holds values that are not finite or out of range");
+    struct lj_features rows = {.values = s->proj,
+                               .rows = lj_comm_is_root(comm) ? s->views * s->rows : 0,
+                               .width = s->width,
+                               .block = LJ_FEATURES_BLOCK};
+    LJ_TRY(lj_spectrum_of(comm, &rows, &s->spectrum));
     lj_root_section_begin(comm);
     return lj_root_section_end(comm, lj_comm_is_root(comm) ? finish_on_root(s, c) : LJ_OK);
 }

@@ -73,6 +73,14 @@ int64_t lj_all_sum(struct lj_comm *comm, int64_t value)
     return all_reduce_i64(comm, value, MPI_SUM);
 }
 
+void lj_all_max_f64(struct lj_comm *comm, double *values, int64_t count)
+{
+    int64_t most = lj_comm_bytes_max / (int64_t)sizeof *values;
+    for (int64_t done = 0; done < count; done += most)
+        LJ_WAIT_IN(MPI_Allreduce(MPI_IN_PLACE, values + done, (int)lj_min_i64(count - done, most),
+                                 MPI_DOUBLE, MPI_MAX, comm->mpi->comm));
+}
+
 bool lj_all_alike(struct lj_comm *comm, const char *text)
 {
     int64_t hash = (int64_t)(XXH3_64bits(text, strlen(text)) >> 1); /* not negative */

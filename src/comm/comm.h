@@ -41,6 +41,10 @@ int64_t lj_all_min(struct lj_comm *comm, int64_t value);
 int64_t lj_all_max(struct lj_comm *comm, int64_t value);
 int64_t lj_all_sum(struct lj_comm *comm, int64_t value);
 
+/* Largest of everybody's values, element by element, in place; none is NaN. Collective.
+ *   values  (count) in: mine; out: the largest */
+void lj_all_max_f64(struct lj_comm *comm, double *values, int64_t count);
+
 /* Do all ranks give the same text? Collective. Cost: two allreduces of one number. */
 bool lj_all_alike(struct lj_comm *comm, const char *text);
 

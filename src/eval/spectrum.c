@@ -4,50 +4,73 @@
  *     mean = sum_r x_r / N      covariance = sum_r (x_r - mean)(x_r - mean)^T / N
  *     effective rank = exp(-sum_i p_i log p_i),  p_i = eigenvalue_i / trace   (Roy & Vetterli 2007)
  *
- * Threads split the rows of the covariance matrix, never a sum, so bits do not depend on them. */
-#include "eval/eval.h"
+ * A block of rows is centred, and its outer products are summed in double, then rounded to 64-bit
+ * fixed point. The unit is that in which N times the largest variance just fits, so that no sum of
+ * blocks can overflow (Cauchy-Schwarz), and the integers may be added in any order, by any rank. */
+#include "eval/moments.h"
 
 #include "kernels/kernels.h"
 
 #include <lapacke.h>
 #include <math.h>
+#include <string.h>
 
-enum {
-    ROWS = 64, /* rows centred together: few enough to stay in cache */
-    GROUP = 8  /* rows of the covariance that one thread takes at a time */
+/* Columns of a panel. The covariance is kept as tiles of two panels each, those of its lower
+ * triangle, which threads share: a tile of doubles stays in the first two levels of cache. */
+enum { PANEL = 64, TILE = PANEL * PANEL };
+
+struct covariance {
+    int64_t width, panels, tiles;
+    int64_t *sum;    /* (tiles, columns of panel i, columns of panel j) owned: in fixed point */
+    double *centred; /* (panels, block rows, columns) owned: a block less its mean */
+    double scale;    /* of the fixed point */
 };
 
-static void column_mean(double *mean, const float *x, int64_t rows, int64_t width)
+static int64_t columns_of(const struct covariance *c, int64_t panel)
 {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < width; j++)
-            mean[j] += (double)x[r * width + j];
-    for (int64_t j = 0; j < width; j++)
-        mean[j] /= (double)lj_max_i64(rows, 1);
+    return lj_min_i64(PANEL, c->width - panel * PANEL);
 }
 
-/* covariance += block^T block; block (rows, width) */
-static void add_outer(double *covariance, const double *block, int64_t rows, int64_t width)
+static void centre(struct covariance *c, const struct lj_features *x, const double *mean,
+                   int64_t first, int64_t count)
 {
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < width; i += GROUP)
-        lj_kernels()->add_matmul(covariance + i * width, block + i, 1, width, block,
-                                 lj_min_i64(GROUP, width - i), rows, width);
+    for (int64_t p = 0; p < c->panels; p++) {
+        int64_t columns = columns_of(c, p), from = p * PANEL;
+        double *out = c->centred + from * x->block;
+        for (int64_t r = 0; r < count; r++)
+            for (int64_t j = 0; j < columns; j++)
+                out[r * columns + j] =
+                    (double)x->values[(first + r) * c->width + from + j] - mean[from + j];
+    }
 }
 
-static void add_all(double *covariance, double *block, const double *mean, const float *x,
-                    int64_t rows, int64_t width)
+/* sum (tile of panels i, j) += a^T b, a and b the panels of `rows` centred rows */
+static void add_tile(struct covariance *c, int64_t *sum, int64_t block, int64_t i, int64_t j,
+                     int64_t rows)
 {
-    for (int64_t first = 0; first < rows; first += ROWS) {
-        int64_t count = lj_min_i64(ROWS, rows - first);
+    double part[TILE] = {0};
+    int64_t m = columns_of(c, i), n = columns_of(c, j);
+    lj_kernels()->add_matmul(part, c->centred + i * PANEL * block, 1, m,
+                             c->centred + j * PANEL * block, m, rows, n);
+    for (int64_t e = 0; e < m * n; e++)
+        sum[e] += llrint(part[e] * c->scale * 0x1p32);
+}
+
+static void add_blocks(struct covariance *c, const struct lj_features *x, const double *mean)
+{
+    for (int64_t first = 0; first < x->rows; first += x->block) {
+        int64_t rows = lj_min_i64(x->block, x->rows - first);
         lj_progress();
-        for (int64_t r = 0; r < count; r++)
-            for (int64_t j = 0; j < width; j++)
-                block[r * width + j] = (double)x[(first + r) * width + j] - mean[j];
-        add_outer(covariance, block, count, width);
+        centre(c, x, mean, first, rows);
+#pragma omp parallel for schedule(static)
+        for (int64_t t = 0; t < c->tiles; t++) {
+            int64_t i = 0; /* tiles come row by row: (0,0) (1,0) (1,1) (2,0) ... */
+            while ((i + 1) * (i + 2) / 2 <= t)
+                i++;
+            add_tile(c, c->sum + t * TILE, x->block, i, t - i * (i + 1) / 2, rows);
+        }
     }
-    for (int64_t i = 0; i < width * width; i++)
-        covariance[i] /= (double)lj_max_i64(rows, 1);
 }
 
 /* The numbers made of eigenvalues, which come in ascending order and leave in descending order.
@@ -83,28 +106,81 @@ static int eigenvalues_of(struct lj_spectrum *spectrum, double *covariance, doub
     return LJ_OK;
 }
 
-int lj_spectrum_of(const float *x, int64_t rows, int64_t width, struct lj_spectrum *spectrum)
+/* The lower triangle of the covariance, (width, width). */
+static void unpack(const struct covariance *c, int64_t rows, double *full)
 {
-    if (rows < 1 || width < 1 || width > INT32_MAX)
-        return lj_fail(LJ_ERR_DATA, "embeddings have shape (%lld, %lld), expected at least (1, 1)",
-                       (long long)rows, (long long)width);
-    double *mean = lj_alloc_array(width, sizeof *mean, "spectrum");
-    double *ascending = lj_alloc_array(width, sizeof *ascending, "spectrum");
-    double *block = lj_alloc_array(width, ROWS * sizeof *block, "spectrum");
-    double *covariance = lj_alloc_array(width * width, sizeof *covariance, "spectrum");
-    int status = mean && ascending && block && covariance ? LJ_OK : LJ_ERR_RESOURCE;
+    const int64_t *sum = c->sum;
+    double unit = 1.0 / (c->scale * (double)rows);
+    for (int64_t i = 0; i < c->panels; i++)
+        for (int64_t j = 0; j <= i; j++, sum += TILE)
+            for (int64_t r = 0; r < columns_of(c, i); r++)
+                for (int64_t k = 0; k < columns_of(c, j); k++)
+                    full[(i * PANEL + r) * c->width + j * PANEL + k] =
+                        lj_from_fixed(sum[r * columns_of(c, j) + k]) * unit;
+}
+
+static int decompose(const struct covariance *c, int64_t rows, struct lj_spectrum *spectrum)
+{
+    double *full = lj_alloc_array(c->width * c->width, sizeof *full, "spectrum");
+    double *ascending = lj_alloc_array(c->width, sizeof *ascending, "spectrum");
+    int status = full && ascending ? LJ_OK : LJ_ERR_RESOURCE;
     if (status == LJ_OK) {
-        column_mean(mean, x, rows, width);
-        double square = 0.0;
-        for (int64_t j = 0; j < width; j++)
-            square += mean[j] * mean[j];
-        spectrum->mean_norm = sqrt(square);
-        add_all(covariance, block, mean, x, rows, width);
-        status = eigenvalues_of(spectrum, covariance, ascending, width);
+        unpack(c, rows, full);
+        status = eigenvalues_of(spectrum, full, ascending, c->width);
     }
-    lj_free(mean);
+    lj_free(full);
     lj_free(ascending);
-    lj_free(block);
-    lj_free(covariance);
+    return status;
+}
+
+/* Rank 0 computes, all hear: LAPACK on another processor may round otherwise, and who stops by
+ * guard.collapse must do so with all others. */
+static int decompose_on_root(struct lj_comm *comm, const struct covariance *c, int64_t rows,
+                             struct lj_spectrum *spectrum)
+{
+    double *eigenvalues = spectrum->eigenvalues;
+    lj_root_section_begin(comm);
+    LJ_TRY(lj_root_section_end(comm, lj_comm_is_root(comm) ? decompose(c, rows, spectrum) : LJ_OK));
+    lj_broadcast(comm, spectrum, sizeof *spectrum, 0);
+    spectrum->eigenvalues = eigenvalues;
+    lj_broadcast(comm, eigenvalues, c->width * (int64_t)sizeof *eigenvalues, 0);
+    return LJ_OK;
+}
+
+static int with_moments(struct lj_comm *comm, const struct lj_features *x,
+                        const struct lj_moments *m, struct lj_spectrum *spectrum)
+{
+    struct covariance c = {.width = x->width, .panels = (x->width + PANEL - 1) / PANEL};
+    double norm = 0.0, largest = 0.0;
+    for (int64_t j = 0; j < x->width; j++) {
+        norm += m->mean[j] * m->mean[j];
+        largest = fmax(largest, m->square[j]);
+    }
+    spectrum->mean_norm = sqrt(norm);
+    c.scale = lj_fixed_scale(largest);
+    c.tiles = c.panels * (c.panels + 1) / 2;
+    c.sum = lj_alloc_array(c.tiles, TILE * sizeof *c.sum, "spectrum");
+    c.centred = lj_alloc_array(x->block * x->width, sizeof *c.centred, "spectrum");
+    int status = lj_agree(comm, c.sum && c.centred ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK) {
+        add_blocks(&c, x, m->mean);
+        lj_sum_exact(comm, NULL, c.sum, c.tiles * TILE);
+        status = decompose_on_root(comm, &c, m->rows, spectrum);
+    }
+    lj_free(c.sum);
+    lj_free(c.centred);
+    return status;
+}
+
+int lj_spectrum_of(struct lj_comm *comm, const struct lj_features *x, struct lj_spectrum *spectrum)
+{
+    struct lj_moments moments;
+    int64_t before = lj_features_set_turns(comm, x);
+    int status = lj_moments_create(&moments, comm, x);
+    if (status == LJ_OK) {
+        status = with_moments(comm, x, &moments, spectrum);
+        lj_moments_destroy(&moments);
+    }
+    lj_progress_set_turns(before);
     return status;
 }

@@ -141,18 +141,15 @@ void lj_run_close_evaluation(struct lj_run_state *run)
     lj_archive_close(run->eval_query);
 }
 
-/* Rank 0 predicts, and logs the result; nothing of it feeds back into training. The spectrum is of
- * all rows; of bank and query only the labelled ones stay. */
-static int score(struct lj_run_state *run, int64_t finished, float *bank, int64_t bank_rows,
-                 float *query, int64_t rows, int64_t width)
+/* Rank 0 predicts, and logs the result; nothing of it feeds back into training. Of bank and query
+ * only the labelled rows stay. */
+static int score(struct lj_run_state *run, int64_t finished, double effective_rank, float *bank,
+                 int64_t bank_rows, float *query, int64_t rows, int64_t width)
 {
     int32_t *truth = labels_of(run->eval_query, rows);
     int32_t *predicted = lj_alloc_array(rows, sizeof *predicted, "evaluation");
     int32_t *bank_labels = labels_of(run->eval_bank, bank_rows);
-    struct lj_spectrum spectrum = {.eigenvalues =
-                                       lj_alloc_array(width, sizeof(double), "evaluation")};
-    bool enough = truth && predicted && bank_labels && spectrum.eigenvalues;
-    int status = enough ? lj_spectrum_of(query, rows, width, &spectrum) : LJ_ERR_RESOURCE;
+    int status = truth && predicted && bank_labels ? LJ_OK : LJ_ERR_RESOURCE;
     if (status == LJ_OK) {
         rows = lj_keep_labelled(query, truth, rows, width);
         status = lj_knn(bank, bank_labels, bank_rows, query, rows, width, LJ_KNN_NEIGHBOURS,
@@ -160,16 +157,14 @@ static int score(struct lj_run_state *run, int64_t finished, float *bank, int64_
     }
     if (status == LJ_OK) {
         struct lj_accuracy accuracy = lj_accuracy_of(predicted, truth, rows);
-        lj_run_log_evaluation(run, finished, accuracy.top1, accuracy.balanced,
-                              spectrum.effective_rank);
+        lj_run_log_evaluation(run, finished, accuracy.top1, accuracy.balanced, effective_rank);
         lj_say("step %8lld  kNN accuracy %.4f (balanced %.4f)  effective rank %.1f of %lld",
-               (long long)finished, accuracy.top1, accuracy.balanced, spectrum.effective_rank,
+               (long long)finished, accuracy.top1, accuracy.balanced, effective_rank,
                (long long)width);
     }
     lj_free(truth);
     lj_free(predicted);
     lj_free(bank_labels);
-    lj_free(spectrum.eigenvalues);
     return status;
 }
 
@@ -187,6 +182,24 @@ static int collect(void *data, int64_t first, int64_t count, const float *embedd
     return LJ_OK;
 }
 
+/* Effective rank of all rows, which rank 0 has. Collective. */
+static int take_spectrum(struct lj_run_state *run, const float *query, int64_t rows, int64_t width,
+                         double *effective_rank)
+{
+    struct lj_features x = {.values = query,
+                            .rows = lj_comm_is_root(run->comm) ? rows : 0,
+                            .width = width,
+                            .block = LJ_FEATURES_BLOCK};
+    struct lj_spectrum spectrum = {.eigenvalues =
+                                       lj_alloc_array(width, sizeof(double), "evaluation")};
+    int status = lj_agree(run->comm, spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK)
+        status = lj_spectrum_of(run->comm, &x, &spectrum);
+    *effective_rank = spectrum.effective_rank;
+    lj_free(spectrum.eigenvalues);
+    return status;
+}
+
 static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t bank_rows,
                            int64_t rows, float *bank, float *query, int64_t width)
 {
@@ -199,10 +212,12 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t b
     struct table to_bank = {bank, width}, to_query = {query, width};
     LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, 0, collect, &to_bank));
     LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, 0, collect, &to_query));
+    double effective_rank;
+    LJ_TRY(take_spectrum(run, query, rows, width, &effective_rank));
     int status = LJ_OK;
     lj_root_section_begin(run->comm);
     if (lj_comm_is_root(run->comm))
-        status = score(run, finished, bank, bank_rows, query, rows, width);
+        status = score(run, finished, effective_rank, bank, bank_rows, query, rows, width);
     return lj_root_section_end(run->comm, status);
 }
 

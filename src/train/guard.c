@@ -19,37 +19,23 @@ static void copy_projections(struct lj_trainer *t, float *mine)
     }
 }
 
-/* Rank 0 computes, all hear: LAPACK on another processor may round to the other side of the limit,
- * and then some ranks would stop and the others wait for them. Collective. */
-static int decide(struct lj_trainer *t, const float *all, int64_t width, double *rank)
+/* The effective rank, the same on every rank. Collective. */
+static int measure(struct lj_trainer *t, double *rank)
 {
-    struct lj_spectrum spectrum = {0};
-    int status = LJ_OK;
-    lj_root_section_begin(t->comm);
-    if (lj_comm_is_root(t->comm)) {
-        spectrum.eigenvalues = lj_alloc_array(width, sizeof(double), "guard");
-        status = spectrum.eigenvalues ? lj_spectrum_of(all, t->config.batch_size, width, &spectrum)
-                                      : LJ_ERR_RESOURCE;
-        lj_free(spectrum.eigenvalues);
+    struct lj_features x = {
+        .rows = lj_my_lanes(t) * t->n, .width = t->model->config.projector.out, .block = t->n};
+    float *mine = lj_alloc_array(x.rows * x.width, sizeof *mine, "guard");
+    struct lj_spectrum spectrum = {.eigenvalues = lj_alloc_array(x.width, sizeof(double), "guard")};
+    int status = lj_agree(t->comm, mine && spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK) {
+        copy_projections(t, mine);
+        x.values = mine;
+        status = lj_spectrum_of(t->comm, &x, &spectrum);
+        *rank = spectrum.effective_rank;
     }
-    LJ_TRY(lj_root_section_end(t->comm, status));
-    *rank = spectrum.effective_rank;
-    lj_broadcast(t->comm, rank, sizeof *rank, 0);
-    return LJ_OK;
-}
-
-/* Collective. */
-static int measure(struct lj_trainer *t, float *all, int64_t *bytes, double *rank)
-{
-    int64_t width = t->model->config.projector.out, first, end;
-    for (int r = 0; r < t->comm->size; r++) {
-        lj_lanes_of_rank(t->lanes, t->comm->size, r, &first, &end);
-        bytes[r] = (end - first) * t->n * width * (int64_t)sizeof(float);
-    }
-    float *mine = all + t->first_lane * t->n * width;
-    copy_projections(t, mine);
-    lj_all_gather_bytes(t->comm, mine, all, bytes);
-    return decide(t, all, width, rank);
+    lj_free(mine);
+    lj_free(spectrum.eigenvalues);
+    return status;
 }
 
 int lj_trainer_guard(struct lj_trainer *t, double least, bool now)
@@ -57,14 +43,7 @@ int lj_trainer_guard(struct lj_trainer *t, double least, bool now)
     if (least <= 0 || !now)
         return LJ_OK;
     double rank = 0;
-    int64_t floats = t->config.batch_size * t->model->config.projector.out;
-    float *all = lj_alloc_array(floats, sizeof *all, "guard");
-    int64_t *bytes = lj_alloc_array(t->comm->size, sizeof *bytes, "guard");
-    int status = lj_agree(t->comm, all && bytes ? LJ_OK : LJ_ERR_RESOURCE);
-    if (status == LJ_OK)
-        status = measure(t, all, bytes, &rank);
-    lj_free(all);
-    lj_free(bytes);
+    int status = measure(t, &rank);
     if (status == LJ_OK && rank < least)
         status = lj_fail(LJ_ERR_NUMERIC,
                          "step %lld: collapse: the projections' effective rank is %.2f, below "
