@@ -33,6 +33,7 @@ struct lj_archive_options {
     int64_t size;                   /* data.size, 0 as stored */
     double full_scale;              /* data.full_scale, 0 that of the type */
     const struct lj_limits *limits; /* of data.stretch=percentile; NULL: of the selected rows */
+    bool skip_labels;               /* neither look for labels nor read them */
 };
 
 /* The options of a configuration's archive; strings are borrowed from it. Local. */
@@ -105,7 +106,7 @@ LJ_API void lj_archive_name_row(const struct lj_archive *archive, int64_t row, c
 /* The limits of data.stretch=percentile, owned by the archive; NULL with another stretch. Local. */
 LJ_API const struct lj_limits *lj_archive_limits(const struct lj_archive *archive);
 /* Labels by selected index; negative: this row has none (NaN in the file is -1 here). (selected)
- * int32, owned by the archive; NULL without labels. Local. */
+ * int32, owned by the archive; NULL without labels or if they were skipped. Local. */
 LJ_API const int32_t *lj_archive_labels(const struct lj_archive *archive);
 
 /* Reads samples as float32 planes: stored values divided by data.full_scale, which is that of the

@@ -21,10 +21,16 @@
 /* ---- archive ----------------------------------------------------------------------------- */
 
 /* Groups of consecutive selected indices that are best read together: the rows of a storage chunk
- * or of a few small ones; at most 64 rows of a contiguous dataset. Local.
- *   first  out  (groups + 1) first selected index of each group; owned by the archive
- * Returns the number of groups. */
-int64_t lj_archive_groups(const struct lj_archive *archive, const int64_t **first);
+ * or of a few small ones; of a contiguous dataset 16 to 64 rows. */
+struct lj_groups {
+    int64_t count; /* groups */
+    /* First selected index of a group; of group `count`, the number of selected indices. Local;
+     * thread-safe. */
+    int64_t (*first)(const void *data, int64_t group);
+    const void *data; /* borrowed: the first argument of first */
+};
+/* The groups of an archive. Local. Valid until the archive is narrowed or closed. */
+struct lj_groups lj_archive_groups(const struct lj_archive *archive);
 
 /* Of the selected rows keeps some. Local; all ranks narrow alike, before anything is read.
  *   keep  in  (count) selected indices, ascending
@@ -74,11 +80,12 @@ double lj_pixel_full_scale(const char *type, double full_scale);
 struct lj_sampler;
 /* Creates a sampler. Local.
  *   sampler      out  owned by the caller
- *   group_first  in   (groups + 1) as from lj_archive_groups; copied
+ *   groups       in   must stay valid for the life of the sampler
  *   window       in   most samples of a window, at least 1
- * Errors: LJ_ERR_RESOURCE. Memory: about 40 bytes a group. */
-int lj_sampler_create(struct lj_sampler **sampler, int64_t seed, int64_t lanes, int64_t groups,
-                      const int64_t *group_first, int64_t window) LJ_MUST_USE;
+ * Errors: LJ_ERR_RESOURCE. Memory: at most 256 KiB, a quarter of a byte for each group, and 8 bytes
+ * for each sample of a window. */
+int lj_sampler_create(struct lj_sampler **sampler, int64_t seed, int64_t lanes,
+                      const struct lj_groups *groups, int64_t window) LJ_MUST_USE;
 void lj_sampler_destroy(struct lj_sampler *sampler); /* accepts NULL */
 
 /* A sample as it was drawn. Names the randomness of its views. */

@@ -300,8 +300,7 @@ static int allocate(struct lj_loader *l, const struct lj_config *config)
 static int set_up(struct lj_loader *l, const struct lj_config *config, int64_t lanes)
 {
     const struct lj_archive_info *info = lj_archive_info(l->archive);
-    const int64_t *first = NULL;
-    int64_t groups = lj_archive_groups(l->archive, &first);
+    struct lj_groups groups = lj_archive_groups(l->archive);
     if (info->selected < lanes * l->n)
         return lj_fail(LJ_ERR_DATA,
                        "an archive smaller than a batch cannot be trained on: expected at least "
@@ -311,7 +310,7 @@ static int set_up(struct lj_loader *l, const struct lj_config *config, int64_t l
     l->window = choose_window(config, l->floats * (int64_t)sizeof(float),
                               (info->selected + lanes - 1) / lanes);
     l->threads = (int)config->data_threads;
-    LJ_TRY(lj_sampler_create(&l->sampler, config->seed, lanes, groups, first, l->window));
+    LJ_TRY(lj_sampler_create(&l->sampler, config->seed, lanes, &groups, l->window));
     LJ_TRY(allocate(l, config));
     return start_thread(l);
 }

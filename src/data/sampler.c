@@ -23,23 +23,40 @@
 #include <string.h>
 
 enum { TABLES = 2 }; /* a batch may cross from one epoch into the next */
+/* An epoch's order is kept as the places where stretches of consecutive groups begin: many groups
+ * make long stretches, not a long table. Some stretches are kept as lists of their groups. */
+enum { STRETCHES_MAX = 16384, SLOTS = 16 };
 
-/* The groups in the order of one epoch. */
+/* The stretches of one epoch. */
 struct table {
     int64_t epoch;  /* -1: empty */
-    int64_t *start; /* (groups + 1) place of the first sample of the i-th group in that order */
-    int64_t *first; /* (groups) selected index of that sample */
+    int64_t *start; /* (stretches) place of its first sample */
+};
+
+/* A group in an epoch's order. */
+struct placed {
+    int64_t place; /* of its first sample */
+    int64_t index; /* selected index of that sample */
+};
+
+struct stretch {
+    int64_t epoch;        /* -1: empty */
+    int64_t number;       /* in the epoch */
+    int64_t groups;       /* it consists of */
+    struct placed *group; /* (groups + 1) the last one begins behind the stretch, without index */
 };
 
 struct lj_sampler {
-    int64_t seed;               /* of the run */
-    int64_t lanes;              /* G */
-    int64_t groups;             /* of the archive */
-    int64_t window;             /* most samples of a window */
-    int64_t samples;            /* N */
-    int64_t *group_first;       /* (groups + 1) first selected index of each group */
-    struct table table[TABLES]; /* of two epochs, at epoch modulo 2 */
-    int64_t *indices;           /* (window) of the window asked for last */
+    int64_t seed;                  /* of the run */
+    int64_t lanes;                 /* G */
+    struct lj_groups groups;       /* of the archive */
+    int64_t window;                /* most samples of a window */
+    int64_t samples;               /* N */
+    int64_t stride;                /* groups of a stretch, but for the last one */
+    int64_t stretches;             /* of an epoch */
+    struct table table[TABLES];    /* of two epochs, at epoch modulo 2 */
+    struct stretch stretch[SLOTS]; /* used last, at number modulo SLOTS */
+    int64_t *indices;              /* (window) of the window asked for last */
 };
 
 /* A window of a lane. */
@@ -104,16 +121,22 @@ static struct window window_of(const struct lj_sampler *s, int64_t lane, int64_t
                            .position = before + start};
 }
 
+/* The group that comes i-th in an epoch. */
+static int64_t group_in_order(const struct lj_sampler *s, int64_t epoch, int64_t i)
+{
+    return lj_permute(s->seed, LJ_DRAW_ORDER, (uint64_t)epoch, 0, s->groups.count, i);
+}
+
 static void table_fill(const struct lj_sampler *s, struct table *table, int64_t epoch)
 {
     int64_t place = 0;
-    for (int64_t i = 0; i < s->groups; i++) {
-        int64_t g = lj_permute(s->seed, LJ_DRAW_ORDER, (uint64_t)epoch, 0, s->groups, i);
-        table->start[i] = place;
-        table->first[i] = s->group_first[g];
-        place += s->group_first[g + 1] - s->group_first[g];
+    for (int64_t i = 0; i < s->groups.count; i++) {
+        int64_t group = group_in_order(s, epoch, i);
+        if (i % s->stride == 0)
+            table->start[i / s->stride] = place;
+        place +=
+            s->groups.first(s->groups.data, group + 1) - s->groups.first(s->groups.data, group);
     }
-    table->start[s->groups] = place;
     table->epoch = epoch;
 }
 
@@ -125,10 +148,10 @@ static const struct table *table_of(struct lj_sampler *s, int64_t epoch)
     return table;
 }
 
-/* Index, in the epoch's order, of the group that the place lies in. */
-static int64_t group_at(const struct lj_sampler *s, const struct table *table, int64_t place)
+/* Number of the stretch that the place lies in. */
+static int64_t stretch_at(const struct lj_sampler *s, const struct table *table, int64_t place)
 {
-    int64_t low = 0, high = s->groups; /* start[low] <= place < start[high] */
+    int64_t low = 0, high = s->stretches; /* start[low] <= place < start[high] */
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
         if (table->start[middle] <= place)
@@ -139,6 +162,44 @@ static int64_t group_at(const struct lj_sampler *s, const struct table *table, i
     return low;
 }
 
+/* A stretch of an epoch's order, listed anew unless it is the one that its slot holds. */
+static const struct stretch *stretch_of(struct lj_sampler *s, const struct table *table,
+                                        int64_t number)
+{
+    struct stretch *stretch = &s->stretch[number % SLOTS];
+    if (stretch->epoch == table->epoch && stretch->number == number)
+        return stretch;
+    int64_t first = number * s->stride, place = table->start[number];
+    stretch->epoch = table->epoch;
+    stretch->number = number;
+    stretch->groups = lj_min_i64(s->stride, s->groups.count - first);
+    for (int64_t i = 0; i < stretch->groups; i++) {
+        int64_t group = group_in_order(s, table->epoch, first + i);
+        int64_t index = s->groups.first(s->groups.data, group);
+        stretch->group[i] = (struct placed){place, index};
+        place += s->groups.first(s->groups.data, group + 1) - index;
+    }
+    stretch->group[stretch->groups].place = place;
+    return stretch;
+}
+
+/* The group that a place of an epoch lies in; the next element begins behind it. Valid until the
+ * next call. */
+static const struct placed *group_at(struct lj_sampler *s, int64_t epoch, int64_t place)
+{
+    const struct table *table = table_of(s, epoch);
+    const struct stretch *stretch = stretch_of(s, table, stretch_at(s, table, place));
+    int64_t low = 0, high = stretch->groups; /* group[low].place <= place < group[high].place */
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        if (stretch->group[middle].place <= place)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &stretch->group[low];
+}
+
 /* Where in its window the sample at a position lies before mixing. */
 static int64_t place_in_window(const struct lj_sampler *s, const struct window *w, int64_t position)
 {
@@ -146,37 +207,39 @@ static int64_t place_in_window(const struct lj_sampler *s, const struct window *
                       position - w->position);
 }
 
-static int tables_create(struct lj_sampler *s, const int64_t *group_first)
+static int tables_create(struct lj_sampler *s)
 {
-    size_t bytes = sizeof *group_first;
-    s->group_first = lj_alloc_array(s->groups + 1, bytes, "sampler");
-    s->indices = lj_alloc_array(s->window, bytes, "sampler");
-    bool good = s->group_first && s->indices;
+    s->indices = lj_alloc_array(s->window, sizeof *s->indices, "sampler");
+    bool good = s->indices != NULL;
     for (int i = 0; i < TABLES; i++) {
         s->table[i].epoch = -1;
-        s->table[i].start = lj_alloc_array(s->groups + 1, bytes, "sampler");
-        s->table[i].first = lj_alloc_array(s->groups, bytes, "sampler");
-        good = good && s->table[i].start && s->table[i].first;
+        s->table[i].start = lj_alloc_array(s->stretches, sizeof *s->table[i].start, "sampler");
+        good = good && s->table[i].start;
     }
-    if (!good)
-        return LJ_ERR_RESOURCE;
-    memcpy(s->group_first, group_first, (size_t)(s->groups + 1) * bytes);
-    return LJ_OK;
+    for (int i = 0; i < SLOTS; i++) {
+        s->stretch[i].epoch = -1;
+        s->stretch[i].group = lj_alloc_array(s->stride + 1, sizeof *s->stretch[i].group, "sampler");
+        good = good && s->stretch[i].group;
+    }
+    return good ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
-int lj_sampler_create(struct lj_sampler **sampler, int64_t seed, int64_t lanes, int64_t groups,
-                      const int64_t *group_first, int64_t window)
+int lj_sampler_create(struct lj_sampler **sampler, int64_t seed, int64_t lanes,
+                      const struct lj_groups *groups, int64_t window)
 {
     *sampler = NULL;
-    LJ_CHECK(lanes > 0 && groups > 0 && window > 0 && group_first[groups] > 0,
+    int64_t samples = groups->first(groups->data, groups->count);
+    LJ_CHECK(lanes > 0 && groups->count > 0 && window > 0 && samples > 0,
              "lj_sampler_create: %lld lanes, %lld groups, window %lld", (long long)lanes,
-             (long long)groups, (long long)window);
+             (long long)groups->count, (long long)window);
     struct lj_sampler *s = lj_alloc(sizeof *s, "sampler");
     if (!s)
         return LJ_ERR_RESOURCE;
-    *s = (struct lj_sampler){.seed = seed, .lanes = lanes, .groups = groups, .window = window};
-    s->samples = group_first[groups];
-    int status = tables_create(s, group_first);
+    *s = (struct lj_sampler){
+        .seed = seed, .lanes = lanes, .groups = *groups, .window = window, .samples = samples};
+    s->stride = (groups->count + STRETCHES_MAX - 1) / STRETCHES_MAX;
+    s->stretches = (groups->count + s->stride - 1) / s->stride;
+    int status = tables_create(s);
     if (status == LJ_OK)
         *sampler = s;
     else
@@ -188,11 +251,10 @@ void lj_sampler_destroy(struct lj_sampler *sampler)
 {
     if (!sampler)
         return;
-    for (int i = 0; i < TABLES; i++) {
+    for (int i = 0; i < TABLES; i++)
         lj_free(sampler->table[i].start);
-        lj_free(sampler->table[i].first);
-    }
-    lj_free(sampler->group_first);
+    for (int i = 0; i < SLOTS; i++)
+        lj_free(sampler->stretch[i].group);
     lj_free(sampler->indices);
     lj_free(sampler);
 }
@@ -200,24 +262,21 @@ void lj_sampler_destroy(struct lj_sampler *sampler)
 void lj_sampler_at(struct lj_sampler *sampler, int64_t lane, int64_t position, struct lj_draw *draw)
 {
     struct window w = window_of(sampler, lane, position);
-    const struct table *table = table_of(sampler, w.epoch);
     int64_t place = w.place + place_in_window(sampler, &w, position);
-    int64_t group = group_at(sampler, table, place);
-    *draw = (struct lj_draw){.epoch = w.epoch,
-                             .index = table->first[group] + place - table->start[group]};
+    const struct placed *group = group_at(sampler, w.epoch, place);
+    *draw = (struct lj_draw){.epoch = w.epoch, .index = group->index + place - group->place};
 }
 
 void lj_sampler_window(struct lj_sampler *sampler, int64_t lane, int64_t position, int64_t *first,
                        int64_t *length, const int64_t **indices)
 {
     struct window w = window_of(sampler, lane, position);
-    const struct table *table = table_of(sampler, w.epoch);
-    int64_t group = group_at(sampler, table, w.place);
+    const struct placed *group = NULL;
     for (int64_t i = 0; i < w.length; i++) {
         int64_t place = w.place + i;
-        while (place >= table->start[group + 1])
-            group++;
-        sampler->indices[i] = table->first[group] + place - table->start[group];
+        if (!group || place >= group[1].place)
+            group = group_at(sampler, w.epoch, place);
+        sampler->indices[i] = group->index + place - group->place;
     }
     *first = w.position;
     *length = w.length;

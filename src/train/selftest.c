@@ -115,7 +115,8 @@ int lj_selftest(struct lj_comm *comm, const struct lj_config *given)
                    "selftest");
         struct lj_archive_options options = {.files = config->data_archive,
                                              .images = config->data_images,
-                                             .labels = "none",
+                                             .labels = "",
+                                             .skip_labels = true,
                                              .where = config->data_where,
                                              .axes = config->data_axes,
                                              .stretch = LJ_DATA_STRETCH_NONE,

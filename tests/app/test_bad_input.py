@@ -212,6 +212,9 @@ def data(name):
     return f"data.archive={here / name}"
 
 
+LABELS = ("eval.every=1", "eval.where=split=1")  # train reads labels only to evaluate
+
+
 def train_cases():
     """name, words of train, exit code, what the message holds"""
     yield "missing file", [data("missing.h5")], 3, ["missing.h5", "data.archive"]
@@ -236,12 +239,15 @@ def train_cases():
         data("odd.h5"),
         "data.images=images",
         "data.labels=labels",
+        *LABELS,
     ], 3, ["labels", "63", "64"]
-    yield "labels absent", [data("good.h5"), "data.labels=classes"], 3, ["classes", "data.labels"]
+    absent = [data("good.h5"), "data.labels=classes"]
+    yield "labels absent", [*absent, *LABELS], 3, ["classes", "data.labels"]
     yield "labels not whole numbers", [
         data("odd.h5"),
         "data.images=images",
         "data.labels=halves",
+        *LABELS,
     ], 3, ["odd.h5", "halves", "0.5", "row 1"]
     yield "few rows or channels", [data("few.h5")], 3, ["few.h5", "data.axes=nhw", "data.axes=chw"]
     yield "rows or height", [data("climate")], 3, ["0.h5", "48x72x16", "data.axes=hwc"]
@@ -260,7 +266,10 @@ def train_cases():
     yield "where has no dataset", [data("good.h5"), "data.where=part=0"], 3, ["part", "good.h5"]
     yield "where without value", [data("good.h5"), "data.where=split"], 2, ["data.where", "split"]
     yield "rows that wrap", [data("wrap")], 3, ["wrap/0.h5", "9223372036854775552"]
-    yield "labels beyond the file", [data("long_labels.h5")], 3, ["labels", "1125899906842624"]
+    yield "labels beyond the file", [data("long_labels.h5"), *LABELS], 3, [
+        "labels",
+        "1125899906842624",
+    ]
     yield "never written", [data("unwritten.h5")], 3, ["unwritten.h5:/images", "never written"]
     yield "partly written", [data("half.h5")], 3, ["half.h5:/images", "2 of its 4 chunks"]
     yield "source missing", [data("lost.h5")], 3, ["lost.h5:/images", "three.h5", "missing"]
@@ -455,6 +464,8 @@ def try_case(case):
 
 
 def test_zero_for_nan():
+    ended = train(here / "unread", data("long_labels.h5"), "train.steps=2")
+    check(ended.code == 0, f"labels that nobody asks for: {ended.tail()}")
     ended = train(here / "nan_zero", data("nan.h5"), "train.steps=2", "data.nan=zero")
     check(ended.code == 0, f"data.nan=zero: {ended.tail()}")
 

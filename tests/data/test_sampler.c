@@ -19,12 +19,17 @@ static int64_t make_groups(int64_t samples, int64_t *first)
     return groups;
 }
 
+static int64_t first_of(const void *data, int64_t group)
+{
+    return ((const int64_t *)data)[group];
+}
+
 static struct lj_sampler *make(int64_t seed, int64_t lanes, int64_t samples, int64_t window)
 {
-    int64_t first[GROUPS_MAX];
-    int64_t groups = make_groups(samples, first);
+    static int64_t first[GROUPS_MAX];
+    struct lj_groups groups = {make_groups(samples, first), first_of, first};
     struct lj_sampler *sampler = NULL;
-    cr_assert_eq(lj_sampler_create(&sampler, seed, lanes, groups, first, window), LJ_OK);
+    cr_assert_eq(lj_sampler_create(&sampler, seed, lanes, &groups, window), LJ_OK);
     return sampler;
 }
 
@@ -204,8 +209,9 @@ Test(sampler, huge_archives_do_not_overflow)
 {
     const int64_t half = INT64_C(1) << 39, all = 2 * half, epoch = 1000003;
     const int64_t first[] = {0, half, all};
+    struct lj_groups groups = {2, first_of, first};
     struct lj_sampler *sampler = NULL;
-    cr_assert_eq(lj_sampler_create(&sampler, 0, 1, 2, first, 64), LJ_OK);
+    cr_assert_eq(lj_sampler_create(&sampler, 0, 1, &groups, 64), LJ_OK);
     struct lj_draw draw;
     lj_sampler_at(sampler, 0, (epoch + 1) * all - 1, &draw);
     cr_assert_eq(draw.epoch, epoch);

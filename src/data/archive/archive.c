@@ -69,13 +69,15 @@ const struct lj_archive_info *lj_archive_info(const struct lj_archive *archive)
 void lj_archive_describe(const struct lj_archive *archive, char *text, size_t capacity)
 {
     const struct lj_archive_info *info = &archive->header.info;
-    char labels[64] = "no labels", selected[64] = "";
+    char labels[64] = "; no labels", selected[64] = "";
     if (info->has_labels)
-        snprintf(labels, sizeof labels, "%lld classes", (long long)info->classes);
+        snprintf(labels, sizeof labels, "; %lld classes", (long long)info->classes);
+    else if (archive->header.skip_labels)
+        labels[0] = 0;
     if (info->selected != info->rows)
         snprintf(selected, sizeof selected, " (%lld selected)", (long long)info->selected);
     snprintf(text, capacity,
-             "%lld images%s of %d channels, %lldx%lld, %s, in %d dataset%s %s; axes %s: %s; %s; %s",
+             "%lld images%s of %d channels, %lldx%lld, %s, in %d dataset%s %s; axes %s: %s; %s%s",
              (long long)info->rows, selected, info->channels, (long long)info->stored_height,
              (long long)info->stored_width, info->type, info->parts, info->parts == 1 ? "" : "s",
              info->images, info->axes, info->axes_reason, info->storage, labels);
@@ -102,7 +104,7 @@ int lj_archive_datasets(const struct lj_archive *archive, struct lj_archive_data
 
 int64_t lj_archive_row(const struct lj_archive *archive, int64_t i)
 {
-    return archive->row ? archive->row[i] : i;
+    return lj_subset_member(&archive->rows, i);
 }
 
 void lj_archive_name_row(const struct lj_archive *archive, int64_t row, char *text, size_t capacity)
@@ -127,12 +129,6 @@ void lj_archive_set_limits(struct lj_archive *archive, const struct lj_limits *l
 const int32_t *lj_archive_labels(const struct lj_archive *archive)
 {
     return archive->label;
-}
-
-int64_t lj_archive_groups(const struct lj_archive *archive, const int64_t **first)
-{
-    *first = archive->group;
-    return archive->header.groups;
 }
 
 struct lj_archive_options lj_archive_options_of(const struct lj_config *c)

@@ -6,13 +6,16 @@
  *   open.c        opens (rank 0 indexes, everybody receives the index) and closes
  *   statistics.c  means, deviations, percentiles of the pixels
  *   read.c        selected indices -> images
- *   index.c       datasets -> parts, groups                       (rank 0)
+ *   index.c       datasets -> parts                               (rank 0)
  *   labels.c      labels, data.where                              (rank 0)
  *   find.c        file -> its datasets of images                  (rank 0)
  *   axes.c        shape -> order of the axes
  *   storage.c     dataset -> whether its values are stored        (rank 0)
  *   elsewhere.c   name of another file -> the file                (rank 0)
  *   files.c       data.archive -> list of files
+ *   groups.c      selected rows -> groups
+ *   narrow.c      fewer of the selected rows
+ *   subset.c      some of the numbers 0 .. n-1, in little memory
  *   rows.c        part, rows -> the rows as stored                (any thread)
  *   chunk.c       raw chunk -> rows as stored                     (any thread, no HDF5)
  *   convert.c     row as stored -> planes
@@ -42,10 +45,32 @@ struct lj_part {
     int64_t first_row;              /* number of its first row in the archive */
     int64_t chunk_rows;             /* rows of a storage chunk; 0: not read by chunks */
     int64_t group_rows;             /* rows of a group of lj_archive_groups, if all are selected */
+    int64_t first_group;            /* number of its first group, if no group is left out */
     int32_t raw;                    /* 1: chunks can be read raw and decoded without HDF5 */
     int32_t filters;                /* length of the filter pipeline; valid only when raw */
     int32_t filter[LJ_FILTERS_MAX]; /* H5Z_FILTER_*, in the order in which writing applied them */
     int32_t rows_at_once;           /* most rows of one read when chunk_rows is 0 */
+};
+
+/* Members of a subset that follow one another. */
+struct lj_subset_run {
+    int64_t first;  /* member */
+    int64_t number; /* how many members there are before */
+};
+/* A subset of 0 .. all-1: runs, or bits. */
+struct lj_subset {
+    int64_t all, members;
+    int64_t runs;              /* 0: kept as bits */
+    struct lj_subset_run *run; /* (runs + 1), the last one is {all, members} */
+    uint64_t *bits;            /* (all / 64, rounded up) */
+    int64_t *before;           /* (blocks + 1) members before each LJ_SUBSET_BLOCK numbers */
+};
+enum { LJ_SUBSET_BLOCK = 512, LJ_SUBSET_TABLES = 3 };
+
+/* A table of the index, which reaches every rank. */
+struct lj_table {
+    void **array;
+    int64_t bytes; /* 0: there is none */
 };
 
 /* What is the same on every rank. Plain data: broadcast as it is. */
@@ -56,9 +81,8 @@ struct lj_archive_header {
     enum lj_data_stretch stretch;    /* data.stretch */
     enum lj_data_nan nan;            /* data.nan */
     float factor;                    /* what values are multiplied by, for data.full_scale */
-    int64_t groups;                  /* number of groups */
     int64_t texts_bytes;             /* length of the archive's texts */
-    int64_t filtered;                /* 1: data.where left rows out, so there is a table of rows */
+    int64_t skip_labels;             /* 1: nobody looked for labels */
     char type_text[8];               /* info.type */
     char axes_text[8];               /* info.axes */
     char reason_text[256];           /* info.axes_reason */
@@ -88,20 +112,20 @@ struct lj_archive {
     struct lj_archive_header header; /* the same on every rank */
     struct lj_part *part;            /* (parts) the same on every rank */
     char *texts;                     /* paths and names, each ended by 0; the same on every rank */
-    int64_t *row;                 /* (selected) row of a selected index; NULL: all are selected */
-    int32_t *label;               /* (selected); NULL: no labels */
-    int64_t *group;               /* (groups + 1) first selected index of each group */
-    bool have_statistics;         /* mean, std, least and most are known on this rank */
-    bool hdf5_only;               /* tests: read no chunk raw */
-    float mean[LJ_CHANNELS_MAX];  /* of each channel */
-    float std[LJ_CHANNELS_MAX];   /* of each channel; 1 where it does not vary */
-    float least[LJ_CHANNELS_MAX]; /* value of each channel, of those that make the mean */
-    float most[LJ_CHANNELS_MAX];  /* likewise the largest */
-    hid_t *open;                  /* (parts) this rank's handle or -1; under the HDF5 lock */
-    int64_t opened[LJ_OPEN_MAX];  /* parts with a handle, a ring in the order of opening */
-    int64_t openings;             /* handles opened so far: the next place in the ring */
-    pthread_mutex_t lock;         /* of the fields below */
-    struct lj_scratch **scratch;  /* (scratches) as many as were busy at once; used again */
+    struct lj_subset rows;           /* of all rows: the selected ones; the same on every rank */
+    struct lj_subset groups;         /* of all groups: those with a selected row; likewise */
+    int32_t *label;                  /* (selected); NULL: no labels */
+    bool have_statistics;            /* mean, std, least and most are known on this rank */
+    bool hdf5_only;                  /* tests: read no chunk raw */
+    float mean[LJ_CHANNELS_MAX];     /* of each channel */
+    float std[LJ_CHANNELS_MAX];      /* of each channel; 1 where it does not vary */
+    float least[LJ_CHANNELS_MAX];    /* value of each channel, of those that make the mean */
+    float most[LJ_CHANNELS_MAX];     /* likewise the largest */
+    hid_t *open;                     /* (parts) this rank's handle or -1; under the HDF5 lock */
+    int64_t opened[LJ_OPEN_MAX];     /* parts with a handle, a ring in the order of opening */
+    int64_t openings;                /* handles opened so far: the next place in the ring */
+    pthread_mutex_t lock;            /* of the fields below */
+    struct lj_scratch **scratch;     /* (scratches) as many as were busy at once; used again */
     int64_t scratches;
     int64_t uses; /* times a scratch was taken */
 };
@@ -206,12 +230,39 @@ int lj_axes_check_rows(struct lj_archive_header *header, const hsize_t *dim, boo
  * Errors: LJ_ERR_DATA, LJ_ERR_CONFIG (data.where), LJ_ERR_RESOURCE. */
 int lj_archive_index(struct lj_archive *archive,
                      const struct lj_archive_options *options) LJ_MUST_USE;
-/* Makes the table of groups of the selected rows. Local. Errors: LJ_ERR_RESOURCE. */
-int lj_archive_make_groups(struct lj_archive *archive) LJ_MUST_USE;
 /* Reads the column of data.where, which selects rows, and the labels of the selected rows; called
  * by lj_archive_index once the parts are known. Takes the HDF5 lock. */
 int lj_archive_columns(struct lj_archive *archive,
                        const struct lj_archive_options *options) LJ_MUST_USE;
+
+/* ---- groups.c ---------------------------------------------------------------------------- */
+
+/* Numbers the groups of the parts, and makes archive->groups, which is empty before, from
+ * archive->rows. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_archive_make_groups(struct lj_archive *archive) LJ_MUST_USE;
+
+/* ---- subset.c: local --------------------------------------------------------------------- */
+
+/* Bits of the numbers 0 .. all-1, none set. Owned by the caller; NULL: LJ_ERR_RESOURCE. */
+uint64_t *lj_bits_alloc(int64_t all);
+void lj_bits_set(uint64_t *bits, int64_t value);
+/* Makes a subset of the numbers whose bits are set.
+ *   subset  out  freed by lj_subset_free; empty on failure
+ *   bits    in   from lj_bits_alloc; taken over, also on failure
+ * Errors: LJ_ERR_RESOURCE. Cost: a few passes over the bits. */
+int lj_subset_make(struct lj_subset *subset, int64_t all, uint64_t *bits) LJ_MUST_USE;
+/* The subset of all numbers. */
+int lj_subset_whole(struct lj_subset *subset, int64_t all) LJ_MUST_USE;
+void lj_subset_free(struct lj_subset *subset);
+/* The tables of a subset, as far as it has them.
+ *   table  out  (LJ_SUBSET_TABLES)
+ * Returns LJ_SUBSET_TABLES. */
+int64_t lj_subset_tables(struct lj_subset *subset, struct lj_table *table);
+/* The member that has `number` smaller ones. number: 0 .. members-1. Cost: a binary search. */
+int64_t lj_subset_member(const struct lj_subset *subset, int64_t number);
+/* How many members are smaller than value, 0 .. all. Cost: of runs a binary search, of bits at most
+ * LJ_SUBSET_BLOCK of them. */
+int64_t lj_subset_before(const struct lj_subset *subset, int64_t value);
 
 /* ---- archive.c --------------------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rank 0's work at opening: opens every file once, makes its datasets of images parts of the
- * archive, checks that all have one shape and type, and cuts the selected rows into groups. */
+ * archive and checks that all have one shape and type. */
 #include "data/archive/archive.h"
 
 #include <stdio.h>
@@ -9,9 +9,10 @@
 #include <xxhash.h>
 
 /* Sizes of a group. A contiguous dataset is cut into groups of 64 rows, fewer if these exceed 256
- * KiB. In a chunked one, a group is a whole chunk; chunks of fewer than 16 rows are joined to
- * groups of at most 16, so that the table of groups stays small. */
-enum { GROUP_ROWS = 64, GROUP_BYTES = 256 << 10, GROUP_CHUNK_ROWS = 16 };
+ * KiB, but at least 16. In a chunked one, a group is a whole chunk; chunks of fewer than 16 rows
+ * are joined to groups of at least 16. So there are never many more groups than a sixteenth of the
+ * rows, and an epoch's order is quickly made. */
+enum { GROUP_ROWS = 64, GROUP_BYTES = 256 << 10, GROUP_FEWEST = 16 };
 /* Chunks with more bytes are not held whole in memory: HDF5 reads a few of their rows at a time. */
 static const int64_t chunk_bytes_max = INT64_C(1) << 29;
 
@@ -186,10 +187,9 @@ static int read_storage(struct lj_archive_header *header, struct lj_part *part, 
     }
     int64_t few = lj_max_i64(1, lj_min_i64(GROUP_ROWS, GROUP_BYTES / (int64_t)row_bytes));
     part->rows_at_once = (int32_t)few;
-    part->group_rows = few;
+    part->group_rows = lj_max_i64(few, GROUP_FEWEST);
     if (part->chunk_rows)
-        part->group_rows =
-            part->chunk_rows * lj_max_i64(1, lj_min_i64(few, GROUP_CHUNK_ROWS) / part->chunk_rows);
+        part->group_rows = lj_round_up(GROUP_FEWEST, part->chunk_rows);
     if (part->chunk_rows > chunk_bytes_max / (int64_t)row_bytes)
         part->raw = 0, part->chunk_rows = 0;
     if (header->info.parts == 0)
@@ -311,36 +311,6 @@ static int add_files(struct builder *b, const struct lj_archive_options *options
                          "%s: expected images, found datasets without rows; check data.archive",
                          options->files);
     return status;
-}
-
-/* The first selected index after i that lies in another group. */
-static int64_t group_end(const struct lj_archive *archive, int64_t i)
-{
-    int64_t row = lj_archive_row(archive, i);
-    const struct lj_part *part = &archive->part[lj_archive_part_of(archive, row)];
-    int64_t within = (row - part->first_row) / part->group_rows;
-    int64_t end = part->first_row + lj_min_i64(part->rows, (within + 1) * part->group_rows);
-    if (!archive->row)
-        return end;
-    while (i < archive->header.info.selected && archive->row[i] < end)
-        i++;
-    return i;
-}
-
-int lj_archive_make_groups(struct lj_archive *archive)
-{
-    int64_t selected = archive->header.info.selected, count = 0;
-    for (int64_t i = 0; i < selected; i = group_end(archive, i))
-        count++;
-    archive->group = lj_alloc_array(count + 1, sizeof *archive->group, "archive");
-    if (!archive->group)
-        return LJ_ERR_RESOURCE;
-    for (int64_t i = 0, g = 0; i < selected; g++) {
-        i = group_end(archive, i);
-        archive->group[g + 1] = i;
-    }
-    archive->header.groups = count;
-    return LJ_OK;
 }
 
 /* Are three axes images without channels? All datasets are known. */

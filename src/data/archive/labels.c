@@ -264,22 +264,21 @@ static int apply_condition(const struct lj_archive *archive, const struct lj_con
 /* Makes the table of the rows that are kept. */
 static int list_rows(struct lj_archive *archive, const char *where, const bool *keep)
 {
-    int64_t rows = archive->header.info.rows, selected = 0, listed = 0;
+    int64_t rows = archive->header.info.rows, selected = 0;
     for (int64_t i = 0; i < rows; i++)
         selected += keep[i];
     if (selected == 0)
         return lj_fail(LJ_ERR_DATA,
                        "%s: data.where=%s selects none of %lld rows; choose values that are there",
                        lj_part_file(archive, &archive->part[0]), where, (long long)rows);
-    archive->row = lj_alloc_array(selected, sizeof *archive->row, "archive");
-    if (!archive->row)
+    uint64_t *bits = lj_bits_alloc(rows);
+    if (!bits)
         return LJ_ERR_RESOURCE;
     for (int64_t i = 0; i < rows; i++)
         if (keep[i])
-            archive->row[listed++] = i;
+            lj_bits_set(bits, i);
     archive->header.info.selected = selected;
-    archive->header.filtered = 1;
-    return LJ_OK;
+    return lj_subset_make(&archive->rows, rows, bits);
 }
 
 /* Selects the rows that meet all conditions. values: scratch (rows). */
@@ -319,8 +318,6 @@ static int select_labels(struct lj_archive *archive, const double *values)
 
 static int read_labels(struct lj_archive *archive, const char *labels, double *values)
 {
-    if (strcmp(labels, "none") == 0)
-        return LJ_OK;
     lj_hdf5_lock();
     int status =
         labels[0] ? named_labels(archive, labels, values) : automatic_labels(archive, values);
@@ -332,7 +329,7 @@ static int read_where(struct lj_archive *archive, const char *where, double *val
 {
     archive->header.info.selected = archive->header.info.rows;
     if (!where[0])
-        return LJ_OK;
+        return lj_subset_whole(&archive->rows, archive->header.info.rows);
     lj_hdf5_lock();
     int status = select_rows(archive, where, values);
     lj_hdf5_unlock();
@@ -341,11 +338,14 @@ static int read_where(struct lj_archive *archive, const char *where, double *val
 
 int lj_archive_columns(struct lj_archive *archive, const struct lj_archive_options *options)
 {
-    double *values = lj_alloc_array(archive->header.info.rows, sizeof *values, "archive");
+    bool labels = !options->skip_labels && strcmp(options->labels, "none") != 0;
+    int64_t needed = labels || options->where[0] ? archive->header.info.rows : 0;
+    double *values = lj_alloc_array(needed, sizeof *values, "archive");
     if (!values)
         return LJ_ERR_RESOURCE;
+    archive->header.skip_labels = options->skip_labels;
     int status = read_where(archive, options->where, values);
-    if (status == LJ_OK)
+    if (status == LJ_OK && labels)
         status = read_labels(archive, options->labels, values);
     if (status == LJ_OK && archive->header.info.has_labels)
         status = select_labels(archive, values);

@@ -33,41 +33,47 @@ static int settle(struct lj_archive *archive)
     return LJ_OK;
 }
 
-/* Arrays of the index, in the order in which they are shared. */
-struct share {
-    void **array;
-    int64_t bytes;
-};
+enum { TABLES = 3 + 2 * LJ_SUBSET_TABLES };
 
-static int list_shares(struct lj_archive *a, struct share *share)
+/* The tables of the index, in the order in which they are shared. */
+static void list_tables(struct lj_archive *a, struct lj_table table[TABLES])
 {
-    const struct lj_archive_header *header = &a->header;
-    int64_t selected = header->info.selected;
-    share[0] = (struct share){(void **)&a->part, header->info.parts * (int64_t)sizeof *a->part};
-    share[1] = (struct share){(void **)&a->texts, header->texts_bytes};
-    share[2] = (struct share){(void **)&a->group, (header->groups + 1) * (int64_t)sizeof *a->group};
-    share[3] =
-        (struct share){(void **)&a->row, header->filtered ? selected * (int64_t)sizeof *a->row : 0};
-    share[4] = (struct share){(void **)&a->label,
-                              header->info.has_labels ? selected * (int64_t)sizeof *a->label : 0};
-    return 5;
+    const struct lj_archive_info *info = &a->header.info;
+    int64_t labels = info->has_labels ? info->selected : 0, count = 3;
+    table[0] = (struct lj_table){(void **)&a->part, info->parts * (int64_t)sizeof *a->part};
+    table[1] = (struct lj_table){(void **)&a->texts, a->header.texts_bytes};
+    table[2] = (struct lj_table){(void **)&a->label, labels * (int64_t)sizeof *a->label};
+    count += lj_subset_tables(&a->rows, table + count);
+    lj_subset_tables(&a->groups, table + count);
+}
+
+/* Collective. Every rank receives a subset of rank 0 but for its tables. */
+static void share_subset(struct lj_comm *comm, struct lj_subset *subset)
+{
+    int64_t sizes[] = {subset->all, subset->members, subset->runs};
+    lj_broadcast(comm, sizes, (int64_t)sizeof sizes, 0);
+    if (!lj_comm_is_root(comm))
+        *subset = (struct lj_subset){.all = sizes[0], .members = sizes[1], .runs = sizes[2]};
 }
 
 /* Collective. Every rank receives rank 0's index. */
 static int share_index(struct lj_archive *archive, struct lj_comm *comm)
 {
-    struct share share[5];
+    struct lj_table table[TABLES];
     lj_broadcast(comm, &archive->header, (int64_t)sizeof archive->header, 0);
-    int count = list_shares(archive, share), status = LJ_OK;
-    for (int i = 0; i < count && !lj_comm_is_root(comm); i++)
-        if (share[i].bytes > 0) {
-            *share[i].array = lj_alloc((size_t)share[i].bytes, "archive");
-            if (!*share[i].array)
+    share_subset(comm, &archive->rows);
+    share_subset(comm, &archive->groups);
+    list_tables(archive, table);
+    int status = LJ_OK;
+    for (int i = 0; i < TABLES && !lj_comm_is_root(comm); i++)
+        if (table[i].bytes > 0) {
+            *table[i].array = lj_alloc((size_t)table[i].bytes, "archive index");
+            if (!*table[i].array)
                 status = LJ_ERR_RESOURCE;
         }
     LJ_TRY(lj_agree(comm, status));
-    for (int i = 0; i < count; i++)
-        lj_broadcast(comm, *share[i].array, share[i].bytes, 0);
+    for (int i = 0; i < TABLES; i++)
+        lj_broadcast(comm, *table[i].array, table[i].bytes, 0);
     return LJ_OK;
 }
 
@@ -121,9 +127,9 @@ void lj_archive_close(struct lj_archive *archive)
     pthread_mutex_destroy(&archive->lock);
     lj_free(archive->part);
     lj_free(archive->texts);
-    lj_free(archive->row);
     lj_free(archive->label);
-    lj_free(archive->group);
+    lj_subset_free(&archive->rows);
+    lj_subset_free(&archive->groups);
     lj_free(archive->open);
     lj_free(archive);
 }

@@ -76,12 +76,13 @@ static int read_groups(struct lj_archive *archive, struct collection *c, float *
                        int64_t *number)
 {
     const struct lj_archive_info *info = &archive->header.info;
-    const int64_t *first = NULL;
-    int64_t groups = lj_archive_groups(archive, &first);
-    int64_t wanted = lj_max_i64(1, lj_min_i64(groups, c->rows_max * groups / info->selected));
+    struct lj_groups groups = lj_archive_groups(archive);
+    int64_t wanted =
+        lj_max_i64(1, lj_min_i64(groups.count, c->rows_max * groups.count / info->selected));
     for (int64_t g = 0; g < wanted; g++) {
-        int64_t group = lj_evenly(g, wanted, groups);
-        for (int64_t i = first[group]; i < first[group + 1] && *number < c->rows_max; i++) {
+        int64_t group = lj_evenly(g, wanted, groups.count);
+        int64_t end = groups.first(groups.data, group + 1);
+        for (int64_t i = groups.first(groups.data, group); i < end && *number < c->rows_max; i++) {
             lj_progress();
             LJ_TRY(lj_archive_read_plain(archive, i, 1, image));
             collect_image(c, info, image, (*number)++);

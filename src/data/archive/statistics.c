@@ -28,7 +28,7 @@ struct choice {
 
 static struct choice choose(const struct lj_archive *archive)
 {
-    int64_t all = archive->header.groups, selected = archive->header.info.selected;
+    int64_t all = archive->groups.members, selected = archive->header.info.selected;
     if (selected <= SAMPLES_MAX)
         return (struct choice){all, all};
     int64_t groups = (int64_t)((__int128)SAMPLES_MAX * all / selected);
@@ -138,9 +138,10 @@ static int add_group(struct lj_archive *archive, int64_t group, float *images, i
                      double *sums)
 {
     const struct lj_archive_info *info = &archive->header.info;
-    int64_t pixels = info->height * info->width, end = archive->group[group + 1];
+    struct lj_groups groups = lj_archive_groups(archive);
+    int64_t pixels = info->height * info->width, end = groups.first(archive, group + 1);
     lj_progress();
-    for (int64_t i = archive->group[group]; i < end; i += rows_max) {
+    for (int64_t i = groups.first(archive, group); i < end; i += rows_max) {
         int64_t n = lj_min_i64(rows_max, end - i);
         LJ_TRY(lj_archive_read(archive, i, n, images));
         for (int64_t k = 0; k < n; k++)
@@ -178,9 +179,11 @@ static int add_mine(struct lj_archive *archive, const struct lj_comm *comm,
 static void finish(struct lj_archive *archive, const struct choice *choice, const double *sums)
 {
     const struct lj_archive_info *info = &archive->header.info;
+    struct lj_groups groups = lj_archive_groups(archive);
     int64_t samples = 0;
     for (int64_t i = 0; i < choice->groups; i++)
-        samples += archive->group[chosen(choice, i) + 1] - archive->group[chosen(choice, i)];
+        samples +=
+            groups.first(archive, chosen(choice, i) + 1) - groups.first(archive, chosen(choice, i));
     if (samples < info->selected)
         lj_say("pixel statistics from %lld of %lld samples", (long long)samples,
                (long long)info->selected);

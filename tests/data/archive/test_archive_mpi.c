@@ -86,12 +86,12 @@ Test(archive_mpi, every_rank_knows_and_reads_the_same)
     const struct lj_archive_info *info = lj_archive_info(archive);
     static float images[ROWS * CHANNELS * PIXELS];
     status = lj_archive_read(archive, 0, info->selected, images);
-    const int64_t *first;
-    int64_t groups = lj_archive_groups(archive, &first);
+    struct lj_groups groups = lj_archive_groups(archive);
     /* groups are two chunks of eight rows */
     bool good = status == LJ_OK && info->selected == 56 && info->classes == 5 &&
-                strcmp(info->axes, "nchw") == 0 && groups == 5 && first[groups] == 56 &&
-                lj_archive_row(archive, 1) == 2 && lj_archive_labels(archive)[55] == 74 % 5;
+                strcmp(info->axes, "nchw") == 0 && groups.count == 5 &&
+                groups.first(groups.data, 5) == 56 && lj_archive_row(archive, 1) == 2 &&
+                lj_archive_labels(archive)[55] == 74 % 5;
     cr_assert(all(good));
     cr_assert(same_everywhere(digest(images, sizeof images)));
     cr_assert(same_everywhere((int64_t)(info->fingerprint >> 1)));
