@@ -57,7 +57,9 @@
         "how values are mapped before normalisation")                                              \
     CHOICE(BITS, data_nan, "data.nan", LJ_DATA_NAN_ERROR,                                          \
         WORD(LJ_DATA_NAN_ERROR, "error") WORD(LJ_DATA_NAN_ZERO, "zero"),                           \
-        "pixels that are not finite")                                                              \
+        "pixels that are not finite, and blank ones")                                              \
+    TEXT(BITS, data_blank, "data.blank", "",                                                       \
+        "stored value of blank pixels; none; empty: attributes BLANK, _FillValue, missing_value")  \
     INT(BITS, views_global, "views.global", 2, 1, 64, "global views of a sample")                  \
     INT(BITS, views_local, "views.local", 6, 0, 64, "local views of a sample")                     \
     INT(BITS, views_global_size, "views.global_size", 0, 0, 4096, "pixels; 0: the loaded size")    \

@@ -32,6 +32,7 @@ struct lj_archive_options {
     enum lj_data_nan nan;
     int64_t size;                   /* data.size, 0 as stored */
     double full_scale;              /* data.full_scale, 0 that of the type */
+    const char *blank;              /* data.blank, "" of the attributes, "none" */
     const struct lj_limits *limits; /* of data.stretch=percentile; NULL: of the selected rows */
     bool skip_labels;               /* neither look for labels nor read them */
 };
@@ -55,6 +56,7 @@ struct lj_archive_info {
     const char *images;      /* dataset name of the first part */
     const char *labels;      /* dataset used, "" if none */
     const char *storage;     /* "contiguous", "virtual", "chunked 16x64x64x3, shuffle, deflate" */
+    const char *blank;       /* of the first part: "-9999 by data.blank"; "" if none */
     bool has_labels;
     int64_t classes;      /* 1 + largest label; 0 without labels */
     uint64_t fingerprint; /* of names, shapes and sizes; differs when the archive differs */
@@ -88,7 +90,7 @@ enum { LJ_QUANTILES = 5 };
  * lj_archive_read), before data.nan and data.stretch. */
 struct lj_pixel_sample {
     int64_t rows;     /* that were read: at most 256 */
-    double nonfinite; /* share of the values that are NaN or infinite */
+    double nonfinite; /* share of the values that are NaN, infinite or blank */
     double constant;  /* share of the images that are of one value a channel */
     double seconds;   /* to read and decode an image, on one thread */
     double quantile[LJ_CHANNELS_MAX][LJ_QUANTILES]; /* of the finite values of each channel: least,
@@ -114,7 +116,8 @@ LJ_API const int32_t *lj_archive_labels(const struct lj_archive *archive);
  * data.size. Local; thread-safe; takes the HDF5 lock inside.
  *   first, count  in   selected indices first .. first + count - 1
  *   images        out  (count, C, H, W)
- * Errors: LJ_ERR_DATA: unreadable chunk, NaN (names the row) unless data.nan says zero. */
+ * Errors: LJ_ERR_DATA: unreadable chunk, NaN or blank pixels (names the row) unless data.nan says
+ * zero. */
 LJ_API int lj_archive_read(struct lj_archive *archive, int64_t first, int64_t count,
                            float *images) LJ_MUST_USE;
 

@@ -92,13 +92,13 @@ static void print_json(const struct inspection *n)
 {
     const struct lj_archive_info *i = n->info;
     const struct lj_pixel_sample *s = &n->sample;
-    json_t *object =
-        json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:I, s:I, s:i, s:I}",
-                  "datasets", list_datasets(n->set, n->sets), "images", i->images, "type", i->type,
-                  "axes", i->axes, "axes_reason", i->axes_reason, "labels", i->labels, "storage",
-                  i->storage, "rows", (json_int_t)i->rows, "selected", (json_int_t)i->selected,
-                  "channels", i->channels, "height", (json_int_t)i->height, "width",
-                  (json_int_t)i->width, "parts", i->parts, "classes", (json_int_t)i->classes);
+    json_t *object = json_pack(
+        "{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:I, s:I, s:i, s:I}", "datasets",
+        list_datasets(n->set, n->sets), "images", i->images, "type", i->type, "axes", i->axes,
+        "axes_reason", i->axes_reason, "labels", i->labels, "storage", i->storage, "blank",
+        i->blank, "rows", (json_int_t)i->rows, "selected", (json_int_t)i->selected, "channels",
+        i->channels, "height", (json_int_t)i->height, "width", (json_int_t)i->width, "parts",
+        i->parts, "classes", (json_int_t)i->classes);
     json_t *pixels = json_pack("{s:I, s:o, s:f, s:f, s:f, s:f}", "rows", (json_int_t)s->rows,
                                "channels", list_channels(n), "nonfinite", s->nonfinite, "constant",
                                s->constant, "seconds_per_image", s->seconds, "seconds_per_epoch",
@@ -131,8 +131,9 @@ static void print_labels(const struct inspection *n)
 static void print_sample(const struct inspection *n)
 {
     const struct lj_pixel_sample *s = &n->sample;
-    printf("pixels    of %lld rows: %.3g %% not finite, %.3g %% of the images constant\n",
-           (long long)s->rows, 100 * s->nonfinite, 100 * s->constant);
+    printf("pixels    of %lld rows: %.3g %% not finite%s, %.3g %% of the images constant\n",
+           (long long)s->rows, 100 * s->nonfinite, n->info->blank[0] ? " or blank" : "",
+           100 * s->constant);
     printf(
         "          channel        least          1 %%       median         99 %%      largest\n");
     for (int c = 0; c < n->info->channels; c++) {
@@ -159,6 +160,8 @@ static void print_table(const struct inspection *n)
     printf("shape     %d channels of %lld x %lld pixels, type %s\n", i->channels,
            (long long)i->stored_height, (long long)i->stored_width, i->type);
     printf("storage   %s\n", i->storage);
+    if (i->blank[0])
+        printf("blank     %s\n", i->blank);
     print_labels(n);
     print_sample(n);
 }

@@ -75,7 +75,38 @@ def test_refused():
     )
 
 
+def test_blank():
+    """A run's own blank value is that of what it embeds; attributes are those of each archive."""
+    with_holes = pixels.copy()
+    with_holes[::2, :3, :4] = -99
+    cases = {"named": {}, "marked": {"_FillValue": numpy.float32(-99)}}
+    for name, attributes in cases.items():
+        path = program.write_h5(here / f"{name}.h5", images=with_holes)
+        with h5py.File(path, "r+") as file:
+            file["images"].attrs.update(attributes)
+        setting = [] if attributes else ["data.blank=-99"]
+        words = [f"data.archive={path}", *setting, "train.steps=1"]
+        ended = train(here / f"run-{name}", *words, ranks=2)
+        check(ended.code == 3, f"{name}: blank pixels: {ended.code} {ended.tail()}")
+        for word in ("images row 0", "-99", "blank value", "data.nan=zero"):
+            check(word in "".join(ended.errors), f"{name}: '{word}' is not in {ended.errors}")
+        ended = train(here / f"run-{name}", *words, "data.nan=zero", ranks=2)
+        check(ended.code == 0, f"{name}: as zero: {ended.tail()}")
+        mean = read(program.checkpoints(here / f"run-{name}")[-1], "data/mean")
+        wanted = numpy.where(with_holes == -99, 0, with_holes).mean()
+        check(abs(mean[0] - wanted) < 1e-3, f"{name}: mean {mean}, not {wanted}")
+        out = here / f"{name}-pixels.h5"
+        words = [f"checkpoint={here / f'run-{name}'}", f"data.archive={path}", f"out={out}"]
+        done(f"{name}: embed", ["embed", *words, "features=pixels"])
+        check(read(out, "embeddings").min() == 0, f"{name}: embedded as a measurement")
+        ended = run(["inspect", f"data.archive={path}", *setting])
+        check("-99" in ended.out and "or blank" in ended.out, f"{name}: inspect: {ended.out}")
+    ended = run(["train", f"data.archive={here / 'named.h5'}", "data.blank=grey"])
+    check(ended.code == 2 and "data.blank=grey" in ended.err, f"no number: {ended.tail()}")
+
+
 test_limits_of_the_run()
 test_continued()
 test_refused()
+test_blank()
 program.finish()

@@ -140,6 +140,7 @@ struct lj_archive_options lj_archive_options_of(const struct lj_config *c)
                                        .axes = c->data_axes,
                                        .stretch = c->data_stretch,
                                        .nan = c->data_nan,
+                                       .blank = c->data_blank,
                                        .size = c->data_size,
                                        .full_scale = c->data_full_scale};
 }

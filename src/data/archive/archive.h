@@ -19,6 +19,7 @@
  *   rows.c        part, rows -> the rows as stored                (any thread)
  *   chunk.c       raw chunk -> rows as stored                     (any thread, no HDF5)
  *   convert.c     row as stored -> planes
+ *   blank.c       dataset -> its blank values; blank pixels -> NaN
  *   resize.c      planes -> planes of data.size
  *   archive.c     facts, parts, rows and their names
  *   hdf5.c        opening files, shapes, messages                 (under the lock)
@@ -35,7 +36,7 @@
 
 struct libdeflate_decompressor;
 
-enum { LJ_FILTERS_MAX = 3, LJ_OPEN_MAX = 32, LJ_NAME_BYTES = 1024 };
+enum { LJ_FILTERS_MAX = 3, LJ_BLANKS_MAX = 3, LJ_OPEN_MAX = 32, LJ_NAME_BYTES = 1024 };
 
 /* One dataset of images. Plain data: broadcast as it is. */
 struct lj_part {
@@ -50,6 +51,8 @@ struct lj_part {
     int32_t filters;                /* length of the filter pipeline; valid only when raw */
     int32_t filter[LJ_FILTERS_MAX]; /* H5Z_FILTER_*, in the order in which writing applied them */
     int32_t rows_at_once;           /* most rows of one read when chunk_rows is 0 */
+    int32_t blanks;                 /* values of blank */
+    double blank[LJ_BLANKS_MAX];    /* stored values that mean "no measurement" */
 };
 
 /* Members of a subset that follow one another. */
@@ -83,10 +86,12 @@ struct lj_archive_header {
     float factor;                    /* what values are multiplied by, for data.full_scale */
     int64_t texts_bytes;             /* length of the archive's texts */
     int64_t skip_labels;             /* 1: nobody looked for labels */
+    int64_t blank_given;             /* 1: data.blank says which values are blank */
     char type_text[8];               /* info.type */
     char axes_text[8];               /* info.axes */
     char reason_text[256];           /* info.axes_reason */
     char storage_text[256];          /* info.storage */
+    char blank_text[96];             /* info.blank */
     char images_text[LJ_NAME_BYTES]; /* info.images */
     char labels_text[LJ_NAME_BYTES]; /* info.labels */
     struct lj_limits limits;         /* of data.stretch=percentile */
@@ -317,9 +322,29 @@ bool lj_all_finite(const float *values, int64_t count);
 /* Applies data.nan=zero, then data.stretch, to planes (C, stored H, stored W) in place. */
 void lj_stretch_planes(const struct lj_archive_header *header, float *planes);
 
+/* ---- blank.c ----------------------------------------------------------------------------- */
+
+/* Finds the blank values of a dataset. Local; with the HDF5 lock held.
+ *   header   out  blank_given; blank_text of the first part
+ *   part     out  blanks, blank
+ *   setting  in   data.blank; NULL or "": those of the dataset's attributes; "none": there are none
+ *   where    in   "file:dataset", for messages
+ * Errors: LJ_ERR_CONFIG: the setting is no number, or none that these pixels can hold; LJ_ERR_DATA:
+ * an attribute is damaged, or names too many. */
+int lj_blank_find(struct lj_archive_header *header, struct lj_part *part, hid_t dataset,
+                  const char *setting, const char *where) LJ_MUST_USE;
+/* What says which values are blank, for messages. */
+const char *lj_blank_origin(const struct lj_archive_header *header);
+/* Sets the blank pixels of a converted row to NaN. Local.
+ *   row     in      as stored
+ *   planes  in/out  (C, stored H, stored W) of the same row
+ * Returns which of part->blank it holds, one if it holds several; -1: none. */
+int lj_blank_mark(const struct lj_archive_header *header, const struct lj_part *part,
+                  const void *row, float *planes);
+
 /* ---- read.c ------------------------------------------------------------------------------ */
 
-/* As lj_archive_read, but neither checked for NaN nor stretched nor resized.
+/* As lj_archive_read, but neither checked for NaN nor stretched nor resized; blank pixels are NaN.
  *   images  out  (count, C, stored H, stored W) */
 int lj_archive_read_plain(struct lj_archive *archive, int64_t first, int64_t count,
                           float *images) LJ_MUST_USE;

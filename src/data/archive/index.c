@@ -216,8 +216,9 @@ static int add_sizes(struct builder *b, const struct lj_found *found, const char
 }
 
 static int add_part(struct builder *b, const struct lj_found *found, hid_t dataset,
-                    const char *path, enum lj_data_axes axes)
+                    const char *path, const struct lj_archive_options *options)
 {
+    enum lj_data_axes axes = options->axes;
     struct lj_archive *archive = b->archive;
     struct lj_archive_info *info = &archive->header.info;
     char where[2 * LJ_NAME_BYTES];
@@ -238,6 +239,7 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
     struct lj_part part = {.rows = lj_axes_one_image(axes) ? 1 : (int64_t)found->dim[0],
                            .first_row = info->rows};
     LJ_TRY(read_storage(&archive->header, &part, dataset, found, lj_row_bytes(archive), where));
+    LJ_TRY(lj_blank_find(&archive->header, &part, dataset, options->blank, where));
     LJ_TRY(add_text(b, path, &part.file));
     LJ_TRY(add_text(b, found->path, &part.dataset));
     const char *base = lj_base_name(path);
@@ -279,7 +281,7 @@ static int add_file(struct builder *b, hid_t file, const char *path,
             status = lj_fail(LJ_ERR_DATA, "%s:%s: cannot be opened; the file is damaged", path,
                              list.at[i].path);
         } else {
-            status = add_part(b, &list.at[i], dataset, path, options->axes);
+            status = add_part(b, &list.at[i], dataset, path, options);
             H5Dclose(dataset);
         }
     }

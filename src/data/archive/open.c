@@ -25,6 +25,7 @@ static int settle(struct lj_archive *archive)
     header->info.images = header->images_text;
     header->info.labels = header->labels_text;
     header->info.storage = header->storage_text;
+    header->info.blank = header->blank_text;
     archive->open = lj_alloc_array(header->info.parts, sizeof *archive->open, "archive");
     if (!archive->open)
         return LJ_ERR_RESOURCE;

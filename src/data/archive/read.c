@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Selected indices -> images. Consecutive rows of a chunk are read together; then each row is
- * converted, checked for NaN, stretched and resized. */
+ * converted, its blank pixels become NaN, and it is checked for NaN, stretched and resized. */
 #include "data/archive/archive.h"
 
 #include <string.h>
@@ -12,30 +12,39 @@ struct request {
     int64_t floats;             /* of one image */
 };
 
-static int check_finite(const struct lj_archive *archive, int64_t row, const float *planes)
+/* blank: in  a blank value that the row holds; NULL: none */
+static int check_finite(const struct lj_archive *archive, int64_t row, const float *planes,
+                        const double *blank)
 {
     const struct lj_archive_info *info = &archive->header.info;
-    if (archive->header.nan == LJ_DATA_NAN_ZERO || archive->header.element < LJ_ELEMENT_F32 ||
+    bool integers = archive->header.element < LJ_ELEMENT_F32;
+    if (archive->header.nan == LJ_DATA_NAN_ZERO || (integers && !blank) ||
         lj_all_finite(planes, info->channels * info->stored_height * info->stored_width))
         return LJ_OK;
     char name[2 * LJ_NAME_BYTES];
     lj_archive_name_row(archive, row, name, sizeof name);
+    if (blank)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: holds pixels of %.10g, the blank value by %s; leave it out by "
+                       "data.where, set data.nan=zero, or data.blank=none if it is a measurement",
+                       name, *blank, lj_blank_origin(&archive->header));
     return lj_fail(LJ_ERR_DATA,
                    "%s: holds pixels that are not finite; leave it out by data.where, or set "
                    "data.nan=zero",
                    name);
 }
 
-static int read_row(const struct request *request, int64_t row, const unsigned char *stored,
-                    struct lj_scratch *scratch, float *image)
+static int read_row(const struct request *request, const struct lj_part *part, int64_t row,
+                    const unsigned char *stored, struct lj_scratch *scratch, float *image)
 {
     struct lj_archive *archive = request->archive;
     bool resizes = !request->plain && lj_archive_resizes(&archive->header.info);
     float *planes = resizes ? scratch->planes : image;
     lj_convert_row(&archive->header, stored, planes);
+    int blank = lj_blank_mark(&archive->header, part, stored, planes);
     if (request->plain)
         return LJ_OK;
-    LJ_TRY(check_finite(archive, row, planes));
+    LJ_TRY(check_finite(archive, row, planes, blank < 0 ? NULL : &part->blank[blank]));
     lj_stretch_planes(&archive->header, planes);
     if (resizes)
         lj_archive_resize(&archive->header.info, image, planes, scratch->resize);
@@ -61,7 +70,8 @@ static int read_consecutive(const struct request *request, int64_t i, int64_t n,
     LJ_TRY(lj_rows_read(archive, part, row - archive->part[part].first_row, n, &scratch, &stored));
     int status = LJ_OK;
     for (int64_t k = 0; k < n && status == LJ_OK; k++)
-        status = read_row(request, row + k, stored + (size_t)k * lj_row_bytes(archive), scratch,
+        status = read_row(request, &archive->part[part], row + k,
+                          stored + (size_t)k * lj_row_bytes(archive), scratch,
                           images + k * request->floats);
     lj_scratch_release(archive, scratch);
     return status;
