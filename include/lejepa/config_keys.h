@@ -171,6 +171,8 @@
         "rows whose labels are predicted; the bank: other rows of data.where")                     \
     INT(FREE, eval_bank, "eval.bank", 10000, 1, 100000000,                                         \
         "rows of the kNN bank, spaced evenly over those it may have")                              \
+    INT(FREE, eval_queries, "eval.queries", 10000, 1, 100000000,                                   \
+        "rows that the kNN predicts, spaced evenly over the labelled ones of eval.where")          \
     INT(FREE, checkpoint_every, "checkpoint.every", 0, 0, 1000000000, "steps between checkpoints") \
     REAL(FREE, checkpoint_minutes, "checkpoint.minutes", 30.0, 0.0, 1.0e9,                         \
         "longest time without a checkpoint, whatever checkpoint.every says; 0: no such limit")     \

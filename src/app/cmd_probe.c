@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* probe: kNN (k = 20, cosine, temperature 0.07) and linear probe of embedding files.
- * Rank 0 works. */
+/* probe: kNN (k = 20, cosine, temperature 0.07) and linear probe of embedding files. Rank 0 reads
+ * labels and shapes; every rank reads its rows, and the ranks share the work. */
 #include "app/app.h"
 
 #include "lejepa/runtime.h"
@@ -11,11 +11,11 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 struct scores {
     struct lj_accuracy knn, linear;
     struct lj_probe_result fit;
-    int64_t unlabelled; /* rows of both files that were left out */
 };
 
 static int check_pair(const struct lj_embeddings *train, const struct lj_embeddings *test,
@@ -33,42 +33,130 @@ static int check_pair(const struct lj_embeddings *train, const struct lj_embeddi
     return LJ_OK;
 }
 
-/* Leaves the labelled rows; *unlabelled counts the others. */
-static int drop_unlabelled(struct lj_embeddings *e, const char *path, int64_t *unlabelled)
+/* ---- reading ----------------------------------------------------------------------------- */
+
+/* One of the two files. */
+struct side {
+    const char *path;
+    struct lj_embeddings file; /* its shape; labels of the labelled rows */
+    int64_t labelled;          /* of its rows */
+    float *values;             /* (share.rows, width) owned */
+    struct lj_features share;  /* my labelled rows */
+};
+
+static int check_labels(const struct side *side)
 {
-    int64_t rows = e->rows;
-    e->rows = lj_keep_labelled(e->values, e->labels, rows, e->width);
-    *unlabelled += rows - e->rows;
-    if (e->rows > 0)
-        return LJ_OK;
+    for (int64_t i = 0; i < side->file.rows; i++)
+        if (side->file.labels[i] >= 0)
+            return LJ_OK;
     return lj_fail(LJ_ERR_DATA,
                    "%s: none of its %lld rows has a label (negative ones count as unlabelled); "
                    "embed other rows, or with another data.labels",
-                   path, (long long)rows);
+                   side->path, (long long)side->file.rows);
 }
 
-static int score(const struct lj_embeddings *train, const struct lj_embeddings *test, double l2,
+static int read_indices(const struct lj_config *c, struct side *train, struct side *test)
+{
+    if (!c->arg_train[0] || !c->arg_test[0])
+        return lj_fail(LJ_ERR_CONFIG, "probe: give train= and test=, two embedding files");
+    LJ_TRY(lj_embeddings_read_index(train->path, &train->file));
+    LJ_TRY(lj_embeddings_read_index(test->path, &test->file));
+    LJ_TRY(check_pair(&train->file, &test->file, c));
+    LJ_TRY(check_labels(train));
+    return check_labels(test);
+}
+
+/* What rank 0 has read reaches everybody. Collective. */
+static int share_index(struct lj_comm *comm, struct lj_embeddings *file)
+{
+    int64_t shape[2] = {file->rows, file->width};
+    lj_broadcast(comm, shape, sizeof shape, 0);
+    file->rows = shape[0];
+    file->width = shape[1];
+    if (!lj_comm_is_root(comm))
+        file->labels = lj_alloc_array(file->rows, sizeof *file->labels, "labels");
+    LJ_TRY(lj_agree(comm, file->labels ? LJ_OK : LJ_ERR_RESOURCE));
+    lj_broadcast(comm, file->labels, file->rows * (int64_t)sizeof *file->labels, 0);
+    return LJ_OK;
+}
+
+/* Reads the rows of the file from my first labelled row to my last, and closes the gaps. */
+static int read_share(struct lj_comm *comm, struct side *side)
+{
+    const int32_t *labels = side->file.labels;
+    int64_t first, end, width = side->file.width, begin = 0, stop = 0, kept = 0;
+    for (int64_t i = 0; i < side->file.rows; i++)
+        side->labelled += labels[i] >= 0;
+    lj_features_share(side->labelled, comm->size, comm->rank, &first, &end);
+    for (int64_t i = 0, seen = 0; i < side->file.rows && seen < end; i++) {
+        if (labels[i] >= 0 && seen++ == first)
+            begin = i;
+        stop = i + 1;
+    }
+    if (first == end)
+        begin = stop;
+    LJ_TRY(lj_embeddings_read_values(side->path, width, begin, stop, &side->values));
+    for (int64_t i = begin; i < stop; i++)
+        if (labels[i] >= 0)
+            memmove(side->values + kept++ * width, side->values + (i - begin) * width,
+                    (size_t)width * sizeof *side->values);
+    side->share = (struct lj_features){side->values, kept, width, LJ_FEATURES_BLOCK};
+    return LJ_OK;
+}
+
+/* Leaves the labels that rows have. */
+static void drop_unlabelled(struct side *side)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < side->file.rows; i++)
+        if (side->file.labels[i] >= 0)
+            side->file.labels[kept++] = side->file.labels[i];
+}
+
+/* Collective. */
+static int read_both(struct lj_comm *comm, const struct lj_config *c, struct side *train,
+                     struct side *test)
+{
+    lj_root_section_begin(comm);
+    LJ_TRY(lj_root_section_end(comm, lj_comm_is_root(comm) ? read_indices(c, train, test) : LJ_OK));
+    LJ_TRY(share_index(comm, &train->file));
+    LJ_TRY(share_index(comm, &test->file));
+    int status = read_share(comm, train);
+    if (status == LJ_OK)
+        status = read_share(comm, test);
+    LJ_TRY(lj_agree(comm, status));
+    drop_unlabelled(train);
+    drop_unlabelled(test);
+    return LJ_OK;
+}
+
+/* ---- scores ------------------------------------------------------------------------------ */
+
+/* The same on every rank. Collective. */
+static int score(struct lj_comm *comm, const struct side *train, const struct side *test, double l2,
                  struct scores *scores)
 {
-    int32_t *predicted = lj_alloc_array(test->rows, sizeof *predicted, "probe");
-    int status = predicted ? LJ_OK : LJ_ERR_RESOURCE;
+    const int32_t *truth = test->file.labels;
+    int32_t *predicted = lj_alloc_array(test->labelled, sizeof *predicted, "probe");
+    int status = lj_agree(comm, predicted ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK)
-        status = lj_knn(train->values, train->labels, train->rows, test->values, test->rows,
-                        train->width, LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE, predicted);
+        status = lj_knn(comm, &train->share, train->file.labels, &test->share, LJ_KNN_NEIGHBOURS,
+                        LJ_KNN_TEMPERATURE, predicted);
     if (status == LJ_OK) {
-        scores->knn = lj_accuracy_of(predicted, test->labels, test->rows);
-        status = lj_linear_probe(train->values, train->labels, train->rows, test->values,
-                                 test->rows, train->width, l2, predicted, &scores->fit);
+        scores->knn = lj_accuracy_of(predicted, truth, test->labelled);
+        status = lj_linear_probe(comm, &train->share, train->file.labels, &test->share, l2,
+                                 predicted, &scores->fit);
     }
     if (status == LJ_OK)
-        scores->linear = lj_accuracy_of(predicted, test->labels, test->rows);
+        scores->linear = lj_accuracy_of(predicted, truth, test->labelled);
     lj_free(predicted);
     return status;
 }
 
-static void print_scores(const struct lj_config *c, const struct lj_embeddings *train,
-                         const struct lj_embeddings *test, const struct scores *s)
+static void print_scores(const struct lj_config *c, const struct side *train,
+                         const struct side *test, const struct scores *s)
 {
+    int64_t unlabelled = train->file.rows - train->labelled + (test->file.rows - test->labelled);
     if (c->arg_json) {
         json_t *o =
             json_pack("{s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:i, s:f, s:I, s:I, s:I, s:I}",
@@ -76,17 +164,17 @@ static void print_scores(const struct lj_config *c, const struct lj_embeddings *
                       s->linear.top1, "linear_balanced", s->linear.balanced, "k", LJ_KNN_NEIGHBOURS,
                       "temperature", LJ_KNN_TEMPERATURE, "l2", c->arg_l2, "iterations",
                       s->fit.iterations, "gradient_norm", s->fit.gradient_norm, "train_rows",
-                      (json_int_t)train->rows, "test_rows", (json_int_t)test->rows, "width",
-                      (json_int_t)train->width, "unlabelled", (json_int_t)s->unlabelled);
+                      (json_int_t)train->labelled, "test_rows", (json_int_t)test->labelled, "width",
+                      (json_int_t)train->file.width, "unlabelled", (json_int_t)unlabelled);
         json_dumpf(o, stdout, JSON_REAL_PRECISION(9));
         printf("\n");
         json_decref(o);
         return;
     }
-    printf("%lld training and %lld test rows of width %lld\n", (long long)train->rows,
-           (long long)test->rows, (long long)train->width);
-    if (s->unlabelled)
-        printf("%lld more rows have no label and were left out\n", (long long)s->unlabelled);
+    printf("%lld training and %lld test rows of width %lld\n", (long long)train->labelled,
+           (long long)test->labelled, (long long)train->file.width);
+    if (unlabelled)
+        printf("%lld more rows have no label and were left out\n", (long long)unlabelled);
     printf("%-34s %8s %9s\n", "", "accuracy", "balanced");
     printf("kNN (k=%d, cosine, T=%g)%11s %8.4f %9.4f\n", LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE, "",
            s->knn.top1, s->knn.balanced);
@@ -94,38 +182,24 @@ static void print_scores(const struct lj_config *c, const struct lj_embeddings *
            s->linear.top1, s->linear.balanced);
 }
 
-static int probe_on_root(const struct lj_config *c)
-{
-    struct lj_embeddings train = {0}, test = {0};
-    struct scores scores = {0};
-    int threads = 1;
-    if (!c->arg_train[0] || !c->arg_test[0])
-        return lj_fail(LJ_ERR_CONFIG, "probe: give train= and test=, two embedding files");
-    LJ_TRY(lj_threads_use(c->threads, &threads));
-    int status = lj_embeddings_read(c->arg_train, &train);
-    if (status == LJ_OK)
-        status = lj_embeddings_read(c->arg_test, &test);
-    if (status == LJ_OK)
-        status = check_pair(&train, &test, c);
-    if (status == LJ_OK)
-        status = drop_unlabelled(&train, c->arg_train, &scores.unlabelled);
-    if (status == LJ_OK)
-        status = drop_unlabelled(&test, c->arg_test, &scores.unlabelled);
-    if (status == LJ_OK)
-        status = score(&train, &test, c->arg_l2, &scores);
-    if (status == LJ_OK)
-        print_scores(c, &train, &test, &scores);
-    lj_embeddings_free(&train);
-    lj_embeddings_free(&test);
-    return status;
-}
-
 int lj_command_probe(struct lj_comm *comm, struct lj_config *config,
                      const struct lj_call_words *words)
 {
+    struct side train = {.path = config->arg_train}, test = {.path = config->arg_test};
+    struct scores scores = {0};
     const char *isa = "";
+    int threads = 1;
     (void)words;
+    LJ_TRY(lj_agree(comm, lj_threads_use(config->threads, &threads)));
     LJ_TRY(lj_runtime_agree(comm, &isa));
-    lj_root_section_begin(comm);
-    return lj_root_section_end(comm, lj_comm_is_root(comm) ? probe_on_root(config) : LJ_OK);
+    int status = read_both(comm, config, &train, &test);
+    if (status == LJ_OK)
+        status = score(comm, &train, &test, config->arg_l2, &scores);
+    if (status == LJ_OK && lj_comm_is_root(comm))
+        print_scores(config, &train, &test, &scores);
+    lj_embeddings_free(&train.file);
+    lj_embeddings_free(&test.file);
+    lj_free(train.values);
+    lj_free(test.values);
+    return status;
 }

@@ -262,3 +262,25 @@ int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder, struct lj
     lj_free(theirs);
     return status;
 }
+
+/* ---- each rank keeps its own ------------------------------------------------------------- */
+
+_Static_assert(LJ_FEATURES_BLOCK % TILE == 0, "ranks share whole tiles");
+
+int lj_embed_share(struct lj_comm *comm, const struct lj_embedder *embedder,
+                   struct lj_archive *archive, int64_t rows, float *mine)
+{
+    struct work w = {.embedder = embedder, .archive = archive, .rows = rows};
+    int64_t first, end;
+    lj_features_share(rows, comm->size, comm->rank, &first, &end);
+    int64_t begin = first / TILE, tiles = (end - first + TILE - 1) / TILE;
+    int status = lj_agree(comm, prepare(&w));
+    if (status == LJ_OK) {
+        int64_t turns = lj_all_max(comm, (tiles + w.workspaces - 1) / w.workspaces);
+        int64_t before = lj_progress_set_turns(lj_max_i64(turns, 1));
+        status = lj_agree(comm, embed_tiles(&w, begin, begin + tiles, mine));
+        lj_progress_set_turns(before);
+    }
+    release(&w);
+    return status;
+}

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. eval: what an embedding is worth. kNN, linear probe, and is it an
- * isotropic Gaussian? Everything here is local: a caller with several ranks splits rows or
- * lets rank 0 work. Results do not depend on the number of OpenMP threads. Embedding an
- * archive is collective: lejepa/eval.h. */
+/* For other modules. eval: what an embedding is worth. kNN, linear probe, and is it an isotropic
+ * Gaussian?
+ *
+ *     lj_features_share(rows, comm->size, comm->rank, &first, &end);    which rows are mine
+ *     lj_embed_share(comm, &embedder, archive, rows, mine);             their embeddings
+ *     lj_knn(comm, &bank, bank_labels, &query, ..., predicted);         everybody's predictions
+ *
+ * Ranks share the rows and the work. Results have the same bits on any number of ranks and OpenMP
+ * threads. */
 #ifndef LEJEPA_EVAL_EVAL_H
 #define LEJEPA_EVAL_EVAL_H
 
@@ -35,15 +40,22 @@ struct lj_features {
 enum { LJ_FEATURES_BLOCK = 64 };
 /* Rows [first, end) of rank r of P, in such blocks. Local. */
 void lj_features_share(int64_t rows, int size, int rank, int64_t *first, int64_t *end);
+/* Everybody's rows reach every rank. Collective.
+ *   values         (rows) of `bytes` bytes each, in: mine at their places, out: all
+ *   bytes_of_rank  (size) work space */
+void lj_features_gather(struct lj_comm *comm, int64_t rows, void *values, size_t bytes,
+                        int64_t *bytes_of_rank);
 /* lj_progress_set_turns for work that makes progress with each block, before the ranks meet.
  * Returns what was said before. Collective. */
 int64_t lj_features_set_turns(struct lj_comm *comm, const struct lj_features *x);
 
-/* Moves the rows that have a label, which is not negative, to the front, in order, and returns
- * their number. Local.
- *   values  (rows, width) in/out
- *   labels  (rows) in/out */
-int64_t lj_keep_labelled(float *values, int32_t *labels, int64_t rows, int64_t width);
+/* Embeddings of an archive's samples as by lj_embed, of which each rank keeps those that it
+ * computes. Collective.
+ *   rows  in   spaced evenly over the selected ones
+ *   mine  out  (rows of this rank by lj_features_share, lj_embed_width)
+ * Errors: on every rank alike. */
+int lj_embed_share(struct lj_comm *comm, const struct lj_embedder *embedder,
+                   struct lj_archive *archive, int64_t rows, float *mine) LJ_MUST_USE;
 
 struct lj_accuracy {
     double top1;     /* share of rows that are predicted right */
@@ -59,15 +71,15 @@ struct lj_accuracy lj_accuracy_of(const int32_t *predicted, const int32_t *truth
 
 /* Weighted kNN (Wu et al. 2018): the k bank rows of largest cosine similarity vote for their class
  * with weight exp(similarity / temperature). Ties go to the lower row, then to the lower class.
- * Local.
- *   bank         (bank_rows, width) in
- *   bank_labels  (bank_rows) in
- *   query        (rows, width) in
- *   predicted    (rows) out  labels
- * Errors: LJ_ERR_RESOURCE, LJ_ERR_DATA (the bank has fewer than k rows). Cost: a matmul of rows x
- * bank_rows x width, in tiles; memory does not grow with rows x bank_rows. */
-int lj_knn(const float *bank, const int32_t *bank_labels, int64_t bank_rows, const float *query,
-           int64_t rows, int64_t width, int k, double temperature, int32_t *predicted) LJ_MUST_USE;
+ * Collective; bank and query are shared by lj_features_share.
+ *   bank_labels  (bank rows of all ranks) in   the same on every rank
+ *   predicted    (queries of all ranks)   out  labels, on every rank
+ * Errors, on every rank alike: LJ_ERR_RESOURCE, LJ_ERR_DATA (the bank has fewer than k rows).
+ * Cost: a matmul of my queries x bank rows x width, in tiles; every rank receives the bank once.
+ * Memory: a piece of the bank (64 MiB, or 1024 rows if that is more) and k neighbours a query. */
+int lj_knn(struct lj_comm *comm, const struct lj_features *bank, const int32_t *bank_labels,
+           const struct lj_features *query, int k, double temperature,
+           int32_t *predicted) LJ_MUST_USE;
 
 /* How the fit of a linear probe ended. */
 struct lj_probe_result {
@@ -77,15 +89,16 @@ struct lj_probe_result {
 };
 /* Linear probe: multinomial logistic regression in float64 on features standardised by the training
  * rows' mean and deviation. L-BFGS minimises mean cross-entropy + l2/2 |W|^2 (the bias is not
- * penalised) until the gradient's largest element is below 1e-5. Local.
- *   train         (train_rows, width) in
- *   train_labels  (train_rows) in
- *   test          (test_rows, width) in
- *   predicted     (test_rows) out  labels
- * Errors: LJ_ERR_DATA (no training rows), LJ_ERR_RESOURCE, LJ_ERR_NUMERIC (no convergence in 5000
- * iterations; the text gives the norm). */
-int lj_linear_probe(const float *train, const int32_t *train_labels, int64_t train_rows,
-                    const float *test, int64_t test_rows, int64_t width, double l2,
+ * penalised) until the gradient's largest element is below 1e-5. Collective; training and test rows
+ * are shared by lj_features_share.
+ *   train_labels  (training rows of all ranks) in   the same on every rank
+ *   predicted     (test rows of all ranks)     out  labels, on every rank
+ *   result        out  the same on every rank
+ * Errors, on every rank alike: LJ_ERR_DATA (no training rows), LJ_ERR_RESOURCE, LJ_ERR_NUMERIC (a
+ * value is not finite, or no convergence in 5000 iterations; the text gives the norm).
+ * Cost: an allreduce of 8 (width + 1) classes bytes for each value of the loss. */
+int lj_linear_probe(struct lj_comm *comm, const struct lj_features *train,
+                    const int32_t *train_labels, const struct lj_features *test, double l2,
                     int32_t *predicted, struct lj_probe_result *result) LJ_MUST_USE;
 
 /* Mean and covariance of embeddings, in a few numbers. */

@@ -3,8 +3,11 @@
  * each votes for its class with weight exp(s / temperature).
  *
  * Queries come in tiles of 64, the bank in tiles of 1024, with one matmul for each pair of tiles.
- * Threads take whole tiles of queries, so bits do not depend on their number. The similarity of a
- * row of zeros to any other is 0. */
+ * Ranks have whole tiles of queries, and threads take whole ones, so bits do not depend on their
+ * numbers. Every rank meets the whole bank, piece by piece: the ranks that have rows of a piece
+ * send them to all. The similarity of a row of zeros to any other is 0. */
+#include "eval/knn.h"
+
 #include "eval/classes.h"
 
 #include "kernels/kernels.h"
@@ -13,7 +16,9 @@
 #include <omp.h>
 #include <stdlib.h>
 
-enum { QUERIES = 64, BANK = 1024 };
+enum { QUERIES = LJ_FEATURES_BLOCK, BANK = 1024 };
+
+int64_t lj_knn_piece_floats = (int64_t)1 << 24;
 
 struct neighbour {
     float similarity;
@@ -21,19 +26,20 @@ struct neighbour {
 };
 
 struct search {
-    const float *bank, *query;
-    float *bank_scale; /* (bank_rows) owned: 1 / norm */
-    int64_t bank_rows, rows, width;
+    struct lj_comm *comm;
+    const struct lj_features *bank, *query;
+    const int32_t *bank_labels; /* (bank_rows) */
+    int64_t bank_rows, rows;    /* of all ranks */
     int k;
     double temperature;
     struct lj_classes classes;
-};
-
-/* Memory of one thread. */
-struct workspace {
-    float *tile;               /* (QUERIES, BANK) */
-    struct neighbour *nearest; /* (QUERIES, k): heaps, the farthest on top */
-    double *votes;             /* (classes) */
+    int64_t most;              /* rows of a piece of the bank */
+    float *piece;              /* (most, width) owned; unused on one rank, which has them all */
+    float *scale;              /* (most) owned: 1 / norm of each row of the piece */
+    struct neighbour *nearest; /* (query->rows, k) owned: heaps, the farthest on top */
+    float *tile;               /* (threads, QUERIES, BANK) owned */
+    double *votes;             /* (threads, classes) owned */
+    int64_t *bytes;            /* (ranks) owned: what each sends */
 };
 
 static bool farther(const struct neighbour *a, const struct neighbour *b)
@@ -78,21 +84,21 @@ static float scale_of(const float *row, int64_t width)
     return square > 0.0 ? (float)(1.0 / sqrt(square)) : 0.0f;
 }
 
-/* Offers bank rows [first, first + count) with their dot products to one query's heap. A dot
- * product that is not a number counts as the least similarity. */
-static void offer(const struct search *search, struct neighbour *heap, const float *dots,
+/* Offers `count` bank rows from `first` with their dot products and scales to one query's heap. A
+ * dot product that is not a number counts as the least similarity. */
+static void offer(struct neighbour *heap, int k, const float *dots, const float *scale,
                   float query_scale, int64_t first, int64_t count)
 {
     for (int64_t j = 0; j < count; j++) {
-        struct neighbour next = {dots[j] * query_scale * search->bank_scale[first + j], first + j};
+        struct neighbour next = {dots[j] * query_scale * scale[j], first + j};
         if (isnan(next.similarity))
             next.similarity = -2.0f;
-        if (next.row < search->k) {
+        if (next.row < k) {
             heap[next.row] = next;
             sift_up(heap, next.row);
         } else if (farther(&heap[0], &next)) {
             heap[0] = next;
-            sift_down(heap, search->k);
+            sift_down(heap, k);
         }
     }
 }
@@ -122,73 +128,123 @@ static int32_t vote(const struct search *search, struct neighbour *nearest, doub
     return search->classes.label[best];
 }
 
-static void predict_tile(const struct search *search, struct workspace *work, int64_t first,
-                         int32_t *predicted)
+/* My queries of the tile from `at` meet bank rows [first, first + count). */
+static void scan_tile(const struct search *s, int64_t at, const float *piece, int64_t first,
+                      int64_t count, float *tile)
 {
-    int64_t rows = lj_min_i64(QUERIES, search->rows - first), width = search->width;
+    int64_t rows = lj_min_i64(QUERIES, s->query->rows - at), width = s->query->width;
+    const float *query = s->query->values + at * width;
     lj_progress();
-    const float *query = search->query + first * width;
-    for (int64_t b = 0; b < search->bank_rows; b += BANK) {
-        int64_t count = lj_min_i64(BANK, search->bank_rows - b);
-        /* tile (rows, count) = query (rows, width) bank^T (width, count) */
-        lj_gemm(false, true, rows, count, width, 1.0f, query, width, search->bank + b * width,
-                width, 0.0f, work->tile, BANK);
+    for (int64_t b = 0; b < count; b += BANK) {
+        int64_t n = lj_min_i64(BANK, count - b);
+        /* tile (rows, n) = query (rows, width) bank^T (width, n) */
+        lj_gemm(false, true, rows, n, width, 1.0f, query, width, piece + b * width, width, 0.0f,
+                tile, BANK);
         for (int64_t r = 0; r < rows; r++)
-            offer(search, work->nearest + r * search->k, work->tile + r * BANK,
-                  scale_of(query + r * width, width), b, count);
+            offer(s->nearest + (at + r) * s->k, s->k, tile + r * BANK, s->scale + b,
+                  scale_of(query + r * width, width), first + b, n);
     }
-    for (int64_t r = 0; r < rows; r++)
-        predicted[first + r] = vote(search, work->nearest + r * search->k, work->votes);
 }
 
-static int run(const struct search *search, int32_t *predicted)
+/* Bank rows [first, first + count) on this rank, until the next call. Collective. */
+static const float *fetch_piece(const struct search *s, int64_t first, int64_t count)
 {
-    int threads = omp_get_max_threads();
-    int64_t k = search->k, classes = search->classes.count;
-    float *tiles = lj_alloc_array((int64_t)threads * QUERIES * BANK, sizeof *tiles, "kNN");
-    struct neighbour *nearest =
-        lj_alloc_array((int64_t)threads * QUERIES * k, sizeof *nearest, "kNN");
-    double *votes = lj_alloc_array(threads * classes, sizeof *votes, "kNN");
-    int status = tiles && nearest && votes ? LJ_OK : LJ_ERR_RESOURCE;
-    if (status == LJ_OK) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-        for (int64_t first = 0; first < search->rows; first += QUERIES) {
-            int64_t me = omp_get_thread_num();
-            struct workspace work = {tiles + me * QUERIES * BANK, nearest + me * QUERIES * k,
-                                     votes + me * classes};
-            predict_tile(search, &work, first, predicted);
+    int64_t width = s->bank->width, begin = 0, end = 0, mine = 0;
+    if (s->comm->size == 1)
+        return s->bank->values + first * width;
+    for (int r = 0; r < s->comm->size; r++) {
+        lj_features_share(s->bank_rows, s->comm->size, r, &begin, &end);
+        int64_t from = lj_max_i64(begin, first), to = lj_min_i64(end, first + count);
+        s->bytes[r] = lj_max_i64(to - from, 0) * width * (int64_t)sizeof(float);
+        if (r == s->comm->rank && to > from)
+            mine = from - begin;
+    }
+    lj_all_gather_bytes(s->comm, s->bank->values + mine * width, s->piece, s->bytes);
+    return s->piece;
+}
+
+static void scan_bank(struct search *s)
+{
+    int64_t width = s->bank->width;
+    for (int64_t first = 0; first < s->bank_rows; first += s->most) {
+        int64_t count = lj_min_i64(s->most, s->bank_rows - first);
+        const float *piece = fetch_piece(s, first, count);
+#pragma omp parallel
+        {
+#pragma omp for schedule(static)
+            for (int64_t r = 0; r < count; r++)
+                s->scale[r] = scale_of(piece + r * width, width);
+#pragma omp for schedule(dynamic, 1)
+            for (int64_t at = 0; at < s->query->rows; at += QUERIES)
+                scan_tile(s, at, piece, first, count,
+                          s->tile + (int64_t)omp_get_thread_num() * QUERIES * BANK);
         }
     }
-    lj_free(tiles);
-    lj_free(nearest);
-    lj_free(votes);
-    return status;
 }
 
-int lj_knn(const float *bank, const int32_t *bank_labels, int64_t bank_rows, const float *query,
-           int64_t rows, int64_t width, int k, double temperature, int32_t *predicted)
+/* predicted: of all ranks' queries; every rank fills in its own, then all receive them. */
+static void predict(const struct search *s, int32_t *predicted)
 {
-    if (k < 1 || bank_rows < k)
+    int64_t first, end;
+    lj_features_share(s->rows, s->comm->size, s->comm->rank, &first, &end);
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < s->query->rows; r++)
+        predicted[first + r] =
+            vote(s, s->nearest + r * s->k, s->votes + omp_get_thread_num() * s->classes.count);
+    lj_features_gather(s->comm, s->rows, predicted, sizeof *predicted, s->bytes);
+}
+
+static int allocate(struct search *s)
+{
+    int64_t threads = omp_get_max_threads();
+    int64_t tiles = lj_knn_piece_floats / lj_max_i64(s->bank->width * BANK, 1);
+    s->most = lj_min_i64(lj_max_i64(tiles, 1) * BANK, s->bank_rows);
+    LJ_TRY(lj_classes_create(&s->classes, s->bank_labels, s->bank_rows));
+    bool passed = s->comm->size > 1;
+    s->piece = lj_alloc_array(passed ? s->most * s->bank->width : 0, sizeof *s->piece, "kNN");
+    s->scale = lj_alloc_array(s->most, sizeof *s->scale, "kNN");
+    s->nearest = lj_alloc_array(s->query->rows * s->k, sizeof *s->nearest, "kNN");
+    s->tile = lj_alloc_array(threads * QUERIES * BANK, sizeof *s->tile, "kNN");
+    s->votes = lj_alloc_array(threads * s->classes.count, sizeof *s->votes, "kNN");
+    s->bytes = lj_alloc_array(s->comm->size, sizeof *s->bytes, "kNN");
+    bool all = s->piece && s->scale && s->nearest && s->tile && s->votes && s->bytes;
+    return all ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
+static void release(struct search *s)
+{
+    lj_classes_destroy(&s->classes);
+    lj_free(s->piece);
+    lj_free(s->scale);
+    lj_free(s->nearest);
+    lj_free(s->tile);
+    lj_free(s->votes);
+    lj_free(s->bytes);
+}
+
+int lj_knn(struct lj_comm *comm, const struct lj_features *bank, const int32_t *bank_labels,
+           const struct lj_features *query, int k, double temperature, int32_t *predicted)
+{
+    struct search s = {.comm = comm,
+                       .bank = bank,
+                       .query = query,
+                       .bank_labels = bank_labels,
+                       .bank_rows = lj_all_sum(comm, bank->rows),
+                       .rows = lj_all_sum(comm, query->rows),
+                       .k = k,
+                       .temperature = temperature};
+    if (k < 1 || s.bank_rows < k)
         return lj_fail(LJ_ERR_DATA,
                        "kNN: k is %d and the bank has %lld rows, expected 1 <= k <= rows; use more "
                        "rows or a smaller k",
-                       k, (long long)bank_rows);
-    struct search search = {.bank = bank,
-                            .query = query,
-                            .bank_rows = bank_rows,
-                            .rows = rows,
-                            .width = width,
-                            .k = k,
-                            .temperature = temperature};
-    LJ_TRY(lj_classes_create(&search.classes, bank_labels, bank_rows));
-    search.bank_scale = lj_alloc_array(bank_rows, sizeof(float), "kNN");
-    int status = search.bank_scale ? LJ_OK : LJ_ERR_RESOURCE;
+                       k, (long long)s.bank_rows);
+    int64_t before = lj_features_set_turns(comm, query);
+    int status = lj_agree(comm, allocate(&s));
     if (status == LJ_OK) {
-        for (int64_t r = 0; r < bank_rows; r++)
-            search.bank_scale[r] = scale_of(bank + r * width, width);
-        status = run(&search, predicted);
+        scan_bank(&s);
+        predict(&s, predicted);
     }
-    lj_free(search.bank_scale);
-    lj_classes_destroy(&search.classes);
+    lj_progress_set_turns(before);
+    release(&s);
     return status;
 }

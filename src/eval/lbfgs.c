@@ -173,26 +173,28 @@ static int run(struct state *state)
     }
 }
 
+int64_t lj_lbfgs_work(int64_t count)
+{
+    return (5 + 2 * HISTORY) * count;
+}
+
 int lj_lbfgs_minimise(struct lj_lbfgs *problem, double *x)
 {
     int64_t n = problem->count;
-    double *block = lj_alloc_array((5 + 2 * HISTORY) * n, sizeof *block, "L-BFGS");
-    if (!block)
-        return LJ_ERR_RESOURCE;
+    double *work = problem->work;
     struct state state = {.problem = problem,
                           .n = n,
-                          .x = block,
-                          .gradient = block + n,
-                          .x_try = block + 2 * n,
-                          .gradient_try = block + 3 * n,
-                          .direction = block + 4 * n};
+                          .x = work,
+                          .gradient = work + n,
+                          .x_try = work + 2 * n,
+                          .gradient_try = work + 3 * n,
+                          .direction = work + 4 * n};
     for (int h = 0; h < HISTORY; h++) {
-        state.s[h] = block + (5 + 2 * h) * n;
-        state.y[h] = block + (6 + 2 * h) * n;
+        state.s[h] = work + (5 + 2 * h) * n;
+        state.y[h] = work + (6 + 2 * h) * n;
     }
     memcpy(state.x, x, (size_t)n * sizeof *x);
     int status = run(&state);
     memcpy(x, state.x, (size_t)n * sizeof *x);
-    lj_free(block);
     return status;
 }

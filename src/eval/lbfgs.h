@@ -10,6 +10,7 @@ struct lj_lbfgs {
     /* Value at x, gradient (count) written. */
     double (*value)(void *data, const double *x, double *gradient);
     void *data;
+    double *work;     /* (lj_lbfgs_work(count)) the caller provides it */
     double tolerance; /* of the gradient's largest element */
     int max_iterations;
     /* out */
@@ -17,8 +18,12 @@ struct lj_lbfgs {
     double loss, gradient_norm; /* at the returned x; largest element */
 };
 
-/* Minimises from x, in place. Local; sums run in one fixed order. Errors: LJ_ERR_RESOURCE;
- * LJ_ERR_NUMERIC: not finite, or no convergence, the text gives the norm. */
+/* How many doubles `work` has. */
+int64_t lj_lbfgs_work(int64_t count);
+
+/* Minimises from x, in place; sums run in one fixed order. Local; if `value` is collective, ranks
+ * that start from the same x call it equally often, because equal values lead to equal steps.
+ * Errors: LJ_ERR_NUMERIC: not finite, or no convergence, the text gives the norm. */
 int lj_lbfgs_minimise(struct lj_lbfgs *problem, double *x) LJ_MUST_USE;
 
 #endif

@@ -3,28 +3,40 @@
 #ifndef LEJEPA_EVAL_LOGISTIC_H
 #define LEJEPA_EVAL_LOGISTIC_H
 
-#include "base/base.h"
+#include "eval/moments.h"
 
-/* x is standardised on the way in: z = (x - mean) scale, z[width] = 1 for the bias. Parameters are
- * (width + 1, classes): weights, then biases. */
+/* Features are standardised: z = (x - mean) / deviation, 0 for a constant feature, and z[width] = 1
+ * for the bias. Parameters are (width + 1, classes): weights, then biases. */
 struct lj_logistic {
-    const float *x;        /* (rows, width) borrowed */
-    const int32_t *member; /* (rows) class of each row, borrowed */
-    int64_t rows, width, classes;
+    struct lj_comm *comm;
+    const struct lj_features *x; /* borrowed; shared by lj_features_share */
+    const int32_t *member;       /* (rows of this rank) class of each row, borrowed */
+    int64_t classes;
     double l2;
-    double *mean, *scale; /* (width) owned; scale 0 for a constant feature */
-    double *z, *p, *loss; /* owned: blocks of rows */
+    struct lj_moments moments; /* of the rows of all ranks */
+    double *inverse;           /* (width) owned: 1 / deviation; 0 for a constant feature */
+    double *z, *p, *loss;      /* owned: some blocks of rows */
+    double *part;              /* (threads, features of a group, classes) owned */
+    int64_t *sum; /* ((width + 1) classes + 3) owned: gradient, loss in two numbers, rows
+                                  whose loss is not finite */
 };
 
-/* Takes means and deviations from x. Errors: LJ_ERR_RESOURCE. */
-int lj_logistic_create(struct lj_logistic *problem, const float *x, const int32_t *member,
-                       int64_t rows, int64_t width, int64_t classes, double l2) LJ_MUST_USE;
+/* Takes means and deviations. Collective. Errors, on every rank alike: LJ_ERR_RESOURCE, and those
+ * of lj_moments_create; then there is nothing to destroy. */
+int lj_logistic_create(struct lj_logistic *problem, struct lj_comm *comm,
+                       const struct lj_features *x, const int32_t *member, int64_t classes,
+                       double l2) LJ_MUST_USE;
 void lj_logistic_destroy(struct lj_logistic *problem);
 
-/* mean cross-entropy + l2/2 |weights|^2; gradient overwritten. data is a struct lj_logistic. */
+/* mean cross-entropy + l2/2 |weights|^2 over the rows of all ranks; gradient overwritten. NaN, if
+ * the loss of a row is not finite. Collective; the same bits on every rank and on any number of
+ * ranks. The sum of a block of rows is rounded to 2^-72 in the loss and to 2^-60 in the gradient.
+ * data is a struct lj_logistic. */
 double lj_logistic_value(void *data, const double *parameters, double *gradient);
 
-/* Class of the largest logit for other rows of the same width; the lower of equals. */
+/* Class of the largest logit for other rows of the same width; the lower of equals. Local.
+ *   x          (rows, width) in
+ *   predicted  (rows) out */
 void lj_logistic_predict(struct lj_logistic *problem, const double *parameters, const float *x,
                          int64_t rows, int32_t *predicted);
 

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Evaluation while training: accuracy of a kNN on labelled rows, and the embedding's
- * effective rank. The bank is the rows whose labels are known to the kNN, the query those
- * whose labels it predicts. */
+/* Evaluation while training: accuracy of a kNN on labelled rows, and the embedding's effective
+ * rank. The bank is the rows whose labels are known to the kNN, the query those whose labels it
+ * predicts. Ranks share the rows of both, and keep the embeddings of theirs. */
 #include "run/state.h"
 
 #include "eval/eval.h"
-
-#include <math.h>
-#include <string.h>
 
 static int open_rows(struct lj_run_state *run, const char *where, struct lj_archive **archive)
 {
@@ -35,15 +32,6 @@ static int32_t *labels_of(const struct lj_archive *archive, int64_t rows)
         labels[i] =
             lj_archive_labels(archive)[lj_evenly(i, rows, lj_archive_info(archive)->selected)];
     return labels;
-}
-
-static int64_t count_unlabelled(const struct lj_archive *archive)
-{
-    const int32_t *labels = lj_archive_labels(archive);
-    int64_t count = 0;
-    for (int64_t i = 0; i < lj_archive_info(archive)->selected; i++)
-        count += labels[i] < 0;
-    return count;
 }
 
 static int64_t rows_of_bank(const struct lj_run_state *run)
@@ -88,11 +76,32 @@ static int narrow_bank(struct lj_run_state *run)
     return status;
 }
 
+/* Of the rows to predict leaves those that have a label, and of them eval.queries, spaced evenly.
+ * Local. */
+static int narrow_query(struct lj_run_state *run)
+{
+    struct lj_archive *query = run->eval_query;
+    int64_t selected = lj_archive_info(query)->selected, labelled = 0;
+    int64_t *keep = lj_alloc_array(selected, sizeof *keep, "evaluation");
+    if (!keep)
+        return LJ_ERR_RESOURCE;
+    for (int64_t i = 0; i < selected; i++)
+        if (lj_archive_labels(query)[i] >= 0)
+            keep[labelled++] = i;
+    int64_t rows = lj_min_i64(labelled, run->config->eval_queries);
+    for (int64_t i = 0; i < rows; i++)
+        keep[i] = keep[lj_evenly(i, rows, labelled)]; /* from i on: not written yet */
+    run->eval_query_labelled = labelled;
+    run->eval_query_unlabelled = selected - labelled;
+    int status = lj_archive_narrow(query, keep, rows);
+    lj_free(keep);
+    return status;
+}
+
 /* Are there labels enough? Local. */
 static int check_labels(const struct lj_run_state *run)
 {
-    int64_t rows = lj_archive_info(run->eval_query)->selected, bank_rows = rows_of_bank(run);
-    int64_t labelled = rows - count_unlabelled(run->eval_query);
+    int64_t labelled = run->eval_query_labelled, bank_rows = rows_of_bank(run);
     if (labelled > 0 && bank_rows >= LJ_KNN_NEIGHBOURS)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA,
@@ -108,17 +117,20 @@ void lj_run_say_left_out(const struct lj_run_state *run)
 {
     if (!run->eval_query)
         return;
-    int64_t unlabelled = count_unlabelled(run->eval_query);
+    int64_t labelled = run->eval_query_labelled, unlabelled = run->eval_query_unlabelled;
+    int64_t queries = lj_archive_info(run->eval_query)->selected;
     if (unlabelled > 0 || run->eval_bank_unlabelled > 0)
         lj_say("evaluation: %lld of %lld rows to predict, and %lld of data.where have no label and "
                "are left out",
-               (long long)unlabelled, (long long)lj_archive_info(run->eval_query)->selected,
+               (long long)unlabelled, (long long)(labelled + unlabelled),
                (long long)run->eval_bank_unlabelled);
+    if (queries < labelled)
+        lj_say("evaluation: %lld of %lld labelled rows are predicted, spaced evenly (eval.queries)",
+               (long long)queries, (long long)labelled);
     if (run->eval_overlap > 0)
-        lj_say(
-            "evaluation: %lld rows of data.where are in eval.where, too: they are predicted, and "
-            "not in the bank",
-            (long long)run->eval_overlap);
+        lj_say("evaluation: %lld rows of data.where are in eval.where, too: they are not in the "
+               "bank",
+               (long long)run->eval_overlap);
 }
 
 int lj_run_open_evaluation(struct lj_run_state *run)
@@ -132,6 +144,7 @@ int lj_run_open_evaluation(struct lj_run_state *run)
     LJ_TRY(open_rows(run, c->data_where, &run->eval_bank));
     LJ_TRY(open_rows(run, c->eval_where, &run->eval_query));
     LJ_TRY(lj_agree(run->comm, narrow_bank(run)));
+    LJ_TRY(lj_agree(run->comm, narrow_query(run)));
     return lj_agree(run->comm, check_labels(run));
 }
 
@@ -141,67 +154,46 @@ void lj_run_close_evaluation(struct lj_run_state *run)
     lj_archive_close(run->eval_query);
 }
 
-/* Rank 0 predicts, and logs the result; nothing of it feeds back into training. Of bank and query
- * only the labelled rows stay. */
-static int score(struct lj_run_state *run, int64_t finished, double effective_rank, float *bank,
-                 int64_t bank_rows, float *query, int64_t rows, int64_t width)
+/* Rank 0 tells what came out; nothing of it feeds back into training. */
+static void report(struct lj_run_state *run, int64_t finished, const int32_t *predicted,
+                   const struct lj_spectrum *spectrum)
 {
-    int32_t *truth = labels_of(run->eval_query, rows);
+    int64_t rows = lj_archive_info(run->eval_query)->selected;
+    struct lj_accuracy accuracy =
+        lj_accuracy_of(predicted, lj_archive_labels(run->eval_query), rows);
+    lj_run_log_evaluation(run, finished, accuracy.top1, accuracy.balanced,
+                          spectrum->effective_rank);
+    lj_say("step %8lld  kNN accuracy %.4f (balanced %.4f)  effective rank %.1f of %lld",
+           (long long)finished, accuracy.top1, accuracy.balanced, spectrum->effective_rank,
+           (long long)run->info.model->embedding);
+}
+
+/* Collective. */
+static int score(struct lj_run_state *run, int64_t finished, const struct lj_features *bank,
+                 const struct lj_features *query)
+{
+    int64_t rows = lj_archive_info(run->eval_query)->selected;
     int32_t *predicted = lj_alloc_array(rows, sizeof *predicted, "evaluation");
-    int32_t *bank_labels = labels_of(run->eval_bank, bank_rows);
-    int status = truth && predicted && bank_labels ? LJ_OK : LJ_ERR_RESOURCE;
-    if (status == LJ_OK) {
-        rows = lj_keep_labelled(query, truth, rows, width);
-        status = lj_knn(bank, bank_labels, bank_rows, query, rows, width, LJ_KNN_NEIGHBOURS,
-                        LJ_KNN_TEMPERATURE, predicted);
-    }
-    if (status == LJ_OK) {
-        struct lj_accuracy accuracy = lj_accuracy_of(predicted, truth, rows);
-        lj_run_log_evaluation(run, finished, accuracy.top1, accuracy.balanced, effective_rank);
-        lj_say("step %8lld  kNN accuracy %.4f (balanced %.4f)  effective rank %.1f of %lld",
-               (long long)finished, accuracy.top1, accuracy.balanced, effective_rank,
-               (long long)width);
-    }
-    lj_free(truth);
+    int32_t *bank_labels = labels_of(run->eval_bank, rows_of_bank(run));
+    struct lj_spectrum spectrum = {.eigenvalues =
+                                       lj_alloc_array(query->width, sizeof(double), "evaluation")};
+    bool enough = predicted && bank_labels && spectrum.eigenvalues;
+    int status = lj_agree(run->comm, enough ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK)
+        status = lj_spectrum_of(run->comm, query, &spectrum);
+    if (status == LJ_OK)
+        status = lj_knn(run->comm, bank, bank_labels, query, LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE,
+                        predicted);
+    if (status == LJ_OK && lj_comm_is_root(run->comm))
+        report(run, finished, predicted, &spectrum);
     lj_free(predicted);
     lj_free(bank_labels);
-    return status;
-}
-
-/* Where rank 0 collects embeddings. */
-struct table {
-    float *values; /* (rows, width) */
-    int64_t width; /* of an embedding */
-};
-
-static int collect(void *data, int64_t first, int64_t count, const float *embeddings)
-{
-    const struct table *table = data;
-    memcpy(table->values + first * table->width, embeddings,
-           (size_t)(count * table->width) * sizeof *embeddings);
-    return LJ_OK;
-}
-
-/* Effective rank of all rows, which rank 0 has. Collective. */
-static int take_spectrum(struct lj_run_state *run, const float *query, int64_t rows, int64_t width,
-                         double *effective_rank)
-{
-    struct lj_features x = {.values = query,
-                            .rows = lj_comm_is_root(run->comm) ? rows : 0,
-                            .width = width,
-                            .block = LJ_FEATURES_BLOCK};
-    struct lj_spectrum spectrum = {.eigenvalues =
-                                       lj_alloc_array(width, sizeof(double), "evaluation")};
-    int status = lj_agree(run->comm, spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE);
-    if (status == LJ_OK)
-        status = lj_spectrum_of(run->comm, &x, &spectrum);
-    *effective_rank = spectrum.effective_rank;
     lj_free(spectrum.eigenvalues);
     return status;
 }
 
-static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t bank_rows,
-                           int64_t rows, float *bank, float *query, int64_t width)
+static int embed_and_score(struct lj_run_state *run, int64_t finished, float *bank, float *query,
+                           const struct lj_features *of_bank, const struct lj_features *of_query)
 {
     const struct lj_trainer_info *t = &run->info;
     struct lj_embedder embedder = {.model = t->model,
@@ -209,30 +201,34 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, int64_t b
                                    .mean = t->mean,
                                    .std = t->std,
                                    .config = t->config};
-    struct table to_bank = {bank, width}, to_query = {query, width};
-    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_bank, bank_rows, 0, collect, &to_bank));
-    LJ_TRY(lj_embed(run->comm, &embedder, run->eval_query, rows, 0, collect, &to_query));
-    double effective_rank;
-    LJ_TRY(take_spectrum(run, query, rows, width, &effective_rank));
-    int status = LJ_OK;
-    lj_root_section_begin(run->comm);
-    if (lj_comm_is_root(run->comm))
-        status = score(run, finished, effective_rank, bank, bank_rows, query, rows, width);
-    return lj_root_section_end(run->comm, status);
+    LJ_TRY(lj_embed_share(run->comm, &embedder, run->eval_bank, rows_of_bank(run), bank));
+    LJ_TRY(lj_embed_share(run->comm, &embedder, run->eval_query,
+                          lj_archive_info(run->eval_query)->selected, query));
+    return score(run, finished, of_bank, of_query);
+}
+
+/* This rank's part of so many rows, without memory so far. */
+static struct lj_features share_of(const struct lj_run_state *run, int64_t rows)
+{
+    int64_t first, end;
+    lj_features_share(rows, run->comm->size, run->comm->rank, &first, &end);
+    return (struct lj_features){
+        .rows = end - first, .width = run->info.model->embedding, .block = LJ_FEATURES_BLOCK};
 }
 
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
 {
-    int64_t bank_rows = rows_of_bank(run);
-    int64_t rows = lj_archive_info(run->eval_query)->selected, width = run->info.model->embedding;
+    struct lj_features of_bank = share_of(run, rows_of_bank(run));
+    struct lj_features of_query = share_of(run, lj_archive_info(run->eval_query)->selected);
     lj_phase_begin(LJ_PHASE_EVALUATION);
-    bool collects = lj_comm_is_root(run->comm);
-    float *bank = lj_alloc_array(collects ? bank_rows * width : 0, sizeof *bank, "evaluation");
-    float *query = lj_alloc_array(collects ? rows * width : 0, sizeof *query, "evaluation");
+    float *bank = lj_alloc_array(of_bank.rows * of_bank.width, sizeof *bank, "evaluation");
+    float *query = lj_alloc_array(of_query.rows * of_query.width, sizeof *query, "evaluation");
+    of_bank.values = bank;
+    of_query.values = query;
     int status = bank && query ? lj_fault("evaluate", finished) : LJ_ERR_RESOURCE;
     status = lj_agree(run->comm, status);
     if (status == LJ_OK)
-        status = embed_and_score(run, finished, bank_rows, rows, bank, query, width);
+        status = embed_and_score(run, finished, bank, query, &of_bank, &of_query);
     lj_free(bank);
     lj_free(query);
     lj_phase_end();

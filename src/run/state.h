@@ -29,8 +29,10 @@ struct lj_run_state {
     bool terminal;         /* root: standard error is a terminal, so draw a progress bar */
     struct lj_archive *eval_bank;  /* labelled rows that the kNN knows; NULL: no evaluation */
     struct lj_archive *eval_query; /* labelled rows that it predicts; NULL: no evaluation */
-    int64_t eval_overlap;          /* rows of data.where not in the bank, because predicted */
+    int64_t eval_overlap;          /* rows of data.where not in the bank: they are in eval.where */
     int64_t eval_bank_unlabelled;  /* ... because they have no label */
+    int64_t eval_query_labelled;   /* rows of eval.where with a label; eval.queries are predicted */
+    int64_t eval_query_unlabelled; /* ... without */
 };
 
 /* ---- directory.c ------------------------------------------------------------------------- */

@@ -38,16 +38,25 @@ static int read_labels(struct lj_embeddings *embeddings, hid_t file, const char 
     return status;
 }
 
-static int read_all(struct lj_embeddings *embeddings, hid_t file, const char *path)
+/* Rows [first, end) of the embeddings; the shape is that of all. */
+static int read_values(struct lj_dataset *values, hid_t file, const char *path, int64_t first,
+                       int64_t end)
+{
+    struct lj_dataset_request request = {.name = "embeddings",
+                                         .rows = -1,
+                                         .memory = H5T_NATIVE_FLOAT,
+                                         .size = sizeof(float),
+                                         .part = true,
+                                         .first = first,
+                                         .end = end};
+    return lj_dataset_read(values, file, path, &request);
+}
+
+static int read_index(struct lj_embeddings *embeddings, hid_t file, const char *path)
 {
     struct lj_dataset values, rows;
-    struct lj_dataset_request request = {
-        .name = "embeddings", .rows = -1, .memory = H5T_NATIVE_FLOAT, .size = sizeof(float)};
-    LJ_TRY(lj_dataset_read(&values, file, path, &request));
-    embeddings->values = values.values;
-    if (values.dims != 2)
-        return lj_fail(LJ_ERR_DATA, "%s: dataset embeddings has %d dimensions, expected (N, C)",
-                       path, values.dims);
+    LJ_TRY(read_values(&values, file, path, 0, 0));
+    lj_free(values.values);
     embeddings->rows = values.dim[0];
     embeddings->width = values.dim[1];
     LJ_TRY(read_labels(embeddings, file, path));
@@ -56,15 +65,34 @@ static int read_all(struct lj_embeddings *embeddings, hid_t file, const char *pa
     return LJ_OK;
 }
 
-int lj_embeddings_read(const char *path, struct lj_embeddings *embeddings)
+int lj_embeddings_read_index(const char *path, struct lj_embeddings *embeddings)
 {
     hid_t file;
     *embeddings = (struct lj_embeddings){0};
     LJ_TRY(lj_dataset_file_open(path, &file));
-    int status = read_all(embeddings, file, path);
+    int status = read_index(embeddings, file, path);
     lj_hdf5_close(file);
     if (status != LJ_OK)
         lj_embeddings_free(embeddings);
+    return status;
+}
+
+int lj_embeddings_read_values(const char *path, int64_t width, int64_t first, int64_t end,
+                              float **values)
+{
+    struct lj_dataset part;
+    hid_t file;
+    *values = NULL;
+    LJ_TRY(lj_dataset_file_open(path, &file));
+    int status = read_values(&part, file, path, first, end);
+    lj_hdf5_close(file);
+    if (status == LJ_OK && part.dim[1] != width) {
+        status = lj_fail(LJ_ERR_DATA, "%s: embeddings have width %lld, expected %lld", path,
+                         (long long)part.dim[1], (long long)width);
+        lj_free(part.values);
+    }
+    if (status == LJ_OK)
+        *values = part.values;
     return status;
 }
 

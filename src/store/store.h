@@ -3,8 +3,8 @@
  * of the number of ranks) and where a run keeps them, files of embeddings, single arrays,
  * safetensors.
  *
- * All functions are local; of several ranks, rank 0 calls them. A file appears whole or not at all:
- * it is written under a temporary name, synced and renamed. */
+ * All functions are local; of several ranks, rank 0 calls them, unless it is said otherwise. A file
+ * appears whole or not at all: it is written under a temporary name, synced and renamed. */
 #ifndef LEJEPA_STORE_STORE_H
 #define LEJEPA_STORE_STORE_H
 
@@ -113,13 +113,20 @@ void lj_checkpoint_list_free(struct lj_checkpoint_list *list);
  * row (N) int64, the row of the archive. */
 struct lj_embeddings {
     int64_t rows, width;
-    float *values;   /* (rows, width) owned */
+    float *values;   /* (rows, width) owned; NULL when not read */
     int32_t *labels; /* (rows) owned, NULL when absent */
     int64_t *row;    /* (rows) owned, NULL when absent */
 };
-/* Reads a whole file; any integer or float type is converted. Local. Errors: LJ_ERR_DATA,
- * LJ_ERR_RESOURCE; then there is nothing to free. */
-int lj_embeddings_read(const char *path, struct lj_embeddings *embeddings) LJ_MUST_USE;
+/* Reads all of a file but the values: their shape, labels and rows; any integer type is converted.
+ * Local. Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE; then there is nothing to free. */
+int lj_embeddings_read_index(const char *path, struct lj_embeddings *embeddings) LJ_MUST_USE;
+/* Reads the values of some rows; any integer or float type is converted. Local; any rank may.
+ *   width       in   as in the index
+ *   first, end  in   rows [first, end)
+ *   values      out  (end - first, width) owned by the caller: lj_free
+ * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE; then there is nothing to free. */
+int lj_embeddings_read_values(const char *path, int64_t width, int64_t first, int64_t end,
+                              float **values) LJ_MUST_USE;
 void lj_embeddings_free(struct lj_embeddings *embeddings);
 /* Writes a whole file. Local. Errors: LJ_ERR_RESOURCE. */
 int lj_embeddings_write(const char *path, const struct lj_embeddings *embeddings,

@@ -113,9 +113,9 @@ def run(words, ranks=1, timeout=60, **more):
     return end(start(words, ranks, **more), timeout)
 
 
-def done(what, words, ranks=1):
+def done(what, words, ranks=1, env=None):
     """A run that must end well, without a word of errors."""
-    ended = run(words, ranks)
+    ended = run(words, ranks, env=env)
     check(ended.code == 0 and not ended.errors, f"{what}: exit code {ended.code}: {ended.tail()}")
     return ended
 

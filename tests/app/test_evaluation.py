@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The kNN while training: which rows it knows, on any number of ranks."""
+"""The kNN while training: which rows it knows, on any number of ranks; and `probe` on them."""
+
+import json
 
 import numpy
 
 import program
-from program import check, train
+from program import check, done, train
 
 holder, here = program.scratch()
+LAYOUTS = [(1, 1), (2, 1), (3, 1), (1, 2), (3, 2)]  # ranks, threads
+OVERSUBSCRIBED = {"LJ_OVERSUBSCRIBE": "1"}
 
 
 def test_evaluation():
@@ -28,24 +32,65 @@ def test_evaluation():
         here / "sorted.h5", images=pixels, labels=rows // 80, split=(rows % 4 == 3).astype("u1")
     )
     found = []
-    for ranks in (1, 3):
+    for ranks, threads in LAYOUTS:
+        directory = here / f"sorted-{ranks}-{threads}"
         ended = train(
-            here / f"sorted-{ranks}",
+            directory,
             f"data.archive={path}",
             "data.where=split=0",
             "eval.where=split=1",
             "eval.every=2",
             "eval.bank=90",
             "train.steps=3",
+            f"threads={threads}",
             ranks=ranks,
+            env=OVERSUBSCRIBED,
         )
         check(ended.code == 0, f"evaluation: {ended.tail()}")
-        found.append(
-            [row for row in program.metrics(here / f"sorted-{ranks}") if "knn_top1" in row]
-        )
+        found.append([row for row in program.metrics(directory) if "knn_top1" in row])
     check([row["step"] for row in found[0]] == [2, 3], f"evaluation at {found[0]}")
     check(found[0][0]["knn_top1"] > 0.9, f"evaluation of a sorted archive: {found[0]}")
-    check(found[0] == found[1], f"evaluation on 1 and 3 ranks: {found}")
+    for layout, rows_of_it in zip(LAYOUTS, found):
+        check(rows_of_it == found[0], f"evaluation on {layout}: {rows_of_it}, not {found[0]}")
+
+
+def test_queries():
+    """A part of the rows to predict, from all over them: the last of the sorted classes, too."""
+    rows = numpy.arange(240)
+    pixels = numpy.zeros((240, 28, 28), "u1")
+    pixels[rows >= 160, ::2] = 200
+    labels = numpy.where(rows % 2 == 1, rows // 160, -1)
+    path = program.write_h5(here / "queries.h5", images=pixels, labels=labels, split=rows % 4 // 2)
+    directory = here / "queries"
+    words = ["data.where=split=0", "eval.where=split=1", "eval.every=2", "train.steps=2"]
+    ended = train(directory, f"data.archive={path}", *words, "eval.queries=7", ranks=2)
+    check(ended.code == 0, f"eval.queries: {ended.tail()}")
+    log = (directory / "log.txt").read_text()
+    check("evaluation: 7 of 60 labelled rows are predicted" in log, f"eval.queries: {log}")
+    check("evaluation: 60 of 120 rows to predict" in log, f"eval.queries, unlabelled: {log}")
+    rank = program.metrics(directory)[-1]["effective_rank"]
+    check(abs(rank - 1) < 1e-3, f"two kinds of images, effective rank {rank}")
+    ended = train(here / "all", f"data.archive={path}", *words)
+    check("labelled rows are predicted" not in ended.err, f"all rows: {ended.tail()}")
+
+
+def test_probe():
+    """Embeddings of overlapping classes, some rows without a label, one file shorter than the other
+    and shorter than a rank's share of the other."""
+    random = numpy.random.default_rng(2)
+    for name, count in (("bank", 700), ("query", 130)):
+        labels = random.integers(-1, 4, count)
+        values = random.normal(size=(count, 24)) + (labels[:, None] == numpy.arange(24))
+        program.write_h5(here / f"{name}.h5", embeddings=values.astype("f4"), labels=labels)
+    words = ["probe", f"train={here}/bank.h5", f"test={here}/query.h5", "json=1"]
+    found = []
+    for ranks, threads in LAYOUTS:
+        ended = done("probe", [*words, f"threads={threads}"], ranks, OVERSUBSCRIBED)
+        found.append(json.loads(ended.out))
+    check(0.3 < found[0]["linear_top1"] < 1, f"probe: {found[0]}")
+    check(found[0]["iterations"] > 5, f"probe: {found[0]}")
+    for layout, scores in zip(LAYOUTS, found):
+        check(scores == found[0], f"probe on {layout}: {scores}, not {found[0]}")
 
 
 def test_evaluated_rows_leave_the_bank():
@@ -80,5 +125,8 @@ def test_evaluated_rows_leave_the_bank():
     )
 
 
-program.at_once(lambda test: test(), [test_evaluation, test_evaluated_rows_leave_the_bank])
+program.at_once(
+    lambda test: test(),
+    [test_evaluation, test_queries, test_evaluated_rows_leave_the_bank, test_probe],
+)
 program.finish()

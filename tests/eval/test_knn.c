@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kNN against a plain search in double; ties, edges. */
-#include "eval/eval.h"
+/* kNN against a plain search in double; ties, edges; on several ranks. */
+#include "eval/knn.h"
 
+#include "mpi_case.h"
 #include "random.h"
+#include "share.h"
 
-#include <criterion/criterion.h>
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -62,65 +63,99 @@ static int32_t plain_search(const float *one, int k, double temperature, double 
     return winner;
 }
 
-Test(knn, as_a_plain_search)
+static int knn(struct lj_comm *comm, const float *x, const int32_t *of_x, int64_t bank_rows,
+               const float *q, int64_t rows, int64_t width, int k, double temperature,
+               int32_t *predicted)
 {
-    const int ks[] = {1, 20, 200};
-    int32_t predicted[QUERY];
-    fill();
-    for (int n = 0; n < 3; n++) {
-        int compared = 0;
-        cr_assert_eq(lj_knn(bank, labels, BANK, query, QUERY, WIDTH, ks[n], 0.07, predicted), LJ_OK,
-                     "%s", lj_error_text());
-        for (int q = 0; q < QUERY; q++) {
-            double gap;
-            int32_t expected = plain_search(query + q * WIDTH, ks[n], 0.07, &gap);
-            if (gap < 1e-3)
-                continue; /* float32 may decide otherwise */
-            compared++;
-            cr_assert_eq(predicted[q], expected, "k %d, query %d", ks[n], q);
-        }
-        cr_assert_gt(compared, QUERY * 9 / 10);
-    }
+    struct lj_features mine = share_of(comm, x, bank_rows, width);
+    struct lj_features queries = share_of(comm, q, rows, width);
+    return lj_knn(comm, &mine, of_x, &queries, k, temperature, predicted);
 }
 
-Test(knn, scale_and_threads_do_not_matter)
+static void agrees_with_plain_search(struct lj_comm *comm, int k)
 {
+    int32_t predicted[QUERY];
+    int compared = 0, wrong = 0;
+    int status = knn(comm, bank, labels, BANK, query, QUERY, WIDTH, k, 0.07, predicted);
+    lj_all_assert(comm, status == LJ_OK, "%s", lj_error_text());
+    for (int q = 0; q < QUERY; q++) {
+        double gap;
+        int32_t expected = plain_search(query + q * WIDTH, k, 0.07, &gap);
+        if (gap < 1e-3)
+            continue; /* float32 may decide otherwise */
+        compared++;
+        wrong += predicted[q] != expected;
+    }
+    lj_all_assert(comm, wrong == 0, "k %d: %d predictions differ", k, wrong);
+    lj_all_assert(comm, compared > QUERY * 9 / 10, "only %d compared", compared);
+}
+
+Test(knn, as_a_plain_search, .timeout = 120)
+{
+    struct lj_comm *world = lj_case_begin();
+    fill();
+    for (int pieces = 0; pieces < 2; pieces++) {
+        agrees_with_plain_search(world, 1);
+        agrees_with_plain_search(world, 20);
+        agrees_with_plain_search(world, 200);
+        lj_knn_piece_floats = 1; /* one tile a piece */
+    }
+    lj_case_end(world);
+}
+
+Test(knn, scale_and_threads_do_not_matter, .timeout = 60)
+{
+    struct lj_comm *world = lj_case_begin();
     int32_t one[QUERY], three[QUERY];
     fill();
     omp_set_num_threads(1);
-    cr_assert_eq(lj_knn(bank, labels, BANK, query, QUERY, WIDTH, 20, 0.07, one), LJ_OK);
+    int status = knn(world, bank, labels, BANK, query, QUERY, WIDTH, 20, 0.07, one);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
     for (int i = 0; i < QUERY * WIDTH; i++)
         query[i] *= 1024;
     omp_set_num_threads(3);
-    cr_assert_eq(lj_knn(bank, labels, BANK, query, QUERY, WIDTH, 20, 0.07, three), LJ_OK);
-    cr_assert_arr_eq(one, three, sizeof one);
+    status = knn(world, bank, labels, BANK, query, QUERY, WIDTH, 20, 0.07, three);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    lj_all_assert(world, memcmp(one, three, sizeof one) == 0, "other predictions");
+    lj_case_end(world);
 }
 
-Test(knn, ties)
+Test(knn, ties, .timeout = 60)
 {
+    struct lj_comm *world = lj_case_begin();
     const float same[8] = {1, 0, 1, 0, 1, 0, 1, 0}, zero[2] = {0, 0};
     const int32_t of_same[4] = {9, 3, 3, 9};
-    int32_t predicted;
-    cr_assert_eq(lj_knn(same, of_same, 4, same, 1, 2, 1, 0.1, &predicted), LJ_OK);
-    cr_assert_eq(predicted, 9); /* nearest: the lowest row */
-    cr_assert_eq(lj_knn(same, of_same, 4, same, 1, 2, 3, 0.1, &predicted), LJ_OK);
-    cr_assert_eq(predicted, 3); /* rows 0 to 2: two votes against one */
-    cr_assert_eq(lj_knn(same, of_same, 4, same, 1, 2, 4, 0.1, &predicted), LJ_OK);
-    cr_assert_eq(predicted, 3); /* two against two: the lower class */
-    cr_assert_eq(lj_knn(same, of_same, 4, zero, 1, 2, 1, 0.1, &predicted), LJ_OK);
-    cr_assert_eq(predicted, 9); /* a row of zeros is equally far from all */
+    /* nearest: the lowest row; rows 0 to 2: two votes against one; two against two: the lower
+     * class; a row of zeros is equally far from all */
+    const struct {
+        int k, expected;
+        const float *query;
+    } cases[4] = {{1, 9, same}, {3, 3, same}, {4, 3, same}, {1, 9, zero}};
+    for (int i = 0; i < 4; i++) {
+        int32_t predicted = 0;
+        int status =
+            knn(world, same, of_same, 4, cases[i].query, 1, 2, cases[i].k, 0.1, &predicted);
+        lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+        lj_all_assert(world, predicted == cases[i].expected, "case %d: %d", i, predicted);
+    }
+    lj_case_end(world);
 }
 
-Test(knn, edges)
+Test(knn, edges, .timeout = 60)
 {
+    struct lj_comm *world = lj_case_begin();
     const float x[2] = {1, -1};
     const int32_t of_x[2] = {-5, 70000};
     int32_t predicted = 0;
-    cr_assert_eq(lj_knn(x, of_x, 2, x, 1, 1, 3, 0.1, &predicted), LJ_ERR_DATA);
-    cr_assert(strstr(lj_error_text(), "2 rows"), "%s", lj_error_text());
-    cr_assert_eq(lj_knn(x, of_x, 2, x, 1, 1, 0, 0.1, &predicted), LJ_ERR_DATA);
-    cr_assert_eq(lj_knn(x, of_x, 2, x, 0, 1, 2, 0.1, &predicted), LJ_OK);
-    cr_assert_eq(predicted, 0);
-    cr_assert_eq(lj_knn(x, of_x, 2, x + 1, 1, 1, 2, 1e-3, &predicted), LJ_OK);
-    cr_assert_eq(predicted, 70000); /* exp(2 / 1e-3) overflows unless taken relative */
+    int status = knn(world, x, of_x, 2, x, 1, 1, 3, 0.1, &predicted);
+    lj_all_assert(world, status == LJ_ERR_DATA && strstr(lj_error_text(), "2 rows"), "%d: %s",
+                  status, lj_error_text());
+    status = knn(world, x, of_x, 2, x, 1, 1, 0, 0.1, &predicted);
+    lj_all_assert(world, status == LJ_ERR_DATA, "k 0: %d", status);
+    status = knn(world, x, of_x, 2, x, 0, 1, 2, 0.1, &predicted);
+    lj_all_assert(world, status == LJ_OK && predicted == 0, "no queries: %d", status);
+    /* exp(2 / 1e-3) overflows unless taken relative */
+    status = knn(world, x, of_x, 2, x + 1, 1, 1, 2, 1e-3, &predicted);
+    lj_all_assert(world, status == LJ_OK && predicted == 70000, "%d: %d", status, predicted);
+    lj_case_end(world);
 }

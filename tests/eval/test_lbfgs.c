@@ -44,12 +44,18 @@ static double broken(void *data, const double *x, double *gradient)
     return NAN;
 }
 
+static double work[600];
+
 Test(lbfgs, rosenbrock)
 {
     int calls = 0;
     double x[2] = {-1.2, 1};
-    struct lj_lbfgs problem = {
-        .count = 2, .value = valley, .data = &calls, .tolerance = 1e-9, .max_iterations = 200};
+    struct lj_lbfgs problem = {.count = 2,
+                               .value = valley,
+                               .data = &calls,
+                               .work = work,
+                               .tolerance = 1e-9,
+                               .max_iterations = 200};
     cr_assert_eq(lj_lbfgs_minimise(&problem, x), LJ_OK, "%s", lj_error_text());
     cr_assert_float_eq(x[0], 1, 1e-8);
     cr_assert_float_eq(x[1], 1, 1e-8);
@@ -61,10 +67,11 @@ Test(lbfgs, quadratic)
 {
     double x[19] = {0};
     struct lj_lbfgs problem = {
-        .count = 19, .value = bowl, .tolerance = 1e-7, .max_iterations = 1500};
+        .count = 19, .value = bowl, .work = work, .tolerance = 1e-7, .max_iterations = 1500};
     cr_assert_eq(lj_lbfgs_minimise(&problem, x), LJ_OK, "%s", lj_error_text());
     for (int i = 0; i < 19; i++)
         cr_assert_float_eq(x[i], i + 1, 1e-6);
+    cr_assert_leq(lj_lbfgs_work(19), (int64_t)(sizeof work / sizeof *work));
     cr_assert_eq(lj_lbfgs_minimise(&problem, x), LJ_OK);
     cr_assert_eq(problem.iterations, 0); /* already there */
 }
@@ -73,12 +80,16 @@ Test(lbfgs, failures)
 {
     double x[2] = {-1.2, 1};
     int calls = 0;
-    struct lj_lbfgs problem = {
-        .count = 2, .value = valley, .data = &calls, .tolerance = 1e-9, .max_iterations = 3};
+    struct lj_lbfgs problem = {.count = 2,
+                               .value = valley,
+                               .data = &calls,
+                               .work = work,
+                               .tolerance = 1e-9,
+                               .max_iterations = 3};
     cr_assert_eq(lj_lbfgs_minimise(&problem, x), LJ_ERR_NUMERIC);
     cr_assert(strstr(lj_error_text(), "after 3 iterations"), "%s", lj_error_text());
-    problem =
-        (struct lj_lbfgs){.count = 1, .value = endless, .tolerance = 1e-9, .max_iterations = 100};
+    problem = (struct lj_lbfgs){
+        .count = 1, .value = endless, .work = work, .tolerance = 1e-9, .max_iterations = 100};
     cr_assert_eq(lj_lbfgs_minimise(&problem, x), LJ_ERR_NUMERIC);
     problem.value = broken;
     cr_assert_eq(lj_lbfgs_minimise(&problem, x), LJ_ERR_NUMERIC);

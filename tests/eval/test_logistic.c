@@ -2,9 +2,12 @@
 /* The loss against a plain formula, its gradient against central differences, over block edges. */
 #include "eval/logistic.h"
 
-#include <criterion/criterion.h>
+#include "mpi_case.h"
+#include "share.h"
+
 #include <math.h>
 #include <omp.h>
+#include <string.h>
 
 enum { ROWS = 259, WIDTH = 9, CLASSES = 5, COUNT = (WIDTH + 1) * CLASSES };
 
@@ -51,13 +54,26 @@ static double plain_loss(double l2)
     return (double)(sum / ROWS + l2 / 2 * square);
 }
 
-Test(logistic, loss_and_gradient)
+/* Of the rows of this rank; x_share must outlive the problem. */
+static int create(struct lj_logistic *problem, struct lj_comm *comm, struct lj_features *x_share)
 {
+    *x_share = share_of(comm, x, ROWS, WIDTH);
+    return lj_logistic_create(problem, comm, x_share, member + (x_share->values - x) / WIDTH,
+                              CLASSES, 0.3);
+}
+
+Test(logistic, loss_and_gradient, .timeout = 60)
+{
+    struct lj_comm *world = lj_case_begin();
     struct lj_logistic problem;
-    double gradient[COUNT], unused[COUNT];
+    struct lj_features share;
+    double gradient[COUNT], unused[COUNT], worst = 0;
     fill();
-    cr_assert_eq(lj_logistic_create(&problem, x, member, ROWS, WIDTH, CLASSES, 0.3), LJ_OK);
-    cr_assert_float_eq(lj_logistic_value(&problem, w, gradient), plain_loss(0.3), 1e-12);
+    int status = create(&problem, world, &share);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    double loss = lj_logistic_value(&problem, w, gradient);
+    lj_all_assert(world, fabs(loss - plain_loss(0.3)) < 1e-12, "%.17g, expected %.17g", loss,
+                  plain_loss(0.3));
     for (int i = 0; i < COUNT; i++) {
         double kept = w[i], h = 1e-5;
         w[i] = kept + h;
@@ -65,22 +81,56 @@ Test(logistic, loss_and_gradient)
         w[i] = kept - h;
         double down = lj_logistic_value(&problem, w, unused);
         w[i] = kept;
-        cr_assert_float_eq(gradient[i], (up - down) / (2 * h), 1e-9, "element %d", i);
+        worst = fmax(worst, fabs(gradient[i] - (up - down) / (2 * h)));
     }
+    lj_all_assert(world, worst < 1e-9, "gradient differs by %g", worst);
     lj_logistic_destroy(&problem);
+    lj_case_end(world);
 }
 
-Test(logistic, threads_do_not_matter)
+Test(logistic, ranks_and_threads_do_not_matter, .timeout = 120)
 {
-    struct lj_logistic problem;
-    double one[COUNT], three[COUNT];
+    struct lj_comm *world = lj_case_begin();
+    double first[COUNT + 1], other[COUNT + 1];
     fill();
-    cr_assert_eq(lj_logistic_create(&problem, x, member, ROWS, WIDTH, CLASSES, 0.3), LJ_OK);
-    omp_set_num_threads(1);
-    double a = lj_logistic_value(&problem, w, one);
-    omp_set_num_threads(3);
-    double b = lj_logistic_value(&problem, w, three);
-    cr_assert_eq(a, b);
-    cr_assert_arr_eq(one, three, sizeof one);
+    for (int size = 1; size <= world->size; size++) {
+        struct lj_comm *few;
+        struct lj_logistic problem;
+        struct lj_features share;
+        int status = lj_comm_first(world, size, &few);
+        lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+        for (int threads = 1; threads <= 3 && few; threads += 2) {
+            omp_set_num_threads(threads);
+            status = create(&problem, few, &share);
+            lj_all_assert(few, status == LJ_OK, "%s", lj_error_text());
+            other[COUNT] = lj_logistic_value(&problem, w, other);
+            if (size == 1 && threads == 1)
+                memcpy(first, other, sizeof first);
+            lj_broadcast(few, first, sizeof first, 0);
+            lj_all_assert(few, memcmp(first, other, sizeof first) == 0,
+                          "%d ranks, %d threads: other bits", size, threads);
+            lj_logistic_destroy(&problem);
+        }
+        lj_comm_destroy(few);
+        lj_barrier(world);
+    }
+    lj_case_end(world);
+}
+
+/* Parameters far too large, as a line search may try them. */
+Test(logistic, a_loss_that_is_not_finite, .timeout = 60)
+{
+    struct lj_comm *world = lj_case_begin();
+    struct lj_logistic problem;
+    struct lj_features share;
+    double gradient[COUNT];
+    fill();
+    int status = create(&problem, world, &share);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    w[3] = 1e308;
+    w[7] = -1e308;
+    double loss = lj_logistic_value(&problem, w, gradient);
+    lj_all_assert(world, !isfinite(loss), "loss %g", loss);
     lj_logistic_destroy(&problem);
+    lj_case_end(world);
 }

@@ -2,10 +2,15 @@
 /* The probe against scikit-learn (golden/make_probe.py), and problems with known answers. */
 #include "eval/eval.h"
 
-#include <criterion/criterion.h>
+#include "mpi_case.h"
+#include "random.h"
+#include "share.h"
+
 #include <hdf5.h>
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void read_golden(hid_t file, const char *name, hid_t type, void *values)
 {
@@ -15,8 +20,18 @@ static void read_golden(hid_t file, const char *name, hid_t type, void *values)
     H5Dclose(set);
 }
 
-Test(probe, as_scikit_learn)
+static int linear_probe(struct lj_comm *comm, const float *train, const int32_t *labels,
+                        int64_t train_rows, const float *test, int64_t test_rows, int64_t width,
+                        double l2, int32_t *predicted, struct lj_probe_result *result)
 {
+    struct lj_features known = share_of(comm, train, train_rows, width);
+    struct lj_features asked = share_of(comm, test, test_rows, width);
+    return lj_linear_probe(comm, &known, labels, &asked, l2, predicted, result);
+}
+
+Test(probe, as_scikit_learn, .timeout = 60)
+{
+    struct lj_comm *world = lj_case_begin();
     enum { TRAIN = 253, TEST = 100, WIDTH = 7 };
     static float train[TRAIN * WIDTH], test[TEST * WIDTH];
     int32_t labels[TRAIN], expected[TEST], predicted[TEST];
@@ -32,54 +47,111 @@ Test(probe, as_scikit_learn)
     read_golden(file, "loss", H5T_NATIVE_DOUBLE, &loss);
     H5Fclose(file);
     struct lj_probe_result result;
-    cr_assert_eq(lj_linear_probe(train, labels, TRAIN, test, TEST, WIDTH, 0.01, predicted, &result),
-                 LJ_OK, "%s", lj_error_text());
-    cr_assert_float_eq(result.loss, loss, 1e-8, "%.12g, expected %.12g", result.loss, loss);
-    cr_assert_lt(result.gradient_norm, 1e-5);
-    cr_assert_arr_eq(predicted, expected, sizeof expected);
+    int status =
+        linear_probe(world, train, labels, TRAIN, test, TEST, WIDTH, 0.01, predicted, &result);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    lj_all_assert(world, fabs(result.loss - loss) < 1e-8, "%.12g, expected %.12g", result.loss,
+                  loss);
+    lj_all_assert(world, result.gradient_norm < 1e-5, "gradient %g", result.gradient_norm);
+    lj_all_assert(world, memcmp(predicted, expected, sizeof expected) == 0, "other predictions");
+    lj_case_end(world);
 }
 
-Test(probe, one_class)
+Test(probe, one_class, .timeout = 60)
 {
+    struct lj_comm *world = lj_case_begin();
     const float x[4] = {1, 2, 3, 4};
     const int32_t labels[2] = {9, 9};
     int32_t predicted[2] = {0};
     struct lj_probe_result result;
-    cr_assert_eq(lj_linear_probe(x, labels, 2, x, 2, 2, 0.1, predicted, &result), LJ_OK);
-    cr_assert_eq(predicted[0], 9);
-    cr_assert_eq(predicted[1], 9);
-    cr_assert_float_eq(result.loss, 0.0, 1e-15);
+    int status = linear_probe(world, x, labels, 2, x, 2, 2, 0.1, predicted, &result);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    lj_all_assert(world, predicted[0] == 9 && predicted[1] == 9, "%d, %d", predicted[0],
+                  predicted[1]);
+    lj_all_assert(world, fabs(result.loss) < 1e-15, "loss %g", result.loss);
+    lj_case_end(world);
 }
 
-Test(probe, one_row_a_class)
+Test(probe, one_row_a_class, .timeout = 60)
 {
+    struct lj_comm *world = lj_case_begin();
     const float x[6] = {1, 0, 0, 1, -1, -1};
     const int32_t labels[3] = {2, 0, 1};
     int32_t predicted[3];
     struct lj_probe_result result;
-    cr_assert_eq(lj_linear_probe(x, labels, 3, x, 3, 2, 0.01, predicted, &result), LJ_OK);
-    cr_assert_arr_eq(predicted, labels, sizeof labels);
+    int status = linear_probe(world, x, labels, 3, x, 3, 2, 0.01, predicted, &result);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    lj_all_assert(world, memcmp(predicted, labels, sizeof labels) == 0, "other predictions");
+    lj_case_end(world);
 }
 
 /* Nothing but constants to learn from: the most frequent class, with the entropy of the classes. */
-Test(probe, constant_features)
+Test(probe, constant_features, .timeout = 60)
 {
+    struct lj_comm *world = lj_case_begin();
     const float x[5] = {0.1f, 0.1f, 0.1f, 0.1f, 0.1f};
     const int32_t labels[5] = {4, 7, 7, 4, 7};
+    const double entropy = -(0.4 * log(0.4) + 0.6 * log(0.6));
     int32_t predicted[5];
     struct lj_probe_result result;
-    cr_assert_eq(lj_linear_probe(x, labels, 5, x, 5, 1, 0.01, predicted, &result), LJ_OK);
+    int status = linear_probe(world, x, labels, 5, x, 5, 1, 0.01, predicted, &result);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
     for (int i = 0; i < 5; i++)
-        cr_assert_eq(predicted[i], 7);
-    cr_assert_float_eq(result.loss, -(0.4 * log(0.4) + 0.6 * log(0.6)), 1e-8);
+        lj_all_assert(world, predicted[i] == 7, "row %d: %d", i, predicted[i]);
+    lj_all_assert(world, fabs(result.loss - entropy) < 1e-8, "loss %.17g", result.loss);
+    lj_case_end(world);
 }
 
-Test(probe, failures)
+Test(probe, failures, .timeout = 60)
 {
+    struct lj_comm *world = lj_case_begin();
     const float x[2] = {NAN, 1};
     const int32_t labels[2] = {0, 1};
     int32_t predicted[2];
     struct lj_probe_result result;
-    cr_assert_eq(lj_linear_probe(x, labels, 0, x, 0, 1, 0.1, predicted, &result), LJ_ERR_DATA);
-    cr_assert_eq(lj_linear_probe(x, labels, 2, x, 2, 1, 0.1, predicted, &result), LJ_ERR_NUMERIC);
+    int status = linear_probe(world, x, labels, 0, x, 0, 1, 0.1, predicted, &result);
+    lj_all_assert(world, status == LJ_ERR_DATA, "no rows: %d", status);
+    status = linear_probe(world, x, labels, 2, x, 2, 1, 0.1, predicted, &result);
+    lj_all_assert(world, status == LJ_ERR_NUMERIC, "NaN: %d", status);
+    lj_case_end(world);
+}
+
+/* Every iteration to the last bit, over several chunks of rows. */
+Test(probe, ranks_and_threads_do_not_matter, .timeout = 120)
+{
+    enum { TRAIN = 700, WIDTH = 19, CLASSES = 4 };
+    struct lj_comm *world = lj_case_begin();
+    static float x[TRAIN * WIDTH];
+    int32_t labels[TRAIN], first[TRAIN], other[TRAIN];
+    struct lj_probe_result a, b;
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 5, LJ_DRAW_TEST, 0, 0, 0);
+    for (int i = 0; i < TRAIN; i++)
+        labels[i] = (int32_t)lj_rng_below(&rng, CLASSES);
+    for (int i = 0; i < TRAIN * WIDTH; i++)
+        x[i] = (float)(lj_random_normal(&rng) + (i % WIDTH == labels[i / WIDTH]));
+    for (int size = 1; size <= world->size; size++) {
+        struct lj_comm *few;
+        int status = lj_comm_first(world, size, &few);
+        lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+        for (int threads = 1; threads <= 3 && few; threads += 2) {
+            omp_set_num_threads(threads);
+            status = linear_probe(few, x, labels, TRAIN, x, TRAIN, WIDTH, 1e-3, other, &b);
+            lj_all_assert(few, status == LJ_OK, "%s", lj_error_text());
+            if (size == 1 && threads == 1) {
+                a = b;
+                memcpy(first, other, sizeof first);
+            }
+            lj_broadcast(few, &a, sizeof a, 0);
+            lj_broadcast(few, first, sizeof first, 0);
+            bool same = a.iterations == b.iterations && a.gradient_norm == b.gradient_norm &&
+                        a.loss == b.loss && memcmp(first, other, sizeof first) == 0;
+            lj_all_assert(few, same,
+                          "%d ranks, %d threads: loss %.17g after %d, not %.17g after %d", size,
+                          threads, b.loss, b.iterations, a.loss, a.iterations);
+        }
+        lj_comm_destroy(few);
+        lj_barrier(world);
+    }
+    lj_case_end(world);
 }

@@ -33,6 +33,13 @@ static void put(hid_t file, const char *name, hid_t stored, hid_t memory, int di
     H5Sclose(space);
 }
 
+/* Index and all values. */
+static int read_all(struct lj_embeddings *in)
+{
+    LJ_TRY(lj_embeddings_read_index(path, in));
+    return lj_embeddings_read_values(path, in->width, 0, in->rows, &in->values);
+}
+
 Test(embeddings, round_trip, .init = begin, .fini = end)
 {
     float values[6] = {1, 2, 3, 4, 5, 6};
@@ -40,7 +47,7 @@ Test(embeddings, round_trip, .init = begin, .fini = end)
     int64_t row[3] = {1LL << 40, 5, 6};
     struct lj_embeddings out = {3, 2, values, labels, row}, in;
     cr_assert_eq(lj_embeddings_write(path, &out, "{}"), LJ_OK, "%s", lj_error_text());
-    cr_assert_eq(lj_embeddings_read(path, &in), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(read_all(&in), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(in.rows, 3);
     cr_assert_eq(in.width, 2);
     cr_assert_arr_eq(in.values, values, sizeof values);
@@ -54,7 +61,7 @@ Test(embeddings, round_trip, .init = begin, .fini = end)
 
     struct lj_embeddings bare = {0, 2, values, NULL, NULL}; /* no rows, no labels */
     cr_assert_eq(lj_embeddings_write(path, &bare, "{}"), LJ_OK, "%s", lj_error_text());
-    cr_assert_eq(lj_embeddings_read(path, &in), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(read_all(&in), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(in.rows, 0);
     cr_assert_null(in.labels);
     cr_assert_null(in.row);
@@ -97,7 +104,7 @@ Test(embeddings, continued, .init = begin, .fini = end)
     cr_assert_eq(done, 2);
     cr_assert_eq(lj_embeddings_put(file, 2, 1, last, &label, NULL), LJ_OK);
     cr_assert_eq(lj_embeddings_close(file), LJ_OK, "%s", lj_error_text());
-    cr_assert_eq(lj_embeddings_read(path, &in), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(read_all(&in), LJ_OK, "%s", lj_error_text());
     const float wanted[6] = {1, 2, 3, 4, 8, 9};
     cr_assert_arr_eq(in.values, wanted, sizeof wanted);
     cr_assert_eq(in.labels[1], -1);
@@ -106,6 +113,24 @@ Test(embeddings, continued, .init = begin, .fini = end)
     cr_assert_eq(unlink(path), 0);
     cr_assert_eq(rmdir(dir), 0, "something was left behind");
     cr_assert_eq(mkdir(dir, 0700), 0);
+}
+
+Test(embeddings, rows_of_a_file, .init = begin, .fini = end)
+{
+    float values[10] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, *part;
+    struct lj_embeddings out = {5, 2, values, NULL, NULL};
+    cr_assert_eq(lj_embeddings_write(path, &out, "{}"), LJ_OK, "%s", lj_error_text());
+    for (int first = 0; first <= 5; first++)
+        for (int end = first; end <= 5; end++) {
+            cr_assert_eq(lj_embeddings_read_values(path, 2, first, end, &part), LJ_OK, "%s",
+                         lj_error_text());
+            cr_assert_arr_eq(part, values + 2 * first, (size_t)(2 * (end - first)) * sizeof(float));
+            lj_free(part);
+        }
+    cr_assert_eq(lj_embeddings_read_values(path, 2, 4, 6, &part), LJ_ERR_DATA);
+    cr_assert(strstr(lj_error_text(), "rows 4 .. 5"), "%s", lj_error_text());
+    cr_assert_eq(lj_embeddings_read_values(path, 3, 0, 5, &part), LJ_ERR_DATA);
+    cr_assert(strstr(lj_error_text(), "width 2"), "%s", lj_error_text());
 }
 
 Test(embeddings, disk_full, .init = begin, .fini = end)
@@ -132,28 +157,28 @@ Test(embeddings, unsupported_files, .init = begin, .fini = end)
     const hsize_t two[2] = {2, 1}, three = 3;
     const double values[2] = {1, 2};
     const int64_t labels[3] = {1, 1LL << 33, 0};
-    cr_assert_eq(lj_embeddings_read(path, &in), LJ_ERR_DATA);
+    cr_assert_eq(read_all(&in), LJ_ERR_DATA);
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     H5Fclose(file);
-    cr_assert_eq(lj_embeddings_read(path, &in), LJ_ERR_DATA);
+    cr_assert_eq(read_all(&in), LJ_ERR_DATA);
     cr_assert(strstr(lj_error_text(), "no dataset embeddings"), "%s", lj_error_text());
     file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     put(file, "embeddings", H5T_IEEE_F64BE, H5T_NATIVE_DOUBLE, 2, two, values);
     put(file, "labels", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, &three, labels);
     H5Fclose(file);
-    cr_assert_eq(lj_embeddings_read(path, &in), LJ_ERR_DATA);
+    cr_assert_eq(read_all(&in), LJ_ERR_DATA);
     cr_assert(strstr(lj_error_text(), "has 3 values"), "%s", lj_error_text());
     file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     H5Ldelete(file, "labels", H5P_DEFAULT);
     put(file, "labels", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, two, labels);
     H5Fclose(file);
-    cr_assert_eq(lj_embeddings_read(path, &in), LJ_ERR_DATA);
+    cr_assert_eq(read_all(&in), LJ_ERR_DATA);
     cr_assert(strstr(lj_error_text(), "label of row 1"), "%s", lj_error_text());
     file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     H5Ldelete(file, "labels", H5P_DEFAULT);
     put(file, "labels", H5T_IEEE_F32LE, H5T_NATIVE_DOUBLE, 1, two, values);
     H5Fclose(file);
-    cr_assert_eq(lj_embeddings_read(path, &in), LJ_ERR_DATA);
+    cr_assert_eq(read_all(&in), LJ_ERR_DATA);
     cr_assert(strstr(lj_error_text(), "integer"), "%s", lj_error_text());
     cr_assert_null(in.values);
 }

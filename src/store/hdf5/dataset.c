@@ -88,24 +88,59 @@ static int check_storage(hid_t set, const char *path, const char *name)
     return LJ_OK;
 }
 
+/* The wanted elements: *count of them; inside and outside describe them to HDF5, as they lie in
+ * memory and in the file. */
+static int select_part(const struct lj_dataset *dataset, const char *path,
+                       const struct lj_dataset_request *request, hid_t set, int64_t *count,
+                       hid_t *inside, hid_t *outside)
+{
+    *inside = *outside = H5S_ALL;
+    *count = dataset->count;
+    if (!request->part)
+        return LJ_OK;
+    if (dataset->dims != 2)
+        return lj_fail(LJ_ERR_DATA, "%s: dataset %s has %d dimensions, expected (N, C)", path,
+                       request->name, dataset->dims);
+    if (request->end > dataset->dim[0])
+        return lj_fail(LJ_ERR_DATA, "%s: dataset %s has %lld rows, expected rows %lld .. %lld",
+                       path, request->name, (long long)dataset->dim[0], (long long)request->first,
+                       (long long)request->end - 1);
+    hsize_t start[2] = {(hsize_t)request->first, 0};
+    hsize_t dim[2] = {(hsize_t)(request->end - request->first), (hsize_t)dataset->dim[1]};
+    *count = (request->end - request->first) * dataset->dim[1];
+    *inside = H5Screate_simple(2, dim, NULL);
+    *outside = H5Dget_space(set);
+    if (*count > 0)
+        H5Sselect_hyperslab(*outside, H5S_SELECT_SET, start, NULL, dim, NULL);
+    return LJ_OK;
+}
+
 static int read_open(struct lj_dataset *dataset, hid_t file, hid_t set, const char *path,
                      const struct lj_dataset_request *request)
 {
+    int64_t count;
+    hid_t inside, outside;
     LJ_TRY(check_type(set, path, request->name, request->integers));
     LJ_TRY(check_storage(set, path, request->name));
     LJ_TRY(read_shape(dataset, file, set, path, request));
-    void *values = lj_alloc_array(dataset->count, request->size, "arrays of HDF5 files");
-    if (!values)
-        return LJ_ERR_RESOURCE;
-    if (H5Dread(set, request->memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
-        lj_free(values);
-        return lj_fail(LJ_ERR_DATA,
-                       "%s: dataset %s cannot be read (damaged, or its filter is not "
-                       "installed)",
-                       path, request->name);
+    LJ_TRY(select_part(dataset, path, request, set, &count, &inside, &outside));
+    void *values = lj_alloc_array(count, request->size, "arrays of HDF5 files");
+    int status = values ? LJ_OK : LJ_ERR_RESOURCE;
+    if (values && count > 0 &&
+        H5Dread(set, request->memory, inside, outside, H5P_DEFAULT, values) < 0)
+        status = lj_fail(LJ_ERR_DATA,
+                         "%s: dataset %s cannot be read (damaged, or its filter is not "
+                         "installed)",
+                         path, request->name);
+    if (request->part) {
+        H5Sclose(inside);
+        H5Sclose(outside);
     }
-    dataset->values = values;
-    return LJ_OK;
+    if (status == LJ_OK)
+        dataset->values = values;
+    else
+        lj_free(values);
+    return status;
 }
 
 int lj_dataset_read(struct lj_dataset *dataset, hid_t file, const char *path,

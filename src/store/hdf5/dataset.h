@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to store: one dataset of numbers, read whole into memory of a wanted type. */
+/* Private to store: one dataset of numbers, or rows of it, read into memory of a wanted type. */
 #ifndef LEJEPA_STORE_DATASET_H
 #define LEJEPA_STORE_DATASET_H
 
@@ -9,9 +9,9 @@ enum { LJ_DATASET_DIMS = 3 };
 
 struct lj_dataset {
     int dims;
-    int64_t dim[LJ_DATASET_DIMS];
-    int64_t count;
-    void *values; /* owned by the caller (lj_free); NULL when absent */
+    int64_t dim[LJ_DATASET_DIMS]; /* of the whole dataset */
+    int64_t count;                /* of its elements */
+    void *values;                 /* owned by the caller (lj_free); NULL when absent */
 };
 
 /* lj_hdf5_open, with a message. Local. Errors: LJ_ERR_DATA (lock free). */
@@ -25,10 +25,12 @@ struct lj_dataset_request {
     int64_t rows;  /* its shape must be (rows); -1: any shape */
     hid_t memory;  /* HDF5's type for the values in memory */
     size_t size;   /* bytes of that type */
+    bool part;     /* only indices [first, end) of the first of two dimensions; else all */
+    int64_t first, end;
 };
 
-/* Reads a dataset, converted by HDF5. Nothing is allocated for a shape that is not the requested
- * one or that the file is too small for. Under the lock.
+/* Reads a dataset, or a part of it, converted by HDF5. Nothing is allocated for a shape that is not
+ * the requested one or that the file is too small for. Under the lock.
  * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE. */
 int lj_dataset_read(struct lj_dataset *dataset, hid_t file, const char *path,
                     const struct lj_dataset_request *request) LJ_MUST_USE;
