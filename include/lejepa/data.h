@@ -62,11 +62,14 @@ struct lj_archive_info {
     uint64_t fingerprint; /* of names, shapes and sizes; differs when the archive differs */
 };
 
-/* Collective: rank 0 opens, checks and indexes; the index is broadcast; then every rank opens what
- * it needs when it first reads. Errors: LJ_ERR_DATA with file, dataset, expected and found.
- *   archive  out  owned by the caller */
+/* Collective: rank 0 opens, checks and indexes; every node receives the index; then every rank
+ * opens what it needs when it first reads.
+ *   archive  out  owned by the caller
+ * Errors: LJ_ERR_DATA with file, dataset, expected and found. */
 LJ_API int lj_archive_open(struct lj_archive **archive, struct lj_comm *comm,
                            const struct lj_archive_options *options) LJ_MUST_USE;
+/* Accepts NULL. Collective over the communicator of lj_archive_open, which still exists: the ranks
+ * of a node have the index in common. */
 LJ_API void lj_archive_close(struct lj_archive *archive);
 LJ_API const struct lj_archive_info *lj_archive_info(const struct lj_archive *archive);
 

@@ -67,6 +67,26 @@ void lj_pass_to_root(struct lj_comm *comm, int from, void *data, int64_t bytes);
 /* True on rank 0, which prints, picks names and writes files. Local. */
 bool lj_comm_is_root(const struct lj_comm *comm);
 
+/* ---- memory of a node -------------------------------------------------------------------- */
+
+/* Memory for what is the same on every rank: once on a node, or, where MPI gives none, once on a
+ * rank. Written on rank 0 only, and read by everybody after lj_shared_broadcast. */
+struct lj_shared;
+/* Allocates. Collective.
+ *   shared  out  owned by the caller: lj_shared_destroy
+ *   bytes   in   the same on every rank
+ * Errors, on every rank alike: LJ_ERR_RESOURCE. */
+int lj_shared_create(struct lj_shared **shared, struct lj_comm *comm, int64_t bytes,
+                     const char *label) LJ_MUST_USE;
+/* Where it lies on this rank; at a 64-byte boundary or, in a window, a page's. Local. */
+void *lj_shared_memory(const struct lj_shared *shared);
+/* Does each rank of this node have its own? Local. */
+bool lj_shared_is_own(const struct lj_shared *shared);
+/* What rank 0 wrote reaches every node. Collective. Cost: one broadcast among nodes. */
+void lj_shared_broadcast(struct lj_shared *shared);
+/* Collective; accepts NULL. */
+void lj_shared_destroy(struct lj_shared *shared);
+
 /* ---- ledger ------------------------------------------------------------------------------ */
 
 /* What training communicates: a line for each purpose. */

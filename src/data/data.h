@@ -32,7 +32,8 @@ struct lj_groups {
 /* The groups of an archive. Local. Valid until the archive is narrowed or closed. */
 struct lj_groups lj_archive_groups(const struct lj_archive *archive);
 
-/* Of the selected rows keeps some. Local; all ranks narrow alike, before anything is read.
+/* Of the selected rows keeps some. Local; all ranks narrow alike, before anything is read. Each
+ * rank then has tables of its own of the rows that are left.
  *   keep  in  (count) selected indices, ascending
  * Errors: LJ_ERR_RESOURCE. */
 int lj_archive_narrow(struct lj_archive *archive, const int64_t *keep, int64_t count) LJ_MUST_USE;

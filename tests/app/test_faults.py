@@ -25,9 +25,11 @@ data = [
 ]
 RESOURCES, COMMUNICATION = 6, 7
 
-# point, step, ranks that pass it: rank 0 alone opens archives and writes checkpoints
+# point, step, ranks that fail by it: rank 0 alone opens archives and writes checkpoints, and what
+# cannot be shared on a node is done without
 POINTS = [
     ("open", -1, [0]),
+    ("shared", -1, []),
     ("setup", -1, [0, 1]),
     ("gradsync-create", -1, [0, 1]),
     ("read", 0, [0, 1]),

@@ -14,7 +14,7 @@
  *   elsewhere.c   name of another file -> the file                (rank 0)
  *   files.c       data.archive -> list of files
  *   groups.c      selected rows -> groups
- *   narrow.c      fewer of the selected rows
+ *   narrow.c      fewer of the selected rows                      (a rank's own tables)
  *   subset.c      some of the numbers 0 .. n-1, in little memory
  *   rows.c        part, rows -> the rows as stored                (any thread)
  *   chunk.c       raw chunk -> rows as stored                     (any thread, no HDF5)
@@ -120,6 +120,8 @@ struct lj_archive {
     struct lj_subset rows;           /* of all rows: the selected ones; the same on every rank */
     struct lj_subset groups;         /* of all groups: those with a selected row; likewise */
     int32_t *label;                  /* (selected); NULL: no labels */
+    struct lj_shared *shared;        /* holds the tables above; NULL while rank 0 makes them */
+    bool narrowed;                   /* rows, groups and label are this rank's own */
     bool have_statistics;            /* mean, std, least and most are known on this rank */
     bool hdf5_only;                  /* tests: read no chunk raw */
     float mean[LJ_CHANNELS_MAX];     /* of each channel */
@@ -242,8 +244,10 @@ int lj_archive_columns(struct lj_archive *archive,
 
 /* ---- groups.c ---------------------------------------------------------------------------- */
 
-/* Numbers the groups of the parts, and makes archive->groups, which is empty before, from
- * archive->rows. Local. Errors: LJ_ERR_RESOURCE. */
+/* Number of groups that a part is cut into. */
+int64_t lj_groups_of_part(const struct lj_part *part);
+/* Makes archive->groups, which is empty before, from archive->rows. Local.
+ * Errors: LJ_ERR_RESOURCE. */
 int lj_archive_make_groups(struct lj_archive *archive) LJ_MUST_USE;
 
 /* ---- subset.c: local --------------------------------------------------------------------- */

@@ -32,21 +32,21 @@ static int64_t group_of_row(const struct lj_archive *archive, int64_t row)
     return part->first_group + (row - part->first_row) / part->group_rows;
 }
 
-/* Numbers the parts' groups; returns how many there are. */
-static int64_t number_groups(struct lj_archive *archive)
+int64_t lj_groups_of_part(const struct lj_part *part)
 {
-    int64_t count = 0;
-    for (int p = 0; p < archive->header.info.parts; p++) {
-        struct lj_part *part = &archive->part[p];
-        part->first_group = count;
-        count += (part->rows + part->group_rows - 1) / part->group_rows;
-    }
-    return count;
+    return (part->rows + part->group_rows - 1) / part->group_rows;
+}
+
+/* How many groups there are before any is left out. */
+static int64_t all_groups(const struct lj_archive *archive)
+{
+    const struct lj_part *last = &archive->part[archive->header.info.parts - 1];
+    return last->first_group + lj_groups_of_part(last);
 }
 
 int lj_archive_make_groups(struct lj_archive *archive)
 {
-    int64_t all = number_groups(archive), selected = archive->header.info.selected;
+    int64_t all = all_groups(archive), selected = archive->header.info.selected;
     if (selected == archive->header.info.rows)
         return lj_subset_whole(&archive->groups, all);
     uint64_t *bits = lj_bits_alloc(all);

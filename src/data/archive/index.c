@@ -25,6 +25,7 @@ struct builder {
     bool lengths_differ;        /* the first axes of two parts do */
     int dims;                   /* axes of the first part */
     int64_t bytes;              /* of all parts' images in memory */
+    int64_t groups;             /* of all parts */
     XXH3_state_t *hash;         /* of names, shapes, types and file sizes: the fingerprint */
 };
 
@@ -240,6 +241,8 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
                            .first_row = info->rows};
     LJ_TRY(read_storage(&archive->header, &part, dataset, found, lj_row_bytes(archive), where));
     LJ_TRY(lj_blank_find(&archive->header, &part, dataset, options->blank, where));
+    part.first_group = b->groups;
+    b->groups += lj_groups_of_part(&part);
     LJ_TRY(add_text(b, path, &part.file));
     LJ_TRY(add_text(b, found->path, &part.dataset));
     const char *base = lj_base_name(path);

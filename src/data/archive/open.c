@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening and closing an archive. Rank 0 makes the index. It consists of plain arrays, which are
- * broadcast one after the other. A rank opens a dataset when it first reads from it. */
+/* Opening and closing an archive. Rank 0 makes the index. It consists of plain tables, which are
+ * then copied into memory that every node has once. A rank opens a dataset when it first reads from
+ * it. */
 #include "data/archive/archive.h"
+
+#include <string.h>
 
 static int index_on_root(struct lj_archive *archive, const struct lj_archive_options *options)
 {
@@ -34,7 +37,7 @@ static int settle(struct lj_archive *archive)
     return LJ_OK;
 }
 
-enum { TABLES = 3 + 2 * LJ_SUBSET_TABLES };
+enum { TABLES = 3 + 2 * LJ_SUBSET_TABLES, TABLE_ALIGN = 64 };
 
 /* The tables of the index, in the order in which they are shared. */
 static void list_tables(struct lj_archive *a, struct lj_table table[TABLES])
@@ -57,24 +60,35 @@ static void share_subset(struct lj_comm *comm, struct lj_subset *subset)
         *subset = (struct lj_subset){.all = sizes[0], .members = sizes[1], .runs = sizes[2]};
 }
 
+/* Gives the tables their places in the shared memory, where rank 0 puts its own. */
+static void place_tables(struct lj_archive *archive, const struct lj_table table[TABLES], bool root)
+{
+    char *at = lj_shared_memory(archive->shared);
+    for (int i = 0; i < TABLES; i++)
+        if (table[i].bytes > 0) {
+            if (root) {
+                memcpy(at, *table[i].array, (size_t)table[i].bytes);
+                lj_free(*table[i].array);
+            }
+            *table[i].array = at;
+            at += lj_round_up(table[i].bytes, TABLE_ALIGN);
+        }
+}
+
 /* Collective. Every rank receives rank 0's index. */
 static int share_index(struct lj_archive *archive, struct lj_comm *comm)
 {
     struct lj_table table[TABLES];
+    int64_t bytes = 0;
     lj_broadcast(comm, &archive->header, (int64_t)sizeof archive->header, 0);
     share_subset(comm, &archive->rows);
     share_subset(comm, &archive->groups);
     list_tables(archive, table);
-    int status = LJ_OK;
-    for (int i = 0; i < TABLES && !lj_comm_is_root(comm); i++)
-        if (table[i].bytes > 0) {
-            *table[i].array = lj_alloc((size_t)table[i].bytes, "archive index");
-            if (!*table[i].array)
-                status = LJ_ERR_RESOURCE;
-        }
-    LJ_TRY(lj_agree(comm, status));
     for (int i = 0; i < TABLES; i++)
-        lj_broadcast(comm, *table[i].array, table[i].bytes, 0);
+        bytes += lj_round_up(table[i].bytes, TABLE_ALIGN);
+    LJ_TRY(lj_shared_create(&archive->shared, comm, bytes, "archive index"));
+    place_tables(archive, table, lj_comm_is_root(comm));
+    lj_shared_broadcast(archive->shared);
     return LJ_OK;
 }
 
@@ -117,6 +131,20 @@ int lj_archive_open(struct lj_archive **archive, struct lj_comm *comm,
     return status;
 }
 
+/* Frees the tables that do not lie in shared memory. */
+static void free_tables(struct lj_archive *archive)
+{
+    if (!archive->shared) {
+        lj_free(archive->part);
+        lj_free(archive->texts);
+    }
+    if (!archive->shared || archive->narrowed) {
+        lj_free(archive->label);
+        lj_subset_free(&archive->rows);
+        lj_subset_free(&archive->groups);
+    }
+}
+
 void lj_archive_close(struct lj_archive *archive)
 {
     if (!archive)
@@ -126,11 +154,8 @@ void lj_archive_close(struct lj_archive *archive)
         lj_scratch_free(archive->scratch[i]);
     lj_free(archive->scratch);
     pthread_mutex_destroy(&archive->lock);
-    lj_free(archive->part);
-    lj_free(archive->texts);
-    lj_free(archive->label);
-    lj_subset_free(&archive->rows);
-    lj_subset_free(&archive->groups);
+    free_tables(archive);
+    lj_shared_destroy(archive->shared);
     lj_free(archive->open);
     lj_free(archive);
 }

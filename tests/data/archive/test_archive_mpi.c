@@ -98,6 +98,30 @@ Test(archive_mpi, every_rank_knows_and_reads_the_same)
     lj_archive_close(archive);
 }
 
+/* Every rank narrows its tables twice, those of the node stay. */
+Test(archive_mpi, ranks_narrow_alike)
+{
+    struct lj_archive_options options = options_of(path);
+    struct lj_archive *archive = NULL;
+    int status = lj_archive_open(&archive, world, &options);
+    cr_assert(all(status == LJ_OK), "%s", lj_error_text());
+    int64_t keep[ROWS / 3];
+    for (int64_t i = 0; i < ROWS / 3; i++)
+        keep[i] = 3 * i + 1;
+    status = lj_archive_narrow(archive, keep, ROWS / 3);
+    if (status == LJ_OK)
+        status = lj_archive_narrow(archive, keep, 5);
+    bool good = status == LJ_OK && lj_archive_info(archive)->selected == 5;
+    for (int64_t i = 0; i < 5 && good; i++) {
+        int64_t row = 3 * (3 * i + 1) + 1;
+        good = lj_archive_row(archive, i) == row && lj_archive_labels(archive)[i] == row % 5;
+    }
+    struct lj_groups groups = lj_archive_groups(archive);
+    good = good && groups.first(groups.data, groups.count) == 5;
+    cr_assert(all(good));
+    lj_archive_close(archive);
+}
+
 static void statistics_on(struct lj_comm *comm, float values[4 * CHANNELS], int *status)
 {
     struct lj_archive_options options = options_of(path);

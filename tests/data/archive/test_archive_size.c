@@ -105,8 +105,10 @@ static void make(struct lj_archive *archive)
     uint64_t *bits = lj_bits_alloc(rows);
     cr_assert(archive->part && bits);
     for (int64_t p = 0; p < PARTS; p++)
-        archive->part[p] =
-            (struct lj_part){.rows = PART_ROWS, .first_row = p * PART_ROWS, .group_rows = GROUP};
+        archive->part[p] = (struct lj_part){.rows = PART_ROWS,
+                                            .first_row = p * PART_ROWS,
+                                            .group_rows = GROUP,
+                                            .first_group = p * (PART_ROWS / GROUP)};
     for (int64_t row = PART_ROWS + 1; row < rows; row += 2)
         lj_bits_set(bits, row);
     cr_assert_eq(lj_subset_make(&archive->rows, rows, bits), LJ_OK);
