@@ -55,6 +55,8 @@
         WORD(LJ_DATA_STRETCH_NONE, "none") WORD(LJ_DATA_STRETCH_ASINH, "asinh")                    \
         WORD(LJ_DATA_STRETCH_LOG1P, "log1p") WORD(LJ_DATA_STRETCH_PERCENTILE, "percentile"),       \
         "how values are mapped before normalisation")                                              \
+    REAL(BITS, data_stretch_scale, "data.stretch_scale", 0.0, 0.0, 1.0e30,                         \
+        "data.stretch=asinh: asinh(x / this), x after data.full_scale; 0: each channel's noise")   \
     CHOICE(BITS, data_nan, "data.nan", LJ_DATA_NAN_ERROR,                                          \
         WORD(LJ_DATA_NAN_ERROR, "error") WORD(LJ_DATA_NAN_ZERO, "zero"),                           \
         "pixels that are not finite, and blank ones")                                              \

@@ -15,11 +15,12 @@
 /* How to find the images; fields as in the configuration; strings are borrowed during open. */
 enum { LJ_CHANNELS_MAX = 64 };
 
-/* What data.stretch=percentile maps to 0 and to 1, (channels) in units of the archive's type as
- * lj_archive_read has them. They belong to a run, as mean and standard deviation do. */
+/* What data.stretch maps to 0 and to 1, or, for asinh, to asinh(1): (channels) in the units in
+ * which lj_archive_read has pixels before the stretch. They belong to a run, as mean and standard
+ * deviation do. Only percentile and asinh have limits. */
 struct lj_limits {
-    float low[LJ_CHANNELS_MAX];  /* 1st percentile */
-    float high[LJ_CHANNELS_MAX]; /* 99th percentile */
+    float low[LJ_CHANNELS_MAX];  /* percentile: the 1st percentile; asinh: 0 */
+    float high[LJ_CHANNELS_MAX]; /* percentile: the 99th percentile; asinh: the scale */
 };
 
 struct lj_archive_options {
@@ -30,10 +31,11 @@ struct lj_archive_options {
     enum lj_data_axes axes;
     enum lj_data_stretch stretch;
     enum lj_data_nan nan;
+    double stretch_scale;           /* data.stretch_scale, 0 the noise of each channel */
     int64_t size;                   /* data.size, 0 as stored */
     double full_scale;              /* data.full_scale, 0 that of the type */
     const char *blank;              /* data.blank, "" of the attributes, "none" */
-    const struct lj_limits *limits; /* of data.stretch=percentile; NULL: of the selected rows */
+    const struct lj_limits *limits; /* of data.stretch; NULL: of the selected rows */
     bool skip_labels;               /* neither look for labels nor read them */
 };
 
@@ -108,7 +110,7 @@ LJ_API int64_t lj_archive_row(const struct lj_archive *archive, int64_t i);
 /* "file.h5:/images row 17" of an archive row, for messages. Local. */
 LJ_API void lj_archive_name_row(const struct lj_archive *archive, int64_t row, char *text,
                                 size_t capacity);
-/* The limits of data.stretch=percentile, owned by the archive; NULL with another stretch. Local. */
+/* The limits of data.stretch, owned by the archive; NULL when it has none. Local. */
 LJ_API const struct lj_limits *lj_archive_limits(const struct lj_archive *archive);
 /* Labels by selected index; negative: this row has none (NaN in the file is -1 here). (selected)
  * int32, owned by the archive; NULL without labels or if they were skipped. Local. */

@@ -48,7 +48,7 @@ struct lj_pretrained {
     int channels;
     int64_t size, step;
     float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
-    bool has_limits; /* the run stretched by percentiles, and these are its limits */
+    bool has_limits; /* the run's stretch has limits, and these are they */
     struct lj_limits limits;
     char pixels[8]; /* type of the elements it was trained on; "": the checkpoint does not say */
     bool has_range; /* false: the checkpoint does not say least and most */

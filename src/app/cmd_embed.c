@@ -47,16 +47,24 @@ static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretr
     return LJ_OK;
 }
 
+static bool same_stretch(const struct lj_config *one, const struct lj_config *other)
+{
+    return one->data_stretch == other->data_stretch &&
+           one->data_stretch_scale == other->data_stretch_scale;
+}
+
 /* The encoder has learned of pixels as they were after the run's stretch. Raw pixels may have
  * another, then with limits of the rows at hand. */
 static int check_stretch(const struct lj_config *config, const struct lj_pretrained *pretrained)
 {
-    bool same = config->data_stretch == pretrained->config.data_stretch;
+    const struct lj_config *run = &pretrained->config;
+    bool same = same_stretch(config, run);
     if (!same && config->arg_features != LJ_ARG_FEATURES_PIXELS)
         return lj_fail(LJ_ERR_CONFIG,
-                       "data.stretch=%s: the encoder was trained with %s; leave the setting out",
-                       lj_data_stretch_word(config->data_stretch),
-                       lj_data_stretch_word(pretrained->config.data_stretch));
+                       "data.stretch=%s data.stretch_scale=%g: the encoder was trained with %s and "
+                       "%g; leave the settings out",
+                       lj_data_stretch_word(config->data_stretch), config->data_stretch_scale,
+                       lj_data_stretch_word(run->data_stretch), run->data_stretch_scale);
     if (same && config->data_stretch == LJ_DATA_STRETCH_PERCENTILE && !pretrained->has_limits)
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: the run stretched by percentiles, but this older checkpoint does not "
@@ -94,7 +102,7 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
         status = check_stretch(config, &pretrained);
     status = lj_agree(comm, status);
     struct lj_archive_options options = lj_archive_options_of(config);
-    if (config->data_stretch == pretrained.config.data_stretch && pretrained.has_limits)
+    if (same_stretch(config, &pretrained.config) && pretrained.has_limits)
         options.limits = &pretrained.limits;
     if (status == LJ_OK)
         status = lj_archive_open(&archive, comm, &options);

@@ -39,9 +39,12 @@ static int write_files(const char *path, const struct lj_pretrained *p)
 {
     struct lj_timm_model timm;
     double mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX], further = further_divisor(p);
+    double low[LJ_CHANNELS_MAX], high[LJ_CHANNELS_MAX];
     for (int c = 0; c < p->channels; c++) {
         mean[c] = p->mean[c] / further;
         std[c] = p->std[c] / further;
+        low[c] = p->limits.low[c];
+        high[c] = p->limits.high[c];
     }
     lj_model_timm(p->model, &p->config, &timm);
     struct lj_timm_config config = {.architecture = timm.architecture,
@@ -55,6 +58,8 @@ static int write_files(const char *path, const struct lj_pretrained *p)
                                     .channels = p->channels,
                                     .mean = mean,
                                     .std = std,
+                                    .low = p->has_limits ? low : NULL,
+                                    .high = p->has_limits ? high : NULL,
                                     .pixels = p->pixels,
                                     .stretch = lj_data_stretch_word(p->config.data_stretch),
                                     .divisor = whole_divisor(p),

@@ -4,6 +4,8 @@
 #include "app/app.h"
 
 #include "lejepa/runtime.h"
+
+#include "data/data.h"
 #include "store/store.h"
 #include "train/train.h"
 
@@ -31,53 +33,81 @@ static int make_place(const char *run, const char *dir)
     return LJ_OK;
 }
 
-/* Mean and std of the file, from timm's images 0..1 to pixels as this archive gives them. The
- * archive's own stay where the file says nothing, or speaks of pixels after another stretch. */
-static int read_pixels(const struct lj_config *config, const struct lj_archive_info *info,
-                       bool *found, float *mean, float *std)
+/* How pixels are normalised, if the file says it. The same on all ranks. */
+struct normalisation {
+    bool found;
+    float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX]; /* of pixels as this archive gives them */
+    bool has_limits;
+    struct lj_limits limits; /* of the stretch */
+};
+
+/* Does the file speak of pixels after the stretch of this configuration, so that its numbers can be
+ * taken? An asinh without limits was one of pixels as they are. */
+static bool same_stretch(const struct lj_config *config, const struct lj_archive_info *info,
+                         const struct lj_timm_pixels *pixels)
 {
-    double their_mean[LJ_CHANNELS_MAX], their_std[LJ_CHANNELS_MAX];
-    struct lj_timm_pixels pixels = {.mean = their_mean, .std = their_std};
-    const char *stretch = lj_data_stretch_word(config->data_stretch);
-    LJ_TRY(lj_timm_read(config->arg_weights, info->channels, &pixels));
-    *found = pixels.found && strcmp(pixels.stretch, stretch) == 0;
-    if (!pixels.found)
+    bool asinh = config->data_stretch == LJ_DATA_STRETCH_ASINH, same = true;
+    if (strcmp(pixels->stretch, lj_data_stretch_word(config->data_stretch)) != 0 ||
+        (config->data_stretch == LJ_DATA_STRETCH_PERCENTILE && !pixels->has_limits))
+        return false;
+    for (int c = 0; c < info->channels && asinh && config->data_stretch_scale > 0; c++)
+        same = same && (float)config->data_stretch_scale ==
+                           (pixels->has_limits ? (float)pixels->high[c] : 1.0f);
+    return same;
+}
+
+/* Says whose mean and std are taken, and why. */
+static void say_source(const struct lj_config *config, const struct lj_timm_pixels *pixels,
+                       bool found, double scale, const char *type)
+{
+    if (found)
+        lj_say("mean and std from %s, multiplied by %.10g for pixels of type %s", pixels->from,
+               scale, type);
+    else if (!pixels->found)
         lj_say("%s says nothing of mean and std, nor does a config.json beside it: those of the "
                "archive are taken",
                config->arg_weights);
-    else if (!*found)
-        lj_warn("%s: mean and std are of pixels after data.stretch=%s, this configuration has %s: "
-                "those of the archive are taken",
-                pixels.from, pixels.stretch, stretch);
-    if (!*found)
-        return LJ_OK;
+    else
+        lj_warn("%s: mean and std are of pixels after data.stretch=%s%s, this configuration has "
+                "%s: those of the archive are taken",
+                pixels->from, pixels->stretch, pixels->has_limits ? " with limits of its own" : "",
+                lj_data_stretch_word(config->data_stretch));
+}
+
+/* The normalisation of the file, from timm's images 0..1 to pixels as this archive gives them. The
+ * archive's own stays where the file says nothing, or speaks of pixels after another stretch. */
+static int read_pixels(const struct lj_config *config, const struct lj_archive_info *info,
+                       struct normalisation *to)
+{
+    double mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX], low[LJ_CHANNELS_MAX], high[LJ_CHANNELS_MAX];
+    struct lj_timm_pixels pixels = {.mean = mean, .std = std, .low = low, .high = high};
+    LJ_TRY(lj_timm_read(config->arg_weights, info->channels, &pixels));
+    to->found = pixels.found && same_stretch(config, info, &pixels);
+    to->has_limits = to->found && lj_stretch_has_limits(config->data_stretch);
     bool stretched = config->data_stretch != LJ_DATA_STRETCH_NONE;
     double scale = stretched ? 1 : lj_pixel_full_scale(info->type, config->data_full_scale);
-    for (int c = 0; c < info->channels; c++) {
-        mean[c] = (float)(their_mean[c] * scale);
-        std[c] = (float)(their_std[c] * scale);
+    say_source(config, &pixels, to->found, scale, info->type);
+    for (int c = 0; c < info->channels && to->found; c++) {
+        to->mean[c] = (float)(mean[c] * scale);
+        to->std[c] = (float)(std[c] * scale);
+        to->limits.low[c] = pixels.has_limits ? (float)low[c] : 0;
+        to->limits.high[c] = pixels.has_limits ? (float)high[c] : 1;
     }
-    lj_say("mean and std from %s, multiplied by %.10g for pixels of type %s", pixels.from, scale,
-           info->type);
     return LJ_OK;
 }
 
-/* Rank 0 reads, all normalise alike. Collective. */
-static int take_pixels(struct lj_comm *comm, const struct lj_config *config,
-                       const struct lj_archive *archive, struct lj_trainer *trainer)
+/* Rank 0 reads, all stretch and normalise alike. Collective. */
+static int share_pixels(struct lj_comm *comm, const struct lj_config *config,
+                        struct lj_archive *archive, struct normalisation *pixels)
 {
-    struct {
-        bool found;
-        float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
-    } pixels = {.found = false};
     int status = LJ_OK;
+    *pixels = (struct normalisation){.found = false};
     if (lj_comm_is_root(comm))
-        status =
-            read_pixels(config, lj_archive_info(archive), &pixels.found, pixels.mean, pixels.std);
+        status = read_pixels(config, lj_archive_info(archive), pixels);
     LJ_TRY(lj_agree(comm, status));
-    lj_broadcast(comm, &pixels, sizeof pixels, 0);
-    if (pixels.found)
-        lj_trainer_normalise_by(trainer, pixels.mean, pixels.std);
+    lj_broadcast(comm, pixels, sizeof *pixels, 0);
+    if (pixels->has_limits)
+        lj_archive_set_limits(archive, &pixels->limits);
     return LJ_OK;
 }
 
@@ -86,15 +116,17 @@ static int take_pixels(struct lj_comm *comm, const struct lj_config *config,
 static int import_into(struct lj_comm *comm, struct lj_config *config, struct lj_archive *archive)
 {
     struct lj_trainer *trainer = NULL;
+    struct normalisation pixels;
     char dir[LJ_PATH_MAX];
     int status = lj_checkpoint_directory(config->arg_out, dir);
     if (status == LJ_OK && lj_comm_is_root(comm))
         status = check_place(config->arg_out, dir);
     LJ_TRY(lj_agree(comm, status));
+    LJ_TRY(share_pixels(comm, config, archive, &pixels));
     LJ_TRY(lj_trainer_create(&trainer, comm, config, archive, NULL));
     status = lj_trainer_load_weights(trainer, config->arg_weights);
-    if (status == LJ_OK)
-        status = take_pixels(comm, config, archive, trainer);
+    if (status == LJ_OK && pixels.found)
+        lj_trainer_normalise_by(trainer, pixels.mean, pixels.std);
     if (status == LJ_OK)
         status = lj_agree(comm, lj_comm_is_root(comm) ? make_place(config->arg_out, dir) : LJ_OK);
     if (status == LJ_OK)

@@ -38,8 +38,9 @@ struct lj_groups lj_archive_groups(const struct lj_archive *archive);
  * Errors: LJ_ERR_RESOURCE. */
 int lj_archive_narrow(struct lj_archive *archive, const int64_t *keep, int64_t count) LJ_MUST_USE;
 
-/* Replaces the limits of data.stretch=percentile. Local; all ranks alike, before anything else is
- * read. */
+/* Does this stretch have limits? Local. */
+bool lj_stretch_has_limits(enum lj_data_stretch stretch);
+/* Replaces the limits of data.stretch. Local; all ranks alike, before anything else is read. */
 void lj_archive_set_limits(struct lj_archive *archive, const struct lj_limits *limits);
 
 /* Mean and standard deviation of each channel over the selected rows, after data.stretch and

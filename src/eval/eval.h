@@ -16,6 +16,16 @@
 #include "data/data.h"
 #include "models/models.h"
 
+struct lj_checkpoint_header; /* of store */
+
+/* The limits of a run's stretch, from a checkpoint. Local.
+ *   stretch  in   data.stretch of the run
+ *   limits   out  (channels of the header)
+ * Returns whether there are any: not if the stretch has none, or the file is older than they. Runs
+ * of that time took asinh of pixels as they are, so that the scale is known to be 1. */
+bool lj_checkpoint_limits(const struct lj_checkpoint_header *header, enum lj_data_stretch stretch,
+                          struct lj_limits *limits);
+
 /* Are an archive's pixels those that the encoder was trained on? Compares what reading makes of
  * their types, and the range of some rows with that of training. Values far outside, or in a small
  * part of it, would make embeddings that mean nothing. Collective.

@@ -5,6 +5,18 @@
 
 #include <string.h>
 
+bool lj_checkpoint_limits(const struct lj_checkpoint_header *header, enum lj_data_stretch stretch,
+                          struct lj_limits *limits)
+{
+    if (!lj_stretch_has_limits(stretch))
+        return false;
+    for (int c = 0; c < header->channels; c++) {
+        limits->low[c] = header->low ? header->low[c] : 0;
+        limits->high[c] = header->high ? header->high[c] : 1;
+    }
+    return header->low || stretch == LJ_DATA_STRETCH_ASINH;
+}
+
 static int read_header(struct lj_pretrained *p, const char *file)
 {
     struct lj_checkpoint_header header;
@@ -18,11 +30,6 @@ static int read_header(struct lj_pretrained *p, const char *file)
     if (status == LJ_OK) {
         memcpy(p->mean, header.mean, (size_t)header.channels * sizeof *p->mean);
         memcpy(p->std, header.std, (size_t)header.channels * sizeof *p->std);
-        p->has_limits = header.low != NULL;
-        if (p->has_limits) {
-            memcpy(p->limits.low, header.low, (size_t)header.channels * sizeof *p->limits.low);
-            memcpy(p->limits.high, header.high, (size_t)header.channels * sizeof *p->limits.high);
-        }
         memcpy(p->pixels, header.pixels, sizeof p->pixels);
         p->has_range = header.least != NULL;
     }
@@ -33,6 +40,7 @@ static int read_header(struct lj_pretrained *p, const char *file)
     if (status == LJ_OK) {
         lj_config_defaults(&p->config);
         status = lj_config_read_text(&p->config, header.config, file);
+        p->has_limits = lj_checkpoint_limits(&header, p->config.data_stretch, &p->limits);
     }
     lj_checkpoint_header_free(&header);
     return status;

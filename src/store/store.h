@@ -18,7 +18,8 @@ enum { LJ_PATH_MAX = 4096 }; /* bytes of a path, with its NUL */
  *     /weights/<name>                       float32, by timm's names
  *     /optim/moment1/<name>, moment2/<name> float32, state of AdamW, if it was written
  *     /data/mean, std, least, most          float32 (channels); older files lack the last two
- *     /data/low, high                       float32 (channels), with data.stretch=percentile
+ *     /data/low, high                       float32 (channels), limits of data.stretch, if it has
+ *                                           any; older files lack those of asinh
  *     attributes of /                       format, format_version, step, seed, tensors, moments,
  *                                           config (YAML), provenance (JSON), checksum, xxh3
  *
@@ -38,7 +39,7 @@ struct lj_checkpoint {
     int channels;
     const float *mean, *std;   /* (channels) of the pixels */
     const float *least, *most; /* (channels) their range; NULL: not known */
-    const float *low, *high;   /* (channels) what the stretch maps to 0 and 1; NULL: nothing */
+    const float *low, *high;   /* (channels) limits of data.stretch; NULL: it has none */
 };
 
 /* Writes the step's file into dir, which is made if its parent exists; then removes what is
@@ -58,7 +59,7 @@ struct lj_checkpoint_header {
     int channels;
     float *mean, *std;   /* (channels) owned */
     float *least, *most; /* (channels) owned; NULL in checkpoints that do not hold them */
-    float *low, *high;   /* (channels) owned; NULL without data.stretch=percentile */
+    float *low, *high;   /* (channels) owned; NULL where the file has none */
     char pixels[8];      /* type of the archive's elements, as in struct lj_archive_info; "" in
                           checkpoints that do not say it */
 };
@@ -208,9 +209,12 @@ struct lj_timm_config {
     int64_t size;              /* pixels of an image, size x size */
     int channels;
     const double *mean, *std; /* (channels) */
-    const char *pixels;       /* type of the archive's elements; "": not known */
-    const char *stretch;      /* data.stretch */
-    double divisor;           /* 0: not known */
+    const double *low,
+        *high;           /* (channels) limits of the stretch, of the pixels divided by `divisor`;
+                                 NULL: it has none, or they are not known */
+    const char *pixels;  /* type of the archive's elements; "": not known */
+    const char *stretch; /* data.stretch */
+    double divisor;      /* 0: not known */
     int64_t step;
 };
 
@@ -236,11 +240,13 @@ struct lj_timm_pixels {
     char from[LJ_PATH_MAX]; /* the file itself, or the config.json beside it */
     char stretch[32];       /* data.stretch that mean and std come after */
     double *mean, *std;     /* (channels) the caller provides the arrays */
+    bool has_limits;        /* the file says the limits of the stretch */
+    double *low, *high;     /* (channels) likewise: its limits, as in struct lj_timm_config */
 };
 /* Reads it from the metadata of a safetensors file, else from the config.json beside it, be they of
  * this program or of timm. Local.
  *   channels  in      of the images
- *   pixels    in/out  mean and std in; the rest out
+ *   pixels    in/out  the arrays in; the rest out
  * Errors: LJ_ERR_CHECKPOINT: damaged, or of another number of channels; LJ_ERR_RESOURCE. */
 int lj_timm_read(const char *path, int channels, struct lj_timm_pixels *pixels) LJ_MUST_USE;
 

@@ -4,11 +4,15 @@
  *     {"architecture": ..., "num_classes": ..., "num_features": ..., "global_pool": ...,
  *      "model_args": {...},
  *      "pretrained_cfg": {"input_size": [C, H, W], "mean": [...], "std": [...], ...},
- *      "lejepa_mpi": {"version": ..., "step": ..., "pixels": {...}}}
+ *      "lejepa_mpi": {"version": ..., "step": ...,
+ *                     "pixels": {"type": ..., "divided_by": ..., "stretch": ...,
+ *                                "low": [...], "high": [...]}}}
  *
- * as config.json beside the weights, where timm looks, and in the metadata of the weights' file,
- * which goes where the file goes. Metadata are strings: what is no string is one of JSON. Format:
- * github.com/huggingface/pytorch-image-models, timm/models/_hub.py. */
+ * The stretch takes pixels as they are once they are divided, and so do its limits low and high,
+ * which are there if it has any: percentile maps them to 0 and 1, asinh maps x to asinh(x / high).
+ * All this stands as config.json beside the weights, where timm looks, and in the metadata of the
+ * weights' file, which goes where the file goes. Metadata are strings: what is no string is one of
+ * JSON. Format: github.com/huggingface/pytorch-image-models, timm/models/_hub.py. */
 #include "store/publish.h"
 #include "store/safetensors/header.h"
 
@@ -43,6 +47,19 @@ static json_t *pretrained_cfg(const struct lj_timm_config *c)
                      c->first_conv, "classifier", c->classifier);
 }
 
+/* How stored pixels become those that mean and std are of. */
+static json_t *pixels_config(const struct lj_timm_config *c)
+{
+    json_t *pixels =
+        json_pack("{s:s, s:o, s:s}", "type", c->pixels, "divided_by",
+                  c->divisor > 0 ? json_real(c->divisor) : json_null(), "stretch", c->stretch);
+    if (c->low && c->high) {
+        json_object_set_new(pixels, "low", numbers(c->low, c->channels));
+        json_object_set_new(pixels, "high", numbers(c->high, c->channels));
+    }
+    return pixels;
+}
+
 static json_t *whole_config(const struct lj_timm_config *c)
 {
     json_t *object = json_object();
@@ -55,10 +72,8 @@ static json_t *whole_config(const struct lj_timm_config *c)
         json_object_set_new(object, "model_args", json_loads(c->arguments, 0, NULL));
     json_object_set_new(object, "pretrained_cfg", pretrained_cfg(c));
     json_object_set_new(object, OURS,
-                        json_pack("{s:s, s:I, s:{s:s, s:o, s:s}}", "version", LJ_VERSION, "step",
-                                  (json_int_t)c->step, "pixels", "type", c->pixels, "divided_by",
-                                  c->divisor > 0 ? json_real(c->divisor) : json_null(), "stretch",
-                                  c->stretch));
+                        json_pack("{s:s, s:I, s:o}", "version", LJ_VERSION, "step",
+                                  (json_int_t)c->step, "pixels", pixels_config(c)));
     return object;
 }
 
@@ -206,15 +221,13 @@ static int read_numbers(const char *from, const char *name, const json_t *list, 
 {
     if (json_array_size(list) != (size_t)channels)
         return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: pretrained_cfg has %zu numbers as %s, expected one for each of %d "
-                       "channels",
-                       from, json_array_size(list), name, channels);
+                       "%s: has %zu numbers as %s, expected one for each of %d channels", from,
+                       json_array_size(list), name, channels);
     for (int c = 0; c < channels; c++) {
         const json_t *number = json_array_get(list, (size_t)c);
         values[c] = json_number_value(number);
         if (!json_is_number(number) || !(values[c] > least && isfinite((float)values[c])))
-            return lj_fail(LJ_ERR_CHECKPOINT,
-                           "%s: pretrained_cfg has no usable number as %s of channel %d", from,
+            return lj_fail(LJ_ERR_CHECKPOINT, "%s: has no usable number as %s of channel %d", from,
                            name, c);
     }
     return LJ_OK;
@@ -233,6 +246,13 @@ static int read_pixels(const json_t *config, int channels, struct lj_timm_pixels
     snprintf(pixels->stretch, sizeof pixels->stretch, "%s", stretch ? stretch : "none");
     LJ_TRY(read_numbers(pixels->from, "mean", mean, channels, -INFINITY, pixels->mean));
     LJ_TRY(read_numbers(pixels->from, "std", std, channels, 0, pixels->std));
+    const json_t *low = json_object_get(ours, "low"), *high = json_object_get(ours, "high");
+    pixels->has_limits = low && high;
+    if (pixels->has_limits) {
+        LJ_TRY(read_numbers(pixels->from, "low", low, channels, -INFINITY, pixels->low));
+        double least = strcmp(pixels->stretch, "asinh") == 0 ? 0 : -INFINITY;
+        LJ_TRY(read_numbers(pixels->from, "high", high, channels, least, pixels->high));
+    }
     pixels->found = true;
     return LJ_OK;
 }

@@ -3,6 +3,7 @@
  * be as they were: a difference is refused, or, where resume.change names it, said and recorded. */
 #include "train/trainer.h"
 
+#include "eval/eval.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -170,8 +171,19 @@ static int judge(struct lj_trainer *t, const struct lj_checkpoint_header *header
     return LJ_OK;
 }
 
+/* The limits of the stretch stay those of the run's first rows, unless another stretch is set. */
+static void keep_limits(const struct lj_config *now, const struct lj_config *was,
+                        const struct lj_checkpoint_header *header, struct lj_limits *limits)
+{
+    struct lj_limits kept = *limits;
+    if (now->data_stretch == was->data_stretch &&
+        now->data_stretch_scale == was->data_stretch_scale &&
+        lj_checkpoint_limits(header, was->data_stretch, &kept))
+        *limits = kept;
+}
+
 int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoint_header *header,
-                                  const char *path)
+                                  const char *path, struct lj_limits *limits)
 {
     struct differences *d = lj_alloc(sizeof *d, "resuming");
     struct lj_config *was = lj_alloc(sizeof *was, "resuming");
@@ -187,6 +199,7 @@ int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoi
         status = judge(t, header, path, was, d);
     }
     if (status == LJ_OK) {
+        keep_limits(&t->config, was, header, limits);
         warn_of_arithmetic(made_now, made);
         status = hand_on(t, made, header->step, d->allowed);
     }

@@ -8,24 +8,24 @@
 
 /* What the checkpoint was made of must fit this run. Rank 0. */
 static int check_header(struct lj_trainer *t, const struct lj_checkpoint_header *header,
-                        const char *path)
+                        const char *path, struct lj_limits *limits)
 {
     int channels = lj_archive_info(t->archive)->channels;
     if (header->channels != channels)
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: was trained on %d channels, this archive has %d; use another run.dir",
                        path, header->channels, channels);
-    return lj_trainer_check_continuation(t, header, path);
+    return lj_trainer_check_continuation(t, header, path, limits);
 }
 
-/* limits: out, those of the checkpoint; it has some if the run stretches by them. */
+/* limits: in/out  those of the checkpoint, if the run goes on to stretch by them. */
 static int read_on_root(struct lj_trainer *t, const char *path, struct lj_limits *limits)
 {
     struct lj_checkpoint_header header;
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
     LJ_TRY(lj_checkpoint_read_header(path, &header));
-    int status = check_header(t, &header, path);
+    int status = check_header(t, &header, path, limits);
     if (status == LJ_OK) {
         t->first_step = header.step;
         memcpy(t->mean, header.mean, (size_t)header.channels * sizeof *t->mean);
@@ -34,10 +34,6 @@ static int read_on_root(struct lj_trainer *t, const char *path, struct lj_limits
         if (t->has_range) {
             memcpy(t->least, header.least, (size_t)header.channels * sizeof *t->least);
             memcpy(t->most, header.most, (size_t)header.channels * sizeof *t->most);
-        }
-        if (header.low) {
-            memcpy(limits->low, header.low, (size_t)header.channels * sizeof *limits->low);
-            memcpy(limits->high, header.high, (size_t)header.channels * sizeof *limits->high);
         }
         status =
             lj_checkpoint_read(path, &t->model->params, t->weights, t->moment[0], t->moment[1]);

@@ -149,10 +149,11 @@ char *lj_trainer_provenance_text(const struct lj_trainer *t);
 
 /* continuation.c: refuses names in resume.change that are no settings. Local. Then: may the run
  * continue from this checkpoint? Warns of allowed differences and adds them to t->changes. Rank 0.
+ *   limits  in/out  of the stretch: become those of the checkpoint unless the stretch changes
  * Errors: LJ_ERR_CONFIG, naming what differs. */
 int lj_trainer_check_allowed(const struct lj_config *config) LJ_MUST_USE;
 int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoint_header *header,
-                                  const char *path) LJ_MUST_USE;
+                                  const char *path, struct lj_limits *limits) LJ_MUST_USE;
 
 /* resume.c: weights and moments from a checkpoint; each rank receives what it keeps. Collective. */
 int lj_trainer_resume(struct lj_trainer *t, const char *path);

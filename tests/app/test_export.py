@@ -20,9 +20,14 @@ ARCHIVES = {  # pixels as stored; what they are divided by in timm's images
     "u16": ((SEVERAL * 200).astype("<u2"), 65535),
     "f32": ((SEVERAL / 50 - 1).astype("<f4"), 1),
     "asinh": ((SEVERAL * 200).astype("<u2"), 1),
+    "percentile": ((SEVERAL / 7 - 5).astype("<f4"), 1),
     "scaled": ((SEVERAL * 16).astype("<u2"), 4095),
 }
-SETTINGS = {"asinh": ["data.stretch=asinh"], "scaled": ["data.full_scale=4095"]}
+STRETCHED = ("asinh", "percentile")
+SETTINGS = {
+    **{name: [f"data.stretch={name}"] for name in STRETCHED},
+    "scaled": ["data.full_scale=4095"],
+}
 
 
 def words(name):
@@ -103,14 +108,21 @@ def test_configuration(name):
     cfg, ours = config["pretrained_cfg"], config["lejepa_mpi"]["pixels"]
     check(cfg["input_size"] == [3, 28, 28] and cfg["first_conv"], f"{name}: {cfg}")
     stored, divisor = ARCHIVES[name]
-    stretch = "asinh" if name == "asinh" else "none"
-    kind = "u16" if name in SETTINGS else name
+    stretch = name if name in STRETCHED else "none"
+    kind = {"percentile": "f32", "asinh": "u16", "scaled": "u16"}.get(name, name)
     check(
         (ours["type"], ours["divided_by"], ours["stretch"]) == (kind, divisor, stretch),
         f"{name}: {ours}",
     )
     images = stored.astype("f8") / divisor
-    images = numpy.arcsinh(images) if name == "asinh" else images
+    check(("low" in ours and "high" in ours) == (name in STRETCHED), f"{name}: limits in {ours}")
+    if name in STRETCHED:
+        low, high = (numpy.array(ours[key]) for key in ("low", "high"))
+        checkpoint = program.checkpoints(here / f"run-{name}")[-1]
+        same = all((read(checkpoint, f"data/{key}") == ours[key]).all() for key in ("low", "high"))
+        check(same, f"{name}: limits {ours} are not the checkpoint's")
+        images = (images - low) / (high - low)
+        images = numpy.arcsinh(images) if name == "asinh" else numpy.clip(images, 0, 1)
     for key, wanted in (("mean", images.mean((0, 1, 2))), ("std", images.std((0, 1, 2)))):
         check(
             numpy.allclose(cfg[key], wanted, rtol=1e-5), f"{name}: {key} {cfg[key]}, not {wanted}"
@@ -132,6 +144,9 @@ def test_round_trip(name):
     check(checkpoint.name == "step-000000000.h5", f"{name}: import made {checkpoint.name}")
     for found, wanted in zip(pixels(checkpoint), pixels(original)):
         check(numpy.allclose(found, wanted, rtol=3e-7), f"{name}: pixels {found}, not {wanted}")
+    for limit in ("low", "high") if name in STRETCHED else ():
+        found, wanted = (read(path, f"data/{limit}") for path in (checkpoint, original))
+        check((found == wanted).all(), f"{name}: {limit} {found}, not {wanted}")
     found, wanted = (program.tensors(path, ["weights"]) for path in (checkpoint, original))
     differ = [key for key in wanted if "projector" not in key and found[key] != wanted[key]]
     check(not differ, f"{name}: these weights differ: {differ}")

@@ -75,6 +75,37 @@ def test_refused():
     )
 
 
+def test_scale():
+    """asinh is scaled by the noise of the training rows, wherever its checkpoint is used."""
+    words = [*data[:2], "data.stretch=asinh"]
+    ended = train(here / "asinh", *words, "train.steps=2", "eval.every=1", "eval.where=split=1")
+    check(ended.code == 0 and "scale of the channels" in ended.err, f"train: {ended.tail()}")
+    low, high = limits(here / "asinh")
+    trained = pixels[split == 0]
+    noise = 1.4826 * numpy.median(abs(trained - numpy.median(trained)))
+    check(low[0] == 0 and abs(high[0] - noise) < 0.05, f"scale {high}, not {noise}")
+    own = here / "asinh.h5"
+    embed = ["embed", f"checkpoint={here / 'asinh'}", f"data.archive={archive}", f"out={own}"]
+    done("embed", [*embed, "features=pixels"])
+    flat = pixels.reshape(ROWS, -1)
+    error = numpy.abs(read(own, "embeddings") - numpy.arcsinh(flat / high)).max()
+    check(error < 1e-5, f"embedded with another scale: off by {error}")
+    ended = run([*embed, "data.stretch_scale=3"])
+    check(ended.code == 2 and "data.stretch_scale" in ended.err, f"another scale: {ended.tail()}")
+    older = program.copy(here / "asinh", here / "older")  # of a time that took asinh as it is
+    for path in program.checkpoints(older):
+        with h5py.File(path, "r+") as file:
+            del file["data/low"], file["data/high"]
+    done("older", ["embed", f"checkpoint={older}", *embed[2:], "features=pixels"])
+    error = numpy.abs(read(own, "embeddings") - numpy.arcsinh(flat)).max()
+    check(error < 1e-5, f"an older checkpoint is embedded with a scale: off by {error}")
+    ended = train(older, *words, "train.steps=4", "resume.change=train.steps")
+    check(ended.code == 0 and limits(older)[1][0] == 1, f"{limits(older)}: {ended.tail()}")
+    words += ["data.stretch_scale=3", "train.steps=6"]
+    ended = train(older, *words, "resume.change=data.stretch_scale,train.steps")
+    check(ended.code == 0 and limits(older)[1][0] == 3, f"{limits(older)}: {ended.tail()}")
+
+
 def test_blank():
     """A run's own blank value is that of what it embeds; attributes are those of each archive."""
     with_holes = pixels.copy()
@@ -108,5 +139,6 @@ def test_blank():
 test_limits_of_the_run()
 test_continued()
 test_refused()
+test_scale()
 test_blank()
 program.finish()

@@ -35,7 +35,8 @@ CASES = {
                     "model.mlp_ratio=2.999", *SMALL], PIXELS.astype("u1"), lambda x: x / 255),
     "u16": (SMALL, (PIXELS * 250).astype("<u2"), lambda x: x / 65535),
     "floats": (SMALL, (PIXELS * 3.5 - 70).astype("<f4"), lambda x: x),
-    "stretch": (["data.stretch=asinh", *SMALL], (PIXELS * 3.5 - 70).astype("<f4"), torch.asinh),
+    "stretch": (["data.stretch=asinh", "data.stretch_scale=2.5", *SMALL],
+                (PIXELS * 3.5 - 70).astype("<f4"), lambda x: torch.asinh(x / 2.5)),
     "one channel, smaller view": (["views.global_size=20", *SMALL],
                                   PIXELS[..., 0].astype("u1"), lambda x: x / 255),
 }

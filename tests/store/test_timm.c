@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 static const double channel_mean[3] = {0.25, 0.5, 1.0 / 3}, channel_std[3] = {1, 0.125, 0.1};
+static const double lowest[3] = {-1, 0, 1.0 / 7}, highest[3] = {1, 3e9, 0.7};
 static const struct lj_timm_config config = {
     .architecture = "vit_base_patch16_224",
     .arguments = "{\"img_size\": 28, \"mlp_ratio\": 4, \"num_heads\": 3}",
@@ -19,15 +20,17 @@ static const struct lj_timm_config config = {
     .channels = 3,
     .mean = channel_mean,
     .std = channel_std,
+    .low = lowest,
+    .high = highest,
     .pixels = "u16",
-    .stretch = "log1p",
+    .stretch = "percentile",
     .divisor = 65535,
     .step = 12};
 
 struct place {
     struct fixture f;
     char weights[128], beside[128];
-    double mean[3], std[3];
+    double mean[3], std[3], low[3], high[3];
     struct lj_timm_pixels pixels;
 };
 
@@ -36,7 +39,8 @@ static void place_create(struct place *p)
     cr_assert(fixture_create(&p->f));
     snprintf(p->weights, sizeof p->weights, "%s/w.safetensors", p->f.dir);
     snprintf(p->beside, sizeof p->beside, "%s/config.json", p->f.dir);
-    p->pixels = (struct lj_timm_pixels){.mean = p->mean, .std = p->std};
+    p->pixels =
+        (struct lj_timm_pixels){.mean = p->mean, .std = p->std, .low = p->low, .high = p->high};
 }
 
 static void write_weights(const struct place *p, const char *metadata)
@@ -60,7 +64,10 @@ static void expect_read(struct place *p, const char *from)
     cr_assert_eq(lj_timm_read(p->weights, 3, &p->pixels), LJ_OK, "%s", lj_error_text());
     cr_assert(p->pixels.found);
     cr_assert_str_eq(p->pixels.from, from);
-    cr_assert_str_eq(p->pixels.stretch, "log1p");
+    cr_assert_str_eq(p->pixels.stretch, "percentile");
+    cr_assert(p->pixels.has_limits);
+    cr_assert_arr_eq(p->low, lowest, sizeof lowest);
+    cr_assert_arr_eq(p->high, highest, sizeof highest);
     cr_assert_arr_eq(p->mean, channel_mean, sizeof channel_mean);
     cr_assert_arr_eq(p->std, channel_std, sizeof channel_std);
 }
@@ -98,7 +105,7 @@ Test(timm, nothing_said)
     cr_assert(!p.pixels.found);
     write_beside(&p, "{\"mean\": [1, 2, 3], \"std\": [4, 5, 6]}");
     cr_assert_eq(lj_timm_read(p.weights, 3, &p.pixels), LJ_OK);
-    cr_assert(p.pixels.found && p.mean[2] == 3 && p.std[0] == 4);
+    cr_assert(p.pixels.found && p.mean[2] == 3 && p.std[0] == 4 && !p.pixels.has_limits);
     cr_assert_str_eq(p.pixels.stretch, "none");
     fixture_destroy(&p.f);
 }

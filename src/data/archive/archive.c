@@ -114,10 +114,14 @@ void lj_archive_name_row(const struct lj_archive *archive, int64_t row, char *te
              lj_part_dataset(archive, part), (long long)(row - part->first_row));
 }
 
+bool lj_stretch_has_limits(enum lj_data_stretch stretch)
+{
+    return stretch == LJ_DATA_STRETCH_ASINH || stretch == LJ_DATA_STRETCH_PERCENTILE;
+}
+
 const struct lj_limits *lj_archive_limits(const struct lj_archive *archive)
 {
-    bool stretched = archive->header.stretch == LJ_DATA_STRETCH_PERCENTILE;
-    return stretched ? &archive->header.limits : NULL;
+    return lj_stretch_has_limits(archive->header.stretch) ? &archive->header.limits : NULL;
 }
 
 void lj_archive_set_limits(struct lj_archive *archive, const struct lj_limits *limits)
@@ -139,6 +143,7 @@ struct lj_archive_options lj_archive_options_of(const struct lj_config *c)
                                        .where = c->data_where,
                                        .axes = c->data_axes,
                                        .stretch = c->data_stretch,
+                                       .stretch_scale = c->data_stretch_scale,
                                        .nan = c->data_nan,
                                        .blank = c->data_blank,
                                        .size = c->data_size,

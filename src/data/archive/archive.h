@@ -4,7 +4,7 @@
  * into a scratch, then its rows are converted to float32 planes. A file calls those below it:
  *
  *   open.c        opens (rank 0 indexes, everybody receives the index) and closes
- *   statistics.c  means, deviations, percentiles of the pixels
+ *   statistics.c  means and deviations of the pixels, limits of the stretch
  *   read.c        selected indices -> images
  *   index.c       datasets -> parts                               (rank 0)
  *   labels.c      labels, data.where                              (rank 0)
@@ -94,7 +94,7 @@ struct lj_archive_header {
     char blank_text[96];             /* info.blank */
     char images_text[LJ_NAME_BYTES]; /* info.images */
     char labels_text[LJ_NAME_BYTES]; /* info.labels */
-    struct lj_limits limits;         /* of data.stretch=percentile */
+    struct lj_limits limits;         /* of data.stretch */
 };
 
 /* A decoded chunk, and the memory to decode another. */
@@ -365,8 +365,10 @@ void lj_archive_resize(const struct lj_archive_info *info, float *image, const f
 
 /* ---- statistics.c ------------------------------------------------------------------------ */
 
-/* Estimates the percentiles header.limits from a sample of the pixels. Local (rank 0).
+/* Finds header.limits, if the stretch has any: from a sample of the pixels, or as
+ * data.stretch_scale gives them. Local (rank 0).
+ *   scale  in  data.stretch_scale
  * Errors: as lj_archive_read. */
-int lj_archive_percentiles(struct lj_archive *archive) LJ_MUST_USE;
+int lj_archive_find_limits(struct lj_archive *archive, double scale) LJ_MUST_USE;
 
 #endif

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A stored row becomes float32 planes (C, H, W): u8 / 255, i8 / 127, other types unscaled, or all
  * of them by data.full_scale; then comes data.stretch:
- *   asinh       asinh(x)
+ *   asinh       asinh(x / scale): about linear within the scale, logarithmic above it. By default
+ *               each channel's scale is its noise, as each band of a survey has its own softening
+ *               (Lupton, Gunn & Szalay 1999). To stretch the mean of three bands instead (Lupton et
+ *               al. 2004) keeps the hue of a picture, which normalisation does not keep anyway.
+ *               Zero stays zero: backgrounds are expected to be subtracted
  *   log1p       log(1 + max(x, 0))
  *   percentile  each channel's 1st to 99th percentile to 0..1, values outside cut off
  * With data.nan=zero, a value that is not finite as float32 is replaced by 0 before the stretch:
@@ -53,7 +57,7 @@ static void stretch(const struct lj_archive_header *header, float *planes, int64
         break;
     case LJ_DATA_STRETCH_ASINH:
         for (int64_t i = 0; i < count; i++)
-            planes[i] = asinhf(planes[i]);
+            planes[i] = asinhf(planes[i] / header->limits.high[i / pixels]);
         break;
     case LJ_DATA_STRETCH_LOG1P:
         for (int64_t i = 0; i < count; i++)

@@ -104,8 +104,8 @@ static int open_all(struct lj_archive *archive, struct lj_comm *comm,
             status = settle(archive);
         if (status == LJ_OK && options->limits)
             archive->header.limits = *options->limits;
-        else if (status == LJ_OK && archive->header.stretch == LJ_DATA_STRETCH_PERCENTILE)
-            status = lj_archive_percentiles(archive);
+        else if (status == LJ_OK)
+            status = lj_archive_find_limits(archive, options->stretch_scale);
     }
     LJ_TRY(lj_root_section_end(comm, status));
     LJ_TRY(share_index(archive, comm));

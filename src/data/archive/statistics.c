@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mean, standard deviation and range of each channel; percentiles for data.stretch=percentile.
+/* Mean, standard deviation and range of each channel; the limits of data.stretch.
  *
  * Sums are formed group by group in double precision, each group by one rank, in the order of its
  * rows. Then every rank receives the sums of all groups and adds them in the order of the groups,
@@ -9,14 +9,15 @@
 #include "data/archive/archive.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { SAMPLES_MAX = 65536, PARTIAL_SUMS = 8, RANGE_ROWS = 64 };
 
-/* Percentiles: the most rows that are sampled, and the most values that are sorted,
- * over all channels. */
-enum { PERCENTILE_ROWS = 1024, PERCENTILE_VALUES = 1 << 20 };
+/* Limits: the most rows that are sampled, and the most values that are sorted, over all
+ * channels. */
+enum { LIMIT_ROWS = 1024, LIMIT_VALUES = 1 << 20 };
 
 /* ---- the chosen groups ------------------------------------------------------------------- */
 
@@ -233,7 +234,7 @@ int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, floa
     return LJ_OK;
 }
 
-/* ---- percentiles ------------------------------------------------------------------------- */
+/* ---- limits of the stretch --------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b)
 {
@@ -255,26 +256,56 @@ static void sample_planes(const struct lj_archive_info *info, const float *image
         }
 }
 
-/* Sorts values (C, capacity), of which count[c] are valid, and takes the percentiles. */
-static void take_percentiles(struct lj_archive_header *header, float *values, const int64_t *count,
-                             int64_t capacity)
+/* The noise of a channel from its sorted values, which it replaces: 1.4826 times their median
+ * absolute deviation from their median, the standard deviation of a Gaussian, which sources that
+ * cover less than half of the pixels hardly change. Where half of the values are the median itself
+ * (a border of zeros, counts of few photons), those are left out; 1: all values are equal. */
+static float noise_of(float *x, int64_t count)
+{
+    float median = count ? x[(count - 1) / 2] : 0;
+    for (int64_t i = 0; i < count; i++)
+        x[i] = fabsf(x[i] - median);
+    qsort(x, (size_t)count, sizeof *x, ascending);
+    int64_t first = 0;
+    while (first < count && x[first] == 0 && x[(count - 1) / 2] == 0)
+        first++;
+    return first < count ? 1.4826f * x[first + (count - first - 1) / 2] : 1;
+}
+
+/* Sorts values (C, capacity), of which count[c] are valid, and takes the limits from them. */
+static void take_limits(struct lj_archive_header *header, float *values, const int64_t *count,
+                        int64_t capacity)
 {
     for (int c = 0; c < header->info.channels; c++) {
         float *x = values + c * capacity;
         qsort(x, (size_t)count[c], sizeof *x, ascending);
+        if (header->stretch == LJ_DATA_STRETCH_ASINH) {
+            header->limits.high[c] = noise_of(x, count[c]);
+            continue;
+        }
         header->limits.low[c] = count[c] ? x[(count[c] - 1) / 100] : 0.0f;
         header->limits.high[c] = count[c] ? x[(count[c] - 1) * 99 / 100] : 0.0f;
     }
 }
 
-/* Samples at most PERCENTILE_ROWS rows, spaced evenly over the selected ones, and of each row
+static void say_scales(const struct lj_archive_header *header)
+{
+    char text[256] = "";
+    size_t used = 0;
+    for (int c = 0; c < header->info.channels && used < sizeof text; c++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%.4g", c ? ", " : "",
+                                 (double)header->limits.high[c]);
+    lj_say("data.stretch=asinh: scale of the channels %s (noise of the selected rows)", text);
+}
+
+/* Samples at most LIMIT_ROWS rows, spaced evenly over the selected ones, and of each row
  * pixels spaced evenly; the first pixel moves on from row to row. */
-int lj_archive_percentiles(struct lj_archive *archive)
+static int estimate_limits(struct lj_archive *archive)
 {
     struct lj_archive_info *info = &archive->header.info;
-    int64_t rows = lj_min_i64(info->selected, PERCENTILE_ROWS), count[LJ_CHANNELS_MAX] = {0};
+    int64_t rows = lj_min_i64(info->selected, LIMIT_ROWS), count[LJ_CHANNELS_MAX] = {0};
     int64_t pixels = info->stored_height * info->stored_width;
-    int64_t most = PERCENTILE_VALUES / info->channels;
+    int64_t most = LIMIT_VALUES / info->channels;
     int64_t stride = (rows * pixels + most - 1) / most;
     int64_t capacity = rows * ((pixels + stride - 1) / stride);
     float *image = lj_alloc_array(info->channels * pixels, sizeof *image, "archive");
@@ -288,8 +319,23 @@ int lj_archive_percentiles(struct lj_archive *archive)
             sample_planes(info, image, stride, i, values, count, capacity);
     }
     if (status == LJ_OK)
-        take_percentiles(&archive->header, values, count, capacity);
+        take_limits(&archive->header, values, count, capacity);
     lj_free(image);
     lj_free(values);
     return status;
+}
+
+int lj_archive_find_limits(struct lj_archive *archive, double scale)
+{
+    struct lj_archive_header *header = &archive->header;
+    if (!lj_archive_limits(archive))
+        return LJ_OK;
+    for (int c = 0; c < header->info.channels; c++)
+        header->limits.high[c] = (float)scale;
+    if (header->stretch == LJ_DATA_STRETCH_ASINH && scale > 0)
+        return LJ_OK;
+    LJ_TRY(estimate_limits(archive));
+    if (header->stretch == LJ_DATA_STRETCH_ASINH)
+        say_scales(header);
+    return LJ_OK;
 }

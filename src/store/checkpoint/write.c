@@ -91,12 +91,13 @@ static bool put_pixels(hid_t file, const struct lj_checkpoint *checkpoint)
     const struct {
         const char *name, *description;
         const float *values; /* NULL: not known, left out */
-    } statistics[] = {{"mean", "mean of each channel", checkpoint->mean},
-                      {"std", "standard deviation of each channel", checkpoint->std},
-                      {"least", "least value of each channel", checkpoint->least},
-                      {"most", "largest value of each channel", checkpoint->most},
-                      {"low", "what the stretch maps to 0", checkpoint->low},
-                      {"high", "what the stretch maps to 1", checkpoint->high}};
+    } statistics[] = {
+        {"mean", "mean of each channel", checkpoint->mean},
+        {"std", "standard deviation of each channel", checkpoint->std},
+        {"least", "least value of each channel", checkpoint->least},
+        {"most", "largest value of each channel", checkpoint->most},
+        {"low", "value before the stretch that becomes 0", checkpoint->low},
+        {"high", "value before the stretch that becomes 1, or asinh(1)", checkpoint->high}};
     hid_t group = put_group(file, "/data", "pixels of the archive, after data.stretch",
                             "as read from the archive, divided by data.full_scale");
     bool good = group >= 0;

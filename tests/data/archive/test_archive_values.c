@@ -64,17 +64,53 @@ Test(archive_values, stretches)
 {
     write_floats(in_directory("a.h5"), 5, around_zero);
     struct lj_archive_options options = options_of(in_directory("a.h5"));
-    for (int s = 0; s < 2; s++) {
-        options.stretch = s ? LJ_DATA_STRETCH_LOG1P : LJ_DATA_STRETCH_ASINH;
+    for (int s = 0; s < 3; s++) {
+        options.stretch = s == 2 ? LJ_DATA_STRETCH_LOG1P : LJ_DATA_STRETCH_ASINH;
+        options.stretch_scale = s ? 2.5 : 1;
         struct lj_archive *archive = open_with(&options);
         cr_assert_eq(lj_archive_read(archive, 0, 5, images), LJ_OK);
         for (int i = 0; i < 5 * PIXELS; i++) {
-            double x = i - 40.0;
-            double wanted = s ? log(1 + (x > 0 ? x : 0)) : log(x + sqrt(x * x + 1));
+            double x = i - 40.0, y = x / options.stretch_scale;
+            double wanted = s == 2 ? log(1 + (x > 0 ? x : 0)) : log(y + sqrt(y * y + 1));
             cr_assert_float_eq(images[i], wanted, 1e-5);
         }
         lj_archive_close(archive);
     }
+}
+
+/* Two channels. One is flat about 2 with a median absolute deviation of about 8, and a tenth of its
+ * pixels lie far above. The other is zero, but for a third of its pixels, which are -12 or 12. */
+static double noise(int i)
+{
+    int pixel = i / 2;
+    if (i % 2)
+        return pixel % 3 ? 0 : pixel % 2 ? 12 : -12;
+    return pixel % 10 == 0 ? 5000 + pixel : 2 + (pixel * 7) % 33 - 16;
+}
+
+Test(archive_values, asinh_is_scaled_by_the_noise)
+{
+    enum { COUNT = 5 * 2 * 11 * 12 };
+    for (int i = 0; i < COUNT; i++)
+        values[i] = noise(i);
+    struct dataset d = {.name = "images",
+                        .type = H5T_IEEE_F32LE,
+                        .dims = 4,
+                        .dim = {5, 11, 12, 2},
+                        .values = values};
+    write_file(in_directory("a.h5"), false, &d, 1);
+    struct lj_archive_options options = options_of(in_directory("a.h5"));
+    options.stretch = LJ_DATA_STRETCH_ASINH;
+    struct lj_archive *archive = open_with(&options);
+    const float *scale = lj_archive_limits(archive)->high;
+    cr_assert_float_eq(scale[0], 1.4826 * 9, 1.5);
+    cr_assert_float_eq(scale[1], 1.4826 * 12, 1e-4);
+    cr_assert_eq(lj_archive_read(archive, 1, 1, images), LJ_OK);
+    for (int i = 0; i < 2 * 132; i++) {
+        double x = values[2 * 132 + i] / (double)scale[i % 2];
+        cr_assert_float_eq(images[i % 2 * 132 + i / 2], asinh(x), 1e-6);
+    }
+    lj_archive_close(archive);
 }
 
 /* The stored value becomes 1, before the stretch. */
@@ -85,6 +121,7 @@ Test(archive_values, full_scale)
     options.full_scale = 1024;
     for (int s = 0; s < 2; s++) {
         options.stretch = s ? LJ_DATA_STRETCH_ASINH : LJ_DATA_STRETCH_NONE;
+        options.stretch_scale = 1;
         struct lj_archive *archive = open_with(&options);
         cr_assert_eq(lj_archive_read(archive, 0, 5, images), LJ_OK);
         for (int i = 0; i < 5 * PIXELS; i++) {
@@ -230,5 +267,19 @@ Test(archive_values, a_constant_channel_has_deviation_one)
     cr_assert_eq(lj_archive_statistics(archive, world, &mean, &std), LJ_OK);
     cr_assert_float_eq(mean, 0.1f, 1e-7);
     cr_assert_eq(std, 1.0f);
+    lj_archive_close(archive);
+}
+
+/* So has its asinh a scale: 1, not the 0 that its noise is. */
+Test(archive_values, a_constant_channel_has_scale_one)
+{
+    write_floats(in_directory("a.h5"), 3, constant);
+    struct lj_archive_options options = options_of(in_directory("a.h5"));
+    options.axes = LJ_DATA_AXES_NHW;
+    options.stretch = LJ_DATA_STRETCH_ASINH;
+    struct lj_archive *archive = open_with(&options);
+    cr_assert_eq(lj_archive_limits(archive)->high[0], 1);
+    cr_assert_eq(lj_archive_read(archive, 0, 3, images), LJ_OK);
+    cr_assert_float_eq(images[17], asinh(0.1), 1e-7);
     lj_archive_close(archive);
 }
