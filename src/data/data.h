@@ -182,6 +182,12 @@ int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config
                    const struct lj_archive_info *info, bool local, int64_t size, const float *mean,
                    const float *std) LJ_MUST_USE;
 
+/* Says which settings are on, by default or given, but change no view of these images, why, and
+ * which others would do the like. Local.
+ *   text  out  "": all that are on have an effect */
+void lj_view_without_effect(const struct lj_config *config, const struct lj_archive_info *info,
+                            char *text, size_t capacity);
+
 /* Floats of scratch that lj_view_make and lj_view_centre need. */
 int64_t lj_view_scratch(const struct lj_view_recipe *recipe);
 

@@ -75,6 +75,22 @@ def test_refused():
     )
 
 
+def test_views_without_effect():
+    """Said once, whatever the number of ranks; not where they have an effect or are off."""
+    off = [f"views.{key}=0" for key in ("jitter", "grey", "solarize")]
+    colours = program.write_h5(here / "colours.h5", images=numpy.zeros((16, 28, 28, 3), "u1"))
+    for name, words, count in [
+        ("grey", data[:2], 1),
+        ("off", [*data[:2], *off], 0),
+        ("colours", [f"data.archive={colours}"], 0),
+    ]:
+        ended = train(here / f"views-{name}", *words, "train.steps=1", ranks=2)
+        said = [line for line in ended.err.splitlines() if "no effect" in line]
+        check(ended.code == 0 and len(said) == count, f"{name}: {said} {ended.tail()}")
+        for word in ("views.jitter=0.8 (default)", "1 channel;", "views.noise") if count else ():
+            check(word in "".join(said), f"{name}: '{word}' is not in {said}")
+
+
 def test_scale():
     """asinh is scaled by the noise of the training rows, wherever its checkpoint is used."""
     words = [*data[:2], "data.stretch=asinh"]
@@ -139,6 +155,7 @@ def test_blank():
 test_limits_of_the_run()
 test_continued()
 test_refused()
+test_views_without_effect()
 test_scale()
 test_blank()
 program.finish()

@@ -9,6 +9,7 @@
 #include "kernels/kernels.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- recipe ------------------------------------------------------------------------------ */
@@ -43,6 +44,51 @@ static bool has_colour(const struct lj_config *config, const struct lj_archive_i
     bool scaled = strcmp(info->type, "u8") == 0 || config->data_full_scale > 0;
     return info->channels == 3 && ((scaled && config->data_stretch == LJ_DATA_STRETCH_NONE) ||
                                    config->data_stretch == LJ_DATA_STRETCH_PERCENTILE);
+}
+
+/* Why colour operations do nothing, and by what they could do something. */
+static void explain_colour(const struct lj_config *config, const struct lj_archive_info *info,
+                           char *text, size_t capacity)
+{
+    if (info->channels != 3)
+        snprintf(text, capacity, "these have %d channel%s", info->channels,
+                 info->channels == 1 ? "" : "s");
+    else if (config->data_stretch != LJ_DATA_STRETCH_NONE)
+        snprintf(text, capacity, "data.stretch=%s gives others; data.stretch=percentile gives such",
+                 lj_data_stretch_word(config->data_stretch));
+    else
+        snprintf(text, capacity,
+                 "these are %s; data.full_scale, the value that becomes 1, maps them", info->type);
+}
+
+void lj_view_without_effect(const struct lj_config *config, const struct lj_archive_info *info,
+                            char *text, size_t capacity)
+{
+    const struct {
+        const char *key;
+        double probability;
+    } colour[] = {{"views.jitter", config->views_jitter},
+                  {"views.grey", config->views_grey},
+                  {"views.solarize", config->views_solarize}};
+    char why[128];
+    size_t used = 0;
+    int count = 0;
+    text[0] = 0;
+    if (has_colour(config, info))
+        return;
+    for (size_t i = 0; i < sizeof colour / sizeof *colour && used < capacity; i++) {
+        bool given = config->given[lj_config_key(colour[i].key) - lj_config_keys(&count)];
+        if (colour[i].probability > 0)
+            used +=
+                (size_t)snprintf(text + used, capacity - used, "%s%s=%g (%s)", used ? ", " : "",
+                                 colour[i].key, colour[i].probability, given ? "given" : "default");
+    }
+    explain_colour(config, info, why, sizeof why);
+    if (used > 0 && used < capacity)
+        snprintf(text + used, capacity - used,
+                 ": no effect, because colours are 3 channels in 0..1, and %s; views.intensity and "
+                 "views.noise change the values of any pixels",
+                 why);
 }
 
 static void copy_probabilities(struct lj_view_recipe *r, const struct lj_config *c)

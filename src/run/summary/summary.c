@@ -36,6 +36,15 @@ static void say_batch(const struct lj_trainer_info *t)
            lj_optim_decay_on_word(c->optim_decay_on));
 }
 
+/* Logs settings of views that do nothing for these pixels. */
+static void say_views(const struct lj_run_state *run)
+{
+    char text[512];
+    lj_view_without_effect(run->info.config, lj_archive_info(run->archive), text, sizeof text);
+    if (text[0])
+        lj_say("views: %s", text);
+}
+
 static void say_memory(int64_t planned_bytes)
 {
     struct lj_memory_use use[64];
@@ -181,6 +190,7 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
     say_datasets(run->archive);
     say_model(t);
     say_batch(t);
+    say_views(run);
     run->planned_bytes = lj_run_open_bytes();
     say_memory(run->planned_bytes);
     say_tiles(t);

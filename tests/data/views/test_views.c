@@ -237,6 +237,41 @@ Test(views, colour_operations_need_three_channels_in_0_to_1)
     }
 }
 
+/* The settings that are on, whether they were given, and what would help: for each reason. */
+Test(views, settings_without_effect_are_named)
+{
+    const struct {
+        int channels;
+        const char *type, *stretch, *says; /* says NULL: nothing */
+    } cases[] = {{3, "u8", "none", NULL},
+                 {3, "f32", "percentile", NULL},
+                 {1, "u8", "none", "1 channel;"},
+                 {5, "f32", "percentile", "5 channels;"},
+                 {3, "u16", "none", "these are u16; data.full_scale"},
+                 {3, "u8", "asinh", "data.stretch=asinh gives others"}};
+    char text[512];
+    cr_assert_eq(lj_config_set(&config, "views.grey", "0.1"), LJ_OK);
+    cr_assert_eq(lj_config_set(&config, "views.solarize", "0"), LJ_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct lj_archive_info info = {.channels = cases[i].channels, .type = cases[i].type};
+        cr_assert_eq(lj_config_set(&config, "data.stretch", cases[i].stretch), LJ_OK);
+        lj_view_without_effect(&config, &info, text, sizeof text);
+        if (!cases[i].says) {
+            cr_expect_str_eq(text, "");
+            continue;
+        }
+        cr_expect(strstr(text, "views.jitter=0.8 (default), views.grey=0.1 (given): no effect"),
+                  "%s", text);
+        cr_expect(strstr(text, cases[i].says) && strstr(text, "views.intensity"), "%s", text);
+        cr_expect(!strstr(text, "views.solarize"), "%s", text);
+    }
+    cr_assert_eq(lj_config_set(&config, "views.grey", "0"), LJ_OK);
+    cr_assert_eq(lj_config_set(&config, "views.jitter", "0"), LJ_OK);
+    lj_view_without_effect(&config, &(struct lj_archive_info){.channels = 1, .type = "u8"}, text,
+                           sizeof text);
+    cr_expect_str_eq(text, "");
+}
+
 Test(views, small_and_odd_sizes_give_finite_views)
 {
     int64_t sizes[][4] = {{1, 1, 1, 1},  {3, 1, 1, 5},    {3, 2, 7, 1}, {1, 28, 28, 28},
