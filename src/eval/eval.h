@@ -106,7 +106,8 @@ struct lj_probe_result {
  *   result        out  the same on every rank
  * Errors, on every rank alike: LJ_ERR_DATA (no training rows), LJ_ERR_RESOURCE, LJ_ERR_NUMERIC (a
  * value is not finite, or no convergence in 5000 iterations; the text gives the norm).
- * Cost: an allreduce of 8 (width + 1) classes bytes for each value of the loss. */
+ * Cost: an allreduce of 8 (width + 1) classes bytes for each value of the loss, one to a few an
+ * iteration; memory: 26 times that, and once more for each thread. */
 int lj_linear_probe(struct lj_comm *comm, const struct lj_features *train,
                     const int32_t *train_labels, const struct lj_features *test, double l2,
                     int32_t *predicted, struct lj_probe_result *result) LJ_MUST_USE;

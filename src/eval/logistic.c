@@ -4,11 +4,10 @@
  *     p_r = softmax(z_r W)     loss = -1/N sum_r log p_r[y_r] + l2/2 |W|^2 (bias free)
  *     dloss/dW = 1/N Z^T (P - onehot(y)) + l2 W
  *
- * Sums over a block of rows run in double and in one order, on one rank. Sums over blocks are
- * integers, so that ranks and blocks may come in any order. Of the gradient, all terms of an
- * element together are at most 1 in magnitude, since |p - y| <= 1 and the mean of z^2 is 1. The
- * loss has no bound and needs more digits than 64 bits have, so it is kept as two numbers. Threads
- * split the rows for the logits, and the features for Z^T P. */
+ * Sums over a block of rows run in double and in one order, in one thread. Sums over blocks are
+ * integers, so that threads and ranks may take any blocks in any order. Of the gradient, all terms
+ * of an element together are at most 1 in magnitude, since |p - y| <= 1 and the mean of z^2 is 1.
+ * The loss has no bound and needs more digits than 64 bits have, so it is kept as two numbers. */
 #include "eval/logistic.h"
 
 #include "kernels/kernels.h"
@@ -17,10 +16,16 @@
 #include <omp.h>
 #include <string.h>
 
-enum { BLOCK = LJ_FEATURES_BLOCK, CHUNK = 4 * BLOCK, GROUP = 8 };
+/* GROUP: features whose gradient is summed together, so that it stays in the first-level cache. */
+enum { BLOCK = LJ_FEATURES_BLOCK, GROUP = 8 };
 
 /* What follows the gradient in the sums. */
 enum { LOSS_HIGH, LOSS_LOW, NONFINITE, SCALARS };
+
+static int64_t sums_of(const struct lj_logistic *problem)
+{
+    return (problem->x->width + 1) * problem->classes + SCALARS;
+}
 
 static void standardise(const struct lj_logistic *problem, double *z, const float *x, int64_t rows)
 {
@@ -33,20 +38,18 @@ static void standardise(const struct lj_logistic *problem, double *z, const floa
     }
 }
 
-/* Logits of rows [first, first + rows) of a chunk into problem->p, standardised features into
- * problem->z. x: the chunk's. */
-static void logits_of(struct lj_logistic *problem, const double *parameters, const float *x,
-                      int64_t first, int64_t rows)
+/* Standardised features z and logits p of a block of rows. */
+static void logits_of(const struct lj_logistic *problem, struct lj_logistic_worker *work,
+                      const double *parameters, const float *x, int64_t rows)
 {
-    int64_t width = problem->x->width, classes = problem->classes;
-    double *z = problem->z + first * (width + 1), *p = problem->p + first * classes;
-    standardise(problem, z, x + first * width, rows);
-    memset(p, 0, (size_t)(rows * classes) * sizeof *p);
-    lj_kernels()->add_matmul(p, z, width + 1, 1, parameters, rows, width + 1, classes);
+    int64_t features = problem->x->width + 1, classes = problem->classes;
+    standardise(problem, work->z, x, rows);
+    memset(work->p, 0, (size_t)(rows * classes) * sizeof *work->p);
+    lj_kernels()->add_matmul(work->p, work->z, features, 1, parameters, rows, features, classes);
 }
 
 /* Turns the logits p of one row into (softmax - onehot) / N; returns its cross-entropy / N. A row
- * whose loss is not finite contributes zeros.
+ * whose loss is not finite contributes zeros to the gradient.
  * share = 1/N. */
 static double softmax_row(double *p, int64_t classes, int32_t member, double share)
 {
@@ -69,78 +72,76 @@ static double softmax_row(double *p, int64_t classes, int32_t member, double sha
 }
 
 /* Adds the loss of a block to the sums: to the nearest multiple of 2^-32, then what is left. */
-static void add_loss(const struct lj_logistic *problem, int64_t first, int64_t rows,
-                     int64_t scalar[SCALARS])
+static void add_loss(const struct lj_logistic *problem, double loss, int64_t scalar[SCALARS])
 {
-    double sum = 0.0;
-    int64_t nonfinite = 0;
-    for (int64_t r = 0; r < rows; r++)
-        sum += problem->loss[first + r];
-    int64_t high = lj_to_fixed((problem->moments.rows + BLOCK - 1) / BLOCK + 1, sum, &nonfinite);
+    int64_t blocks = (problem->moments.rows + BLOCK - 1) / BLOCK, nonfinite = 0;
+    int64_t high = lj_to_fixed(blocks, loss, &nonfinite);
     scalar[NONFINITE] += nonfinite;
     scalar[LOSS_HIGH] += high;
     if (nonfinite == 0)
-        scalar[LOSS_LOW] += llrint((sum - lj_from_fixed(high)) * 0x1p72);
+        scalar[LOSS_LOW] += llrint((loss - lj_from_fixed(high)) * 0x1p72);
 }
 
-/* Sums of features [from, from + count) (count, classes) += Z^T P, block by block. */
-static void add_gradient(const struct lj_logistic *problem, int64_t from, int64_t count,
-                         int64_t rows, double *part, int64_t *sum)
+/* sum (width + 1, classes) += Z^T P of a block. */
+static void add_gradient(const struct lj_logistic *problem, struct lj_logistic_worker *work,
+                         int64_t rows)
 {
     int64_t features = problem->x->width + 1, classes = problem->classes;
     double scale = lj_fixed_scale(1.0);
-    for (int64_t first = 0; first < rows; first += BLOCK) {
-        memset(part, 0, (size_t)(count * classes) * sizeof *part);
-        lj_kernels()->add_matmul(part, problem->z + first * features + from, 1, features,
-                                 problem->p + first * classes, count,
-                                 lj_min_i64(BLOCK, rows - first), classes);
+    for (int64_t from = 0; from < features; from += GROUP) {
+        int64_t count = lj_min_i64(GROUP, features - from), *sum = work->sum + from * classes;
+        memset(work->part, 0, (size_t)(count * classes) * sizeof *work->part);
+        lj_kernels()->add_matmul(work->part, work->z + from, 1, features, work->p, count, rows,
+                                 classes);
         for (int64_t i = 0; i < count * classes; i++)
-            sum[i] += llrint(part[i] * scale * 0x1p32);
+            sum[i] += llrint(work->part[i] * scale * 0x1p32);
     }
 }
 
-/* Rows [first, first + rows) of mine, whole blocks but for the last. */
-static void add_chunk(struct lj_logistic *problem, const double *parameters, int64_t first,
-                      int64_t rows)
+/* The block of my rows from `first`. */
+static void add_block(const struct lj_logistic *problem, struct lj_logistic_worker *work,
+                      const double *parameters, int64_t first)
 {
-    int64_t features = problem->x->width + 1, classes = problem->classes;
-    const float *x = problem->x->values + first * problem->x->width;
-    double share = 1.0 / (double)problem->moments.rows;
-#pragma omp parallel
+    int64_t rows = lj_min_i64(BLOCK, problem->x->rows - first), classes = problem->classes;
+    double share = 1.0 / (double)problem->moments.rows, loss = 0.0;
+    lj_progress();
+    logits_of(problem, work, parameters, problem->x->values + first * problem->x->width, rows);
+    for (int64_t r = 0; r < rows; r++)
+        loss += softmax_row(work->p + r * classes, classes, problem->member[first + r], share);
+    add_loss(problem, loss, work->sum + sums_of(problem) - SCALARS);
+    add_gradient(problem, work, rows);
+}
+
+/* The sums over the rows of all ranks, into those of the first worker. */
+static void sum_blocks(struct lj_logistic *problem, const double *parameters)
+{
+    struct lj_logistic_worker *worker = problem->worker;
+    int64_t sums = sums_of(problem);
+    for (int d = 0; d < problem->threads; d++)
+        memset(worker[d].sum, 0, (size_t)sums * sizeof *worker[d].sum);
+#pragma omp parallel num_threads(problem->threads)
     {
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t first = 0; first < problem->x->rows; first += BLOCK)
+            add_block(problem, &worker[omp_get_thread_num()], parameters, first);
 #pragma omp for schedule(static)
-        for (int64_t from = 0; from < rows; from += GROUP) {
-            int64_t end = lj_min_i64(from + GROUP, rows);
-            logits_of(problem, parameters, x, from, end - from);
-            for (int64_t r = from; r < end; r++)
-                problem->loss[r] = softmax_row(problem->p + r * classes, classes,
-                                               problem->member[first + r], share);
-        }
-        double *part = problem->part + omp_get_thread_num() * GROUP * classes;
-#pragma omp for schedule(static)
-        for (int64_t from = 0; from < features; from += GROUP)
-            add_gradient(problem, from, lj_min_i64(GROUP, features - from), rows, part,
-                         problem->sum + from * classes);
+        for (int64_t i = 0; i < sums; i++)
+            for (int d = 1; d < problem->threads; d++)
+                worker[0].sum[i] += worker[d].sum[i];
     }
-    for (int64_t from = 0; from < rows; from += BLOCK)
-        add_loss(problem, from, lj_min_i64(BLOCK, rows - from), problem->sum + features * classes);
+    lj_sum_exact(problem->comm, NULL, worker[0].sum, sums);
 }
 
 double lj_logistic_value(void *data, const double *parameters, double *gradient)
 {
     struct lj_logistic *problem = data;
     int64_t weights = problem->x->width * problem->classes, unknowns = weights + problem->classes;
+    const int64_t *sum = problem->worker[0].sum, *scalar = sum + unknowns;
     double unit = 1.0 / lj_fixed_scale(1.0), square = 0.0;
-    const int64_t *scalar = problem->sum + unknowns;
-    memset(problem->sum, 0, (size_t)(unknowns + SCALARS) * sizeof *problem->sum);
     lj_fault_slow("fit", -1);
-    for (int64_t first = 0; first < problem->x->rows; first += CHUNK) {
-        add_chunk(problem, parameters, first, lj_min_i64(CHUNK, problem->x->rows - first));
-        lj_progress();
-    }
-    lj_sum_exact(problem->comm, NULL, problem->sum, unknowns + SCALARS);
+    sum_blocks(problem, parameters);
     for (int64_t i = 0; i < unknowns; i++)
-        gradient[i] = lj_from_fixed(problem->sum[i]) * unit;
+        gradient[i] = lj_from_fixed(sum[i]) * unit;
     for (int64_t i = 0; i < weights; i++) {
         square += parameters[i] * parameters[i];
         gradient[i] += problem->l2 * parameters[i];
@@ -151,49 +152,60 @@ double lj_logistic_value(void *data, const double *parameters, double *gradient)
            0.5 * problem->l2 * square;
 }
 
+static int32_t largest_of(const double *logit, int64_t classes)
+{
+    int32_t best = 0;
+    for (int32_t k = 1; k < classes; k++)
+        if (logit[k] > logit[best])
+            best = k;
+    return best;
+}
+
 void lj_logistic_predict(struct lj_logistic *problem, const double *parameters, const float *x,
                          int64_t rows, int32_t *predicted)
 {
-    int64_t classes = problem->classes, width = problem->x->width;
-    for (int64_t first = 0; first < rows; first += CHUNK) {
-        int64_t count = lj_min_i64(CHUNK, rows - first);
+    int64_t classes = problem->classes;
+#pragma omp parallel for schedule(static) num_threads(problem->threads)
+    for (int64_t first = 0; first < rows; first += BLOCK) {
+        struct lj_logistic_worker *work = &problem->worker[omp_get_thread_num()];
+        int64_t count = lj_min_i64(BLOCK, rows - first);
         lj_progress();
-#pragma omp parallel for schedule(static)
-        for (int64_t from = 0; from < count; from += GROUP)
-            logits_of(problem, parameters, x + first * width, from,
-                      lj_min_i64(GROUP, count - from));
-        for (int64_t r = 0; r < count; r++) {
-            const double *logit = problem->p + r * classes;
-            int32_t best = 0;
-            for (int32_t k = 1; k < classes; k++)
-                if (logit[k] > logit[best])
-                    best = k;
-            predicted[first + r] = best;
-        }
+        logits_of(problem, work, parameters, x + first * problem->x->width, count);
+        for (int64_t r = 0; r < count; r++)
+            predicted[first + r] = largest_of(work->p + r * classes, classes);
     }
 }
 
 static int allocate(struct lj_logistic *problem)
 {
+    const char *label = "linear probe";
     int64_t width = problem->x->width, classes = problem->classes;
-    int64_t threads = omp_get_max_threads();
-    problem->inverse = lj_alloc_array(width, sizeof(double), "linear probe");
-    problem->z = lj_alloc_array(width + 1, CHUNK * sizeof(double), "linear probe");
-    problem->p = lj_alloc_array(classes, CHUNK * sizeof(double), "linear probe");
-    problem->loss = lj_alloc_array(CHUNK, sizeof(double), "linear probe");
-    problem->part = lj_alloc_array(threads * classes, GROUP * sizeof(double), "linear probe");
-    problem->sum = lj_alloc_array((width + 1) * classes + SCALARS, sizeof(int64_t), "linear probe");
-    bool all = problem->inverse && problem->z && problem->p && problem->loss && problem->part &&
-               problem->sum;
-    return all ? LJ_OK : LJ_ERR_RESOURCE;
+    problem->inverse = lj_alloc_array(width, sizeof *problem->inverse, label);
+    problem->worker = lj_alloc_array(problem->threads, sizeof *problem->worker, label);
+    if (!problem->inverse || !problem->worker)
+        return LJ_ERR_RESOURCE;
+    for (int d = 0; d < problem->threads; d++) {
+        struct lj_logistic_worker *work = &problem->worker[d];
+        work->z = lj_alloc_array(width + 1, BLOCK * sizeof *work->z, label);
+        work->p = lj_alloc_array(classes, BLOCK * sizeof *work->p, label);
+        work->part = lj_alloc_array(classes, GROUP * sizeof *work->part, label);
+        work->sum = lj_alloc_array(sums_of(problem), sizeof *work->sum, label);
+        if (!work->z || !work->p || !work->part || !work->sum)
+            return LJ_ERR_RESOURCE;
+    }
+    return LJ_OK;
 }
 
 int lj_logistic_create(struct lj_logistic *problem, struct lj_comm *comm,
                        const struct lj_features *x, const int32_t *member, int64_t classes,
                        double l2)
 {
-    *problem =
-        (struct lj_logistic){.comm = comm, .x = x, .member = member, .classes = classes, .l2 = l2};
+    *problem = (struct lj_logistic){.comm = comm,
+                                    .x = x,
+                                    .member = member,
+                                    .classes = classes,
+                                    .l2 = l2,
+                                    .threads = omp_get_max_threads()};
     LJ_TRY(lj_moments_create(&problem->moments, comm, x));
     int status = lj_agree(comm, allocate(problem));
     if (status != LJ_OK) {
@@ -211,10 +223,12 @@ void lj_logistic_destroy(struct lj_logistic *problem)
 {
     lj_moments_destroy(&problem->moments);
     lj_free(problem->inverse);
-    lj_free(problem->z);
-    lj_free(problem->p);
-    lj_free(problem->loss);
-    lj_free(problem->part);
-    lj_free(problem->sum);
+    for (int d = 0; problem->worker && d < problem->threads; d++) {
+        lj_free(problem->worker[d].z);
+        lj_free(problem->worker[d].p);
+        lj_free(problem->worker[d].part);
+        lj_free(problem->worker[d].sum);
+    }
+    lj_free(problem->worker);
     *problem = (struct lj_logistic){0};
 }

@@ -5,6 +5,14 @@
 
 #include "eval/moments.h"
 
+/* What a thread needs for a block of rows, and its sums over blocks. */
+struct lj_logistic_worker {
+    double *z, *p; /* (block, width + 1), (block, classes) owned */
+    double *part;  /* (some features, classes) owned */
+    int64_t *sum; /* owned: gradient (width + 1, classes), loss in two numbers, rows or blocks whose
+                      loss is not finite */
+};
+
 /* Features are standardised: z = (x - mean) / deviation, 0 for a constant feature, and z[width] = 1
  * for the bias. Parameters are (width + 1, classes): weights, then biases. */
 struct lj_logistic {
@@ -15,10 +23,8 @@ struct lj_logistic {
     double l2;
     struct lj_moments moments; /* of the rows of all ranks */
     double *inverse;           /* (width) owned: 1 / deviation; 0 for a constant feature */
-    double *z, *p, *loss;      /* owned: some blocks of rows */
-    double *part;              /* (threads, features of a group, classes) owned */
-    int64_t *sum; /* ((width + 1) classes + 3) owned: gradient, loss in two numbers, rows
-                                  whose loss is not finite */
+    int threads;
+    struct lj_logistic_worker *worker; /* (threads) owned */
 };
 
 /* Takes means and deviations. Collective. Errors, on every rank alike: LJ_ERR_RESOURCE, and those

@@ -4,7 +4,7 @@
  *     mean = sum_r x_r / N      covariance = sum_r (x_r - mean)(x_r - mean)^T / N
  *     effective rank = exp(-sum_i p_i log p_i),  p_i = eigenvalue_i / trace   (Roy & Vetterli 2007)
  *
- * A block of rows is centred, and its outer products are summed in double, then rounded to 64-bit
+ * The outer products of a block of centred rows are summed in double, then rounded to 64-bit
  * fixed point. The unit is that in which N times the largest variance just fits, so that no sum of
  * blocks can overflow (Cauchy-Schwarz), and the integers may be added in any order, by any rank. */
 #include "eval/moments.h"
@@ -19,11 +19,14 @@
  * triangle, which threads share: a tile of doubles stays in the first two levels of cache. */
 enum { PANEL = 64, TILE = PANEL * PANEL };
 
+enum { CHUNK = 512 }; /* rows, or a block if that is more, between two meetings of the threads */
+
 struct covariance {
     int64_t width, panels, tiles;
-    int64_t *sum;    /* (tiles, columns of panel i, columns of panel j) owned: in fixed point */
-    double *centred; /* (panels, block rows, columns) owned: a block less its mean */
-    double scale;    /* of the fixed point */
+    int64_t block, chunk; /* rows; a chunk is some blocks */
+    int64_t *sum;         /* (tiles, columns of panel i, columns of panel j) owned: fixed point */
+    double *centred;      /* (panels, chunk, columns) owned: a chunk less its mean */
+    double scale;         /* of the fixed point */
 };
 
 static int64_t columns_of(const struct covariance *c, int64_t panel)
@@ -31,44 +34,48 @@ static int64_t columns_of(const struct covariance *c, int64_t panel)
     return lj_min_i64(PANEL, c->width - panel * PANEL);
 }
 
-static void centre(struct covariance *c, const struct lj_features *x, const double *mean,
-                   int64_t first, int64_t count)
+/* Panel p of the rows of a chunk, x. */
+static void centre(struct covariance *c, const float *x, int64_t rows, const double *mean,
+                   int64_t p)
 {
-#pragma omp parallel for schedule(static)
-    for (int64_t p = 0; p < c->panels; p++) {
-        int64_t columns = columns_of(c, p), from = p * PANEL;
-        double *out = c->centred + from * x->block;
-        for (int64_t r = 0; r < count; r++)
-            for (int64_t j = 0; j < columns; j++)
-                out[r * columns + j] =
-                    (double)x->values[(first + r) * c->width + from + j] - mean[from + j];
+    int64_t columns = columns_of(c, p), from = p * PANEL;
+    double *out = c->centred + from * c->chunk;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < columns; j++)
+            out[r * columns + j] = (double)x[r * c->width + from + j] - mean[from + j];
+}
+
+/* Tile t += a^T b for each block of a chunk, a and b its panels i and j. */
+static void add_tile(struct covariance *c, int64_t t, int64_t rows)
+{
+    int64_t i = 0; /* tiles come row by row: (0,0) (1,0) (1,1) (2,0) ... */
+    while ((i + 1) * (i + 2) / 2 <= t)
+        i++;
+    int64_t j = t - i * (i + 1) / 2, m = columns_of(c, i), n = columns_of(c, j);
+    int64_t *sum = c->sum + t * TILE;
+    for (int64_t first = 0; first < rows; first += c->block) {
+        double part[TILE] = {0};
+        lj_kernels()->add_matmul(part, c->centred + i * PANEL * c->chunk + first * m, 1, m,
+                                 c->centred + j * PANEL * c->chunk + first * n, m,
+                                 lj_min_i64(c->block, rows - first), n);
+        for (int64_t e = 0; e < m * n; e++)
+            sum[e] += llrint(part[e] * c->scale * 0x1p32);
     }
 }
 
-/* sum (tile of panels i, j) += a^T b, a and b the panels of `rows` centred rows */
-static void add_tile(struct covariance *c, int64_t *sum, int64_t block, int64_t i, int64_t j,
-                     int64_t rows)
+static void add_rows(struct covariance *c, const struct lj_features *x, const double *mean)
 {
-    double part[TILE] = {0};
-    int64_t m = columns_of(c, i), n = columns_of(c, j);
-    lj_kernels()->add_matmul(part, c->centred + i * PANEL * block, 1, m,
-                             c->centred + j * PANEL * block, m, rows, n);
-    for (int64_t e = 0; e < m * n; e++)
-        sum[e] += llrint(part[e] * c->scale * 0x1p32);
-}
-
-static void add_blocks(struct covariance *c, const struct lj_features *x, const double *mean)
-{
-    for (int64_t first = 0; first < x->rows; first += x->block) {
-        int64_t rows = lj_min_i64(x->block, x->rows - first);
+    for (int64_t first = 0; first < x->rows; first += c->chunk) {
+        int64_t rows = lj_min_i64(c->chunk, x->rows - first);
         lj_progress();
-        centre(c, x, mean, first, rows);
-#pragma omp parallel for schedule(static)
-        for (int64_t t = 0; t < c->tiles; t++) {
-            int64_t i = 0; /* tiles come row by row: (0,0) (1,0) (1,1) (2,0) ... */
-            while ((i + 1) * (i + 2) / 2 <= t)
-                i++;
-            add_tile(c, c->sum + t * TILE, x->block, i, t - i * (i + 1) / 2, rows);
+#pragma omp parallel
+        {
+#pragma omp for schedule(static)
+            for (int64_t p = 0; p < c->panels; p++)
+                centre(c, x->values + first * c->width, rows, mean, p);
+#pragma omp for schedule(static)
+            for (int64_t t = 0; t < c->tiles; t++)
+                add_tile(c, t, rows);
         }
     }
 }
@@ -150,7 +157,10 @@ static int decompose_on_root(struct lj_comm *comm, const struct covariance *c, i
 static int with_moments(struct lj_comm *comm, const struct lj_features *x,
                         const struct lj_moments *m, struct lj_spectrum *spectrum)
 {
-    struct covariance c = {.width = x->width, .panels = (x->width + PANEL - 1) / PANEL};
+    struct covariance c = {.width = x->width,
+                           .panels = (x->width + PANEL - 1) / PANEL,
+                           .block = x->block,
+                           .chunk = lj_max_i64(CHUNK / x->block, 1) * x->block};
     double norm = 0.0, largest = 0.0;
     for (int64_t j = 0; j < x->width; j++) {
         norm += m->mean[j] * m->mean[j];
@@ -160,10 +170,10 @@ static int with_moments(struct lj_comm *comm, const struct lj_features *x,
     c.scale = lj_fixed_scale(largest);
     c.tiles = c.panels * (c.panels + 1) / 2;
     c.sum = lj_alloc_array(c.tiles, TILE * sizeof *c.sum, "spectrum");
-    c.centred = lj_alloc_array(x->block * x->width, sizeof *c.centred, "spectrum");
+    c.centred = lj_alloc_array(c.chunk * x->width, sizeof *c.centred, "spectrum");
     int status = lj_agree(comm, c.sum && c.centred ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK) {
-        add_blocks(&c, x, m->mean);
+        add_rows(&c, x, m->mean);
         lj_sum_exact(comm, NULL, c.sum, c.tiles * TILE);
         status = decompose_on_root(comm, &c, m->rows, spectrum);
     }
