@@ -226,6 +226,9 @@
         "pack: 1: the same number of samples of every class")                                      \
     TEXT(ARGUMENT, arg_licence, "licence", "",                                                     \
         "pack: text file whose contents are stored as attribute licence")                          \
+    CHOICE(ARGUMENT, arg_overlap, "overlap", LJ_ARG_OVERLAP_REFUSE,                                \
+        WORD(LJ_ARG_OVERLAP_REFUSE, "refuse") WORD(LJ_ARG_OVERLAP_ALLOW, "allow"),                 \
+        "probe: test rows that are training rows, too")                                            \
     REAL(ARGUMENT, arg_l2, "l2", 0.001, 0.0, 1.0e6, "probe: L2 strength of the linear probe")      \
     CHOICE(ARGUMENT, arg_features, "features", LJ_ARG_FEATURES_MODEL,                              \
         WORD(LJ_ARG_FEATURES_MODEL, "model") WORD(LJ_ARG_FEATURES_UNTRAINED, "untrained")          \

@@ -42,7 +42,45 @@ struct side {
     int64_t labelled;          /* of its rows */
     float *values;             /* (share.rows, width) owned */
     struct lj_features share;  /* my labelled rows */
+    int64_t shared;            /* test, root: rows that are in train, too; -1: not known */
 };
+
+static const char *archive_of(const struct lj_embeddings *e)
+{
+    return e->source.archive ? e->source.archive : "an archive that it does not name";
+}
+
+/* The file with the rows of the labelled ones only, which are moved to the front. */
+static struct lj_embeddings labelled_rows(struct side *side)
+{
+    struct lj_embeddings view = side->file;
+    view.rows = 0;
+    for (int64_t r = 0; r < side->file.rows; r++)
+        if (side->file.labels[r] >= 0) {
+            if (view.row)
+                view.row[view.rows] = view.row[r];
+            view.rows++;
+        }
+    return view;
+}
+
+/* Test rows that the probes were fitted on would say little of other images. */
+static int check_overlap(struct side *train, struct side *test, const struct lj_config *c)
+{
+    const struct lj_embeddings of_train = labelled_rows(train), of_test = labelled_rows(test);
+    LJ_TRY(lj_embeddings_shared(&of_train, &of_test, &test->shared));
+    if (test->shared < 0)
+        lj_say("whether rows of %s are in %s, too, is not known: the files do not both say which "
+               "rows of which archive they hold",
+               c->arg_test, c->arg_train);
+    if (test->shared <= 0 || c->arg_overlap == LJ_ARG_OVERLAP_ALLOW)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA,
+                   "%lld of the %lld test rows in %s (of %s) are training rows in %s (of %s), too; "
+                   "embed other rows (data.where), or give overlap=allow",
+                   (long long)test->shared, (long long)of_test.rows, c->arg_test,
+                   archive_of(&of_test), c->arg_train, archive_of(&of_train));
+}
 
 static int check_labels(const struct side *side)
 {
@@ -63,7 +101,8 @@ static int read_indices(const struct lj_config *c, struct side *train, struct si
     LJ_TRY(lj_embeddings_read_index(test->path, &test->file));
     LJ_TRY(check_pair(&train->file, &test->file, c));
     LJ_TRY(check_labels(train));
-    return check_labels(test);
+    LJ_TRY(check_labels(test));
+    return check_overlap(train, test, c);
 }
 
 /* What rank 0 has read reaches everybody. Collective. */
@@ -166,6 +205,8 @@ static void print_scores(const struct lj_config *c, const struct side *train,
                       s->fit.iterations, "gradient_norm", s->fit.gradient_norm, "train_rows",
                       (json_int_t)train->labelled, "test_rows", (json_int_t)test->labelled, "width",
                       (json_int_t)train->file.width, "unlabelled", (json_int_t)unlabelled);
+        json_object_set_new(o, "overlap",
+                            test->shared < 0 ? json_null() : json_integer(test->shared));
         json_dumpf(o, stdout, JSON_REAL_PRECISION(9));
         printf("\n");
         json_decref(o);
@@ -175,6 +216,8 @@ static void print_scores(const struct lj_config *c, const struct side *train,
            (long long)test->labelled, (long long)train->file.width);
     if (unlabelled)
         printf("%lld more rows have no label and were left out\n", (long long)unlabelled);
+    if (test->shared > 0)
+        printf("%lld of the test rows are training rows, too\n", (long long)test->shared);
     printf("%-34s %8s %9s\n", "", "accuracy", "balanced");
     printf("kNN (k=%d, cosine, T=%g)%11s %8.4f %9.4f\n", LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE, "",
            s->knn.top1, s->knn.balanced);

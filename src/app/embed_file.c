@@ -84,21 +84,46 @@ static int put(void *data, int64_t first, int64_t count, const float *embeddings
     return status == LJ_OK ? go_on(t, first + count) : status;
 }
 
-static int create(struct target *t, const struct lj_embed_job *job, int64_t *done)
+/* The archive's parts, (parts), owned by the caller: lj_free. NULL: LJ_ERR_RESOURCE. */
+static struct lj_embeddings_part *list_parts(const struct lj_archive *archive)
+{
+    int parts = lj_archive_info(archive)->parts;
+    struct lj_embeddings_part *list = lj_alloc_array(parts, sizeof *list, "embeddings");
+    for (int i = 0; i < parts && list; i++) {
+        struct lj_archive_part part;
+        lj_archive_part(archive, i, &part);
+        list[i] = (struct lj_embeddings_part){.file = part.file,
+                                              .dataset = part.dataset,
+                                              .first_row = part.first_row,
+                                              .rows = part.rows,
+                                              .fingerprint = part.fingerprint};
+    }
+    return list;
+}
+
+static int create_file(struct target *t, const struct lj_embed_job *job, int64_t *done)
 {
     const struct lj_archive *archive = job->archive;
     char *provenance = lj_embed_provenance(job);
-    if (!provenance)
-        return LJ_ERR_RESOURCE;
-    t->archive = archive;
-    t->rows = lj_archive_info(archive)->selected;
+    struct lj_embeddings_part *parts = list_parts(archive);
     const struct lj_embeddings_layout layout = {.rows = t->rows,
                                                 .width = lj_embed_width(job->embedder),
                                                 .labels = lj_archive_labels(archive) != NULL,
                                                 .row = true,
-                                                .provenance = provenance};
-    int status = lj_embeddings_create(&t->file, job->config->arg_out, &layout, done);
+                                                .provenance = provenance,
+                                                .parts = lj_archive_info(archive)->parts,
+                                                .part = parts};
+    int status = LJ_ERR_RESOURCE;
+    if (provenance && parts)
+        status = lj_embeddings_create(&t->file, job->config->arg_out, &layout, done);
+    lj_free(parts);
     lj_free(provenance);
+    return status;
+}
+
+static int create(struct target *t, const struct lj_embed_job *job, int64_t *done)
+{
+    int status = create_file(t, job, done);
     if (status == LJ_OK && *done > 0)
         lj_say("%s: continuing at row %lld of %lld", job->config->arg_out, (long long)*done,
                (long long)t->rows);
@@ -128,7 +153,8 @@ static void abandon(struct target *t, const char *out)
 
 int lj_embed_to_file(struct lj_comm *comm, const struct lj_embed_job *job)
 {
-    struct target target = {.rows = lj_archive_info(job->archive)->selected};
+    struct target target = {.archive = job->archive,
+                            .rows = lj_archive_info(job->archive)->selected};
     int64_t done = 0;
     int status = LJ_OK;
     if (lj_comm_is_root(comm))

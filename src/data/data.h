@@ -32,6 +32,17 @@ struct lj_groups {
 /* The groups of an archive. Local. Valid until the archive is narrowed or closed. */
 struct lj_groups lj_archive_groups(const struct lj_archive *archive);
 
+/* A dataset of an archive. */
+struct lj_archive_part {
+    const char *file, *dataset; /* path and name; owned by the archive */
+    int64_t first_row;          /* row of the archive */
+    int64_t rows;
+    uint64_t
+        fingerprint; /* of basename and size of the file, name, shape and type of the dataset */
+};
+/* Part i (0 .. parts - 1), in the order of rows. Local. */
+void lj_archive_part(const struct lj_archive *archive, int64_t i, struct lj_archive_part *part);
+
 /* Of the selected rows keeps some. Local; all ranks narrow alike, before anything is read. Each
  * rank then has tables of its own of the rows that are left.
  *   keep  in  (count) selected indices, ascending

@@ -15,6 +15,7 @@
 
 #include "data/data.h"
 #include "models/models.h"
+#include "store/store.h"
 
 struct lj_checkpoint_header; /* of store */
 
@@ -66,6 +67,13 @@ int64_t lj_features_set_turns(struct lj_comm *comm, const struct lj_features *x)
  * Errors: on every rank alike. */
 int lj_embed_share(struct lj_comm *comm, const struct lj_embedder *embedder,
                    struct lj_archive *archive, int64_t rows, float *mine) LJ_MUST_USE;
+
+/* How many rows of `test` are in `train`, too: the same row of the same part of an archive, or of
+ * the same archive where a file does not name parts. Local.
+ *   shared  out  -1: the files do not say enough to know
+ * Errors: LJ_ERR_DATA: rows that their archive does not have; LJ_ERR_RESOURCE. */
+int lj_embeddings_shared(const struct lj_embeddings *train, const struct lj_embeddings *test,
+                         int64_t *shared) LJ_MUST_USE;
 
 struct lj_accuracy {
     double top1;     /* share of rows that are predicted right */

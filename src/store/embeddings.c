@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Embedding files: embeddings (N, C) float32, labels (N) int32 and row (N) int64 when known. */
+#include "store/embeddings.h"
+
 #include "store/hdf5/dataset.h"
 
 /* Reads a dataset of `rows` integers as int64; values NULL when absent. */
@@ -62,7 +64,7 @@ static int read_index(struct lj_embeddings *embeddings, hid_t file, const char *
     LJ_TRY(read_labels(embeddings, file, path));
     LJ_TRY(read_column(&rows, file, path, "row", embeddings->rows));
     embeddings->row = rows.values;
-    return LJ_OK;
+    return lj_embeddings_get_source(file, path, &embeddings->source);
 }
 
 int lj_embeddings_read_index(const char *path, struct lj_embeddings *embeddings)
@@ -101,5 +103,10 @@ void lj_embeddings_free(struct lj_embeddings *embeddings)
     lj_free(embeddings->values);
     lj_free(embeddings->labels);
     lj_free(embeddings->row);
+    lj_free(embeddings->source.archive);
+    lj_free(embeddings->source.fingerprint);
+    lj_free(embeddings->source.first_row);
+    lj_free(embeddings->source.rows);
+    lj_free(embeddings->source.fingerprints);
     *embeddings = (struct lj_embeddings){0};
 }

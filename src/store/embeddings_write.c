@@ -2,7 +2,7 @@
 /* Writing files of embeddings, in parts. The datasets have their places in the file from the start,
  * so that after the first flush only rows are written: whatever lies on disk then is a file that
  * HDF5 can open, and a note beside it says how many of its rows are there. */
-#include "store/hdf5/hdf5.h"
+#include "store/embeddings.h"
 #include "store/written.h"
 
 #include <jansson.h>
@@ -57,7 +57,7 @@ static bool make_columns(struct lj_embeddings_file *f, const struct lj_embedding
     return f->set[VALUES] >= 0 && (!l->labels || f->set[LABELS] >= 0) &&
            (!l->row || f->set[ROW] >= 0) && lj_hdf5_put_text(id, "creator", "lejepa_mpi") &&
            lj_hdf5_put_text(id, "description", "embeddings of the rows of an archive") &&
-           lj_hdf5_put_text(id, "provenance", l->provenance);
+           lj_hdf5_put_text(id, "provenance", l->provenance) && lj_embeddings_put_source(id, l);
 }
 
 static bool put_rows(hid_t set, hid_t memory, int64_t first, int64_t count, int64_t width,

@@ -110,13 +110,25 @@ void lj_checkpoint_list_free(struct lj_checkpoint_list *list);
 
 /* ---- embeddings and arrays --------------------------------------------------------------- */
 
+/* Where the rows of a file of embeddings come from, as far as it says so. */
+struct lj_embeddings_source {
+    char *archive;          /* data.archive, owned; NULL: not said */
+    char *fingerprint;      /* of the archive, owned; NULL: not said */
+    int64_t parts;          /* datasets of the archive; 0: not said */
+    int64_t *first_row;     /* (parts) ascending: row of the archive; owned, as the others */
+    int64_t *rows;          /* (parts) */
+    uint64_t *fingerprints; /* (parts) as in struct lj_archive_part */
+};
+
 /* A file of embeddings: datasets embeddings (N, C) float32 and, when known, labels (N) int32 and
- * row (N) int64, the row of the archive. */
+ * row (N) int64, the row of the archive. Which dataset of which file that is, say /parts/first_row,
+ * rows, fingerprint, file and dataset (parts); what made them, the attribute provenance (JSON). */
 struct lj_embeddings {
     int64_t rows, width;
     float *values;   /* (rows, width) owned; NULL when not read */
     int32_t *labels; /* (rows) owned, NULL when absent */
     int64_t *row;    /* (rows) owned, NULL when absent */
+    struct lj_embeddings_source source;
 };
 /* Reads all of a file but the values: their shape, labels and rows; any integer type is converted.
  * Local. Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE; then there is nothing to free. */
@@ -129,15 +141,24 @@ int lj_embeddings_read_index(const char *path, struct lj_embeddings *embeddings)
 int lj_embeddings_read_values(const char *path, int64_t width, int64_t first, int64_t end,
                               float **values) LJ_MUST_USE;
 void lj_embeddings_free(struct lj_embeddings *embeddings);
-/* Writes a whole file. Local. Errors: LJ_ERR_RESOURCE. */
+/* Writes a whole file, without its source. Local. Errors: LJ_ERR_RESOURCE. */
 int lj_embeddings_write(const char *path, const struct lj_embeddings *embeddings,
                         const char *provenance) LJ_MUST_USE;
 
-/* What a file of embeddings shall hold. */
+/* A dataset of the archive whose rows are embedded. */
+struct lj_embeddings_part {
+    const char *file, *dataset;
+    int64_t first_row, rows; /* as in struct lj_embeddings_source */
+    uint64_t fingerprint;
+};
+/* What a file of embeddings shall hold. Everything is borrowed. */
 struct lj_embeddings_layout {
     int64_t rows, width;
     bool labels, row;       /* whether it has these datasets */
-    const char *provenance; /* JSON object that says what made the embeddings */
+    const char *provenance; /* JSON object that says what made the embeddings; its members archive
+                               and archive_fingerprint are read back */
+    int64_t parts;          /* 0: not known */
+    const struct lj_embeddings_part *part; /* (parts) in the order of rows */
 };
 /* The same in parts: create, put rows in order, now and then sync; then close or abandon. The HDF5
  * lock is free between the calls, so that archives can be read meanwhile; one such file at a time.

@@ -303,6 +303,7 @@ def test_embed_and_probe():
                 f"test={here / 'pixels.h5'}",
                 "json=1",
                 "l2=1e-6",
+                "overlap=allow",
             ],
         ).out
     )

@@ -178,7 +178,7 @@ def test_slow_commands():
     ended = end(start(embed, 2, env={"LJ_FAULT": "tile:1:-1:slow"}))
     good = ended.code == 0 and not ended.errors
     check(good and ended.seconds > 3, f"slow embed, {ended.seconds} s: {ended.tail()}")
-    probe = ["probe", f"train={out}", f"test={out}", "l2=100", "guard.stall_s=1"]
+    probe = ["probe", f"train={out}", f"test={out}", "l2=100", "guard.stall_s=1", "overlap=allow"]
     ended = end(start(probe, 2, env={"LJ_FAULT": "fit:0:-1:slow"}))
     good = ended.code == 0 and not ended.errors
     check(good and ended.seconds > 3, f"slow probe, {ended.seconds} s: {ended.tail()}")

@@ -35,7 +35,8 @@ def embed(name, *words):
 
 
 def probe(bank, query):
-    return json.loads(done("probe", ["probe", f"train={bank}", f"test={query}", "json=1"]).out)
+    words = ["probe", f"train={bank}", f"test={query}", "json=1", "overlap=allow"]
+    return json.loads(done("probe", words).out)
 
 
 def test_training():

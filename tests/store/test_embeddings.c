@@ -45,7 +45,12 @@ Test(embeddings, round_trip, .init = begin, .fini = end)
     float values[6] = {1, 2, 3, 4, 5, 6};
     int32_t labels[3] = {7, -1, 0};
     int64_t row[3] = {1LL << 40, 5, 6};
-    struct lj_embeddings out = {3, 2, values, labels, row}, in;
+    struct lj_embeddings out = {.rows = 3,
+                                .width = 2,
+                                .values = values,
+                                .labels = labels,
+                                .row = row},
+                         in;
     cr_assert_eq(lj_embeddings_write(path, &out, "{}"), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(read_all(&in), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(in.rows, 3);
@@ -59,7 +64,7 @@ Test(embeddings, round_trip, .init = begin, .fini = end)
     cr_assert(H5Tequal(type, H5T_STD_I32LE));
     H5Fclose(file);
 
-    struct lj_embeddings bare = {0, 2, values, NULL, NULL}; /* no rows, no labels */
+    struct lj_embeddings bare = {.width = 2, .values = values}; /* no rows, no labels */
     cr_assert_eq(lj_embeddings_write(path, &bare, "{}"), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(read_all(&in), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(in.rows, 0);
@@ -118,7 +123,7 @@ Test(embeddings, continued, .init = begin, .fini = end)
 Test(embeddings, rows_of_a_file, .init = begin, .fini = end)
 {
     float values[10] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, *part;
-    struct lj_embeddings out = {5, 2, values, NULL, NULL};
+    struct lj_embeddings out = {.rows = 5, .width = 2, .values = values};
     cr_assert_eq(lj_embeddings_write(path, &out, "{}"), LJ_OK, "%s", lj_error_text());
     for (int first = 0; first <= 5; first++)
         for (int end = first; end <= 5; end++) {
@@ -136,7 +141,7 @@ Test(embeddings, rows_of_a_file, .init = begin, .fini = end)
 Test(embeddings, disk_full, .init = begin, .fini = end)
 {
     float values[600] = {0};
-    struct lj_embeddings out = {300, 2, values, NULL, NULL};
+    struct lj_embeddings out = {.rows = 300, .width = 2, .values = values};
     struct rlimit saved, small;
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &saved);

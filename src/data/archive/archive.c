@@ -102,6 +102,16 @@ int lj_archive_datasets(const struct lj_archive *archive, struct lj_archive_data
     return count;
 }
 
+void lj_archive_part(const struct lj_archive *archive, int64_t i, struct lj_archive_part *part)
+{
+    const struct lj_part *p = &archive->part[i];
+    *part = (struct lj_archive_part){.file = lj_part_file(archive, p),
+                                     .dataset = lj_part_dataset(archive, p),
+                                     .first_row = p->first_row,
+                                     .rows = p->rows,
+                                     .fingerprint = p->fingerprint};
+}
+
 int64_t lj_archive_row(const struct lj_archive *archive, int64_t i)
 {
     return lj_subset_member(&archive->rows, i);

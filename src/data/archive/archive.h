@@ -43,6 +43,7 @@ struct lj_part {
     int64_t file;                   /* its file's path, as an offset into the archive's texts */
     int64_t dataset;                /* its name in the file, likewise */
     int64_t rows;                   /* images */
+    uint64_t fingerprint;           /* of its file's name and size, its name, shape and type */
     int64_t first_row;              /* number of its first row in the archive */
     int64_t chunk_rows;             /* rows of a storage chunk; 0: not read by chunks */
     int64_t group_rows;             /* rows of a group of lj_archive_groups, if all are selected */

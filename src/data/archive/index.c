@@ -216,6 +216,34 @@ static int add_sizes(struct builder *b, const struct lj_found *found, const char
                    where, shape);
 }
 
+static void hash_part(XXH3_state_t *hash, const char *path, const struct lj_found *found,
+                      const char *type)
+{
+    const char *base = lj_base_name(path);
+    XXH3_64bits_update(hash, base, strlen(base));
+    XXH3_64bits_update(hash, found->path, strlen(found->path));
+    XXH3_64bits_update(hash, found->dim, (size_t)found->dims * sizeof *found->dim);
+    XXH3_64bits_update(hash, type, strlen(type));
+}
+
+/* The fingerprint of a part alone: where its file lies and what else is in the archive do not
+ * matter. */
+static int fingerprint_part(struct lj_part *part, const char *path, const struct lj_found *found,
+                            const char *type)
+{
+    struct stat about = {0};
+    int64_t bytes = stat(path, &about) == 0 ? (int64_t)about.st_size : 0;
+    XXH3_state_t *hash = XXH3_createState();
+    if (!hash)
+        return lj_fail(LJ_ERR_RESOURCE, "out of memory for the fingerprint of %s", path);
+    XXH3_64bits_reset(hash);
+    hash_part(hash, path, found, type);
+    XXH3_64bits_update(hash, &bytes, sizeof bytes);
+    part->fingerprint = XXH3_64bits_digest(hash);
+    XXH3_freeState(hash);
+    return LJ_OK;
+}
+
 static int add_part(struct builder *b, const struct lj_found *found, hid_t dataset,
                     const char *path, const struct lj_archive_options *options)
 {
@@ -245,11 +273,8 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
     b->groups += lj_groups_of_part(&part);
     LJ_TRY(add_text(b, path, &part.file));
     LJ_TRY(add_text(b, found->path, &part.dataset));
-    const char *base = lj_base_name(path);
-    XXH3_64bits_update(b->hash, base, strlen(base));
-    XXH3_64bits_update(b->hash, found->path, strlen(found->path));
-    XXH3_64bits_update(b->hash, found->dim, (size_t)found->dims * sizeof *found->dim);
-    XXH3_64bits_update(b->hash, name, strlen(name));
+    LJ_TRY(fingerprint_part(&part, path, found, name));
+    hash_part(b->hash, path, found, name);
     if (part.rows > 0)
         archive->part[info->parts++] = part;
     info->rows += part.rows;
