@@ -22,7 +22,8 @@ struct lj_comm {
 LJ_API int lj_comm_start(struct lj_comm **world) LJ_MUST_USE;
 /* Collective. Ends MPI; destroys world. Accepts NULL. */
 LJ_API void lj_comm_finish(struct lj_comm *world);
-/* Ends the whole job at once with this exit code; never returns. Local. */
+/* Ends the whole job with this exit code; never returns. Of ranks that call it at the same time the
+ * lowest one ends the job; one that is alone in it waits for at most 2 s before it does. Local. */
 LJ_API _Noreturn void lj_comm_abort(int exit_code);
 
 /* Wraps a duplicate of the caller's communicator, for programs that run MPI themselves. Installs

@@ -44,12 +44,14 @@ void lj_set_abort_hook(void (*hook)(int exit_code))
 
 void lj_broken(const char *file, int line, const char *format, ...)
 {
+    char text[TEXT_MAX];
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "lejepa_mpi: error: internal error, please report it: %s:%d: ", file, line);
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    /* One call, so that lines of several ranks do not mix. */
+    fprintf(stderr, "lejepa_mpi: error: internal error, please report it: %s:%d: %s\n", file, line,
+            text);
     if (abort_hook)
         abort_hook(-LJ_ERR_BUG);
     exit(-LJ_ERR_BUG);

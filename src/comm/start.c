@@ -2,18 +2,44 @@
 /* Starting and ending MPI, communicators, and what happens when an MPI call fails. */
 #include "comm/comm_mpi.h"
 
+#include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 static MPI_Errhandler handler = MPI_ERRHANDLER_NULL;
 
+/* What ends one rank often ends all of them at the same moment, and Open MPI's mpirun may crash
+ * when several call MPI_Abort at once. So one does: each rank waits longer than the one before it,
+ * up to STAGGERED of them, and is ended meanwhile if that one aborts. */
+static const double stagger_s = 0.5;
+enum { STAGGERED = 4 };
+
+static void wait_for_lower_ranks(void)
+{
+    int rank = 0;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    double seconds = stagger_s * (rank < STAGGERED ? rank : STAGGERED);
+    struct timespec left = {.tv_sec = (time_t)seconds,
+                            .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}
+
 void lj_comm_abort(int exit_code)
 {
+    static atomic_flag aborting = ATOMIC_FLAG_INIT;
+    while (atomic_flag_test_and_set(&aborting)) /* another thread does it */
+        pause();
     int started = 0, ended = 0;
     MPI_Initialized(&started);
     MPI_Finalized(&ended);
-    if (started && !ended)
+    if (started && !ended) {
+        wait_for_lower_ranks();
         MPI_Abort(MPI_COMM_WORLD, exit_code);
+    }
     _Exit(exit_code);
 }
 

@@ -19,11 +19,8 @@
 
 /* The first rank that notices ends the job, but only after a while, in which the others print
  * their lines, too: their last progress was at about the same time. It waits for grace_s, or a
- * tenth of guard.stall_s if that is longer. Higher ranks wait longer by stagger_s for each rank,
- * up to STAGGERED times, so that ranks do not end the job at the same moment, on which Open
- * MPI's mpirun may crash. */
-static const double grace_s = 2, stagger_s = 0.5;
-enum { STAGGERED = 4 };
+ * tenth of guard.stall_s if that is longer. */
+static const double grace_s = 2;
 
 static pthread_t thread;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -79,8 +76,7 @@ static void *watch(void *unused)
             return NULL;
     }
     say_where(lj_now_s() - lj_progress_s());
-    double turn_s = stagger_s * (own_rank < STAGGERED ? own_rank : STAGGERED);
-    if (!sleep_unless_ending(fmax(grace_s, limit_s / 10) + turn_s))
+    if (!sleep_unless_ending(fmax(grace_s, limit_s / 10)))
         lj_comm_abort(-LJ_ERR_COMM);
     return NULL;
 }
