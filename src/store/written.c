@@ -10,8 +10,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+/* How long to wait for another writer, and between two tries: ranks of a killed embed live a moment
+ * longer than their launcher. */
+static const double patience_s = 5;
+static const struct timespec pause_between = {.tv_nsec = 50000000};
 
 /* The note as text of always the same length, which returns. */
 static int note_text(char text[80], int64_t rows)
@@ -37,6 +44,28 @@ static int cannot_write(const struct lj_written *written, int reason)
                    written->path, strerror(reason));
 }
 
+/* Opens the note and locks it against other writers. Negative: see errno; EWOULDBLOCK: another one
+ * has it. Where the file system has no locks, none is taken. */
+static int open_locked(const char *path)
+{
+    double until_s = lj_now_s() + patience_s;
+    for (;;) {
+        struct stat info;
+        int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (file < 0)
+            return -1;
+        bool held = flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        if (!held && fstat(file, &info) == 0 && info.st_nlink > 0)
+            return file;
+        close(file); /* a note without a name was that of a writer who has ended */
+        errno = EWOULDBLOCK;
+        if (lj_now_s() >= until_s)
+            return -1;
+        lj_progress();
+        nanosleep(&pause_between, NULL);
+    }
+}
+
 int lj_written_open(struct lj_written *written, const char *path, int64_t *rows)
 {
     char temporary[LJ_PATH_MAX];
@@ -44,15 +73,13 @@ int lj_written_open(struct lj_written *written, const char *path, int64_t *rows)
     int stem = (int)strlen(temporary) - 4; /* without ".tmp" */
     if (snprintf(written->path, sizeof written->path, "%.*s.rows", stem, temporary) >= LJ_PATH_MAX)
         return lj_fail(LJ_ERR_RESOURCE, "%s: path too long; choose a shorter one", path);
-    written->file = open(written->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (written->file < 0)
-        return cannot_write(written, errno);
-    if (flock(written->file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        lj_written_close(written, true);
+    written->file = open_locked(written->path);
+    if (written->file < 0 && errno == EWOULDBLOCK)
         return lj_fail(LJ_ERR_RESOURCE,
                        "%s: another process is writing it; wait for it or choose another path",
                        path);
-    }
+    if (written->file < 0)
+        return cannot_write(written, errno);
     *rows = read_note(written->file);
     return LJ_OK;
 }

@@ -78,8 +78,9 @@ def test_killed(case):
     met.append(rows[-1] > 0)
     ended = run(words(name), ranks[-1])
     said = re.search(r"continuing at row (\d+) of 640", ended.err)
+    # Ranks live a moment longer than their launcher.
     check(
-        (int(said[1]) if said else 0) == rows[-1],
+        (int(said[1]) if said else 0) >= rows[-1],
         f"{name}: {rows} rows are on disk: {ended.tail()}",
     )
     is_whole(name, name, wanted, ended)
@@ -127,7 +128,7 @@ def test_damaged():
 
 def test_two_at_once():
     (here / "two").mkdir()
-    first = start(words("two"), env=SLOW)
+    first = start(words("two", "threads=1"), env=SLOW)
     time.sleep(1.5)
     second = run(words("two"))
     check(
