@@ -15,6 +15,7 @@
 /* How to find the images; fields as in the configuration; strings are borrowed during open. */
 enum { LJ_CHANNELS_MAX = 64 };
 
+struct lj_archive;
 /* What data.stretch maps to 0 and to 1, or, for asinh, to asinh(1): (channels) in the units in
  * which lj_archive_read has pixels before the stretch. They belong to a run, as mean and standard
  * deviation do. Only percentile and asinh have limits. */
@@ -37,12 +38,13 @@ struct lj_archive_options {
     const char *blank;              /* data.blank, "" of the attributes, "none" */
     const struct lj_limits *limits; /* of data.stretch; NULL: of the selected rows */
     bool skip_labels;               /* neither look for labels nor read them */
+    /* NULL, or an open archive of the same files, images, axes and size: its index is used and no
+     * file opened for one */
+    const struct lj_archive *indexed;
 };
 
 /* The options of a configuration's archive; strings are borrowed from it. Local. */
 LJ_API struct lj_archive_options lj_archive_options_of(const struct lj_config *config);
-
-struct lj_archive;
 
 /* What was found; the same on every rank. */
 struct lj_archive_info {

@@ -12,8 +12,11 @@ static int open_rows(struct lj_run_state *run, const char *where, struct lj_arch
     struct lj_archive_options options = lj_archive_options_of(c);
     options.where = where;
     options.limits = lj_archive_limits(run->archive);
-    if (c->eval_archive[0])
+    options.indexed = run->archive;
+    if (c->eval_archive[0]) {
         options.files = c->eval_archive;
+        options.indexed = NULL;
+    }
     LJ_TRY(lj_archive_open(archive, run->comm, &options));
     if (lj_archive_info(*archive)->has_labels)
         return LJ_OK;

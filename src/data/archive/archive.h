@@ -3,15 +3,16 @@
  * images; row r of a part is one image. Rows are read by storage chunks: a chunk is decoded whole
  * into a scratch, then its rows are converted to float32 planes. A file calls those below it:
  *
- *   open.c        opens (rank 0 indexes, everybody receives the index) and closes
+ *   open.c        opens (all ranks index, everybody receives the index) and closes
  *   statistics.c  means and deviations of the pixels, limits of the stretch
  *   read.c        selected indices -> images
- *   index.c       datasets -> parts                               (rank 0)
  *   labels.c      labels, data.where                              (rank 0)
- *   find.c        file -> its datasets of images                  (rank 0)
+ *   scan.c        files -> parts                                  (all ranks)
+ *   index.c       file -> parts
+ *   find.c        file -> its datasets of images
  *   axes.c        shape -> order of the axes
- *   storage.c     dataset -> whether its values are stored        (rank 0)
- *   elsewhere.c   name of another file -> the file                (rank 0)
+ *   storage.c     dataset -> whether its values are stored
+ *   elsewhere.c   name of another file -> the file
  *   files.c       data.archive -> list of files
  *   groups.c      selected rows -> groups
  *   narrow.c      fewer of the selected rows                      (a rank's own tables)
@@ -144,6 +145,8 @@ struct lj_archive {
  *   file  out  closed by the caller; -1 on failure
  * Errors: LJ_ERR_DATA with the reason. */
 int lj_hdf5_open_file(const char *path, hid_t *file) LJ_MUST_USE;
+/* How many files this process has opened by it. For tests. */
+int64_t lj_hdf5_opened(void);
 /* HDF5's native type of an element; not to be closed. */
 hid_t lj_hdf5_memory_type(enum lj_element element);
 /* Writes a shape like "17092x64x64x3", or "scalar". */
@@ -163,6 +166,9 @@ struct lj_file_list {
  *   text  in  a path, a glob or a directory, or several with commas between them
  * Errors: LJ_ERR_DATA (nothing there), LJ_ERR_RESOURCE; the list is then empty. */
 int lj_file_list_make(struct lj_file_list *list, const char *text) LJ_MUST_USE;
+/* Makes a list of paths that lie one after the other, each ended by 0.
+ *   list  in/out  empty before */
+int lj_file_list_of_texts(struct lj_file_list *list, char *texts, int64_t count) LJ_MUST_USE;
 void lj_file_list_free(struct lj_file_list *list);
 
 /* ---- find.c: call with the HDF5 lock held ------------------------------------------------ */
@@ -232,14 +238,47 @@ bool lj_axes_one_image(enum lj_data_axes axes);
 int lj_axes_check_rows(struct lj_archive_header *header, const hsize_t *dim, bool lengths_differ,
                        const char *where) LJ_MUST_USE;
 
-/* ---- index.c, labels.c: rank 0 ----------------------------------------------------------- */
+/* ---- index.c: local; takes the HDF5 lock ------------------------------------------------- */
 
-/* Fills header, parts, texts, rows, labels and groups from the files. Takes the HDF5 lock.
- * Errors: LJ_ERR_DATA, LJ_ERR_CONFIG (data.where), LJ_ERR_RESOURCE. */
-int lj_archive_index(struct lj_archive *archive,
-                     const struct lj_archive_options *options) LJ_MUST_USE;
+struct lj_bytes {
+    char *at; /* (bytes) owned */
+    int64_t bytes, capacity;
+};
+/* An archive while it is being indexed: parts, texts and header of the files so far. */
+struct lj_builder {
+    struct lj_archive *archive; /* borrowed */
+    bool known;                 /* header and dim are those of the first dataset with rows */
+    hsize_t dim[4];             /* shape of the first dataset */
+    int dims;                   /* its axes */
+    bool lengths_differ;        /* the first axes of two datasets do */
+    int64_t bytes;              /* of all parts' images in memory */
+    int64_t groups;             /* of all parts */
+    int64_t part_capacity;      /* of archive->part */
+    int64_t text_capacity;      /* of archive->texts, bytes */
+    struct lj_bytes hashed;     /* names, shapes, types and file sizes, for the fingerprint */
+    char first_file[4 * LJ_NAME_BYTES]; /* path of the first dataset's file */
+};
+/* Opens a file and adds its datasets of images.
+ * Errors: LJ_ERR_DATA (no images, or others than those before), LJ_ERR_RESOURCE. */
+int lj_builder_add(struct lj_builder *b, const char *path,
+                   const struct lj_archive_options *options) LJ_MUST_USE;
+/* Adds what another builder has of later files. Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE. */
+int lj_builder_append(struct lj_builder *b, const struct lj_builder *more) LJ_MUST_USE;
+/* Frees the builder's own memory; the archive stays. */
+void lj_builder_free(struct lj_builder *b);
+
+/* ---- scan.c ------------------------------------------------------------------------------ */
+
+/* Fills header, parts and texts of rank 0's archive from the files, which all ranks open, each a
+ * contiguous share. Collective; the result is the same on any number of ranks.
+ * Errors, on every rank alike: those of the first failing file in their order; LJ_ERR_RESOURCE. */
+int lj_archive_scan(struct lj_archive *archive, struct lj_comm *comm,
+                    const struct lj_archive_options *options) LJ_MUST_USE;
+
+/* ---- labels.c: rank 0 -------------------------------------------------------------------- */
+
 /* Reads the column of data.where, which selects rows, and the labels of the selected rows; called
- * by lj_archive_index once the parts are known. Takes the HDF5 lock. */
+ * once the parts are known. Takes the HDF5 lock. */
 int lj_archive_columns(struct lj_archive *archive,
                        const struct lj_archive_options *options) LJ_MUST_USE;
 

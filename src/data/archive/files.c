@@ -90,6 +90,18 @@ int lj_file_list_make(struct lj_file_list *list, const char *text)
     return status;
 }
 
+int lj_file_list_of_texts(struct lj_file_list *list, char *texts, int64_t count)
+{
+    char **path = lj_alloc_array(count, sizeof *path, "archive");
+    if (!path)
+        return LJ_ERR_RESOURCE;
+    for (int64_t i = 0; i < count; i++, texts += strlen(texts) + 1)
+        path[i] = texts;
+    int status = append(list, path, (size_t)count);
+    lj_free(path);
+    return status;
+}
+
 void lj_file_list_free(struct lj_file_list *list)
 {
     for (int64_t i = 0; i < list->count; i++)

@@ -32,6 +32,13 @@ static int check_file(const char *path, int64_t *bytes)
     return LJ_OK;
 }
 
+static int64_t opened; /* under the HDF5 lock */
+
+int64_t lj_hdf5_opened(void)
+{
+    return opened;
+}
+
 int lj_hdf5_open_file(const char *path, hid_t *file)
 {
     int64_t bytes = 0;
@@ -51,6 +58,7 @@ int lj_hdf5_open_file(const char *path, hid_t *file)
         return lj_fail(LJ_ERR_DATA,
                        "%s: the HDF5 file is truncated or damaged (%lld bytes); copy it again",
                        path, (long long)bytes);
+    opened++;
     return LJ_OK;
 }
 

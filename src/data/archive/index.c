@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rank 0's work at opening: opens every file once, makes its datasets of images parts of the
- * archive and checks that all have one shape and type. */
+/* A file's datasets of images become parts of the archive; all must have one shape and type. Each
+ * rank does so with its share of the files (scan.c). */
 #include "data/archive/archive.h"
 
 #include <stdio.h>
@@ -15,19 +15,6 @@
 enum { GROUP_ROWS = 64, GROUP_BYTES = 256 << 10, GROUP_FEWEST = 16 };
 /* Chunks with more bytes are not held whole in memory: HDF5 reads a few of their rows at a time. */
 static const int64_t chunk_bytes_max = INT64_C(1) << 29;
-
-/* An archive while it is being indexed. */
-struct builder {
-    struct lj_archive *archive; /* borrowed */
-    int64_t part_capacity;      /* of archive->part */
-    int64_t text_capacity;      /* of archive->texts, bytes */
-    hsize_t dim[4];             /* shape of the first part */
-    bool lengths_differ;        /* the first axes of two parts do */
-    int dims;                   /* axes of the first part */
-    int64_t bytes;              /* of all parts' images in memory */
-    int64_t groups;             /* of all parts */
-    XXH3_state_t *hash;         /* of names, shapes, types and file sizes: the fingerprint */
-};
 
 /* Makes room in an array of count elements of `bytes` bytes, for `needed` elements or more. */
 static int grow(void **array, int64_t count, int64_t *capacity, int64_t needed, size_t bytes)
@@ -46,15 +33,34 @@ static int grow(void **array, int64_t count, int64_t *capacity, int64_t needed, 
     return LJ_OK;
 }
 
-static int add_text(struct builder *b, const char *text, int64_t *offset)
+static int add_texts(struct lj_builder *b, const char *texts, int64_t bytes)
 {
-    int64_t length = (int64_t)strlen(text) + 1, *used = &b->archive->header.texts_bytes;
-    void *texts = b->archive->texts;
-    LJ_TRY(grow(&texts, *used, &b->text_capacity, *used + length, 1));
-    b->archive->texts = texts;
-    memcpy(b->archive->texts + *used, text, (size_t)length);
-    *offset = *used;
-    *used += length;
+    int64_t *used = &b->archive->header.texts_bytes;
+    void *all = b->archive->texts;
+    LJ_TRY(grow(&all, *used, &b->text_capacity, *used + bytes, 1));
+    b->archive->texts = all;
+    if (bytes > 0)
+        memcpy(b->archive->texts + *used, texts, (size_t)bytes);
+    *used += bytes;
+    return LJ_OK;
+}
+
+static int add_text(struct lj_builder *b, const char *text, int64_t *offset)
+{
+    *offset = b->archive->header.texts_bytes;
+    return add_texts(b, text, (int64_t)strlen(text) + 1);
+}
+
+/* Adds to what the fingerprint is of. */
+static int add_hashed(struct lj_builder *b, const void *data, int64_t bytes)
+{
+    struct lj_bytes *all = &b->hashed;
+    void *at = all->at;
+    LJ_TRY(grow(&at, all->bytes, &all->capacity, all->bytes + bytes, 1));
+    all->at = at;
+    if (bytes > 0)
+        memcpy(all->at + all->bytes, data, (size_t)bytes);
+    all->bytes += bytes;
     return LJ_OK;
 }
 
@@ -93,17 +99,19 @@ static const char *type_name(hid_t type, enum lj_element *element)
 }
 
 /* Takes type, axes and shape from the first part; checks that every other part has the same. */
-static int agree_with_first(struct builder *b, const struct lj_found *found, const char *type,
-                            enum lj_element element, enum lj_data_axes axes, const char *where)
+static int agree_with_first(struct lj_builder *b, const struct lj_found *found, const char *type,
+                            enum lj_element element, enum lj_data_axes axes, const char *path,
+                            const char *where)
 {
     struct lj_archive_header *header = &b->archive->header;
     int from = lj_axes_one_image(axes) ? 0 : 1; /* the first axis of an image */
-    if (header->info.parts == 0) {
+    if (!b->known) {
         b->dims = found->dims;
         memcpy(b->dim, found->dim, sizeof b->dim);
         header->element = element;
         snprintf(header->type_text, sizeof header->type_text, "%s", type);
         snprintf(header->images_text, sizeof header->images_text, "%s", found->path);
+        snprintf(b->first_file, sizeof b->first_file, "%s", path);
         return lj_axes_decide(header, axes, found->dim, found->dims, where);
     }
     bool same = found->dims == b->dims;
@@ -165,9 +173,11 @@ static const char *layout_name(hid_t plan)
 }
 
 /* Finds how a dataset is stored, and so how many rows are read and grouped together. */
-static int read_storage(struct lj_archive_header *header, struct lj_part *part, hid_t dataset,
-                        const struct lj_found *found, size_t row_bytes, const char *where)
+static int read_storage(struct lj_builder *b, struct lj_part *part, hid_t dataset,
+                        const struct lj_found *found, const char *where)
 {
+    struct lj_archive_header *header = &b->archive->header;
+    size_t row_bytes = lj_row_bytes(b->archive);
     hid_t plan = H5Dget_create_plist(dataset), type = H5Dget_type(dataset);
     hsize_t chunk[H5S_MAX_RANK] = {0};
     char text[256], shape[128];
@@ -193,7 +203,7 @@ static int read_storage(struct lj_archive_header *header, struct lj_part *part, 
         part->group_rows = lj_round_up(GROUP_FEWEST, part->chunk_rows);
     if (part->chunk_rows > chunk_bytes_max / (int64_t)row_bytes)
         part->raw = 0, part->chunk_rows = 0;
-    if (header->info.parts == 0)
+    if (!b->known)
         snprintf(header->storage_text, sizeof header->storage_text, "%s", text);
     H5Tclose(type);
     H5Pclose(plan);
@@ -201,7 +211,7 @@ static int read_storage(struct lj_archive_header *header, struct lj_part *part, 
 }
 
 /* Adds the dataset's rows and bytes to those of the archive. */
-static int add_sizes(struct builder *b, const struct lj_found *found, const char *where)
+static int add_sizes(struct lj_builder *b, const struct lj_found *found, const char *where)
 {
     char shape[256];
     int64_t count = 0, bytes = 0;
@@ -216,35 +226,27 @@ static int add_sizes(struct builder *b, const struct lj_found *found, const char
                    where, shape);
 }
 
-static void hash_part(XXH3_state_t *hash, const char *path, const struct lj_found *found,
-                      const char *type)
+static int hash_part(struct lj_builder *b, const struct lj_found *found, const char *path,
+                     const char *type)
 {
     const char *base = lj_base_name(path);
-    XXH3_64bits_update(hash, base, strlen(base));
-    XXH3_64bits_update(hash, found->path, strlen(found->path));
-    XXH3_64bits_update(hash, found->dim, (size_t)found->dims * sizeof *found->dim);
-    XXH3_64bits_update(hash, type, strlen(type));
+    LJ_TRY(add_hashed(b, base, (int64_t)strlen(base)));
+    LJ_TRY(add_hashed(b, found->path, (int64_t)strlen(found->path)));
+    LJ_TRY(add_hashed(b, found->dim, found->dims * (int64_t)sizeof *found->dim));
+    return add_hashed(b, type, (int64_t)strlen(type));
 }
 
-/* The fingerprint of a part alone: where its file lies and what else is in the archive do not
- * matter. */
-static int fingerprint_part(struct lj_part *part, const char *path, const struct lj_found *found,
-                            const char *type)
+/* The fingerprint of a part alone, from what was hashed for it: where its file lies and what else
+ * is in the archive do not matter. */
+static uint64_t fingerprint_part(const struct lj_builder *b, int64_t begun, const char *path)
 {
     struct stat about = {0};
-    int64_t bytes = stat(path, &about) == 0 ? (int64_t)about.st_size : 0;
-    XXH3_state_t *hash = XXH3_createState();
-    if (!hash)
-        return lj_fail(LJ_ERR_RESOURCE, "out of memory for the fingerprint of %s", path);
-    XXH3_64bits_reset(hash);
-    hash_part(hash, path, found, type);
-    XXH3_64bits_update(hash, &bytes, sizeof bytes);
-    part->fingerprint = XXH3_64bits_digest(hash);
-    XXH3_freeState(hash);
-    return LJ_OK;
+    uint64_t bytes = stat(path, &about) == 0 ? (uint64_t)about.st_size : 0;
+    return XXH3_64bits_withSeed((const char *)b->hashed.at + begun,
+                                (size_t)(b->hashed.bytes - begun), bytes);
 }
 
-static int add_part(struct builder *b, const struct lj_found *found, hid_t dataset,
+static int add_part(struct lj_builder *b, const struct lj_found *found, hid_t dataset,
                     const char *path, const struct lj_archive_options *options)
 {
     enum lj_data_axes axes = options->axes;
@@ -259,7 +261,7 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
     if (!name)
         return lj_fail(LJ_ERR_DATA, "%s: expected integers of 1 to 8 or floats of 2 to 8 bytes",
                        where);
-    LJ_TRY(agree_with_first(b, found, name, element, axes, where));
+    LJ_TRY(agree_with_first(b, found, name, element, axes, path, where));
     LJ_TRY(add_sizes(b, found, where));
     LJ_TRY(lj_storage_check(dataset, where));
     void *parts = archive->part;
@@ -267,36 +269,39 @@ static int add_part(struct builder *b, const struct lj_found *found, hid_t datas
     archive->part = parts;
     struct lj_part part = {.rows = lj_axes_one_image(axes) ? 1 : (int64_t)found->dim[0],
                            .first_row = info->rows};
-    LJ_TRY(read_storage(&archive->header, &part, dataset, found, lj_row_bytes(archive), where));
+    LJ_TRY(read_storage(b, &part, dataset, found, where));
     LJ_TRY(lj_blank_find(&archive->header, &part, dataset, options->blank, where));
     part.first_group = b->groups;
     b->groups += lj_groups_of_part(&part);
     LJ_TRY(add_text(b, path, &part.file));
     LJ_TRY(add_text(b, found->path, &part.dataset));
-    LJ_TRY(fingerprint_part(&part, path, found, name));
-    hash_part(b->hash, path, found, name);
-    if (part.rows > 0)
+    int64_t begun = b->hashed.bytes;
+    LJ_TRY(hash_part(b, found, path, name));
+    part.fingerprint = fingerprint_part(b, begun, path);
+    if (part.rows > 0) {
         archive->part[info->parts++] = part;
+        b->known = true;
+    }
     info->rows += part.rows;
     return LJ_OK;
 }
 
 /* Datasets that nobody named are joined only if all files call them the same. */
-static int check_name(const struct builder *b, const struct lj_found_list *list, const char *path)
+static int check_name(const struct lj_builder *b, const struct lj_found_list *list,
+                      const char *path)
 {
-    const struct lj_archive *archive = b->archive;
-    if (archive->header.info.parts == 0 || list->count == 0)
+    const char *first = b->archive->header.images_text;
+    if (!b->known || list->count == 0)
         return LJ_OK;
-    const char *first = lj_part_dataset(archive, &archive->part[0]);
     if (strcasecmp(lj_base_name(first), lj_base_name(list->at[0].path)) == 0)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA,
                    "%s: its images are %s, those of %s are %s; choose by data.images=NAME, or join "
                    "them by a pattern (data.images=*)",
-                   path, list->at[0].path, lj_part_file(archive, &archive->part[0]), first);
+                   path, list->at[0].path, b->first_file, first);
 }
 
-static int add_file(struct builder *b, hid_t file, const char *path,
+static int add_file(struct lj_builder *b, hid_t file, const char *path,
                     const struct lj_archive_options *options)
 {
     struct lj_found_list list = {0};
@@ -314,65 +319,58 @@ static int add_file(struct builder *b, hid_t file, const char *path,
         }
     }
     struct stat about = {0};
-    if (stat(path, &about) == 0)
-        XXH3_64bits_update(b->hash, &about.st_size, sizeof about.st_size);
+    if (status == LJ_OK && stat(path, &about) == 0)
+        status = add_hashed(b, &about.st_size, (int64_t)sizeof about.st_size);
     lj_free(list.at);
     return status;
 }
 
-static int add_files(struct builder *b, const struct lj_archive_options *options)
+int lj_builder_add(struct lj_builder *b, const char *path, const struct lj_archive_options *options)
 {
-    struct lj_file_list files = {0};
-    LJ_TRY(lj_file_list_make(&files, options->files));
-    int status = LJ_OK;
+    hid_t file = -1;
     lj_hdf5_lock();
-    for (int64_t i = 0; i < files.count && status == LJ_OK; i++) {
-        hid_t file = -1;
-        status = lj_hdf5_open_file(files.path[i], &file);
-        if (status == LJ_OK)
-            status = add_file(b, file, files.path[i], options);
-        if (file >= 0)
-            H5Fclose(file);
-    }
+    int status = lj_hdf5_open_file(path, &file);
+    if (status == LJ_OK)
+        status = add_file(b, file, path, options);
+    if (file >= 0)
+        H5Fclose(file);
     lj_hdf5_unlock();
-    lj_file_list_free(&files);
-    if (status == LJ_OK && b->archive->header.info.rows == 0)
-        status = lj_fail(LJ_ERR_DATA,
-                         "%s: expected images, found datasets without rows; check data.archive",
-                         options->files);
+    lj_progress();
     return status;
 }
 
-/* Are three axes images without channels? All datasets are known. */
-static int check_rows(struct builder *b)
+int lj_builder_append(struct lj_builder *b, const struct lj_builder *more)
 {
-    const struct lj_archive *archive = b->archive;
-    char where[2 * LJ_NAME_BYTES];
-    snprintf(where, sizeof where, "%.1000s:%s", lj_part_file(archive, &archive->part[0]),
-             lj_part_dataset(archive, &archive->part[0]));
-    return lj_axes_check_rows(&b->archive->header, b->dim, b->lengths_differ, where);
+    struct lj_archive *archive = b->archive;
+    struct lj_archive_info *info = &archive->header.info;
+    const struct lj_archive_header *added = &more->archive->header;
+    int64_t texts = archive->header.texts_bytes;
+    void *parts = archive->part;
+    LJ_TRY(add_hashed(b, more->hashed.at, more->hashed.bytes));
+    LJ_TRY(add_texts(b, more->archive->texts, added->texts_bytes));
+    LJ_TRY(grow(&parts, info->parts, &b->part_capacity, info->parts + added->info.parts,
+                sizeof *archive->part));
+    archive->part = parts;
+    for (int p = 0; p < added->info.parts; p++) {
+        struct lj_part part = more->archive->part[p];
+        part.file += texts;
+        part.dataset += texts;
+        part.first_row += info->rows;
+        part.first_group += b->groups;
+        archive->part[info->parts + p] = part;
+    }
+    info->parts += added->info.parts;
+    info->rows += added->info.rows;
+    b->groups += more->groups;
+    b->lengths_differ = b->lengths_differ || more->lengths_differ;
+    if (lj_add_sizes(b->bytes, more->bytes, &b->bytes))
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA, "data.archive: its datasets claim more than 2^63 bytes together; a "
+                                "file is damaged");
 }
 
-static int index_all(struct builder *b, const struct lj_archive_options *options)
+void lj_builder_free(struct lj_builder *b)
 {
-    LJ_TRY(add_files(b, options));
-    if (options->axes == LJ_DATA_AXES_AUTO && b->dims == 3)
-        LJ_TRY(check_rows(b));
-    struct lj_archive_info *info = &b->archive->header.info;
-    info->fingerprint = XXH3_64bits_digest(b->hash);
-    info->height = options->size ? options->size : info->stored_height;
-    info->width = options->size ? options->size : info->stored_width;
-    LJ_TRY(lj_archive_columns(b->archive, options));
-    return lj_archive_make_groups(b->archive);
-}
-
-int lj_archive_index(struct lj_archive *archive, const struct lj_archive_options *options)
-{
-    struct builder b = {.archive = archive, .hash = XXH3_createState()};
-    if (!b.hash)
-        return lj_fail(LJ_ERR_RESOURCE, "out of memory for the archive's fingerprint");
-    XXH3_64bits_reset(b.hash);
-    int status = index_all(&b, options);
-    XXH3_freeState(b.hash);
-    return status;
+    lj_free(b->hashed.at);
+    b->hashed = (struct lj_bytes){0};
 }

@@ -1,21 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening and closing an archive. Rank 0 makes the index. It consists of plain tables, which are
- * then copied into memory that every node has once. A rank opens a dataset when it first reads from
- * it. */
+/* Opening and closing an archive. All ranks index its files and rank 0 puts the index together. It
+ * consists of plain tables, which are then copied into memory that every node has once. A rank
+ * opens a dataset when it first reads from it. */
 #include "data/archive/archive.h"
 
 #include <string.h>
 
-static int index_on_root(struct lj_archive *archive, const struct lj_archive_options *options)
+/* Takes the datasets of images from another archive of the same files. */
+static int copy_index(struct lj_archive *archive, const struct lj_archive *from)
 {
-    LJ_TRY(lj_fault("open", -1));
-    archive->header.stretch = options->stretch;
-    archive->header.nan = options->nan;
-    LJ_TRY(lj_archive_index(archive, options));
-    const char *type = archive->header.type_text;
-    archive->header.factor =
-        (float)(lj_pixel_divisor(type, 0) / lj_pixel_divisor(type, options->full_scale));
+    int64_t parts = from->header.info.parts, texts = from->header.texts_bytes;
+    archive->header = from->header;
+    archive->header.info.has_labels = false;
+    archive->header.info.classes = 0;
+    archive->header.labels_text[0] = 0;
+    archive->part = lj_alloc_array(parts, sizeof *archive->part, "archive");
+    archive->texts = lj_alloc((size_t)texts, "archive");
+    if (!archive->part || !archive->texts)
+        return LJ_ERR_RESOURCE;
+    memcpy(archive->part, from->part, (size_t)parts * sizeof *archive->part);
+    memcpy(archive->texts, from->texts, (size_t)texts);
     return LJ_OK;
+}
+
+/* What rank 0 does when the parts are known. */
+static int finish_index(struct lj_archive *archive, const struct lj_archive_options *options)
+{
+    struct lj_archive_header *header = &archive->header;
+    LJ_TRY(lj_fault("open", -1));
+    if (options->indexed)
+        LJ_TRY(copy_index(archive, options->indexed));
+    header->stretch = options->stretch;
+    header->nan = options->nan;
+    header->factor = (float)(lj_pixel_divisor(header->type_text, 0) /
+                             lj_pixel_divisor(header->type_text, options->full_scale));
+    LJ_TRY(lj_archive_columns(archive, options));
+    return lj_archive_make_groups(archive);
 }
 
 /* What each rank adds once it has the header: the strings of info, the table of handles. */
@@ -97,9 +117,11 @@ static int open_all(struct lj_archive *archive, struct lj_comm *comm,
                     const struct lj_archive_options *options)
 {
     int status = LJ_OK;
+    if (!options->indexed)
+        LJ_TRY(lj_archive_scan(archive, comm, options));
     lj_root_section_begin(comm);
     if (lj_comm_is_root(comm)) {
-        status = index_on_root(archive, options);
+        status = finish_index(archive, options);
         if (status == LJ_OK)
             status = settle(archive);
         if (status == LJ_OK && options->limits)
