@@ -59,8 +59,8 @@ void lj_archive_set_limits(struct lj_archive *archive, const struct lj_limits *l
  *   mean  out  (C)
  *   std   out  (C) 1 for a channel that does not vary
  * Errors: those of lj_archive_read, agreed; LJ_ERR_RESOURCE. Cost: the first call reads the
- * archive, of more than 65536 rows an evenly spaced sample (the log says so), shared among the
- * ranks; later calls copy. */
+ * archive, of more than 65536 rows or 4 GiB an evenly spaced sample (the log says so), shared among
+ * the ranks; later calls copy. */
 int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, float *mean,
                           float *std) LJ_MUST_USE;
 

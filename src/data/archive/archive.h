@@ -405,10 +405,13 @@ void lj_archive_resize(const struct lj_archive_info *info, float *image, const f
 
 /* ---- statistics.c ------------------------------------------------------------------------ */
 
-/* Finds header.limits, if the stretch has any: from a sample of the pixels, or as
- * data.stretch_scale gives them. Local (rank 0).
+/* Finds header.limits of a stretch that has some: from a sample of the pixels, which all ranks read,
+ * or as data.stretch_scale gives them. Collective; the same on any number of ranks.
  *   scale  in  data.stretch_scale
- * Errors: as lj_archive_read. */
-int lj_archive_find_limits(struct lj_archive *archive, double scale) LJ_MUST_USE;
+ * Errors: as lj_archive_read, agreed. */
+int lj_archive_find_limits(struct lj_archive *archive, struct lj_comm *comm,
+                           double scale) LJ_MUST_USE;
+/* The most bytes that statistics read, by all ranks together; for tests to lower. */
+extern int64_t lj_statistics_bytes_max;
 
 #endif

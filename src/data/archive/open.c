@@ -112,6 +112,23 @@ static int share_index(struct lj_archive *archive, struct lj_comm *comm)
     return LJ_OK;
 }
 
+/* The limits of rank 0 if it was given some, else those of the archive. Collective. */
+static int find_limits(struct lj_archive *archive, struct lj_comm *comm,
+                       const struct lj_archive_options *options)
+{
+    struct lj_limits *limits = &archive->header.limits;
+    bool has = options->limits != NULL;
+    if (!lj_archive_limits(archive))
+        return LJ_OK;
+    lj_broadcast(comm, &has, (int64_t)sizeof has, 0);
+    if (!has)
+        return lj_archive_find_limits(archive, comm, options->stretch_scale);
+    if (lj_comm_is_root(comm))
+        *limits = *options->limits;
+    lj_broadcast(comm, limits, (int64_t)sizeof *limits, 0);
+    return LJ_OK;
+}
+
 /* Collective. */
 static int open_all(struct lj_archive *archive, struct lj_comm *comm,
                     const struct lj_archive_options *options)
@@ -124,16 +141,13 @@ static int open_all(struct lj_archive *archive, struct lj_comm *comm,
         status = finish_index(archive, options);
         if (status == LJ_OK)
             status = settle(archive);
-        if (status == LJ_OK && options->limits)
-            archive->header.limits = *options->limits;
-        else if (status == LJ_OK)
-            status = lj_archive_find_limits(archive, options->stretch_scale);
     }
     LJ_TRY(lj_root_section_end(comm, status));
     LJ_TRY(share_index(archive, comm));
     if (!lj_comm_is_root(comm))
         status = settle(archive);
-    return lj_agree(comm, status);
+    LJ_TRY(lj_agree(comm, status));
+    return find_limits(archive, comm, options);
 }
 
 int lj_archive_open(struct lj_archive **archive, struct lj_comm *comm,

@@ -5,7 +5,8 @@
  * rows. Then every rank receives the sums of all groups and adds them in the order of the groups,
  * which gives the same bits on any number of ranks. Sums travel as the bits of their doubles in an
  * exact sum of integers, to which all ranks but the owner contribute zero. Of an archive with more
- * than 65536 samples, evenly spaced groups are taken that together hold about as many. */
+ * than 65536 samples, or more than 4 GiB, evenly spaced groups are taken that together hold about
+ * as many. Percentiles are of the pixels that all ranks have sampled, which travel likewise. */
 #include "data/archive/archive.h"
 
 #include <math.h>
@@ -13,11 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLES_MAX = 65536, PARTIAL_SUMS = 8, RANGE_ROWS = 64 };
+enum { SAMPLES_MAX = 65536, PARTIAL_SUMS = 8, RANGE_ROWS = 64, TELLING_SECONDS = 10 };
 
-/* Limits: the most rows that are sampled, and the most values that are sorted, over all
- * channels. */
-enum { LIMIT_ROWS = 1024, LIMIT_VALUES = 1 << 20 };
+/* The most bytes that are read, by all ranks together. A variable, so that a test can lower it. */
+int64_t lj_statistics_bytes_max = INT64_C(4) << 30;
+
+/* Limits: the most rows that are sampled, and how many even if they cost more bytes; the most
+ * values that are sorted, over all channels. */
+enum { LIMIT_ROWS = 1024, LIMIT_ROWS_LEAST = 16, LIMIT_VALUES = 1 << 20 };
 
 /* ---- the chosen groups ------------------------------------------------------------------- */
 
@@ -27,12 +31,24 @@ struct choice {
     int64_t all;    /* number of groups of the archive */
 };
 
+/* Bytes that reading all groups costs, about: whole chunks, or just the selected rows. */
+static __int128 bytes_of_groups(const struct lj_archive *archive)
+{
+    const struct lj_archive_info *info = &archive->header.info;
+    __int128 rows = info->selected;
+    if (archive->part[0].chunk_rows)
+        rows = (__int128)info->rows * archive->groups.members / archive->groups.all;
+    return rows * (__int128)lj_row_bytes(archive);
+}
+
 static struct choice choose(const struct lj_archive *archive)
 {
-    int64_t all = archive->groups.members, selected = archive->header.info.selected;
-    if (selected <= SAMPLES_MAX)
-        return (struct choice){all, all};
-    int64_t groups = (int64_t)((__int128)SAMPLES_MAX * all / selected);
+    int64_t all = archive->groups.members, selected = archive->header.info.selected, groups = all;
+    __int128 bytes = bytes_of_groups(archive);
+    if (selected > SAMPLES_MAX)
+        groups = (int64_t)((__int128)SAMPLES_MAX * all / selected);
+    if (bytes > lj_statistics_bytes_max)
+        groups = lj_min_i64(groups, (int64_t)((__int128)lj_statistics_bytes_max * all / bytes));
     return (struct choice){lj_max_i64(1, groups), all};
 }
 
@@ -177,7 +193,8 @@ static int add_mine(struct lj_archive *archive, const struct lj_comm *comm,
 
 /* Turns the sums into mean and deviation. A channel that does not vary gets deviation 1, so that
  * (x - mean) / std is 0. */
-static void finish(struct lj_archive *archive, const struct choice *choice, const double *sums)
+static void finish(struct lj_archive *archive, const struct choice *choice, const double *sums,
+                   double seconds)
 {
     const struct lj_archive_info *info = &archive->header.info;
     struct lj_groups groups = lj_archive_groups(archive);
@@ -185,9 +202,9 @@ static void finish(struct lj_archive *archive, const struct choice *choice, cons
     for (int64_t i = 0; i < choice->groups; i++)
         samples +=
             groups.first(archive, chosen(choice, i) + 1) - groups.first(archive, chosen(choice, i));
-    if (samples < info->selected)
-        lj_say("pixel statistics from %lld of %lld samples", (long long)samples,
-               (long long)info->selected);
+    if (samples < info->selected || seconds >= TELLING_SECONDS)
+        lj_say("pixel statistics from %lld of %lld samples took %.1f s", (long long)samples,
+               (long long)info->selected, seconds);
     double count = (double)samples * (double)(info->height * info->width);
     for (int c = 0; c < info->channels; c++) {
         double sum = 0, square = 0;
@@ -207,6 +224,7 @@ static int compute(struct lj_archive *archive, struct lj_comm *comm)
 {
     struct choice choice = choose(archive);
     int64_t count = 2 * choice.groups * archive->header.info.channels;
+    double begun = lj_now_s();
     double *sums = lj_alloc_array(count, sizeof *sums, "archive");
     begin_range(archive->least, archive->most, archive->header.info.channels);
     int status = sums ? add_mine(archive, comm, &choice, sums) : LJ_ERR_RESOURCE;
@@ -217,7 +235,7 @@ static int compute(struct lj_archive *archive, struct lj_comm *comm)
         _Static_assert(sizeof(double) == sizeof(int64_t), "bits of doubles are summed as integers");
         int64_t *bits = (int64_t *)(void *)sums;
         lj_sum_exact(comm, NULL, bits, count);
-        finish(archive, &choice, sums);
+        finish(archive, &choice, sums, lj_now_s() - begun);
     }
     lj_free(sums);
     return status;
@@ -242,18 +260,27 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Appends every stride-th pixel of each channel, from pixel phase % stride on, to values (C,
- * capacity), if it is finite. */
-static void sample_planes(const struct lj_archive_info *info, const float *image, int64_t stride,
-                          int64_t phase, float *values, int64_t *count, int64_t capacity)
+/* Which pixels are sampled: of `rows` rows, spaced evenly over the selected ones, every stride-th
+ * pixel of each channel. */
+struct sample {
+    int64_t rows, stride;
+    int64_t per_row; /* pixels of a channel of one row, at most */
+};
+
+/* How many rows: fewer if an archive is large and its chunks are, too, each of which is read for
+ * one row then. */
+static int64_t rows_to_sample(const struct lj_archive *archive)
 {
-    int64_t pixels = info->stored_height * info->stored_width;
-    for (int c = 0; c < info->channels; c++)
-        for (int64_t p = phase % stride; p < pixels; p += stride) {
-            float x = image[c * pixels + p];
-            if (isfinite(x) && count[c] < capacity)
-                values[c * capacity + count[c]++] = x;
-        }
+    const struct lj_archive_info *info = &archive->header.info;
+    __int128 row_bytes = (__int128)lj_row_bytes(archive);
+    int64_t most = LIMIT_ROWS, at_once = 1;
+    for (int p = 0; p < info->parts; p++)
+        at_once = lj_max_i64(at_once, archive->part[p].chunk_rows);
+    if (info->rows * row_bytes > lj_statistics_bytes_max) {
+        int64_t fitting = (int64_t)(lj_statistics_bytes_max / (at_once * row_bytes));
+        most = lj_min_i64(most, lj_max_i64(LIMIT_ROWS_LEAST, fitting));
+    }
+    return lj_min_i64(info->selected, most);
 }
 
 /* The noise of a channel from its sorted values, which it replaces: 1.4826 times their median
@@ -272,22 +299,6 @@ static float noise_of(float *x, int64_t count)
     return first < count ? 1.4826f * x[first + (count - first - 1) / 2] : 1;
 }
 
-/* Sorts values (C, capacity), of which count[c] are valid, and takes the limits from them. */
-static void take_limits(struct lj_archive_header *header, float *values, const int64_t *count,
-                        int64_t capacity)
-{
-    for (int c = 0; c < header->info.channels; c++) {
-        float *x = values + c * capacity;
-        qsort(x, (size_t)count[c], sizeof *x, ascending);
-        if (header->stretch == LJ_DATA_STRETCH_ASINH) {
-            header->limits.high[c] = noise_of(x, count[c]);
-            continue;
-        }
-        header->limits.low[c] = count[c] ? x[(count[c] - 1) / 100] : 0.0f;
-        header->limits.high[c] = count[c] ? x[(count[c] - 1) * 99 / 100] : 0.0f;
-    }
-}
-
 static void say_scales(const struct lj_archive_header *header)
 {
     char text[256] = "";
@@ -298,43 +309,115 @@ static void say_scales(const struct lj_archive_header *header)
     lj_say("data.stretch=asinh: scale of the channels %s (noise of the selected rows)", text);
 }
 
-/* Samples at most LIMIT_ROWS rows, spaced evenly over the selected ones, and of each row
- * pixels spaced evenly; the first pixel moves on from row to row. */
-static int estimate_limits(struct lj_archive *archive)
+static struct sample choose_sample(const struct lj_archive *archive)
 {
-    struct lj_archive_info *info = &archive->header.info;
-    int64_t rows = lj_min_i64(info->selected, LIMIT_ROWS), count[LJ_CHANNELS_MAX] = {0};
+    const struct lj_archive_info *info = &archive->header.info;
+    struct sample s = {.rows = rows_to_sample(archive)};
     int64_t pixels = info->stored_height * info->stored_width;
     int64_t most = LIMIT_VALUES / info->channels;
-    int64_t stride = (rows * pixels + most - 1) / most;
-    int64_t capacity = rows * ((pixels + stride - 1) / stride);
-    float *image = lj_alloc_array(info->channels * pixels, sizeof *image, "archive");
-    float *values = lj_alloc_array(info->channels * capacity, sizeof *values, "archive");
-    int status = image && values ? LJ_OK : LJ_ERR_RESOURCE;
-    for (int64_t i = 0; i < rows && status == LJ_OK; i++) {
-        int64_t index = (int64_t)((__int128)i * info->selected / rows);
+    s.stride = (s.rows * pixels + most - 1) / most;
+    s.per_row = (pixels + s.stride - 1) / s.stride;
+    return s;
+}
+
+/* A value as it travels: 0 stands for none. */
+static int64_t pack_value(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (int64_t)bits + 1;
+}
+
+static float unpack_value(int64_t packed)
+{
+    uint32_t bits = (uint32_t)(packed - 1);
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Puts the sampled pixels of a row that are finite into its places of packed (C, rows, per_row).
+ * The first pixel moves on from row to row. */
+static void sample_row(const struct lj_archive_info *info, const struct sample *s, int64_t row,
+                       const float *image, int64_t *packed)
+{
+    int64_t pixels = info->stored_height * info->stored_width;
+    for (int c = 0; c < info->channels; c++) {
+        int64_t *at = packed + (c * s->rows + row) * s->per_row;
+        for (int64_t p = row % s->stride; p < pixels; p += s->stride) {
+            float x = image[c * pixels + p];
+            if (isfinite(x))
+                *at++ = pack_value(x);
+        }
+    }
+}
+
+/* Samples this rank's share of the rows. */
+static int sample_mine(struct lj_archive *archive, const struct lj_comm *comm,
+                       const struct sample *s, int64_t *packed)
+{
+    const struct lj_archive_info *info = &archive->header.info;
+    int64_t first = s->rows * comm->rank / comm->size;
+    int64_t end = s->rows * (comm->rank + 1) / comm->size;
+    float *image = lj_alloc_array(info->channels * info->stored_height * info->stored_width,
+                                  sizeof *image, "archive");
+    int status = image ? LJ_OK : LJ_ERR_RESOURCE;
+    for (int64_t i = first; i < end && status == LJ_OK; i++) {
+        int64_t index = (int64_t)((__int128)i * info->selected / s->rows);
         lj_progress();
         status = lj_archive_read_plain(archive, index, 1, image);
         if (status == LJ_OK)
-            sample_planes(info, image, stride, i, values, count, capacity);
+            sample_row(info, s, i, image, packed);
     }
-    if (status == LJ_OK)
-        take_limits(&archive->header, values, count, capacity);
     lj_free(image);
+    return status;
+}
+
+/* Takes the limits from packed (C, count); values: scratch (count). */
+static void take_limits(struct lj_archive_header *header, const int64_t *packed, int64_t count,
+                        float *values)
+{
+    for (int c = 0; c < header->info.channels; c++) {
+        int64_t n = 0;
+        for (int64_t i = 0; i < count; i++)
+            if (packed[c * count + i])
+                values[n++] = unpack_value(packed[c * count + i]);
+        qsort(values, (size_t)n, sizeof *values, ascending);
+        if (header->stretch == LJ_DATA_STRETCH_ASINH) {
+            header->limits.high[c] = noise_of(values, n);
+            continue;
+        }
+        header->limits.low[c] = n ? values[(n - 1) / 100] : 0.0f;
+        header->limits.high[c] = n ? values[(n - 1) * 99 / 100] : 0.0f;
+    }
+}
+
+/* Collective. */
+static int estimate_limits(struct lj_archive *archive, struct lj_comm *comm)
+{
+    struct sample s = choose_sample(archive);
+    int64_t count = s.rows * s.per_row, all = count * archive->header.info.channels;
+    int64_t *packed = lj_alloc_array(all, sizeof *packed, "archive");
+    float *values = lj_alloc_array(count, sizeof *values, "archive");
+    int status = packed && values ? sample_mine(archive, comm, &s, packed) : LJ_ERR_RESOURCE;
+    status = lj_agree(comm, status);
+    if (status == LJ_OK) {
+        lj_sum_exact(comm, NULL, packed, all);
+        take_limits(&archive->header, packed, count, values);
+    }
+    lj_free(packed);
     lj_free(values);
     return status;
 }
 
-int lj_archive_find_limits(struct lj_archive *archive, double scale)
+int lj_archive_find_limits(struct lj_archive *archive, struct lj_comm *comm, double scale)
 {
     struct lj_archive_header *header = &archive->header;
-    if (!lj_archive_limits(archive))
-        return LJ_OK;
     for (int c = 0; c < header->info.channels; c++)
         header->limits.high[c] = (float)scale;
     if (header->stretch == LJ_DATA_STRETCH_ASINH && scale > 0)
         return LJ_OK;
-    LJ_TRY(estimate_limits(archive));
+    LJ_TRY(estimate_limits(archive, comm));
     if (header->stretch == LJ_DATA_STRETCH_ASINH)
         say_scales(header);
     return LJ_OK;

@@ -2,6 +2,7 @@
 /* Archives on several ranks: every rank knows the same, reads the same, and computes the bits that
  * one rank alone computes; failure of one is failure of all. Verdicts are summed over the ranks
  * before anything is asserted. */
+#include "data/archive/archive.h"
 #include "make_archive.h"
 
 #include <criterion/criterion.h>
@@ -122,32 +123,57 @@ Test(archive_mpi, ranks_narrow_alike)
     lj_archive_close(archive);
 }
 
-static void statistics_on(struct lj_comm *comm, float values[4 * CHANNELS], int *status)
+static void statistics_on(struct lj_comm *comm, float values[6 * CHANNELS],
+                          enum lj_data_stretch stretch, int *status)
 {
     struct lj_archive_options options = options_of(path);
+    options.stretch = stretch;
     struct lj_archive *archive = NULL;
     *status = lj_archive_open(&archive, comm, &options);
     if (*status == LJ_OK)
         *status = lj_archive_statistics(archive, comm, values, values + CHANNELS);
     if (*status == LJ_OK)
         lj_archive_range(archive, values + 2 * CHANNELS, values + 3 * CHANNELS);
+    bool stretched = stretch == LJ_DATA_STRETCH_PERCENTILE;
+    for (int c = 0; c < CHANNELS && *status == LJ_OK && stretched; c++) {
+        values[4 * CHANNELS + c] = lj_archive_limits(archive)->low[c];
+        values[5 * CHANNELS + c] = lj_archive_limits(archive)->high[c];
+    }
     lj_archive_close(archive);
 }
 
-Test(archive_mpi, statistics_have_the_bits_of_one_rank)
+/* The statistics of one rank and of all, which must be equal, with a limit of the bytes to read. */
+static void check_statistics(int64_t bytes_max, enum lj_data_stretch stretch,
+                             float together[6 * CHANNELS])
 {
-    float alone[4 * CHANNELS] = {0}, together[4 * CHANNELS] = {0};
+    float alone[6 * CHANNELS] = {0};
     struct lj_comm *one = NULL;
     int status = lj_comm_first(world, 1, &one), good = LJ_OK;
+    lj_statistics_bytes_max = bytes_max;
     if (one)
-        statistics_on(one, alone, &good);
+        statistics_on(one, alone, stretch, &good);
     cr_assert(all(status == LJ_OK && good == LJ_OK), "%s", lj_error_text());
     lj_broadcast(world, alone, sizeof alone, 0);
-    statistics_on(world, together, &good);
+    statistics_on(world, together, stretch, &good);
     cr_assert(all(good == LJ_OK), "%s", lj_error_text());
     cr_assert(all(memcmp(alone, together, sizeof alone) == 0 && together[0] != 0.0f));
     if (one)
         lj_comm_destroy(one);
+}
+
+/* Also of a sample: two of five groups, 16 of 75 rows. */
+Test(archive_mpi, statistics_have_the_bits_of_one_rank)
+{
+    float whole[6 * CHANNELS] = {0}, some[6 * CHANNELS] = {0};
+    int64_t bytes = (int64_t)ROWS * CHANNELS * PIXELS * (int64_t)sizeof(float);
+    check_statistics(bytes, LJ_DATA_STRETCH_NONE, whole);
+    check_statistics(bytes / 2, LJ_DATA_STRETCH_NONE, some);
+    for (int i = 0; i < 2 * CHANNELS; i++)
+        cr_assert(all(whole[i] != some[i]), "mean or deviation %d", i);
+    check_statistics(bytes, LJ_DATA_STRETCH_PERCENTILE, whole);
+    check_statistics(bytes / 2, LJ_DATA_STRETCH_PERCENTILE, some);
+    for (int i = 4 * CHANNELS; i < 6 * CHANNELS; i++)
+        cr_assert(all(whole[i] != some[i]), "limit %d", i);
 }
 
 Test(archive_mpi, failure_to_open_reaches_every_rank)
