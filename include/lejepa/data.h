@@ -12,10 +12,9 @@
 #include "lejepa/comm.h"
 #include "lejepa/config.h"
 
-/* How to find the images; fields as in the configuration; strings are borrowed during open. */
 enum { LJ_CHANNELS_MAX = 64 };
-
 struct lj_archive;
+
 /* What data.stretch maps to 0 and to 1, or, for asinh, to asinh(1): (channels) in the units in
  * which lj_archive_read has pixels before the stretch. They belong to a run, as mean and standard
  * deviation do. Only percentile and asinh have limits. */
@@ -24,6 +23,7 @@ struct lj_limits {
     float high[LJ_CHANNELS_MAX]; /* percentile: the 99th percentile; asinh: the scale */
 };
 
+/* How to find the images; fields as in the configuration; strings are borrowed during open. */
 struct lj_archive_options {
     const char *files;  /* data.archive */
     const char *images; /* data.images, "" automatic */

@@ -405,8 +405,8 @@ void lj_archive_resize(const struct lj_archive_info *info, float *image, const f
 
 /* ---- statistics.c ------------------------------------------------------------------------ */
 
-/* Finds header.limits of a stretch that has some: from a sample of the pixels, which all ranks read,
- * or as data.stretch_scale gives them. Collective; the same on any number of ranks.
+/* Finds header.limits of a stretch that has some: from a sample of the pixels, which all ranks
+ * read, or as data.stretch_scale gives them. Collective; the same on any number of ranks.
  *   scale  in  data.stretch_scale
  * Errors: as lj_archive_read, agreed. */
 int lj_archive_find_limits(struct lj_archive *archive, struct lj_comm *comm,
