@@ -36,6 +36,8 @@ struct lj_archive_options {
     int64_t size;                   /* data.size, 0 as stored */
     double full_scale;              /* data.full_scale, 0 that of the type */
     const char *blank;              /* data.blank, "" of the attributes, "none" */
+    int64_t chunk_bytes_max;        /* most bytes of a chunk that each reading thread decodes for
+                                       itself; 0: 512 MiB. A rank keeps one larger one decoded */
     const struct lj_limits *limits; /* of data.stretch; NULL: of the selected rows */
     bool skip_labels;               /* neither look for labels nor read them */
     /* NULL, or an open archive of the same files, images, axes and size: its index is used and no

@@ -53,6 +53,7 @@ struct lj_part {
     int32_t filters;                /* length of the filter pipeline; valid only when raw */
     int32_t filter[LJ_FILTERS_MAX]; /* H5Z_FILTER_*, in the order in which writing applied them */
     int32_t rows_at_once;           /* most rows of one read when chunk_rows is 0 */
+    int64_t kept_bytes;             /* of a large chunk that HDF5 keeps decoded; 0: keeps none */
     int32_t blanks;                 /* values of blank */
     double blank[LJ_BLANKS_MAX];    /* stored values that mean "no measurement" */
 };

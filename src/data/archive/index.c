@@ -13,7 +13,8 @@
  * are joined to groups of at least 16. So there are never many more groups than a sixteenth of the
  * rows, and an epoch's order is quickly made. */
 enum { GROUP_ROWS = 64, GROUP_BYTES = 256 << 10, GROUP_FEWEST = 16 };
-/* Chunks with more bytes are not held whole in memory: HDF5 reads a few of their rows at a time. */
+/* Chunks with more bytes are not decoded into every reader's scratch: HDF5 reads a few of their
+ * rows at a time, out of the one such chunk that a rank keeps (rows.c). */
 static const int64_t chunk_bytes_max = INT64_C(1) << 29;
 
 /* Makes room in an array of count elements of `bytes` bytes, for `needed` elements or more. */
@@ -172,9 +173,20 @@ static const char *layout_name(hid_t plan)
     return H5Pget_external_count(plan) > 0 ? "external files" : "contiguous";
 }
 
-/* Finds how a dataset is stored, and so how many rows are read and grouped together. */
+/* Bytes of the decoded chunks that lie side by side across one row, which HDF5 can keep; 0: these
+ * are more than a single chunk of HDF5 can have, which is too much to keep. */
+static int64_t kept_bytes(const struct lj_found *found, const hsize_t *chunk, hid_t type)
+{
+    double bytes = (double)chunk[0] * (double)H5Tget_size(type);
+    for (int i = 1; i < found->dims; i++)
+        bytes *= (double)((found->dim[i] + chunk[i] - 1) / chunk[i]) * (double)chunk[i];
+    return bytes <= (double)UINT32_MAX ? (int64_t)bytes : 0;
+}
+
+/* Finds how a dataset is stored, and so how many rows are read and grouped together.
+ *   most  in  bytes of a chunk that is decoded into a scratch */
 static int read_storage(struct lj_builder *b, struct lj_part *part, hid_t dataset,
-                        const struct lj_found *found, const char *where)
+                        const struct lj_found *found, int64_t most, const char *where)
 {
     struct lj_archive_header *header = &b->archive->header;
     size_t row_bytes = lj_row_bytes(b->archive);
@@ -201,8 +213,12 @@ static int read_storage(struct lj_builder *b, struct lj_part *part, hid_t datase
     part->group_rows = lj_max_i64(few, GROUP_FEWEST);
     if (part->chunk_rows)
         part->group_rows = lj_round_up(GROUP_FEWEST, part->chunk_rows);
-    if (part->chunk_rows > chunk_bytes_max / (int64_t)row_bytes)
-        part->raw = 0, part->chunk_rows = 0;
+    if (part->chunk_rows > most / (int64_t)row_bytes) {
+        bool filtered = H5Pget_nfilters(plan) > 0; /* else HDF5 reads the rows alone */
+        part->kept_bytes = filtered ? kept_bytes(found, chunk, type) : 0;
+        part->raw = 0;
+        part->chunk_rows = 0;
+    }
     if (!b->known)
         snprintf(header->storage_text, sizeof header->storage_text, "%s", text);
     H5Tclose(type);
@@ -269,7 +285,8 @@ static int add_part(struct lj_builder *b, const struct lj_found *found, hid_t da
     archive->part = parts;
     struct lj_part part = {.rows = lj_axes_one_image(axes) ? 1 : (int64_t)found->dim[0],
                            .first_row = info->rows};
-    LJ_TRY(read_storage(b, &part, dataset, found, where));
+    int64_t most = options->chunk_bytes_max ? options->chunk_bytes_max : chunk_bytes_max;
+    LJ_TRY(read_storage(b, &part, dataset, found, most, where));
     LJ_TRY(lj_blank_find(&archive->header, &part, dataset, options->blank, where));
     part.first_group = b->groups;
     b->groups += lj_groups_of_part(&part);

@@ -4,7 +4,12 @@
  *
  * A chunk is read raw if it covers whole rows and chunk.c knows its filters: then only the copy out
  * of the file is made under the HDF5 lock, and decoding runs outside it. All other data, and chunks
- * that were never written, go through H5Dread. */
+ * that were never written, go through H5Dread.
+ *
+ * A chunk above 512 MiB goes through H5Dread a few rows at a time. HDF5 decodes it whole for any of
+ * them, so its cache of chunks is given just the room to keep it: that takes no more memory than
+ * reading one row does, and at most the 4 GiB that a chunk may have. Of all parts with such chunks
+ * one is open at a time. */
 #include "data/archive/archive.h"
 
 #include <libdeflate.h>
@@ -121,17 +126,38 @@ void lj_scratch_release(struct lj_archive *archive, struct lj_scratch *scratch)
 
 /* ---- datasets: with the HDF5 lock held --------------------------------------------------- */
 
+static void close_part(struct lj_archive *archive, int64_t part)
+{
+    if (archive->open[part] >= 0)
+        H5Dclose(archive->open[part]);
+    archive->open[part] = -1;
+}
+
 /* Enters a part into the ring of open datasets. When the ring is full, the dataset opened longest
  * ago is closed for it, and HDF5 closes a file with its last dataset. */
 static void make_room(struct lj_archive *archive, int64_t part)
 {
     int64_t place = archive->openings++ % LJ_OPEN_MAX;
-    if (archive->openings > LJ_OPEN_MAX) {
-        int64_t old = archive->opened[place];
-        H5Dclose(archive->open[old]);
-        archive->open[old] = -1;
-    }
+    if (archive->openings > LJ_OPEN_MAX)
+        close_part(archive, archive->opened[place]);
     archive->opened[place] = part;
+}
+
+/* Access to a part: HDF5's default, or with room for its large chunk, for which the part that has
+ * such room now is closed. Returns a property list to be closed. */
+static hid_t access_to(struct lj_archive *archive, int64_t part)
+{
+    enum { SLOTS = 521 }; /* HDF5's default */
+    hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
+    int64_t open = lj_min_i64(archive->openings, LJ_OPEN_MAX);
+    if (archive->part[part].kept_bytes == 0)
+        return access;
+    for (int64_t i = 0; i < open; i++)
+        if (archive->part[archive->opened[i]].kept_bytes > 0)
+            close_part(archive, archive->opened[i]);
+    H5Pset_chunk_cache(access, SLOTS, (size_t)archive->part[part].kept_bytes,
+                       H5D_CHUNK_CACHE_W0_DEFAULT);
+    return access;
 }
 
 /* Does the dataset still have the shape it had when rank 0 indexed it? The file may have been
@@ -165,7 +191,9 @@ static int dataset_open(struct lj_archive *archive, int64_t part, hid_t *dataset
     const char *name = lj_part_dataset(archive, &archive->part[part]);
     hid_t file = -1;
     LJ_TRY(lj_hdf5_open_file(path, &file));
-    *dataset = H5Dopen2(file, name, H5P_DEFAULT);
+    hid_t access = access_to(archive, part);
+    *dataset = H5Dopen2(file, name, access);
+    H5Pclose(access);
     H5Fclose(file); /* HDF5 keeps it open while its dataset is open */
     if (*dataset >= 0 && !is_as_indexed(archive, part, *dataset)) {
         H5Dclose(*dataset);
