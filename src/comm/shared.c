@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory that the ranks of a node have in common: a window of MPI, which the node's lowest rank
- * allocates. Where there is none to be had (a full or missing /dev/shm, say), or a node has one
- * rank, each rank has memory of its own instead. */
+ * allocates. Where there is none to be had (a full or missing /dev/shm, say), where little is
+ * wanted, or a node has one rank, each rank has memory of its own instead. */
 #include "comm/comm_mpi.h"
 
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+
+/* Less is not worth a window. Room that is left besides. */
+enum { BYTES_MIN = 256 << 10, BYTES_SPARE = 4 << 20 };
 
 struct lj_shared {
     MPI_Comm node;    /* the ranks of this node */
@@ -47,13 +52,27 @@ static bool all_of_node(const struct lj_shared *shared, bool yes)
     return everybody != 0;
 }
 
+/* Is there room for the file behind a window? Asked before, because where it cannot grow Open MPI 4
+ * fails on one rank and lets the others of the node wait for it. */
+static bool has_room(int64_t bytes)
+{
+    struct rlimit file;
+    struct statvfs shm;
+    int64_t wanted = bytes + BYTES_SPARE;
+    if (getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur < (rlim_t)wanted)
+        return false;
+    return statvfs("/dev/shm", &shm) != 0 ||
+           (__int128)shm.f_bavail * (__int128)shm.f_frsize >= wanted;
+}
+
 /* Allocates the node's window; none if a rank fails. Collective over the node. */
 static void allocate_window(struct lj_shared *shared)
 {
     MPI_Errhandler handler;
     void *mine = NULL;
     MPI_Aint bytes = rank_of(shared->node) == 0 ? (MPI_Aint)shared->bytes : 0;
-    if (!all_of_node(shared, lj_fault("shared", -1) == LJ_OK))
+    bool able = lj_fault("shared", -1) == LJ_OK;
+    if (!all_of_node(shared, able && shared->bytes >= BYTES_MIN && has_room(shared->bytes)))
         return;
     MPI_Comm_get_errhandler(shared->node, &handler);
     MPI_Comm_set_errhandler(shared->node, MPI_ERRORS_RETURN);
