@@ -33,7 +33,7 @@ static enum lj_isa processor_isa(void)
 
 void lj_processor_name(char *text, size_t capacity)
 {
-    unsigned word[12] = {0}, most = __get_cpuid_max(0x80000000, NULL);
+    unsigned word[12] = {0}, most = (unsigned)__get_cpuid_max(0x80000000, NULL);
     char name[sizeof word + 1] = "";
     for (unsigned i = 0; i < 3 && most >= 0x80000004; i++)
         __get_cpuid(0x80000002 + i, &word[4 * i], &word[4 * i + 1], &word[4 * i + 2],

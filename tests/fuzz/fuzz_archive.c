@@ -7,6 +7,7 @@
 
 #include <hdf5.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { SETS_MAX = 4, ROWS_READ = 4, FLOATS_MAX = 1 << 20, WRITTEN_MAX = 1 << 18 };
@@ -209,12 +210,19 @@ static size_t open_bytes(void)
     return bytes;
 }
 
+static void finish(void)
+{
+    lj_comm_finish(world);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_bytes bytes = {data, size};
     struct lj_archive *archive = NULL;
-    if (!world)
+    if (!world) {
         LJ_CHECK(lj_comm_start(&world) == LJ_OK, "%s", lj_error_text());
+        atexit(finish);
+    }
     size_t before = open_bytes();
     const char *path = make_file(&bytes);
     struct lj_archive_options options = pick_options(&bytes, path);

@@ -67,7 +67,7 @@ static size_t make(uint8_t *out)
     if (draw(8) == 0 && size > 0)
         size = draw(size);
     for (uint64_t changes = draw(5); changes > 0 && size > 0; changes--)
-        out[draw(size)] = draw(2) ? (uint8_t)draw(256) : (uint8_t)(1u << draw(8));
+        out[draw(size)] = (uint8_t)(draw(2) ? draw(256) : UINT64_C(1) << draw(8));
     return size;
 }
 
