@@ -94,7 +94,8 @@ struct lj_archive_dataset {
 LJ_API int lj_archive_datasets(const struct lj_archive *archive, struct lj_archive_dataset *list,
                                int capacity);
 
-enum { LJ_QUANTILES = 5 };
+/* Of values in order. */
+enum lj_quantile { LJ_LEAST, LJ_PERCENT_1, LJ_MEDIAN, LJ_PERCENT_99, LJ_LARGEST, LJ_QUANTILES };
 /* What a sample of the selected rows holds, as stored (8-bit integers and data.full_scale as in
  * lj_archive_read), before data.nan and data.stretch. */
 struct lj_pixel_sample {
@@ -102,8 +103,8 @@ struct lj_pixel_sample {
     double nonfinite; /* share of the values that are NaN, infinite or blank */
     double constant;  /* share of the images that are of one value a channel */
     double seconds;   /* to read and decode an image, on one thread */
-    double quantile[LJ_CHANNELS_MAX][LJ_QUANTILES]; /* of the finite values of each channel: least,
-                                                       1 %, 50 %, 99 %, largest; NaN: none is */
+    double quantile[LJ_CHANNELS_MAX][LJ_QUANTILES]; /* [enum lj_quantile] of the finite values of
+                                                       each channel; NaN: none is finite */
 };
 /* Reads and describes a sample. Local. Errors: those of lj_archive_read. */
 LJ_API int lj_archive_sample(struct lj_archive *archive,

@@ -8,6 +8,7 @@
 #include "lejepa/config.h"
 #include "data/data.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 /* The words after the command, and the configuration made of them (the same on every rank). */
@@ -48,6 +49,9 @@ int lj_help_encoders(const char *const *words, int count, FILE *out);
  *   proposal  out  given, with what the sample asks for where given has the default */
 void lj_propose_config(struct lj_config *proposal, const struct lj_archive *archive,
                        const struct lj_pixel_sample *sample, const struct lj_config *given);
+
+/* A number; null for NaN and infinity, which JSON does not have. Owned by the caller. */
+json_t *lj_json_number(double value);
 
 /* True if some word sets this key. */
 bool lj_words_set(const struct lj_call_words *words, const char *key);

@@ -194,12 +194,6 @@ static int worst_slices(const struct subject *s, struct ranked worst[WORST])
     return found;
 }
 
-/* JSON has no infinity: the condition of a singular covariance is null. */
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static void print_json(const struct subject *s, double floor, const struct ranked *worst, int found)
 {
     const struct lj_spectrum *p = &s->spectrum;
@@ -209,13 +203,14 @@ static void print_json(const struct subject *s, double floor, const struct ranke
                                               "value", worst[i].value));
     json_t *o =
         json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o}",
-                  "sigreg", number(s->term[LJ_LEJEPA_SIGREG]), "sigreg_floor", number(floor),
-                  "pred", number(s->term[LJ_LEJEPA_PREDICTION]), "loss",
-                  number(s->term[LJ_LEJEPA_LOSS]), "effective_rank", number(p->effective_rank),
-                  "condition", number(p->condition), "mean_norm", number(p->mean_norm), "trace",
-                  number(p->trace), "eigenvalue_max", number(p->eigenvalues[0]), "eigenvalue_min",
-                  number(p->eigenvalues[s->width - 1]), "views", (json_int_t)s->views, "rows",
-                  (json_int_t)s->rows, "width", (json_int_t)s->width, "worst_slices", list);
+                  "sigreg", lj_json_number(s->term[LJ_LEJEPA_SIGREG]), "sigreg_floor",
+                  lj_json_number(floor), "pred", lj_json_number(s->term[LJ_LEJEPA_PREDICTION]),
+                  "loss", lj_json_number(s->term[LJ_LEJEPA_LOSS]), "effective_rank",
+                  lj_json_number(p->effective_rank), "condition", lj_json_number(p->condition),
+                  "mean_norm", lj_json_number(p->mean_norm), "trace", lj_json_number(p->trace),
+                  "eigenvalue_max", lj_json_number(p->eigenvalues[0]), "eigenvalue_min",
+                  lj_json_number(p->eigenvalues[s->width - 1]), "views", (json_int_t)s->views,
+                  "rows", (json_int_t)s->rows, "width", (json_int_t)s->width, "worst_slices", list);
     json_dumpf(o, stdout, JSON_REAL_PRECISION(12));
     printf("\n");
     json_decref(o);

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,20 +61,16 @@ static int look(struct inspection *n, struct lj_archive *archive)
 
 /* ---- as JSON ----------------------------------------------------------------------------- */
 
-/* NaN, which JSON does not have, becomes null. */
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *list_channels(const struct inspection *n)
 {
     json_t *list = json_array();
     for (int c = 0; c < n->info->channels; c++) {
         const double *q = n->sample.quantile[c];
-        json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o, s:o}", "least", number(q[0]),
-                                              "q01", number(q[1]), "median", number(q[2]), "q99",
-                                              number(q[3]), "largest", number(q[4])));
+        json_array_append_new(
+            list, json_pack("{s:o, s:o, s:o, s:o, s:o}", "least", lj_json_number(q[LJ_LEAST]),
+                            "q01", lj_json_number(q[LJ_PERCENT_1]), "median",
+                            lj_json_number(q[LJ_MEDIAN]), "q99", lj_json_number(q[LJ_PERCENT_99]),
+                            "largest", lj_json_number(q[LJ_LARGEST])));
     }
     return list;
 }
@@ -138,8 +133,8 @@ static void print_sample(const struct inspection *n)
         "          channel        least          1 %%       median         99 %%      largest\n");
     for (int c = 0; c < n->info->channels; c++) {
         const double *q = s->quantile[c];
-        printf("          %7d %12.5g %12.5g %12.5g %12.5g %12.5g\n", c, q[0], q[1], q[2], q[3],
-               q[4]);
+        printf("          %7d %12.5g %12.5g %12.5g %12.5g %12.5g\n", c, q[LJ_LEAST],
+               q[LJ_PERCENT_1], q[LJ_MEDIAN], q[LJ_PERCENT_99], q[LJ_LARGEST]);
     }
     printf("reading   %.3g ms an image on one thread here, %.3g s an epoch\n", 1e3 * s->seconds,
            s->seconds * (double)n->info->selected);

@@ -22,8 +22,8 @@ static bool has_long_tails(const struct lj_archive_info *info, const struct lj_p
 {
     for (int c = 0; c < info->channels; c++) {
         const double *q = sample->quantile[c];
-        double body = q[3] - q[1];
-        if (q[4] > q[3] + 4 * body || q[0] < q[1] - 4 * body)
+        double low = q[LJ_PERCENT_1], high = q[LJ_PERCENT_99], body = high - low;
+        if (q[LJ_LARGEST] > high + 4 * body || q[LJ_LEAST] < low - 4 * body)
             return true;
     }
     return false;

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the commands share: looking at words, the example archive. */
+/* What the commands share: looking at words, the example archive, numbers as JSON. */
 #include "app/app.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+json_t *lj_json_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
 
 bool lj_words_set(const struct lj_call_words *words, const char *key)
 {

@@ -6,6 +6,22 @@
 
 #include "eval/eval.h"
 
+/* An encoder of bytes makes nothing of floats in 0..255. */
+static int check_units(const struct lj_run_state *run, const struct lj_archive *archive,
+                       const char *files)
+{
+    const char *type = lj_archive_info(archive)->type,
+               *trained = lj_archive_info(run->archive)->type;
+    double scale = run->config->data_full_scale;
+    if (lj_pixel_divisor(type, scale) == lj_pixel_divisor(trained, scale))
+        return LJ_OK;
+    return lj_fail(
+        LJ_ERR_DATA,
+        "eval.archive: %s has pixels of type %s, data.archive of %s, which are divided by "
+        "%g and %g; convert one, or give data.full_scale for both",
+        files, type, trained, lj_pixel_divisor(type, scale), lj_pixel_divisor(trained, scale));
+}
+
 static int open_rows(struct lj_run_state *run, const char *where, struct lj_archive **archive)
 {
     const struct lj_config *c = run->config;
@@ -18,6 +34,7 @@ static int open_rows(struct lj_run_state *run, const char *where, struct lj_arch
         options.indexed = NULL;
     }
     LJ_TRY(lj_archive_open(archive, run->comm, &options));
+    LJ_TRY(check_units(run, *archive, options.files));
     if (lj_archive_info(*archive)->has_labels)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA,

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,6 +23,19 @@ int lj_store_temporary(char temporary[LJ_PATH_MAX], const char *path)
         return lj_fail(LJ_ERR_RESOURCE, "%s: path longer than %d bytes; choose a shorter one", path,
                        LJ_PATH_MAX - 6);
     return LJ_OK;
+}
+
+int lj_store_close(FILE *file, bool good, const char *path)
+{
+    int reason = errno;
+    if (file && fclose(file) != 0 && good) {
+        good = false;
+        reason = errno;
+    }
+    if (good)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s; free space or choose another path",
+                   path, strerror(reason));
 }
 
 static int sync_path(const char *path, int flags)

@@ -6,8 +6,17 @@
 
 #include "store/store.h"
 
+#include <stdio.h>
+
 /* dir/.name.tmp for path = dir/name. Local. Errors: LJ_ERR_RESOURCE (too long). */
 int lj_store_temporary(char temporary[LJ_PATH_MAX], const char *path) LJ_MUST_USE;
+
+/* Closes a file that was written. Local.
+ *   file  in  NULL: it could not be opened
+ *   good  in  all was written; if not, errno tells why
+ *   path  in  its name, for the message
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_store_close(FILE *file, bool good, const char *path) LJ_MUST_USE;
 
 /* fsync of a file. Local. Errors: LJ_ERR_RESOURCE. */
 int lj_store_sync(const char *path) LJ_MUST_USE;

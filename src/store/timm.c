@@ -136,16 +136,7 @@ int lj_timm_check_place(const char *path)
 static int write_text(const char *path, const char *text)
 {
     FILE *file = fopen(path, "we");
-    bool good = file && fprintf(file, "%s\n", text) > 0;
-    int reason = errno;
-    if (file && fclose(file) != 0 && good) {
-        good = false;
-        reason = errno;
-    }
-    if (good)
-        return LJ_OK;
-    return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s; free space or choose another path",
-                   path, strerror(reason));
+    return lj_store_close(file, file && fprintf(file, "%s\n", text) > 0, path);
 }
 
 int lj_timm_write(const char *path, const struct lj_timm_config *config)

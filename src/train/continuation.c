@@ -21,8 +21,8 @@ struct differences {
 };
 
 /* Appends to a list; what does not fit is cut. */
-__attribute__((format(printf, 3, 4))) static void
-append(char list[LIST_BYTES], const char *separator, const char *format, ...)
+LJ_PRINTF(3, 4)
+static void append(char list[LIST_BYTES], const char *separator, const char *format, ...)
 {
     size_t used = strlen(list);
     if (used)

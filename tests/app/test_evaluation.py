@@ -4,6 +4,7 @@
 
 import json
 
+import h5py
 import numpy
 
 import program
@@ -125,8 +126,36 @@ def test_evaluated_rows_leave_the_bank():
     )
 
 
+def test_other_units():
+    """Bytes for training, the same numbers as floats for evaluation: refused, not scored."""
+    bytes_ = program.archive(here / "bytes.h5", 120)
+    with h5py.File(bytes_) as file:
+        floats = program.write_h5(
+            here / "floats.h5",
+            images=file["images"][()].astype("f4"),
+            labels=file["labels"][()],
+            split=file["split"][()],
+        )
+    words = [f"data.archive={bytes_}", f"eval.archive={floats}", "data.where=split=0"]
+    more = ["eval.where=split=1", "eval.every=1", "train.steps=1"]
+    for ranks in (1, 2):
+        ended = train(here / f"units-{ranks}", *words, *more, ranks=ranks)
+        check(
+            ended.code == 3 and "data.full_scale" in ended.err,
+            f"other units on {ranks} ranks: {ended.code}: {ended.tail()}",
+        )
+    ended = train(here / "units-mapped", *words, *more, "data.full_scale=255")
+    check(ended.code == 0, f"units mapped by data.full_scale: {ended.code}: {ended.tail()}")
+
+
 program.at_once(
     lambda test: test(),
-    [test_evaluation, test_queries, test_evaluated_rows_leave_the_bank, test_probe],
+    [
+        test_other_units,
+        test_evaluation,
+        test_queries,
+        test_evaluated_rows_leave_the_bank,
+        test_probe,
+    ],
 )
 program.finish()

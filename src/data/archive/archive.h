@@ -406,6 +406,9 @@ void lj_archive_resize(const struct lj_archive_info *info, float *image, const f
 
 /* ---- statistics.c ------------------------------------------------------------------------ */
 
+/* The order of two floats, for qsort. */
+int lj_compare_floats(const void *a, const void *b);
+
 /* Finds header.limits of a stretch that has some: from a sample of the pixels, which all ranks
  * read, or as data.stretch_scale gives them. Collective; the same on any number of ranks.
  *   scale  in  data.stretch_scale

@@ -51,23 +51,17 @@ static void collect_image(struct collection *c, const struct lj_archive_info *in
     c->constant += !varies;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
 static void finish_channel(const struct collection *c, int channel, double quantile[LJ_QUANTILES])
 {
     static const double parts[LJ_QUANTILES] = {0, 0.01, 0.5, 0.99, 1};
     float *x = c->values + channel * VALUES_MAX;
     int64_t count = c->count[channel];
-    qsort(x, (size_t)count, sizeof *x, ascending);
+    qsort(x, (size_t)count, sizeof *x, lj_compare_floats);
     for (int q = 0; q < LJ_QUANTILES; q++)
         quantile[q] = count ? (double)x[(int64_t)(parts[q] * (double)(count - 1))] : NAN;
     if (count) {
-        quantile[0] = (double)c->least[channel];
-        quantile[LJ_QUANTILES - 1] = (double)c->most[channel];
+        quantile[LJ_LEAST] = (double)c->least[channel];
+        quantile[LJ_LARGEST] = (double)c->most[channel];
     }
 }
 

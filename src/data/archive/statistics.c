@@ -254,7 +254,7 @@ int lj_archive_statistics(struct lj_archive *archive, struct lj_comm *comm, floa
 
 /* ---- limits of the stretch --------------------------------------------------------------- */
 
-static int ascending(const void *a, const void *b)
+int lj_compare_floats(const void *a, const void *b)
 {
     float x = *(const float *)a, y = *(const float *)b;
     return (x > y) - (x < y);
@@ -292,7 +292,7 @@ static float noise_of(float *x, int64_t count)
     float median = count ? x[(count - 1) / 2] : 0;
     for (int64_t i = 0; i < count; i++)
         x[i] = fabsf(x[i] - median);
-    qsort(x, (size_t)count, sizeof *x, ascending);
+    qsort(x, (size_t)count, sizeof *x, lj_compare_floats);
     int64_t first = 0;
     while (first < count && x[first] == 0 && x[(count - 1) / 2] == 0)
         first++;
@@ -382,7 +382,7 @@ static void take_limits(struct lj_archive_header *header, const int64_t *packed,
         for (int64_t i = 0; i < count; i++)
             if (packed[c * count + i])
                 values[n++] = unpack_value(packed[c * count + i]);
-        qsort(values, (size_t)n, sizeof *values, ascending);
+        qsort(values, (size_t)n, sizeof *values, lj_compare_floats);
         if (header->stretch == LJ_DATA_STRETCH_ASINH) {
             header->limits.high[c] = noise_of(values, n);
             continue;

@@ -93,15 +93,7 @@ static int write_file(const char *path, const struct lj_params *params, const fl
 {
     FILE *file = fopen(path, "wbe");
     bool good = file && write_all(file, params, weights, skip_prefix, header, length);
-    int reason = errno;
-    if (file && fclose(file) != 0 && good) {
-        good = false;
-        reason = errno;
-    }
-    if (good)
-        return LJ_OK;
-    return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s; free space or choose another path",
-                   path, strerror(reason));
+    return lj_store_close(file, good, path);
 }
 
 int lj_safetensors_write(const char *path, const struct lj_params *params, const float *weights,
