@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Archives: what is found, what is read, what is refused. Values are those the files were written
  * from. */
-#include "make_archive.h"
+#include "archive_case.h"
 #include "data/archive/archive.h"
 
 #include <criterion/criterion.h>
@@ -11,31 +11,10 @@
 
 enum { ROWS = 21, HEIGHT = 6, WIDTH = 5, CHANNELS = 3, PIXELS = HEIGHT * WIDTH, MOST = 1 << 16 };
 
-static struct lj_comm *world;
 static double values[MOST];
 static float images[MOST];
 
-static void begin(void)
-{
-    cr_assert_eq(lj_comm_start(&world), LJ_OK);
-    directory_make();
-}
-
-static void end(void)
-{
-    directory_remove();
-    lj_comm_finish(world);
-}
-
 TestSuite(archive, .init = begin, .fini = end, .timeout = 60);
-
-static struct lj_archive *open_with(const struct lj_archive_options *options)
-{
-    struct lj_archive *archive = NULL;
-    int status = lj_archive_open(&archive, world, options);
-    cr_assert_eq(status, LJ_OK, "%s", lj_error_text());
-    return archive;
-}
 
 static struct lj_archive *open_file(const char *path)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Archives: which datasets are joined, which of three axes count images, and what is left to the
  * user to say. */
-#include "make_archive.h"
+#include "archive_case.h"
 #include "data/archive/archive.h"
 
 #include <criterion/criterion.h>
@@ -10,30 +10,10 @@
 
 enum { HEIGHT = 12, WIDTH = 10, CHANNELS = 4, PIXELS = HEIGHT * WIDTH, MOST = 1 << 15 };
 
-static struct lj_comm *world;
 static double values[MOST];
 static float images[MOST];
 
-static void begin(void)
-{
-    cr_assert_eq(lj_comm_start(&world), LJ_OK);
-    directory_make();
-}
-
-static void end(void)
-{
-    directory_remove();
-    lj_comm_finish(world);
-}
-
 TestSuite(archive_layout, .init = begin, .fini = end, .timeout = 60);
-
-static struct lj_archive *open_with(const struct lj_archive_options *options)
-{
-    struct lj_archive *archive = NULL;
-    cr_assert_eq(lj_archive_open(&archive, world, options), LJ_OK, "%s", lj_error_text());
-    return archive;
-}
 
 /* Opening fails with a text that holds both words. */
 static void refuse_file(const char *path, const char *one, const char *two)

@@ -3,27 +3,13 @@
  * an archive of 10^8 rows that has no data. */
 #include "data/archive/archive.h"
 
-#include "make_archive.h"
+#include "archive_case.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
 enum { FEW = 3000, PARTS = 10000, PART_ROWS = 10000, GROUP = 16 };
 static const int64_t rows = (int64_t)PARTS * PART_ROWS;
-
-static struct lj_comm *world;
-
-static void begin(void)
-{
-    cr_assert_eq(lj_comm_start(&world), LJ_OK);
-    directory_make();
-}
-
-static void end(void)
-{
-    directory_remove();
-    lj_comm_finish(world);
-}
 
 /* ---- subsets ----------------------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Blank values: who says which they are, for every type of pixels; what becomes of blank pixels. */
-#include "make_archive.h"
+#include "archive_case.h"
 
 #include "data/archive/archive.h"
 
@@ -11,21 +11,8 @@
 enum { ROWS = 4, HEIGHT = 9, WIDTH = 8, CHANNELS = 2, PIXELS = HEIGHT * WIDTH };
 enum { COUNT = CHANNELS * PIXELS, BLANK_ROW = 2, BLANK_AT = 37 };
 
-static struct lj_comm *world;
 static double values[ROWS * COUNT];
 static float images[ROWS * COUNT];
-
-static void begin(void)
-{
-    cr_assert_eq(lj_comm_start(&world), LJ_OK);
-    directory_make();
-}
-
-static void end(void)
-{
-    directory_remove();
-    lj_comm_finish(world);
-}
 
 TestSuite(blank, .init = begin, .fini = end, .timeout = 60);
 
@@ -60,7 +47,7 @@ static void write_attribute(const char *name, hid_t type, hsize_t count, const d
     lj_hdf5_unlock();
 }
 
-static struct lj_archive *open_with(const char *blank, enum lj_data_nan nan)
+static struct lj_archive *open_blank(const char *blank, enum lj_data_nan nan)
 {
     struct lj_archive_options options = options_of(in_directory("a.h5"));
     struct lj_archive *archive = NULL;
@@ -73,7 +60,7 @@ static struct lj_archive *open_with(const char *blank, enum lj_data_nan nan)
 /* One pixel is blank: refused with its row and value, or zero, and counted by a sample. */
 static void expect_blank(const char *blank, const char *said, const char *origin)
 {
-    struct lj_archive *archive = open_with(blank, LJ_DATA_NAN_ERROR);
+    struct lj_archive *archive = open_blank(blank, LJ_DATA_NAN_ERROR);
     cr_assert(strstr(lj_archive_info(archive)->blank, origin), "%s",
               lj_archive_info(archive)->blank);
     cr_assert_eq(lj_archive_read(archive, 0, BLANK_ROW, images), LJ_OK);
@@ -85,7 +72,7 @@ static void expect_blank(const char *blank, const char *said, const char *origin
     cr_assert_float_eq(sample.nonfinite, 1.0 / (ROWS * COUNT), 1e-12);
     lj_archive_close(archive);
 
-    archive = open_with(blank, LJ_DATA_NAN_ZERO);
+    archive = open_blank(blank, LJ_DATA_NAN_ZERO);
     cr_assert_eq(lj_archive_read(archive, 0, ROWS, images), LJ_OK, "%s", lj_error_text());
     for (int i = 0; i < ROWS * COUNT; i++) {
         int row = i / COUNT, channel = i % COUNT / PIXELS, pixel = i % PIXELS;
@@ -97,7 +84,7 @@ static void expect_blank(const char *blank, const char *said, const char *origin
 
 static void expect_none(const char *blank)
 {
-    struct lj_archive *archive = open_with(blank, LJ_DATA_NAN_ERROR);
+    struct lj_archive *archive = open_blank(blank, LJ_DATA_NAN_ERROR);
     cr_assert_str_eq(lj_archive_info(archive)->blank, "");
     cr_assert_eq(lj_archive_read(archive, 0, ROWS, images), LJ_OK, "%s", lj_error_text());
     lj_archive_close(archive);
@@ -132,7 +119,7 @@ Test(blank, setting_for_every_type)
 Test(blank, compared_as_stored)
 {
     write_images(H5T_STD_U32LE, 4294967294.0);
-    struct lj_archive *archive = open_with("4294967295", LJ_DATA_NAN_ERROR);
+    struct lj_archive *archive = open_blank("4294967295", LJ_DATA_NAN_ERROR);
     cr_assert_eq(lj_archive_read(archive, 0, ROWS, images), LJ_OK, "%s", lj_error_text());
     lj_archive_close(archive);
 }
