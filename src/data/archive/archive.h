@@ -182,15 +182,17 @@ struct lj_found {
     hsize_t dim[H5S_MAX_RANK]; /* (dims) shape */
 };
 struct lj_found_list {
-    struct lj_found *at; /* (count) owned, freed by lj_free */
-    int64_t count;       /* datasets */
-    int64_t capacity;    /* allocated */
+    struct lj_found *at;            /* (count) owned, freed by lj_free */
+    int64_t count;                  /* datasets */
+    int64_t capacity;               /* allocated */
+    char unreadable[LJ_NAME_BYTES]; /* path of the first dataset that HDF5 cannot open; "" */
 };
 /* The datasets of images of one file, sorted by path. Local.
  *   list    in/out  empty before
  *   path    in      the file's name, for messages
  *   images  in      data.images; "": choose by name and shape
- * Errors: LJ_ERR_DATA (none, or several that may be meant; the message lists them),
+ * Errors: LJ_ERR_DATA (none, or several that may be meant; the message lists them; one that cannot
+ * be opened, which may be meant, too, unless images is a path),
  * LJ_ERR_RESOURCE; list->at must be freed then, too. */
 int lj_find_images(struct lj_found_list *list, hid_t file, const char *path,
                    const char *images) LJ_MUST_USE;

@@ -66,13 +66,17 @@ static int list_add(struct lj_found_list *list, hid_t dataset, const char *path)
 
 static herr_t visit(hid_t root, const char *name, const H5O_info_t *info, void *data)
 {
+    struct lj_found_list *list = data;
     if (info->type != H5O_TYPE_DATASET)
         return 0;
     lj_progress();
     hid_t dataset = H5Dopen2(root, name, H5P_DEFAULT);
-    if (dataset < 0)
+    if (dataset < 0) {
+        if (!list->unreadable[0])
+            snprintf(list->unreadable, sizeof list->unreadable, "/%.1000s", name);
         return 0;
-    int status = list_add(data, dataset, name);
+    }
+    int status = list_add(list, dataset, name);
     H5Dclose(dataset);
     return status == LJ_OK ? 0 : -1;
 }
@@ -216,7 +220,14 @@ int lj_find_images(struct lj_found_list *list, hid_t file, const char *path, con
                        "%s: cannot list its datasets; the file is damaged, copy it again", path);
     if (list->count > 1)
         qsort(list->at, (size_t)list->count, sizeof *list->at, by_path);
-    LJ_TRY(images[0] ? pick(list, file, path, images) : choose(list, path));
+    int status = images[0] ? pick(list, file, path, images) : choose(list, path);
+    bool by_path = images[0] && !strpbrk(images, "*?[") && strchr(images, '/');
+    if (list->unreadable[0] && (status != LJ_OK || !by_path))
+        return lj_fail(LJ_ERR_DATA,
+                       "%s:%s: cannot be opened; the file is damaged, copy it again, or name the "
+                       "images by their path in data.images",
+                       path, list->unreadable);
+    LJ_TRY(status);
     for (int64_t i = 0; i < list->count; i++)
         LJ_TRY(check_kind(&list->at[i], path));
     return LJ_OK;
