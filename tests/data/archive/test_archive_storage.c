@@ -194,11 +194,11 @@ Test(archive_storage, shapes_larger_than_the_file_are_refused)
     struct dataset d = grey("images", ROWS);
     write_file(path, false, &d, 1);
     patch(path, (uint64_t[]){ROWS, HEIGHT, WIDTH}, 3, 1 << 20);
-    /* HDF5 1.14 does not open such a dataset */
+    /* HDF5 1.14 does not open such datasets */
     refuse_file(path, "a.h5:/images", H5_VERSION_GE(1, 14, 0) ? "damaged" : "1048576x6x5");
     write_file(path, false, &d, 1);
     patch(path, (uint64_t[]){2048, ROWS * PIXELS}, 2, 1 << 20);
-    refuse_file(path, "a.h5:/images", "9x6x5");
+    refuse_file(path, "a.h5:/images", H5_VERSION_GE(1, 14, 0) ? "damaged" : "9x6x5");
 }
 
 /* One of two datasets that belong together cannot be opened: without a word its rows would be
