@@ -172,6 +172,8 @@ struct lj_layer_kind {
     bool takes_bf16[LJ_INPUTS_MAX];  /* x[i] may be bf16 */
     bool gives_bf16;                 /* y may be bf16 */
     bool one_type;                   /* x[0] and y must have the same type */
+    bool joins_images; /* an image's result depends on the others of the call: its block is not cut
+                          into tiles */
     /* The output's shape and the memory a tile of `images` needs, from the shapes of the inputs.
      * Errors: LJ_ERR_CONFIG. */
     int (*shape)(const struct lj_node *node, const struct lj_shape *in, int64_t images,
@@ -216,8 +218,8 @@ struct lj_net {
 int lj_net_create(struct lj_net **net, struct lj_params *params) LJ_MUST_USE;
 void lj_net_destroy(struct lj_net *net); /* accepts NULL */
 /* Sets the prefix of the names of nodes added from now on, and the block they belong to
- * (-1: none). The nodes of a block must be consecutive, and must compute each image
- * independently of the others. */
+ * (-1: none). The nodes of a block must be consecutive. A layer with statistics of the global batch
+ * is in no block. */
 void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...) LJ_PRINTF(3, 4);
 /* Twice the multiply-adds of forward for one image of shape `input`; 0 when out of memory. */
 int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input);

@@ -148,9 +148,8 @@ static void backward_node(const struct lj_plan *plan, const struct lj_pass *pass
  * after the last tile. */
 static bool next_tile(const struct lj_plan *plan, int i, struct tile *tile)
 {
-    int64_t most = plan->net->node[i].block >= 0 ? plan->tile : plan->images;
     tile->first += tile->count;
-    tile->count = lj_min_i64(most, plan->images - tile->first);
+    tile->count = lj_min_i64(plan->at[i].tile, plan->images - tile->first);
     return tile->count > 0;
 }
 

@@ -7,7 +7,8 @@
  * reads the output and writes its gradient; backward of node i is event 2n - i. With
  * memory.recompute a block runs forward again at the event of its last node's backward.
  *
- * All nodes of a block run on one tile of images, then on the next. A region that is used only
+ * All nodes of a block run on one tile of images, then on the next. The tile of a block in which a
+ * layer joins images has all of them. A region that is used only
  * while a tile is worked on has room for one tile. A region that holds all images and is used in a
  * block is in use during all of the block's events, because the next tile begins at the block's
  * first node again. */
@@ -39,9 +40,10 @@ void lj_plan_inputs(const struct lj_plan *plan, int i, struct lj_shape in[LJ_INP
 
 /* ---- shapes, types, blocks, tiles -------------------------------------------------------- */
 
-/* Shapes of all values, and what the nodes need for calls of `images`. */
-static int find_shapes(struct lj_plan *plan, const struct lj_shape *input, int64_t images)
+/* Shapes of all values, and what the nodes need for calls of a tile. */
+static int find_shapes(struct lj_plan *plan, const struct lj_shape *input)
 {
+    plan->scratch = 0;
     for (int i = 0; i < plan->net->count; i++) {
         const struct lj_node *node = &plan->net->node[i];
         struct lj_placing *at = &plan->at[i];
@@ -51,8 +53,7 @@ static int find_shapes(struct lj_plan *plan, const struct lj_shape *input, int64
         if (node->inputs == 0)
             at->shape = *input;
         else
-            LJ_TRY(node->kind->shape(node, in, node->block >= 0 ? images : plan->images, &at->shape,
-                                     &at->need));
+            LJ_TRY(node->kind->shape(node, in, at->tile, &at->shape, &at->need));
         plan->scratch = lj_max_i64(plan->scratch, at->need.scratch);
         at->gradient_alias = -1;
     }
@@ -110,19 +111,35 @@ static void find_blocks(struct lj_plan *plan)
     }
 }
 
+/* Does node i stand in a block that may run on some of the images at a time? */
+static bool is_tiled(const struct lj_plan *plan, int i)
+{
+    bool joins = plan->net->node[i].block < 0;
+    for (int j = plan->at[i].block_first; j < plan->at[i].block_end; j++)
+        joins |= plan->net->node[j].kind->joins_images;
+    return !joins;
+}
+
 /* Images of a tile: about as many as have tile_rows rows in the value with most rows, then a little
  * fewer so that all tiles have nearly one size. */
 static int64_t find_tile(const struct lj_plan *plan)
 {
     int64_t rows = 0, wanted = plan->options.tile_rows;
     for (int i = 0; i < plan->net->count; i++)
-        if (plan->net->node[i].block >= 0)
+        if (is_tiled(plan, i))
             rows = lj_max_i64(rows, lj_shape_rows(&plan->at[i].shape));
     if (wanted <= 0 || rows == 0)
         return plan->images;
     int64_t images = lj_max_i64((wanted + rows / 2) / rows, 1);
     int64_t tiles = (plan->images + images - 1) / images;
     return (plan->images + tiles - 1) / lj_max_i64(tiles, 1);
+}
+
+static void set_tiles(struct lj_plan *plan, int64_t images)
+{
+    plan->tile = images;
+    for (int i = 0; i < plan->net->count; i++)
+        plan->at[i].tile = is_tiled(plan, i) ? images : plan->images;
 }
 
 static bool in_block(const struct lj_plan *plan, int i)
@@ -187,14 +204,14 @@ static void note_reader(struct lj_plan *plan, int v, int j, bool in_backward)
         extend(&at->value[0], backward_event(plan, j));
 }
 
-/* Room for all images, or for one tile. */
-static struct lj_region sized(const struct lj_plan *plan, const struct lj_region *region,
+/* Room for all images, or for one tile of node i. */
+static struct lj_region sized(const struct lj_plan *plan, int i, const struct lj_region *region,
                               int64_t bytes_per_image, bool of_tile)
 {
     struct lj_region s = *region;
     s.stride = bytes_per_image;
     s.of_tile = of_tile;
-    s.size = ((of_tile ? plan->tile : plan->images) * bytes_per_image + 3) / 4;
+    s.size = ((of_tile ? plan->at[i].tile : plan->images) * bytes_per_image + 3) / 4;
     return s;
 }
 
@@ -209,9 +226,9 @@ static void size_values(struct lj_plan *plan)
         struct lj_placing *at = &plan->at[i];
         bool inner = read_only_in_block(plan, i);
         bool dies_in_forward = at->value[0].death < plan->at[i].block_end;
-        at->value[0] = sized(plan, &at->value[0], value_bytes(at), inner && dies_in_forward);
+        at->value[0] = sized(plan, i, &at->value[0], value_bytes(at), inner && dies_in_forward);
         if (at->again)
-            at->value[1] = sized(plan, &at->value[1], value_bytes(at), true);
+            at->value[1] = sized(plan, i, &at->value[1], value_bytes(at), true);
     }
 }
 
@@ -240,13 +257,13 @@ static void find_saved_lifetimes(struct lj_plan *plan)
         struct lj_region first = {.birth = i, .death = i};
         if (trains(plan) && !again)
             first.death = backward_event(plan, i);
-        at->saved[0] = sized(plan, &first, bytes, in_block(plan, i) && first.death == i);
+        at->saved[0] = sized(plan, i, &first, bytes, in_block(plan, i) && first.death == i);
         if (again && bytes > 0 && !at->again)
             extend(&at->value[0], block_backward_event(plan, i)); /* written a second time */
         struct lj_region second = {.birth = block_backward_event(plan, i),
                                    .death = backward_event(plan, i)};
         if (again)
-            at->saved[1] = sized(plan, &second, bytes, true);
+            at->saved[1] = sized(plan, i, &second, bytes, true);
     }
 }
 
@@ -267,7 +284,7 @@ static void find_gradient_lifetime(struct lj_plan *plan, int i)
     int reader = last_reader(net, i);
     struct lj_region own = {.birth = reader < 0 ? turn(plan) : backward_event(plan, reader),
                             .death = backward_event(plan, i)};
-    at->gradient = sized(plan, &own, value_bytes(at), read_only_in_block(plan, i));
+    at->gradient = sized(plan, i, &own, value_bytes(at), read_only_in_block(plan, i));
     if (reader < 0 || !net->node[reader].kind->passes_gradient || net->node[reader].in[0] != i)
         return;
     /* It gets the region of the reader's own gradient, which must then hold all
@@ -276,7 +293,7 @@ static void find_gradient_lifetime(struct lj_plan *plan, int i)
     at->gradient_alias = root < 0 ? reader : root;
     struct lj_region *shared = &plan->at[at->gradient_alias].gradient;
     extend(shared, own.death);
-    *shared = sized(plan, shared, shared->stride, shared->of_tile && at->gradient.of_tile);
+    *shared = sized(plan, i, shared, shared->stride, shared->of_tile && at->gradient.of_tile);
     at->gradient.size = 0;
 }
 
@@ -295,7 +312,7 @@ static int node_of_event(const struct lj_plan *plan, int event)
 }
 
 /* Extends the life of a region that holds all images to whole blocks: those of its
- * birth and its death. */
+ * birth and its death, where these run on several tiles. */
 static void through_blocks(const struct lj_plan *plan, struct lj_region *s)
 {
     int n = plan->net->count;
@@ -303,11 +320,13 @@ static void through_blocks(const struct lj_plan *plan, struct lj_region *s)
         return;
     if (s->birth != n) {
         const struct lj_placing *at = &plan->at[node_of_event(plan, s->birth)];
-        s->birth = s->birth < n ? at->block_first : backward_event(plan, at->block_end - 1);
+        if (at->tile < plan->images)
+            s->birth = s->birth < n ? at->block_first : backward_event(plan, at->block_end - 1);
     }
     if (s->death != n && s->death <= 2 * n) {
         const struct lj_placing *at = &plan->at[node_of_event(plan, s->death)];
-        s->death = s->death < n ? at->block_end - 1 : backward_event(plan, at->block_first);
+        if (at->tile < plan->images)
+            s->death = s->death < n ? at->block_end - 1 : backward_event(plan, at->block_first);
     }
 }
 
@@ -326,11 +345,11 @@ static void lengthen_to_blocks(struct lj_plan *plan)
 static int make_plan(struct lj_plan *p, const struct lj_shape *input)
 {
     find_types(p);
-    LJ_TRY(find_shapes(p, input, p->images));
-    p->tile = find_tile(p);
-    p->scratch = 0;
-    LJ_TRY(find_shapes(p, input, p->tile));
     find_blocks(p);
+    set_tiles(p, p->images);
+    LJ_TRY(find_shapes(p, input));
+    set_tiles(p, find_tile(p));
+    LJ_TRY(find_shapes(p, input));
     find_value_lifetimes(p);
     find_saved_lifetimes(p);
     size_values(p);
@@ -388,7 +407,7 @@ void lj_plan_tile_use(const struct lj_plan *plan, int64_t *rows, int64_t *bytes)
         int64_t moved = value_bytes(&plan->at[i]);
         for (int k = 0; k < node->inputs; k++)
             moved += value_bytes(&plan->at[node->in[k]]);
-        if (node->block < 0)
+        if (!is_tiled(plan, i))
             continue;
         *rows = lj_max_i64(*rows, plan->tile * lj_shape_rows(&plan->at[i].shape));
         *bytes = lj_max_i64(*bytes, plan->tile * moved);

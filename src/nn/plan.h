@@ -26,6 +26,7 @@ struct lj_placing {
     struct lj_region saved[2]; /* likewise */
     struct lj_region gradient; /* of the value; size 0: shared */
     int gradient_alias;        /* node whose gradient region it shares; -1: none */
+    int64_t tile;              /* images of a call */
     int block_first;           /* first node of its block; outside blocks: itself */
     int block_end;             /* node after the last one of its block */
     bool again;                /* backward computes the value a second time */

@@ -117,46 +117,73 @@ Test(plan, every_mode_gives_the_same_bits)
             check_modes(tile_rows[i], bf16 != 0);
 }
 
-/* Blocks that end with a layer whose backward reads its own output, which the next block reads,
- * too: in LJ_PLAN_RECOMPUTE that value exists twice, and each reader has to take the right one. */
-static void run_relu_blocks(enum lj_plan_mode mode, int64_t rows, float *y, float *gradient)
+enum { BLOCKS = 3, BLOCK_IMAGES = 4, BLOCK_C = 5 };
+enum { BLOCK_Y = BLOCK_IMAGES * BLOCK_C, BLOCK_GRADIENT = BLOCKS * 50 };
+
+struct block_pass {
+    float y[BLOCK_Y], gradient[BLOCK_GRADIENT];
+    int64_t arena;
+};
+
+/* Blocks of a linear layer, with `norm` a normalisation over the images, and ReLU. */
+static void run_relu_blocks(enum lj_plan_mode mode, int64_t rows, bool norm, struct block_pass *p)
 {
-    enum { C = 5, N = 4 };
     struct net_case c;
-    struct lj_shape shape = {3, {2, 3, C}};
-    float x[N * 6 * C], dy[N * C];
-    lj_random_normal_f32(x, N * 6 * C, 1);
-    lj_random_normal_f32(dy, N * C, 2);
+    struct lj_shape shape = {3, {2, 3, BLOCK_C}};
+    float x[BLOCK_IMAGES * 6 * BLOCK_C], dy[BLOCK_Y], *gradient = p->gradient;
+    *p = (struct block_pass){0};
+    lj_random_normal_f32(x, BLOCK_IMAGES * 6 * BLOCK_C, 1);
+    lj_random_normal_f32(dy, BLOCK_Y, 2);
     net_case_begin(&c);
     lj_val v = lj_input(c.net, shape, false);
-    for (int b = 0; b < 3; b++) {
+    for (int b = 0; b < BLOCKS; b++) {
         lj_net_scope(c.net, b, "%d", b);
-        v = lj_relu(c.net, "act", lj_linear(c.net, "fc", v, C, LJ_INIT_NORMAL, 1));
+        v = lj_linear(c.net, "fc", v, BLOCK_C, LJ_INIT_NORMAL, 1);
+        v = lj_relu(c.net, "act", norm ? lj_batchnorm(c.net, "norm", v, false) : v);
     }
     lj_net_scope(c.net, -1, "%s", "");
     lj_pool_mean(c.net, "pool", v, 0);
     net_case_layout(&c);
     c.tile_rows = rows;
-    net_case_plan(&c, N, &shape, mode);
-    net_case_forward(&c, x, y);
+    net_case_plan(&c, BLOCK_IMAGES, &shape, mode);
+    p->arena = lj_plan_arena(c.plan);
+    net_case_forward(&c, x, p->y);
     net_case_backward(&c, dy, NULL);
-    for (int p = 0; p < c.params.count; gradient += c.params.list[p++].count)
-        memcpy(gradient, c.gradient + c.params.list[p].offset,
-               (size_t)c.params.list[p].count * sizeof *gradient);
+    for (int k = 0; k < c.params.count; gradient += c.params.list[k++].count)
+        memcpy(gradient, c.gradient + c.params.list[k].offset,
+               (size_t)c.params.list[k].count * sizeof *gradient);
     net_case_end(&c);
 }
 
+/* Blocks that end with a layer whose backward reads its own output, which the next block reads,
+ * too: in LJ_PLAN_RECOMPUTE that value exists twice, and each reader has to take the right one. */
 Test(plan, blocks_that_end_with_a_value_read_by_both_sides)
 {
-    enum { Y = 4 * 5, GRADIENT = 3 * 30 };
     for (int64_t rows = 0; rows <= 6; rows += 6) {
-        float y[2][Y], gradient[2][GRADIENT];
-        run_relu_blocks(LJ_PLAN_TRAIN, rows, y[0], gradient[0]);
-        run_relu_blocks(LJ_PLAN_RECOMPUTE, rows, y[1], gradient[1]);
-        cr_expect(same(y[0], y[1], Y), "output, tiles of %lld rows", (long long)rows);
-        cr_expect(same(gradient[0], gradient[1], GRADIENT), "gradient, tiles of %lld rows",
-                  (long long)rows);
+        struct block_pass p[2];
+        run_relu_blocks(LJ_PLAN_TRAIN, rows, false, &p[0]);
+        run_relu_blocks(LJ_PLAN_RECOMPUTE, rows, false, &p[1]);
+        cr_expect(same(p[0].y, p[1].y, BLOCK_Y), "output, tiles of %lld rows", (long long)rows);
+        cr_expect(same(p[0].gradient, p[1].gradient, BLOCK_GRADIENT),
+                  "gradient, tiles of %lld rows", (long long)rows);
     }
+}
+
+/* A block with statistics over the images runs on all of them at once, whatever the tile, and can
+ * be run again. */
+Test(plan, a_block_whose_layers_join_images_is_not_cut)
+{
+    struct block_pass whole, p;
+    run_relu_blocks(LJ_PLAN_TRAIN, 0, true, &whole);
+    for (int64_t rows = 0; rows <= 6; rows += 6)
+        for (enum lj_plan_mode mode = LJ_PLAN_TRAIN; mode <= LJ_PLAN_RECOMPUTE; mode++) {
+            run_relu_blocks(mode, rows, true, &p);
+            cr_expect(same(whole.y, p.y, BLOCK_Y), "mode %d, output", (int)mode);
+            cr_expect(same(whole.gradient, p.gradient, BLOCK_GRADIENT), "mode %d, gradient",
+                      (int)mode);
+            cr_expect(mode == LJ_PLAN_TRAIN || p.arena < whole.arena, "arena %lld, %lld",
+                      (long long)p.arena, (long long)whole.arena);
+        }
 }
 
 static void run_tiles(int64_t rows, enum lj_plan_mode mode, struct pass *p, float **gradient,

@@ -39,7 +39,8 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
 {
     int64_t width = lj_shape_features(&in[0]);
     LJ_TRY(lj_take_rows(node, &in[0]));
-    LJ_CHECK(node->block < 0, "%s: statistics of a tile: take it out of the block", node->name);
+    LJ_CHECK(node->block < 0 || !node->ints[0],
+             "%s: statistics of the global batch: take it out of the block", node->name);
     *out = in[0];
     need->saved = (3 * width + images - 1) / images;
     need->scratch = 2 * width * (int64_t)(sizeof(double) + sizeof(float));
@@ -253,7 +254,8 @@ static void backward(const struct lj_call *c)
     .name = kind_name, .keeps_input = {true}, .shape = shape, .forward = forward, \
     .backward = backward
 
-const struct lj_layer_kind lj_kind_batchnorm_lane = {BATCHNORM_KIND("batchnorm_lane")};
+const struct lj_layer_kind lj_kind_batchnorm_lane = {BATCHNORM_KIND("batchnorm_lane"),
+                                                     .joins_images = true};
 const struct lj_layer_kind lj_kind_batchnorm_batch = {
     BATCHNORM_KIND("batchnorm_batch"), .sync_count = sync_count, .sync_forward = sync_forward,
     .sync_backward = sync_backward};
