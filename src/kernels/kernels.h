@@ -130,6 +130,13 @@ struct lj_adamw_factors {
     float correct2; /* 1 / (1 - beta2^step) */
 };
 
+/* What batch normalisation does to the features of a row; arrays (width), borrowed. */
+struct lj_batchnorm {
+    const float *mean, *rstd; /* 1 / sqrt(variance + eps) */
+    const float *weight, *bias;
+    bool relu; /* ReLU follows */
+};
+
 /* The most channels that convert takes when they are stored side by side. */
 enum { LJ_CONVERT_CHANNELS_MAX = 256 };
 /* Floats behind the last tap that resample may read: two of the longest vectors. */
@@ -193,22 +200,29 @@ struct lj_kernels {
                         int64_t width);
     /* y[r, j] += bias[j] */
     void (*add_bias)(float *y, const float *bias, int64_t rows, int64_t width);
-    /* Batch normalisation of rows (rows, width); every other array is (width).
+    /* Batch normalisation of rows (rows, width); arrays that are nothing else are (width).
      *
      * sums += x - shift and squares += (x - shift)^2, summed over the rows in order, in double */
     void (*column_moments)(double *sums, double *squares, const float *x, const float *shift,
                            int64_t rows, int64_t width);
-    /* y = (x - mean) rstd weight + bias */
-    void (*batchnorm)(float *y, const float *x, const float *mean, const float *rstd,
-                      const float *weight, const float *bias, int64_t rows, int64_t width);
-    /* sums += dy and products += dy xhat, xhat = (x - mean) rstd, summed over the rows in order */
+    /* y = xhat weight + bias [+ trunk], xhat = (x - mean) rstd; with norm->relu the larger of that
+     * and 0, NaN if that is NaN
+     *   trunk  (rows, width) or NULL */
+    void (*batchnorm)(float *y, const float *x, const float *trunk, const struct lj_batchnorm *norm,
+                      int64_t rows, int64_t width);
+    /* sums += dy and products += dy xhat, summed over the rows in order. With norm->relu, a dy
+     * counts where xhat weight + bias > 0 only. */
     void (*batchnorm_sums)(float *sums, float *products, const float *dy, const float *x,
-                           const float *mean, const float *rstd, int64_t rows, int64_t width);
+                           const struct lj_batchnorm *norm, int64_t rows, int64_t width);
     /* dx (=, or += when add) weight rstd (dy - dmean - xhat dproduct), where dmean is the mean of
-     * dy and dproduct the mean of dy xhat */
-    void (*batchnorm_backward)(float *dx, const float *dy, const float *x, const float *mean,
-                               const float *rstd, const float *weight, const float *dmean,
+     * dy and dproduct the mean of dy xhat; dy counts as above */
+    void (*batchnorm_backward)(float *dx, const float *dy, const float *x,
+                               const struct lj_batchnorm *norm, const float *dmean,
                                const float *dproduct, int64_t rows, int64_t width, bool add);
+    /* y = the larger of x and 0, NaN if x is NaN; y may be x */
+    void (*relu)(float *y, const float *x, int64_t count);
+    /* dx (=, or += when add) dy where y > 0, else 0; dx may be dy */
+    void (*relu_backward)(float *dx, const float *dy, const float *y, int64_t count, bool add);
     /* One update by AdamW with decoupled decay (formula: optim/adamw.c) */
     void (*adamw)(float *weight, float *moment1, float *moment2, const float *gradient,
                   int64_t count, const struct lj_adamw_factors *factors);

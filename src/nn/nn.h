@@ -148,7 +148,7 @@ struct lj_call {
     const void *packed[2]; /* the packed forms of param[0]; NULL: not packed */
     bool bf16;             /* inputs of matmuls are bf16 */
     /* backward only */
-    const void *dy;
+    void *dy;                   /* a layer may overwrite it */
     void *dx[LJ_INPUTS_MAX];    /* NULL: not wanted */
     bool dx_add[LJ_INPUTS_MAX]; /* add to dx, which another reader of x wrote, instead of storing */
     float *dparam[LJ_NODE_PARAMS_MAX];
@@ -248,6 +248,11 @@ lj_val lj_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val br
 lj_val lj_pool_token(struct lj_net *net, const char *name, lj_val x);
 lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64_t skip);
 lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_batch);
+/* The same with ReLU, and with ReLU of its sum with a trunk of the same shape: less is written to
+ * memory than by layers of their own. */
+lj_val lj_batchnorm_relu(struct lj_net *net, const char *name, lj_val x, bool over_batch);
+lj_val lj_batchnorm_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val x,
+                             bool over_batch);
 
 /* Nodes [first, end) of a net, whose parameters make up a bucket. */
 struct lj_segment {

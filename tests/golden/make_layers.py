@@ -48,6 +48,14 @@ def batchnorm(x, weight, bias):
     return functional_call(norm, {"weight": weight, "bias": bias}, x.movedim(-1, 1)).movedim(1, -1)
 
 
+def batchnorm_relu(x, weight, bias):
+    return F.relu(batchnorm(x, weight, bias))
+
+
+def batchnorm_residual(x, weight, bias):
+    return F.relu(x + batchnorm(F.gelu(x), weight, bias))
+
+
 linear = F.linear
 CASES = {
     "linear": ((2, 3, 5), [(7, 5), (7,)], linear),
@@ -84,6 +92,10 @@ CASES = {
     "batchnorm_lane_map": ((3, 9, 15, 3), [(3,), (3,)], batchnorm),
     "batchnorm_batch_rows": ((7, 7, 5), [(5,), (5,)], batchnorm),
     "batchnorm_batch_map": ((3, 9, 15, 3), [(3,), (3,)], batchnorm),
+    "batchnorm_lane_relu": ((4, 2, 3, 5), [(5,), (5,)], batchnorm_relu),
+    "batchnorm_batch_relu": ((4, 2, 3, 5), [(5,), (5,)], batchnorm_relu),
+    "batchnorm_residual_lane": ((4, 2, 3, 5), [(5,), (5,)], batchnorm_residual),
+    "batchnorm_residual_batch": ((4, 2, 3, 5), [(5,), (5,)], batchnorm_residual),
 }
 
 with h5py.File(sys.argv[1], "w") as f:
@@ -98,7 +110,7 @@ with h5py.File(sys.argv[1], "w") as f:
         for i, v in enumerate(p):
             g[f"p{i}"], g[f"dp{i}"] = v.detach().float().numpy(), v.grad.float().numpy()
         if name.startswith("batchnorm"):  # what running statistics are made from
-            rows = x.detach().flatten(0, -2)
+            rows = (F.gelu(x) if "residual" in name else x).detach().flatten(0, -2)
             g["dp2"] = rows.mean(0).float().numpy()
             g["dp3"] = rows.var(0, unbiased=True).float().numpy()
     f.attrs["versions"] = f"torch {torch.__version__}"

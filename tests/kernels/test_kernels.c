@@ -247,32 +247,79 @@ static void run_column_moments(const struct lj_kernels *k, struct bench *b)
         b->x[1][j] = (float)squares[j];
     }
 }
-static void run_batchnorm(const struct lj_kernels *k, struct bench *b)
+/* Arrays of `width` from v on: mean, rstd, weight, bias. */
+static struct lj_batchnorm norm_of(const float *v, int64_t width, bool relu)
+{
+    return (struct lj_batchnorm){v, v + width, v + 2 * width, v + 3 * width, relu};
+}
+static void batchnorm(const struct lj_kernels *k, struct bench *b, bool trunk, bool relu)
 {
     int64_t width = b->count / 5;
-    const float *v = b->x[2];
-    k->batchnorm(b->x[0], b->x[1], v, v + width, v + 2 * width, v + 3 * width, 5, width);
+    struct lj_batchnorm norm = norm_of(b->x[2], width, relu);
+    k->batchnorm(b->x[0], b->x[1], trunk ? b->x[3] : NULL, &norm, 5, width);
+}
+static void run_batchnorm(const struct lj_kernels *k, struct bench *b)
+{
+    batchnorm(k, b, false, false);
+}
+static void run_batchnorm_relu(const struct lj_kernels *k, struct bench *b)
+{
+    batchnorm(k, b, false, true);
+}
+static void run_batchnorm_trunk(const struct lj_kernels *k, struct bench *b)
+{
+    batchnorm(k, b, true, false);
+}
+static void run_batchnorm_trunk_relu(const struct lj_kernels *k, struct bench *b)
+{
+    batchnorm(k, b, true, true);
+}
+static void batchnorm_sums(const struct lj_kernels *k, struct bench *b, bool relu)
+{
+    int64_t width = b->count / 5;
+    struct lj_batchnorm norm = norm_of(b->x[3], width, relu);
+    float *v = b->x[2];
+    k->batchnorm_sums(v, v + width, b->x[0], b->x[1], &norm, 5, width);
 }
 static void run_batchnorm_sums(const struct lj_kernels *k, struct bench *b)
 {
-    int64_t width = b->count / 5;
-    float *v = b->x[2];
-    k->batchnorm_sums(v, v + width, b->x[0], b->x[1], v + 2 * width, v + 3 * width, 5, width);
+    batchnorm_sums(k, b, false);
 }
-static void batchnorm_backward(const struct lj_kernels *k, struct bench *b, bool add)
+static void run_batchnorm_sums_relu(const struct lj_kernels *k, struct bench *b)
 {
-    int64_t width = b->count / 5;
+    batchnorm_sums(k, b, true);
+}
+static void batchnorm_backward(const struct lj_kernels *k, struct bench *b, bool add, bool relu)
+{
+    int64_t width = b->count / 6;
     const float *v = b->x[3];
-    k->batchnorm_backward(b->x[0], b->x[1], b->x[2], v, v + width, v + 2 * width, v + 3 * width,
-                          v + 4 * width, 5, width, add);
+    struct lj_batchnorm norm = norm_of(v, width, relu);
+    k->batchnorm_backward(b->x[0], b->x[1], b->x[2], &norm, v + 4 * width, v + 5 * width, 6, width,
+                          add);
 }
 static void run_batchnorm_backward(const struct lj_kernels *k, struct bench *b)
 {
-    batchnorm_backward(k, b, false);
+    batchnorm_backward(k, b, false, false);
 }
 static void run_batchnorm_backward_add(const struct lj_kernels *k, struct bench *b)
 {
-    batchnorm_backward(k, b, true);
+    batchnorm_backward(k, b, true, false);
+}
+static void run_batchnorm_backward_relu(const struct lj_kernels *k, struct bench *b)
+{
+    batchnorm_backward(k, b, false, true);
+}
+static void run_relu(const struct lj_kernels *k, struct bench *b)
+{
+    k->relu(b->x[0], b->x[1], b->count);
+}
+static void run_relu_backward(const struct lj_kernels *k, struct bench *b)
+{
+    k->relu_backward(b->x[0], b->x[1], b->x[2], b->count, false);
+}
+static void run_relu_backward_add(const struct lj_kernels *k, struct bench *b)
+{
+    k->relu_backward(b->x[0], b->x[1], b->x[2], b->count, true);
 }
 static void run_adamw(const struct lj_kernels *k, struct bench *b)
 {
@@ -318,14 +365,22 @@ static const struct kernel_case cases[] = {
     {"add_bias", run_add_bias, 0, 0, false, true},
     {"column_moments", run_column_moments, 1e-6, 1e-7, false, false},
     {"batchnorm", run_batchnorm, 1e-5, 1e-6, false, false},
+    {"batchnorm relu", run_batchnorm_relu, 1e-5, 1e-6, false, false},
+    {"batchnorm trunk", run_batchnorm_trunk, 1e-5, 1e-6, false, false},
+    {"batchnorm trunk relu", run_batchnorm_trunk_relu, 1e-5, 1e-6, false, false},
     {"batchnorm_sums", run_batchnorm_sums, 1e-5, 5e-6, false, false},
+    {"batchnorm_sums relu", run_batchnorm_sums_relu, 1e-5, 5e-6, false, false},
     {"batchnorm_backward", run_batchnorm_backward, 1e-5, 1e-5, false, false},
     {"batchnorm_backward add", run_batchnorm_backward_add, 1e-5, 1e-5, false, false},
+    {"batchnorm_backward relu", run_batchnorm_backward_relu, 1e-5, 1e-5, false, false},
+    {"relu", run_relu, 0, 0, true, true},
+    {"relu_backward", run_relu_backward, 0, 0, true, true},
+    {"relu_backward add", run_relu_backward_add, 0, 0, true, true},
     {"adamw", run_adamw, 2e-6, 1e-7, true, true},
     {"square_sum", run_square_sum, 1e-14, 0, false, true},
 };
-/* ecf_sums, ecf_gradient and add_fixed have tests of their own below, eleven in
- * test_image_kernels.c, pack in test_product_pack.c. */
+/* Tests of their own: ecf_sums, ecf_gradient and add_fixed in test_ecf_kernels.c, eleven in
+ * test_image_kernels.c, pack in gemm/test_matmul_pack.c. */
 enum { CASES = sizeof cases / sizeof *cases, OTHER_KERNELS = 3 + 11 + 1 };
 
 static const float extremes[] = {0,      -0.0f,   1e-30f, -1e-30f, 1e30f,  -1e30f, 88,    -88,
@@ -435,154 +490,50 @@ Test(kernels, agree_with_scalar, .timeout = 100)
     }
 }
 
-/* ---- SIGReg's kernels -------------------------------------------------------------------- */
+/* ---- many rows --------------------------------------------------------------------------- */
 
-enum { ROWS = 32, COLUMNS = 16, LD = 19, KNOTS = 16, MANY_ROWS = 71 };
-static const double ecf_tolerance = 2e-5; /* of a cosine or sine */
+enum { TALL = 700, NARROW = 37, TALL_COUNT = TALL * NARROW };
 
-/* Projections: |t x| up to 50, and near 0 and multiples of pi. */
-static void fill_projections(float *x, int64_t rows, float step)
+struct tall {
+    float x[TALL_COUNT], dy[TALL_COUNT], column[6][NARROW]; /* read */
+    float y[TALL_COUNT], dx[TALL_COUNT], sum[3][NARROW];    /* written */
+    double moment[2][NARROW];
+};
+
+/* Every kernel of columns, on `step` rows at a time. */
+static void run_tall(const struct lj_kernels *k, struct tall *t, int64_t step)
 {
-    lj_random_between_f32(x, rows * LD, -50 / (step * KNOTS), 50 / (step * KNOTS), 3);
-    for (int64_t r = 0; r < rows; r += 4)
-        for (int j = 0; j < LD; j++) {
-            int at = j + (int)r;
-            x[r * LD + j] = (float)(at % 9 - 4) * (float)M_PI / step / 4;
-            if (r + 2 < rows) {
-                x[(r + 1) * LD + j] = (at % 2 ? -1.0f : 1.0f) * powf(10, -(float)(at % 12));
-                x[(r + 2) * LD + j] = (float)M_PI / step * (1 + 1e-6f * (float)at);
-            }
-        }
-}
-
-/* Angles beyond the fast reduction, in some columns only. */
-static void fill_far_projections(float *x, int64_t rows)
-{
-    for (int64_t r = 0; r < rows; r += 3)
-        x[r * LD + r % LD] = (r % 2 ? -1.0f : 1.0f) * powf(10, (float)(3 + r % 36));
-}
-
-static void check_ecf_sums(const struct lj_kernels *k, const float *x, float step, int knots,
-                           int64_t rows, int64_t columns)
-{
-    float sums[2 * KNOTS * COLUMNS + 1];
-    for (int i = 0; i < 2 * KNOTS * COLUMNS + 1; i++)
-        sums[i] = -777.25f;
-    k->ecf_sums(sums, x, LD, rows, columns, knots, step);
-    for (int64_t i = 0; i < 2 * KNOTS * COLUMNS + 1; i++) {
-        double want = i < 2 * knots * columns ? 0 : -777.25;
-        int64_t t = columns ? i / columns % knots + 1 : 0, j = columns ? i % columns : 0;
-        for (int64_t r = 0; i < 2 * knots * columns && r < rows; r++) {
-            double angle = (double)t * (double)step * (double)x[r * LD + j];
-            want += i < knots * columns ? cos(angle) : sin(angle);
-        }
-        cr_assert(fabs((double)sums[i] - want) <= ecf_tolerance * (double)rows,
-                  "%s %lld rows, %d knots: sum %lld is %g, expected %g", k->name, (long long)rows,
-                  knots, (long long)i, (double)sums[i], want);
+    struct lj_batchnorm norm = {t->column[0], t->column[1], t->column[2], t->column[3], true};
+    memset(t->sum, 0, sizeof t->sum);
+    memset(t->moment, 0, sizeof t->moment);
+    for (int64_t r = 0; r < TALL; r += step) {
+        int64_t at = r * NARROW, rows = lj_min_i64(step, TALL - r);
+        k->column_sums(t->sum[0], t->x + at, LJ_F32, rows, NARROW);
+        k->column_moments(t->moment[0], t->moment[1], t->x + at, t->column[0], rows, NARROW);
+        k->batchnorm(t->y + at, t->x + at, t->dy + at, &norm, rows, NARROW);
+        k->batchnorm_sums(t->sum[1], t->sum[2], t->dy + at, t->x + at, &norm, rows, NARROW);
+        k->batchnorm_backward(t->dx + at, t->dy + at, t->x + at, &norm, t->column[4], t->column[5],
+                              rows, NARROW, false);
     }
 }
 
-static void check_ecf_gradient(const struct lj_kernels *k, const float *x, float step, int knots,
-                               int64_t rows, int64_t columns)
+/* However many rows a call has: sums go on in the order of rows. */
+Test(kernels, rows_one_by_one_give_the_same_bits)
 {
-    static float g[MANY_ROWS * LD];
-    float coefficient[2 * KNOTS * COLUMNS];
-    lj_random_normal_f32(coefficient, 2 * KNOTS * COLUMNS, 4);
-    memcpy(g, x, sizeof g);
-    k->ecf_gradient(g, g, LD, coefficient, rows, columns, knots, step);
-    for (int64_t r = 0; r < MANY_ROWS; r++)
-        for (int64_t j = 0; j < LD; j++) {
-            double sum = 0, size = 0;
-            bool inside = r < rows && j < columns;
-            for (int t = 0; inside && t < knots; t++) {
-                double angle = (t + 1) * (double)step * (double)x[r * LD + j];
-                double a = (double)coefficient[t * columns + j];
-                double b = (double)coefficient[(knots + t) * columns + j];
-                sum += a * cos(angle) + b * sin(angle);
-                size += fabs(a) + fabs(b);
-            }
-            double want = inside ? sum : (double)x[r * LD + j];
-            cr_assert(fabs((double)g[r * LD + j] - want) <= ecf_tolerance * size,
-                      "%s gradient (%lld, %lld): %g, expected %g", k->name, (long long)r,
-                      (long long)j, (double)g[r * LD + j], want);
-        }
-}
-
-/* Which projections: as filled above, or all with |theta| below 1/2 or 2/3 of pi. */
-enum reach { USUAL, FAR, WITHIN_HALF, WITHIN_TWO_THIRDS, REACHES };
-
-static void check_ecf(const struct lj_kernels *k, enum reach reach, int64_t columns)
-{
-    static float x[MANY_ROWS * LD];
-    static const int64_t rows[] = {0, 1, 2, 3, 31, 32};
-    for (int knots = 8; knots <= 16; knots += 8) {
-        float step = knots == 16 ? 0.1875f : 0.625f;
-        fill_projections(x, MANY_ROWS, step);
-        if (reach == FAR)
-            fill_far_projections(x, MANY_ROWS);
-        float most = (reach == WITHIN_HALF ? 0.4999f : 0.66f) * (float)M_PI / step;
-        if (reach >= WITHIN_HALF)
-            lj_random_between_f32(x, MANY_ROWS * LD, -most, most, 6);
-        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-            check_ecf_sums(k, x, step, knots, rows[i], columns);
-            check_ecf_gradient(k, x, step, knots, rows[i], columns);
-        }
-        check_ecf_gradient(k, x, step, knots, MANY_ROWS, columns);
-    }
-}
-
-Test(kernels, ecf)
-{
-    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++)
-        for (int64_t columns = 0; lj_kernels_of(isa) && columns <= COLUMNS; columns++)
-            for (enum reach reach = USUAL; reach < REACHES; reach++)
-                check_ecf(lj_kernels_of(isa), reach, columns);
-}
-
-/* A projection that is not finite shows in its column, and in no other. */
-Test(kernels, ecf_of_what_is_not_finite)
-{
-    static const float bad[] = {NAN, INFINITY, -INFINITY};
-    for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++)
-        for (int i = 0; lj_kernels_of(isa) && i < 3; i++) {
-            float x[ROWS * LD], sums[2 * KNOTS * COLUMNS];
-            fill_projections(x, ROWS, 0.1875f);
-            x[7 * LD + 5] = bad[i];
-            lj_kernels_of(isa)->ecf_sums(sums, x, LD, ROWS, COLUMNS, KNOTS, 0.1875f);
-            for (int64_t j = 0; j < 2 * KNOTS * COLUMNS; j++)
-                cr_assert(isnan(sums[j]) == (j % COLUMNS == 5));
-        }
-}
-
-/* ---- fixed point ------------------------------------------------------------------------- */
-
-Test(kernels, add_fixed_equals_to_fixed)
-{
-    enum { N = 5000 };
-    static float x[N];
-    static int64_t sums[N + 2];
-    static const float special[] = {0,         -0.0f,    63.999996f, -63.999996f, 64,    -64,
-                                    NAN,       INFINITY, -INFINITY,  1e-40f,      1e30f, 0x1p-33f,
-                                    -0x1p-33f, 0x3p-33f, -0x3p-33f,  0x1p-34f};
-    lj_random_between_f32(x, N, -40, 40, 1);
-    for (int i = 0; i < N / 2; i++)
-        x[i] *= powf(2, (float)(-i % 40));
-    for (int i = 0; i < 16; i++)
-        x[i * 3] = special[i];
+    static struct tall whole, parts;
+    memset(&whole, 0, sizeof whole);
+    lj_random_normal_f32(whole.x, TALL_COUNT, 1);
+    lj_random_normal_f32(whole.dy, TALL_COUNT, 2);
+    lj_random_normal_f32(whole.column[0], 6 * NARROW, 3);
+    parts = whole;
     for (enum lj_isa isa = LJ_ISA_SCALAR; isa < LJ_ISA_COUNT; isa++) {
         const struct lj_kernels *k = lj_kernels_of(isa);
-        int64_t nonfinite = 0, none = 0;
-        for (int i = 0; i < N + 2; i++)
-            sums[i] = 1000 - i;
         if (!k)
             continue;
-        int64_t counted = k->add_fixed(sums + 1, x, N);
-        for (int i = 0; i < N; i++) {
-            bool fit = fabsf(x[i]) < 64; /* false for NaN */
-            int64_t want = fit ? lj_to_fixed(2, (double)x[i], &none) : 0;
-            nonfinite += !fit;
-            cr_assert_eq(sums[i + 1], 1000 - (i + 1) + want, "%s: %g", k->name, (double)x[i]);
-        }
-        cr_assert(counted == nonfinite && sums[0] == 1000 && sums[N + 1] == 1000 - (N + 1));
+        run_tall(k, &whole, TALL);
+        run_tall(k, &parts, 1);
+        cr_expect_eq(memcmp(&whole, &parts, sizeof whole), 0, "%s: a row at a time", k->name);
+        run_tall(k, &parts, 100);
+        cr_expect_eq(memcmp(&whole, &parts, sizeof whole), 0, "%s: 100 rows at a time", k->name);
     }
 }

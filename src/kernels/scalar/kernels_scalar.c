@@ -226,36 +226,67 @@ static void k_column_moments(double *sums, double *squares, const float *x, cons
         }
 }
 
-static void k_batchnorm(float *y, const float *x, const float *mean, const float *rstd,
-                        const float *weight, const float *bias, int64_t rows, int64_t width)
+/* (x - mean) rstd of column j. */
+static float normalised(float x, const struct lj_batchnorm *norm, int64_t j)
 {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < width; j++)
-            y[r * width + j] = (x[r * width + j] - mean[j]) * rstd[j] * weight[j] + bias[j];
+    return (x - norm->mean[j]) * norm->rstd[j];
 }
 
-static void k_batchnorm_sums(float *sums, float *products, const float *dy, const float *x,
-                             const float *mean, const float *rstd, int64_t rows, int64_t width)
+static void k_batchnorm(float *y, const float *x, const float *trunk,
+                        const struct lj_batchnorm *norm, int64_t rows, int64_t width)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < width; j++) {
-            float d = dy[r * width + j];
-            sums[j] += d;
-            products[j] += d * ((x[r * width + j] - mean[j]) * rstd[j]);
+            int64_t i = r * width + j;
+            float v = normalised(x[i], norm, j) * norm->weight[j] + norm->bias[j];
+            v = trunk ? v + trunk[i] : v;
+            y[i] = norm->relu && v < 0 ? 0 : v;
         }
 }
 
-static void k_batchnorm_backward(float *dx, const float *dy, const float *x, const float *mean,
-                                 const float *rstd, const float *weight, const float *dmean,
+/* dy where ReLU lets it through. */
+static float passed(float dy, float xhat, const struct lj_batchnorm *norm, int64_t j)
+{
+    return !norm->relu || xhat * norm->weight[j] + norm->bias[j] > 0 ? dy : 0;
+}
+
+static void k_batchnorm_sums(float *sums, float *products, const float *dy, const float *x,
+                             const struct lj_batchnorm *norm, int64_t rows, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) {
+            float xhat = normalised(x[r * width + j], norm, j);
+            float d = passed(dy[r * width + j], xhat, norm, j);
+            sums[j] += d;
+            products[j] += d * xhat;
+        }
+}
+
+static void k_batchnorm_backward(float *dx, const float *dy, const float *x,
+                                 const struct lj_batchnorm *norm, const float *dmean,
                                  const float *dproduct, int64_t rows, int64_t width, bool add)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < width; j++) {
             int64_t i = r * width + j;
-            float xhat = (x[i] - mean[j]) * rstd[j];
-            float d = weight[j] * rstd[j] * (dy[i] - dmean[j] - xhat * dproduct[j]);
+            float xhat = normalised(x[i], norm, j), d = passed(dy[i], xhat, norm, j);
+            d = norm->weight[j] * norm->rstd[j] * (d - dmean[j] - xhat * dproduct[j]);
             dx[i] = add ? dx[i] + d : d;
         }
+}
+
+static void k_relu(float *y, const float *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        y[i] = x[i] < 0 ? 0 : x[i];
+}
+
+static void k_relu_backward(float *dx, const float *dy, const float *y, int64_t count, bool add)
+{
+    for (int64_t i = 0; i < count; i++) {
+        float d = y[i] > 0 ? dy[i] : 0;
+        dx[i] = add ? dx[i] + d : d;
+    }
 }
 
 static void k_adamw(float *weight, float *moment1, float *moment2, const float *gradient,
@@ -515,6 +546,8 @@ const struct lj_kernels lj_kernels_scalar = {
     .batchnorm = k_batchnorm,
     .batchnorm_sums = k_batchnorm_sums,
     .batchnorm_backward = k_batchnorm_backward,
+    .relu = k_relu,
+    .relu_backward = k_relu_backward,
     .adamw = k_adamw,
     .square_sum = k_square_sum,
     .ecf_sums = k_ecf_sums,

@@ -3,6 +3,7 @@
 #include "kernels/x86/simd_avx512.h"
 
 #include "kernels/x86/kernels_body.h"
+#include "kernels/x86/columns_body.h"
 #include "kernels/x86/ecf_body.h"
 #include "kernels/x86/image_body.h"
 

@@ -389,84 +389,23 @@ static void k_softmax_backward(void *p, void *ds, enum lj_type type, float *s, c
     FOR_TYPE(type, softmax_backward_as, p, ds, s, dp, logsum, rows, count, scale);
 }
 
-static inline void column_sums_as(float *columns, const void *x, int64_t rows, int64_t width,
-                                  enum lj_type type)
+static inline vec relu_of(vec x)
 {
-    FOR_VECTORS(width)
+    return v_max(v_set(0), x); /* its second argument if that is NaN */
+}
+
+static void k_relu(float *y, const float *x, int64_t count)
+{
+    FOR_VECTORS(count)
+    store(y + i, relu_of(load(x + i, live)), live);
+}
+
+static void k_relu_backward(float *dx, const float *dy, const float *y, int64_t count, bool add)
+{
+    FOR_VECTORS(count)
     {
-        vec sum = load(columns + i, live);
-        for (int64_t r = 0; r < rows; r++)
-            sum = v_add(sum, load_as(x, type, r * width + i, live));
-        store(columns + i, sum, live);
-    }
-}
-
-static void k_column_sums(float *columns, const void *x, enum lj_type type, int64_t rows,
-                          int64_t width)
-{
-    FOR_TYPE(type, column_sums_as, columns, x, rows, width);
-}
-
-static void k_column_moments(double *sums, double *squares, const float *x, const float *shift,
-                             int64_t rows, int64_t width)
-{
-    int64_t whole = width / DOUBLES * DOUBLES;
-    for (int64_t j = 0; j < whole; j += DOUBLES)
-        v_moments(sums + j, squares + j, x + j, shift + j, rows, width);
-    for (int64_t j = whole; j < width; j++)
-        for (int64_t r = 0; r < rows; r++) {
-            double d = (double)x[r * width + j] - (double)shift[j];
-            sums[j] += d;
-            squares[j] = __builtin_fma(d, d, squares[j]);
-        }
-}
-
-static void k_batchnorm(float *y, const float *x, const float *mean, const float *rstd,
-                        const float *weight, const float *bias, int64_t rows, int64_t width)
-{
-    FOR_VECTORS(width)
-    {
-        vec centre = load(mean + i, live), offset = load(bias + i, live);
-        vec scale = v_mul(load(rstd + i, live), load(weight + i, live));
-        for (int64_t r = 0; r < rows; r++)
-            store(y + r * width + i,
-                  v_fma(v_sub(load(x + r * width + i, live), centre), scale, offset), live);
-    }
-}
-
-static void k_batchnorm_sums(float *sums, float *products, const float *dy, const float *x,
-                             const float *mean, const float *rstd, int64_t rows, int64_t width)
-{
-    FOR_VECTORS(width)
-    {
-        vec sum = load(sums + i, live), product = load(products + i, live);
-        vec centre = load(mean + i, live), scale = load(rstd + i, live);
-        for (int64_t r = 0; r < rows; r++) {
-            vec d = load(dy + r * width + i, live);
-            vec xhat = v_mul(v_sub(load(x + r * width + i, live), centre), scale);
-            sum = v_add(sum, d);
-            product = v_fma(d, xhat, product);
-        }
-        store(sums + i, sum, live);
-        store(products + i, product, live);
-    }
-}
-
-static void k_batchnorm_backward(float *dx, const float *dy, const float *x, const float *mean,
-                                 const float *rstd, const float *weight, const float *dmean,
-                                 const float *dproduct, int64_t rows, int64_t width, bool add)
-{
-    FOR_VECTORS(width)
-    {
-        vec centre = load(mean + i, live), scale = load(rstd + i, live);
-        vec mean_d = load(dmean + i, live), mean_dx = load(dproduct + i, live);
-        vec factor = v_mul(load(weight + i, live), scale);
-        for (int64_t r = 0; r < rows; r++) {
-            vec xhat = v_mul(v_sub(load(x + r * width + i, live), centre), scale);
-            vec d = v_nfma(xhat, mean_dx, v_sub(load(dy + r * width + i, live), mean_d));
-            vec now = add ? v_fma(factor, d, load(dx + r * width + i, live)) : v_mul(factor, d);
-            store(dx + r * width + i, now, live);
-        }
+        vec d = v_if_less(v_set(0), load(y + i, live), load(dy + i, live), v_set(0));
+        store(dx + i, add ? v_add(load(dx + i, live), d) : d, live);
     }
 }
 
@@ -514,9 +453,10 @@ static void k_add_matmul(double *restrict out, const double *restrict a, int64_t
         .add = k_add, .axpy = k_axpy, .column_sums = k_column_sums, .add_bias = k_add_bias,     \
         .column_moments = k_column_moments, .batchnorm = k_batchnorm,                           \
         .batchnorm_sums = k_batchnorm_sums, .batchnorm_backward = k_batchnorm_backward,         \
-        .adamw = k_adamw, .square_sum = k_square_sum, .ecf_sums = k_ecf_sums,                   \
-        .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed, .add_matmul = k_add_matmul,   \
-        .convert = k_convert, .weighted_sum = k_weighted_sum, .resample = k_resample,           \
-        .pack = pack_or_null, .affine = k_affine, .blend = k_blend, .solarize = k_solarize,     \
-        .luma_sum = k_luma_sum, .grey = k_grey, .saturate = k_saturate, .hue = k_hue            \
+        .relu = k_relu, .relu_backward = k_relu_backward, .adamw = k_adamw,                     \
+        .square_sum = k_square_sum, .ecf_sums = k_ecf_sums, .ecf_gradient = k_ecf_gradient,     \
+        .add_fixed = k_add_fixed, .add_matmul = k_add_matmul, .convert = k_convert,             \
+        .weighted_sum = k_weighted_sum, .resample = k_resample, .pack = pack_or_null,           \
+        .affine = k_affine, .blend = k_blend, .solarize = k_solarize, .luma_sum = k_luma_sum,   \
+        .grey = k_grey, .saturate = k_saturate, .hue = k_hue                                    \
     }

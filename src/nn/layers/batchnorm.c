@@ -3,6 +3,8 @@
  * or of the whole global batch. Rows are the tokens or positions of an image; (C) is one row.
  *   y = xhat w + b, xhat = (x - mean) rstd, rstd = 1 / sqrt(var + eps), biased variance
  *   dx = w rstd (dy - mean(dy) - xhat mean(dy xhat))    dw = sum(dy xhat)    db = sum(dy)
+ * ReLU may follow: y = max(0, xhat w + b), or with a trunk t y = max(0, t + xhat w + b). Then dy
+ * above stands for its elements where y > 0, 0 elsewhere; dt is dy.
  * Outside training the running statistics stand in for mean and var. They are parameters of role
  * STATISTIC: what a lane writes as their "gradient" is its mean and unbiased variance, times the
  * pass's statistic_share. Views of one size are one pass and are normalised by its statistics.
@@ -18,8 +20,8 @@
  *             image.
  *   backward  sum(dy) and sum(dy xhat), multiplied by 2^16 because gradients are small: resolution
  *             2^-48, range 2^13 for the sum over the batch
- * ints: [0] over the batch. real: eps. Saved: mean, rstd, variance. Scratch: two rows of sums in
- * double and two in float32. */
+ * ints: [0] over the batch, [1] ReLU. With a trunk, x is the second input. real: eps. Saved: mean,
+ * rstd, variance. Scratch: two rows of sums in double and two in float32. */
 #include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
@@ -39,6 +41,8 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
 {
     int64_t width = lj_shape_features(&in[0]);
     LJ_TRY(lj_take_rows(node, &in[0]));
+    if (node->inputs == 2 && !lj_shape_equal(&in[0], &in[1]))
+        return lj_refuse_shape(node, &in[1], "a branch of the trunk's shape");
     LJ_CHECK(node->block < 0 || !node->ints[0],
              "%s: statistics of the global batch: take it out of the block", node->name);
     *out = in[0];
@@ -69,6 +73,22 @@ static bool over_batch(const struct lj_call *c)
     return c->node->ints[0] != 0;
 }
 
+static const float *x_of(const struct lj_call *c)
+{
+    return c->x[c->node->inputs - 1];
+}
+
+/* What the saved statistics make of x. With a trunk, ReLU is not part of it in backward, because
+ * its sign is that of the sum. */
+static struct lj_batchnorm norm_of(const struct lj_call *c)
+{
+    return (struct lj_batchnorm){.mean = c->saved,
+                                 .rstd = c->saved + width_of(c),
+                                 .weight = c->param[WEIGHT],
+                                 .bias = c->param[BIAS],
+                                 .relu = c->node->ints[1] && c->node->inputs == 1};
+}
+
 /* ---- statistics of one lane -------------------------------------------------------------- */
 
 /* The mean comes from a float32 sum, which is inexact over the many rows of larger images; the sums
@@ -79,10 +99,10 @@ static void lane_statistics(const struct lj_call *c, float *mean, float *var)
     double *sum = c->scratch, *square = sum + width;
     memset(mean, 0, (size_t)width * sizeof *mean);
     memset(sum, 0, 2 * (size_t)width * sizeof *sum);
-    lj_kernels()->column_sums(mean, c->x[0], LJ_F32, rows, width);
+    lj_kernels()->column_sums(mean, x_of(c), LJ_F32, rows, width);
     for (int64_t j = 0; j < width; j++)
         mean[j] /= (float)rows;
-    lj_kernels()->column_moments(sum, square, c->x[0], mean, rows, width);
+    lj_kernels()->column_moments(sum, square, x_of(c), mean, rows, width);
     for (int64_t j = 0; j < width; j++) {
         double off = positions_of(c) > 1 ? sum[j] / (double)rows : 0;
         mean[j] = (float)((double)mean[j] + off);
@@ -90,16 +110,25 @@ static void lane_statistics(const struct lj_call *c, float *mean, float *var)
     }
 }
 
+/* With a trunk, makes dy the gradient before ReLU, in place, where d(trunk) lies, too. Doing it
+ * again changes nothing. */
+static void mask_gradient(const struct lj_call *c)
+{
+    if (c->node->inputs == 2)
+        lj_kernels()->relu_backward(c->dy, c->dy, c->y, rows_of(c) * width_of(c), false);
+}
+
 /* Sums over rows [first, end) of dy and dy xhat. */
 static void gradient_sums(const struct lj_call *c, int64_t first, int64_t end, float *sum,
                           float *product)
 {
     int64_t width = width_of(c);
-    const float *x = c->x[0], *dy = c->dy;
+    const float *x = x_of(c), *dy = c->dy;
+    struct lj_batchnorm norm = norm_of(c);
     memset(sum, 0, (size_t)width * sizeof *sum);
     memset(product, 0, (size_t)width * sizeof *product);
-    lj_kernels()->batchnorm_sums(sum, product, dy + first * width, x + first * width, c->saved,
-                                 c->saved + width, end - first, width);
+    lj_kernels()->batchnorm_sums(sum, product, dy + first * width, x + first * width, &norm,
+                                 end - first, width);
 }
 
 /* Sums over all rows of this lane, sum and product (C) behind each other in scratch. One float32
@@ -154,7 +183,7 @@ static double forward_scale(const struct lj_call *c)
 static void sync_forward(const struct lj_call *c, int64_t *sums, int64_t *nonfinite)
 {
     int64_t width = width_of(c);
-    const float *x = c->x[0], *shift = c->param[RUNNING_MEAN];
+    const float *x = x_of(c), *shift = c->param[RUNNING_MEAN];
     double *sum = c->scratch, *square = sum + width, scale = forward_scale(c);
     for (int64_t first = 0; first < rows_of(c); first += BLOCK_ROWS) {
         memset(sum, 0, 2 * (size_t)width * sizeof *sum);
@@ -181,6 +210,7 @@ static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *nonfi
 {
     int64_t width = width_of(c);
     float *block = c->scratch;
+    mask_gradient(c);
     for (int64_t first = 0; first < rows_of(c); first += BLOCK_ROWS) {
         gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, rows_of(c)), block, block + width);
         for (int64_t j = 0; j < 2 * width; j++)
@@ -205,7 +235,9 @@ static void forward(const struct lj_call *c)
     }
     for (int64_t j = 0; j < width; j++)
         rstd[j] = 1.0f / sqrtf(var[j] + (float)c->node->real);
-    lj_kernels()->batchnorm(c->y, c->x[0], mean, rstd, c->param[WEIGHT], c->param[BIAS], rows_of(c),
+    struct lj_batchnorm norm = norm_of(c);
+    norm.relu = c->node->ints[1] != 0;
+    lj_kernels()->batchnorm(c->y, x_of(c), c->node->inputs == 2 ? c->x[0] : NULL, &norm, rows_of(c),
                             width);
 }
 
@@ -242,34 +274,42 @@ static void make_means(const struct lj_call *c, float *sums)
 static void backward(const struct lj_call *c)
 {
     int64_t width = width_of(c);
+    struct lj_batchnorm norm = norm_of(c);
+    mask_gradient(c);
+    if (c->node->inputs == 2)
+        lj_pass_gradient(c);
     float *sum = all_gradient_sums(c), *product = sum + width;
     backward_params(c, sum, product);
     make_means(c, sum);
-    lj_kernels()->batchnorm_backward(c->dx[0], c->dy, c->x[0], c->saved, c->saved + width,
-                                     c->param[WEIGHT], sum, product, rows_of(c), width,
-                                     c->dx_add[0]);
+    int x = c->node->inputs - 1;
+    lj_kernels()->batchnorm_backward(c->dx[x], c->dy, x_of(c), &norm, sum, product, rows_of(c),
+                                     width, c->dx_add[x]);
 }
 
-#define BATCHNORM_KIND(kind_name)                                                 \
-    .name = kind_name, .keeps_input = {true}, .shape = shape, .forward = forward, \
-    .backward = backward
+#define BATCHNORM_KIND(kind_name) \
+    .name = kind_name, .shape = shape, .forward = forward, .backward = backward
+#define OF_ONE_INPUT .keeps_input = {true}
+#define ON_A_TRUNK   .keeps_input = {false, true}, .keeps_output = true, .passes_gradient = true
+#define OVER_LANE    .joins_images = true
+#define OVER_BATCH \
+    .sync_count = sync_count, .sync_forward = sync_forward, .sync_backward = sync_backward
 
-const struct lj_layer_kind lj_kind_batchnorm_lane = {BATCHNORM_KIND("batchnorm_lane"),
-                                                     .joins_images = true};
-const struct lj_layer_kind lj_kind_batchnorm_batch = {
-    BATCHNORM_KIND("batchnorm_batch"), .sync_count = sync_count, .sync_forward = sync_forward,
-    .sync_backward = sync_backward};
+const struct lj_layer_kind lj_kind_batchnorm_lane = {BATCHNORM_KIND("batchnorm_lane"), OF_ONE_INPUT,
+                                                     OVER_LANE};
+const struct lj_layer_kind lj_kind_batchnorm_batch = {BATCHNORM_KIND("batchnorm_batch"),
+                                                      OF_ONE_INPUT, OVER_BATCH};
+const struct lj_layer_kind lj_kind_batchnorm_residual_lane = {
+    BATCHNORM_KIND("batchnorm_residual_lane"), ON_A_TRUNK, OVER_LANE};
+const struct lj_layer_kind lj_kind_batchnorm_residual_batch = {
+    BATCHNORM_KIND("batchnorm_residual_batch"), ON_A_TRUNK, OVER_BATCH};
 
-lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_global_batch)
+/* Adds the node and its parameters; inputs and ReLU are set. */
+static lj_val add(struct lj_net *net, const char *name, struct lj_node node, bool over_global_batch)
 {
-    struct lj_shape in = lj_net_shape(net, x);
+    struct lj_shape in = lj_net_shape(net, (lj_val){node.in[0]});
     int64_t width = lj_shape_features(&in);
-    struct lj_node node = {.kind = over_global_batch ? &lj_kind_batchnorm_batch
-                                                     : &lj_kind_batchnorm_lane,
-                           .inputs = 1,
-                           .in = {x.index},
-                           .ints = {over_global_batch},
-                           .real = 1e-5};
+    node.ints[0] = over_global_batch;
+    node.real = 1e-5;
     lj_val y = lj_net_add(net, node, name);
     static const char *const leaf[] = {"weight", "bias", "running_mean", "running_var"};
     for (int p = WEIGHT; p <= RUNNING_VAR; p++) {
@@ -282,4 +322,33 @@ lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_gl
         lj_net_param(net, y, param, lj_join(path, name, leaf[p]));
     }
     return y;
+}
+
+static lj_val add_to_one(struct lj_net *net, const char *name, lj_val x, bool over_global_batch,
+                         bool relu)
+{
+    const struct lj_layer_kind *kind =
+        over_global_batch ? &lj_kind_batchnorm_batch : &lj_kind_batchnorm_lane;
+    struct lj_node node = {.kind = kind, .inputs = 1, .in = {x.index}, .ints = {0, relu}};
+    return add(net, name, node, over_global_batch);
+}
+
+lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_global_batch)
+{
+    return add_to_one(net, name, x, over_global_batch, false);
+}
+
+lj_val lj_batchnorm_relu(struct lj_net *net, const char *name, lj_val x, bool over_global_batch)
+{
+    return add_to_one(net, name, x, over_global_batch, true);
+}
+
+lj_val lj_batchnorm_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val x,
+                             bool over_global_batch)
+{
+    const struct lj_layer_kind *kind =
+        over_global_batch ? &lj_kind_batchnorm_residual_batch : &lj_kind_batchnorm_residual_lane;
+    struct lj_node node = {
+        .kind = kind, .inputs = 2, .in = {trunk.index, x.index}, .ints = {0, true}};
+    return add(net, name, node, over_global_batch);
 }

@@ -11,7 +11,8 @@
 extern const struct lj_layer_kind lj_kind_linear, lj_kind_linear_residual, lj_kind_layernorm,
     lj_kind_gelu, lj_kind_relu, lj_kind_attention, lj_kind_residual, lj_kind_input,
     lj_kind_patch_embed, lj_kind_tokens, lj_kind_pool_token, lj_kind_pool_mean,
-    lj_kind_batchnorm_lane, lj_kind_batchnorm_batch;
+    lj_kind_batchnorm_lane, lj_kind_batchnorm_batch, lj_kind_batchnorm_residual_lane,
+    lj_kind_batchnorm_residual_batch;
 
 /* Adds a node (kind, inputs, ints and real are set) under the net's scope; its shape comes from the
  * kind. A failure is kept in net->status. */
@@ -29,6 +30,10 @@ int lj_take_dims(const struct lj_node *node, const struct lj_shape *in, int leas
                  const char *expected);
 /* Takes rows of features, however many axes the rows have: (C), (T, C) or (H, W, C). */
 int lj_take_rows(const struct lj_node *node, const struct lj_shape *in);
+
+/* For a kind that passes its gradient on to x[0], the trunk: d(trunk) = or += d(y), where it has a
+ * place of its own. */
+void lj_pass_gradient(const struct lj_call *call);
 
 /* Reference shape of a value. */
 struct lj_shape lj_net_shape(const struct lj_net *net, lj_val x);

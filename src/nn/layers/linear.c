@@ -62,11 +62,9 @@ static void residual_forward(const struct lj_call *c)
     lj_linear_forward(c, input_rows(c), c->node->ints[0], true, c->scratch);
 }
 
-/* Nothing is to be done for dt where it shares the place of dy. */
 static void residual_backward(const struct lj_call *c)
 {
-    if (c->dx[0] && c->dx[0] != c->dy)
-        lj_kernels()->scale(c->dx[0], LJ_F32, 1, c->dy, elements_out(c), c->dx_add[0]);
+    lj_pass_gradient(c);
     backward(c);
 }
 

@@ -2,10 +2,12 @@
 /* ReLU: y = max(x, 0). */
 #include "nn/layers/build.h"
 
+#include "kernels/kernels.h"
+
 static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t images,
                  struct lj_shape *out, struct lj_need *need)
 {
-    (void)(void)images, (void)need;
+    (void)images, (void)need;
     LJ_TRY(lj_take_rows(node, &in[0]));
     *out = in[0];
     return LJ_OK;
@@ -19,20 +21,12 @@ static int64_t elements(const struct lj_call *c)
 /* NaN stays NaN, so that a broken step is seen. */
 static void forward(const struct lj_call *c)
 {
-    const float *x = c->x[0];
-    float *y = c->y;
-    for (int64_t i = 0, count = elements(c); i < count; i++)
-        y[i] = x[i] < 0 ? 0 : x[i];
+    lj_kernels()->relu(c->y, c->x[0], elements(c));
 }
 
 static void backward(const struct lj_call *c)
 {
-    const float *y = c->y, *dy = c->dy;
-    float *dx = c->dx[0];
-    for (int64_t i = 0, count = elements(c); i < count; i++) {
-        float d = y[i] > 0 ? dy[i] : 0;
-        dx[i] = c->dx_add[0] ? dx[i] + d : d;
-    }
+    lj_kernels()->relu_backward(c->dx[0], c->dy, c->y, elements(c), c->dx_add[0]);
 }
 
 const struct lj_layer_kind lj_kind_relu = {

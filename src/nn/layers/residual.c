@@ -45,12 +45,11 @@ static void forward(const struct lj_call *c)
                                  count);
 }
 
-/* Nothing is to be done for d(trunk) where it shares the place of dy. */
-static void backward_trunk(const struct lj_call *c, int64_t all)
+void lj_pass_gradient(const struct lj_call *call)
 {
-    if (!c->dx[0] || c->dx[0] == c->dy)
-        return;
-    lj_kernels()->scale(c->dx[0], LJ_F32, 1, c->dy, all, c->dx_add[0]);
+    if (call->dx[0] && call->dx[0] != call->dy)
+        lj_kernels()->scale(call->dx[0], LJ_F32, 1, call->dy,
+                            call->images * lj_shape_count(&call->out_shape), call->dx_add[0]);
 }
 
 static void backward(const struct lj_call *c)
@@ -58,7 +57,7 @@ static void backward(const struct lj_call *c)
     int64_t count = lj_shape_count(&c->in_shape[0]);
     const float *dy = c->dy;
     char *branch = c->dx[1];
-    backward_trunk(c, c->images * count);
+    lj_pass_gradient(c);
     for (int64_t i = 0; i < c->images; i++)
         lj_kernels()->scale(branch + i * count * lj_type_bytes(c->x_type[1]), c->x_type[1],
                             keep_scale(c, i), dy + i * count, count, c->dx_add[1]);

@@ -61,6 +61,49 @@ static lj_val batchnorm_batch(struct lj_net *net, const struct layer_case *c, lj
     return lj_batchnorm(net, "layer", x, true);
 }
 
+static lj_val batchnorm_relu(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_batchnorm_relu(net, "layer", x, false);
+}
+
+static lj_val batchnorm_relu_batch(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_batchnorm_relu(net, "layer", x, true);
+}
+
+static void reference_batchnorm_relu(const struct reference_op *op, const double *x,
+                                     const double *const *p, double *y)
+{
+    reference_batchnorm(op, x, p, y);
+    reference_relu(op, y, NULL, y);
+}
+
+/* y = relu(x + batchnorm(gelu(x))) */
+static lj_val batchnorm_residual_lane(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_batchnorm_residual(net, "layer", x, lj_gelu(net, "branch", x), false);
+}
+
+static lj_val batchnorm_residual_batch(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_batchnorm_residual(net, "layer", x, lj_gelu(net, "branch", x), true);
+}
+
+static void reference_batchnorm_residual(const struct reference_op *op, const double *x,
+                                         const double *const *p, double *y)
+{
+    double branch[2048];
+    reference_gelu(op, x, NULL, branch);
+    reference_batchnorm(op, branch, p, y);
+    for (int64_t i = 0; i < op->images * op->rows * op->width; i++)
+        y[i] += x[i];
+    reference_relu(op, y, NULL, y);
+}
+
 /* y = x + gelu(x), nothing dropped */
 static lj_val residual(struct lj_net *net, const struct layer_case *c, lj_val x)
 {
@@ -173,5 +216,17 @@ const struct layer_case layer_cases[] = {
     {"batchnorm_batch_map", "batchnorm_batch", SHAPE(3, {9, 15, 3}),
      OP(3, .rows = 135, .width = 3, .eps = 1e-5), .reference = reference_batchnorm,
      .build = batchnorm_batch},
+    {"batchnorm_lane_relu", "batchnorm_lane", SHAPE(3, {2, 3, 5}),
+     OP(4, .rows = 6, .width = 5, .eps = 1e-5), .reference = reference_batchnorm_relu,
+     .build = batchnorm_relu},
+    {"batchnorm_batch_relu", "batchnorm_batch", SHAPE(3, {2, 3, 5}),
+     OP(4, .rows = 6, .width = 5, .eps = 1e-5), .reference = reference_batchnorm_relu,
+     .build = batchnorm_relu_batch},
+    {"batchnorm_residual_lane", "batchnorm_residual_lane", SHAPE(3, {2, 3, 5}),
+     OP(4, .rows = 6, .width = 5, .eps = 1e-5), .reference = reference_batchnorm_residual,
+     .build = batchnorm_residual_lane},
+    {"batchnorm_residual_batch", "batchnorm_residual_batch", SHAPE(3, {2, 3, 5}),
+     OP(4, .rows = 6, .width = 5, .eps = 1e-5), .reference = reference_batchnorm_residual,
+     .build = batchnorm_residual_batch},
 };
 const int layer_case_count = (int)(sizeof layer_cases / sizeof *layer_cases);
