@@ -216,6 +216,12 @@ void lj_phase_reset(void);
  * tell a slow rank from a stuck one. Local; from any thread. Cost: one look at the clock, and the
  * hook. */
 void lj_progress(void);
+/* The calling thread begins (ends) work that goes on beside the main thread's, as the writing of a
+ * checkpoint does. Its lj_progress counts for this work alone and calls no hook, so that neither
+ * hides that the other stands still. One such thread at a time. */
+void lj_progress_beside(bool begins);
+/* The time of its last lj_progress by lj_now_s; 0: there is no such work. From any thread. */
+double lj_progress_beside_s(void);
 /* The main thread begins (ends) to wait for other ranks, whose work it cannot see. For comm. */
 void lj_progress_wait(bool begins);
 /* Says how many pieces of work (lanes, tiles), at least 1, another rank may do one after the other
@@ -245,8 +251,9 @@ int lj_threads_binding(char *text, size_t capacity);
 /* ---- HDF5 lock --------------------------------------------------------------------------- */
 
 /* The one lock of this process around every HDF5 call of the program, because Debian's parallel
- * HDF5 is not thread-safe. It guards calls only: whoever opens a file also silences HDF5's error
- * stack (H5Eset_auto2) and turns failures into our own messages. Not recursive. */
+ * HDF5 is not thread-safe. Threads have it in the order in which they asked. It guards calls only:
+ * whoever opens a file also silences HDF5's error stack (H5Eset_auto2) and turns failures into our
+ * own messages. Not recursive. */
 void lj_hdf5_lock(void);
 void lj_hdf5_unlock(void);
 

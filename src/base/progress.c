@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The time of the last progress, and who is waited for, for the watchdog. */
+/* The time of the last progress, of training and of what goes on beside it, and who is waited for,
+ * for the watchdog. */
 #include "base/base.h"
 
 #include <stdatomic.h>
 
 static _Atomic double last_s;
+static _Atomic double beside_last_s;
+static _Thread_local bool is_beside; /* the calling thread's work is told apart */
 static atomic_bool waits;
 static _Atomic int64_t turns = 1;
 static void (*_Atomic hook)(void);
 
 void lj_progress(void)
 {
+    if (is_beside) {
+        beside_last_s = lj_now_s();
+        return;
+    }
     last_s = lj_now_s();
     void (*call)(void) = hook;
     if (call)
@@ -20,6 +27,17 @@ void lj_progress(void)
 double lj_progress_s(void)
 {
     return last_s;
+}
+
+void lj_progress_beside(bool begins)
+{
+    is_beside = begins;
+    beside_last_s = begins ? lj_now_s() : 0;
+}
+
+double lj_progress_beside_s(void)
+{
+    return beside_last_s;
 }
 
 void lj_progress_wait(bool begins)

@@ -112,12 +112,35 @@ static bool wants_save(const struct lj_run_state *run)
     return lj_signals_take_save() || (late && lj_comm_is_root(run->comm));
 }
 
+/* Says once of each checkpoint that it is on disk. */
+static void say_saved(struct lj_run_state *run)
+{
+    double seconds = lj_trainer_checkpoint_seconds(run->trainer);
+    if (run->unsaid_step < 0 || seconds <= 0)
+        return;
+    lj_say("step %8lld  checkpoint written in %.2f s, %.0f MiB; training stood still for %.3f s",
+           (long long)run->unsaid_step, seconds + run->stood_s,
+           (double)lj_trainer_snapshot_bytes(run->trainer) / 1048576, run->stood_s);
+    run->unsaid_step = -1;
+}
+
+/* Waits until the checkpoint that was begun last is on disk. */
+static int finish_saving(struct lj_run_state *run)
+{
+    LJ_TRY(lj_trainer_checkpoint_finish(run->trainer));
+    say_saved(run);
+    return LJ_OK;
+}
+
+/* The next step goes on while the checkpoint is written. */
 static int save(struct lj_run_state *run, int64_t finished)
 {
     double begun_s = lj_now_s();
-    LJ_TRY(lj_trainer_checkpoint(run->trainer, run->checkpoints, finished));
+    LJ_TRY(finish_saving(run));
+    LJ_TRY(lj_trainer_checkpoint_begin(run->trainer, run->checkpoints, finished));
+    run->unsaid_step = finished;
     run->saved_s = lj_now_s();
-    lj_say("step %8lld  checkpoint written in %.2f s", (long long)finished, run->saved_s - begun_s);
+    run->stood_s = run->saved_s - begun_s;
     return LJ_OK;
 }
 
@@ -148,6 +171,7 @@ static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_
 {
     const struct lj_config *c = run->config;
     lj_watchdog_feed(finished);
+    say_saved(run);
     if (due(c->eval_every, finished) || (c->eval_every > 0 && finished == run->info.steps))
         LJ_TRY(lj_run_evaluate(run, finished));
     if (due(c->checkpoint_every, finished) || asked_to_save || finished == run->info.steps)
@@ -172,6 +196,8 @@ static int run_steps(struct lj_run_state *run)
         LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log && report.nonfinite == 0));
         bool stop = report.stop > 0 && step + 1 < steps;
         LJ_TRY(after_step(run, step + 1, report.save > 0 || stop));
+        if (stop)
+            LJ_TRY(finish_saving(run));
         if (report.stop > 0)
             remove_stop_file(run);
         if (stop)
@@ -181,6 +207,20 @@ static int run_steps(struct lj_run_state *run)
                            (long long)(step + 1), (long long)steps, run->dir);
     }
     return LJ_OK;
+}
+
+/* However a run ends, the checkpoint that it began becomes whole. */
+static int end_saving(struct lj_run_state *run, int status)
+{
+    char text[2048];
+    snprintf(text, sizeof text, "%s", lj_error_text());
+    int saved = finish_saving(run);
+    if (status == LJ_OK)
+        return saved;
+    if (saved != LJ_OK)
+        lj_warn("%s", lj_error_text());
+    lj_error_set(text);
+    return status;
 }
 
 static int train(struct lj_run_state *run)
@@ -194,7 +234,8 @@ static int train(struct lj_run_state *run)
     }
     lj_phase_reset();
     run->started_s = run->saved_s = lj_now_s();
-    int status = run_steps(run);
+    run->unsaid_step = -1;
+    int status = end_saving(run, run_steps(run));
     if (status == LJ_OK || status == LJ_STOPPED) {
         char text[2048];
         snprintf(text, sizeof text, "%s", lj_error_text());

@@ -22,11 +22,13 @@ struct lj_run_state {
     FILE *metrics;                 /* metrics.jsonl; root only */
     double begun_s;                /* when the command began, before set-up; by lj_now_s */
     double started_s;              /* when its first step began */
-    double saved_s;        /* when the last checkpoint was written, or the first step began */
-    int64_t done;          /* steps this process has finished */
-    int64_t planned_bytes; /* allocated on this rank at the end of set-up */
-    double peak_gflops;    /* of matmuls on all threads of all ranks; 0: not measured */
-    bool terminal;         /* root: standard error is a terminal, so draw a progress bar */
+    double saved_s;                /* when the last checkpoint was begun, or the first step */
+    double stood_s;                /* how long training stood still for it */
+    int64_t unsaid_step;           /* its step, until the log says that it is on disk; -1: none */
+    int64_t done;                  /* steps this process has finished */
+    int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
+    double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
+    bool terminal;                 /* root: standard error is a terminal, so draw a progress bar */
     struct lj_archive *eval_bank;  /* labelled rows that the kNN knows; NULL: no evaluation */
     struct lj_archive *eval_query; /* labelled rows that it predicts; NULL: no evaluation */
     int64_t eval_overlap;          /* rows of data.where not in the bank: they are in eval.where */

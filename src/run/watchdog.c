@@ -3,7 +3,8 @@
  * evaluation or a checkpoint, it says where it is, and then ends the job. It is a thread, because a
  * main thread that hangs in a collective call can say nothing. A rank that waits in MPI does not
  * see the others' work, which may be healthy and slow, so it waits as long as the healthy lanes or
- * tiles of the busiest rank can take: the rank that stands still speaks first. */
+ * tiles of the busiest rank can take: the rank that stands still speaks first. The writer of
+ * checkpoints, which works beside training, is watched in the same way, by its own progress. */
 #include "lejepa/run.h"
 
 #include "run/signals.h"
@@ -46,13 +47,21 @@ static bool sleep_unless_ending(double seconds)
     return ended;
 }
 
-/* How long no progress is healthy now, seconds. */
-static double patience_s(void)
+/* Seconds for which the main thread may still make no progress. */
+static double left_s(void)
 {
-    return limit_s * (1 + (double)lj_progress_turns());
+    double patience_s = limit_s * (1 + (double)lj_progress_turns());
+    return lj_progress_s() + patience_s - lj_now_s();
 }
 
-static void say_where(double silent_s)
+/* The same for what goes on beside it. */
+static double left_beside_s(void)
+{
+    double last_s = lj_progress_beside_s();
+    return last_s > 0 ? last_s + limit_s - lj_now_s() : INFINITY;
+}
+
+static void say_where(enum lj_phase phase, double silent_s, const char *how)
 {
     char step[32] = "";
     if (fed_step >= 0)
@@ -60,22 +69,32 @@ static void say_where(double silent_s)
     fprintf(stderr,
             "lejepa_mpi: error: rank %d: no progress for %.0f s%s, in phase '%s'%s; look "
             "for a slow or dead node or file system, or raise guard.stall_s\n",
-            own_rank, silent_s, step, lj_phase_name(lj_phase_current()),
-            lj_progress_turns() > 0 ? ", waiting for other ranks" : "");
+            own_rank, silent_s, step, lj_phase_name(phase), how);
+}
+
+static void say_who_stands_still(double beside_s)
+{
+    if (beside_s <= 0)
+        say_where(LJ_PHASE_CHECKPOINT, limit_s - beside_s, ", written beside training");
+    else
+        say_where(lj_phase_current(), lj_now_s() - lj_progress_s(),
+                  lj_progress_turns() > 0 ? ", waiting for other ranks" : "");
 }
 
 static void *watch(void *unused)
 {
     (void)unused;
+    double beside_s;
     for (;;) {
-        double left = lj_progress_s() + patience_s() - lj_now_s();
+        beside_s = left_beside_s();
+        double left = fmin(left_s(), beside_s);
         if (left <= 0)
             break;
         /* Whether the rank waits may change meanwhile. */
         if (sleep_unless_ending(fmin(left, limit_s / 4)))
             return NULL;
     }
-    say_where(lj_now_s() - lj_progress_s());
+    say_who_stands_still(beside_s);
     if (!sleep_unless_ending(fmax(grace_s, limit_s / 10)))
         lj_comm_abort(-LJ_ERR_COMM);
     return NULL;

@@ -160,6 +160,5 @@ void lj_trainer_release(struct lj_trainer *t)
     lj_free(t->clock);
     lj_free(t->weights);
     lj_free(t->packed);
-    for (int i = 0; i < 2 && t->comm->size > 1; i++)
-        lj_free(t->moment[i]);
+    lj_trainer_free_snapshot(t);
 }

@@ -36,7 +36,8 @@ static int read_on_root(struct lj_trainer *t, const char *path, struct lj_limits
             memcpy(t->most, header.most, (size_t)header.channels * sizeof *t->most);
         }
         status =
-            lj_checkpoint_read(path, &t->model->params, t->weights, t->moment[0], t->moment[1]);
+            lj_checkpoint_read(path, &t->model->params, t->weights,
+                               t->snapshot[LJ_SNAPSHOT_MOMENT1], t->snapshot[LJ_SNAPSHOT_MOMENT2]);
     }
     lj_checkpoint_header_free(&header);
     return status;
@@ -55,7 +56,8 @@ int lj_trainer_resume(struct lj_trainer *t, const char *path)
     lj_broadcast(t->comm, t->std, sizeof t->std, 0);
     lj_trainer_spread_weights(t);
     for (int i = 0; i < 2; i++)
-        lj_gradsync_scatter(t->gradsync, t->moment[i], lj_optim_moment(t->optim, i),
+        lj_gradsync_scatter(t->gradsync, t->snapshot[LJ_SNAPSHOT_MOMENT1 + i],
+                            lj_optim_moment(t->optim, i),
                             lj_gradsync_shard(t->gradsync)->shard_offset);
     return LJ_OK;
 }

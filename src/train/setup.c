@@ -159,19 +159,6 @@ static int make_optim(struct lj_trainer *t)
     return lj_optim_create(&t->optim, &t->model->params, &shards, &config);
 }
 
-/* Where the root puts whole moments together; one rank has them whole in its optimiser. */
-static int make_moments(struct lj_trainer *t)
-{
-    for (int i = 0; i < 2 && lj_comm_is_root(t->comm); i++) {
-        t->moment[i] = t->comm->size == 1
-                           ? lj_optim_moment(t->optim, i)
-                           : lj_alloc_array(t->model->params.elements, sizeof(float), "checkpoint");
-        if (!t->moment[i])
-            return LJ_ERR_RESOURCE;
-    }
-    return LJ_OK;
-}
-
 static int make_loader(struct lj_trainer *t)
 {
     if (lj_my_lanes(t) == 0)
@@ -186,7 +173,7 @@ static int create_collectively(struct lj_trainer *t, const char *resume_from)
     LJ_TRY(make_gradsync(t));
     LJ_TRY(lj_agree(t->comm, make_weights(t)));
     LJ_TRY(lj_agree(t->comm, make_optim(t)));
-    LJ_TRY(lj_agree(t->comm, make_moments(t)));
+    LJ_TRY(lj_agree(t->comm, lj_trainer_make_snapshot(t)));
     if (resume_from) {
         LJ_TRY(lj_trainer_resume(t, resume_from));
     } else {

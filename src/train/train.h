@@ -47,6 +47,19 @@ int lj_trainer_name_culprit(struct lj_trainer *trainer);
  * unless `now` and least > 0. Collective. */
 int lj_trainer_guard(struct lj_trainer *trainer, double least, bool now);
 
+/* lj_trainer_checkpoint in two halves. Begin waits for the checkpoint before, if one is being
+ * written, takes a snapshot, and has it written by a thread while training goes on; a failure of
+ * that thread is a failure of the next step, or of finish, which waits for it. Collective.
+ * Errors: LJ_ERR_RESOURCE; agreed. */
+int lj_trainer_checkpoint_begin(struct lj_trainer *trainer, const char *dir,
+                                int64_t finished) LJ_MUST_USE;
+int lj_trainer_checkpoint_finish(struct lj_trainer *trainer) LJ_MUST_USE;
+/* Seconds that the writing of the checkpoint begun last took; 0: it is not on disk yet, or this is
+ * not the root. Local. */
+double lj_trainer_checkpoint_seconds(struct lj_trainer *trainer);
+/* Bytes of a snapshot. Local. */
+int64_t lj_trainer_snapshot_bytes(const struct lj_trainer *trainer);
+
 /* Replaces the weights by those of a file, before the first step; the log and later checkpoints say
  * which. A file without a projector leaves the projector its own. Collective: rank 0 reads.
  *   where  in  safetensors file (timm's names), checkpoint, or run directory: its newest checkpoint

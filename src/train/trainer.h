@@ -9,7 +9,12 @@
 
 #include <jansson.h>
 
+/* What a checkpoint holds of a training. */
+enum { LJ_SNAPSHOT_WEIGHTS, LJ_SNAPSHOT_MOMENT1, LJ_SNAPSHOT_MOMENT2, LJ_SNAPSHOT_ARRAYS };
+
 struct lj_checkpoint_header; /* of store */
+struct lj_checkpoint;        /* likewise */
+struct lj_writer;            /* of writer.c */
 struct lj_weights_source;    /* likewise */
 
 struct lj_trainer {
@@ -56,12 +61,16 @@ struct lj_trainer {
     struct lj_gradsync *gradsync;
     struct lj_optim *optim;
     struct lj_schedule schedule;
-    int64_t steps;      /* of the whole run */
-    int64_t first_step; /* of this process: 0, or the one after the checkpoint's */
-    int64_t step;       /* being worked on */
-    float *moment[2];   /* root: whole moments for checkpoints; one rank: the optimiser's */
-    json_t *changes;    /* root: array of what continuations changed, for provenance */
-    json_t *source;     /* root: the file of the first weights; NULL: they were drawn */
+    int64_t steps;                       /* of the whole run */
+    int64_t first_step;                  /* of this process: 0, or the one after the checkpoint's */
+    int64_t step;                        /* being worked on */
+    float *snapshot[LJ_SNAPSHOT_ARRAYS]; /* root: whole arrays of a checkpoint that is written or
+                                            read; else NULL */
+    char *snapshot_config, *snapshot_provenance; /* its texts */
+    struct lj_writer *writer;                    /* root; else NULL */
+    bool writes;     /* a checkpoint was begun, and not yet waited for; on all ranks */
+    json_t *changes; /* root: array of what continuations changed, for provenance */
+    json_t *source;  /* root: the file of the first weights; NULL: they were drawn */
 };
 
 static inline int64_t lj_my_lanes(const struct lj_trainer *t)
@@ -139,6 +148,26 @@ void lj_trainer_release(struct lj_trainer *t);
  * from there whoever keeps all. Collective. */
 void lj_trainer_draw_weights(struct lj_trainer *t);
 void lj_trainer_spread_weights(struct lj_trainer *t);
+
+/* checkpoint.c: takes (frees) what a checkpoint needs, which is the root's; freeing waits for the
+ * writer. Local. */
+int lj_trainer_make_snapshot(struct lj_trainer *t) LJ_MUST_USE;
+void lj_trainer_free_snapshot(struct lj_trainer *t);
+
+/* writer.c: the thread that writes checkpoints. All of it is local, for the root's main thread. */
+int lj_writer_create(struct lj_writer **writer) LJ_MUST_USE;
+void lj_writer_destroy(struct lj_writer *writer); /* waits for the thread; accepts NULL */
+/* Starts to write a checkpoint; the one before was waited for. What the checkpoint points to is
+ * borrowed until lj_writer_wait. Errors: LJ_ERR_RESOURCE. */
+int lj_writer_start(struct lj_writer *writer, const char *dir,
+                    const struct lj_checkpoint *checkpoint, int keep) LJ_MUST_USE;
+/* The failure of the thread, if it has failed by now; then lj_writer_wait does not tell it again.
+ * Errors: those of lj_checkpoint_write. */
+int lj_writer_failure(struct lj_writer *writer) LJ_MUST_USE;
+/* Waits for the thread; passes its progress on as the main thread's. Errors: likewise. */
+int lj_writer_wait(struct lj_writer *writer) LJ_MUST_USE;
+/* How long the last checkpoint took; 0: it is not yet written, or failed. */
+double lj_writer_seconds(struct lj_writer *writer);
 
 /* provenance.c: root only. Notes where the first weights come from. Then what goes into
  * checkpoints: an object owned by the caller, and its text (lj_free); NULL: LJ_ERR_RESOURCE. */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults: wherever one rank fails, all end soon with the same code and one message in that rank's
 words; a rank that stands still, in a step or before or between, ends the run through the watchdog,
-and all say where they are."""
+and all say where they are; so does the writer of checkpoints, which works beside training."""
 
 import itertools
 import os
@@ -209,8 +209,8 @@ def test_stall_of_commands():
 
 
 def test_stall_at(case):
-    """A rank that stands still at a point says its phase."""
-    point, rank, step, phase = case
+    """A rank that stands still at a point says its phase, and the step at which it is then."""
+    point, rank, step, then, phase = case
     what = f"rank {rank} standing still at {point}"
     ended = train(
         here / f"stall-{point}-{rank}",
@@ -226,12 +226,57 @@ def test_stall_at(case):
         ended.code == COMMUNICATION,
         f"{what}: exit code {ended.code}, expected {COMMUNICATION}: {ended.tail()}",
     )
-    at = f" at step {step}" if step > 0 else ""
-    said = f"rank {rank}: no progress for 2 s{at}, in phase '{phase}'; "
+    at = f" at step {then}" if then > 0 else ""
+    said = f"rank {rank}: no progress for 2 s{at}, in phase {phase}; "
     check(
         any(said in line for line in ended.errors),
         f"{what}: nobody says \"{said}\": {ended.errors}",
     )
+
+
+def test_stall_beside_training():
+    """A checkpoint whose writing stands still ends a run that itself goes on."""
+    ended = train(
+        here / "beside",
+        *data,
+        *("eval.every=0", "train.steps=100000", "log.every=100000", "guard.stall_s=1"),
+        *("checkpoint.every=300", "model.depth=4", "sigreg.slices=512"),
+        ranks=2,
+        timeout=60,
+        env={"LJ_FAULT": "checkpoint-write:0:300:stall"},
+    )
+    check(ended.code == COMMUNICATION, f"beside: exit code {ended.code}: {ended.tail()}")
+    form = r"rank 0: no progress for 1 s at step (\d+), in phase 'checkpoint', written beside"
+    steps = [int(step) for step in re.findall(form, ended.err)]
+    # A very fast machine comes to the next checkpoint before the second is over.
+    check(steps and 300 <= steps[0] <= 600, f"beside: messages {ended.errors}")
+
+
+def test_slow_checkpoint(ranks):
+    """Writing a checkpoint takes longer than the watchdog waits, but goes on: healthy. Training
+    does not wait for it, the next checkpoint and the end do."""
+    directory = here / f"slow-checkpoint-{ranks}"
+    ended = train(
+        directory,
+        *data,
+        "eval.every=0",
+        "train.steps=5",
+        "checkpoint.every=2",
+        "guard.stall_s=1",
+        ranks=ranks,
+        env={"LJ_FAULT": "checkpoint-array:0:2:slow"},
+    )
+    what = f"a slow checkpoint on {ranks} ranks"
+    check(ended.code == 0 and not ended.errors, f"{what}: exit code {ended.code}: {ended.tail()}")
+    lines = ended.err.splitlines()
+    first = [line.split()[1].split("/")[0] for line in lines if line.startswith("step ")]
+    check(
+        first == ["1", "2", "3", "4", "2", "5", "4", "5"],
+        f"{what}: lines of the log are of steps {first}",
+    )
+    form = r"step +2  checkpoint written in (\S+) s, .* stood still for (\S+) s"
+    took = [float(number) for number in re.search(form, ended.err).groups()]
+    check(took[0] > 1.5 and took[1] < 0.5, f"{what}: {took} s")
 
 
 test_table_is_complete()
@@ -245,17 +290,20 @@ program.at_once(
 )
 program.at_once(test_stall, [(1, 0), (0, 0), (1, 9)])
 program.at_once(test_slow, [(1, 0), (2, 1)])
+program.at_once(test_slow_checkpoint, [1, 2])
+test_stall_beside_training()
 test_slow_commands()
 test_stall_of_commands()
 program.at_once(
     test_stall_at,
     [
-        ("open", 0, -1, "setup"),
-        ("setup", 0, -1, "setup"),
-        ("setup", 1, -1, "setup"),
-        ("evaluate", 0, 3, "evaluation"),
-        ("evaluate", 1, 3, "evaluation"),
-        ("checkpoint-write", 0, 2, "checkpoint"),
+        ("open", 0, -1, -1, "'setup'"),
+        ("setup", 0, -1, -1, "'setup'"),
+        ("setup", 1, -1, -1, "'setup'"),
+        ("evaluate", 0, 3, 3, "'evaluation'"),
+        ("evaluate", 1, 3, 3, "'evaluation'"),
+        # The run goes on until the next checkpoint, and waits there.
+        ("checkpoint-write", 0, 2, 4, "'checkpoint', written beside training"),
     ],
 )
 program.finish()
