@@ -45,9 +45,9 @@ struct lj_step_report {
 };
 
 /* Builds everything for training on archive: model, plans, memory, objective, reductions,
- * optimiser, loader. Weights are initial, or, with resume_from (a checkpoint's path, may be NULL),
- * exactly those of the checkpoint, and the first step is the one after it. Collective over comm;
- * comm and archive are borrowed.
+ * optimiser, loader. Weights are initial, or, with resume_from (a checkpoint, or a directory of
+ * checkpoints: its newest good one; may be NULL), exactly those of the checkpoint, and the first
+ * step is the one after it. Collective over comm; comm and archive are borrowed.
  *   config   in   copied; all ranks pass the same
  *   trainer  out  owned by the caller
  * Errors: config (objective, lanes, sizes), data (fewer samples than a batch), checkpoint, memory:

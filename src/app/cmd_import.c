@@ -16,11 +16,11 @@
 /* A run that already has checkpoints would go on from those, and rotation would evict some. */
 static int check_place(const char *run, const char *dir)
 {
-    char newest[LJ_PATH_MAX];
-    LJ_TRY(lj_checkpoint_newest(dir, newest));
-    if (newest[0])
+    char last[LJ_PATH_MAX];
+    LJ_TRY(lj_checkpoint_last(dir, last));
+    if (last[0])
         return lj_fail(LJ_ERR_CONFIG, "%s: already holds %s; import into a new directory", run,
-                       newest);
+                       last);
     return LJ_OK;
 }
 

@@ -67,7 +67,7 @@ static int open_on_root(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
     LJ_TRY(lj_run_lock_take(&run->lock, run->dir, &lock_times));
     snprintf(path, sizeof path, "%.4000s/log.txt", run->dir);
     LJ_TRY(lj_log_open(path));
-    return lj_checkpoint_newest(run->checkpoints, resume_from);
+    return lj_checkpoint_last(run->checkpoints, resume_from);
 }
 
 int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])

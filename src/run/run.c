@@ -50,7 +50,7 @@ static int set_up(struct lj_run_state *run)
     LJ_TRY(lj_run_open_dir(run, resume_from));
     LJ_TRY(check_init(run, resume_from));
     LJ_TRY(lj_trainer_create(&run->trainer, run->comm, run->config, run->archive,
-                             resume_from[0] ? resume_from : NULL));
+                             resume_from[0] ? run->checkpoints : NULL));
     if (run->config->arg_init[0])
         LJ_TRY(lj_trainer_load_weights(run->trainer, run->config->arg_init));
     lj_run_share_limits(run);

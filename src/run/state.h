@@ -39,10 +39,10 @@ struct lj_run_state {
 
 /* ---- directory.c ------------------------------------------------------------------------- */
 
-/* Makes the run's directory unless it exists, locks it, opens log.txt, and looks for a checkpoint.
+/* Makes the run's directory unless it exists, locks it, opens log.txt, and looks for checkpoints.
  * Collective.
  *   run          in/out  sets dir, checkpoints, lock, and run.dir of the configuration
- *   resume_from  out     the newest checkpoint; "" if there is none
+ *   resume_from  out     the last checkpoint, good or not; "" if there is none
  * Errors: LJ_ERR_RESOURCE (not writable, or in use by another job), LJ_ERR_CHECKPOINT; agreed. */
 int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX]);
 /* Writes config.yaml and opens metrics.jsonl, after cutting off lines of steps after `first`, with

@@ -43,9 +43,9 @@ struct lj_checkpoint {
 };
 
 /* Writes the step's file into dir, which is made if its parent exists; then removes what is
- * older than the newest `keep` good checkpoints of dir; which are damaged, lj_checkpoint_newest has
- * found, or their headers show. Local. Errors: LJ_ERR_RESOURCE (disk full, ...); then nothing
- * is left behind and nothing removed. */
+ * older than the newest `keep` good checkpoints of dir. From any thread, one at a time; the HDF5
+ * lock is free again and again meanwhile. Local. Errors: LJ_ERR_RESOURCE (disk full, ...); then
+ * nothing is left behind and nothing removed. */
 int lj_checkpoint_write(const char *dir, const struct lj_checkpoint *checkpoint,
                         int keep) LJ_MUST_USE;
 
@@ -87,11 +87,22 @@ int lj_checkpoint_directory(const char *run, char dir[LJ_PATH_MAX]) LJ_MUST_USE;
  * (path too long). */
 int lj_checkpoint_path(const char *dir, int64_t step, char path[LJ_PATH_MAX]) LJ_MUST_USE;
 
-/* The newest good one of a directory of checkpoints. All are verified; damaged ones are warned
- * about by name. Local.
+/* The newest good one of a directory of checkpoints. It is verified, older ones only by size and
+ * header; damaged ones are warned about by name. Local.
  *   path  out  "" when there is none, or no such directory
  * Errors: LJ_ERR_CHECKPOINT when there are some, but none is good. */
 int lj_checkpoint_newest(const char *dir, char path[LJ_PATH_MAX]) LJ_MUST_USE;
+
+/* The one of the last step, good or not. Local.
+ *   path  out  as for lj_checkpoint_newest */
+int lj_checkpoint_last(const char *dir, char path[LJ_PATH_MAX]) LJ_MUST_USE;
+
+/* lj_checkpoint_newest and lj_checkpoint_read in one, so that each file is read once.
+ *   where  in   a checkpoint, or a directory of them: its newest good one
+ *   path   out  the file that was read, or is good and does not fit params; "" when none is good
+ * Errors: those of both; the arrays are unspecified then. */
+int lj_checkpoint_load(const char *where, const struct lj_params *params, float *weights,
+                       float *moment1, float *moment2, char path[LJ_PATH_MAX]) LJ_MUST_USE;
 
 /* The one file that a user means: `where` itself, or the newest good one of a directory. A file is
  * not looked at. Local. Errors: LJ_ERR_CHECKPOINT when a directory holds none. */

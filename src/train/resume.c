@@ -18,12 +18,11 @@ static int check_header(struct lj_trainer *t, const struct lj_checkpoint_header 
     return lj_trainer_check_continuation(t, header, path, limits);
 }
 
-/* limits: in/out  those of the checkpoint, if the run goes on to stretch by them. */
-static int read_on_root(struct lj_trainer *t, const char *path, struct lj_limits *limits)
+/* What is beside the arrays. limits: in/out  those of the checkpoint, if the run goes on to stretch
+ * by them. */
+static int take_header(struct lj_trainer *t, const char *path, struct lj_limits *limits)
 {
     struct lj_checkpoint_header header;
-    if (!lj_comm_is_root(t->comm))
-        return LJ_OK;
     LJ_TRY(lj_checkpoint_read_header(path, &header));
     int status = check_header(t, &header, path, limits);
     if (status == LJ_OK) {
@@ -35,20 +34,35 @@ static int read_on_root(struct lj_trainer *t, const char *path, struct lj_limits
             memcpy(t->least, header.least, (size_t)header.channels * sizeof *t->least);
             memcpy(t->most, header.most, (size_t)header.channels * sizeof *t->most);
         }
-        status =
-            lj_checkpoint_read(path, &t->model->params, t->weights,
-                               t->snapshot[LJ_SNAPSHOT_MOMENT1], t->snapshot[LJ_SNAPSHOT_MOMENT2]);
     }
     lj_checkpoint_header_free(&header);
     return status;
 }
 
-int lj_trainer_resume(struct lj_trainer *t, const char *path)
+/* Reads the arrays first, because that decides which file it is. Where they do not fit, a setting
+ * that differs is the better message. */
+static int read_on_root(struct lj_trainer *t, const char *where, struct lj_limits *limits)
+{
+    char path[LJ_PATH_MAX], reason[2048];
+    if (!lj_comm_is_root(t->comm))
+        return LJ_OK;
+    int status =
+        lj_checkpoint_load(where, &t->model->params, t->weights, t->snapshot[LJ_SNAPSHOT_MOMENT1],
+                           t->snapshot[LJ_SNAPSHOT_MOMENT2], path);
+    if (!path[0])
+        return status;
+    snprintf(reason, sizeof reason, "%s", lj_error_text());
+    LJ_TRY(take_header(t, path, limits));
+    lj_error_set(reason);
+    return status;
+}
+
+int lj_trainer_resume(struct lj_trainer *t, const char *where)
 {
     const struct lj_limits *of_rows = lj_archive_limits(t->archive);
     struct lj_limits limits = of_rows ? *of_rows : (struct lj_limits){0};
     lj_root_section_begin(t->comm);
-    LJ_TRY(lj_root_section_end(t->comm, read_on_root(t, path, &limits)));
+    LJ_TRY(lj_root_section_end(t->comm, read_on_root(t, where, &limits)));
     lj_broadcast(t->comm, &limits, sizeof limits, 0);
     lj_archive_set_limits(t->archive, &limits);
     lj_broadcast(t->comm, &t->first_step, sizeof t->first_step, 0);

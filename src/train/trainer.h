@@ -184,7 +184,8 @@ int lj_trainer_check_allowed(const struct lj_config *config) LJ_MUST_USE;
 int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoint_header *header,
                                   const char *path, struct lj_limits *limits) LJ_MUST_USE;
 
-/* resume.c: weights and moments from a checkpoint; each rank receives what it keeps. Collective. */
-int lj_trainer_resume(struct lj_trainer *t, const char *path);
+/* resume.c: weights and moments from a checkpoint, or the newest good one of a directory; each rank
+ * receives what it keeps. Collective. */
+int lj_trainer_resume(struct lj_trainer *t, const char *where);
 
 #endif

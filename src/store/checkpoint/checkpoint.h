@@ -32,8 +32,10 @@ int lj_checkpoint_get_attributes(hid_t file, const char *path,
 int lj_checkpoint_damaged(const char *path, const char *what, const char *name) LJ_MUST_USE;
 
 /* directory.c: removes what is older than the `keep` newest good checkpoints of dir, never that of
- * step `newest`, and the temporary files of writers that were killed. Damaged ones that are not so
- * old stay, and do not count. What cannot be removed is warned about. Local. */
+ * step `newest`, which was just written, and the temporary files of writers that were killed.
+ * Damaged ones that are not so old stay, and do not count. Those of which it is not yet known are
+ * verified, if anything older would be removed. What is damaged or cannot be removed is warned
+ * about. Local. */
 void lj_checkpoint_rotate(const char *dir, int64_t newest, int keep);
 
 #endif

@@ -2,9 +2,9 @@
 /* Where checkpoints lie: run directories, names of files, the newest good one, rotation. Files with
  * other names are never touched.
  *
- * Rotation keeps a number of good checkpoints. Comparing the checksums of all their bytes at every
- * rotation would cost more than writing one, so it remembers what was found damaged when the run
- * looked for the newest, and looks only at size and header of the others. */
+ * Comparing the checksums of all bytes of a file costs as much as reading it. So a run does that
+ * only with the checkpoint that it continues from and, before they count for rotation, with others
+ * that it did not write. What was found is remembered for as long as the file stays as it was. */
 #include "store/checkpoint/checkpoint.h"
 
 #include <dirent.h>
@@ -21,16 +21,23 @@ struct steps {
     int64_t count, capacity;
 };
 
-/* A file as it was when it was found damaged; one that was written anew is another. */
-struct file_state {
+/* A file that was verified or written, as it was then; one that was written anew is another. */
+struct verdict {
     dev_t device;
     ino_t number;
     off_t bytes;
     struct timespec changed;
+    bool good;
 };
-enum { DAMAGED_MAX = 256 }; /* more than these are not remembered, only warned about */
-static struct file_state damaged[DAMAGED_MAX];
-static int damaged_count;
+enum { VERDICTS_MAX = 4096 }; /* more are not remembered; then headers decide */
+static struct verdict verdicts[VERDICTS_MAX];
+static int verdict_count;
+
+/* What a checkpoint is read into. */
+struct target {
+    const struct lj_params *params;
+    float *weights, *moment1, *moment2;
+};
 
 /* Step of "step-NNNNNNNNN.h5" (nine digits or more); -1 for any other name. */
 static int64_t step_of_name(const char *name)
@@ -139,64 +146,112 @@ static int check_header(const char *path, int64_t step)
                    (long long)found);
 }
 
-static bool state_of(const char *path, struct file_state *state)
+/* ---- what is known of files -------------------------------------------------------------- */
+
+static bool state_of(const char *path, struct verdict *state)
 {
     struct stat info;
     if (stat(path, &info) != 0)
         return false;
-    *state = (struct file_state){.device = info.st_dev,
-                                 .number = info.st_ino,
-                                 .bytes = info.st_size,
-                                 .changed = info.st_mtim};
+    *state = (struct verdict){.device = info.st_dev,
+                              .number = info.st_ino,
+                              .bytes = info.st_size,
+                              .changed = info.st_mtim};
     return true;
 }
 
-static bool is_remembered(const struct file_state *state)
+/* The verdict on a file as it is now; NULL: there is none. */
+static struct verdict *verdict_on(const char *path)
 {
-    for (int i = 0; i < damaged_count; i++)
-        if (damaged[i].device == state->device && damaged[i].number == state->number &&
-            damaged[i].bytes == state->bytes &&
-            damaged[i].changed.tv_sec == state->changed.tv_sec &&
-            damaged[i].changed.tv_nsec == state->changed.tv_nsec)
-            return true;
-    return false;
+    struct verdict now;
+    if (!state_of(path, &now))
+        return NULL;
+    for (int i = 0; i < verdict_count; i++)
+        if (verdicts[i].device == now.device && verdicts[i].number == now.number &&
+            verdicts[i].bytes == now.bytes && verdicts[i].changed.tv_sec == now.changed.tv_sec &&
+            verdicts[i].changed.tv_nsec == now.changed.tv_nsec)
+            return &verdicts[i];
+    return NULL;
 }
 
-static void remember_damaged(const char *path)
+static void remember(const char *path, bool good)
 {
-    struct file_state state;
-    if (damaged_count < DAMAGED_MAX && state_of(path, &state) && !is_remembered(&state))
-        damaged[damaged_count++] = state;
+    struct verdict *known = verdict_on(path);
+    if (!known && verdict_count < VERDICTS_MAX && state_of(path, &verdicts[verdict_count]))
+        known = &verdicts[verdict_count++];
+    if (known)
+        known->good = good;
 }
 
-/* Checks every byte, and that the step is that of the name. */
-static int check_whole(const char *path, int64_t step)
+static void forget(const char *path)
 {
-    int status = lj_checkpoint_verify(path);
-    if (status == LJ_OK)
-        status = check_header(path, step);
-    if (status == LJ_ERR_CHECKPOINT)
-        remember_damaged(path);
+    struct verdict *known = verdict_on(path);
+    if (known)
+        *known = verdicts[--verdict_count];
+}
+
+/* ---- the newest good one ----------------------------------------------------------------- */
+
+/* Checks header and every byte. A file that is good may still not fit what it is read into.
+ *   target  in   NULL: it is not read into anything
+ *   good    out  the file is undamaged
+ * Errors: LJ_ERR_CHECKPOINT: damaged, or it does not fit. */
+static int check_whole(const char *path, int64_t step, const struct target *target, bool *good)
+{
+    int status = check_header(path, step);
+    *good = false;
+    if (status == LJ_OK && target)
+        status = lj_checkpoint_read(path, target->params, target->weights, target->moment1,
+                                    target->moment2);
+    else if (status == LJ_OK)
+        status = lj_checkpoint_verify(path);
+    *good = status == LJ_OK;
+    if (status == LJ_ERR_CHECKPOINT && target && check_header(path, step) == LJ_OK &&
+        lj_checkpoint_verify(path) == LJ_OK) {
+        *good = true; /* again, for its message: */
+        status = lj_checkpoint_read(path, target->params, target->weights, target->moment1,
+                                    target->moment2);
+    }
+    if (*good || status == LJ_ERR_CHECKPOINT)
+        remember(path, *good);
     return status;
 }
 
-/* Does a checkpoint count as good, as far as a look at its header tells? */
-static bool seems_good(const char *path, int64_t step)
+static void warn_of_damage(void)
 {
-    struct file_state state;
-    return state_of(path, &state) && !is_remembered(&state) && check_header(path, step) == LJ_OK;
+    lj_warn("skipping a damaged checkpoint: %s", lj_error_text());
 }
 
-/* Verifies all, so that damage to an older one, too, is known before it is needed. */
-static int pick_newest(const char *dir, const struct steps *steps, char path[LJ_PATH_MAX])
+/* The first good one, and whether it fits; *next: the one after it. */
+static int pick_good(const char *dir, const struct steps *steps, const struct target *target,
+                     char path[LJ_PATH_MAX], int64_t *next)
 {
-    for (int64_t i = 0; i < steps->count; i++) {
+    for (*next = 0; *next < steps->count;) {
         char candidate[LJ_PATH_MAX];
-        LJ_TRY(lj_checkpoint_path(dir, steps->step[i], candidate));
-        if (check_whole(candidate, steps->step[i]) != LJ_OK)
-            lj_warn("skipping a damaged checkpoint: %s", lj_error_text());
-        else if (!path[0])
+        bool good;
+        int64_t step = steps->step[(*next)++];
+        LJ_TRY(lj_checkpoint_path(dir, step, candidate));
+        int status = check_whole(candidate, step, target, &good);
+        if (good)
             memcpy(path, candidate, sizeof candidate);
+        if (good || status != LJ_ERR_CHECKPOINT)
+            return status;
+        warn_of_damage();
+    }
+    return LJ_OK;
+}
+
+/* Damage to older ones that shows at a look is known before they are needed. */
+static int pick_newest(const char *dir, const struct steps *steps, const struct target *target,
+                       char path[LJ_PATH_MAX])
+{
+    int64_t i;
+    LJ_TRY(pick_good(dir, steps, target, path, &i));
+    for (; i < steps->count; i++) {
+        char older[LJ_PATH_MAX];
+        LJ_TRY(lj_checkpoint_path(dir, steps->step[i], older));
+        if (check_header(older, steps->step[i]) != LJ_OK)
+            warn_of_damage();
     }
     if (path[0] || steps->count == 0)
         return LJ_OK;
@@ -206,13 +261,39 @@ static int pick_newest(const char *dir, const struct steps *steps, char path[LJ_
                    dir, (long long)steps->count);
 }
 
-int lj_checkpoint_newest(const char *dir, char path[LJ_PATH_MAX])
+static int find_newest(const char *dir, const struct target *target, char path[LJ_PATH_MAX])
 {
     struct steps steps;
     path[0] = 0;
     int status = list_steps(dir, &steps);
     if (status == LJ_OK)
-        status = pick_newest(dir, &steps, path);
+        status = pick_newest(dir, &steps, target, path);
+    lj_free(steps.step);
+    return status;
+}
+
+int lj_checkpoint_newest(const char *dir, char path[LJ_PATH_MAX])
+{
+    return find_newest(dir, NULL, path);
+}
+
+int lj_checkpoint_load(const char *where, const struct lj_params *params, float *weights,
+                       float *moment1, float *moment2, char path[LJ_PATH_MAX])
+{
+    const struct target target = {params, weights, moment1, moment2};
+    if (is_directory(where))
+        return find_newest(where, &target, path);
+    snprintf(path, LJ_PATH_MAX, "%s", where);
+    return lj_checkpoint_read(where, params, weights, moment1, moment2);
+}
+
+int lj_checkpoint_last(const char *dir, char path[LJ_PATH_MAX])
+{
+    struct steps steps;
+    path[0] = 0;
+    int status = list_steps(dir, &steps);
+    if (status == LJ_OK && steps.count > 0)
+        status = lj_checkpoint_path(dir, steps.step[0], path);
     lj_free(steps.step);
     return status;
 }
@@ -279,6 +360,7 @@ void lj_checkpoint_list_free(struct lj_checkpoint_list *list)
 
 static void remove_file(const char *path)
 {
+    forget(path);
     if (unlink(path) != 0)
         lj_warn("%s: an old checkpoint cannot be removed: %s", path, strerror(errno));
 }
@@ -304,25 +386,45 @@ static void remove_leftovers(const char *dir)
     closedir(listing);
 }
 
-void lj_checkpoint_rotate(const char *dir, int64_t newest, int keep)
+/* Does an older checkpoint count? */
+static bool counts(const char *path, int64_t step)
 {
-    struct steps steps;
-    if (list_steps(dir, &steps) != LJ_OK) {
-        lj_warn("old checkpoints are not removed: %s", lj_error_text());
-        lj_free(steps.step);
-        return;
-    }
+    bool good;
+    const struct verdict *known = verdict_on(path);
+    if (known)
+        return known->good;
+    if (verdict_count == VERDICTS_MAX)
+        return check_header(path, step) == LJ_OK;
+    if (check_whole(path, step, NULL, &good) != LJ_OK)
+        lj_warn("a damaged checkpoint does not count: %s", lj_error_text());
+    return good;
+}
+
+static void remove_oldest(const char *dir, const struct steps *steps, int64_t newest, int keep)
+{
     int64_t good = 1; /* the new one */
-    for (int64_t i = 0; i < steps.count; i++) {
+    for (int64_t i = 0; i < steps->count; i++) {
         char path[LJ_PATH_MAX];
-        int64_t step = steps.step[i];
+        int64_t step = steps->step[i];
         if (step == newest || lj_checkpoint_path(dir, step, path) != LJ_OK)
             continue;
         if (good >= keep)
             remove_file(path);
-        else if (seems_good(path, step))
+        else if (counts(path, step))
             good++;
     }
+}
+
+void lj_checkpoint_rotate(const char *dir, int64_t newest, int keep)
+{
+    struct steps steps;
+    char path[LJ_PATH_MAX];
+    if (lj_checkpoint_path(dir, newest, path) == LJ_OK)
+        remember(path, true);
+    if (list_steps(dir, &steps) != LJ_OK)
+        lj_warn("old checkpoints are not removed: %s", lj_error_text());
+    else if (steps.count > keep)
+        remove_oldest(dir, &steps, newest, keep);
     lj_free(steps.step);
     remove_leftovers(dir);
 }

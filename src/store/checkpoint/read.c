@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-/* An open checkpoint whose attributes are verified. The HDF5 lock is held. */
+/* An open checkpoint whose attributes are verified. The HDF5 lock is held, but while checksums are
+ * computed. */
 struct reader {
     const char *path;
     hid_t file;
@@ -117,7 +118,6 @@ static int tensor_read_close(const struct reader *reader, const char *group, con
                              const struct found *found, float *values)
 {
     uint64_t expected = 0;
-    lj_progress();
     bool good = H5Dread(found->set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0 &&
                 lj_hdf5_get_u64(found->set, "xxh3", &expected);
     H5Dclose(found->set);
@@ -126,7 +126,10 @@ static int tensor_read_close(const struct reader *reader, const char *group, con
                        "%s: %s/%s or its checksum is unreadable (truncated?); "
                        "use another checkpoint",
                        reader->path, group, name);
+    lj_hdf5_end(); /* others may read meanwhile */
+    lj_progress();
     uint64_t hash = XXH3_64bits(values, (size_t)found->count * sizeof(float));
+    lj_hdf5_begin();
     if (hash == expected)
         return LJ_OK;
     return lj_fail(LJ_ERR_CHECKPOINT,

@@ -141,6 +141,129 @@ Test(checkpoint_directory, damaged_ones_do_not_count)
     fixture_destroy(&f);
 }
 
+/* A file that this process did not write, or that changed since, is verified before it counts. */
+Test(checkpoint_directory, unknown_ones_are_verified_before_they_count)
+{
+    struct fixture f;
+    write_steps(&f);
+    usleep(50000); /* longer than the resolution of a file's time */
+    expect_newest(&f, 50);
+    damage_a_weight(&f, 40);
+    expect_newest(&f, 50);
+    write_keeping(&f, 60, 6); /* nothing is to be removed */
+    expect_left(&f, " 10 20 30 40 50 60");
+    write_keeping(&f, 70, 4);
+    expect_left(&f, " 30 40 50 60 70");
+    fixture_destroy(&f);
+}
+
+/* ---- loading ----------------------------------------------------------------------------- */
+
+struct arrays {
+    float weights[FIXTURE_ELEMENTS], moment1[FIXTURE_ELEMENTS], moment2[FIXTURE_ELEMENTS];
+};
+
+static int load(const struct fixture *f, const char *where, struct arrays *a, char *path)
+{
+    memset(a, 0, sizeof *a);
+    return lj_checkpoint_load(where, &f->params, a->weights, a->moment1, a->moment2, path);
+}
+
+static bool same_arrays(const struct fixture *f, const struct arrays *a)
+{
+    return memcmp(a->weights, f->weights, sizeof a->weights) == 0 &&
+           memcmp(a->moment1, f->moment1, sizeof a->moment1) == 0 &&
+           memcmp(a->moment2, f->moment2, sizeof a->moment2) == 0;
+}
+
+Test(checkpoint_directory, loads_a_file_or_the_newest_good_one)
+{
+    struct fixture f;
+    struct arrays a;
+    char path[LJ_PATH_MAX], file[LJ_PATH_MAX];
+    write_steps(&f);
+    cr_assert_eq(load(&f, f.dir, &a, path), LJ_OK, "%s", lj_error_text());
+    fixture_path(file, &f, 50);
+    cr_assert_str_eq(path, file);
+    cr_assert(same_arrays(&f, &a));
+    fixture_path(file, &f, 20);
+    cr_assert_eq(load(&f, file, &a, path), LJ_OK);
+    cr_assert_str_eq(path, file);
+    damage_a_weight(&f, 20);
+    cr_assert_eq(load(&f, file, &a, path), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "checksum"), "%s", lj_error_text());
+
+    f.list[1].dim[0] = 3, f.list[1].dim[1] = 7; /* good ones that do not fit: no reason to skip */
+    cr_assert_eq(load(&f, f.dir, &a, path), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "step-000000050.h5: /weights/blocks.0.attn.qkv.weight has"),
+              "%s", lj_error_text());
+    fixture_path(file, &f, 50);
+    cr_assert_str_eq(path, file);
+    fixture_destroy(&f);
+}
+
+Test(checkpoint_directory, nothing_to_load)
+{
+    struct fixture f;
+    struct arrays a;
+    char path[LJ_PATH_MAX];
+    cr_assert(fixture_create(&f));
+    cr_assert_eq(load(&f, f.dir, &a, path), LJ_OK);
+    cr_assert_str_eq(path, "");
+    cr_assert_eq(lj_checkpoint_last(f.dir, path), LJ_OK);
+    cr_assert_str_eq(path, "");
+    f.checkpoint.step = 30;
+    cr_assert_eq(lj_checkpoint_write(f.dir, &f.checkpoint, 1), LJ_OK);
+    damage_a_weight(&f, 30);
+    cr_assert_eq(load(&f, f.dir, &a, path), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "none of 1 checkpoints is good"), "%s", lj_error_text());
+    cr_assert_str_eq(path, "");
+    cr_assert_eq(lj_checkpoint_last(f.dir, path), LJ_OK);
+    cr_assert(strstr(path, "step-000000030.h5"), "%s", path);
+    fixture_destroy(&f);
+}
+
+/* A bit that flips in any block of the newest checkpoint is found before training, and the one
+ * before is taken, unless it lies where nothing is kept. */
+Test(checkpoint_directory, a_flipped_bit_in_any_block)
+{
+    enum { BLOCK = 64 };
+    struct fixture f;
+    static struct fixture older;
+    struct arrays a;
+    static char bytes[1 << 16];
+    char newest[LJ_PATH_MAX], path[LJ_PATH_MAX];
+    cr_assert(fixture_create(&f));
+    older = f;
+    f.checkpoint.step = 10;
+    cr_assert_eq(lj_checkpoint_write(f.dir, &f.checkpoint, 2), LJ_OK);
+    for (int i = 0; i < FIXTURE_TENSORS; i++)
+        f.weights[f.list[i].offset] += 1, f.moment2[f.list[i].offset] += 1;
+    f.checkpoint.step = 20;
+    cr_assert_eq(lj_checkpoint_write(f.dir, &f.checkpoint, 2), LJ_OK);
+    fixture_path(newest, &f, 20);
+    FILE *file = fopen(newest, "r+");
+    long size = (long)fread(bytes, 1, sizeof bytes, file), found = 0;
+    for (long at = 0; at < size; at += BLOCK) {
+        long byte = at + at / BLOCK * 7 % BLOCK;
+        if (byte >= size)
+            break;
+        fseek(file, byte, SEEK_SET);
+        fputc(bytes[byte] ^ (1 << byte % 8), file);
+        fflush(file);
+        cr_assert_eq(load(&f, f.dir, &a, path), LJ_OK, "byte %ld: %s", byte, lj_error_text());
+        bool kept = strcmp(path, newest) == 0;
+        cr_assert(same_arrays(kept ? &f : &older, &a), "byte %ld: wrong values", byte);
+        found += !kept;
+        fseek(file, byte, SEEK_SET);
+        fputc(bytes[byte], file);
+        fflush(file);
+    }
+    fclose(file);
+    cr_assert_gt(found, size / BLOCK / 2, "only %ld of %ld", found, size / BLOCK);
+    fixture_destroy(&f);
+}
+
 /* ---- names and run directories ----------------------------------------------------------- */
 
 static void touch(const char *dir, const char *name)
