@@ -196,6 +196,42 @@ def metrics(directory):
         return [json.loads(line) for line in file]
 
 
+def losses(directory):
+    """What the logged steps are, apart from how fast they were."""
+    return [
+        {key: row[key] for key in ("step", "epoch", "loss", "pred", "sigreg", "lr", "grad_norm")}
+        for row in metrics(directory)
+    ]
+
+
+def wait_for_step(directory, step, process):
+    """Until metrics.jsonl has so many lines, or the run ends."""
+    path = pathlib.Path(directory, "metrics.jsonl")
+    while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= step):
+        time.sleep(0.002)
+
+
+def rank_processes(directory):
+    """Process by rank of the run in a directory, as Open MPI or MPICH numbers them; of a run
+    without a launcher, rank 0."""
+    word = f"run.dir={directory}".encode()
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if word in words and words[0] == PROGRAM.encode():
+                variables = dict(
+                    line.split(b"=", 1)
+                    for line in (entry / "environ").read_bytes().split(b"\0")
+                    if b"=" in line
+                )
+                rank = variables.get(b"OMPI_COMM_WORLD_RANK", variables.get(b"PMI_RANK", b"0"))
+                found[int(rank)] = int(entry.name)
+        except OSError:
+            continue
+    return found
+
+
 def copy(source, target):
     shutil.copytree(source, target)
     return target

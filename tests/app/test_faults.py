@@ -88,23 +88,6 @@ def test_fault(case):
     check(again.code == 0, f"{what}: started again: exit code {again.code}: {again.tail()}")
 
 
-def rank_process(directory, rank):
-    """The process of a rank of the run in a directory, as Open MPI or MPICH numbers it."""
-    word = f"run.dir={directory}".encode()
-    wanted = {f"OMPI_COMM_WORLD_RANK={rank}".encode(), f"PMI_RANK={rank}".encode()}
-    for entry in pathlib.Path("/proc").iterdir():
-        try:
-            if (
-                entry.name.isdigit()
-                and word in (entry / "cmdline").read_bytes().split(b"\0")
-                and wanted & set((entry / "environ").read_bytes().split(b"\0"))
-            ):
-                return int(entry.name)
-        except OSError:
-            continue
-    return None
-
-
 def test_stall(case):
     """SIGSTOP to one rank: for good, or for longer than the watchdog waits."""
     rank, pause_s = case
@@ -126,7 +109,7 @@ def test_stall(case):
     metrics = directory / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
         time.sleep(0.01)
-    stopped = rank_process(directory, rank)
+    stopped = program.rank_processes(directory).get(rank)
     if not check(stopped is not None, f"{what}: there is no such process"):
         end(process, 1)
         return

@@ -11,7 +11,7 @@ import time
 
 import h5py
 import program
-from program import TINY, check, end, start, train
+from program import TINY, check, end, losses, start, train, wait_for_step
 
 holder, here = program.scratch()
 STEPS = 12
@@ -28,14 +28,6 @@ WORDS = [
     "views.local=6",
     "model.depth=4",
 ]
-
-
-def losses(directory):
-    """What a step is, apart from how fast it was."""
-    return [
-        {key: row[key] for key in ("step", "epoch", "loss", "pred", "sigreg", "lr", "grad_norm")}
-        for row in program.metrics(directory)
-    ]
 
 
 straight = {}
@@ -70,13 +62,6 @@ def continue_run(directory, ranks, what, code=0):
 
 def begin(directory, ranks, *words):
     return start(["train", *TINY, f"run.dir={directory}", *WORDS, *words], ranks)
-
-
-def wait_for_step(directory, step, process):
-    """Until metrics.jsonl has the line of a step, or the run ends."""
-    path = pathlib.Path(directory, "metrics.jsonl")
-    while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= step):
-        time.sleep(0.002)
 
 
 # ---- the ways to stop ----------------------------------------------------------------------------
