@@ -36,6 +36,8 @@
         "datasets of images: a name, a path or a pattern (scan*); empty: those of one name")       \
     TEXT(FREE, data_labels, "data.labels", "",                                                     \
         "dataset of labels, or FILE:DATASET; empty: `labels`-like names are tried; none: ignore")  \
+    REAL(FREE, data_unlabelled, "data.unlabelled", -1.0, -1.0e300, 1.0e300,                        \
+        "label that means none, besides negative ones and NaN; also of the files of probe")        \
     TEXT(BITS, data_where, "data.where", "",                                                       \
         "rows to use: conditions joined by `and`: split=train, label=1,3..5, z<0.5, flag!=1")      \
     CHOICE(BITS, data_axes, "data.axes", LJ_DATA_AXES_AUTO,                                        \

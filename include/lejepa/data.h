@@ -25,10 +25,11 @@ struct lj_limits {
 
 /* How to find the images; fields as in the configuration; strings are borrowed during open. */
 struct lj_archive_options {
-    const char *files;  /* data.archive */
-    const char *images; /* data.images, "" automatic */
-    const char *labels; /* data.labels, "" automatic, "none" */
-    const char *where;  /* data.where, "" all rows */
+    const char *files;        /* data.archive */
+    const char *images;       /* data.images, "" automatic */
+    const char *labels;       /* data.labels, "" automatic, "none" */
+    const char *where;        /* data.where, "" all rows */
+    const double *unlabelled; /* data.unlabelled; NULL: only negative labels and NaN are none */
     enum lj_data_axes axes;
     enum lj_data_stretch stretch;
     enum lj_data_nan nan;
@@ -117,8 +118,8 @@ LJ_API void lj_archive_name_row(const struct lj_archive *archive, int64_t row, c
                                 size_t capacity);
 /* The limits of data.stretch, owned by the archive; NULL when it has none. Local. */
 LJ_API const struct lj_limits *lj_archive_limits(const struct lj_archive *archive);
-/* Labels by selected index; negative: this row has none (NaN in the file is -1 here). (selected)
- * int32, owned by the archive; NULL without labels or if they were skipped. Local. */
+/* Labels by selected index; negative: this row has none (NaN and options.unlabelled are -1 here).
+ * (selected) int32, owned by the archive; NULL without labels or if they were skipped. Local. */
 LJ_API const int32_t *lj_archive_labels(const struct lj_archive *archive);
 
 /* Reads samples as float32 planes: stored values divided by data.full_scale, which is that of the

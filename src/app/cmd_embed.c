@@ -16,10 +16,12 @@ static int merge_config(struct lj_config *merged, const struct lj_config *run,
                         const struct lj_call_words *words)
 {
     bool another = merged->data_archive[0] != 0;
+    double unlabelled = merged->data_unlabelled;
     *merged = *run;
     if (another) {
         merged->data_images[0] = merged->data_labels[0] = merged->data_where[0] = 0;
         merged->data_axes = LJ_DATA_AXES_AUTO;
+        merged->data_unlabelled = unlabelled;
     }
     return lj_config_apply_words(merged, words->word, words->count);
 }

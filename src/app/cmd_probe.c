@@ -88,7 +88,8 @@ static int check_labels(const struct side *side)
         if (side->file.labels[i] >= 0)
             return LJ_OK;
     return lj_fail(LJ_ERR_DATA,
-                   "%s: none of its %lld rows has a label (negative ones count as unlabelled); "
+                   "%s: none of its %lld rows has a label (negative ones, NaN and "
+                   "data.unlabelled count as none); "
                    "embed other rows, or with another data.labels",
                    side->path, (long long)side->file.rows);
 }
@@ -97,8 +98,8 @@ static int read_indices(const struct lj_config *c, struct side *train, struct si
 {
     if (!c->arg_train[0] || !c->arg_test[0])
         return lj_fail(LJ_ERR_CONFIG, "probe: give train= and test=, two embedding files");
-    LJ_TRY(lj_embeddings_read_index(train->path, &train->file));
-    LJ_TRY(lj_embeddings_read_index(test->path, &test->file));
+    LJ_TRY(lj_embeddings_read_index(train->path, &c->data_unlabelled, &train->file));
+    LJ_TRY(lj_embeddings_read_index(test->path, &c->data_unlabelled, &test->file));
     LJ_TRY(check_pair(&train->file, &test->file, c));
     LJ_TRY(check_labels(train));
     LJ_TRY(check_labels(test));

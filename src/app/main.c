@@ -22,8 +22,8 @@ struct command {
 };
 
 /* Settings of the archive that a command reads. */
-#define READING                                                            \
-    "data.archive data.images data.labels data.where data.axes data.size " \
+#define READING                                                                            \
+    "data.archive data.images data.labels data.unlabelled data.where data.axes data.size " \
     "data.full_scale data.stretch data.nan"
 
 static const struct command commands[] = {
@@ -31,7 +31,7 @@ static const struct command commands[] = {
      "pretrains an encoder (the default command)"},
     {"embed", lj_command_embed, false, false, true, READING " threads guard.stall_s",
      "writes embeddings: embed checkpoint=PATH data.archive=PATH out=emb.h5"},
-    {"probe", lj_command_probe, false, false, true, "threads guard.stall_s",
+    {"probe", lj_command_probe, false, false, true, "data.unlabelled threads guard.stall_s",
      "kNN and linear probe: probe train=emb1.h5 test=emb2.h5"},
     {"diagnose", lj_command_diagnose, true, false, true,
      "seed views.global loss. predict. sigreg. threads guard.stall_s",

@@ -141,9 +141,12 @@ struct lj_embeddings {
     int64_t *row;    /* (rows) owned, NULL when absent */
     struct lj_embeddings_source source;
 };
-/* Reads all of a file but the values: their shape, labels and rows; any integer type is converted.
- * Local. Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE; then there is nothing to free. */
-int lj_embeddings_read_index(const char *path, struct lj_embeddings *embeddings) LJ_MUST_USE;
+/* Reads all of a file but the values: their shape, labels and rows; any integer type is converted,
+ * labels may also be whole numbers of any float type. Local.
+ *   unlabelled  in  the label that is read as -1, as NaN is; NULL: only NaN is
+ * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE; then there is nothing to free. */
+int lj_embeddings_read_index(const char *path, const double *unlabelled,
+                             struct lj_embeddings *embeddings) LJ_MUST_USE;
 /* Reads the values of some rows; any integer or float type is converted. Local; any rank may.
  *   width       in   as in the index
  *   first, end  in   rows [first, end)

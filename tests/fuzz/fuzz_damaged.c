@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct lj_embeddings embeddings;
     if (lj_checkpoint_verify(path) == LJ_OK && lj_checkpoint_read_header(path, &header) == LJ_OK)
         lj_checkpoint_header_free(&header);
-    if (lj_embeddings_read_index(path, &embeddings) == LJ_OK) {
+    if (lj_embeddings_read_index(path, NULL, &embeddings) == LJ_OK) {
         fuzz_expect(lj_embeddings_read_values(path, embeddings.width, 0, embeddings.rows,
                                               &embeddings.values));
         lj_embeddings_free(&embeddings);

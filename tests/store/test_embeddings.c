@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <hdf5.h>
+#include <math.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -36,7 +37,7 @@ static void put(hid_t file, const char *name, hid_t stored, hid_t memory, int di
 /* Index and all values. */
 static int read_all(struct lj_embeddings *in)
 {
-    LJ_TRY(lj_embeddings_read_index(path, in));
+    LJ_TRY(lj_embeddings_read_index(path, NULL, in));
     return lj_embeddings_read_values(path, in->width, 0, in->rows, &in->values);
 }
 
@@ -158,7 +159,7 @@ Test(embeddings, unsupported_files, .init = begin, .fini = end)
 {
     struct lj_embeddings in;
     const hsize_t two[2] = {2, 1}, three = 3;
-    const double values[2] = {1, 2};
+    const double values[2] = {1, 2}, halves[2] = {1, 2.5};
     const int64_t labels[3] = {1, 1LL << 33, 0};
     cr_assert_eq(read_all(&in), LJ_ERR_DATA);
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
@@ -179,9 +180,29 @@ Test(embeddings, unsupported_files, .init = begin, .fini = end)
     cr_assert(strstr(lj_error_text(), "label of row 1"), "%s", lj_error_text());
     file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     H5Ldelete(file, "labels", H5P_DEFAULT);
-    put(file, "labels", H5T_IEEE_F32LE, H5T_NATIVE_DOUBLE, 1, two, values);
+    put(file, "labels", H5T_IEEE_F32LE, H5T_NATIVE_DOUBLE, 1, two, halves);
     H5Fclose(file);
     cr_assert_eq(read_all(&in), LJ_ERR_DATA);
-    cr_assert(strstr(lj_error_text(), "integer"), "%s", lj_error_text());
+    cr_assert(strstr(lj_error_text(), "label of row 1 is 2.5"), "%s", lj_error_text());
     cr_assert_null(in.values);
+}
+
+/* Labels as other tools write them: floats, NaN or a number of their own for "none". */
+Test(embeddings, labels_of_floats, .init = begin, .fini = end)
+{
+    struct lj_embeddings in;
+    const hsize_t dim[2] = {5, 1}, rows = 5;
+    const double values[5] = {0}, labels[5] = {2, NAN, 1e20, -1, 0};
+    const int32_t wanted[5] = {2, -1, -1, -1, 0};
+    const double none = 1e20, two = 2;
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    put(file, "embeddings", H5T_IEEE_F32LE, H5T_NATIVE_DOUBLE, 2, dim, values);
+    put(file, "labels", H5T_IEEE_F32LE, H5T_NATIVE_DOUBLE, 1, &rows, labels);
+    H5Fclose(file);
+    cr_assert_eq(lj_embeddings_read_index(path, NULL, &in), LJ_ERR_DATA);
+    cr_assert(strstr(lj_error_text(), "data.unlabelled"), "%s", lj_error_text());
+    cr_assert_eq(lj_embeddings_read_index(path, &two, &in), LJ_ERR_DATA);
+    cr_assert_eq(lj_embeddings_read_index(path, &none, &in), LJ_OK, "%s", lj_error_text());
+    cr_assert_arr_eq(in.labels, wanted, sizeof wanted);
+    lj_embeddings_free(&in);
 }

@@ -151,6 +151,7 @@ struct lj_archive_options lj_archive_options_of(const struct lj_config *c)
                                        .images = c->data_images,
                                        .labels = c->data_labels,
                                        .where = c->data_where,
+                                       .unlabelled = &c->data_unlabelled,
                                        .axes = c->data_axes,
                                        .stretch = c->data_stretch,
                                        .stretch_scale = c->data_stretch_scale,

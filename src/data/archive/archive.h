@@ -380,6 +380,9 @@ void lj_stretch_planes(const struct lj_archive_header *header, float *planes);
  * an attribute is damaged, or names too many. */
 int lj_blank_find(struct lj_archive_header *header, struct lj_part *part, hid_t dataset,
                   const char *setting, const char *where) LJ_MUST_USE;
+/* The value as the type of a file holds it: floats are rounded. False: it has no such value. Local;
+ * with the HDF5 lock held. */
+bool lj_as_stored(hid_t type, double *value);
 /* What says which values are blank, for messages. */
 const char *lj_blank_origin(const struct lj_archive_header *header);
 /* Sets the blank pixels of a converted row to NaN. Local.

@@ -27,8 +27,7 @@ static bool is_integer_of(hid_t type, double value)
     return value == floor(value) && value >= low && value <= high;
 }
 
-/* The value as the type of a file holds it: floats are rounded. False: it has no such value. */
-static bool as_stored(hid_t type, double *value)
+bool lj_as_stored(hid_t type, double *value)
 {
     unsigned char element[sizeof *value];
     if (H5Tget_class(type) == H5T_INTEGER)
@@ -63,7 +62,7 @@ static int take_setting(struct lj_part *part, hid_t type, const char *setting, c
                        "data.blank=%s: expected a number, or none; pixels that are not finite are "
                        "the matter of data.nan alone",
                        setting);
-    if (!as_stored(type, &value))
+    if (!lj_as_stored(type, &value))
         return lj_fail(LJ_ERR_CONFIG,
                        "data.blank=%s: no pixel of %s can hold this value; give it as it is "
                        "stored, or leave the setting out",
@@ -87,7 +86,7 @@ static int take_attribute(struct lj_part *part, hid_t type, hid_t attribute, con
         return LJ_OK;
     bool read = count <= LJ_BLANKS_MAX && H5Aread(attribute, H5T_NATIVE_DOUBLE, value) >= 0;
     for (hssize_t i = 0; i < count && read; i++)
-        if (as_stored(type, &value[i]))
+        if (lj_as_stored(type, &value[i]))
             read = add_value(part, value[i]);
     if (read)
         return LJ_OK;

@@ -74,7 +74,18 @@ struct request {
     const char *name;                     /* as the user gave it, or one of automatic_names */
     const char *key;                      /* the setting to change if it does not fit */
     const struct lj_condition *condition; /* NULL: its numbers; else 1 where it holds, else 0 */
+    const double *unlabelled;             /* the number that is read as NaN; NULL: none */
 };
+
+/* Makes NaN of the values that mean "no label". A column of floats has the number rounded. */
+static void drop_unlabelled(double unlabelled, hid_t dataset, int64_t rows, double *values)
+{
+    hid_t type = H5Dget_type(dataset);
+    if (H5Tget_class(type) != H5T_FLOAT || lj_as_stored(type, &unlabelled))
+        for (int64_t i = 0; i < rows; i++)
+            values[i] = values[i] == unlabelled ? NAN : values[i];
+    H5Tclose(type);
+}
 
 static int read_values(const struct request *request, hid_t dataset, const char *where,
                        int64_t rows, double *values)
@@ -91,6 +102,8 @@ static int read_values(const struct request *request, hid_t dataset, const char 
                        where);
     for (int64_t i = 0; condition && i < rows; i++)
         values[i] = lj_condition_holds(condition, values[i]);
+    if (request->unlabelled)
+        drop_unlabelled(*request->unlabelled, dataset, rows, values);
     return LJ_OK;
 }
 
@@ -167,11 +180,13 @@ static int64_t first_non_integer(const double *values, int64_t rows)
 }
 
 /* Reads the labels of data.labels=NAME or FILE:NAME. */
-static int named_labels(struct lj_archive *archive, const char *name, double *values)
+static int named_labels(struct lj_archive *archive, const struct lj_archive_options *options,
+                        double *values)
 {
     struct lj_archive_header *header = &archive->header;
-    const char *colon = strrchr(name, ':');
-    struct request request = {.name = name, .key = "data.labels"};
+    const char *name = options->labels, *colon = strrchr(name, ':');
+    struct request request = {
+        .name = name, .key = "data.labels", .unlabelled = options->unlabelled};
     bool missing = false;
     if (colon) {
         char path[4096];
@@ -196,7 +211,8 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
         return lj_fail(
             LJ_ERR_DATA,
             "%s: data.labels=%s: expected integers, found %g at row %lld; choose another "
-            "dataset, or data.labels=none",
+            "dataset, or data.labels=none; if it means that there is no label, name it by "
+            "data.unlabelled",
             lj_part_file(archive, &archive->part[0]), name, values[wrong], (long long)wrong);
     header->info.has_labels = true;
     return LJ_OK;
@@ -205,32 +221,35 @@ static int named_labels(struct lj_archive *archive, const char *name, double *va
 /* Does the first part have a column of integers of this name? Masks, strings or one-hot rows that
  * happen to be named like labels are not labels. A column of another length is one, which is an
  * error when it is read. values: scratch for the first part's rows. */
-static int is_column(const struct lj_archive *archive, const char *name, double *values, bool *good)
+static int is_column(const struct lj_archive *archive, const struct request *request,
+                     double *values, bool *good)
 {
     const char *path = lj_part_file(archive, archive->part);
-    const struct request request = {.name = name, .key = "data.labels"};
     int64_t rows = archive->part[0].rows;
     char column[2 * LJ_NAME_BYTES];
     hid_t file = -1;
     LJ_TRY(lj_hdf5_open_file(path, &file));
-    *good = locate(file, lj_part_dataset(archive, archive->part), name, column, sizeof column);
+    *good =
+        locate(file, lj_part_dataset(archive, archive->part), request->name, column, sizeof column);
     int64_t found = *good ? rows_of_column(file, column) : -1;
     *good = found >= 0;
-    int status = found == rows ? read_column(&request, file, path, column, rows, values) : LJ_OK;
+    int status = found == rows ? read_column(request, file, path, column, rows, values) : LJ_OK;
     if (found == rows && status == LJ_OK)
         *good = first_non_integer(values, rows) == rows;
     H5Fclose(file);
     return status;
 }
 
-static int automatic_labels(struct lj_archive *archive, double *values)
+static int automatic_labels(struct lj_archive *archive, const struct lj_archive_options *options,
+                            double *values)
 {
     struct lj_archive_header *header = &archive->header;
     for (int i = 0; i < AUTOMATIC_NAMES && !header->info.has_labels; i++) {
         const struct request request = {.name = automatic_names[i],
-                                        .key = "data.labels (none: ignore)"};
+                                        .key = "data.labels (none: ignore)",
+                                        .unlabelled = options->unlabelled};
         bool good = false, missing = false;
-        LJ_TRY(is_column(archive, automatic_names[i], values, &good));
+        LJ_TRY(is_column(archive, &request, values, &good));
         if (!good)
             continue;
         LJ_TRY(column_of_parts(archive, &request, values, &missing, header->labels_text,
@@ -316,11 +335,12 @@ static int select_labels(struct lj_archive *archive, const double *values)
     return LJ_OK;
 }
 
-static int read_labels(struct lj_archive *archive, const char *labels, double *values)
+static int read_labels(struct lj_archive *archive, const struct lj_archive_options *options,
+                       double *values)
 {
     lj_hdf5_lock();
-    int status =
-        labels[0] ? named_labels(archive, labels, values) : automatic_labels(archive, values);
+    int status = options->labels[0] ? named_labels(archive, options, values)
+                                    : automatic_labels(archive, options, values);
     lj_hdf5_unlock();
     return status;
 }
@@ -346,7 +366,7 @@ int lj_archive_columns(struct lj_archive *archive, const struct lj_archive_optio
     archive->header.skip_labels = options->skip_labels;
     int status = read_where(archive, options->where, values);
     if (status == LJ_OK && labels)
-        status = read_labels(archive, options->labels, values);
+        status = read_labels(archive, options, values);
     if (status == LJ_OK && archive->header.info.has_labels)
         status = select_labels(archive, values);
     lj_free(values);
