@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* diagnose: is this array an isotropic Gaussian? Reads embeddings (N, C) or proj (V, N, D) and
- * perhaps slices (D, M); prints the terms of LeJEPA's loss, whatever the setting objective says,
- * and the spectrum; grad= writes d(loss)/d(proj), so that anyone can check the mathematics. Rank 0
- * works; the loss's reduction is collective. */
+/* diagnose: is this array an isotropic Gaussian? Reads projections or proj (V, N, D), or embeddings
+ * (N, C), and perhaps slices (D, M); prints the terms of LeJEPA's loss, whatever the setting
+ * objective says, and the spectrum of all V N rows; grad= writes d(loss)/d(proj), so that anyone
+ * can check the mathematics. Rank 0 reads shapes and slices; every rank reads its samples, and the
+ * ranks share the work. */
 #include "app/app.h"
 
 #include "lejepa/runtime.h"
@@ -18,145 +19,215 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LANE = 32, WORST = 5 };
+enum { WORST = 5 };
 /* The largest that training has: views.global + views.local, projector.out, sigreg.slices. */
 enum { VIEWS_MAX = 128, WIDTH_MAX = 65536, SLICES_MAX = 1048576 };
 
+/* What a rank holds of the gradient at most, at least a block of samples: 4 MiB. */
+enum { GRADIENT_FLOATS = 1 << 20 };
+
+/* What every rank hears of the file. Plain data: broadcast as it is. */
+struct contents {
+    char dataset[16]; /* that is diagnosed */
+    struct lj_array_shape shape;
+    int64_t slices; /* M */
+    bool has_slices;
+};
+
 struct subject {
-    int64_t views, rows, width;
-    float *proj;   /* (V, N, D) */
-    float *slices; /* (D, M) or NULL */
-    int64_t count; /* M */
-    float *lane, *dlane;
+    struct contents file;
+    float *slices; /* (D, M) or NULL, owned */
+    float *values; /* (my samples, V, D) owned */
+    struct lj_projections mine;
     struct lj_objective *loss; /* LeJEPA */
-    struct lj_step_message message;
     double term[LJ_TERMS_MAX];
     struct lj_spectrum spectrum;
 };
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-static int read_array(struct subject *s, const char *path)
+static int find_array(struct contents *file, const char *path)
 {
-    int dims = 3;
-    int64_t dim[3];
-    LJ_TRY(lj_array_read(path, "proj", true, &dims, dim, &s->proj));
-    if (!s->proj) {
-        dims = 3;
-        LJ_TRY(lj_array_read(path, "embeddings", false, &dims, dim, &s->proj));
+    static const char *const names[] = {"proj", "projections", "embeddings"};
+    struct lj_array_shape *shape = &file->shape;
+    for (int i = 0; i < 3 && !shape->found; i++) {
+        snprintf(file->dataset, sizeof file->dataset, "%s", names[i]);
+        LJ_TRY(lj_array_find_rows(path, names[i], i < 2, shape));
     }
-    if (dims != 2 && dims != 3)
-        return lj_fail(LJ_ERR_DATA,
-                       "%s: expected embeddings (N, C) or proj (V, N, D), found %d "
-                       "dimensions",
-                       path, dims);
-    s->views = dims == 3 ? dim[0] : 1;
-    s->rows = dim[dims - 2];
-    s->width = dim[dims - 1];
-    if (s->views < 1 || s->rows < 1 || s->width < 1)
+    if (shape->views < 1 || shape->rows < 1 || shape->width < 1)
         return lj_fail(LJ_ERR_DATA, "%s: the array is empty", path);
-    if (s->views > VIEWS_MAX || s->width > WIDTH_MAX)
+    if (shape->views > VIEWS_MAX || shape->width > WIDTH_MAX)
         return lj_fail(LJ_ERR_DATA,
                        "%s: expected at most %d views of width %d at most, found (V, N, D) = "
                        "(%lld, %lld, %lld)",
-                       path, VIEWS_MAX, WIDTH_MAX, (long long)s->views, (long long)s->rows,
-                       (long long)s->width);
+                       path, VIEWS_MAX, WIDTH_MAX, (long long)shape->views, (long long)shape->rows,
+                       (long long)shape->width);
     return LJ_OK;
 }
 
 static int read_slices(struct subject *s, const char *path)
 {
     int dims = 3;
-    int64_t dim[3];
+    int64_t dim[3], width = s->file.shape.width;
     LJ_TRY(lj_array_read(path, "slices", true, &dims, dim, &s->slices));
-    if (s->slices && (dims != 2 || dim[0] != s->width))
+    if (!s->slices)
+        return LJ_OK;
+    if (dims != 2 || dim[0] != width)
         return lj_fail(LJ_ERR_DATA,
                        "%s: slices: expected (%lld, M), found %d dimensions and %lld rows", path,
-                       (long long)s->width, dims, (long long)dim[0]);
-    if (s->slices && (dim[1] < 1 || dim[1] > SLICES_MAX))
+                       (long long)width, dims, (long long)dim[0]);
+    if (dim[1] < 1 || dim[1] > SLICES_MAX)
         return lj_fail(LJ_ERR_DATA, "%s: slices: expected 1 to %d of them, found %lld", path,
                        SLICES_MAX, (long long)dim[1]);
-    if (s->slices)
-        s->count = dim[1];
+    s->file.slices = dim[1];
+    s->file.has_slices = true;
     return LJ_OK;
 }
 
-static int make_loss(struct subject *s, struct lj_comm *comm, const struct lj_config *c,
-                     const struct lj_call_words *words)
+static int read_contents(struct subject *s, const struct lj_call_words *words)
 {
-    int64_t lanes = (s->rows + LANE - 1) / LANE; /* 0 but on the root, which has the rows */
-    struct lj_objective_shape shape = {
-        .views = s->views,
-        .global_views = lj_words_set(words, "views.global") ? c->views_global : s->views,
-        .width = s->width,
-        .lanes = lj_max_i64(lanes, 1),
-        .my_lanes = lanes,
-        .lane_rows = LANE,
-        .workers = 1};
-    s->lane = lj_alloc_array(s->views * LANE * s->width, sizeof *s->lane, "diagnose");
-    s->dlane = lj_alloc_array(s->views * LANE * s->width, sizeof *s->dlane, "diagnose");
-    s->spectrum.eigenvalues = lj_alloc_array(s->width, sizeof(double), "diagnose");
-    if (!s->lane || !s->dlane || !s->spectrum.eigenvalues)
-        return LJ_ERR_RESOURCE;
-    return lj_objective_create(&s->loss, comm, &lj_objective_lejepa, c, &shape, NULL);
+    if (!words->file)
+        return lj_fail(LJ_ERR_CONFIG, "diagnose: give an HDF5 file with embeddings or proj");
+    LJ_TRY(find_array(&s->file, words->file));
+    return read_slices(s, words->file);
 }
 
-static int prepare(struct subject *s, struct lj_comm *comm, const struct lj_config *c,
+/* What rank 0 has read reaches everybody. Collective. */
+static int share_contents(struct subject *s, struct lj_comm *comm)
+{
+    lj_broadcast(comm, &s->file, sizeof s->file, 0);
+    if (!s->file.has_slices)
+        return LJ_OK;
+    int64_t count = s->file.shape.width * s->file.slices;
+    if (!lj_comm_is_root(comm))
+        s->slices = lj_alloc_array(count, sizeof *s->slices, "diagnose");
+    LJ_TRY(lj_agree(comm, s->slices ? LJ_OK : LJ_ERR_RESOURCE));
+    lj_broadcast(comm, s->slices, count * (int64_t)sizeof *s->slices, 0);
+    return LJ_OK;
+}
+
+/* My samples. Local. */
+static int read_samples(struct subject *s, const struct lj_comm *comm, const char *path)
+{
+    const struct lj_array_shape *shape = &s->file.shape;
+    int64_t first, end;
+    lj_features_share(shape->rows, comm->size, comm->rank, &first, &end);
+    LJ_TRY(lj_array_read_rows(path, s->file.dataset, first, end, &s->values));
+    s->mine = (struct lj_projections){s->values, end - first, shape->views, shape->width};
+    s->spectrum.eigenvalues = lj_alloc_array(shape->width, sizeof(double), "diagnose");
+    return s->spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
+/* The first so many views are global: the words say, or the file, else all are. */
+static int64_t global_views(const struct subject *s, const struct lj_config *c,
+                            const struct lj_call_words *words)
+{
+    int64_t said = s->file.shape.global_views;
+    if (lj_words_set(words, "views.global"))
+        return c->views_global;
+    return said > 0 ? said : s->file.shape.views;
+}
+
+/* Collective. */
+static int prepare(struct subject *s, struct lj_comm *comm, struct lj_config *c,
                    const struct lj_call_words *words)
 {
-    s->views = s->width = 1;
-    s->count = c->sigreg_slices;
-    if (lj_comm_is_root(comm)) {
-        if (!words->file)
-            return lj_fail(LJ_ERR_CONFIG, "diagnose: give an HDF5 file with embeddings or proj");
-        LJ_TRY(read_array(s, words->file));
-        LJ_TRY(read_slices(s, words->file));
+    s->file.slices = c->sigreg_slices;
+    lj_root_section_begin(comm);
+    LJ_TRY(lj_root_section_end(comm, lj_comm_is_root(comm) ? read_contents(s, words) : LJ_OK));
+    LJ_TRY(share_contents(s, comm));
+    c->sigreg_slices = s->file.slices; /* the file's, if it has some */
+    int status = read_samples(s, comm, words->file);
+    if (status == LJ_OK)
+        status = lj_projections_objective(&s->loss, comm, c, &s->mine, s->file.shape.rows,
+                                          global_views(s, c, words));
+    return lj_agree(comm, status);
+}
+
+/* ---- the gradient ------------------------------------------------------------------------ */
+
+/* Round after round, every rank computes some of its samples, and rank 0 writes them. */
+struct gradient {
+    struct lj_array_file *file; /* on rank 0 */
+    int64_t piece;              /* samples of a rank in a round: whole blocks */
+    float *mine, *theirs;       /* (piece, V, D) owned */
+};
+
+/* The samples that a rank does in a round: [first, end) of all. */
+static void samples_of_round(const struct subject *s, const struct gradient *g, int size, int rank,
+                             int64_t round, int64_t *first, int64_t *end)
+{
+    int64_t begin, stop;
+    lj_features_share(s->file.shape.rows, size, rank, &begin, &stop);
+    *first = lj_min_i64(begin + round * g->piece, stop);
+    *end = lj_min_i64(*first + g->piece, stop);
+}
+
+/* After a failure of the disk rank 0 still takes what is on its way. */
+static int write_round(const struct subject *s, struct lj_comm *comm, const struct gradient *g,
+                       int64_t round)
+{
+    int64_t first, end, each = s->mine.views * s->mine.width;
+    int status = LJ_OK;
+    for (int r = 0; r < comm->size; r++) {
+        float *from = r == comm->rank ? g->mine : g->theirs;
+        samples_of_round(s, g, comm->size, r, round, &first, &end);
+        if (first == end || (r != comm->rank && !lj_comm_is_root(comm)))
+            continue;
+        lj_pass_to_root(comm, r, from, (end - first) * each * (int64_t)sizeof *from);
+        if (lj_comm_is_root(comm) && status == LJ_OK)
+            status = lj_array_put_rows(g->file, first, end - first, from);
+    }
+    return status;
+}
+
+/* Collective. */
+static int write_rounds(const struct subject *s, struct lj_comm *comm, const struct gradient *g)
+{
+    int64_t begin, stop, first, end, most = lj_all_max(comm, s->mine.samples);
+    lj_features_share(s->file.shape.rows, comm->size, comm->rank, &begin, &stop);
+    for (int64_t round = 0; round * g->piece < most; round++) {
+        samples_of_round(s, g, comm->size, comm->rank, round, &first, &end);
+        LJ_TRY(lj_agree(
+            comm, lj_projections_gradient(s->loss, &s->mine, first - begin, end - first, g->mine)));
+        LJ_TRY(lj_agree(comm, write_round(s, comm, g, round)));
     }
     return LJ_OK;
 }
 
-/* ---- the loss ---------------------------------------------------------------------------- */
-
-/* Samples [first, first + n) between proj and lane, either way. */
-static void copy_lane(struct subject *s, int64_t first, int64_t n, float *whole, float *lane,
-                      bool out)
+static int create_gradient(const struct subject *s, const struct lj_comm *comm, const char *path,
+                           struct gradient *g)
 {
-    for (int64_t v = 0; v < s->views; v++) {
-        float *a = whole + (v * s->rows + first) * s->width, *b = lane + v * n * s->width;
-        memcpy(out ? a : b, out ? b : a, (size_t)(n * s->width) * sizeof *a);
-    }
-}
-
-/* The lane of the samples from `first` on, copied into s->lane. */
-static struct lj_loss_lane take_lane(struct subject *s, int64_t first)
-{
-    int64_t n = lj_min_i64(LANE, s->rows - first);
-    lj_progress();
-    copy_lane(s, first, n, s->proj, s->lane, false);
-    return (struct lj_loss_lane){.index = first / LANE, .n = n, .proj = s->lane};
-}
-
-static void add_samples(struct subject *s)
-{
-    for (int64_t first = 0; first < s->rows; first += LANE) {
-        struct lj_loss_lane lane = take_lane(s, first);
-        lj_objective_add(s->loss, &lane);
-    }
-}
-
-static int write_gradient(struct subject *s, const char *path)
-{
-    float *grad = lj_alloc_array(s->views * s->rows * s->width, sizeof *grad, "diagnose");
-    if (!grad)
+    int64_t each = s->mine.views * s->mine.width;
+    int64_t blocks = lj_max_i64(GRADIENT_FLOATS / (LJ_FEATURES_BLOCK * each), 1);
+    g->piece = blocks * LJ_FEATURES_BLOCK;
+    g->mine = lj_alloc_array(g->piece * each, sizeof *g->mine, "diagnose");
+    if (!g->mine)
         return LJ_ERR_RESOURCE;
-    for (int64_t first = 0; first < s->rows; first += LANE) {
-        struct lj_loss_lane lane = take_lane(s, first);
-        lj_objective_gradient(s->loss, &lane, s->dlane);
-        copy_lane(s, first, lane.n, grad, s->dlane, true);
+    if (!lj_comm_is_root(comm))
+        return LJ_OK;
+    g->theirs = lj_alloc_array(g->piece * each, sizeof *g->theirs, "diagnose");
+    if (!g->theirs)
+        return LJ_ERR_RESOURCE;
+    return lj_array_create(&g->file, path, "grad", &s->file.shape, "d(loss)/d(proj)");
+}
+
+/* Collective. */
+static int write_gradient(const struct subject *s, struct lj_comm *comm, const char *path)
+{
+    struct gradient g = {0};
+    int status = lj_agree(comm, create_gradient(s, comm, path, &g));
+    if (status == LJ_OK) {
+        int64_t turns = g.piece / LJ_FEATURES_BLOCK + comm->size; /* a piece, then rank by rank */
+        int64_t before = lj_progress_set_turns(turns);
+        status = write_rounds(s, comm, &g);
+        lj_progress_set_turns(before);
     }
-    int64_t dim[3] = {s->views, s->rows, s->width};
-    int status = lj_array_write(path, "grad", 3, dim, grad, "d(loss)/d(proj)");
-    lj_free(grad);
+    int closed = lj_array_finish(g.file, status == LJ_OK);
+    if (status == LJ_OK)
+        status = lj_agree(comm, closed);
+    lj_free(g.mine);
+    lj_free(g.theirs);
     return status;
 }
 
@@ -178,15 +249,15 @@ static int by_value(const void *a, const void *b)
 /* The slices with the largest statistic. Returns how many. */
 static int worst_slices(const struct subject *s, struct ranked worst[WORST])
 {
-    double *values = lj_alloc_array(s->count, sizeof *values, "diagnose");
-    struct ranked *all = lj_alloc_array(s->count, sizeof *all, "diagnose");
+    double *values = lj_alloc_array(s->file.slices, sizeof *values, "diagnose");
+    struct ranked *all = lj_alloc_array(s->file.slices, sizeof *all, "diagnose");
     int found = 0;
     if (values && all) {
         lj_lejepa_slice_values(s->loss, values);
-        for (int64_t m = 0; m < s->count; m++)
+        for (int64_t m = 0; m < s->file.slices; m++)
             all[m] = (struct ranked){values[m], m};
-        qsort(all, (size_t)s->count, sizeof *all, by_value);
-        found = (int)lj_min_i64(WORST, s->count);
+        qsort(all, (size_t)s->file.slices, sizeof *all, by_value);
+        found = (int)lj_min_i64(WORST, s->file.slices);
         memcpy(worst, all, (size_t)found * sizeof *all);
     }
     lj_free(values);
@@ -209,8 +280,9 @@ static void print_json(const struct subject *s, double floor, const struct ranke
                   lj_json_number(p->effective_rank), "condition", lj_json_number(p->condition),
                   "mean_norm", lj_json_number(p->mean_norm), "trace", lj_json_number(p->trace),
                   "eigenvalue_max", lj_json_number(p->eigenvalues[0]), "eigenvalue_min",
-                  lj_json_number(p->eigenvalues[s->width - 1]), "views", (json_int_t)s->views,
-                  "rows", (json_int_t)s->rows, "width", (json_int_t)s->width, "worst_slices", list);
+                  lj_json_number(p->eigenvalues[s->file.shape.width - 1]), "views",
+                  (json_int_t)s->file.shape.views, "rows", (json_int_t)s->file.shape.rows, "width",
+                  (json_int_t)s->file.shape.width, "worst_slices", list);
     json_dumpf(o, stdout, JSON_REAL_PRECISION(12));
     printf("\n");
     json_decref(o);
@@ -220,64 +292,45 @@ static void print_table(const struct subject *s, double floor, const struct rank
                         int found)
 {
     const struct lj_spectrum *p = &s->spectrum;
-    printf("%lld view%s of %lld rows, width %lld\n", (long long)s->views, s->views == 1 ? "" : "s",
-           (long long)s->rows, (long long)s->width);
+    printf("%lld view%s of %lld rows, width %lld\n", (long long)s->file.shape.views,
+           s->file.shape.views == 1 ? "" : "s", (long long)s->file.shape.rows,
+           (long long)s->file.shape.width);
     printf("loss            %.9g\n  prediction    %.9g\n", s->term[LJ_LEJEPA_LOSS],
            s->term[LJ_LEJEPA_PREDICTION]);
     printf("  SIGReg        %.9g   (%.4f for a Gaussian of variance 1)\n",
            s->term[LJ_LEJEPA_SIGREG], floor);
     printf("mean            |mean| = %.6g   (0)\n", p->mean_norm);
     printf("covariance      trace %.6g   (%lld); eigenvalues %.4g .. %.4g   (1)\n", p->trace,
-           (long long)s->width, p->eigenvalues[s->width - 1], p->eigenvalues[0]);
+           (long long)s->file.shape.width, p->eigenvalues[s->file.shape.width - 1],
+           p->eigenvalues[0]);
     printf("                condition %.4g   (1); effective rank %.2f of %lld\n", p->condition,
-           p->effective_rank, (long long)s->width);
+           p->effective_rank, (long long)s->file.shape.width);
     printf("worst slices   ");
     for (int i = 0; i < found; i++)
         printf(" %lld: %.4g%s", (long long)worst[i].slice, worst[i].value,
                i + 1 < found ? "," : "\n");
 }
 
-static int finish_on_root(struct subject *s, const struct lj_config *c)
-{
-    struct ranked worst[WORST];
-    if (c->arg_grad[0])
-        LJ_TRY(write_gradient(s, c->arg_grad));
-    int found = worst_slices(s, worst);
-    (c->arg_json ? print_json : print_table)(s, lj_sigreg_floor(c->sigreg_grid), worst, found);
-    return LJ_OK;
-}
-
+/* Collective. */
 static int diagnose(struct subject *s, struct lj_comm *comm, struct lj_config *c,
                     const struct lj_call_words *words)
 {
-    int64_t sizes[3];
-    lj_root_section_begin(comm);
-    LJ_TRY(lj_root_section_end(comm, prepare(s, comm, c, words)));
-    memcpy(sizes, (int64_t[3]){s->views, s->width, s->count}, sizeof sizes);
-    lj_broadcast(comm, sizes, sizeof sizes, 0);
-    s->views = sizes[0];
-    s->width = sizes[1];
-    s->count = c->sigreg_slices = sizes[2]; /* the file's, if it has some */
-    LJ_TRY(lj_agree(comm, make_loss(s, comm, c, words)));
+    LJ_TRY(prepare(s, comm, c, words));
     if (s->slices)
         lj_lejepa_begin_with(s->loss, s->slices);
     else
         lj_objective_begin(s->loss, 0);
-    lj_root_section_begin(comm);
-    if (lj_comm_is_root(comm))
-        add_samples(s);
-    LJ_TRY(lj_root_section_end(comm, LJ_OK));
-    LJ_TRY(lj_objective_reduce(s->loss, LJ_OK, &s->message, s->term));
-    if (s->message.nonfinite > 0)
-        return lj_fail(LJ_ERR_NUMERIC,
-                       "the array holds values that are not finite or out of range");
-    struct lj_features rows = {.values = s->proj,
-                               .rows = lj_comm_is_root(comm) ? s->views * s->rows : 0,
-                               .width = s->width,
-                               .block = LJ_FEATURES_BLOCK};
+    LJ_TRY(lj_projections_terms(comm, s->loss, &s->mine, s->term));
+    struct lj_features rows = lj_projections_rows(&s->mine);
     LJ_TRY(lj_spectrum_of(comm, &rows, &s->spectrum));
-    lj_root_section_begin(comm);
-    return lj_root_section_end(comm, lj_comm_is_root(comm) ? finish_on_root(s, c) : LJ_OK);
+    if (c->arg_grad[0])
+        LJ_TRY(write_gradient(s, comm, c->arg_grad));
+    if (lj_comm_is_root(comm)) {
+        struct ranked worst[WORST];
+        int found = worst_slices(s, worst);
+        (c->arg_json ? print_json : print_table)(s, lj_sigreg_floor(c->sigreg_grid), worst, found);
+    }
+    return LJ_OK;
 }
 
 int lj_command_diagnose(struct lj_comm *comm, struct lj_config *config,
@@ -290,10 +343,8 @@ int lj_command_diagnose(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_runtime_agree(comm, &isa));
     int status = diagnose(&s, comm, config, words);
     lj_objective_destroy(s.loss);
-    lj_free(s.proj);
     lj_free(s.slices);
-    lj_free(s.lane);
-    lj_free(s.dlane);
+    lj_free(s.values);
     lj_free(s.spectrum.eigenvalues);
     return status;
 }

@@ -14,6 +14,7 @@
 #include "lejepa/eval.h"
 
 #include "data/data.h"
+#include "loss/loss.h"
 #include "models/models.h"
 #include "store/store.h"
 
@@ -124,7 +125,7 @@ int lj_linear_probe(struct lj_comm *comm, const struct lj_features *train,
 struct lj_spectrum {
     double mean_norm;      /* |mean| */
     double effective_rank; /* exp(entropy of eigenvalues / their sum) (Roy & Vetterli 2007) */
-    double condition;      /* largest / smallest eigenvalue; infinite when that is 0 */
+    double condition;      /* largest / smallest eigenvalue; infinite when that is 0 to rounding */
     double trace;
     double *eigenvalues; /* (width) of the covariance, descending; the caller provides the array */
 };
@@ -137,5 +138,43 @@ struct lj_spectrum {
  * rank 0. */
 int lj_spectrum_of(struct lj_comm *comm, const struct lj_features *x,
                    struct lj_spectrum *spectrum) LJ_MUST_USE;
+
+/* Projections of samples, V of each, that ranks share: as by lj_features_share, each has whole
+ * blocks of LJ_FEATURES_BLOCK samples. */
+struct lj_projections {
+    const float *values; /* (samples, views, width) of this rank; borrowed */
+    int64_t samples;     /* of this rank */
+    int64_t views, width;
+};
+/* All of them as rows of features, V a sample, for lj_spectrum_of. Local. */
+struct lj_features lj_projections_rows(const struct lj_projections *projections);
+/* LeJEPA for such projections, by the settings loss.*, predict.*, sigreg.* and seed; its lanes may
+ * be worked on by all OpenMP threads. Local.
+ *   objective     out  owned by the caller
+ *   samples       in   of all ranks
+ *   global_views  in   the first so many views of a sample
+ * Errors: those of lj_objective_create. */
+int lj_projections_objective(struct lj_objective **objective, struct lj_comm *comm,
+                             const struct lj_config *config,
+                             const struct lj_projections *projections, int64_t samples,
+                             int64_t global_views) LJ_MUST_USE;
+/* Adds everybody's projections to an objective that has begun, and takes its terms: the same bits
+ * on any number of ranks and threads. Collective.
+ * Errors, on every rank alike: LJ_ERR_NUMERIC (values that are not finite or out of range),
+ * LJ_ERR_RESOURCE. Memory: 128 V D bytes for each thread. */
+int lj_projections_terms(struct lj_comm *comm, struct lj_objective *objective,
+                         const struct lj_projections *projections,
+                         double term[LJ_TERMS_MAX]) LJ_MUST_USE;
+/* Then d(loss)/d(projections) of this rank's samples [first, first + count), whole blocks. Local.
+ *   gradient  (count, views, width) out
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_projections_gradient(struct lj_objective *objective,
+                            const struct lj_projections *projections, int64_t first, int64_t count,
+                            float *gradient) LJ_MUST_USE;
+/* SIGReg alone: of each view over the samples of all ranks, mean over views, on the directions of
+ * step 0, by sigreg.* and seed. Collective; errors as lj_projections_terms.
+ *   value  out  for an isotropic Gaussian about lj_sigreg_floor, whatever the number of samples */
+int lj_projections_sigreg(struct lj_comm *comm, const struct lj_config *config,
+                          const struct lj_projections *projections, double *value) LJ_MUST_USE;
 
 #endif

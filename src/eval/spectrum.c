@@ -11,6 +11,7 @@
 
 #include "kernels/kernels.h"
 
+#include <float.h>
 #include <lapacke.h>
 #include <math.h>
 #include <string.h>
@@ -96,7 +97,10 @@ static void summarise(struct lj_spectrum *spectrum, const double *ascending, int
             entropy -= share * log(share);
     }
     spectrum->effective_rank = spectrum->trace > 0.0 ? exp(entropy) : 0.0;
-    spectrum->condition = spectrum->eigenvalues[0] / spectrum->eigenvalues[width - 1];
+    double largest = spectrum->eigenvalues[0], smallest = spectrum->eigenvalues[width - 1];
+    bool singular =
+        smallest <= (double)width * DBL_EPSILON * largest; /* rounding, not a variance */
+    spectrum->condition = singular ? INFINITY : largest / smallest;
 }
 
 static int eigenvalues_of(struct lj_spectrum *spectrum, double *covariance, double *ascending,

@@ -206,10 +206,36 @@ int64_t lj_embeddings_abandon(struct lj_embeddings_file *file);
  * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE. */
 int lj_array_read(const char *path, const char *dataset, bool optional, int *dims, int64_t dim[3],
                   float **values) LJ_MUST_USE;
-/* Writes a new file with this one dataset. Local. Errors: LJ_ERR_RESOURCE.
- *   values  (dim[0], ..., dim[dims - 1]) in */
-int lj_array_write(const char *path, const char *dataset, int dims, const int64_t *dim,
-                   const float *values, const char *description) LJ_MUST_USE;
+/* An array (V, N, D) of V views, or (N, C) of one. */
+struct lj_array_shape {
+    bool found; /* false: there is no such dataset */
+    int64_t views, rows, width;
+    int64_t global_views; /* its first so many views, by its attribute; 0: not said */
+};
+#define LJ_ARRAY_GLOBAL_VIEWS "global_views" /* name of that attribute */
+/* Finds such a dataset of any integer or float type. Local.
+ *   optional  in  absence is no error: found is false
+ * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE. */
+int lj_array_find_rows(const char *path, const char *dataset, bool optional,
+                       struct lj_array_shape *shape) LJ_MUST_USE;
+/* Reads rows [first, end) of all its views as float32. Local; any rank may.
+ *   values  out  (end - first, V, D) owned by the caller: lj_free
+ * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE; then there is nothing to free. */
+int lj_array_read_rows(const char *path, const char *dataset, int64_t first, int64_t end,
+                       float **values) LJ_MUST_USE;
+
+/* Writes a new file with one dataset (V, N, D) float32 by rows, in any order. The HDF5 lock is free
+ * between the calls; one such file at a time. Local. Errors: LJ_ERR_RESOURCE.
+ *   file  out  also after a failure, for lj_array_finish; NULL when it could not be created */
+struct lj_array_file;
+int lj_array_create(struct lj_array_file **file, const char *path, const char *dataset,
+                    const struct lj_array_shape *shape, const char *description) LJ_MUST_USE;
+/* Rows [first, first + count) of all views: values (count, V, D). */
+int lj_array_put_rows(struct lj_array_file *file, int64_t first, int64_t count,
+                      const float *values) LJ_MUST_USE;
+/* Publishes the file if it is whole, else removes it: then no error, and its text stays. Accepts
+ * NULL. */
+int lj_array_finish(struct lj_array_file *file, bool whole) LJ_MUST_USE;
 
 /* ---- safetensors ------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <hdf5.h>
 #include <string.h>
+#include <unistd.h>
 
 static char dir[64], path[128];
 
@@ -140,18 +141,50 @@ Test(array, values_in_other_files_are_refused, .init = begin, .fini = end)
     cr_assert(strstr(lj_error_text(), "other files"), "%s", lj_error_text());
 }
 
-Test(array, round_trip, .init = begin, .fini = end)
+/* Rows of all views, written out of order; read whole, and by rows with the views of a row side by
+ * side. */
+Test(array, rows, .init = begin, .fini = end)
 {
-    const int64_t shape[3] = {2, 1, 3};
-    const float out[6] = {0, -1, 2.5f, 3, 4, 5};
+    const struct lj_array_shape shape = {.views = 2, .rows = 3, .width = 2};
+    const float whole[12] = {0, 1, 10, 11, 20, 21, 5, 6, 15, 16, 25, 26};
+    const float by_rows[12] = {0, 1, 5, 6, 10, 11, 15, 16, 20, 21, 25, 26};
+    struct lj_array_file *file;
+    struct lj_array_shape found;
     int dims = 3;
     int64_t dim[3];
     float *in;
-    cr_assert_eq(lj_array_write(path, "grad", 3, shape, out, "d(loss)/d(proj)"), LJ_OK);
+    cr_assert_eq(lj_array_create(&file, path, "grad", &shape, "d(loss)/d(proj)"), LJ_OK);
+    cr_assert_eq(lj_array_put_rows(file, 1, 2, by_rows + 4), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_array_put_rows(file, 0, 1, by_rows), LJ_OK);
+    cr_assert_eq(lj_array_finish(file, true), LJ_OK);
     cr_assert_eq(lj_array_read(path, "grad", false, &dims, dim, &in), LJ_OK);
     cr_assert_eq(dims, 3);
-    cr_assert_arr_eq(dim, shape, sizeof shape);
-    cr_assert_arr_eq(in, out, sizeof out);
+    cr_assert(dim[0] == 2 && dim[1] == 3 && dim[2] == 2);
+    cr_assert_arr_eq(in, whole, sizeof whole);
     lj_free(in);
-    cr_assert_eq(lj_array_write("/nowhere/x.h5", "grad", 3, shape, out, ""), LJ_ERR_RESOURCE);
+    cr_assert_eq(lj_array_find_rows(path, "proj", true, &found), LJ_OK);
+    cr_assert_not(found.found);
+    cr_assert_eq(lj_array_find_rows(path, "grad", false, &found), LJ_OK, "%s", lj_error_text());
+    cr_assert(found.found && found.views == 2 && found.rows == 3 && found.width == 2);
+    cr_assert_eq(found.global_views, 0);
+    cr_assert_eq(lj_array_read_rows(path, "grad", 1, 3, &in), LJ_OK, "%s", lj_error_text());
+    cr_assert_arr_eq(in, by_rows + 4, 8 * sizeof *in);
+    lj_free(in);
+    cr_assert_eq(lj_array_read_rows(path, "grad", 2, 2, &in), LJ_OK, "%s", lj_error_text());
+    lj_free(in);
+    cr_assert_eq(lj_array_read_rows(path, "grad", 2, 4, &in), LJ_ERR_DATA);
+    cr_assert_null(in);
+}
+
+Test(array, a_file_that_is_not_whole_is_removed, .init = begin, .fini = end)
+{
+    const struct lj_array_shape shape = {.views = 1, .rows = 3, .width = 2};
+    struct lj_array_file *file;
+    cr_assert_eq(lj_array_create(&file, path, "grad", &shape, ""), LJ_OK);
+    lj_error_set("what failed");
+    cr_assert_eq(lj_array_finish(file, false), LJ_OK);
+    cr_assert_str_eq(lj_error_text(), "what failed");
+    cr_assert_neq(access(path, F_OK), 0);
+    cr_assert_eq(lj_array_create(&file, "/nowhere/x.h5", "grad", &shape, ""), LJ_ERR_RESOURCE);
+    cr_assert_null(file);
 }

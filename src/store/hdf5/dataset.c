@@ -88,54 +88,81 @@ static int check_storage(hid_t set, const char *path, const char *name)
     return LJ_OK;
 }
 
-/* The wanted elements: *count of them; inside and outside describe them to HDF5, as they lie in
- * memory and in the file. */
-static int select_part(const struct lj_dataset *dataset, const char *path,
-                       const struct lj_dataset_request *request, hid_t set, int64_t *count,
-                       hid_t *inside, hid_t *outside)
+/* ---- rows -------------------------------------------------------------------------------- */
+
+/* Selects the rows of one view in both places. */
+static bool select_view(const struct lj_rows *rows, int64_t view, hid_t inside, hid_t outside)
 {
-    *inside = *outside = H5S_ALL;
-    *count = dataset->count;
-    if (!request->part)
-        return LJ_OK;
-    if (dataset->dims != 2)
-        return lj_fail(LJ_ERR_DATA, "%s: dataset %s has %d dimensions, expected (N, C)", path,
-                       request->name, dataset->dims);
-    if (request->end > dataset->dim[0])
+    int dims = rows->has_views ? 3 : 2, skipped = 3 - dims;
+    const hsize_t at[3] = {(hsize_t)view, (hsize_t)rows->first, 0};
+    const hsize_t some[3] = {1, (hsize_t)rows->count, (hsize_t)rows->width};
+    const hsize_t mine[3] = {0, (hsize_t)view, 0};
+    const hsize_t each[3] = {(hsize_t)rows->count, 1, (hsize_t)rows->width};
+    return H5Sselect_hyperslab(outside, H5S_SELECT_SET, at + skipped, NULL, some + skipped, NULL) >=
+               0 &&
+           H5Sselect_hyperslab(inside, H5S_SELECT_SET, mine, NULL, each, NULL) >= 0;
+}
+
+bool lj_rows_move(hid_t set, hid_t memory, const struct lj_rows *rows, bool write, void *values)
+{
+    const hsize_t dim[3] = {(hsize_t)rows->count, (hsize_t)rows->views, (hsize_t)rows->width};
+    if (rows->count == 0 || rows->views == 0 || rows->width == 0)
+        return true;
+    hid_t inside = H5Screate_simple(3, dim, NULL), outside = H5Dget_space(set);
+    bool good = true;
+    for (int64_t v = 0; v < rows->views && good; v++)
+        good = select_view(rows, v, inside, outside) &&
+               (write ? H5Dwrite(set, memory, inside, outside, H5P_DEFAULT, values)
+                      : H5Dread(set, memory, inside, outside, H5P_DEFAULT, values)) >= 0;
+    H5Sclose(outside);
+    H5Sclose(inside);
+    return good;
+}
+
+/* The wanted rows of an array of such dimensions. */
+static int find_rows(const struct lj_dataset *dataset, const char *path,
+                     const struct lj_dataset_request *request, struct lj_rows *rows)
+{
+    int most = request->views ? 3 : 2, dims = dataset->dims;
+    if (dims < 2 || dims > most)
+        return lj_fail(LJ_ERR_DATA, "%s: dataset %s has %d dimensions, expected (N, C)%s", path,
+                       request->name, dims, request->views ? " or (V, N, D)" : "");
+    *rows = (struct lj_rows){.first = request->first,
+                             .count = request->end - request->first,
+                             .views = dims == 3 ? dataset->dim[0] : 1,
+                             .width = dataset->dim[dims - 1],
+                             .has_views = dims == 3};
+    if (request->end > dataset->dim[dims - 2])
         return lj_fail(LJ_ERR_DATA, "%s: dataset %s has %lld rows, expected rows %lld .. %lld",
-                       path, request->name, (long long)dataset->dim[0], (long long)request->first,
-                       (long long)request->end - 1);
-    hsize_t start[2] = {(hsize_t)request->first, 0};
-    hsize_t dim[2] = {(hsize_t)(request->end - request->first), (hsize_t)dataset->dim[1]};
-    *count = (request->end - request->first) * dataset->dim[1];
-    *inside = H5Screate_simple(2, dim, NULL);
-    *outside = H5Dget_space(set);
-    if (*count > 0)
-        H5Sselect_hyperslab(*outside, H5S_SELECT_SET, start, NULL, dim, NULL);
+                       path, request->name, (long long)dataset->dim[dims - 2],
+                       (long long)request->first, (long long)request->end - 1);
     return LJ_OK;
 }
+
+/* ---- a dataset --------------------------------------------------------------------------- */
 
 static int read_open(struct lj_dataset *dataset, hid_t file, hid_t set, const char *path,
                      const struct lj_dataset_request *request)
 {
-    int64_t count;
-    hid_t inside, outside;
+    struct lj_rows rows = {0};
     LJ_TRY(check_type(set, path, request->name, request->integers));
     LJ_TRY(check_storage(set, path, request->name));
     LJ_TRY(read_shape(dataset, file, set, path, request));
-    LJ_TRY(select_part(dataset, path, request, set, &count, &inside, &outside));
+    if (request->part)
+        LJ_TRY(find_rows(dataset, path, request, &rows));
+    int64_t count = request->part ? rows.count * rows.views * rows.width : dataset->count;
     void *values = lj_alloc_array(count, request->size, "arrays of HDF5 files");
     int status = values ? LJ_OK : LJ_ERR_RESOURCE;
-    if (values && count > 0 &&
-        H5Dread(set, request->memory, inside, outside, H5P_DEFAULT, values) < 0)
+    bool good = true;
+    if (values && request->part)
+        good = lj_rows_move(set, request->memory, &rows, false, values);
+    else if (values && count > 0)
+        good = H5Dread(set, request->memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+    if (!good)
         status = lj_fail(LJ_ERR_DATA,
                          "%s: dataset %s cannot be read (damaged, or its filter is not "
                          "installed)",
                          path, request->name);
-    if (request->part) {
-        H5Sclose(inside);
-        H5Sclose(outside);
-    }
     if (status == LJ_OK)
         dataset->values = values;
     else

@@ -25,9 +25,22 @@ struct lj_dataset_request {
     int64_t rows;  /* its shape must be (rows); -1: any shape */
     hid_t memory;  /* HDF5's type for the values in memory */
     size_t size;   /* bytes of that type */
-    bool part;     /* only indices [first, end) of the first of two dimensions; else all */
+    /* Only rows [first, end) of (N, C), or, with views, of (V, N, D), as (rows, V, D); else all */
+    bool part, views;
     int64_t first, end;
 };
+
+/* Where rows [first, first + count) of all views lie: view v of (views, N, width) in a file, and of
+ * (count, views, width) in memory. Without views, of (N, width) and (count, width). */
+struct lj_rows {
+    int64_t first, count, views, width;
+    bool has_views; /* false: views is 1 */
+};
+/* Moves rows between an open dataset and memory, converted by HDF5. Under the lock.
+ *   write   in  memory to dataset; else dataset to memory
+ *   values  in or out */
+bool lj_rows_move(hid_t set, hid_t memory, const struct lj_rows *rows, bool write,
+                  void *values) LJ_MUST_USE;
 
 /* Reads a dataset, or a part of it, converted by HDF5. Nothing is allocated for a shape that is not
  * the requested one or that the file is too small for. Under the lock.
