@@ -41,6 +41,9 @@ struct lj_archive_options {
                                        itself; 0: 512 MiB. A rank keeps one larger one decoded */
     const struct lj_limits *limits; /* of data.stretch; NULL: of the selected rows */
     bool skip_labels;               /* neither look for labels nor read them */
+    /* NULL, or the file of an index that lj_archive_keep_index may have written; "" for one that
+     * is yet to be written. On all ranks or none */
+    const char *cache;
     /* NULL, or an open archive of the same files, images, axes and size: its index is used and no
      * file opened for one */
     const struct lj_archive *indexed;

@@ -49,6 +49,12 @@ void lj_archive_part(const struct lj_archive *archive, int64_t i, struct lj_arch
  * Errors: LJ_ERR_RESOURCE. */
 int lj_archive_narrow(struct lj_archive *archive, const int64_t *keep, int64_t count) LJ_MUST_USE;
 
+/* Writes the index of an archive that was opened with options.cache to a file, from which the next
+ * lj_archive_open takes it, and says so or why not. The file appears whole or not at all; where it
+ * cannot be written the log says so. Of archives with values in other files nothing is kept: they
+ * could change unseen. Local; rank 0, others return at once. */
+void lj_archive_keep_index(struct lj_archive *archive, const char *path);
+
 /* Does this stretch have limits? Local. */
 bool lj_stretch_has_limits(enum lj_data_stretch stretch);
 /* Replaces the limits of data.stretch. Local; all ranks alike, before anything else is read. */

@@ -82,6 +82,15 @@ int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
     return LJ_OK;
 }
 
+const char *lj_run_index_cache(const struct lj_run_state *run, char path[LJ_PATH_MAX], bool eval)
+{
+    const char *dir = run->config->run_dir;
+    path[0] = 0;
+    if (dir[0])
+        snprintf(path, LJ_PATH_MAX, "%.4000s/%sindex.cache", dir, eval ? "eval-" : "");
+    return path;
+}
+
 /* Is this a line of a step that the checkpoint contains? */
 static bool keeps_line(const char *line, int64_t first)
 {
@@ -124,6 +133,9 @@ int lj_run_open_files(struct lj_run_state *run, int64_t first)
     lj_config_write_yaml(run->info.config, yaml);
     if (fclose(yaml) != 0)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
+    lj_archive_keep_index(run->archive, lj_run_index_cache(run, path, false));
+    if (run->eval_bank)
+        lj_archive_keep_index(run->eval_bank, lj_run_index_cache(run, path, true));
     snprintf(path, sizeof path, "%.4000s/metrics.jsonl", run->dir);
     LJ_TRY(cut_metrics(path, first));
     run->metrics = fopen(path, "a");

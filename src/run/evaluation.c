@@ -28,10 +28,12 @@ static int open_rows(struct lj_run_state *run, const char *where, struct lj_arch
     struct lj_archive_options options = lj_archive_options_of(c);
     options.where = where;
     options.limits = lj_archive_limits(run->archive);
+    char cache[LJ_PATH_MAX];
     options.indexed = run->archive;
     if (c->eval_archive[0]) {
         options.files = c->eval_archive;
-        options.indexed = NULL;
+        options.indexed = run->eval_bank;
+        options.cache = lj_run_index_cache(run, cache, true);
     }
     LJ_TRY(lj_archive_open(archive, run->comm, &options));
     LJ_TRY(check_units(run, *archive, options.files));

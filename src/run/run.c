@@ -24,6 +24,8 @@ static int open_archive(struct lj_run_state *run)
 {
     struct lj_archive_options options = lj_archive_options_of(run->config);
     options.skip_labels = true; /* evaluation opens archives of its own */
+    char cache[LJ_PATH_MAX];
+    options.cache = lj_run_index_cache(run, cache, false);
     return lj_archive_open(&run->archive, run->comm, &options);
 }
 

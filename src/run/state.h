@@ -45,8 +45,12 @@ struct lj_run_state {
  *   resume_from  out     the last checkpoint, good or not; "" if there is none
  * Errors: LJ_ERR_RESOURCE (not writable, or in use by another job), LJ_ERR_CHECKPOINT; agreed. */
 int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX]);
-/* Writes config.yaml and opens metrics.jsonl, after cutting off lines of steps after `first`, with
- * which the run continues. Local; other ranks than the root do nothing. Errors: LJ_ERR_RESOURCE. */
+/* Path of the file that keeps the index of data.archive, or of eval.archive, from one start to the
+ * next; "" if the directory is yet to be picked. */
+const char *lj_run_index_cache(const struct lj_run_state *run, char path[LJ_PATH_MAX], bool eval);
+/* Writes config.yaml, keeps the indices of the archives, and opens metrics.jsonl, after cutting off
+ * lines of steps after `first`, with which the run continues. Local; other ranks than the root do
+ * nothing. Errors: LJ_ERR_RESOURCE. */
 int lj_run_open_files(struct lj_run_state *run, int64_t first);
 
 /* ---- metrics.c: local, root only; finished: steps of the run that are finished ----------- */

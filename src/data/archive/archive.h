@@ -8,6 +8,7 @@
  *   read.c        selected indices -> images
  *   labels.c      labels, data.where                              (rank 0)
  *   scan.c        files -> parts                                  (all ranks)
+ *   cache.c       the parts that an earlier scan has found
  *   index.c       file -> parts
  *   find.c        file -> its datasets of images
  *   axes.c        shape -> order of the axes
@@ -25,7 +26,7 @@
  *   archive.c     facts, parts, rows and their names
  *   hdf5.c        opening files, shapes, messages                 (under the lock)
  *
- * and write.c, which writes a training archive for `pack`. */
+ * and write.c, which writes a training archive for `pack`; place.c gives a whole file its name. */
 #ifndef LEJEPA_DATA_ARCHIVE_H
 #define LEJEPA_DATA_ARCHIVE_H
 
@@ -55,6 +56,7 @@ struct lj_part {
     int32_t rows_at_once;           /* most rows of one read when chunk_rows is 0 */
     int64_t kept_bytes;             /* of a large chunk that HDF5 keeps decoded; 0: keeps none */
     int32_t blanks;                 /* values of blank */
+    int32_t elsewhere;              /* 1: its values lie in other files, too */
     double blank[LJ_BLANKS_MAX];    /* stored values that mean "no measurement" */
 };
 
@@ -100,6 +102,21 @@ struct lj_archive_header {
     struct lj_limits limits;         /* of data.stretch */
 };
 
+/* A file as it was before it was opened. */
+struct lj_stamp {
+    int64_t bytes;                /* -1: there is none */
+    int64_t seconds, nanoseconds; /* of its last change */
+};
+/* What belongs to a scan besides its parts, to know one day whether they still hold. */
+struct lj_scan_note {
+    uint64_t asked[2];      /* hash of the names of the files, and of the settings */
+    int64_t files;          /* number */
+    struct lj_stamp *stamp; /* (files) */
+    int64_t looked_s;       /* the time when the first file was looked at */
+    bool recalled;          /* the parts are those of an earlier scan */
+    char text[2304];        /* why not, or why they cannot be kept; "": no reason */
+};
+
 /* A decoded chunk, and the memory to decode another. */
 struct lj_scratch {
     int64_t part;                            /* part of the chunk in `rows`; -1: none is there */
@@ -124,6 +141,7 @@ struct lj_archive {
     struct lj_subset groups;         /* of all groups: those with a selected row; likewise */
     int32_t *label;                  /* (selected); NULL: no labels */
     struct lj_shared *shared;        /* holds the tables above; NULL while rank 0 makes them */
+    struct lj_scan_note *note;       /* rank 0: for lj_archive_keep_index; NULL: nothing is kept */
     bool narrowed;                   /* rows, groups and label are this rank's own */
     bool have_statistics;            /* mean, std, least and most are known on this rank */
     bool hdf5_only;                  /* tests: read no chunk raw */
@@ -167,10 +185,27 @@ struct lj_file_list {
  *   text  in  a path, a glob or a directory, or several with commas between them
  * Errors: LJ_ERR_DATA (nothing there), LJ_ERR_RESOURCE; the list is then empty. */
 int lj_file_list_make(struct lj_file_list *list, const char *text) LJ_MUST_USE;
-/* Makes a list of paths that lie one after the other, each ended by 0.
- *   list  in/out  empty before */
-int lj_file_list_of_texts(struct lj_file_list *list, char *texts, int64_t count) LJ_MUST_USE;
 void lj_file_list_free(struct lj_file_list *list);
+
+/* The same list in the memory of a node. */
+struct lj_paths {
+    struct lj_shared *shared;
+    int64_t count;     /* files */
+    const int64_t *at; /* (count) where in the texts a path begins */
+    const char *texts; /* paths, each ended by 0 */
+};
+/* Every rank receives rank 0's list. Collective.
+ *   paths  out  freed by lj_paths_free, also on failure
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_paths_share(struct lj_paths *paths, struct lj_comm *comm,
+                   const struct lj_file_list *list) LJ_MUST_USE;
+void lj_paths_free(struct lj_paths *paths); /* collective */
+static inline const char *lj_path(const struct lj_paths *paths, int64_t i)
+{
+    return paths->texts + paths->at[i];
+}
+/* This rank's contiguous share [*first, *end) of so many files. Local. */
+void lj_files_of_rank(const struct lj_comm *comm, int64_t files, int64_t *first, int64_t *end);
 
 /* ---- find.c: call with the HDF5 lock held ------------------------------------------------ */
 
@@ -270,6 +305,9 @@ int lj_builder_append(struct lj_builder *b, const struct lj_builder *more) LJ_MU
 /* Frees the builder's own memory; the archive stays. */
 void lj_builder_free(struct lj_builder *b);
 
+/* Leaves of a header what a scan fills in. */
+void lj_index_only(struct lj_archive_header *header);
+
 /* ---- scan.c ------------------------------------------------------------------------------ */
 
 /* Fills header, parts and texts of rank 0's archive from the files, which all ranks open, each a
@@ -277,6 +315,25 @@ void lj_builder_free(struct lj_builder *b);
  * Errors, on every rank alike: those of the first failing file in their order; LJ_ERR_RESOURCE. */
 int lj_archive_scan(struct lj_archive *archive, struct lj_comm *comm,
                     const struct lj_archive_options *options) LJ_MUST_USE;
+
+/* ---- cache.c ----------------------------------------------------------------------------- */
+
+/* Notes what an archive of these files must be checked by one day, and fills rank 0's archive as
+ * lj_archive_scan does from the file options->cache, if that was written by lj_archive_keep_index
+ * for the same files and settings, and no file has changed since. Collective: each rank looks at a
+ * share of the files, and opens none.
+ *   recalled  out  the archive is filled; false: it must be scanned
+ * Errors, on every rank alike: LJ_ERR_RESOURCE. */
+int lj_archive_recall(struct lj_archive *archive, struct lj_comm *comm,
+                      const struct lj_archive_options *options, const struct lj_paths *paths,
+                      bool *recalled) LJ_MUST_USE;
+void lj_scan_note_free(struct lj_scan_note *note); /* accepts NULL */
+
+/* ---- place.c ----------------------------------------------------------------------------- */
+
+/* Writes a file under a temporary name beside path, syncs and renames it; on failure nothing of it
+ * remains. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_file_place(const char *path, const void *bytes, size_t count) LJ_MUST_USE;
 
 /* ---- labels.c: rank 0 -------------------------------------------------------------------- */
 

@@ -90,22 +90,43 @@ int lj_file_list_make(struct lj_file_list *list, const char *text)
     return status;
 }
 
-int lj_file_list_of_texts(struct lj_file_list *list, char *texts, int64_t count)
-{
-    char **path = lj_alloc_array(count, sizeof *path, "archive");
-    if (!path)
-        return LJ_ERR_RESOURCE;
-    for (int64_t i = 0; i < count; i++, texts += strlen(texts) + 1)
-        path[i] = texts;
-    int status = append(list, path, (size_t)count);
-    lj_free(path);
-    return status;
-}
-
 void lj_file_list_free(struct lj_file_list *list)
 {
     for (int64_t i = 0; i < list->count; i++)
         lj_free(list->path[i]);
     lj_free(list->path);
     *list = (struct lj_file_list){0};
+}
+
+int lj_paths_share(struct lj_paths *paths, struct lj_comm *comm, const struct lj_file_list *list)
+{
+    int64_t sizes[2] = {list->count, 0}; /* files; bytes of their paths */
+    for (int64_t i = 0; i < list->count; i++)
+        sizes[1] += (int64_t)strlen(list->path[i]) + 1;
+    lj_broadcast(comm, sizes, (int64_t)sizeof sizes, 0);
+    int64_t places = sizes[0] * (int64_t)sizeof *paths->at;
+    *paths = (struct lj_paths){.count = sizes[0]};
+    LJ_TRY(lj_shared_create(&paths->shared, comm, places + sizes[1], "archive"));
+    int64_t *at = lj_shared_memory(paths->shared);
+    char *texts = (char *)(at + sizes[0]), *end = texts;
+    paths->at = at;
+    paths->texts = texts;
+    for (int64_t i = 0; i < list->count; i++) {
+        at[i] = end - texts;
+        end = stpcpy(end, list->path[i]) + 1;
+    }
+    lj_shared_broadcast(paths->shared);
+    return LJ_OK;
+}
+
+void lj_paths_free(struct lj_paths *paths)
+{
+    lj_shared_destroy(paths->shared);
+    *paths = (struct lj_paths){0};
+}
+
+void lj_files_of_rank(const struct lj_comm *comm, int64_t files, int64_t *first, int64_t *end)
+{
+    *first = (int64_t)((__int128)files * comm->rank / comm->size);
+    *end = (int64_t)((__int128)files * (comm->rank + 1) / comm->size);
 }

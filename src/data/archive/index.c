@@ -262,7 +262,19 @@ static uint64_t fingerprint_part(const struct lj_builder *b, int64_t begun, cons
                                 (size_t)(b->hashed.bytes - begun), bytes);
 }
 
-static int add_part(struct lj_builder *b, const struct lj_found *found, hid_t dataset,
+/* Do values of the dataset lie in another file than this one: external or virtual ones, or all of
+ * them, where a link leads there? */
+static bool lies_elsewhere(hid_t dataset, hid_t file)
+{
+    char own[4 * LJ_NAME_BYTES] = "", here[4 * LJ_NAME_BYTES] = "";
+    hid_t plan = H5Dget_create_plist(dataset);
+    bool inside = H5Pget_layout(plan) != H5D_VIRTUAL && H5Pget_external_count(plan) <= 0;
+    H5Pclose(plan);
+    return !inside || H5Fget_name(dataset, own, sizeof own) < 0 ||
+           H5Fget_name(file, here, sizeof here) < 0 || strcmp(own, here) != 0;
+}
+
+static int add_part(struct lj_builder *b, const struct lj_found *found, hid_t dataset, hid_t file,
                     const char *path, const struct lj_archive_options *options)
 {
     enum lj_data_axes axes = options->axes;
@@ -284,7 +296,8 @@ static int add_part(struct lj_builder *b, const struct lj_found *found, hid_t da
     LJ_TRY(grow(&parts, info->parts, &b->part_capacity, info->parts + 1, sizeof *archive->part));
     archive->part = parts;
     struct lj_part part = {.rows = lj_axes_one_image(axes) ? 1 : (int64_t)found->dim[0],
-                           .first_row = info->rows};
+                           .first_row = info->rows,
+                           .elsewhere = lies_elsewhere(dataset, file)};
     int64_t most = options->chunk_bytes_max ? options->chunk_bytes_max : chunk_bytes_max;
     LJ_TRY(read_storage(b, &part, dataset, found, most, where));
     LJ_TRY(lj_blank_find(&archive->header, &part, dataset, options->blank, where));
@@ -331,7 +344,7 @@ static int add_file(struct lj_builder *b, hid_t file, const char *path,
             status = lj_fail(LJ_ERR_DATA, "%s:%s: cannot be opened; the file is damaged", path,
                              list.at[i].path);
         } else {
-            status = add_part(b, &list.at[i], dataset, path, options);
+            status = add_part(b, &list.at[i], dataset, file, path, options);
             H5Dclose(dataset);
         }
     }
@@ -384,6 +397,16 @@ int lj_builder_append(struct lj_builder *b, const struct lj_builder *more)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA, "data.archive: its datasets claim more than 2^63 bytes together; a "
                                 "file is damaged");
+}
+
+void lj_index_only(struct lj_archive_header *header)
+{
+    struct lj_archive_info *info = &header->info;
+    info->type = info->axes = info->axes_reason = info->images = NULL;
+    info->labels = info->storage = info->blank = NULL;
+    info->has_labels = false;
+    info->classes = info->selected = 0;
+    header->labels_text[0] = 0;
 }
 
 void lj_builder_free(struct lj_builder *b)

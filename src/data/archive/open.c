@@ -11,9 +11,7 @@ static int copy_index(struct lj_archive *archive, const struct lj_archive *from)
 {
     int64_t parts = from->header.info.parts, texts = from->header.texts_bytes;
     archive->header = from->header;
-    archive->header.info.has_labels = false;
-    archive->header.info.classes = 0;
-    archive->header.labels_text[0] = 0;
+    lj_index_only(&archive->header);
     archive->part = lj_alloc_array(parts, sizeof *archive->part, "archive");
     archive->texts = lj_alloc((size_t)texts, "archive");
     if (!archive->part || !archive->texts)
@@ -191,6 +189,7 @@ void lj_archive_close(struct lj_archive *archive)
     lj_free(archive->scratch);
     pthread_mutex_destroy(&archive->lock);
     free_tables(archive);
+    lj_scan_note_free(archive->note);
     lj_shared_destroy(archive->shared);
     lj_free(archive->open);
     lj_free(archive);

@@ -16,39 +16,36 @@ struct scan {
     struct lj_archive *archive;               /* borrowed */
     struct lj_comm *comm;                     /* borrowed */
     const struct lj_archive_options *options; /* borrowed */
-    struct lj_file_list files;                /* the same on every rank */
+    struct lj_paths files;                    /* the same on every rank */
     struct lj_builder builder;                /* of this rank's share */
     int64_t next;                             /* the first file that nobody has opened */
 };
 
 /* ---- files ------------------------------------------------------------------------------- */
 
-/* Every rank receives rank 0's list. Collective. */
-static int share_files(struct lj_comm *comm, struct lj_file_list *files)
+/* Rank 0 lists the files, and every node learns their names. Collective. */
+static int list_files(struct scan *s)
 {
-    int64_t sizes[2] = {files->count, 0}; /* files; bytes of their paths */
-    for (int64_t i = 0; i < files->count; i++)
-        sizes[1] += (int64_t)strlen(files->path[i]) + 1;
-    lj_broadcast(comm, sizes, (int64_t)sizeof sizes, 0);
-    char *texts = lj_alloc((size_t)sizes[1], "archive"), *at = texts;
-    LJ_TRY(lj_agree(comm, texts ? LJ_OK : LJ_ERR_RESOURCE));
-    for (int64_t i = 0; i < files->count; i++)
-        at = stpcpy(at, files->path[i]) + 1;
-    lj_broadcast(comm, texts, sizes[1], 0);
-    int status = lj_comm_is_root(comm) ? LJ_OK : lj_file_list_of_texts(files, texts, sizes[0]);
-    lj_free(texts);
-    return lj_agree(comm, status);
+    struct lj_file_list list = {0};
+    int status = LJ_OK;
+    lj_root_section_begin(s->comm);
+    if (lj_comm_is_root(s->comm))
+        status = lj_file_list_make(&list, s->options->files);
+    status = lj_root_section_end(s->comm, status);
+    if (status == LJ_OK)
+        status = lj_paths_share(&s->files, s->comm, &list);
+    lj_file_list_free(&list);
+    return status;
 }
 
-/* Rank 0 lists the files and opens the first ones. Collective. */
+/* Rank 0 opens the first files. Collective. */
 static int begin(struct scan *s)
 {
     int status = LJ_OK;
     lj_root_section_begin(s->comm);
     if (lj_comm_is_root(s->comm)) {
-        status = lj_file_list_make(&s->files, s->options->files);
         while (status == LJ_OK && !s->builder.known && s->next < s->files.count)
-            status = lj_builder_add(&s->builder, s->files.path[s->next++], s->options);
+            status = lj_builder_add(&s->builder, lj_path(&s->files, s->next++), s->options);
         if (status == LJ_OK && !s->builder.known)
             status = lj_fail(LJ_ERR_DATA,
                              "%s: expected images, found datasets without rows; check data.archive",
@@ -83,7 +80,7 @@ static int open_some(struct scan *s, int64_t *at, int64_t end)
     double begun = lj_now_s();
     int status = LJ_OK;
     while (*at < end && status == LJ_OK && lj_now_s() - begun < round_s)
-        status = lj_builder_add(&s->builder, s->files.path[(*at)++], s->options);
+        status = lj_builder_add(&s->builder, lj_path(&s->files, (*at)++), s->options);
     return status;
 }
 
@@ -91,9 +88,10 @@ static int open_some(struct scan *s, int64_t *at, int64_t end)
  * files come first. Collective. */
 static int open_share(struct scan *s)
 {
-    int64_t all = s->files.count - s->next, size = s->comm->size, rank = s->comm->rank, left = all;
-    int64_t at = s->next + (int64_t)((__int128)all * rank / size);
-    int64_t end = s->next + (int64_t)((__int128)all * (rank + 1) / size);
+    int64_t left = s->files.count - s->next, size = s->comm->size, rank = s->comm->rank, at, end;
+    lj_files_of_rank(s->comm, left, &at, &end);
+    at += s->next;
+    end += s->next;
     double told = lj_now_s();
     int status = LJ_OK;
     while (left > 0) {
@@ -237,8 +235,13 @@ static int conclude(struct scan *s)
 /* Collective. */
 static int scan_all(struct scan *s)
 {
+    bool recalled = false;
+    LJ_TRY(list_files(s));
+    if (s->options->cache)
+        LJ_TRY(lj_archive_recall(s->archive, s->comm, s->options, &s->files, &recalled));
+    if (recalled)
+        return LJ_OK;
     LJ_TRY(begin(s));
-    LJ_TRY(share_files(s->comm, &s->files));
     share_first(s);
     LJ_TRY(open_share(s));
     LJ_TRY(put_together(s));
@@ -252,7 +255,7 @@ int lj_archive_scan(struct lj_archive *archive, struct lj_comm *comm,
         .archive = archive, .comm = comm, .options = options, .builder.archive = archive};
     int status = scan_all(&s);
     lj_builder_free(&s.builder);
-    lj_file_list_free(&s.files);
+    lj_paths_free(&s.files);
     if (!lj_comm_is_root(comm)) { /* they come back in the memory of the node */
         lj_free(archive->part);
         lj_free(archive->texts);

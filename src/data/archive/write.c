@@ -4,16 +4,11 @@
  * makes one write fail, and never leaves HDF5 with a file that it cannot close. */
 #include "data/archive/write.h"
 
-#include "data/data.h"
+#include "data/archive/archive.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <hdf5.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { CHUNK_ROWS = 64, CHUNK_NUMBERS = 65536, DEFLATE_LEVEL = 6, GROWTH_BYTES = 1 << 20 };
 
@@ -121,58 +116,6 @@ static void *make_file_image(const struct lj_archive_content *content, size_t *b
     return image;
 }
 
-/* ---- on disk ----------------------------------------------------------------------------- */
-
-static bool write_all(int file, const char *bytes, size_t count)
-{
-    while (count > 0) {
-        ssize_t written = write(file, bytes, count);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return false;
-        bytes += written;
-        count -= (size_t)written;
-    }
-    return true;
-}
-
-static void sync_directory(const char *path)
-{
-    char copy[PATH_MAX];
-    snprintf(copy, sizeof copy, "%s", path);
-    int directory = open(dirname(copy), O_RDONLY | O_DIRECTORY);
-    if (directory < 0)
-        return; /* the file is renamed already, and some file systems cannot open directories */
-    fsync(directory);
-    close(directory);
-}
-
-static int place_file(const char *path, const char *bytes, size_t count)
-{
-    char temporary[PATH_MAX];
-    int length = snprintf(temporary, sizeof temporary, "%s.%ld.partial", path, (long)getpid());
-    if (length >= (int)sizeof temporary)
-        return lj_fail(LJ_ERR_RESOURCE, "%s: the name is too long", path);
-    int file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    if (file < 0)
-        return lj_fail(LJ_ERR_RESOURCE, "cannot create %s: %s; choose another out=", temporary,
-                       strerror(errno));
-    bool good = write_all(file, bytes, count) && fsync(file) == 0;
-    int error = good ? 0 : errno;
-    if (close(file) != 0 && good)
-        error = errno;
-    if (error == 0 && rename(temporary, path) != 0)
-        error = errno;
-    if (error == 0) {
-        sync_directory(path);
-        return LJ_OK;
-    }
-    unlink(temporary);
-    return lj_fail(LJ_ERR_RESOURCE, "cannot write %s (%zu bytes): %s; nothing was left behind",
-                   path, count, strerror(error));
-}
-
 int lj_archive_write(const char *path, const struct lj_archive_content *content)
 {
     size_t bytes = 0;
@@ -181,7 +124,7 @@ int lj_archive_write(const char *path, const struct lj_archive_content *content)
         return lj_fail(LJ_ERR_RESOURCE, "cannot build %s in memory: %lld images of %lld x %lld",
                        path, (long long)content->rows, (long long)content->height,
                        (long long)content->width);
-    int status = place_file(path, image, bytes);
+    int status = lj_file_place(path, image, bytes);
     lj_free(image);
     return status;
 }

@@ -351,7 +351,7 @@ Test(pack, a_full_disk_leaves_nothing_and_keeps_the_old_archive)
 Test(pack, an_unusable_destination_is_a_resource_error)
 {
     strcpy(config.arg_out, in_directory("absent/out.h5"));
-    expect_failure(LJ_ERR_RESOURCE, "%s/images,%s/labels,0,0", 0, "choose another out=");
+    expect_failure(LJ_ERR_RESOURCE, "%s/images,%s/labels,0,0", 0, "choose another place");
     strcpy(config.arg_out, directory); /* rename onto a directory */
     cr_expect(pack("%s/images,%s/labels,0,0", 0, 1) == LJ_ERR_RESOURCE);
     char beside[128];
