@@ -170,7 +170,7 @@ struct lj_gradsync_plan {
 };
 struct lj_gradsync;
 
-/* Allocates every buffer. Collective; all ranks pass the same plan.
+/* Allocates every buffer. Collective; all ranks pass the same plan, but for workers and joint.
  *   sync    out  owned by the caller: lj_gradsync_destroy
  *   ledger  in   borrowed for the life of sync; gets the lines gradient, weights and norm
  * Errors, on every rank alike: LJ_ERR_RESOURCE; LJ_ERR_CONFIG when a bucket is too long

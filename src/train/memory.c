@@ -7,7 +7,8 @@
 static int check_recompute(const struct lj_trainer *t)
 {
     const struct lj_net *net = t->model->net[LJ_NET_ENCODER];
-    for (int i = 0; t->by_lane && i < net->count; i++)
+    bool lanes = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_LANES;
+    for (int i = 0; lanes && i < net->count; i++)
         if (lj_node_sync_count(&net->node[i]) > 0)
             return lj_fail(LJ_ERR_CONFIG,
                            "memory.recompute=lanes: layer %s of model=%s takes statistics over the "

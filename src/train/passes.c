@@ -191,16 +191,29 @@ static void encode(struct lj_trainer *t, int64_t k, int worker)
     forward_lane(t, LJ_NET_ENCODER, 1, nodes_of(t, LJ_NET_ENCODER), k, worker);
 }
 
-void lj_pass_encode(struct lj_trainer *t, struct lj_step_report *report)
+/* The first lane of the last wave. */
+static int64_t last_wave(const struct lj_trainer *t)
 {
-    for (int64_t first = 0; t->by_lane && first < lj_my_lanes(t); first += t->workers) {
+    return (lj_my_lanes(t) - 1) / t->workers * t->workers;
+}
+
+/* The first wave comes last: backward begins with it, and finds its activations in the arenas. */
+static void encode_by_lane(struct lj_trainer *t)
+{
+    for (int64_t first = last_wave(t); lj_my_lanes(t) > 0 && first >= 0; first -= t->workers) {
         views_of_wave(t, first);
         lj_phase_begin(LJ_PHASE_FORWARD);
         run_wave(t, first, encode);
         lj_phase_end();
     }
-    if (t->by_lane)
+}
+
+void lj_pass_encode(struct lj_trainer *t, struct lj_step_report *report)
+{
+    if (t->by_lane) {
+        encode_by_lane(t);
         return;
+    }
     lj_phase_begin(LJ_PHASE_FORWARD);
     forward_net(t, LJ_NET_ENCODER, report);
     lj_phase_end();
@@ -319,11 +332,14 @@ static void backward_bucket(struct lj_trainer *t, int bucket)
     lj_gradsync_start(t->gradsync, bucket);
 }
 
-/* Forward again and all of the encoder's backward, for one lane at a time. */
+/* All of the encoder's backward, for one lane at a time; forward again before it, unless the
+ * worker still has the lane: it is of the first wave. */
 static void whole_lane(struct lj_trainer *t, int64_t k, int worker)
 {
-    make_views(t, k, worker);
-    encode(t, k, worker);
+    if (k >= t->workers) {
+        make_views(t, k, worker);
+        encode(t, k, worker);
+    }
     hand_down(t, k, worker);
     for (int bucket = lj_encoder_buckets(t) - 1; bucket >= 0; bucket--)
         backward_lane(t, bucket, k, worker);

@@ -89,7 +89,7 @@ static int make_objective(struct lj_trainer *t)
         .workers = t->workers,
         /* Where even the encoder runs again rather than be kept, so do the objective's smaller
          * matmuls. */
-        .caches = !t->by_lane};
+        .caches = t->config.memory_recompute != LJ_MEMORY_RECOMPUTE_LANES};
     LJ_TRY(lj_objective_find(t->config.objective, &t->objective_kind));
     return lj_objective_create(&t->objective, t->comm, t->objective_kind, &t->config, &shape,
                                &t->ledger);
@@ -102,8 +102,9 @@ static int prepare_locally(struct lj_trainer *t)
     if (!t->changes)
         return lj_fail(LJ_ERR_RESOURCE, "out of memory: trainer");
     LJ_TRY(lj_threads_use(t->config.threads, &t->workers));
-    t->by_lane = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_LANES;
     LJ_TRY(deal_lanes(t));
+    t->by_lane = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_LANES &&
+                 lj_my_lanes(t) > t->workers; /* else each lane has a worker that keeps it */
     LJ_TRY(make_model(t));
     LJ_TRY(check_samples(t));
     t->schedule = lj_schedule_of(&t->config, lj_archive_info(t->archive)->selected);

@@ -29,7 +29,7 @@ struct lj_trainer {
     bool failed;                         /* this rank has no batch: it only joins collectives */
     int64_t views[2];                    /* global, local */
     int workers;                         /* lanes worked on at once: OpenMP threads */
-    bool by_lane;                        /* memory.recompute: lanes */
+    bool by_lane; /* memory.recompute: lanes, of which this rank has more than workers */
 
     struct lj_plan *plan[LJ_PASS_KINDS]; /* [LJ_PASS_LOCAL] NULL without local views */
     float **arena[LJ_PASS_KINDS];        /* (arenas) memory of a plan: one for each of my lanes, for
@@ -104,9 +104,9 @@ struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind par
 
 /* passes.c: the parts of a step that run lane by lane. */
 
-/* The views of all my lanes, straight into the encoder's inputs. With memory.recompute=lanes a
- * worker has room for one lane's only: then nothing happens here, and lj_pass_encode makes them
- * lane by lane, as backward does once more. */
+/* The views of all my lanes, straight into the encoder's inputs. Where the encoder runs lane by
+ * lane, a worker has room for one lane's only: then nothing happens here, and lj_pass_encode makes
+ * them, as backward does once more for lanes that no worker has any more. */
 void lj_pass_views(struct lj_trainer *t);
 /* The encoder on all views of my lanes; embeddings become the projector's input. Then the
  * projector. Where a net has layers with statistics of the global batch, it runs from one such

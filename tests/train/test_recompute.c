@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What memory.recompute=lanes computes a second time: the encoder, for those lanes that no worker
+ * still has when backward comes to them. Launched on 3 ranks, of which a case takes the first 1, 2
+ * or 3. */
+#include "train/train.h"
+#include "lejepa/runtime.h"
+#include "mpi_case.h"
+#include "tmpdir.h"
+#include "train_archive.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+enum { LANES = 6 };
+
+static struct lj_comm *world;
+static struct lj_tmpdir dir;
+static struct lj_archive *archive;
+static struct lj_config config;
+
+static void begin(void)
+{
+    world = lj_case_begin();
+    if (lj_comm_is_root(world)) {
+        lj_tmpdir_make(&dir);
+        lj_train_archive_write(lj_tmpdir_file(&dir, "archive.h5"), 100, 2, 16);
+    }
+    lj_broadcast(world, &dir, sizeof dir, 0);
+    struct lj_archive_options options = {.files = lj_tmpdir_file(&dir, "archive.h5"),
+                                         .images = "",
+                                         .labels = "none",
+                                         .where = "",
+                                         .axes = LJ_DATA_AXES_NCHW,
+                                         .stretch = LJ_DATA_STRETCH_NONE,
+                                         .nan = LJ_DATA_NAN_ERROR};
+    int status = lj_archive_open(&archive, world, &options);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    setenv("LJ_OVERSUBSCRIBE", "1", 1); /* more threads than this machine may have cores */
+}
+
+static void end(void)
+{
+    unsetenv("LJ_OVERSUBSCRIBE");
+    lj_archive_close(archive);
+    if (lj_comm_is_root(world))
+        lj_tmpdir_remove(&dir);
+    lj_case_end(world);
+}
+
+TestSuite(recompute, .timeout = 170, .init = begin, .fini = end);
+
+static void configure(const char *threads, const char *recompute)
+{
+    const char *const words[] = {"model=vit",           "model.width=24",  "model.depth=2",
+                                 "model.heads=3",       "model.patch=4",   "views.global=2",
+                                 "views.local=1",       "projector.out=8", "projector.hidden=32",
+                                 "sigreg.slices=24",    "precision=fp32",  "guard.stall_s=0",
+                                 "projector.norm=lane", "batch.size=48",   "batch.lanes=6",
+                                 "train.steps=1",       threads,           recompute};
+    lj_config_defaults(&config);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        cr_assert_eq(lj_config_assign(&config, words[i]), LJ_OK, "%s", lj_error_text());
+}
+
+/* Twice the multiply-adds of the encoder's forward, for all views of a lane. */
+static double encoder_flops(const struct lj_trainer_info *info)
+{
+    double sum = 0;
+    for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
+        struct lj_shape view = lj_model_view(info->model, part);
+        sum += (double)lj_net_flops(info->model->net[LJ_NET_ENCODER], &view) *
+               (double)lj_plan_images(info->plan[part]);
+    }
+    return sum;
+}
+
+static double clocked_flops(const struct lj_trainer_info *info)
+{
+    double sum = 0;
+    int kinds;
+    lj_layer_kinds(&kinds);
+    for (int w = 0; w < info->workers; w++)
+        for (int k = 0; k < kinds; k++)
+            sum += info->clock[w][k].flops;
+    return sum;
+}
+
+/* One step. Returns what the layers of all ranks computed, in forward passes of the encoder on one
+ * lane, and the hash of the weights. */
+static double step_on(struct lj_comm *comm, uint64_t *weights)
+{
+    struct lj_trainer *trainer = NULL;
+    struct lj_step_report report = {0};
+    int status = lj_trainer_create(&trainer, comm, &config, archive, NULL);
+    cr_assert_eq(status, LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_trainer_step(trainer, 0, false, &report), LJ_OK, "%s", lj_error_text());
+    struct lj_trainer_info info = lj_trainer_info(trainer);
+    double mine = clocked_flops(&info), all[3], sum = 0, forward = encoder_flops(&info);
+    lj_all_gather_f64(comm, &mine, 1, all);
+    for (int r = 0; r < comm->size; r++)
+        sum += all[r];
+    *weights = lj_trainer_hash(trainer);
+    lj_trainer_destroy(trainer);
+    return sum / forward;
+}
+
+static void check(int ranks, const char *threads, double again)
+{
+    struct lj_comm *comm = NULL;
+    cr_assert_eq(lj_comm_first(world, ranks, &comm), LJ_OK);
+    double once = 0, lanes = 0;
+    uint64_t wanted = 0, weights = 0;
+    if (comm) {
+        configure(threads, "memory.recompute=none");
+        once = step_on(comm, &wanted);
+        configure(threads, "memory.recompute=lanes");
+        lanes = step_on(comm, &weights);
+    }
+    lj_comm_destroy(comm);
+    lj_all_assert(world, weights == wanted, "%d ranks, %s: other weights", ranks, threads);
+    lj_all_assert(world, !comm || lanes - once == again,
+                  "%d ranks, %s: %g forward passes of the encoder are run again, expected %g",
+                  ranks, threads, lanes - once, again);
+}
+
+Test(recompute, lanes_that_a_worker_still_has_do_not_run_again)
+{
+    check(1, "threads=1", LANES - 1);
+    check(1, "threads=2", LANES - 2);
+    check(1, "threads=4", LANES - 4);
+    check(1, "threads=6", 0);
+    check(1, "threads=8", 0);
+    check(2, "threads=1", LANES - 2);
+    check(2, "threads=2", LANES - 4);
+    check(2, "threads=3", 0);
+    check(3, "threads=2", 0);
+}
