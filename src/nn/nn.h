@@ -34,7 +34,7 @@ enum lj_role {
 enum lj_init {
     LJ_INIT_ZERO,
     LJ_INIT_ONE,
-    LJ_INIT_NORMAL,  /* init_scale x N(0,1), init_scale < 0.29: timm's cut at +-2 never acts */
+    LJ_INIT_NORMAL,  /* init_scale x N(0,1), not beyond 6.7 init_scale (Box-Muller of 32 bits) */
     LJ_INIT_UNIFORM, /* U(-init_scale, init_scale) */
 };
 
@@ -247,6 +247,18 @@ lj_val lj_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val br
                    double drop_rate, int64_t layer);
 lj_val lj_pool_token(struct lj_net *net, const char *name, lj_val x);
 lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64_t skip);
+/* A convolution with a square kernel, zeros around the map. */
+struct lj_conv_shape {
+    int64_t width; /* output channels */
+    int64_t kernel, stride, padding;
+    bool bias;
+};
+/* (H, W, C) to (H', W', width). */
+lj_val lj_conv(struct lj_net *net, const char *name, lj_val x, struct lj_conv_shape shape,
+               enum lj_init init, double init_scale);
+/* The first convolution of an encoder: from the image's planes (C, H, W) to (H', W', width). */
+lj_val lj_stem(struct lj_net *net, const char *name, lj_val x, struct lj_conv_shape shape,
+               enum lj_init init, double init_scale);
 lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_batch);
 /* The same with ReLU, and with ReLU of its sum with a trunk of the same shape: less is written to
  * memory than by layers of their own. */

@@ -56,6 +56,14 @@ def batchnorm_residual(x, weight, bias):
     return F.relu(x + batchnorm(F.gelu(x), weight, bias))
 
 
+def conv(stride, padding, planes=False):
+    """Channels last, from a map that is so, too, or from planes."""
+    def forward(x, weight, bias=None):
+        x = x if planes else x.movedim(-1, 1)
+        return F.conv2d(x, weight, bias, stride, padding).movedim(1, -1)
+    return forward
+
+
 linear = F.linear
 CASES = {
     "linear": ((2, 3, 5), [(7, 5), (7,)], linear),
@@ -96,6 +104,16 @@ CASES = {
     "batchnorm_batch_relu": ((4, 2, 3, 5), [(5,), (5,)], batchnorm_relu),
     "batchnorm_residual_lane": ((4, 2, 3, 5), [(5,), (5,)], batchnorm_residual),
     "batchnorm_residual_batch": ((4, 2, 3, 5), [(5,), (5,)], batchnorm_residual),
+    "conv": ((2, 5, 6, 3), [(4, 3, 3, 3), (4,)], conv(1, 1)),
+    "conv_stride": ((2, 6, 5, 4), [(5, 4, 3, 3)], conv(2, 1)),
+    "conv_inside": ((1, 7, 4, 2), [(3, 2, 3, 3), (3,)], conv(1, 0)),
+    "conv_large": ((1, 3, 4, 2), [(3, 2, 7, 7)], conv(3, 3)),
+    "conv_even": ((2, 4, 6, 3), [(4, 3, 2, 2), (4,)], conv(2, 0)),
+    "conv_point": ((2, 3, 2, 5), [(7, 5, 1, 1)], conv(1, 0)),
+    "conv_point_stride": ((2, 5, 4, 5), [(6, 5, 1, 1), (6,)], conv(2, 0)),
+    "conv_vectors": ((1, 2, 3, 16), [(16, 16, 3, 3)], conv(1, 1)),
+    "stem": ((2, 3, 6, 5), [(4, 3, 3, 3)], conv(1, 1, planes=True)),
+    "stem_stride": ((2, 2, 9, 8), [(5, 2, 7, 7), (5,)], conv(2, 3, planes=True)),
 }
 
 with h5py.File(sys.argv[1], "w") as f:

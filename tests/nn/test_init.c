@@ -20,8 +20,9 @@ static struct lj_param list[] = {
      .init_scale = 0.25},
     {.name = "zero", .count = 16, .offset = 25072, .init = LJ_INIT_ZERO},
     {.name = "again", .count = 3000, .offset = 25088, .init = LJ_INIT_NORMAL, .init_scale = 0.02},
+    {.name = "wide", .count = 400, .offset = 28096, .init = LJ_INIT_NORMAL, .init_scale = 3},
 };
-static const struct lj_params params = {.list = list, .count = 5, .elements = ELEMENTS};
+static const struct lj_params params = {.list = list, .count = 6, .elements = ELEMENTS};
 
 static float *whole(int64_t seed)
 {
@@ -60,7 +61,10 @@ Test(init, draws_what_was_asked_for)
         cr_assert(x[25072 + i] == 0);
     for (int i = NORMALS; i < 20016; i++)
         cr_assert(x[i] == 0, "padding %d", i);
-    for (int i = 28088; i < ELEMENTS; i++)
+    for (int i = 28088; i < 28096; i++)
+        cr_assert(x[i] == 0, "padding %d", i);
+    cr_assert(fabs(moment(x + 28096, 400, 2) / 9 - 1) < 6 * sqrt(2) / 20, "cut");
+    for (int i = 28496; i < ELEMENTS; i++)
         cr_assert(x[i] == 0, "padding %d", i);
     free(x);
 }

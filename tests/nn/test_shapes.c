@@ -67,6 +67,18 @@ static lj_val linear_residual(struct lj_net *net, lj_val x)
     return lj_linear_residual(net, "layer", x, lj_pool_mean(net, "branch", x, 0), LJ_INIT_ZERO, 0);
 }
 
+static const struct lj_conv_shape window = {.width = 3, .kernel = 5, .stride = 1, .padding = 1};
+
+static lj_val conv(struct lj_net *net, lj_val x)
+{
+    return lj_conv(net, "layer", x, window, LJ_INIT_ZERO, 0);
+}
+
+static lj_val stem(struct lj_net *net, lj_val x)
+{
+    return lj_stem(net, "layer", x, window, LJ_INIT_ZERO, 0);
+}
+
 static void refuses(builder *build, struct lj_shape shape, const char *expected, const char *found)
 {
     struct net_case c;
@@ -97,6 +109,10 @@ Test(shapes, a_layer_names_what_it_cannot_take)
     refuses(linear, empty, "rows of features", "found (0, 6)");
     refuses(relu, none, "rows of features", "found ()");
     refuses(residual, tokens, "trunk's shape", "found (4, 5)");
+    refuses(conv, tokens, "a map (H, W, C)", "found (4, 6)");
+    refuses(conv, map, "as large as the kernel", "found (2, 2, 6)");
+    refuses(stem, row, "an image (C, H, W)", "found (6)");
+    refuses(stem, map, "as large as the kernel", "found (2, 2, 6)");
     refuses(linear_residual, tokens, "rows as the trunk", "found (6)");
 }
 

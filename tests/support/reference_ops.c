@@ -112,6 +112,36 @@ void reference_patch_embed(const struct reference_op *op, const double *x, const
     }
 }
 
+/* Element (line, column, channel) of an image; 0 outside. */
+static double pixel(const struct reference_op *op, const double *image, int64_t y, int64_t x,
+                    int64_t c)
+{
+    if (y < 0 || y >= op->height || x < 0 || x >= op->width)
+        return 0;
+    return op->planes ? image[(c * op->height + y) * op->width + x]
+                      : image[(y * op->width + x) * op->channels + c];
+}
+
+void reference_conv(const struct reference_op *op, const double *x, const double *const *p,
+                    double *y)
+{
+    int64_t k = op->patch, pad = op->padding;
+    int64_t lines = (op->height + 2 * pad - k) / op->stride + 1;
+    int64_t columns = (op->width + 2 * pad - k) / op->stride + 1;
+    int64_t channels = op->depthwise ? 1 : op->channels; /* that one output channel reads */
+    for (int64_t n = 0; n < op->images * lines * columns * op->out; n++) {
+        int64_t o = n % op->out, at = n / op->out % (lines * columns);
+        const double *image =
+            x + n / op->out / (lines * columns) * op->channels * op->height * op->width;
+        y[n] = p[1] ? p[1][o] : 0;
+        for (int64_t c = 0; c < channels; c++)
+            for (int64_t tap = 0; tap < k * k; tap++)
+                y[n] += p[0][(o * channels + c) * k * k + tap] *
+                        pixel(op, image, at / columns * op->stride + tap / k - pad,
+                              at % columns * op->stride + tap % k - pad, op->depthwise ? o : c);
+    }
+}
+
 void reference_pool_token(const struct reference_op *op, const double *x, const double *const *p,
                           double *y)
 {

@@ -4,21 +4,26 @@
 #ifndef LEJEPA_TEST_REFERENCE_OPS_H
 #define LEJEPA_TEST_REFERENCE_OPS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Sizes of an operation, of which each layer reads some. */
 struct reference_op {
     int64_t images;   /* input (images, rows, width) */
     int64_t rows;     /* tokens of an image */
-    int64_t width;    /* features; of patch_embed: pixels */
+    int64_t width;    /* features; of patch_embed and conv: pixels */
     int64_t out;      /* output width */
     int64_t heads;    /* attention */
     int64_t skip;     /* pool_mean: tokens before the mean; tokens: registers */
-    int64_t height;   /* patch_embed: of the image (channels, height, width) */
-    int64_t channels; /* patch_embed */
-    int64_t patch;    /* patch_embed: pixels a side */
+    int64_t height;   /* patch_embed, conv: of the image */
+    int64_t channels; /* patch_embed, conv */
+    int64_t patch;    /* patch_embed, conv: pixels a side */
     int64_t grid[2];  /* tokens: cells of this image */
     int64_t grid0[2]; /* tokens: cells of the table of positions */
+    int64_t stride;   /* conv */
+    int64_t padding;  /* conv */
+    bool planes;      /* conv: the image is (channels, height, width), else channels last */
+    bool depthwise;   /* conv: output channel o reads input channel o alone */
     double eps;       /* norms */
 };
 
@@ -33,6 +38,7 @@ reference_forward reference_relu;
 reference_forward reference_attention;   /* x (images, rows, 3 width) -> (images, rows, width) */
 reference_forward reference_tokens;      /* p: pos, cls, registers; skip registers; grids */
 reference_forward reference_patch_embed; /* p: W (out, channels, patch, patch), b */
+reference_forward reference_conv;        /* p: W (out, channels, patch, patch), b or NULL */
 reference_forward reference_pool_token;
 reference_forward reference_pool_mean; /* mean of rows from `skip` on */
 reference_forward reference_batchnorm; /* over images and rows; p: weight, bias; eps */

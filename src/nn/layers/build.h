@@ -12,7 +12,7 @@ extern const struct lj_layer_kind lj_kind_linear, lj_kind_linear_residual, lj_ki
     lj_kind_gelu, lj_kind_relu, lj_kind_attention, lj_kind_residual, lj_kind_input,
     lj_kind_patch_embed, lj_kind_tokens, lj_kind_pool_token, lj_kind_pool_mean,
     lj_kind_batchnorm_lane, lj_kind_batchnorm_batch, lj_kind_batchnorm_residual_lane,
-    lj_kind_batchnorm_residual_batch;
+    lj_kind_batchnorm_residual_batch, lj_kind_conv, lj_kind_stem;
 
 /* Adds a node (kind, inputs, ints and real are set) under the net's scope; its shape comes from the
  * kind. A failure is kept in net->status. */

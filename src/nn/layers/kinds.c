@@ -17,7 +17,9 @@ static const struct lj_layer_kind *const kinds[] = {&lj_kind_linear,
                                                     &lj_kind_batchnorm_lane,
                                                     &lj_kind_batchnorm_batch,
                                                     &lj_kind_batchnorm_residual_lane,
-                                                    &lj_kind_batchnorm_residual_batch};
+                                                    &lj_kind_batchnorm_residual_batch,
+                                                    &lj_kind_conv,
+                                                    &lj_kind_stem};
 
 const struct lj_layer_kind *const *lj_layer_kinds(int *count)
 {

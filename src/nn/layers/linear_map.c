@@ -70,6 +70,8 @@ void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, 
     if (dx)
         multiply(c, input_gradient, LJ_PACK_INPUT_GRADIENT, dy, NULL, dx);
     lj_matmul(&weight_gradient, dy, as_input(x, c->bf16, &scratch), NULL, c->dparam[0]);
+    if (c->node->params < 2) /* no bias */
+        return;
     if (!c->dparam_add)
         memset(c->dparam[1], 0, (size_t)out * sizeof(float));
     lj_kernels()->column_sums(c->dparam[1], c->dy, c->y_type, x.rows, out);

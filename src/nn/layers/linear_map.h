@@ -18,11 +18,12 @@ struct lj_rows {
 int64_t lj_linear_scratch(bool bf16, int64_t rows, int64_t in, int64_t out);
 
 /* y = x W^T + b, or y += x W^T + b when add. Local.
- *   c        in   the call: y (rows, out) of type c->y_type, W and b its first two parameters
+ *   c        in   the call: y (rows, out) of type c->y_type, W and b its first two parameters;
+ *                 a node with one parameter has no b
  *   scratch       (lj_linear_scratch) for a rounded x */
 void lj_linear_forward(const struct lj_call *c, struct lj_rows x, int64_t out, bool add,
                        void *scratch);
-/* From x and c->dy: dW and db, of the call's first two parameters, and dx. Local.
+/* From x and c->dy: dW and, if there is a b, db, and dx. Local.
  *   dx       out  (rows, in) of x's type; = or, when add, +=; NULL: not wanted
  *   scratch       (lj_linear_scratch) for a rounded dy and x */
 void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, void *dx, bool add,

@@ -38,6 +38,31 @@ static lj_val patch_embed(struct lj_net *net, const struct layer_case *c, lj_val
     return lj_patch_embed(net, "layer", x, c->op.patch, c->op.out);
 }
 
+static struct lj_conv_shape conv_shape(const struct layer_case *c, bool bias)
+{
+    return (struct lj_conv_shape){c->op.out, c->op.patch, c->op.stride, c->op.padding, bias};
+}
+
+static lj_val conv(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_conv(net, "layer", x, conv_shape(c, true), LJ_INIT_UNIFORM, 1);
+}
+
+static lj_val conv_without_bias(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_conv(net, "layer", x, conv_shape(c, false), LJ_INIT_UNIFORM, 1);
+}
+
+static lj_val stem(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_stem(net, "layer", x, conv_shape(c, true), LJ_INIT_UNIFORM, 1);
+}
+
+static lj_val stem_without_bias(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_stem(net, "layer", x, conv_shape(c, false), LJ_INIT_UNIFORM, 1);
+}
+
 static lj_val pool_token(struct lj_net *net, const struct layer_case *c, lj_val x)
 {
     (void)c;
@@ -139,6 +164,11 @@ static void reference_linear_residual(const struct reference_op *op, const doubl
 #define SHAPE(...) .built = {__VA_ARGS__}, .pass = {__VA_ARGS__}
 #define OP(n, ...) .images = n, .op = {.images = n, __VA_ARGS__}
 
+#define CONV(n, h, w, c, k, s, p, ...)                                                   \
+    OP(n, .height = h, .width = w, .channels = c, .patch = k, .stride = s, .padding = p, \
+       __VA_ARGS__),                                                                     \
+        .reference = reference_conv
+
 const struct layer_case layer_cases[] = {
     {"linear", "linear", SHAPE(2, {3, 5}), OP(2, .rows = 3, .width = 5, .out = 7),
      .reference = reference_linear, .build = linear},
@@ -228,5 +258,23 @@ const struct layer_case layer_cases[] = {
     {"batchnorm_residual_batch", "batchnorm_residual_batch", SHAPE(3, {2, 3, 5}),
      OP(4, .rows = 6, .width = 5, .eps = 1e-5), .reference = reference_batchnorm_residual,
      .build = batchnorm_residual_batch},
+    {"conv", "conv", SHAPE(3, {5, 6, 3}), CONV(2, 5, 6, 3, 3, 1, 1, .out = 4), .build = conv},
+    {"conv_stride", "conv", SHAPE(3, {6, 5, 4}), CONV(2, 6, 5, 4, 3, 2, 1, .out = 5),
+     .build = conv_without_bias},
+    {"conv_inside", "conv", SHAPE(3, {7, 4, 2}), CONV(1, 7, 4, 2, 3, 1, 0, .out = 3),
+     .build = conv},
+    {"conv_large", "conv", SHAPE(3, {3, 4, 2}), CONV(1, 3, 4, 2, 7, 3, 3, .out = 3),
+     .build = conv_without_bias},
+    {"conv_even", "conv", SHAPE(3, {4, 6, 3}), CONV(2, 4, 6, 3, 2, 2, 0, .out = 4), .build = conv},
+    {"conv_point", "conv", SHAPE(3, {3, 2, 5}), CONV(2, 3, 2, 5, 1, 1, 0, .out = 7),
+     .build = conv_without_bias},
+    {"conv_point_stride", "conv", SHAPE(3, {5, 4, 5}), CONV(2, 5, 4, 5, 1, 2, 0, .out = 6),
+     .build = conv},
+    {"conv_vectors", "conv", SHAPE(3, {2, 3, 16}), CONV(1, 2, 3, 16, 3, 1, 1, .out = 16),
+     .build = conv_without_bias},
+    {"stem", "stem", SHAPE(3, {3, 6, 5}), CONV(2, 6, 5, 3, 3, 1, 1, .out = 4, .planes = true),
+     .build = stem_without_bias, .no_dx = true},
+    {"stem_stride", "stem", SHAPE(3, {2, 9, 8}),
+     CONV(2, 9, 8, 2, 7, 2, 3, .out = 5, .planes = true), .build = stem, .no_dx = true},
 };
 const int layer_case_count = (int)(sizeof layer_cases / sizeof *layer_cases);
