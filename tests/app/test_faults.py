@@ -237,18 +237,13 @@ def test_stall_beside_training():
 
 def test_slow_checkpoint(ranks):
     """Writing a checkpoint takes longer than the watchdog waits, but goes on: healthy. Training
-    does not wait for it, the next checkpoint and the end do."""
-    directory = here / f"slow-checkpoint-{ranks}"
-    ended = train(
-        directory,
-        *data,
-        "eval.every=0",
-        "train.steps=5",
-        "checkpoint.every=2",
-        "guard.stall_s=1",
-        ranks=ranks,
-        env={"LJ_FAULT": "checkpoint-array:0:2:slow"},
-    )
+    does not wait for it, the next checkpoint and the end do; and it holds what was trained when it
+    began."""
+    directory, quick = here / f"slow-checkpoint-{ranks}", here / f"quick-checkpoint-{ranks}"
+    words = [*data, "eval.every=0", "train.steps=5", "checkpoint.every=2", "checkpoint.keep=9"]
+    env = {"LJ_FAULT": "checkpoint-array:0:2:slow"}
+    train(quick, *words, ranks=ranks)
+    ended = train(directory, *words, "guard.stall_s=1", ranks=ranks, env=env)
     what = f"a slow checkpoint on {ranks} ranks"
     check(ended.code == 0 and not ended.errors, f"{what}: exit code {ended.code}: {ended.tail()}")
     lines = ended.err.splitlines()
@@ -260,6 +255,10 @@ def test_slow_checkpoint(ranks):
     form = r"step +2  checkpoint written in (\S+) s, .* stood still for (\S+) s"
     took = [float(number) for number in re.search(form, ended.err).groups()]
     check(took[0] > 1.5 and took[1] < 0.5, f"{what}: {took} s")
+    held = [
+        [program.tensors(path) for path in program.checkpoints(run)] for run in (directory, quick)
+    ]
+    check(len(held[0]) == 3 and held[0] == held[1], f"{what}: it holds other weights or moments")
 
 
 test_table_is_complete()

@@ -158,6 +158,9 @@ static hid_t put_group(hid_t file, const char *path, const char *description, co
 static bool put_array(struct output *out, const char *path, const char *description,
                       const struct lj_params *params, const float *values)
 {
+    lj_hdf5_end();
+    lj_fault_slow("checkpoint-array", out->step);
+    lj_hdf5_begin();
     hid_t group = put_group(out->file, path, description, "1");
     bool good = group >= 0;
     for (int i = 0; i < params->count && good; i++) {
@@ -174,9 +177,6 @@ static bool put_array(struct output *out, const char *path, const char *descript
         };
         good = put_tensor(out, group, &tensor);
     }
-    lj_hdf5_end();
-    lj_fault_slow("checkpoint-array", out->step);
-    lj_hdf5_begin();
     return (group < 0 || H5Gclose(group) >= 0) && good;
 }
 
