@@ -64,6 +64,8 @@ struct lj_gathering {
     double started, ended; /* ended 0: not seen to have completed */
 };
 
+enum { LJ_COLLECTING_MAX = 1024 }; /* messages of an array on its way to the root, at once */
+
 struct lj_gradsync {
     struct lj_comm *comm;
     int64_t lanes, first_lane, end_lane; /* of the batch; of this rank */
@@ -99,12 +101,16 @@ struct lj_gradsync {
     /* gather.c */
     struct lj_gathering gathering;
 
+    /* shard.c */
+    MPI_Request collecting[LJ_COLLECTING_MAX];
+    int collecting_count;
+
     struct lj_ledger_entry *ledger_gradient, *ledger_nonfinite, *ledger_weights, *ledger_norm;
 };
 
 /* What a message is about. Messages of one kind between two ranks arrive in the order in which they
  * were sent, and both ranks go through the buckets in the same order. */
-enum { LJ_TAG_GRADIENT = 1, LJ_TAG_WEIGHTS };
+enum { LJ_TAG_GRADIENT = 1, LJ_TAG_WEIGHTS, LJ_TAG_COLLECT };
 
 /* ---- layout.c ---------------------------------------------------------------------------- */
 

@@ -64,18 +64,46 @@ static void lay_out_parts(struct lj_gradsync *s, int bucket)
     }
 }
 
+static void wait_for_collected(struct lj_gradsync *s)
+{
+    LJ_WAIT_IN(MPI_Waitall(s->collecting_count, s->collecting, MPI_STATUSES_IGNORE));
+    s->collecting_count = 0;
+}
+
+static MPI_Request *next_collecting(struct lj_gradsync *s)
+{
+    if (s->collecting_count == LJ_COLLECTING_MAX)
+        wait_for_collected(s);
+    return &s->collecting[s->collecting_count++];
+}
+
+static void receive_parts(struct lj_gradsync *s, int bucket, float *whole)
+{
+    struct lj_deal deal = lj_deal_of(s, bucket);
+    for (int turn = 0; turn < deal.parts; turn++) {
+        struct lj_part part = lj_deal_part(&deal, turn);
+        if (part.rank != 0)
+            MPI_Irecv(whole + part.first, (int)part.count, MPI_FLOAT, part.rank, LJ_TAG_COLLECT,
+                      s->comm->mpi->comm, next_collecting(s));
+    }
+}
+
+/* Many messages are under way at once: training stands still meanwhile, and would else wait for the
+ * ranks in turn, bucket by bucket. */
 void lj_gradsync_collect(struct lj_gradsync *s, const float *shard, float *whole)
 {
-    if (s->comm->size == 1) {
-        memcpy(whole, shard, (size_t)s->shard.elements * sizeof *whole);
-        return;
-    }
+    const struct lj_shard *mine = &s->shard;
+    for (int b = 0; b < s->buckets && whole && s->comm->size > 1; b++)
+        receive_parts(s, b, whole);
     for (int b = 0; b < s->buckets; b++) {
-        lay_out_parts(s, b);
-        LJ_WAIT_IN(MPI_Gatherv(shard + s->shard.shard_offset[b], (int)s->shard.count[b], MPI_FLOAT,
-                               whole ? whole + s->bounds[b] : NULL, s->part_count, s->part_start,
-                               MPI_FLOAT, 0, s->comm->mpi->comm));
+        const float *part = shard + mine->shard_offset[b];
+        if (whole)
+            memcpy(whole + mine->first[b], part, (size_t)mine->count[b] * sizeof *part);
+        else if (mine->count[b] > 0)
+            MPI_Isend(part, (int)mine->count[b], MPI_FLOAT, 0, LJ_TAG_COLLECT, s->comm->mpi->comm,
+                      next_collecting(s));
     }
+    wait_for_collected(s);
 }
 
 void lj_gradsync_scatter(struct lj_gradsync *s, const float *whole, float *mine, const int64_t *at)
