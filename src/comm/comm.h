@@ -241,11 +241,15 @@ void lj_gradsync_gather(struct lj_gradsync *sync, float *weights);
 /* Are weights still seen to be under way? Local. */
 bool lj_gradsync_gathering(const struct lj_gradsync *sync);
 
-/* Collects an array laid out like the shards (a moment of the optimiser, say) into a whole one on
- * the root. Collective.
- *   shard  (elements) in
- *   whole  (bounds[buckets]) out on the root, NULL elsewhere */
-void lj_gradsync_collect(struct lj_gradsync *sync, const float *shard, float *whole);
+/* Collects arrays laid out like the shards (the moments of the optimiser, say) into whole ones on
+ * the root, at most two at a time, while other work goes on. Starting is collective and waits for
+ * nobody; finishing waits for the others.
+ *   shard  (elements) in; until finish it stays as it is, but for the root's, which is copied
+ *   whole  (bounds[buckets]) out on the root, after finish; NULL elsewhere */
+void lj_gradsync_collect_start(struct lj_gradsync *sync, const float *shard, float *whole);
+void lj_gradsync_collect_finish(struct lj_gradsync *sync);
+/* Has all of it arrived, or left, by now? Then finish does not wait. Local. */
+bool lj_gradsync_collected(struct lj_gradsync *sync);
 
 /* The inverse: everybody receives its parts of an array that the root has. Collective.
  *   whole  (bounds[buckets]) in on the root, NULL elsewhere

@@ -121,7 +121,7 @@ static void say_saved(struct lj_run_state *run)
     if (run->unsaid_step < 0 || seconds <= 0)
         return;
     lj_say("step %8lld  checkpoint written in %.2f s, %.0f MiB; training stood still for %.3f s",
-           (long long)run->unsaid_step, seconds + run->stood_s,
+           (long long)run->unsaid_step, seconds,
            (double)lj_trainer_snapshot_bytes(run->trainer) / 1048576, run->stood_s);
     run->unsaid_step = -1;
 }

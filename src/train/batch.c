@@ -16,8 +16,8 @@ static void wait_for_batch(struct lj_trainer *t)
 int lj_trainer_next_batch(struct lj_trainer *t)
 {
     int status = lj_fault("step", t->step);
-    if (status == LJ_OK && t->writer)
-        status = lj_writer_failure(t->writer); /* of an earlier step's checkpoint */
+    if (status == LJ_OK)
+        status = lj_trainer_write_on(t); /* an earlier step's checkpoint */
     lj_phase_begin(LJ_PHASE_WAIT_DATA);
     if (status == LJ_OK && t->loader) {
         wait_for_batch(t);

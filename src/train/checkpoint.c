@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checkpoints of a trainer. The root gathers the shards into a snapshot, which knows nothing of the
- * number of ranks, and a thread writes it while training goes on (writer.c). */
+/* Checkpoints of a trainer. Training stands still while every rank copies its shards. While it goes
+ * on, the copies travel to the root, whose snapshot knows nothing of the number of ranks, and a
+ * thread of the root writes it then (writer.c). */
 #include "train/trainer.h"
 
 #include "store/store.h"
@@ -11,15 +12,14 @@
 
 int lj_trainer_make_snapshot(struct lj_trainer *t)
 {
-    int64_t elements = t->model->params.elements;
-    if (!lj_comm_is_root(t->comm))
-        return LJ_OK;
-    for (int i = 0; i < LJ_SNAPSHOT_ARRAYS; i++) {
+    bool root = lj_comm_is_root(t->comm);
+    int64_t elements = root ? t->model->params.elements : lj_gradsync_shard(t->gradsync)->elements;
+    for (int i = root ? LJ_SNAPSHOT_WEIGHTS : LJ_SNAPSHOT_MOMENT1; i < LJ_SNAPSHOT_ARRAYS; i++) {
         t->snapshot[i] = lj_alloc_array(elements, sizeof(float), "checkpoint snapshot");
         if (!t->snapshot[i])
             return LJ_ERR_RESOURCE;
     }
-    return lj_writer_create(&t->writer);
+    return root ? lj_writer_create(&t->writer) : LJ_OK;
 }
 
 static void free_texts(struct lj_trainer *t)
@@ -37,20 +37,25 @@ void lj_trainer_free_snapshot(struct lj_trainer *t)
     free_texts(t);
 }
 
-/* Collective: the optimiser's state is in shards. */
 static void take_snapshot(struct lj_trainer *t)
 {
-    for (int i = 0; i < 2; i++)
-        lj_gradsync_collect(t->gradsync, lj_optim_moment(t->optim, i),
-                            t->snapshot[LJ_SNAPSHOT_MOMENT1 + i]);
-    if (lj_comm_is_root(t->comm))
+    bool root = lj_comm_is_root(t->comm);
+    int64_t shard = lj_gradsync_shard(t->gradsync)->elements;
+    for (int i = 0; i < 2; i++) {
+        float *moment = lj_optim_moment(t->optim, i), *copy = t->snapshot[LJ_SNAPSHOT_MOMENT1 + i];
+        if (!root)
+            memcpy(copy, moment, (size_t)shard * sizeof(float));
+        lj_gradsync_collect_start(t->gradsync, root ? moment : copy, root ? copy : NULL);
+    }
+    if (root)
         memcpy(t->snapshot[LJ_SNAPSHOT_WEIGHTS], t->weights,
                (size_t)t->model->params.elements * sizeof(float));
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
-static int start_writer(struct lj_trainer *t, const char *dir, int64_t finished)
+/* Tells the writer what to write as soon as the snapshot is whole. */
+static int prepare_writer(struct lj_trainer *t, const char *dir, int64_t finished)
 {
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
@@ -75,7 +80,7 @@ static int start_writer(struct lj_trainer *t, const char *dir, int64_t finished)
                                        .most = t->has_range ? t->most : NULL,
                                        .low = limits ? limits->low : NULL,
                                        .high = limits ? limits->high : NULL};
-    return lj_writer_start(t->writer, dir, &checkpoint, (int)t->config.checkpoint_keep);
+    return lj_writer_prepare(t->writer, dir, &checkpoint, (int)t->config.checkpoint_keep);
 }
 
 int lj_trainer_checkpoint_begin(struct lj_trainer *t, const char *dir, int64_t finished)
@@ -83,11 +88,29 @@ int lj_trainer_checkpoint_begin(struct lj_trainer *t, const char *dir, int64_t f
     LJ_TRY(lj_trainer_checkpoint_finish(t));
     lj_pass_weights(t);
     lj_phase_begin(LJ_PHASE_CHECKPOINT);
-    take_snapshot(t);
-    int status = lj_agree(t->comm, start_writer(t, dir, finished));
+    int status = lj_agree(t->comm, prepare_writer(t, dir, finished));
     t->writes = status == LJ_OK;
+    if (status == LJ_OK)
+        take_snapshot(t);
     lj_phase_end();
     return status;
+}
+
+int lj_trainer_write_on(struct lj_trainer *t)
+{
+    if (!t->writer || !t->writes)
+        return LJ_OK;
+    if (lj_gradsync_collected(t->gradsync))
+        LJ_TRY(lj_writer_start(t->writer));
+    return lj_writer_failure(t->writer);
+}
+
+static int finish_on_root(struct lj_trainer *t)
+{
+    if (!lj_comm_is_root(t->comm))
+        return LJ_OK;
+    LJ_TRY(lj_writer_start(t->writer));
+    return lj_writer_wait(t->writer);
 }
 
 int lj_trainer_checkpoint_finish(struct lj_trainer *t)
@@ -96,9 +119,9 @@ int lj_trainer_checkpoint_finish(struct lj_trainer *t)
         return LJ_OK;
     t->writes = false;
     lj_phase_begin(LJ_PHASE_CHECKPOINT);
+    lj_gradsync_collect_finish(t->gradsync);
     lj_root_section_begin(t->comm);
-    int status =
-        lj_root_section_end(t->comm, lj_comm_is_root(t->comm) ? lj_writer_wait(t->writer) : LJ_OK);
+    int status = lj_root_section_end(t->comm, finish_on_root(t));
     lj_phase_end();
     return status;
 }

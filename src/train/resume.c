@@ -69,8 +69,9 @@ int lj_trainer_resume(struct lj_trainer *t, const char *where)
     lj_broadcast(t->comm, t->mean, sizeof t->mean, 0);
     lj_broadcast(t->comm, t->std, sizeof t->std, 0);
     lj_trainer_spread_weights(t);
+    bool root = lj_comm_is_root(t->comm);
     for (int i = 0; i < 2; i++)
-        lj_gradsync_scatter(t->gradsync, t->snapshot[LJ_SNAPSHOT_MOMENT1 + i],
+        lj_gradsync_scatter(t->gradsync, root ? t->snapshot[LJ_SNAPSHOT_MOMENT1 + i] : NULL,
                             lj_optim_moment(t->optim, i),
                             lj_gradsync_shard(t->gradsync)->shard_offset);
     return LJ_OK;

@@ -65,7 +65,7 @@ struct lj_trainer {
     int64_t first_step;                  /* of this process: 0, or the one after the checkpoint's */
     int64_t step;                        /* being worked on */
     float *snapshot[LJ_SNAPSHOT_ARRAYS]; /* root: whole arrays of a checkpoint that is written or
-                                            read; else NULL */
+                                            read; elsewhere copies of the moments of my shard */
     char *snapshot_config, *snapshot_provenance; /* its texts */
     struct lj_writer *writer;                    /* root; else NULL */
     bool writes;     /* a checkpoint was begun, and not yet waited for; on all ranks */
@@ -149,18 +149,23 @@ void lj_trainer_release(struct lj_trainer *t);
 void lj_trainer_draw_weights(struct lj_trainer *t);
 void lj_trainer_spread_weights(struct lj_trainer *t);
 
-/* checkpoint.c: takes (frees) what a checkpoint needs, which is the root's; freeing waits for the
+/* checkpoint.c: takes (frees) room for what a checkpoint holds; freeing waits for the
  * writer. Local. */
 int lj_trainer_make_snapshot(struct lj_trainer *t) LJ_MUST_USE;
 void lj_trainer_free_snapshot(struct lj_trainer *t);
+/* Between two steps: the root starts to write a snapshot that is whole by now; fails if its writer
+ * has failed. Local. Errors: those of lj_checkpoint_write. */
+int lj_trainer_write_on(struct lj_trainer *t) LJ_MUST_USE;
 
 /* writer.c: the thread that writes checkpoints. All of it is local, for the root's main thread. */
 int lj_writer_create(struct lj_writer **writer) LJ_MUST_USE;
 void lj_writer_destroy(struct lj_writer *writer); /* waits for the thread; accepts NULL */
-/* Starts to write a checkpoint; the one before was waited for. What the checkpoint points to is
- * borrowed until lj_writer_wait. Errors: LJ_ERR_RESOURCE. */
-int lj_writer_start(struct lj_writer *writer, const char *dir,
-                    const struct lj_checkpoint *checkpoint, int keep) LJ_MUST_USE;
+/* Says what to write next; the one before was waited for. What the checkpoint points to is borrowed
+ * until lj_writer_wait. Errors: LJ_ERR_RESOURCE. */
+int lj_writer_prepare(struct lj_writer *writer, const char *dir,
+                      const struct lj_checkpoint *checkpoint, int keep) LJ_MUST_USE;
+/* Starts to write it, unless it was started. Errors: LJ_ERR_RESOURCE. */
+int lj_writer_start(struct lj_writer *writer) LJ_MUST_USE;
 /* The failure of the thread, if it has failed by now; then lj_writer_wait does not tell it again.
  * Errors: those of lj_checkpoint_write. */
 int lj_writer_failure(struct lj_writer *writer) LJ_MUST_USE;

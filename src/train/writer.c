@@ -20,8 +20,9 @@ struct lj_writer {
     double begun_s;
 
     pthread_t thread;
-    bool started; /* there is a thread to be joined */
-    bool told;    /* its failure is known to whoever has to act on it */
+    bool prepared; /* there is something to write, not yet begun */
+    bool started;  /* there is a thread to be joined */
+    bool told;     /* its failure is known to whoever has to act on it */
     pthread_mutex_t mutex;
     pthread_cond_t has_ended;
     bool ended; /* under the mutex, as what follows */
@@ -90,8 +91,8 @@ static int start_thread(struct lj_writer *w)
     return LJ_OK;
 }
 
-int lj_writer_start(struct lj_writer *w, const char *dir, const struct lj_checkpoint *checkpoint,
-                    int keep)
+int lj_writer_prepare(struct lj_writer *w, const char *dir, const struct lj_checkpoint *checkpoint,
+                      int keep)
 {
     LJ_CHECK(!w->started, "a checkpoint begins while another is written");
     if (snprintf(w->dir, sizeof w->dir, "%s", dir) >= (int)sizeof w->dir)
@@ -101,6 +102,15 @@ int lj_writer_start(struct lj_writer *w, const char *dir, const struct lj_checkp
     w->keep = keep;
     w->begun_s = lj_now_s();
     w->ended = w->told = false;
+    w->prepared = true;
+    return LJ_OK;
+}
+
+int lj_writer_start(struct lj_writer *w)
+{
+    if (!w->prepared)
+        return LJ_OK;
+    w->prepared = false;
     return start_thread(w);
 }
 

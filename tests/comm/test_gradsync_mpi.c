@@ -460,13 +460,23 @@ static void assert_collect(struct run *r)
     int64_t elements = r->bounds[r->layout->buckets], wrong = 0;
     float *mine = lj_alloc_array(shard->elements, sizeof *mine, "test");
     float *whole = root ? lj_alloc_array(elements, sizeof *whole, "test") : NULL;
-    for (int64_t i = 0; i < shard->elements; i++)
+    float *more = lj_alloc_array(shard->elements, sizeof *mine, "test");
+    float *more_whole = root ? lj_alloc_array(elements, sizeof *whole, "test") : NULL;
+    for (int64_t i = 0; i < shard->elements; i++) {
         mine[i] = wild(0, 99, shard_element(shard, i));
-    lj_gradsync_collect(r->sync, mine, whole);
+        more[i] = wild(1, 99, shard_element(shard, i));
+    }
+    lj_gradsync_collect_start(r->sync, mine, whole);
+    lj_gradsync_collect_start(r->sync, more, more_whole);
+    while (!lj_gradsync_collected(r->sync)) {
+    }
+    lj_gradsync_collect_finish(r->sync);
     for (int64_t i = 0; root && i < elements; i++)
-        wrong += whole[i] != wild(0, 99, i);
+        wrong += (whole[i] != wild(0, 99, i)) + (more_whole[i] != wild(1, 99, i));
     lj_free(mine);
     lj_free(whole);
+    lj_free(more);
+    lj_free(more_whole);
     lj_all_assert(r->comm, wrong == 0, "%lld elements are wrong", (long long)wrong);
 }
 

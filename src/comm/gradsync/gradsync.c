@@ -33,6 +33,7 @@ static int create_locally(struct lj_gradsync *s, const struct lj_gradsync_plan *
     predict(s);
     LJ_TRY(lj_gradsync_allocate_leaves(s));
     LJ_TRY(lj_gradsync_allocate_gathering(s));
+    LJ_TRY(lj_gradsync_allocate_collecting(s));
     return lj_gradsync_allocate_moves(s);
 }
 
@@ -86,6 +87,7 @@ void lj_gradsync_destroy(struct lj_gradsync *s)
         return;
     lj_gradsync_free_moves(s);
     lj_gradsync_free_gathering(s);
+    lj_gradsync_free_collecting(s);
     lj_gradsync_free_leaves(s);
     lj_gradsync_free_layout(s);
     lj_free(s);

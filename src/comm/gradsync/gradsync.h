@@ -64,7 +64,7 @@ struct lj_gathering {
     double started, ended; /* ended 0: not seen to have completed */
 };
 
-enum { LJ_COLLECTING_MAX = 1024 }; /* messages of an array on its way to the root, at once */
+enum { LJ_COLLECTING_MAX = 2 }; /* arrays on their way to the root at once */
 
 struct lj_gradsync {
     struct lj_comm *comm;
@@ -102,8 +102,8 @@ struct lj_gradsync {
     struct lj_gathering gathering;
 
     /* shard.c */
-    MPI_Request collecting[LJ_COLLECTING_MAX];
-    int collecting_count;
+    MPI_Request *collecting; /* (messages_collecting) in use */
+    int messages_collecting, arrays_collecting;
 
     struct lj_ledger_entry *ledger_gradient, *ledger_nonfinite, *ledger_weights, *ledger_norm;
 };
@@ -149,6 +149,11 @@ int lj_gradsync_allocate_moves(struct lj_gradsync *sync) LJ_MUST_USE;
 void lj_gradsync_free_moves(struct lj_gradsync *sync);
 /* Lets MPI move the buckets that are on their way. */
 void lj_moves_progress(struct lj_gradsync *sync);
+
+/* ---- shard.c ----------------------------------------------------------------------------- */
+
+int lj_gradsync_allocate_collecting(struct lj_gradsync *sync) LJ_MUST_USE;
+void lj_gradsync_free_collecting(struct lj_gradsync *sync);
 
 /* ---- gather.c ---------------------------------------------------------------------------- */
 

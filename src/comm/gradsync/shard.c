@@ -64,17 +64,24 @@ static void lay_out_parts(struct lj_gradsync *s, int bucket)
     }
 }
 
-static void wait_for_collected(struct lj_gradsync *s)
+/* Messages of two arrays. */
+int lj_gradsync_allocate_collecting(struct lj_gradsync *s)
 {
-    LJ_WAIT_IN(MPI_Waitall(s->collecting_count, s->collecting, MPI_STATUSES_IGNORE));
-    s->collecting_count = 0;
+    int64_t messages = 0;
+    for (int b = 0; b < s->buckets && s->comm->size > 1; b++) {
+        bool mine = lj_my_count(s, b) > 0;
+        messages += lj_comm_is_root(s->comm) ? lj_deal_of(s, b).parts - mine : mine;
+    }
+    s->collecting =
+        lj_alloc_array(LJ_COLLECTING_MAX * messages, sizeof *s->collecting, "gradient reduction");
+    return s->collecting ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
-static MPI_Request *next_collecting(struct lj_gradsync *s)
+void lj_gradsync_free_collecting(struct lj_gradsync *s)
 {
-    if (s->collecting_count == LJ_COLLECTING_MAX)
-        wait_for_collected(s);
-    return &s->collecting[s->collecting_count++];
+    if (s->collecting)
+        lj_gradsync_collect_finish(s);
+    lj_free(s->collecting);
 }
 
 static void receive_parts(struct lj_gradsync *s, int bucket, float *whole)
@@ -84,15 +91,14 @@ static void receive_parts(struct lj_gradsync *s, int bucket, float *whole)
         struct lj_part part = lj_deal_part(&deal, turn);
         if (part.rank != 0)
             MPI_Irecv(whole + part.first, (int)part.count, MPI_FLOAT, part.rank, LJ_TAG_COLLECT,
-                      s->comm->mpi->comm, next_collecting(s));
+                      s->comm->mpi->comm, &s->collecting[s->messages_collecting++]);
     }
 }
 
-/* Many messages are under way at once: training stands still meanwhile, and would else wait for the
- * ranks in turn, bucket by bucket. */
-void lj_gradsync_collect(struct lj_gradsync *s, const float *shard, float *whole)
+void lj_gradsync_collect_start(struct lj_gradsync *s, const float *shard, float *whole)
 {
     const struct lj_shard *mine = &s->shard;
+    LJ_CHECK(s->arrays_collecting++ < LJ_COLLECTING_MAX, "too many arrays are collected at once");
     for (int b = 0; b < s->buckets && whole && s->comm->size > 1; b++)
         receive_parts(s, b, whole);
     for (int b = 0; b < s->buckets; b++) {
@@ -101,9 +107,21 @@ void lj_gradsync_collect(struct lj_gradsync *s, const float *shard, float *whole
             memcpy(whole + mine->first[b], part, (size_t)mine->count[b] * sizeof *part);
         else if (mine->count[b] > 0)
             MPI_Isend(part, (int)mine->count[b], MPI_FLOAT, 0, LJ_TAG_COLLECT, s->comm->mpi->comm,
-                      next_collecting(s));
+                      &s->collecting[s->messages_collecting++]);
     }
-    wait_for_collected(s);
+}
+
+bool lj_gradsync_collected(struct lj_gradsync *s)
+{
+    int done = 0;
+    MPI_Testall(s->messages_collecting, s->collecting, &done, MPI_STATUSES_IGNORE);
+    return done;
+}
+
+void lj_gradsync_collect_finish(struct lj_gradsync *s)
+{
+    LJ_WAIT_IN(MPI_Waitall(s->messages_collecting, s->collecting, MPI_STATUSES_IGNORE));
+    s->messages_collecting = s->arrays_collecting = 0;
 }
 
 void lj_gradsync_scatter(struct lj_gradsync *s, const float *whole, float *mine, const int64_t *at)
