@@ -234,8 +234,9 @@
     REAL(ARGUMENT, arg_l2, "l2", 0.001, 0.0, 1.0e6, "probe: L2 strength of the linear probe")      \
     CHOICE(ARGUMENT, arg_features, "features", LJ_ARG_FEATURES_MODEL,                              \
         WORD(LJ_ARG_FEATURES_MODEL, "model") WORD(LJ_ARG_FEATURES_UNTRAINED, "untrained")          \
-        WORD(LJ_ARG_FEATURES_PIXELS, "pixels"),                                                    \
-        "embed: the checkpoint's encoder, the same encoder untrained, or raw pixels")
+        WORD(LJ_ARG_FEATURES_PIXELS, "pixels") WORD(LJ_ARG_FEATURES_PROJECTION, "projection"),     \
+        "embed: the checkpoint's encoder, the same encoder untrained, raw pixels, or projections " \
+        "of random views as in training")
 
 /* The CHOICE rows of both tables, the others left out. */
 #define LJ_CHOICE_KEYS(CHOICE, WORD)                                                               \

@@ -19,9 +19,10 @@ struct lj_embedder {
     const float *weights;    /* laid out like the model's parameters */
     const float *mean, *std; /* (C) of the pixels */
     const struct lj_config *config;
-    bool pixels; /* raw pixels of the evaluation view instead of the encoder's output */
+    bool pixels;      /* raw pixels of the evaluation view instead of the encoder's output */
+    bool projections; /* (V, D) projections of config's random views instead, as in training */
 };
-/* Width of a row: the encoder's embedding, or C size size pixels. */
+/* Width of a row: the encoder's embedding, C size size pixels, or V D. */
 LJ_API int64_t lj_embed_width(const struct lj_embedder *embedder);
 
 /* Takes rows [first, first + count) of the result, (count, width). Called on rank 0 alone, with
@@ -29,9 +30,10 @@ LJ_API int64_t lj_embed_width(const struct lj_embedder *embedder);
 typedef int (*lj_embed_sink)(void *data, int64_t first, int64_t count, const float *embeddings);
 
 /* Embeddings of `rows` samples spaced evenly over the selected ones (lj_evenly; all of them when
- * rows is their number), in evaluation views. Tiles of 32 samples from the first are the unit of
- * computation, so the bits do not depend on ranks or threads. Collective over comm, whose ranks
- * share the work; a rank holds a few tiles at a time, whatever the number of rows.
+ * rows is their number), in evaluation views, or what else the embedder says. Tiles of 32 samples
+ * from the first are the unit of computation, so the bits do not depend on ranks or threads.
+ * Collective over comm, whose ranks share the work; a rank holds a few tiles at a time, whatever
+ * the number of rows.
  *   first  in  rows before it are left out, except those of its tile
  * Errors: on every rank alike, the sink's too. */
 LJ_API int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder,

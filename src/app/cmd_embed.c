@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* embed: embeddings of an archive by a checkpoint's encoder, the same encoder untrained,
- * or raw pixels. */
+ * or raw pixels; or projections of its views as training draws them. */
 #include "app/app.h"
 #include "app/embed.h"
 
@@ -34,7 +34,9 @@ static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretr
                                    .mean = pretrained->mean,
                                    .std = pretrained->std,
                                    .config = config,
-                                   .pixels = config->arg_features == LJ_ARG_FEATURES_PIXELS};
+                                   .pixels = config->arg_features == LJ_ARG_FEATURES_PIXELS,
+                                   .projections =
+                                       config->arg_features == LJ_ARG_FEATURES_PROJECTION};
     static float zeros[LJ_CHANNELS_MAX], ones[LJ_CHANNELS_MAX];
     for (int c = 0; c < LJ_CHANNELS_MAX; c++)
         ones[c] = 1;
@@ -44,8 +46,13 @@ static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretr
     }
     const struct lj_embed_job job = {&embedder, pretrained, config, archive};
     LJ_TRY(lj_embed_to_file(comm, &job));
-    lj_say("%s: %lld embeddings of width %lld", config->arg_out,
-           (long long)lj_archive_info(archive)->selected, (long long)lj_embed_width(&embedder));
+    long long rows = lj_archive_info(archive)->selected, width = lj_embed_width(&embedder);
+    long long views = config->views_global + config->views_local;
+    if (embedder.projections)
+        lj_say("%s: projections of %lld views of %lld samples, width %lld", config->arg_out, views,
+               rows, width / views);
+    else
+        lj_say("%s: %lld embeddings of width %lld", config->arg_out, rows, width);
     return LJ_OK;
 }
 
@@ -96,8 +103,9 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_agree(comm, check_words(config)));
     LJ_TRY(lj_agree(comm, lj_threads_use(config->threads, &threads)));
     LJ_TRY(lj_runtime_agree(comm, &isa));
-    LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint,
-                              config->arg_features != LJ_ARG_FEATURES_MODEL));
+    bool untrained = config->arg_features == LJ_ARG_FEATURES_UNTRAINED ||
+                     config->arg_features == LJ_ARG_FEATURES_PIXELS;
+    LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint, untrained));
     bool chosen = config->data_full_scale > 0; /* for this archive, not for the run's */
     int status = merge_config(config, &pretrained.config, words);
     if (status == LJ_OK)

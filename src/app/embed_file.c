@@ -106,8 +106,13 @@ static int create_file(struct target *t, const struct lj_embed_job *job, int64_t
     const struct lj_archive *archive = job->archive;
     char *provenance = lj_embed_provenance(job);
     struct lj_embeddings_part *parts = list_parts(archive);
+    const struct lj_config *c = job->config;
+    int64_t views = job->embedder->projections ? c->views_global + c->views_local : 0;
     const struct lj_embeddings_layout layout = {.rows = t->rows,
-                                                .width = lj_embed_width(job->embedder),
+                                                .width = lj_embed_width(job->embedder) /
+                                                         lj_max_i64(views, 1),
+                                                .views = views,
+                                                .global_views = c->views_global,
                                                 .labels = lj_archive_labels(archive) != NULL,
                                                 .row = true,
                                                 .provenance = provenance,

@@ -87,9 +87,19 @@ static json_t *provenance(const struct lj_embed_job *job)
         libraries);
 }
 
+/* Which views were projected. */
+static void add_views(json_t *object, const struct lj_config *c)
+{
+    json_object_set_new(object, "views_global", json_integer(c->views_global));
+    json_object_set_new(object, "views_local", json_integer(c->views_local));
+    json_object_set_new(object, "seed", json_integer(c->seed));
+}
+
 char *lj_embed_provenance(const struct lj_embed_job *job)
 {
     json_t *object = provenance(job);
+    if (object && job->embedder->projections)
+        add_views(object, job->config);
     size_t length = object ? json_dumpb(object, NULL, 0, JSON_COMPACT) : 0;
     char *text = length > 0 ? lj_alloc(length + 1, "provenance") : NULL;
     if (text)

@@ -29,7 +29,7 @@ struct command {
 static const struct command commands[] = {
     {"train", lj_command_train, false, false, true, NULL,
      "pretrains an encoder (the default command)"},
-    {"embed", lj_command_embed, false, false, true, READING " threads guard.stall_s",
+    {"embed", lj_command_embed, false, false, true, READING " seed views. threads guard.stall_s",
      "writes embeddings: embed checkpoint=PATH data.archive=PATH out=emb.h5"},
     {"probe", lj_command_probe, false, false, true, "data.unlabelled threads guard.stall_s",
      "kNN and linear probe: probe train=emb1.h5 test=emb2.h5"},

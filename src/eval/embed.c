@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Embeddings of an archive, in rounds: ranks take contiguous tiles, threads take tiles of a rank,
  * the root passes the rows on in order. */
-#include "eval/eval.h"
+#include "eval/project.h"
 
 #include <omp.h>
 #include <string.h>
@@ -24,7 +24,8 @@ struct work {
     const struct lj_embedder *embedder;
     struct lj_archive *archive;
     struct lj_view_recipe recipe;
-    struct lj_plan *plan; /* NULL for raw pixels */
+    struct lj_plan *plan;      /* NULL for raw pixels and projections */
+    struct lj_project project; /* for projections */
     int64_t rows, width;
     struct workspace *workspace; /* (workspaces) */
     int workspaces;
@@ -33,6 +34,8 @@ struct work {
 int64_t lj_embed_width(const struct lj_embedder *e)
 {
     struct lj_shape view = lj_model_view(e->model, 0);
+    if (e->projections)
+        return lj_project_views(e) * lj_project_width(e);
     return e->pixels ? lj_shape_count(&view) : e->model->embedding;
 }
 
@@ -53,6 +56,10 @@ static int take_workspace(const struct work *w, struct workspace *workspace)
     if (w->plan)
         scratch = lj_max_i64(scratch, lj_plan_scratch(w->plan));
     int64_t arena = w->plan ? lj_plan_arena(w->plan) : TILE * view_floats(w);
+    if (w->embedder->projections) {
+        scratch = w->project.scratch;
+        arena = w->project.arena;
+    }
     workspace->images =
         lj_alloc_array(TILE * image_floats(w->archive), sizeof(float), "evaluation");
     workspace->scratch = lj_alloc_array(scratch, 1, "evaluation");
@@ -78,7 +85,9 @@ static int prepare(struct work *w)
     struct lj_shape view = lj_model_view(e->model, 0);
     LJ_TRY(check_archive(e, info));
     LJ_TRY(lj_view_recipe(&w->recipe, e->config, info, false, view.dim[1], e->mean, e->std));
-    if (!e->pixels)
+    if (e->projections)
+        LJ_TRY(lj_project_create(&w->project, e, info, TILE));
+    else if (!e->pixels)
         LJ_TRY(lj_plan_create(&w->plan, e->model->net[LJ_NET_ENCODER], TILE, &view,
                               (struct lj_plan_options){.mode = LJ_PLAN_INFER}));
     w->width = lj_embed_width(e);
@@ -100,6 +109,7 @@ static void release(struct work *w)
     }
     lj_free(w->workspace);
     lj_plan_destroy(w->plan);
+    lj_project_destroy(&w->project);
 }
 
 /* Samples [first, first + count) of those to embed: reads what lies next to each other at once. */
@@ -115,19 +125,26 @@ static int read_samples(const struct work *w, int64_t first, int64_t count, floa
     return LJ_OK;
 }
 
-/* One tile; its last images may be missing, their places are computed and dropped. */
-static int embed_tile(const struct work *w, const struct workspace *workspace, int64_t tile,
-                      float *out)
+/* The projections of samples that were read. */
+static void project_samples(const struct work *w, const struct workspace *workspace, int64_t first,
+                            int64_t count, float *out)
 {
-    int64_t first = tile * TILE, count = lj_min_i64(TILE, w->rows - first);
-    lj_progress();
-    lj_fault_slow("tile", -1);
+    int64_t index[TILE], selected = lj_archive_info(w->archive)->selected;
+    for (int64_t i = 0; i < count; i++)
+        index[i] = lj_evenly(first + i, w->rows, selected);
+    lj_project_tile(&w->project, workspace->images, index, count, workspace->scratch,
+                    workspace->arena, out);
+}
+
+/* The evaluation views of samples that were read, or the encoder's output for them. */
+static void embed_samples(const struct work *w, const struct workspace *workspace, int64_t count,
+                          float *out)
+{
     struct lj_pass pass = {.arena = workspace->arena,
                            .scratch = workspace->scratch,
                            .weights = w->embedder->weights,
                            .n = TILE};
     float *views = w->plan ? lj_plan_value(w->plan, &pass, 0) : workspace->arena;
-    LJ_TRY(read_samples(w, first, count, workspace->images));
     for (int64_t i = 0; i < count; i++)
         lj_view_centre(&w->recipe, workspace->images + i * image_floats(w->archive),
                        views + i * view_floats(w), workspace->scratch);
@@ -139,6 +156,20 @@ static int embed_tile(const struct work *w, const struct workspace *workspace, i
         views = lj_plan_value(w->plan, &pass, nodes - 1);
     }
     memcpy(out, views, (size_t)(count * w->width) * sizeof *out);
+}
+
+/* One tile; its last images may be missing, their places are computed and dropped. */
+static int embed_tile(const struct work *w, const struct workspace *workspace, int64_t tile,
+                      float *out)
+{
+    int64_t first = tile * TILE, count = lj_min_i64(TILE, w->rows - first);
+    lj_progress();
+    lj_fault_slow("tile", -1);
+    LJ_TRY(read_samples(w, first, count, workspace->images));
+    if (w->embedder->projections)
+        project_samples(w, workspace, first, count, out);
+    else
+        embed_samples(w, workspace, count, out);
     return LJ_OK;
 }
 

@@ -3,6 +3,7 @@
  * so that after the first flush only rows are written: whatever lies on disk then is a file that
  * HDF5 can open, and a note beside it says how many of its rows are there. */
 #include "store/embeddings.h"
+#include "store/hdf5/dataset.h"
 #include "store/written.h"
 
 #include <jansson.h>
@@ -10,34 +11,54 @@
 
 enum { VALUES, LABELS, ROW, COLUMNS };
 
-static const char *const names[COLUMNS] = {"embeddings", "labels", "row"};
-static const char *const descriptions[COLUMNS] = {"one embedding a row, dimensionless",
-                                                  "class of each row",
-                                                  "row of the archive that was embedded"};
+/* A dataset as it shall be. */
+struct column {
+    const char *name, *description;
+    hid_t stored; /* type in the file */
+    int dims;
+    hsize_t dim[3];
+};
 
 struct lj_embeddings_file {
     struct lj_result file;
     struct lj_written written; /* its file -1: what a killed process leaves is of no use */
-    int64_t width;
-    int64_t synced;     /* rows that are on disk, as far as written says */
-    hid_t set[COLUMNS]; /* -1: absent */
+    int64_t views, width;      /* as in the layout */
+    int64_t synced;            /* rows that are on disk, as far as written says */
+    hid_t set[COLUMNS];        /* -1: absent */
 };
 
 /* ---- datasets ---------------------------------------------------------------------------- */
 
-/* A dataset of (rows), or (rows, width) when width >= 0, without times: equal results
- * are equal files. */
-static hid_t make_column(hid_t file, int column, hid_t stored, int64_t rows, int64_t width)
+/* Column i of a layout. */
+static struct column column_of(const struct lj_embeddings_layout *l, int i)
 {
-    const hsize_t dim[2] = {(hsize_t)rows, (hsize_t)width};
-    hid_t space = H5Screate_simple(width >= 0 ? 2 : 1, dim, NULL);
+    hsize_t views = (hsize_t)l->views, rows = (hsize_t)l->rows, width = (hsize_t)l->width;
+    if (i == LABELS)
+        return (struct column){"labels", "class of each row", H5T_STD_I32LE, 1, {rows}};
+    if (i == ROW)
+        return (struct column){
+            "row", "row of the archive that was embedded", H5T_STD_I64LE, 1, {rows}};
+    if (l->views > 0)
+        return (struct column){"projections",
+                               "projections of the views of each row, dimensionless",
+                               H5T_IEEE_F32LE,
+                               3,
+                               {views, rows, width}};
+    return (struct column){
+        "embeddings", "one embedding a row, dimensionless", H5T_IEEE_F32LE, 2, {rows, width}};
+}
+
+/* Makes a dataset without times: equal results are equal files. */
+static hid_t make_column(hid_t file, const struct column *column)
+{
+    hid_t space = H5Screate_simple(column->dims, column->dim, NULL);
     hid_t plan = H5Pcreate(H5P_DATASET_CREATE);
     hid_t set = -1;
     if (H5Pset_obj_track_times(plan, false) >= 0 &&
         H5Pset_alloc_time(plan, H5D_ALLOC_TIME_EARLY) >= 0 &&
         H5Pset_fill_time(plan, H5D_FILL_TIME_NEVER) >= 0)
-        set = H5Dcreate2(file, names[column], stored, space, H5P_DEFAULT, plan, H5P_DEFAULT);
-    if (set >= 0 && !lj_hdf5_put_text(set, "description", descriptions[column])) {
+        set = H5Dcreate2(file, column->name, column->stored, space, H5P_DEFAULT, plan, H5P_DEFAULT);
+    if (set >= 0 && !lj_hdf5_put_text(set, "description", column->description)) {
         H5Dclose(set);
         set = -1;
     }
@@ -46,31 +67,49 @@ static hid_t make_column(hid_t file, int column, hid_t stored, int64_t rows, int
     return set;
 }
 
+/* Does the layout have column i? */
+static bool has_column(const struct lj_embeddings_layout *l, int i)
+{
+    return i == VALUES || (i == LABELS ? l->labels : l->row);
+}
+
 static bool make_columns(struct lj_embeddings_file *f, const struct lj_embeddings_layout *l)
 {
     hid_t id = f->file.id;
-    f->set[VALUES] = make_column(id, VALUES, H5T_IEEE_F32LE, l->rows, l->width);
-    if (l->labels)
-        f->set[LABELS] = make_column(id, LABELS, H5T_STD_I32LE, l->rows, -1);
-    if (l->row)
-        f->set[ROW] = make_column(id, ROW, H5T_STD_I64LE, l->rows, -1);
-    return f->set[VALUES] >= 0 && (!l->labels || f->set[LABELS] >= 0) &&
-           (!l->row || f->set[ROW] >= 0) && lj_hdf5_put_text(id, "creator", "lejepa_mpi") &&
+    bool good = true;
+    for (int i = 0; i < COLUMNS && good; i++) {
+        const struct column column = column_of(l, i);
+        if (has_column(l, i))
+            good = (f->set[i] = make_column(id, &column)) >= 0;
+    }
+    if (good && l->views > 0)
+        good = lj_hdf5_put_i64(f->set[VALUES], LJ_ARRAY_GLOBAL_VIEWS, l->global_views);
+    return good && lj_hdf5_put_text(id, "creator", "lejepa_mpi") &&
            lj_hdf5_put_text(id, "description", "embeddings of the rows of an archive") &&
            lj_hdf5_put_text(id, "provenance", l->provenance) && lj_embeddings_put_source(id, l);
 }
 
-static bool put_rows(hid_t set, hid_t memory, int64_t first, int64_t count, int64_t width,
-                     const void *values)
+static bool put_column(hid_t set, hid_t memory, int64_t first, int64_t count, const void *values)
 {
-    const hsize_t start[2] = {(hsize_t)first, 0}, dim[2] = {(hsize_t)count, (hsize_t)width};
-    hid_t inside = H5Screate_simple(width >= 0 ? 2 : 1, dim, NULL);
-    hid_t outside = H5Dget_space(set);
-    bool good = H5Sselect_hyperslab(outside, H5S_SELECT_SET, start, NULL, dim, NULL) >= 0 &&
+    const hsize_t start = (hsize_t)first, dim = (hsize_t)count;
+    hid_t inside = H5Screate_simple(1, &dim, NULL), outside = H5Dget_space(set);
+    bool good = H5Sselect_hyperslab(outside, H5S_SELECT_SET, &start, NULL, &dim, NULL) >= 0 &&
                 H5Dwrite(set, memory, inside, outside, H5P_DEFAULT, values) >= 0;
     H5Sclose(outside);
     H5Sclose(inside);
     return good;
+}
+
+static bool put_values(const struct lj_embeddings_file *f, int64_t first, int64_t count,
+                       const float *values)
+{
+    const struct lj_rows rows = {.first = first,
+                                 .count = count,
+                                 .views = lj_max_i64(f->views, 1),
+                                 .width = f->width,
+                                 .has_views = f->views > 0};
+    float *taken = (float *)values; /* which is only read */
+    return lj_rows_move(f->set[VALUES], H5T_NATIVE_FLOAT, &rows, true, taken);
 }
 
 /* ---- what a killed writer left ----------------------------------------------------------- */
@@ -88,19 +127,20 @@ static const char *first_difference(json_t *left, json_t *wanted)
 }
 
 /* Opens a dataset of the expected type and shape; negative: there is none. */
-static hid_t open_column(hid_t file, int column, hid_t stored, int64_t rows, int64_t width)
+static hid_t open_column(hid_t file, const struct column *column)
 {
-    hsize_t dim[2] = {0, 0};
-    if (H5Lexists(file, names[column], H5P_DEFAULT) <= 0)
+    hsize_t dim[3] = {0};
+    if (H5Lexists(file, column->name, H5P_DEFAULT) <= 0)
         return -1;
-    hid_t set = H5Dopen2(file, names[column], H5P_DEFAULT);
+    hid_t set = H5Dopen2(file, column->name, H5P_DEFAULT);
     if (set < 0)
         return -1;
     hid_t space = H5Dget_space(set), type = H5Dget_type(set);
-    int dims = width >= 0 ? 2 : 1;
-    bool same = H5Tequal(type, stored) > 0 && H5Sget_simple_extent_ndims(space) == dims &&
-                H5Sget_simple_extent_dims(space, dim, NULL) == dims && dim[0] == (hsize_t)rows &&
-                (width < 0 || dim[1] == (hsize_t)width);
+    bool same = H5Tequal(type, column->stored) > 0 &&
+                H5Sget_simple_extent_ndims(space) == column->dims &&
+                H5Sget_simple_extent_dims(space, dim, NULL) == column->dims;
+    for (int i = 0; i < column->dims && same; i++)
+        same = dim[i] == column->dim[i];
     H5Tclose(type);
     H5Sclose(space);
     if (!same)
@@ -110,12 +150,13 @@ static hid_t open_column(hid_t file, int column, hid_t stored, int64_t rows, int
 
 static bool open_columns(struct lj_embeddings_file *f, const struct lj_embeddings_layout *l)
 {
-    hid_t id = f->file.id;
-    f->set[VALUES] = open_column(id, VALUES, H5T_IEEE_F32LE, l->rows, l->width);
-    f->set[LABELS] = open_column(id, LABELS, H5T_STD_I32LE, l->rows, -1);
-    f->set[ROW] = open_column(id, ROW, H5T_STD_I64LE, l->rows, -1);
-    return f->set[VALUES] >= 0 && (f->set[LABELS] >= 0) == l->labels &&
-           (f->set[ROW] >= 0) == l->row;
+    bool good = true;
+    for (int i = 0; i < COLUMNS; i++) {
+        const struct column column = column_of(l, i);
+        f->set[i] = open_column(f->file.id, &column);
+        good = good && (f->set[i] >= 0) == has_column(l, i);
+    }
+    return good;
 }
 
 static void close_columns(struct lj_embeddings_file *f)
@@ -193,8 +234,11 @@ int lj_embeddings_create(struct lj_embeddings_file **file, const char *path,
     struct lj_embeddings_file *f = lj_alloc(sizeof *f, "embeddings");
     if (!f)
         return LJ_ERR_RESOURCE;
-    *f = (struct lj_embeddings_file){
-        .file.id = -1, .written.file = -1, .width = layout->width, .set = {-1, -1, -1}};
+    *f = (struct lj_embeddings_file){.file.id = -1,
+                                     .written.file = -1,
+                                     .views = layout->views,
+                                     .width = layout->width,
+                                     .set = {-1, -1, -1}};
     if (done)
         *done = 0;
     int status = create_or_continue(f, path, layout, done);
@@ -213,11 +257,11 @@ int lj_embeddings_put(struct lj_embeddings_file *f, int64_t first, int64_t count
     if (count == 0)
         return LJ_OK;
     lj_result_resume(&f->file);
-    bool good = put_rows(f->set[VALUES], H5T_NATIVE_FLOAT, first, count, f->width, values);
+    bool good = put_values(f, first, count, values);
     if (f->set[LABELS] >= 0)
-        good = good && put_rows(f->set[LABELS], H5T_NATIVE_INT32, first, count, -1, labels);
+        good = good && put_column(f->set[LABELS], H5T_NATIVE_INT32, first, count, labels);
     if (f->set[ROW] >= 0)
-        good = good && put_rows(f->set[ROW], H5T_NATIVE_INT64, first, count, -1, row);
+        good = good && put_column(f->set[ROW], H5T_NATIVE_INT64, first, count, row);
     return lj_result_pause(&f->file, good);
 }
 

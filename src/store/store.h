@@ -168,7 +168,9 @@ struct lj_embeddings_part {
 /* What a file of embeddings shall hold. Everything is borrowed. */
 struct lj_embeddings_layout {
     int64_t rows, width;
-    bool labels, row;       /* whether it has these datasets */
+    int64_t views;        /* V > 0: instead of embeddings, the dataset projections (V, N, width) */
+    int64_t global_views; /* of them: its attribute of that name */
+    bool labels, row;     /* whether it has these datasets */
     const char *provenance; /* JSON object that says what made the embeddings; its members archive
                                and archive_fingerprint are read back */
     int64_t parts;          /* 0: not known */
@@ -186,8 +188,8 @@ struct lj_embeddings_layout {
 struct lj_embeddings_file;
 int lj_embeddings_create(struct lj_embeddings_file **file, const char *path,
                          const struct lj_embeddings_layout *layout, int64_t *done) LJ_MUST_USE;
-/* Rows [first, first + count): values (count, width), labels and row (count), NULL where the file
- * has none. Local. Errors: LJ_ERR_RESOURCE (disk full). */
+/* Rows [first, first + count): values (count, width), or (count, V, width), labels and row (count),
+ * NULL where the file has none. Local. Errors: LJ_ERR_RESOURCE (disk full). */
 int lj_embeddings_put(struct lj_embeddings_file *file, int64_t first, int64_t count,
                       const float *values, const int32_t *labels, const int64_t *row) LJ_MUST_USE;
 /* Makes the first `rows` rows last through a crash; not for a file created with done NULL. Local.
