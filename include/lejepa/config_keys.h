@@ -168,15 +168,15 @@
     INT(BITS, train_steps, "train.steps", 0, 0, 1000000000000, "steps; 0: from train.epochs")      \
     REAL(BITS, train_epochs, "train.epochs", 100.0, 0.0, 1.0e9, "epochs, when train.steps is 0")   \
     INT(FREE, log_every, "log.every", 10, 0, 1000000000, "steps between lines of metrics.jsonl")   \
-    INT(FREE, eval_every, "eval.every", 0, 0, 1000000000, "steps between kNN evaluations")         \
+    INT(FREE, eval_every, "eval.every", 0, 0, 1000000000, "steps between evaluations")             \
     TEXT(FREE, eval_archive, "eval.archive", "",                                                   \
-        "labelled archive of the evaluation; empty: data.archive")                                 \
+        "archive of the evaluation; empty: data.archive")                                          \
     TEXT(FREE, eval_where, "eval.where", "",                                                       \
-        "rows whose labels are predicted; the bank: other rows of data.where")                     \
+        "rows to evaluate, whose labels the kNN predicts; its bank: other rows of data.where")     \
     INT(FREE, eval_bank, "eval.bank", 10000, 1, 100000000,                                         \
         "rows of the kNN bank, spaced evenly over those it may have")                              \
     INT(FREE, eval_queries, "eval.queries", 10000, 1, 100000000,                                   \
-        "rows that the kNN predicts, spaced evenly over the labelled ones of eval.where")          \
+        "rows to evaluate, spaced evenly over those of eval.where, the labelled ones if any are")  \
     INT(FREE, checkpoint_every, "checkpoint.every", 0, 0, 1000000000, "steps between checkpoints") \
     REAL(FREE, checkpoint_minutes, "checkpoint.minutes", 30.0, 0.0, 1.0e9,                         \
         "longest time without a checkpoint, whatever checkpoint.every says; 0: no such limit")     \

@@ -97,7 +97,7 @@ int lj_projections_terms(struct lj_comm *comm, struct lj_objective *objective,
     lj_progress_set_turns(before);
     if (status == LJ_OK && message.nonfinite > 0) /* the same number on every rank */
         return lj_fail(LJ_ERR_NUMERIC,
-                       "the array holds values that are not finite or out of range");
+                       "projections hold values that are not finite or out of range");
     return status;
 }
 

@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Evaluation while training: accuracy of a kNN on labelled rows, and the embedding's effective
- * rank. The bank is the rows whose labels are known to the kNN, the query those whose labels it
- * predicts. Ranks share the rows of both, and keep the embeddings of theirs. */
+/* Evaluation while training: effective rank and condition of the embeddings of some rows, the
+ * query, and SIGReg of their projections; where there are labels, the accuracy of a kNN, too. The
+ * bank is the rows whose labels are known to the kNN, the query those whose labels it predicts.
+ * Ranks share the rows of both, and keep the embeddings of theirs.
+ *
+ * SIGReg is taken as training takes it, on the projections of all views, of batch.size rows at
+ * most, because it grows with their number: so it compares with what steps log. */
 #include "run/state.h"
 
 #include "eval/eval.h"
+
+#include <math.h>
+#include <stdio.h>
 
 /* An encoder of bytes makes nothing of floats in 0..255. */
 static int check_units(const struct lj_run_state *run, const struct lj_archive *archive,
@@ -36,13 +43,7 @@ static int open_rows(struct lj_run_state *run, const char *where, struct lj_arch
         options.cache = lj_run_index_cache(run, cache, true);
     }
     LJ_TRY(lj_archive_open(archive, run->comm, &options));
-    LJ_TRY(check_units(run, *archive, options.files));
-    if (lj_archive_info(*archive)->has_labels)
-        return LJ_OK;
-    return lj_fail(LJ_ERR_DATA,
-                   "%s: has no labels, which eval.every=%lld needs; set data.labels, another "
-                   "eval.archive, or eval.every=0",
-                   options.files, (long long)c->eval_every);
+    return check_units(run, *archive, options.files);
 }
 
 /* Labels of so many rows, which are spaced evenly over the selected ones. Owned by the caller; NULL
@@ -64,10 +65,10 @@ static int64_t rows_of_bank(const struct lj_run_state *run)
 void lj_run_share_limits(struct lj_run_state *run)
 {
     const struct lj_limits *limits = lj_archive_limits(run->archive);
-    if (!limits || !run->eval_bank)
-        return;
-    lj_archive_set_limits(run->eval_bank, limits);
-    lj_archive_set_limits(run->eval_query, limits);
+    if (limits && run->eval_query)
+        lj_archive_set_limits(run->eval_query, limits);
+    if (limits && run->eval_bank)
+        lj_archive_set_limits(run->eval_bank, limits);
 }
 
 /* Of the bank's rows leaves those that have a label and are not predicted: a row that met itself
@@ -98,23 +99,24 @@ static int narrow_bank(struct lj_run_state *run)
     return status;
 }
 
-/* Of the rows to predict leaves those that have a label, and of them eval.queries, spaced evenly.
- * Local. */
+/* Of the query leaves those that have a label, if there are labels, and of them eval.queries,
+ * spaced evenly. Local. */
 static int narrow_query(struct lj_run_state *run)
 {
     struct lj_archive *query = run->eval_query;
-    int64_t selected = lj_archive_info(query)->selected, labelled = 0;
+    const int32_t *labels = lj_archive_labels(query);
+    int64_t selected = lj_archive_info(query)->selected, kept = 0;
     int64_t *keep = lj_alloc_array(selected, sizeof *keep, "evaluation");
     if (!keep)
         return LJ_ERR_RESOURCE;
     for (int64_t i = 0; i < selected; i++)
-        if (lj_archive_labels(query)[i] >= 0)
-            keep[labelled++] = i;
-    int64_t rows = lj_min_i64(labelled, run->config->eval_queries);
+        if (!labels || labels[i] >= 0)
+            keep[kept++] = i;
+    int64_t rows = lj_min_i64(kept, run->config->eval_queries);
     for (int64_t i = 0; i < rows; i++)
-        keep[i] = keep[lj_evenly(i, rows, labelled)]; /* from i on: not written yet */
-    run->eval_query_labelled = labelled;
-    run->eval_query_unlabelled = selected - labelled;
+        keep[i] = keep[lj_evenly(i, rows, kept)]; /* from i on: not written yet */
+    run->eval_query_kept = kept;
+    run->eval_query_unlabelled = selected - kept;
     int status = lj_archive_narrow(query, keep, rows);
     lj_free(keep);
     return status;
@@ -123,14 +125,14 @@ static int narrow_query(struct lj_run_state *run)
 /* Are there labels enough? Local. */
 static int check_labels(const struct lj_run_state *run)
 {
-    int64_t labelled = run->eval_query_labelled, bank_rows = rows_of_bank(run);
+    int64_t labelled = run->eval_query_kept, bank_rows = rows_of_bank(run);
     if (labelled > 0 && bank_rows >= LJ_KNN_NEIGHBOURS)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA,
                    "evaluation: %lld rows to predict and %lld of the bank have a label (which is "
                    "not negative), expected 1 and %d at least; %lld rows of data.where are in "
                    "eval.where, too, and so not in the bank; change eval.where, data.where, "
-                   "eval.bank, or set eval.every=0",
+                   "eval.bank, or set data.labels=none for an evaluation without kNN",
                    (long long)labelled, (long long)bank_rows, LJ_KNN_NEIGHBOURS,
                    (long long)run->eval_overlap);
 }
@@ -139,8 +141,13 @@ void lj_run_say_left_out(const struct lj_run_state *run)
 {
     if (!run->eval_query)
         return;
-    int64_t labelled = run->eval_query_labelled, unlabelled = run->eval_query_unlabelled;
+    int64_t labelled = run->eval_query_kept, unlabelled = run->eval_query_unlabelled;
     int64_t queries = lj_archive_info(run->eval_query)->selected;
+    if (!run->eval_bank) {
+        lj_say("evaluation: without labels, so no kNN; of %lld rows%s", (long long)queries,
+               queries < labelled ? ", spaced evenly (eval.queries)" : "");
+        return;
+    }
     if (unlabelled > 0 || run->eval_bank_unlabelled > 0)
         lj_say("evaluation: %lld of %lld rows to predict, and %lld of data.where have no label and "
                "are left out",
@@ -160,11 +167,16 @@ int lj_run_open_evaluation(struct lj_run_state *run)
     const struct lj_config *c = run->config;
     if (c->eval_every == 0)
         return LJ_OK;
+    const char *all = c->eval_archive[0] ? "" : c->data_where;
+    LJ_TRY(open_rows(run, c->eval_where[0] ? c->eval_where : all, &run->eval_query));
+    if (!lj_archive_info(run->eval_query)->has_labels)
+        return lj_agree(run->comm, narrow_query(run));
     if (!c->eval_where[0])
-        return lj_fail(LJ_ERR_CONFIG, "eval.where: is empty; name the rows to predict, for example "
-                                      "eval.where=split=1 (the bank is data.where)");
+        return lj_fail(LJ_ERR_CONFIG,
+                       "eval.where: is empty; name the rows to predict, for example "
+                       "eval.where=split=1 (the bank is data.where), or set data.labels=none for "
+                       "an evaluation without kNN");
     LJ_TRY(open_rows(run, c->data_where, &run->eval_bank));
-    LJ_TRY(open_rows(run, c->eval_where, &run->eval_query));
     LJ_TRY(lj_agree(run->comm, narrow_bank(run)));
     LJ_TRY(lj_agree(run->comm, narrow_query(run)));
     return lj_agree(run->comm, check_labels(run));
@@ -176,46 +188,48 @@ void lj_run_close_evaluation(struct lj_run_state *run)
     lj_archive_close(run->eval_query);
 }
 
+/* What one evaluation works on. */
+struct evaluation {
+    struct lj_features bank, query; /* of this rank; bank without rows when there are no labels */
+    struct lj_projections projections; /* of this rank */
+    int64_t samples;                   /* that are projected, on all ranks */
+    float *values[3];                  /* of the three, owned */
+    int32_t *predicted, *bank_labels;  /* (all queries), (all bank rows) owned */
+    struct lj_spectrum spectrum;       /* its eigenvalues are owned */
+    struct lj_run_scores scores;
+};
+
 /* Rank 0 tells what came out; nothing of it feeds back into training. */
-static void report(struct lj_run_state *run, int64_t finished, const int32_t *predicted,
-                   const struct lj_spectrum *spectrum)
+static void report(struct lj_run_state *run, int64_t finished, const struct lj_run_scores *s)
 {
-    int64_t rows = lj_archive_info(run->eval_query)->selected;
-    struct lj_accuracy accuracy =
-        lj_accuracy_of(predicted, lj_archive_labels(run->eval_query), rows);
-    lj_run_log_evaluation(run, finished, accuracy.top1, accuracy.balanced,
-                          spectrum->effective_rank);
-    lj_say("step %8lld  kNN accuracy %.4f (balanced %.4f)  effective rank %.1f of %lld",
-           (long long)finished, accuracy.top1, accuracy.balanced, spectrum->effective_rank,
-           (long long)run->info.model->embedding);
+    char knn[80] = "", condition[32] = "none";
+    lj_run_log_evaluation(run, finished, s);
+    if (s->has_labels)
+        snprintf(knn, sizeof knn, "kNN accuracy %.4f (balanced %.4f)  ", s->knn_top1,
+                 s->knn_balanced);
+    if (isfinite(s->condition))
+        snprintf(condition, sizeof condition, "%.4g", s->condition);
+    lj_say("step %8lld  %seffective rank %.1f of %lld  condition %s  SIGReg %.3f (floor %.3f)",
+           (long long)finished, knn, s->effective_rank, (long long)run->info.model->embedding,
+           condition, s->sigreg, s->sigreg_floor);
 }
 
 /* Collective. */
-static int score(struct lj_run_state *run, int64_t finished, const struct lj_features *bank,
-                 const struct lj_features *query)
+static int predict(struct lj_run_state *run, struct evaluation *e)
 {
     int64_t rows = lj_archive_info(run->eval_query)->selected;
-    int32_t *predicted = lj_alloc_array(rows, sizeof *predicted, "evaluation");
-    int32_t *bank_labels = labels_of(run->eval_bank, rows_of_bank(run));
-    struct lj_spectrum spectrum = {.eigenvalues =
-                                       lj_alloc_array(query->width, sizeof(double), "evaluation")};
-    bool enough = predicted && bank_labels && spectrum.eigenvalues;
-    int status = lj_agree(run->comm, enough ? LJ_OK : LJ_ERR_RESOURCE);
-    if (status == LJ_OK)
-        status = lj_spectrum_of(run->comm, query, &spectrum);
-    if (status == LJ_OK)
-        status = lj_knn(run->comm, bank, bank_labels, query, LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE,
-                        predicted);
-    if (status == LJ_OK && lj_comm_is_root(run->comm))
-        report(run, finished, predicted, &spectrum);
-    lj_free(predicted);
-    lj_free(bank_labels);
-    lj_free(spectrum.eigenvalues);
-    return status;
+    LJ_TRY(lj_knn(run->comm, &e->bank, e->bank_labels, &e->query, LJ_KNN_NEIGHBOURS,
+                  LJ_KNN_TEMPERATURE, e->predicted));
+    struct lj_accuracy accuracy =
+        lj_accuracy_of(e->predicted, lj_archive_labels(run->eval_query), rows);
+    e->scores.has_labels = true;
+    e->scores.knn_top1 = accuracy.top1;
+    e->scores.knn_balanced = accuracy.balanced;
+    return LJ_OK;
 }
 
-static int embed_and_score(struct lj_run_state *run, int64_t finished, float *bank, float *query,
-                           const struct lj_features *of_bank, const struct lj_features *of_query)
+/* Collective. */
+static int embed(struct lj_run_state *run, const struct evaluation *e)
 {
     const struct lj_trainer_info *t = &run->info;
     struct lj_embedder embedder = {.model = t->model,
@@ -223,36 +237,90 @@ static int embed_and_score(struct lj_run_state *run, int64_t finished, float *ba
                                    .mean = t->mean,
                                    .std = t->std,
                                    .config = t->config};
-    LJ_TRY(lj_embed_share(run->comm, &embedder, run->eval_bank, rows_of_bank(run), bank));
+    if (run->eval_bank)
+        LJ_TRY(
+            lj_embed_share(run->comm, &embedder, run->eval_bank, rows_of_bank(run), e->values[0]));
     LJ_TRY(lj_embed_share(run->comm, &embedder, run->eval_query,
-                          lj_archive_info(run->eval_query)->selected, query));
-    return score(run, finished, of_bank, of_query);
+                          lj_archive_info(run->eval_query)->selected, e->values[1]));
+    embedder.projections = true;
+    return lj_embed_share(run->comm, &embedder, run->eval_query, e->samples, e->values[2]);
 }
 
-/* This rank's part of so many rows, without memory so far. */
-static struct lj_features share_of(const struct lj_run_state *run, int64_t rows)
+/* Collective. */
+static int score(struct lj_run_state *run, struct evaluation *e)
+{
+    struct lj_run_scores *s = &e->scores;
+    LJ_TRY(lj_spectrum_of(run->comm, &e->query, &e->spectrum));
+    s->effective_rank = e->spectrum.effective_rank;
+    s->condition = e->spectrum.condition;
+    LJ_TRY(lj_projections_sigreg(run->comm, run->info.config, &e->projections, &s->sigreg));
+    s->sigreg_floor = lj_sigreg_floor(run->info.config->sigreg_grid);
+    s->sigreg_samples = e->samples;
+    return run->eval_bank ? predict(run, e) : LJ_OK;
+}
+
+/* How many of so many rows are this rank's. */
+static int64_t share_of(const struct lj_run_state *run, int64_t rows)
 {
     int64_t first, end;
     lj_features_share(rows, run->comm->size, run->comm->rank, &first, &end);
-    return (struct lj_features){
-        .rows = end - first, .width = run->info.model->embedding, .block = LJ_FEATURES_BLOCK};
+    return end - first;
+}
+
+/* Memory for my rows of all three. Local. */
+static int prepare(struct lj_run_state *run, struct evaluation *e)
+{
+    const struct lj_config *c = run->info.config;
+    int64_t width = run->info.model->embedding, out = run->info.model->config.projector.out;
+    int64_t rows = lj_archive_info(run->eval_query)->selected;
+    int64_t bank_rows = run->eval_bank ? rows_of_bank(run) : 0;
+    int64_t views = c->views_global + c->views_local;
+    e->samples = lj_min_i64(rows, c->batch_size);
+    e->bank = (struct lj_features){NULL, share_of(run, bank_rows), width, LJ_FEATURES_BLOCK};
+    e->query = (struct lj_features){NULL, share_of(run, rows), width, LJ_FEATURES_BLOCK};
+    e->projections = (struct lj_projections){NULL, share_of(run, e->samples), views, out};
+    const int64_t floats[3] = {e->bank.rows * width, e->query.rows * width,
+                               e->projections.samples * views * out};
+    for (int i = 0; i < 3; i++) {
+        e->values[i] = lj_alloc_array(floats[i], sizeof *e->values[i], "evaluation");
+        if (!e->values[i])
+            return LJ_ERR_RESOURCE;
+    }
+    e->bank.values = e->values[0];
+    e->query.values = e->values[1];
+    e->projections.values = e->values[2];
+    e->spectrum.eigenvalues = lj_alloc_array(width, sizeof(double), "evaluation");
+    e->predicted = lj_alloc_array(rows, sizeof *e->predicted, "evaluation");
+    if (run->eval_bank)
+        e->bank_labels = labels_of(run->eval_bank, bank_rows);
+    bool enough = e->spectrum.eigenvalues && e->predicted && (e->bank_labels || !run->eval_bank);
+    return enough ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
+static void release(struct evaluation *e)
+{
+    for (int i = 0; i < 3; i++)
+        lj_free(e->values[i]);
+    lj_free(e->spectrum.eigenvalues);
+    lj_free(e->predicted);
+    lj_free(e->bank_labels);
 }
 
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
 {
-    struct lj_features of_bank = share_of(run, rows_of_bank(run));
-    struct lj_features of_query = share_of(run, lj_archive_info(run->eval_query)->selected);
+    struct evaluation e = {0};
     lj_phase_begin(LJ_PHASE_EVALUATION);
-    float *bank = lj_alloc_array(of_bank.rows * of_bank.width, sizeof *bank, "evaluation");
-    float *query = lj_alloc_array(of_query.rows * of_query.width, sizeof *query, "evaluation");
-    of_bank.values = bank;
-    of_query.values = query;
-    int status = bank && query ? lj_fault("evaluate", finished) : LJ_ERR_RESOURCE;
+    int status = prepare(run, &e);
+    if (status == LJ_OK)
+        status = lj_fault("evaluate", finished);
     status = lj_agree(run->comm, status);
     if (status == LJ_OK)
-        status = embed_and_score(run, finished, bank, query, &of_bank, &of_query);
-    lj_free(bank);
-    lj_free(query);
+        status = embed(run, &e);
+    if (status == LJ_OK)
+        status = score(run, &e);
+    if (status == LJ_OK && lj_comm_is_root(run->comm))
+        report(run, finished, &e.scores);
+    release(&e);
     lj_phase_end();
     return status;
 }

@@ -54,15 +54,21 @@ void lj_run_log_step(struct lj_run_state *run, int64_t finished,
     end_line(run);
 }
 
-void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished, double top1, double balanced,
-                           double effective_rank)
+void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
+                           const struct lj_run_scores *scores)
 {
     FILE *out = run->metrics;
     fprintf(out, "{\"step\": %lld, \"epoch\": %.9g, \"event\": \"evaluation\"", (long long)finished,
             epoch_of(run, finished));
-    put_number(out, "knn_top1", top1);
-    put_number(out, "knn_balanced", balanced);
-    put_number(out, "effective_rank", effective_rank);
+    if (scores->has_labels) {
+        put_number(out, "knn_top1", scores->knn_top1);
+        put_number(out, "knn_balanced", scores->knn_balanced);
+    }
+    put_number(out, "effective_rank", scores->effective_rank);
+    put_number(out, "condition", scores->condition);
+    put_number(out, "sigreg", scores->sigreg);
+    put_number(out, "sigreg_floor", scores->sigreg_floor);
+    put_number(out, "sigreg_samples", (double)scores->sigreg_samples);
     end_line(run);
 }
 

@@ -29,12 +29,22 @@ struct lj_run_state {
     int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
     double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
     bool terminal;                 /* root: standard error is a terminal, so draw a progress bar */
-    struct lj_archive *eval_bank;  /* labelled rows that the kNN knows; NULL: no evaluation */
-    struct lj_archive *eval_query; /* labelled rows that it predicts; NULL: no evaluation */
+    struct lj_archive *eval_query; /* rows that are evaluated; NULL: no evaluation */
+    struct lj_archive *eval_bank;  /* labelled rows that the kNN knows; NULL: no labels, no kNN */
     int64_t eval_overlap;          /* rows of data.where not in the bank: they are in eval.where */
     int64_t eval_bank_unlabelled;  /* ... because they have no label */
-    int64_t eval_query_labelled;   /* rows of eval.where with a label; eval.queries are predicted */
-    int64_t eval_query_unlabelled; /* ... without */
+    int64_t eval_query_kept;       /* rows of eval.where, if there are labels those that have one;
+                                      of them eval.queries are evaluated */
+    int64_t eval_query_unlabelled; /* the others */
+};
+
+/* What an evaluation found. */
+struct lj_run_scores {
+    bool has_labels;                  /* the kNN has predicted */
+    double knn_top1, knn_balanced;    /* as in struct lj_accuracy */
+    double effective_rank, condition; /* of the embeddings, as in struct lj_spectrum */
+    double sigreg, sigreg_floor;      /* of the projections of so many samples */
+    int64_t sigreg_samples;
 };
 
 /* ---- directory.c ------------------------------------------------------------------------- */
@@ -59,8 +69,8 @@ int lj_run_open_files(struct lj_run_state *run, int64_t first);
 void lj_run_log_step(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report);
 /* Writes the line of an evaluation. */
-void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished, double top1, double balanced,
-                           double effective_rank);
+void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
+                           const struct lj_run_scores *scores);
 /* Draws the progress bar on a terminal; line: also writes a line of the log. */
 void lj_run_progress(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report, bool line);
@@ -74,7 +84,7 @@ int lj_run_open_evaluation(struct lj_run_state *run);
 void lj_run_share_limits(struct lj_run_state *run);
 /* Logs how many of their rows are left out, and why. Local. */
 void lj_run_say_left_out(const struct lj_run_state *run);
-/* Embeds the labelled rows by the present weights, predicts and logs. Collective. */
+/* Embeds the rows by the present weights, scores and logs. Collective. */
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished);
 /* Closes the archives. Local. */
 void lj_run_close_evaluation(struct lj_run_state *run);

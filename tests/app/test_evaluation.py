@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The kNN while training: which rows it knows, on any number of ranks; and `probe` on them."""
+"""Evaluation while training: with labels, which rows the kNN knows; without, what is left; on any
+number of ranks; and `probe` on them."""
 
 import json
 
@@ -8,7 +9,7 @@ import h5py
 import numpy
 
 import program
-from program import check, done, train
+from program import check, done, read, train
 
 holder, here = program.scratch()
 LAYOUTS = [(1, 1), (2, 1), (3, 1), (1, 2), (3, 2)]  # ranks, threads
@@ -53,6 +54,87 @@ def test_evaluation():
     check(found[0][0]["knn_top1"] > 0.9, f"evaluation of a sorted archive: {found[0]}")
     for layout, rows_of_it in zip(LAYOUTS, found):
         check(rows_of_it == found[0], f"evaluation on {layout}: {rows_of_it}, not {found[0]}")
+
+
+def figures(values):
+    """Effective rank and condition of the covariance, by numpy."""
+    eigenvalues = numpy.linalg.eigvalsh(numpy.cov(values.astype("f8").T, bias=True))
+    share = eigenvalues / eigenvalues.sum()
+    rank = numpy.exp(-(share * numpy.log(share)).sum())
+    return {"effective_rank": rank, "condition": eigenvalues[-1] / eigenvalues[0]}
+
+
+def test_without_labels():
+    """Spectrum and SIGReg need no labels: figures of `embed` and `diagnose` on the same rows."""
+    path = program.write_h5(
+        here / "bare.h5", images=program.images(160), split=numpy.arange(160) % 4 // 3
+    )
+    words = [f"data.archive={path}", "eval.every=2", "train.steps=3"]
+    found = []
+    for ranks, threads in LAYOUTS:
+        directory = here / f"bare-{ranks}-{threads}"
+        more = ["data.where=split=0", "eval.where=split=1", f"threads={threads}"]
+        ended = train(directory, *words, *more, ranks=ranks, env=OVERSUBSCRIBED)
+        check(ended.code == 0, f"without labels: {ended.tail()}")
+        check("no kNN" in ended.err and "SIGReg" in ended.err, f"without labels: {ended.tail()}")
+        found.append([row for row in program.metrics(directory) if "event" in row])
+    for layout, rows in zip(LAYOUTS, found):
+        check(rows == found[0], f"without labels on {layout}: {rows}, not {found[0]}")
+    check([row["step"] for row in found[0]] == [2, 3], f"without labels: {found[0]}")
+    check("knn_top1" not in found[0][0], f"without labels: {found[0]}")
+    expect_figures(found[0][-1], here / "bare-1-1", ["data.where=split=1"], 40)
+    ended = train(here / "bare-all", *words, "eval.queries=50", "batch.size=64", "sigreg.grid=b")
+    check("no kNN; of 50 rows, spaced evenly" in ended.err, f"eval.where empty: {ended.tail()}")
+    last = program.metrics(here / "bare-all")[-1]
+    check(last["sigreg_samples"] == 50, f"more than there are: {last}")
+    check(abs(last["sigreg_floor"] - 1.0594231238) < 1e-8, f"floor of grid b: {last}")
+
+
+def expect_figures(found, directory, words, rows):
+    """Those of the last weights on so many rows, of which 16, the batch, are projected."""
+    files = {}
+    for features in ("model", "projection"):
+        files[features] = directory / f"{features}.h5"
+        more = [f"checkpoint={directory}", f"features={features}", f"out={files[features]}"]
+        done("embed", ["embed", *more, *words])
+    wanted = figures(read(files["model"], "embeddings"))
+    for name, value in wanted.items():
+        check(abs(found[name] / value - 1) < 1e-3, f"{name} {found[name]}, {value} by numpy")
+    some = read(files["projection"], "projections")[:, numpy.arange(16) * rows // 16]
+    path = program.write_h5(directory / "some.h5", proj=some)
+    wanted = json.loads(done("diagnose", ["diagnose", path, "sigreg.slices=8", "json=1"]).out)
+    check(found["sigreg_samples"] == 16, f"{found}")
+    for name in ("sigreg", "sigreg_floor"):
+        check(
+            abs(found[name] / wanted[name] - 1) < 1e-6, f"{name} {found[name]}, not {wanted[name]}"
+        )
+
+
+def test_beside_labels():
+    """The same figures beside those of the kNN; without them when labels are left out."""
+    path = program.archive(here / "beside.h5", 200)
+    words = [f"data.archive={path}", "data.where=split=0", "eval.where=split=1"]
+    more = ["eval.every=1", "train.steps=1"]
+    train(here / "beside", *words, *more)
+    train(here / "left-out", *words, *more, "data.labels=none")
+    found, alone = (program.metrics(here / name)[-1] for name in ("beside", "left-out"))
+    check(0 <= found.pop("knn_top1", -1) <= 1 and "knn_balanced" in found, f"beside: {found}")
+    found.pop("knn_balanced", None)
+    check(found == alone, f"beside labels {found}, without {alone}")
+    ended = train(here / "no-where", *words[:2], *more)
+    check(ended.code == 2 and "eval.where" in ended.err, f"no eval.where: {ended.tail()}")
+
+
+def test_collapsed():
+    """Equal images: no condition, and SIGReg far above its floor."""
+    same = numpy.broadcast_to(program.images(1), (60, 28, 28))
+    path = program.write_h5(here / "same.h5", images=same)
+    off = "views.flip=0 views.blur=0 views.ratio=1,1 views.global_scale=1,1 views.local=0".split()
+    ended = train(here / "same", f"data.archive={path}", "eval.every=1", "train.steps=1", *off)
+    check(ended.code == 0 and "condition none" in ended.err, f"equal images: {ended.tail()}")
+    found = program.metrics(here / "same")[-1]
+    check(found["condition"] is None, f"equal images: {found}")
+    check(found["sigreg"] > 3 * found["sigreg_floor"], f"equal images: {found}")
 
 
 def test_queries():
@@ -153,6 +235,9 @@ program.at_once(
     [
         test_other_units,
         test_evaluation,
+        test_without_labels,
+        test_beside_labels,
+        test_collapsed,
         test_queries,
         test_evaluated_rows_leave_the_bank,
         test_probe,
