@@ -126,11 +126,28 @@ static const char *first_difference(json_t *left, json_t *wanted)
     return json_object_size(left) == json_object_size(wanted) ? NULL : "provenance";
 }
 
+/* Do the values lie in the file in one piece? Elsewhere is not where to go on writing. */
+static bool lies_in_file(hid_t set)
+{
+    hid_t plan = H5Dget_create_plist(set);
+    bool here = H5Pget_layout(plan) == H5D_CONTIGUOUS && H5Pget_external_count(plan) == 0;
+    H5Pclose(plan);
+    return here;
+}
+
+/* The name of a link that leads nowhere else. */
+static bool has_link(hid_t file, const char *name)
+{
+    H5L_info_t info;
+    return H5Lexists(file, name, H5P_DEFAULT) > 0 &&
+           H5Lget_info(file, name, &info, H5P_DEFAULT) >= 0 && info.type == H5L_TYPE_HARD;
+}
+
 /* Opens a dataset of the expected type and shape; negative: there is none. */
 static hid_t open_column(hid_t file, const struct column *column)
 {
     hsize_t dim[3] = {0};
-    if (H5Lexists(file, column->name, H5P_DEFAULT) <= 0)
+    if (!has_link(file, column->name))
         return -1;
     hid_t set = H5Dopen2(file, column->name, H5P_DEFAULT);
     if (set < 0)
@@ -138,7 +155,7 @@ static hid_t open_column(hid_t file, const struct column *column)
     hid_t space = H5Dget_space(set), type = H5Dget_type(set);
     bool same = H5Tequal(type, column->stored) > 0 &&
                 H5Sget_simple_extent_ndims(space) == column->dims &&
-                H5Sget_simple_extent_dims(space, dim, NULL) == column->dims;
+                H5Sget_simple_extent_dims(space, dim, NULL) == column->dims && lies_in_file(set);
     for (int i = 0; i < column->dims && same; i++)
         same = dim[i] == column->dim[i];
     H5Tclose(type);
@@ -153,8 +170,10 @@ static bool open_columns(struct lj_embeddings_file *f, const struct lj_embedding
     bool good = true;
     for (int i = 0; i < COLUMNS; i++) {
         const struct column column = column_of(l, i);
-        f->set[i] = open_column(f->file.id, &column);
-        good = good && (f->set[i] >= 0) == has_column(l, i);
+        if (has_column(l, i))
+            f->set[i] = open_column(f->file.id, &column);
+        good = good && (has_column(l, i) ? f->set[i] >= 0
+                                         : H5Lexists(f->file.id, column.name, H5P_DEFAULT) == 0);
     }
     return good;
 }
@@ -166,6 +185,20 @@ static void close_columns(struct lj_embeddings_file *f)
             H5Dclose(f->set[i]);
         f->set[i] = -1;
     }
+}
+
+/* Does the open file say that its rows come from the same parts? */
+static bool same_source(hid_t file, const struct lj_embeddings_layout *l)
+{
+    struct lj_embeddings left = {0};
+    bool same =
+        lj_embeddings_get_source(file, "", &left.source) == LJ_OK && left.source.parts == l->parts;
+    for (int64_t i = 0; same && i < l->parts; i++)
+        same = left.source.first_row[i] == l->part[i].first_row &&
+               left.source.rows[i] == l->part[i].rows &&
+               left.source.fingerprints[i] == l->part[i].fingerprint;
+    lj_embeddings_free(&left);
+    return same;
 }
 
 /* Why the open file is not the one that shall be written; NULL: it is. */
@@ -185,6 +218,10 @@ static const char *why_not(struct lj_embeddings_file *f, const struct lj_embeddi
     if (!why && !open_columns(f, l)) {
         close_columns(f);
         return "shape";
+    }
+    if (!why && !same_source(f->file.id, l)) {
+        close_columns(f);
+        return "archive";
     }
     return why ? key : NULL;
 }

@@ -47,6 +47,13 @@ void fuzz_expect(int status)
              "status %d: %s", status, lj_error_text());
 }
 
+void fuzz_look(const void *memory, int64_t bytes)
+{
+    const volatile uint8_t *at = memory;
+    for (int64_t i = 0; i < bytes; i++)
+        (void)at[i];
+}
+
 uint8_t fuzz_byte(struct fuzz_bytes *bytes)
 {
     if (bytes->left == 0)

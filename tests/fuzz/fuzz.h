@@ -21,6 +21,9 @@ const char *fuzz_file(const char *name, const uint8_t *data, size_t size);
  * other status ends the process. */
 void fuzz_expect(int status);
 
+/* Reads memory, so that a sanitizer sees it if it is not to be read. */
+void fuzz_look(const void *memory, int64_t bytes);
+
 /* ---- bytes of the input as decisions ----------------------------------------------------- */
 
 struct fuzz_bytes {
