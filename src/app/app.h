@@ -40,6 +40,11 @@ int lj_command_selftest(struct lj_comm *comm, struct lj_config *config,
 int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
                           const struct lj_call_words *words);
 
+/* Runs the program in a child process and returns its exit code; where HDF5 crashed there, says in
+ * which file and returns 3. Any other signal that ends the child ends this process, too. Before MPI
+ * and threads are started. */
+int lj_run_apart(int (*program)(int argc, char **argv), int argc, char **argv);
+
 /* `help model`: the table of encoders, each with its parameters and the FLOPs of one image, counted
  * from its net. Needs no MPI.
  *   words, count  in  key=value that change what is counted: data.size=96, model.patch=16 */

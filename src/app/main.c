@@ -17,6 +17,7 @@ struct command {
     int (*run)(struct lj_comm *comm, struct lj_config *config, const struct lj_call_words *words);
     bool takes_file, takes_action;
     bool guarded;         /* by the watchdog */
+    bool apart;           /* in a process of its own, which HDF5 may crash */
     const char *settings; /* beginnings of the names of those it reads, for help; NULL: all */
     const char *text;
 };
@@ -27,26 +28,27 @@ struct command {
     "data.full_scale data.stretch data.nan"
 
 static const struct command commands[] = {
-    {"train", lj_command_train, false, false, true, NULL,
+    {"train", lj_command_train, false, false, true, false, NULL,
      "pretrains an encoder (the default command)"},
-    {"embed", lj_command_embed, false, false, true, READING " seed views. threads guard.stall_s",
+    {"embed", lj_command_embed, false, false, true, false,
+     READING " seed views. threads guard.stall_s",
      "writes embeddings: embed checkpoint=PATH data.archive=PATH out=emb.h5"},
-    {"probe", lj_command_probe, false, false, true, "data.unlabelled threads guard.stall_s",
+    {"probe", lj_command_probe, false, false, true, false, "data.unlabelled threads guard.stall_s",
      "kNN and linear probe: probe train=emb1.h5 test=emb2.h5"},
-    {"diagnose", lj_command_diagnose, true, false, true,
+    {"diagnose", lj_command_diagnose, true, false, true, false,
      "seed views.global loss. predict. sigreg. threads guard.stall_s",
      "is this embedding an isotropic Gaussian? diagnose FILE.h5 [grad=out.h5]"},
-    {"inspect", lj_command_inspect, false, false, false, READING " batch.size",
+    {"inspect", lj_command_inspect, false, false, false, true, READING " batch.size",
      "reads an archive and prints what it inferred"},
-    {"pack", lj_command_pack, false, false, false, "",
+    {"pack", lj_command_pack, false, false, false, false, "",
      "makes a training archive: pack out=FILE.h5 parts=..."},
-    {"export", lj_command_export, false, false, false, "",
+    {"export", lj_command_export, false, false, false, false, "",
      "checkpoint to safetensors: export checkpoint=PATH out=FILE"},
-    {"import", lj_command_import, false, false, false, NULL,
+    {"import", lj_command_import, false, false, false, false, NULL,
      "safetensors to a run: import weights=FILE out=DIR ..."},
-    {"selftest", lj_command_selftest, false, false, false, NULL,
+    {"selftest", lj_command_selftest, false, false, false, false, NULL,
      "same bits on 1..P ranks of this machine?"},
-    {"checkpoint", lj_command_checkpoint, true, true, false, "",
+    {"checkpoint", lj_command_checkpoint, true, true, false, false, "",
      "checkpoint ls|verify DIR or FILE: lists, or compares checksums"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -194,12 +196,10 @@ static int check_memory(void)
     return open ? LJ_ERR_BUG : LJ_OK;
 }
 
-int main(int argc, char **argv)
+/* Returns the exit code. */
+static int run_program(int argc, char **argv)
 {
     struct lj_comm *world = NULL;
-    int alone = answer_alone(argc, argv);
-    if (alone >= 0)
-        return alone;
     signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error to report, like a full disk */
     int status = lj_comm_start(&world);
     if (status == LJ_OK)
@@ -213,4 +213,15 @@ int main(int argc, char **argv)
     lj_kernels_release();
     int leaks = check_memory();
     return -(status != LJ_OK ? status : leaks);
+}
+
+int main(int argc, char **argv)
+{
+    int alone = answer_alone(argc, argv);
+    if (alone >= 0)
+        return alone;
+    const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;
+    if (command && command->apart)
+        return lj_run_apart(run_program, argc, argv);
+    return run_program(argc, argv);
 }

@@ -64,6 +64,8 @@ int lj_fault(const char *point, int64_t step);
 /* The same for a place that is slow and healthy: LJ_FAULT=point:rank:step:slow makes it sleep for
  * half a second. */
 void lj_fault_slow(const char *point, int64_t step);
+/* The same for a place where a library may crash: LJ_FAULT=point:rank:step:crash raises SIGSEGV. */
+void lj_fault_crash(const char *point, int64_t step);
 /* The rank that lj_fault compares with; 0 until it is set. */
 void lj_fault_set_rank(int rank);
 
@@ -256,6 +258,17 @@ int lj_threads_binding(char *text, size_t capacity);
  * own messages. Not recursive. */
 void lj_hdf5_lock(void);
 void lj_hdf5_unlock(void);
+
+/* What HDF5 is at, for a process that outlives this one: HDF5 may crash on a damaged file. */
+struct lj_hdf5_note {
+    bool inside;     /* the lock is held */
+    char file[4096]; /* path of the file last looked at; "": none so far */
+};
+/* From now on the note says it. Local; before other threads exist.
+ *   note  in  memory shared with that process, borrowed; NULL: nobody asks */
+void lj_hdf5_note_in(struct lj_hdf5_note *note);
+/* HDF5 looks at this file next. Local; under the lock. */
+void lj_hdf5_looks_at(const char *path);
 
 /* ---- checked sizes ----------------------------------------------------------------------- */
 

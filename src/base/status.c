@@ -2,6 +2,7 @@
 /* Error records, internal errors and fault injection. */
 #include "base/base.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,4 +91,11 @@ void lj_fault_slow(const char *point, int64_t step)
     const char *wanted = fault_at(point, step);
     if (wanted && strcmp(wanted, ":slow") == 0)
         nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
+}
+
+void lj_fault_crash(const char *point, int64_t step)
+{
+    const char *wanted = fault_at(point, step);
+    if (wanted && strcmp(wanted, ":crash") == 0)
+        raise(SIGSEGV);
 }

@@ -3,6 +3,8 @@
 """inspect says what an archive holds, and writes settings with which train takes it as it is."""
 
 import json
+import pathlib
+import sys
 
 import numpy
 
@@ -10,6 +12,7 @@ import program
 from program import check, done, read, run
 
 holder, here = program.scratch()
+CRASHES = pathlib.Path(sys.argv[1]).parent / "tests" / "fuzz" / "crashes"
 ROWS = 90
 TINY = "model=vit model.width=16 model.depth=1 model.heads=1 projector.hidden=16 sigreg.slices=8"
 
@@ -99,5 +102,29 @@ def test_broken():
         check(ended.code == 3 and len(ended.errors) == 1, f"broken: {ended.code} {ended.tail()}")
 
 
-program.at_once(lambda test: test(), [test_numbers, test_settings, test_broken])
+def test_crash():
+    """A crash inside HDF5 is one message with the file's name, on any number of ranks."""
+    words = ["inspect", f"data.archive={make('crash.h5', program.images(ROWS))}"]
+    for ranks in (1, 2):
+        ended = run(words, ranks, env={"LJ_FAULT": "hdf5:0:-1:crash"})
+        said = "the HDF5 library crashed (signal 11) while it looked at"
+        good = ended.code == 3 and len(ended.errors) == 1
+        check(
+            good and f"{said} {here / 'crash.h5'}: the file is damaged" in ended.errors[0],
+            f"crash on {ranks} ranks: {ended.code} {ended.errors} {ended.tail()}",
+        )
+
+
+def test_files_that_crash():
+    """Files on which releases of HDF5 crash; others say that they cannot be read."""
+    for path in sorted(CRASHES.glob("*.h5")):
+        ended = run(["inspect", f"data.archive={path}", "data.axes=nhw"])
+        good = ended.code == 3 and len(ended.errors) == 1 and str(path) in ended.errors[0]
+        check(good, f"{path.name}: {ended.code} {ended.errors} {ended.tail()}")
+
+
+program.at_once(
+    lambda test: test(),
+    [test_numbers, test_settings, test_broken, test_crash, test_files_that_crash],
+)
 program.finish()

@@ -56,6 +56,7 @@ static hid_t open_as_hdf5(hid_t dataset, const char *path)
     if (stat(path, &about) != 0 || !S_ISREG(about.st_mode))
         return -1;
     hid_t own = H5Iget_file_id(dataset), plan = H5Fget_access_plist(own);
+    lj_hdf5_looks_at(path);
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, plan);
     H5Pclose(plan);
     H5Fclose(own);

@@ -45,6 +45,7 @@ int lj_hdf5_open_file(const char *path, hid_t *file)
     *file = -1;
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     LJ_TRY(check_file(path, &bytes));
+    lj_hdf5_looks_at(path);
     if (H5Fis_hdf5(path) <= 0)
         return lj_fail(LJ_ERR_DATA,
                        "%s: expected an HDF5 file, found %lld bytes of something else; the command "

@@ -184,10 +184,12 @@ static bool is_as_indexed(const struct lj_archive *archive, int64_t part, hid_t 
 
 static int dataset_open(struct lj_archive *archive, int64_t part, hid_t *dataset)
 {
-    *dataset = archive->open[part];
-    if (*dataset >= 0)
-        return LJ_OK;
     const char *path = lj_part_file(archive, &archive->part[part]);
+    *dataset = archive->open[part];
+    if (*dataset >= 0) {
+        lj_hdf5_looks_at(path);
+        return LJ_OK;
+    }
     const char *name = lj_part_dataset(archive, &archive->part[part]);
     hid_t file = -1;
     LJ_TRY(lj_hdf5_open_file(path, &file));
