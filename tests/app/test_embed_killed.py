@@ -102,6 +102,7 @@ def test_another():
     for name, more, why in (
         ("where", ["data.where=split=1"], "where"),
         ("untrained", ["features=untrained"], "weights_xxh3"),
+        ("unlabelled", ["data.unlabelled=6"], "unlabelled"),
     ):
         fresh = straight(f"{name}-straight", *more)
         rows = killed(name, 4)
@@ -110,6 +111,21 @@ def test_another():
         said = f"are dropped: it is of another {why}"
         check(said in ended.err, f"{name}: not said: {ended.tail()}")
         is_whole(name, name, fresh, ended)
+
+
+def test_projections():
+    """All views of the rows that are there stay; those of other views do not."""
+    more = ["features=projection"]
+    fresh = straight("views-straight", *more)
+    rows = killed("views", 5, *more)
+    ended = run(words("views", *more), 2)
+    check(rows > 0 and "continuing" in ended.err, f"projections: {rows} rows: {ended.tail()}")
+    is_whole("views", "projections", fresh, ended)
+    rows = killed("other-views", 5, *more, "views.local=2")
+    ended = run(words("other-views", *more))
+    said = "are dropped: it is of another settings_xxh3"
+    check(rows > 0 and said in ended.err, f"other views: {rows} rows: {ended.tail()}")
+    is_whole("other-views", "other views", fresh, ended)
 
 
 def test_damaged():
@@ -192,6 +208,14 @@ program.at_once(test_killed, [(0, [1, 2, 3, 1]), (1, [2, 1, 2]), (2, [3, 3, 1, 2
 check(sum(met) >= 2, f"only {sum(met)} of {len(met)} kills met rows on disk")
 program.at_once(
     lambda test: test(),
-    [test_readable, test_another, test_damaged, test_two_at_once, test_failed, test_progress],
+    [
+        test_readable,
+        test_another,
+        test_projections,
+        test_damaged,
+        test_two_at_once,
+        test_failed,
+        test_progress,
+    ],
 )
 program.finish()
