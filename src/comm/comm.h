@@ -131,6 +131,9 @@ void lj_lanes_of_rank(int64_t lanes, int size, int rank, int64_t *first, int64_t
  * fixed tree (see below). One, if every rank has the same number of lanes, a power of two.
  * Local. */
 int lj_lanes_most_sums(int64_t lanes, int size);
+/* How many sums lie side by side at most between two waves of `workers` lanes each, of a rank with
+ * lanes [first, end). Local. */
+int lj_lanes_sums_between_waves(int64_t lanes, int64_t first, int64_t end, int workers);
 /* The number of ranks nearest to `size`, and the number of lanes nearest to `lanes`, with which
  * every rank has the same number of lanes, a power of two. Local. */
 int64_t lj_lanes_nearest_ranks(int64_t lanes, int size);
@@ -151,6 +154,10 @@ int64_t lj_lanes_nearest(int64_t lanes, int size);
  *                                lj_gradsync_leaf(...)          threads fill them
  *                                lj_gradsync_add(...)           in ascending order of lanes
  *       lj_gradsync_start(...)                                  the bucket starts moving
+ *   for each wave of lanes:
+ *       for each of the buckets by wave, from the last to the first:
+ *           lj_gradsync_take_up(...), take_leaves, leaf, add as above,
+ *           lj_gradsync_set_aside(...) or, of the last wave, lj_gradsync_start(...)
  *   lj_gradsync_finish(...)                                     totals are in the shard
  *   ... optimiser on the shards ...
  *   lj_gradsync_gather(...)                                     everybody's new weights */
@@ -163,14 +170,15 @@ struct lj_gradsync_plan {
      * until create returns */
     const int64_t *bounds;
     int workers; /* lanes that are computed at once */
-    int joint;   /* buckets [0, joint) share one leaf, as their backward goes lane by lane; each of
-                    the others has a leaf of its own */
-    bool fast;   /* MPI's own reductions instead of the tree (reduce: fast) */
+    /* Buckets [0, by_wave) are filled together, one wave of lanes after the other: a bucket's sums
+     * are set aside until its next wave. Each of the others is filled by all lanes at once. */
+    int by_wave;
+    bool fast;             /* MPI's own reductions instead of the tree (reduce: fast) */
     bool whole_everywhere; /* ranks without lanes need all weights, too (for evaluation) */
 };
 struct lj_gradsync;
 
-/* Allocates every buffer. Collective; all ranks pass the same plan, but for workers and joint.
+/* Allocates every buffer. Collective; all ranks pass the same plan, but for workers and by_wave.
  *   sync    out  owned by the caller: lj_gradsync_destroy
  *   ledger  in   borrowed for the life of sync; gets the lines gradient, weights and norm
  * Errors, on every rank alike: LJ_ERR_RESOURCE; LJ_ERR_CONFIG when a bucket is too long
@@ -184,15 +192,18 @@ void lj_gradsync_destroy(struct lj_gradsync *sync);
  * Local; main thread. */
 void lj_gradsync_take_leaves(struct lj_gradsync *sync, int count);
 
-/* Where a worker writes its lane's gradient of the bucket: (bounds[b + 1] - bounds[b]) floats, all
- * of which it must write. Joint buckets lie one after the other in the worker's leaf. Valid from
- * lj_gradsync_take_leaves to lj_gradsync_add. Local. */
-float *lj_gradsync_leaf(struct lj_gradsync *sync, int bucket, int worker);
+/* Where a worker writes its lane's gradient of a bucket b: (bounds[b + 1] - bounds[b]) floats, all
+ * of which it must write. Valid from lj_gradsync_take_leaves to lj_gradsync_add. Local. */
+float *lj_gradsync_leaf(struct lj_gradsync *sync, int worker);
 
-/* Adds the worker's leaf to the sums, as the gradient of `lane`; once for all joint buckets
- * together. The lanes of this rank come in ascending order in each bucket. Local; splits elements
- * over OpenMP threads. */
+/* Adds the worker's leaf to the sums, as the gradient of `lane`. The lanes of this rank come in
+ * ascending order in each bucket. Local; splits elements over OpenMP threads. */
 void lj_gradsync_add(struct lj_gradsync *sync, int bucket, int worker, int64_t lane);
+
+/* For buckets by wave: takes up the sums of a bucket where its last wave left them; sets them aside
+ * when its wave is added, unless the bucket starts. Local; main thread. */
+void lj_gradsync_take_up(struct lj_gradsync *sync, int bucket);
+void lj_gradsync_set_aside(struct lj_gradsync *sync, int bucket);
 
 /* Starts moving a bucket to which all lanes of this rank are added. Collective (nonblocking); every
  * rank starts its buckets from the last to the first. */

@@ -22,6 +22,18 @@ int lj_lanes_most_sums(int64_t lanes, int size)
     return most;
 }
 
+int lj_lanes_sums_between_waves(int64_t lanes, int64_t first, int64_t end, int workers)
+{
+    int most = 0;
+    struct lj_forest forest = {.lanes = lanes};
+    for (int64_t lane = first; lane < end; lane++) {
+        if (lane > first && (lane - first) % workers == 0)
+            most = forest.count > most ? forest.count : most;
+        lj_forest_append(&forest, (struct lj_subtree){lane, 0}, NULL, NULL);
+    }
+    return most;
+}
+
 /* Keeps of two candidates the one nearer to what there is, the smaller one of equally near ones. */
 static void keep_nearest(int64_t *nearest, int64_t candidate, int64_t wanted)
 {

@@ -275,7 +275,7 @@ static struct lj_pass backward_run(struct lj_trainer *t, enum lj_pass_kind part,
                                    int64_t k, int worker)
 {
     struct lj_pass pass = lj_trainer_pass(t, part, k, worker);
-    pass.gradient = lj_gradsync_leaf(t->gradsync, bucket, worker);
+    pass.gradient = lj_gradsync_leaf(t->gradsync, worker);
     pass.gradient_first = t->model->params.bounds[bucket];
     pass.between = worker == 0 ? let_communication_progress : NULL;
     pass.between_data = t;
@@ -317,45 +317,51 @@ static void hand_down(struct lj_trainer *t, int64_t k, int worker)
     }
 }
 
-/* One bucket over all my lanes, wave by wave; then it starts moving. */
+/* One bucket over the lanes of a wave. */
+static void backward_wave(struct lj_trainer *t, int bucket, int64_t first)
+{
+    int count = (int)lj_min_i64(t->workers, lj_my_lanes(t) - first);
+    lj_gradsync_take_leaves(t->gradsync, count);
+#pragma omp parallel for schedule(static, 1) num_threads(t->workers) if (count > 1)
+    for (int s = 0; s < count; s++)
+        backward_lane(t, bucket, first + s, s);
+    for (int s = 0; s < count; s++)
+        lj_gradsync_add(t->gradsync, bucket, s, t->first_lane + first + s);
+}
+
+/* One bucket over all my lanes; then it starts moving. */
 static void backward_bucket(struct lj_trainer *t, int bucket)
 {
-    for (int64_t first = 0; first < lj_my_lanes(t); first += t->workers) {
-        int count = (int)lj_min_i64(t->workers, lj_my_lanes(t) - first);
-        lj_gradsync_take_leaves(t->gradsync, count);
-#pragma omp parallel for schedule(static, 1) num_threads(t->workers) if (count > 1)
-        for (int s = 0; s < count; s++)
-            backward_lane(t, bucket, first + s, s);
-        for (int s = 0; s < count; s++)
-            lj_gradsync_add(t->gradsync, bucket, s, t->first_lane + first + s);
-    }
+    for (int64_t first = 0; first < lj_my_lanes(t); first += t->workers)
+        backward_wave(t, bucket, first);
     lj_gradsync_start(t->gradsync, bucket);
 }
 
-/* All of the encoder's backward, for one lane at a time; forward again before it, unless the
- * worker still has the lane: it is of the first wave. */
-static void whole_lane(struct lj_trainer *t, int64_t k, int worker)
+/* A lane ready for the encoder's backward. Forward runs again before it, unless the worker still
+ * has the lane: it is of the first wave. */
+static void encode_again(struct lj_trainer *t, int64_t k, int worker)
 {
     if (k >= t->workers) {
         make_views(t, k, worker);
         encode(t, k, worker);
     }
     hand_down(t, k, worker);
-    for (int bucket = lj_encoder_buckets(t) - 1; bucket >= 0; bucket--)
-        backward_lane(t, bucket, k, worker);
 }
 
+/* All buckets of the encoder over one wave after the other; a bucket starts moving in the last. */
 static void backward_by_lane(struct lj_trainer *t)
 {
     for (int64_t first = 0; first < lj_my_lanes(t); first += t->workers) {
-        int count = (int)lj_min_i64(t->workers, lj_my_lanes(t) - first);
-        lj_gradsync_take_leaves(t->gradsync, count);
-        run_wave(t, first, whole_lane);
-        for (int s = 0; s < count; s++)
-            lj_gradsync_add(t->gradsync, 0, s, t->first_lane + first + s);
+        run_wave(t, first, encode_again);
+        for (int bucket = lj_encoder_buckets(t) - 1; bucket >= 0; bucket--) {
+            lj_gradsync_take_up(t->gradsync, bucket);
+            backward_wave(t, bucket, first);
+            if (first == last_wave(t))
+                lj_gradsync_start(t->gradsync, bucket);
+            else
+                lj_gradsync_set_aside(t->gradsync, bucket);
+        }
     }
-    for (int bucket = lj_encoder_buckets(t) - 1; bucket >= 0; bucket--)
-        lj_gradsync_start(t->gradsync, bucket);
 }
 
 /* Buckets of a net, downwards. One that ends with a node whose statistics are shared begins when

@@ -122,7 +122,7 @@ static int make_gradsync(struct lj_trainer *t)
                                     .buckets = t->model->params.buckets,
                                     .bounds = t->model->params.bounds,
                                     .workers = t->workers,
-                                    .joint = t->by_lane ? lj_encoder_buckets(t) : 0,
+                                    .by_wave = t->by_lane ? lj_encoder_buckets(t) : 0,
                                     .fast = t->config.reduce == LJ_REDUCE_FAST,
                                     .whole_everywhere = t->config.eval_every > 0};
     if (t->sync_count > 0) {

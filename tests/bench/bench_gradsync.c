@@ -26,7 +26,7 @@ static void reduce_and_gather(void *data)
         size_t bytes = (size_t)(c->bounds[b + 1] - c->bounds[b]) * sizeof(float);
         for (int64_t lane = c->first_lane; lane < c->end_lane; lane++) {
             lj_gradsync_take_leaves(c->sync, 1);
-            memcpy(lj_gradsync_leaf(c->sync, b, 0), c->gradient + c->bounds[b], bytes);
+            memcpy(lj_gradsync_leaf(c->sync, 0), c->gradient + c->bounds[b], bytes);
             lj_gradsync_add(c->sync, b, 0, lane);
         }
         lj_gradsync_start(c->sync, b);

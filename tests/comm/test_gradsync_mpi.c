@@ -18,17 +18,18 @@ struct layout {
     int64_t lanes;
     int buckets;
     int64_t units[BUCKETS_MOST + 1]; /* bounds in units of LJ_SHARD_ALIGN */
-    int workers, joint, threads;
+    int workers, by_wave, threads;
 };
 
 /* Powers of two and not, more and fewer lanes than ranks, parts of no element, a bucket that
- * threads share, all kinds of joint. */
+ * threads share, none, some and all buckets by wave. */
 static const struct layout layouts[] = {
-    {6, 4, {0, 1, 3, 4, 9}, 1, 0, 1}, {6, 4, {0, 1, 3, 4, 9}, 2, 4, 2},
-    {6, 4, {0, 1, 3, 4, 9}, 3, 2, 2}, {1, 1, {0, 2}, 1, 0, 1},
-    {3, 2, {0, 17, 18}, 2, 1, 2},     {5, 2, {0, 17, 36}, 2, 0, 2},
-    {13, 3, {0, 1, 2, 3}, 4, 1, 1},   {8, 2, {0, 5, 9}, 8, 2, 2},
-    {40, 2, {0, 1, 2}, 3, 0, 1},      {16, 3, {0, 8, 9, 17}, 5, 3, 1},
+    {6, 4, {0, 1, 3, 4, 9}, 1, 0, 1},  {6, 4, {0, 1, 3, 4, 9}, 2, 4, 2},
+    {6, 4, {0, 1, 3, 4, 9}, 3, 2, 2},  {1, 1, {0, 2}, 1, 0, 1},
+    {3, 2, {0, 17, 18}, 2, 1, 2},      {5, 2, {0, 17, 36}, 2, 0, 2},
+    {13, 3, {0, 1, 2, 3}, 4, 1, 1},    {8, 2, {0, 5, 9}, 8, 2, 2},
+    {40, 2, {0, 1, 2}, 3, 0, 1},       {16, 3, {0, 8, 9, 17}, 5, 3, 1},
+    {40, 3, {0, 17, 18, 20}, 3, 2, 2}, {64, 2, {0, 2, 3}, 4, 2, 1},
 };
 enum { LAYOUTS = sizeof layouts / sizeof *layouts };
 
@@ -99,7 +100,7 @@ static void run_begin(struct run *r, struct lj_comm *comm, const struct layout *
                                     .buckets = layout->buckets,
                                     .bounds = r->bounds,
                                     .workers = layout->workers,
-                                    .joint = layout->joint,
+                                    .by_wave = layout->by_wave,
                                     .fast = manner & FAST,
                                     .whole_everywhere = manner & EVERYWHERE};
     omp_set_num_threads(layout->threads);
@@ -110,26 +111,41 @@ static void run_begin(struct run *r, struct lj_comm *comm, const struct layout *
 
 static void fill_leaf(struct run *r, int bucket, int worker, int64_t lane)
 {
-    float *leaf = lj_gradsync_leaf(r->sync, bucket, worker);
+    float *leaf = lj_gradsync_leaf(r->sync, worker);
     for (int64_t i = r->bounds[bucket]; i < r->bounds[bucket + 1]; i++)
         leaf[i - r->bounds[bucket]] = r->value(r->step, lane, i);
 }
 
-/* All my lanes, wave by wave, into buckets [first, end), which lie in one leaf. */
-static void fill_buckets(struct run *r, int first, int end)
+static void fill_wave(struct run *r, int bucket, int64_t first)
 {
-    for (int64_t lane = r->first_lane; lane < r->end_lane; lane += r->layout->workers) {
-        int count = (int)lj_min_i64(r->layout->workers, r->end_lane - lane);
-        lj_gradsync_take_leaves(r->sync, count);
-        for (int worker = count - 1; worker >= 0; worker--) /* in any order */
-            for (int b = first; b < end; b++)
-                fill_leaf(r, b, worker, lane + worker);
-        for (int worker = 0; worker < count; worker++)
-            lj_gradsync_add(r->sync, first, worker, lane + worker);
-        lj_gradsync_progress(r->sync);
-    }
-    for (int b = end - 1; b >= first; b--)
-        lj_gradsync_start(r->sync, b);
+    int count = (int)lj_min_i64(r->layout->workers, r->end_lane - first);
+    lj_gradsync_take_leaves(r->sync, count);
+    for (int worker = count - 1; worker >= 0; worker--) /* in any order */
+        fill_leaf(r, bucket, worker, first + worker);
+    for (int worker = 0; worker < count; worker++)
+        lj_gradsync_add(r->sync, bucket, worker, first + worker);
+    lj_gradsync_progress(r->sync);
+}
+
+static void fill_bucket(struct run *r, int bucket)
+{
+    for (int64_t lane = r->first_lane; lane < r->end_lane; lane += r->layout->workers)
+        fill_wave(r, bucket, lane);
+    lj_gradsync_start(r->sync, bucket);
+}
+
+/* Buckets [0, by_wave): each wave fills all of them. Ranks without lanes start them, too. */
+static void fill_by_wave(struct run *r)
+{
+    int64_t lane = r->first_lane;
+    do {
+        for (int b = r->layout->by_wave - 1; b >= 0; b--) {
+            lj_gradsync_take_up(r->sync, b);
+            fill_wave(r, b, lane);
+            bool last = lane + r->layout->workers >= r->end_lane;
+            (last ? lj_gradsync_start : lj_gradsync_set_aside)(r->sync, b);
+        }
+    } while ((lane += r->layout->workers) < r->end_lane);
 }
 
 /* Returns the number of nonfinite elements. */
@@ -137,11 +153,9 @@ static int64_t run_step(struct run *r, int64_t step)
 {
     int64_t nonfinite = -1;
     r->step = step;
-    for (int b = r->layout->buckets - 1; b >= r->layout->joint; b--)
-        fill_buckets(r, b, b + 1);
-    if (r->layout->joint > 0)
-        fill_buckets(r, 0, r->layout->joint);
-    lj_gradsync_progress(r->sync);
+    for (int b = r->layout->buckets - 1; b >= r->layout->by_wave; b--)
+        fill_bucket(r, b);
+    fill_by_wave(r);
     lj_gradsync_finish(r->sync, &nonfinite);
     return nonfinite;
 }
@@ -285,8 +299,8 @@ static void check_nonfinite(const struct layout *layout, bool fast, leaf_value v
     for (int64_t step = 0; step < 3; step++) {
         int64_t nonfinite = run_step(&r, step), wanted = step == 1 ? expected : 0;
         lj_all_assert(world, nonfinite == wanted,
-                      "step %lld, joint %d: %lld nonfinite, expected %lld", (long long)step,
-                      layout->joint, (long long)nonfinite, (long long)wanted);
+                      "step %lld, %d by wave: %lld nonfinite, expected %lld", (long long)step,
+                      layout->by_wave, (long long)nonfinite, (long long)wanted);
     }
     lj_gradsync_destroy(r.sync);
 }

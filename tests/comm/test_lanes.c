@@ -51,6 +51,17 @@ Test(lanes, one_sum_where_every_rank_has_a_power_of_two)
     cr_expect_eq(lj_lanes_most_sums(512, 7), 8);
 }
 
+Test(lanes, sums_between_waves)
+{
+    cr_expect_eq(lj_lanes_sums_between_waves(8, 0, 8, 8), 0, "one wave");
+    cr_expect_eq(lj_lanes_sums_between_waves(8, 0, 0, 2), 0, "no lanes");
+    cr_expect_eq(lj_lanes_sums_between_waves(8, 0, 8, 4), 1);
+    cr_expect_eq(lj_lanes_sums_between_waves(8, 0, 8, 1), 3, "lanes 0 to 3, 4 and 5, 6");
+    cr_expect_eq(lj_lanes_sums_between_waves(64, 0, 64, 8), 3);
+    cr_expect_eq(lj_lanes_sums_between_waves(64, 0, 64, 7), 6, "63 lanes");
+    cr_expect_eq(lj_lanes_sums_between_waves(64, 3, 9, 4), 3, "lane 3, 4 and 5, 6");
+}
+
 Test(lanes, the_nearest_even_numbers)
 {
     for (int64_t lanes = 1; lanes <= 60; lanes++)

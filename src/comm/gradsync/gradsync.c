@@ -50,7 +50,7 @@ int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
         s->lanes = plan->lanes;
         s->buckets = plan->buckets;
         s->workers = plan->workers;
-        s->joint = plan->joint;
+        s->by_wave = plan->by_wave;
         s->fast = plan->fast;
         s->limit = (float)(0x1p127 / (double)plan->lanes);
         s->ledger_gradient =

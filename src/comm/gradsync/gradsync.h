@@ -71,7 +71,7 @@ struct lj_gradsync {
     int64_t lanes, first_lane, end_lane; /* of the batch; of this rank */
     int buckets;
     int workers;
-    int joint;
+    int by_wave;
     bool fast;
 
     /* layout.c */
@@ -89,8 +89,11 @@ struct lj_gradsync {
     float **buffers, **free_buffers; /* (buffer_count) all of them; a stack of idle ones */
     int buffer_count, free_count;
     struct lj_forest forest; /* of this rank's lanes so far, in the bucket being filled */
-    float limit;             /* magnitude from which a sum over lanes might overflow */
-    int64_t nonfinite_here;  /* elements of my lanes at or above it, not yet sent */
+    struct lj_forest *aside; /* (by_wave) of the buckets whose next wave is to come */
+    float **aside_sums;      /* (aside_count) sum i of any of these, at the bucket's elements */
+    int aside_count;
+    float limit;            /* magnitude from which a sum over lanes might overflow */
+    int64_t nonfinite_here; /* elements of my lanes at or above it, not yet sent */
 
     /* move.c */
     struct lj_move move[2];
@@ -128,19 +131,18 @@ struct lj_part lj_part_of(const struct lj_gradsync *sync, int bucket, int rank);
 /* Elements of this rank's part of the bucket, and of the longest such part. */
 int64_t lj_my_count(const struct lj_gradsync *sync, int bucket);
 int64_t lj_my_widest(const struct lj_gradsync *sync);
-/* Elements of the longest bucket. */
+/* Elements of a bucket, of the longest one. */
+int64_t lj_bucket_width(const struct lj_gradsync *sync, int bucket);
 int64_t lj_widest_bucket(const struct lj_gradsync *sync);
-/* Where a bucket starts in its leaf, and the leaf's length; elements. */
-int64_t lj_leaf_offset(const struct lj_gradsync *sync, int bucket);
-int64_t lj_leaf_width(const struct lj_gradsync *sync, int bucket);
 /* How many subtrees, and so sums, a rank sends of each bucket. */
 int lj_subtrees_of(const struct lj_gradsync *sync, int rank);
+
 /* ---- leaves.c ---------------------------------------------------------------------------- */
 
 int lj_gradsync_allocate_leaves(struct lj_gradsync *sync) LJ_MUST_USE;
 void lj_gradsync_free_leaves(struct lj_gradsync *sync);
-/* The forest becomes empty and its buffers free. */
-void lj_gradsync_clear_forest(struct lj_gradsync *sync);
+/* The forest of the bucket that has started becomes empty and its buffers free. */
+void lj_gradsync_clear_forest(struct lj_gradsync *sync, int bucket);
 
 /* ---- move.c ------------------------------------------------------------------------------ */
 

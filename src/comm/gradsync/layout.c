@@ -54,22 +54,17 @@ int64_t lj_my_widest(const struct lj_gradsync *s)
     return widest;
 }
 
+int64_t lj_bucket_width(const struct lj_gradsync *s, int bucket)
+{
+    return s->bounds[bucket + 1] - s->bounds[bucket];
+}
+
 int64_t lj_widest_bucket(const struct lj_gradsync *s)
 {
     int64_t widest = 0;
     for (int b = 0; b < s->buckets; b++)
-        widest = lj_max_i64(widest, s->bounds[b + 1] - s->bounds[b]);
+        widest = lj_max_i64(widest, lj_bucket_width(s, b));
     return widest;
-}
-
-int64_t lj_leaf_offset(const struct lj_gradsync *s, int bucket)
-{
-    return bucket < s->joint ? s->bounds[bucket] : 0;
-}
-
-int64_t lj_leaf_width(const struct lj_gradsync *s, int bucket)
-{
-    return bucket < s->joint ? s->bounds[s->joint] : s->bounds[bucket + 1] - s->bounds[bucket];
 }
 
 int lj_subtrees_of(const struct lj_gradsync *s, int rank)

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gradient reduction: where lanes write their gradients, and the forest that this rank's lanes
- * grow into. A buffer is free, a worker's leaf, or a sum of the forest. */
+ * grow into. A buffer is free, a worker's leaf, or a sum of the forest.
+ *
+ * Where buckets are filled by wave, a forest is set aside until the bucket's next wave, with its
+ * sums in memory of their own: there are as many buffers as one bucket needs. A forest is a stack,
+ * whose sums are added to from the right, so sum i set aside is sum i of the forest as long as it
+ * is in use, and lies at one place. */
 #include "comm/gradsync/gradsync.h"
 
 #include <math.h>
+#include <string.h>
 
 static int most_sums(const struct lj_gradsync *s)
 {
@@ -12,9 +18,28 @@ static int most_sums(const struct lj_gradsync *s)
     return s->fast ? 1 : plan.most;
 }
 
+/* Room for what is set aside: the sums that lie side by side between two waves. */
+static int allocate_aside(struct lj_gradsync *s)
+{
+    int sums = lj_lanes_sums_between_waves(s->lanes, s->first_lane, s->end_lane, s->workers);
+    s->aside_count = s->by_wave == 0 ? 0 : s->fast && sums > 1 ? 1 : sums;
+    s->aside = lj_alloc_array(s->by_wave, sizeof *s->aside, "gradient reduction");
+    s->aside_sums = lj_alloc_array(s->aside_count, sizeof *s->aside_sums, "gradient reduction");
+    if (!s->aside || !s->aside_sums)
+        return LJ_ERR_RESOURCE;
+    for (int b = 0; b < s->by_wave; b++)
+        s->aside[b].lanes = s->lanes;
+    for (int i = 0; i < s->aside_count; i++) {
+        s->aside_sums[i] = lj_alloc_array(s->bounds[s->by_wave], sizeof(float), "gradient sums");
+        if (!s->aside_sums[i])
+            return LJ_ERR_RESOURCE;
+    }
+    return LJ_OK;
+}
+
 int lj_gradsync_allocate_leaves(struct lj_gradsync *s)
 {
-    int64_t width = lj_max_i64(s->bounds[s->joint], lj_widest_bucket(s));
+    int64_t width = lj_widest_bucket(s);
     int workers = s->end_lane > s->first_lane ? s->workers : 0;
     s->forest.lanes = s->lanes;
     s->free_count = 0;
@@ -31,7 +56,7 @@ int lj_gradsync_allocate_leaves(struct lj_gradsync *s)
             return LJ_ERR_RESOURCE;
         s->free_buffers[s->free_count++] = s->buffers[i];
     }
-    return LJ_OK;
+    return allocate_aside(s);
 }
 
 void lj_gradsync_free_leaves(struct lj_gradsync *s)
@@ -41,12 +66,19 @@ void lj_gradsync_free_leaves(struct lj_gradsync *s)
     lj_free(s->buffers);
     lj_free(s->free_buffers);
     lj_free(s->leaf);
+    for (int i = 0; s->aside_sums && i < s->aside_count; i++)
+        lj_free(s->aside_sums[i]);
+    lj_free(s->aside_sums);
+    lj_free(s->aside);
 }
 
-static void release(void *context, float *buffer)
+/* A sum that is no longer needed: if it lies in a buffer, that is free again. */
+static void release(void *context, float *sum)
 {
     struct lj_gradsync *s = context;
-    s->free_buffers[s->free_count++] = buffer;
+    for (int i = 0; i < s->buffer_count; i++)
+        if (sum == s->buffers[i])
+            s->free_buffers[s->free_count++] = sum;
 }
 
 void lj_gradsync_take_leaves(struct lj_gradsync *s, int count)
@@ -57,9 +89,9 @@ void lj_gradsync_take_leaves(struct lj_gradsync *s, int count)
     }
 }
 
-float *lj_gradsync_leaf(struct lj_gradsync *s, int bucket, int worker)
+float *lj_gradsync_leaf(struct lj_gradsync *s, int worker)
 {
-    return s->leaf[worker] + lj_leaf_offset(s, bucket);
+    return s->leaf[worker];
 }
 
 /* Elements whose magnitude is at or above the limit, or that are not a number. */
@@ -78,7 +110,7 @@ static int64_t count_nonfinite(const float *x, int64_t count, float limit)
 
 void lj_gradsync_add(struct lj_gradsync *s, int bucket, int worker, int64_t lane)
 {
-    int64_t width = lj_leaf_width(s, bucket);
+    int64_t width = lj_bucket_width(s, bucket);
     float *leaf = s->leaf[worker];
     s->leaf[worker] = NULL;
     s->nonfinite_here += count_nonfinite(leaf, width, s->limit);
@@ -91,8 +123,38 @@ void lj_gradsync_add(struct lj_gradsync *s, int bucket, int worker, int64_t lane
     lj_forest_append(&s->forest, (struct lj_subtree){lane, 0}, leaf, &sums);
 }
 
-void lj_gradsync_clear_forest(struct lj_gradsync *s)
+static void copy_in_parallel(float *to, const float *from, int64_t count)
+{
+#pragma omp parallel for schedule(static) if (count > 1 << 16)
+    for (int64_t first = 0; first < count; first += LJ_SHARD_ALIGN)
+        memcpy(to + first, from + first, LJ_SHARD_ALIGN * sizeof *to);
+}
+
+void lj_gradsync_take_up(struct lj_gradsync *s, int bucket)
+{
+    s->forest = s->aside[bucket];
+}
+
+void lj_gradsync_set_aside(struct lj_gradsync *s, int bucket)
+{
+    LJ_CHECK(s->forest.count <= s->aside_count, "%d sums to be set aside, room for %d",
+             s->forest.count, s->aside_count);
+    for (int i = 0; i < s->forest.count; i++) {
+        float *place = s->aside_sums[i] + s->bounds[bucket];
+        if (s->forest.sum[i] == place)
+            continue;
+        copy_in_parallel(place, s->forest.sum[i], lj_bucket_width(s, bucket));
+        release(s, s->forest.sum[i]);
+        s->forest.sum[i] = place;
+    }
+    s->aside[bucket] = s->forest;
+    s->forest.count = 0;
+}
+
+void lj_gradsync_clear_forest(struct lj_gradsync *s, int bucket)
 {
     while (s->forest.count > 0)
         release(s, s->forest.sum[--s->forest.count]);
+    if (bucket < s->by_wave)
+        s->aside[bucket].count = 0;
 }

@@ -64,12 +64,6 @@ void lj_gradsync_free_moves(struct lj_gradsync *s)
     }
 }
 
-/* The bucket's elements in sum j of the forest. */
-static const float *bucket_of_sum(const struct lj_gradsync *s, int bucket, int j)
-{
-    return s->forest.sum[j] + lj_leaf_offset(s, bucket);
-}
-
 /* Everybody's subtrees, cut to my part of the bucket, lie one after the other in order of ranks and
  * so of lanes. */
 static float *arriving(const struct lj_gradsync *s, const struct lj_move *move, int rank)
@@ -95,7 +89,7 @@ static float *pack_part(const struct lj_gradsync *s, const struct lj_move *move,
     bool mine = part->rank == s->comm->rank;
     float *to = mine ? arriving(s, move, part->rank) : move->send + s->forest.count * offset;
     for (int j = 0; j < s->forest.count; j++)
-        memcpy(to + j * part->count, bucket_of_sum(s, move->bucket, j) + offset,
+        memcpy(to + j * part->count, s->forest.sum[j] + offset,
                (size_t)part->count * sizeof(float));
     return to;
 }
@@ -131,8 +125,7 @@ static void start_reduction(struct lj_gradsync *s, struct lj_move *move)
         struct lj_part part = lj_part_of(s, move->bucket, r);
         size_t bytes = (size_t)part.count * sizeof(float);
         if (s->forest.count > 0)
-            memcpy(move->send + at,
-                   bucket_of_sum(s, move->bucket, 0) + part.first - s->bounds[move->bucket], bytes);
+            memcpy(move->send + at, s->forest.sum[0] + part.first - s->bounds[move->bucket], bytes);
         else
             memset(move->send + at, 0, bytes);
         move->count[r] = (int)part.count;
@@ -180,7 +173,7 @@ static void complete(struct lj_gradsync *s, struct lj_move *move)
 static void take_own(struct lj_gradsync *s, int bucket)
 {
     LJ_CHECK(s->forest.count == 1, "the tree has %d roots", s->forest.count);
-    memcpy(s->shard.gradient + s->shard.shard_offset[bucket], bucket_of_sum(s, bucket, 0),
+    memcpy(s->shard.gradient + s->shard.shard_offset[bucket], s->forest.sum[0],
            (size_t)s->shard.count[bucket] * sizeof(float));
 }
 
@@ -218,8 +211,7 @@ void lj_gradsync_start(struct lj_gradsync *s, int bucket)
         move_bucket(s, bucket);
     if (bucket == 0 && s->comm->size > 1)
         sum_nonfinite(s);
-    if (bucket >= s->joint || bucket == 0)
-        lj_gradsync_clear_forest(s);
+    lj_gradsync_clear_forest(s, bucket);
 }
 
 void lj_moves_progress(struct lj_gradsync *s)
