@@ -57,10 +57,7 @@ void *lj_alloc(size_t bytes, const char *label)
     void *base = NULL;
     if (__builtin_add_overflow(bytes, 2 * ALIGNMENT, &whole) ||
         posix_memalign(&base, ALIGNMENT, whole) != 0) {
-        lj_fail(LJ_ERR_RESOURCE,
-                "out of memory: %zu MiB for %s; use more ranks, a smaller batch, or "
-                "memory.recompute=lanes",
-                bytes >> 20, label);
+        lj_fail(LJ_ERR_RESOURCE, "out of memory: %zu MiB for %s", bytes >> 20, label);
         return NULL;
     }
     memset(base, 0, whole);

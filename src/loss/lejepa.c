@@ -73,8 +73,8 @@ static int allocate_cached(struct lj_lejepa *loss)
     for (int64_t k = 0; k < c->cached_lanes; k++)
         if (!loss->cached[k])
             return lj_fail(LJ_ERR_RESOURCE,
-                           "out of memory: %lld times %lld MiB of projections on slices; use more "
-                           "ranks, a smaller batch, or memory.recompute=lanes",
+                           "out of memory: %lld times %lld MiB of projections on slices, which "
+                           "memory.recompute=lanes does not keep",
                            (long long)c->cached_lanes,
                            (long long)(count * (int64_t)sizeof(float) >> 20));
     return LJ_OK;

@@ -15,6 +15,7 @@ struct lj_trainer_info lj_trainer_info(const struct lj_trainer *t)
                                    .samples_per_lane = t->n,
                                    .views = {t->views[0], t->views[1]},
                                    .workers = t->workers,
+                                   .recompute_bytes = t->recompute_bytes,
                                    .clock = t->clock,
                                    .ledger = (struct lj_ledger *)&t->ledger,
                                    .warmup_steps = t->schedule.warmup_steps,

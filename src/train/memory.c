@@ -2,20 +2,29 @@
 /* Plans and memory of a trainer: all of it taken here, before the first step. */
 #include "train/trainer.h"
 
+#include <stdio.h>
+
 /* Recomputing lane by lane, a worker forgets a lane before it begins the next, but a layer with
  * statistics of the global batch needs all lanes at once. */
-static int check_recompute(const struct lj_trainer *t)
+static const struct lj_node *node_of_all_lanes(const struct lj_trainer *t)
 {
     const struct lj_net *net = t->model->net[LJ_NET_ENCODER];
-    bool lanes = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_LANES;
-    for (int i = 0; lanes && i < net->count; i++)
+    for (int i = 0; i < net->count; i++)
         if (lj_node_sync_count(&net->node[i]) > 0)
-            return lj_fail(LJ_ERR_CONFIG,
-                           "memory.recompute=lanes: layer %s of model=%s takes statistics over the "
-                           "global batch, for which all lanes' activations are kept; use "
-                           "memory.recompute=blocks or none",
-                           net->node[i].name, t->config.model);
-    return LJ_OK;
+            return &net->node[i];
+    return NULL;
+}
+
+static int check_recompute(const struct lj_trainer *t)
+{
+    const struct lj_node *node = node_of_all_lanes(t);
+    if (!node || t->config.memory_recompute != LJ_MEMORY_RECOMPUTE_LANES)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CONFIG,
+                   "memory.recompute=lanes: layer %s of model=%s takes statistics over the global "
+                   "batch, for which all lanes' activations are kept; use memory.recompute=blocks "
+                   "or none",
+                   node->name, t->config.model);
 }
 
 /* Weights of the encoder's two passes, global and local views, in the one update of a lane's
@@ -52,23 +61,112 @@ static void measure_sums(struct lj_trainer *t)
     t->sync_bytes = nodes > 0 ? integers * (int64_t)sizeof(int64_t) / nodes : 0;
 }
 
-static int plan_parts(struct lj_trainer *t)
+static struct lj_plan_options plan_options(const struct lj_trainer *t, enum lj_plan_mode mode)
 {
-    struct lj_plan_options options = {
-        .mode = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_BLOCKS ? LJ_PLAN_RECOMPUTE
-                                                                         : LJ_PLAN_TRAIN,
-        .tile_rows = t->config.memory_tile,
-        .bf16 = t->bf16};
+    return (struct lj_plan_options){
+        .mode = mode, .tile_rows = t->config.memory_tile, .bf16 = t->bf16};
+}
+
+static enum lj_plan_mode mode_of(enum lj_memory_recompute recompute)
+{
+    return recompute == LJ_MEMORY_RECOMPUTE_BLOCKS ? LJ_PLAN_RECOMPUTE : LJ_PLAN_TRAIN;
+}
+
+/* Plans of the encoder's passes. */
+static int plan_encoder(const struct lj_trainer *t, enum lj_memory_recompute recompute,
+                        struct lj_plan *plan[2])
+{
     for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
         struct lj_shape view = lj_model_view(t->model, part);
         if (t->views[part] > 0)
-            LJ_TRY(lj_plan_create(&t->plan[part], t->model->net[LJ_NET_ENCODER],
-                                  t->views[part] * t->n, &view, options));
+            LJ_TRY(lj_plan_create(&plan[part], t->model->net[LJ_NET_ENCODER], t->views[part] * t->n,
+                                  &view, plan_options(t, mode_of(recompute))));
     }
+    return LJ_OK;
+}
+
+static int plan_parts(struct lj_trainer *t)
+{
     struct lj_shape row = {1, {t->model->embedding}};
-    options.mode = LJ_PLAN_TRAIN;
+    LJ_TRY(plan_encoder(t, t->config.memory_recompute, t->plan));
     return lj_plan_create(&t->plan[LJ_PASS_PROJECTOR], t->model->net[LJ_NET_PROJECTOR],
-                          lj_views_per_sample(t) * t->n, &row, options);
+                          lj_views_per_sample(t) * t->n, &row, plan_options(t, LJ_PLAN_TRAIN));
+}
+
+/* ---- what each memory.recompute takes ---------------------------------------------------- */
+
+/* Sums of the encoder's gradient that this rank sets aside between waves. */
+static int64_t aside(const struct lj_trainer *t, int workers)
+{
+    int sums = lj_lanes_sums_between_waves(t->lanes, t->first_lane, t->end_lane, workers);
+    return t->config.reduce == LJ_REDUCE_FAST ? lj_min_i64(sums, 1) : sums;
+}
+
+/* Bytes of this rank's activations, and of the sums of gradients that are set aside, with that
+ * setting and so many threads; -1: out of memory. */
+static int64_t bytes_with(const struct lj_trainer *t, enum lj_memory_recompute recompute,
+                          int workers)
+{
+    struct lj_plan *plan[2] = {NULL, NULL};
+    bool by_lane = recompute == LJ_MEMORY_RECOMPUTE_LANES && lj_my_lanes(t) > workers;
+    int64_t floats = 0, kept = by_lane ? workers : lj_my_lanes(t);
+    int status = plan_encoder(t, recompute, plan);
+    for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++) {
+        floats += status == LJ_OK && plan[part] ? kept * lj_plan_arena(plan[part]) : 0;
+        lj_plan_destroy(plan[part]);
+    }
+    floats += lj_my_lanes(t) * lj_plan_arena(t->plan[LJ_PASS_PROJECTOR]);
+    if (by_lane)
+        floats += aside(t, workers) * t->model->params.bounds[lj_encoder_buckets(t)];
+    return status == LJ_OK ? floats * (int64_t)sizeof(float) : -1;
+}
+
+static int measure_settings(struct lj_trainer *t)
+{
+    for (int r = 0; r <= LJ_MEMORY_RECOMPUTE_LANES; r++) {
+        bool possible = r != LJ_MEMORY_RECOMPUTE_LANES || !node_of_all_lanes(t);
+        t->recompute_bytes[r] =
+            possible ? bytes_with(t, (enum lj_memory_recompute)r, t->workers) : 0;
+        if (t->recompute_bytes[r] < 0)
+            return LJ_ERR_RESOURCE;
+    }
+    return LJ_OK;
+}
+
+/* Names what takes less memory than this run does, and how much. */
+static void name_savings(const struct lj_trainer *t, char *text, size_t capacity)
+{
+    const int64_t now = t->recompute_bytes[t->config.memory_recompute];
+    const int64_t lanes = t->recompute_bytes[LJ_MEMORY_RECOMPUTE_LANES];
+    int64_t one = lanes > 0 && t->workers > 1 ? bytes_with(t, LJ_MEMORY_RECOMPUTE_LANES, 1) : -1;
+    size_t at = 0;
+    text[0] = 0;
+    for (int r = 0; r <= LJ_MEMORY_RECOMPUTE_LANES && at < capacity; r++)
+        if (t->recompute_bytes[r] > 0 && t->recompute_bytes[r] < now)
+            at += (size_t)snprintf(text + at, capacity - at, "; %lld MiB with memory.recompute=%s",
+                                   (long long)(t->recompute_bytes[r] >> 20),
+                                   lj_memory_recompute_word((enum lj_memory_recompute)r));
+    if (one >= 0 && one < now && one < lanes && at < capacity)
+        at += (size_t)snprintf(text + at, capacity - at,
+                               "; %lld MiB with memory.recompute=lanes threads=1",
+                               (long long)(one >> 20));
+    if (lj_my_lanes(t) > 1 && at < capacity)
+        snprintf(text + at, capacity - at,
+                 "; less with fewer lanes on a node: more nodes, or a smaller batch.size");
+}
+
+/* ---- taking it --------------------------------------------------------------------------- */
+
+static int refuse_activations(const struct lj_trainer *t)
+{
+    char savings[512];
+    enum lj_memory_recompute recompute = t->config.memory_recompute;
+    name_savings(t, savings, sizeof savings);
+    return lj_fail(LJ_ERR_RESOURCE,
+                   "out of memory: activations of %lld lanes take %lld MiB on a rank with "
+                   "memory.recompute=%s%s",
+                   (long long)lj_my_lanes(t), (long long)(t->recompute_bytes[recompute] >> 20),
+                   lj_memory_recompute_word(recompute), savings);
 }
 
 /* Each arena is touched first by the thread that will work in it (passes.c: run_wave), so that it
@@ -89,10 +187,7 @@ static int take_arenas(struct lj_trainer *t, enum lj_pass_kind part)
             t->arena[part][i] = lj_alloc_array(floats, sizeof(float), "activations");
     for (int i = 0; i < t->arenas[part]; i++)
         if (!t->arena[part][i])
-            return lj_fail(LJ_ERR_RESOURCE,
-                           "out of memory: %d times %lld MiB of activations; use more ranks, a "
-                           "smaller batch, or memory.recompute=lanes or blocks",
-                           t->arenas[part], (long long)(floats * (int64_t)sizeof(float) >> 20));
+            return refuse_activations(t);
     return LJ_OK;
 }
 
@@ -135,6 +230,7 @@ int lj_trainer_plan(struct lj_trainer *t)
         return LJ_ERR_RESOURCE;
     LJ_TRY(check_recompute(t));
     LJ_TRY(plan_parts(t));
+    LJ_TRY(measure_settings(t));
     weigh_statistics(t);
     measure_sums(t);
     LJ_TRY(take_scratch(t));

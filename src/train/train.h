@@ -25,7 +25,10 @@ struct lj_trainer_info {
     int64_t views[2];                          /* of a sample: global, local */
     int workers;                               /* lanes worked on at once */
     const struct lj_plan *plan[LJ_PASS_KINDS]; /* [LJ_PASS_LOCAL] NULL without local views */
-    struct lj_layer_clock *const *clock;       /* (workers) of (kinds of layers) */
+    /* By memory.recompute: bytes that activations and sums of gradients set aside take on this rank
+     * with that setting; 0: none, or the encoder cannot be trained so. */
+    const int64_t *recompute_bytes;
+    struct lj_layer_clock *const *clock; /* (workers) of (kinds of layers) */
     struct lj_ledger *ledger;
     double warmup_steps, lr_peak, lr_floor;
     int64_t first_step; /* 0, or the one after the checkpoint's */

@@ -35,6 +35,9 @@ struct lj_trainer {
     float **arena[LJ_PASS_KINDS];        /* (arenas) memory of a plan: one for each of my lanes, for
                                             each worker where the encoder runs lane by lane */
     int arenas[LJ_PASS_KINDS];
+    /* By memory.recompute: bytes that activations and sums of gradients set aside take on this rank
+     * with that setting; 0: none, or the encoder cannot be trained so. */
+    int64_t recompute_bytes[LJ_MEMORY_RECOMPUTE_LANES + 1];
     void **scratch;                /* (workers) memory that plans and view making use in between */
     struct lj_layer_clock **clock; /* (workers) of (kinds): where the passes' time went */
     /* Batch statistics of the global batch; a node is a layer's place in the network. */

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The guards against training on what is worthless: collapsed projections, values that are not
-finite."""
+finite. And what is said when memory is short."""
 
+import pathlib
 import re
 
 import program
@@ -84,7 +85,47 @@ def test_not_finite():
     )
 
 
+def mebibytes_said(text):
+    """Of each memory.recompute that a message or the start of a log names: MiB."""
+    words = r"(\d+) MiB[\w ]* with (?:memory\.recompute=)?(none|blocks|lanes)\b"
+    return {word: int(mib) for mib, word in re.findall(words, text)}
+
+
+def test_out_of_memory():
+    """Only settings that take less are recommended, with what they take; the log says the same of
+    a run that has memory enough."""
+    if b"__asan_init" in pathlib.Path(program.PROGRAM).read_bytes():
+        return  # its own memory exceeds any limit
+    words = [data, "batch.size=32", "threads=1", "precision=fp32", "train.steps=1"]
+    words += ["model.width=384", "model.heads=6", "model.depth=12", "views.global=24"]
+    limit = ["sh", "-c", "ulimit -v 1000000; exec \"$@\"", "sh"]
+    short = train(here / "short", *words, wrap=limit)
+    said = mebibytes_said(" ".join(short.errors))
+    check(
+        short.code == 6 and len(short.errors) == 1 and "out of memory" in short.errors[0],
+        f"out of memory: {short.code} {short.errors}",
+    )
+    check(
+        len(said) == 3 and said["none"] > max(said["blocks"], said["lanes"]),
+        f"out of memory: {said} of {short.errors}",
+    )
+    enough = train(here / "enough", *words, "memory.recompute=lanes")
+    lines = [line for line in enough.err.splitlines() if line.startswith("memory.recompute:")]
+    logged = mebibytes_said(" ".join(lines))
+    check(
+        all(abs(logged.get(word, 0) - said[word]) <= 1 for word in said),
+        f"the log says {logged}, the message {said}",
+    )
+
+
 program.at_once(
-    lambda test: test(), [test_collapse, test_without_sigreg, test_above_the_limit, test_not_finite]
+    lambda test: test(),
+    [
+        test_collapse,
+        test_without_sigreg,
+        test_above_the_limit,
+        test_not_finite,
+        test_out_of_memory,
+    ],
 )
 program.finish()

@@ -120,6 +120,25 @@ static void assert_gradients(struct lj_comm *comm, const struct lj_trainer_info 
                   (long long)bounds[encoder]);
 }
 
+/* What the trainer says of its setting is what it took, and each setting takes less than the one
+ * before, unless each lane has a worker. */
+static void assert_measured(struct lj_comm *comm, const struct lj_trainer_info *info)
+{
+    const int64_t *bytes = info->recompute_bytes;
+    int64_t taken = (int64_t)(memory_of("activations").bytes + memory_of("gradient sums").bytes);
+    int64_t said = bytes[info->config->memory_recompute];
+    lj_all_assert(comm, taken == said, "%lld bytes were taken, %lld said", (long long)taken,
+                  (long long)said);
+    lj_all_assert(comm,
+                  0 < bytes[LJ_MEMORY_RECOMPUTE_BLOCKS] &&
+                      bytes[LJ_MEMORY_RECOMPUTE_BLOCKS] < bytes[LJ_MEMORY_RECOMPUTE_NONE],
+                  "blocks");
+    lj_all_assert(comm,
+                  bytes[LJ_MEMORY_RECOMPUTE_LANES] == bytes[LJ_MEMORY_RECOMPUTE_NONE] ||
+                      LANES / comm->size > info->workers,
+                  "a worker keeps each lane");
+}
+
 /* One step. Returns what the layers of all ranks computed, in forward passes of the encoder on one
  * lane, and the hash of the weights. */
 static double step_on(struct lj_comm *comm, uint64_t *weights)
@@ -135,6 +154,7 @@ static double step_on(struct lj_comm *comm, uint64_t *weights)
     for (int r = 0; r < comm->size; r++)
         sum += all[r];
     assert_gradients(comm, &info);
+    assert_measured(comm, &info);
     *weights = lj_trainer_hash(trainer);
     lj_trainer_destroy(trainer);
     return sum / forward;
@@ -170,6 +190,7 @@ static void check(int ranks, const char *threads, const char *recompute, double 
 Test(recompute, lanes_that_a_worker_still_has_do_not_run_again)
 {
     const char *lanes = "memory.recompute=lanes";
+    check(1, "threads=1", "memory.recompute=blocks", -1);
     check(1, "threads=1", "memory.recompute=none", -1);
     check(1, "threads=1", lanes, LANES - 1);
     check(1, "threads=2", lanes, LANES - 2);

@@ -61,6 +61,20 @@ static void say_memory(int64_t planned_bytes)
     lj_say("memory of rank 0: %.0f MiB%s", (double)planned_bytes / 1048576, line);
 }
 
+/* Logs what each memory.recompute takes on rank 0, if it has lanes. */
+static void say_recompute(const struct lj_trainer_info *t)
+{
+    char text[256] = "";
+    size_t at = 0;
+    for (int r = 0; r <= LJ_MEMORY_RECOMPUTE_LANES; r++)
+        if (t->recompute_bytes[r] > 0)
+            at += (size_t)snprintf(text + at, sizeof text - at, "%s%.0f MiB with %s",
+                                   at > 0 ? ", " : "", (double)t->recompute_bytes[r] / 1048576,
+                                   lj_memory_recompute_word((enum lj_memory_recompute)r));
+    if (at > 0)
+        lj_say("memory.recompute: activations and sums of gradients set aside take %s", text);
+}
+
 /* Logs the size of tiles: the bytes of a layer should fit into the second-level cache of a core. */
 static void say_tiles(const struct lj_trainer_info *t)
 {
@@ -193,6 +207,7 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
     say_views(run);
     run->planned_bytes = lj_run_open_bytes();
     say_memory(run->planned_bytes);
+    say_recompute(t);
     say_tiles(t);
     say_plan(t);
     say_messages(run);
