@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The documents say what is so: the step quoted in README.md, its commands, settings and exit
-codes, its figure, and every path and link; the modules in src/README.md.
+codes, its figure, and every path and link; the modules in src/README.md; commands, settings and
+their values in the messages of the program.
 
     test_docs.py PROGRAM ROOT            one line per complaint, exit 1 if any
     test_docs.py PROGRAM ROOT --update   first writes the quoted step and the figure anew
@@ -97,6 +98,46 @@ def check_keys(document, keys):
         )
 
 
+def choices(keys):
+    """The words of each key that takes one of a list."""
+    text = subprocess.run([PROGRAM, "help"], check=True, capture_output=True, text=True).stdout
+    listed = re.findall(r"^([a-z][\w.]*)=\S*  \(([a-z]\w*(?:\|\w+)+)\)$", text, re.M)
+    return {key: words.split("|") for key, words in listed if key in keys}
+
+
+def messages(path):
+    """The string literals of a source, adjacent ones joined, a space for each conversion."""
+    code = re.sub(r"/\*.*?\*/", "", read(path), flags=re.S)
+    code = re.sub(r"^#include.*", "", code, flags=re.M)
+    for literals in re.findall(r'"(?:[^"\\\n]|\\.)*"(?:\s*"(?:[^"\\\n]|\\.)*")*', code):
+        text = "".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', literals))
+        yield re.sub(r"%[-+ 0-9.*]*(?:ll|z)?[a-zA-Z]", " ", text)
+
+
+def check_messages(commands, keys):
+    sections = {key.split(".")[0] for key in keys if "." in key}
+    takes, named = choices(keys), 0
+    for path in sorted((ROOT / "src").rglob("*.[ch]")):
+        path = path.relative_to(ROOT)
+        for text in messages(path):
+            for word in re.findall(r"\blejepa_mpi ([a-z]+)\b(?![=./])", text):
+                if word not in commands:
+                    yield f"{path}: the program has no command {word}: {text}"
+            for word in re.findall(r"(?<![\w./%-])([a-z]+\.[a-z]\w*)\b(?![.(/\w])", text):
+                named += word in keys
+                if word.split(".")[0] in sections and word not in keys and not is_file(word):
+                    yield f"{path}: the program has no key {word}: {text}"
+            for key, word in re.findall(r"(?<![\w./%-])([a-z]\w*(?:\.\w+)*)=([a-z]\w*)\b", text):
+                if word not in takes.get(key, [word]):
+                    yield f"{path}: {key} does not take {word}: {text}"
+    if named < 100:
+        yield f"src: {named} settings are named in messages"
+
+
+def is_file(word):
+    return re.search(rf"\.(?:{SUFFIXES})$", word)
+
+
 def check_exit_codes():
     status = re.search(r"enum lj_status {(.*?)};", read("include/lejepa/base.h"), re.S)[1]
     known = {int(value) for value in re.findall(r"= -?(\d+)", status)}
@@ -185,6 +226,7 @@ def main():
     complaints = [
         *check_step(),
         *check_commands(commands),
+        *check_messages(commands, keys),
         *check_exit_codes(),
         *check_modules(),
         *check_figure(),
