@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The process-wide lock that guards HDF5, and a note of what HDF5 is at. Threads have the lock in the
- * order in which they asked for it: one that works in many short calls, as the writer of checkpoints
- * does, would else take a plain mutex again and again before a thread that sleeps in wait for it
- * wakes up. */
+/* The process-wide lock that guards HDF5, and a note of what HDF5 is at. Threads have the lock in
+ * the order in which they asked for it: one that works in many short calls, as the writer of
+ * checkpoints does, would else take a plain mutex again and again before a thread that sleeps in
+ * wait for it wakes up. */
 #include "base/base.h"
 
 #include <pthread.h>

@@ -49,10 +49,14 @@ static void write_archive(struct lj_comm *comm, const char *path)
 {
     enum { PIXELS = 32, IMAGES = 64 };
     static float images[IMAGES * PIXELS * PIXELS];
-    const int64_t dim[] = {IMAGES, PIXELS, PIXELS};
+    const struct lj_array_shape shape = {.views = IMAGES, .rows = PIXELS, .width = PIXELS};
+    struct lj_array_file *file = NULL;
     bench_fill(images, IMAGES * PIXELS * PIXELS);
-    if (lj_comm_is_root(comm))
-        bench_expect(lj_array_write(path, "images", 3, dim, images, "noise"));
+    if (lj_comm_is_root(comm)) {
+        bench_expect(lj_array_create(&file, path, "images", &shape, "noise"));
+        bench_expect(lj_array_put_rows(file, 0, PIXELS, images));
+        bench_expect(lj_array_finish(file, true));
+    }
     lj_barrier(comm);
 }
 

@@ -145,7 +145,7 @@ static void read_values(const char *path, const struct lj_embeddings *e)
 static void read_file(const char *path)
 {
     struct lj_embeddings embeddings;
-    int status = lj_embeddings_read_index(path, &embeddings);
+    int status = lj_embeddings_read_index(path, NULL, &embeddings);
     fuzz_expect(status);
     if (status != LJ_OK)
         return;
@@ -175,7 +175,7 @@ static void check_file(const char *path, const struct lj_embeddings_layout *layo
     struct lj_embeddings e;
     struct columns c;
     fill(&c);
-    LJ_CHECK(lj_embeddings_read_index(path, &e) == LJ_OK, "%s", lj_error_text());
+    LJ_CHECK(lj_embeddings_read_index(path, NULL, &e) == LJ_OK, "%s", lj_error_text());
     LJ_CHECK(lj_embeddings_read_values(path, WIDTH, 0, layout->rows, &e.values) == LJ_OK, "%s",
              lj_error_text());
     LJ_CHECK(e.rows == layout->rows && e.width == WIDTH, "%lld rows", (long long)e.rows);
