@@ -121,9 +121,9 @@ LJ_API void lj_archive_name_row(const struct lj_archive *archive, int64_t row, c
                                 size_t capacity);
 /* The limits of data.stretch, owned by the archive; NULL when it has none. Local. */
 LJ_API const struct lj_limits *lj_archive_limits(const struct lj_archive *archive);
-/* Labels by selected index; negative: this row has none (NaN and options.unlabelled are -1 here).
- * (selected) int32, owned by the archive; NULL without labels or if they were skipped. Local. */
-LJ_API const int32_t *lj_archive_labels(const struct lj_archive *archive);
+/* Label of selected index i (0 .. selected-1); negative: this row has none (NaN in the file and
+ * options.unlabelled are -1 here). Only of an archive that has labels (has_labels). Local. */
+LJ_API int32_t lj_archive_label(const struct lj_archive *archive, int64_t i);
 
 /* Reads samples as float32 planes: stored values divided by data.full_scale, which is that of the
  * type for unsigned and signed integers of 8 bits (0..1) and 1 otherwise; then data.stretch, then

@@ -37,15 +37,15 @@ struct inspection {
 /* Selected rows of each class. */
 static int count_classes(struct inspection *n)
 {
-    const int32_t *labels = lj_archive_labels(n->archive);
     n->class_rows = lj_alloc_array(n->info->classes, sizeof *n->class_rows, "inspect");
     if (!n->class_rows)
         return LJ_ERR_RESOURCE;
-    for (int64_t i = 0; labels && i < n->info->selected; i++) {
-        if (labels[i] < 0)
+    for (int64_t i = 0; n->info->has_labels && i < n->info->selected; i++) {
+        int32_t label = lj_archive_label(n->archive, i);
+        if (label < 0)
             n->unlabelled++;
         else
-            n->class_rows[labels[i]]++;
+            n->class_rows[label]++;
     }
     return LJ_OK;
 }

@@ -72,14 +72,17 @@ static int go_on(struct target *t, int64_t done)
 static int put(void *data, int64_t first, int64_t count, const float *embeddings)
 {
     struct target *t = data;
-    const int32_t *labels = lj_archive_labels(t->archive);
+    bool labelled = lj_archive_info(t->archive)->has_labels;
     int64_t *row = lj_alloc_array(count, sizeof *row, "embeddings");
-    if (!row)
-        return LJ_ERR_RESOURCE;
-    for (int64_t i = 0; i < count; i++)
+    int32_t *label = lj_alloc_array(count, sizeof *label, "embeddings");
+    int status = row && label ? LJ_OK : LJ_ERR_RESOURCE;
+    for (int64_t i = 0; status == LJ_OK && i < count; i++) {
         row[i] = lj_archive_row(t->archive, first + i);
-    int status =
-        lj_embeddings_put(t->file, first, count, embeddings, labels ? labels + first : NULL, row);
+        label[i] = labelled ? lj_archive_label(t->archive, first + i) : -1;
+    }
+    if (status == LJ_OK)
+        status = lj_embeddings_put(t->file, first, count, embeddings, labelled ? label : NULL, row);
+    lj_free(label);
     lj_free(row);
     return status == LJ_OK ? go_on(t, first + count) : status;
 }
@@ -113,7 +116,7 @@ static int create_file(struct target *t, const struct lj_embed_job *job, int64_t
                                                          lj_max_i64(views, 1),
                                                 .views = views,
                                                 .global_views = c->views_global,
-                                                .labels = lj_archive_labels(archive) != NULL,
+                                                .labels = lj_archive_info(archive)->has_labels,
                                                 .row = true,
                                                 .provenance = provenance,
                                                 .parts = lj_archive_info(archive)->parts,

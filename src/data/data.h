@@ -43,11 +43,20 @@ struct lj_archive_part {
 /* Part i (0 .. parts - 1), in the order of rows. Local. */
 void lj_archive_part(const struct lj_archive *archive, int64_t i, struct lj_archive_part *part);
 
-/* Of the selected rows keeps some. Local; all ranks narrow alike, before anything is read. Each
- * rank then has tables of its own of the rows that are left.
- *   keep  in  (count) selected indices, ascending
- * Errors: LJ_ERR_RESOURCE. */
-int lj_archive_narrow(struct lj_archive *archive, const int64_t *keep, int64_t count) LJ_MUST_USE;
+/* Is this row of the archive selected? Local. */
+bool lj_archive_selects(const struct lj_archive *archive, int64_t row);
+
+/* Of the selected rows keeps some. Collective, before anything is read: each rank is asked about a
+ * share of them.
+ *   keeps  in  does it keep the row of a selected index? Asked once for each index of this rank's
+ *              share, ascending
+ *   data   in  its first argument
+ * Errors, on every rank alike: LJ_ERR_RESOURCE; the archive can only be closed then. */
+int lj_archive_narrow(struct lj_archive *archive, struct lj_comm *comm,
+                      bool (*keeps)(void *data, int64_t index), void *data) LJ_MUST_USE;
+/* Keeps so many of them, spaced evenly (lj_evenly), or all if there are no more. Collective.
+ * Errors: as above. */
+int lj_archive_thin(struct lj_archive *archive, struct lj_comm *comm, int64_t count) LJ_MUST_USE;
 
 /* Writes the index of an archive that was opened with options.cache to a file, from which the next
  * lj_archive_open takes it, and says so or why not. The file appears whole or not at all; where it

@@ -39,27 +39,26 @@ static int open_rows(struct lj_run_state *run, const char *where, struct lj_arch
     options.indexed = run->archive;
     if (c->eval_archive[0]) {
         options.files = c->eval_archive;
-        options.indexed = run->eval_bank;
+        options.indexed = run->eval_query;
         options.cache = lj_run_index_cache(run, cache, true);
     }
     LJ_TRY(lj_archive_open(archive, run->comm, &options));
     return check_units(run, *archive, options.files);
 }
 
-/* Labels of so many rows, which are spaced evenly over the selected ones. Owned by the caller; NULL
- * when out of memory. */
-static int32_t *labels_of(const struct lj_archive *archive, int64_t rows)
+/* Labels of all selected rows. Owned by the caller; NULL when out of memory. */
+static int32_t *labels_of(const struct lj_archive *archive)
 {
+    int64_t rows = lj_archive_info(archive)->selected;
     int32_t *labels = lj_alloc_array(rows, sizeof *labels, "evaluation");
     for (int64_t i = 0; labels && i < rows; i++)
-        labels[i] =
-            lj_archive_labels(archive)[lj_evenly(i, rows, lj_archive_info(archive)->selected)];
+        labels[i] = lj_archive_label(archive, i);
     return labels;
 }
 
 static int64_t rows_of_bank(const struct lj_run_state *run)
 {
-    return lj_min_i64(lj_archive_info(run->eval_bank)->selected, run->config->eval_bank);
+    return lj_archive_info(run->eval_bank)->selected;
 }
 
 void lj_run_share_limits(struct lj_run_state *run)
@@ -73,53 +72,42 @@ void lj_run_share_limits(struct lj_run_state *run)
 
 /* Of the bank's rows leaves those that have a label and are not predicted: a row that met itself
  * among its neighbours would be right by itself. Both archives are the same files, with their rows
- * in order, so that rows can be compared. Local. */
-static int narrow_bank(struct lj_run_state *run)
+ * in order, so that rows can be compared. */
+static bool in_bank(void *data, int64_t index)
 {
-    struct lj_archive *bank = run->eval_bank;
-    const struct lj_archive *query = run->eval_query;
-    int64_t selected = lj_archive_info(bank)->selected, kept = 0, q = 0;
-    int64_t queries = lj_archive_info(query)->selected;
-    int64_t *keep = lj_alloc_array(selected, sizeof *keep, "evaluation");
-    if (!keep)
-        return LJ_ERR_RESOURCE;
-    for (int64_t i = 0; i < selected; i++) {
-        int64_t row = lj_archive_row(bank, i);
-        while (q < queries && lj_archive_row(query, q) < row)
-            q++;
-        bool predicted = q < queries && lj_archive_row(query, q) == row;
-        bool labelled = lj_archive_labels(bank)[i] >= 0;
-        run->eval_overlap += predicted;
-        run->eval_bank_unlabelled += !predicted && !labelled;
-        if (!predicted && labelled)
-            keep[kept++] = i;
-    }
-    int status = lj_archive_narrow(bank, keep, kept);
-    lj_free(keep);
-    return status;
+    struct lj_run_state *run = data;
+    bool predicted = lj_archive_selects(run->eval_query, lj_archive_row(run->eval_bank, index));
+    bool labelled = lj_archive_label(run->eval_bank, index) >= 0;
+    run->eval_overlap += predicted;
+    run->eval_bank_unlabelled += !predicted && !labelled;
+    return !predicted && labelled;
 }
 
-/* Of the query leaves those that have a label, if there are labels, and of them eval.queries,
- * spaced evenly. Local. */
+/* Leaves these rows, and of them eval.bank, spaced evenly. Collective. */
+static int narrow_bank(struct lj_run_state *run)
+{
+    LJ_TRY(lj_archive_narrow(run->eval_bank, run->comm, in_bank, run));
+    run->eval_overlap = lj_all_sum(run->comm, run->eval_overlap);
+    run->eval_bank_unlabelled = lj_all_sum(run->comm, run->eval_bank_unlabelled);
+    return lj_archive_thin(run->eval_bank, run->comm, run->config->eval_bank);
+}
+
+static bool has_label(void *data, int64_t index)
+{
+    const struct lj_run_state *run = data;
+    return lj_archive_label(run->eval_query, index) >= 0;
+}
+
+/* Of the rows to evaluate leaves those that have a label, if there are labels, and of them
+ * eval.queries, spaced evenly. Collective. */
 static int narrow_query(struct lj_run_state *run)
 {
-    struct lj_archive *query = run->eval_query;
-    const int32_t *labels = lj_archive_labels(query);
-    int64_t selected = lj_archive_info(query)->selected, kept = 0;
-    int64_t *keep = lj_alloc_array(selected, sizeof *keep, "evaluation");
-    if (!keep)
-        return LJ_ERR_RESOURCE;
-    for (int64_t i = 0; i < selected; i++)
-        if (!labels || labels[i] >= 0)
-            keep[kept++] = i;
-    int64_t rows = lj_min_i64(kept, run->config->eval_queries);
-    for (int64_t i = 0; i < rows; i++)
-        keep[i] = keep[lj_evenly(i, rows, kept)]; /* from i on: not written yet */
-    run->eval_query_kept = kept;
-    run->eval_query_unlabelled = selected - kept;
-    int status = lj_archive_narrow(query, keep, rows);
-    lj_free(keep);
-    return status;
+    int64_t selected = lj_archive_info(run->eval_query)->selected;
+    if (lj_archive_info(run->eval_query)->has_labels)
+        LJ_TRY(lj_archive_narrow(run->eval_query, run->comm, has_label, run));
+    run->eval_query_kept = lj_archive_info(run->eval_query)->selected;
+    run->eval_query_unlabelled = selected - run->eval_query_kept;
+    return lj_archive_thin(run->eval_query, run->comm, run->config->eval_queries);
 }
 
 /* Are there labels enough? Local. */
@@ -177,8 +165,8 @@ int lj_run_open_evaluation(struct lj_run_state *run)
                        "eval.where=split=1 (the bank is data.where), or set data.labels=none for "
                        "an evaluation without kNN");
     LJ_TRY(open_rows(run, c->data_where, &run->eval_bank));
-    LJ_TRY(lj_agree(run->comm, narrow_bank(run)));
-    LJ_TRY(lj_agree(run->comm, narrow_query(run)));
+    LJ_TRY(narrow_bank(run));
+    LJ_TRY(narrow_query(run));
     return lj_agree(run->comm, check_labels(run));
 }
 
@@ -194,7 +182,8 @@ struct evaluation {
     struct lj_projections projections; /* of this rank */
     int64_t samples;                   /* that are projected, on all ranks */
     float *values[3];                  /* of the three, owned */
-    int32_t *predicted, *bank_labels;  /* (all queries), (all bank rows) owned */
+    int32_t *predicted, *truth;        /* (all queries) owned */
+    int32_t *bank_labels;              /* (all bank rows) owned */
     struct lj_spectrum spectrum;       /* its eigenvalues are owned */
     struct lj_run_scores scores;
 };
@@ -220,8 +209,7 @@ static int predict(struct lj_run_state *run, struct evaluation *e)
     int64_t rows = lj_archive_info(run->eval_query)->selected;
     LJ_TRY(lj_knn(run->comm, &e->bank, e->bank_labels, &e->query, LJ_KNN_NEIGHBOURS,
                   LJ_KNN_TEMPERATURE, e->predicted));
-    struct lj_accuracy accuracy =
-        lj_accuracy_of(e->predicted, lj_archive_labels(run->eval_query), rows);
+    struct lj_accuracy accuracy = lj_accuracy_of(e->predicted, e->truth, rows);
     e->scores.has_labels = true;
     e->scores.knn_top1 = accuracy.top1;
     e->scores.knn_balanced = accuracy.balanced;
@@ -291,10 +279,12 @@ static int prepare(struct lj_run_state *run, struct evaluation *e)
     e->projections.values = e->values[2];
     e->spectrum.eigenvalues = lj_alloc_array(width, sizeof(double), "evaluation");
     e->predicted = lj_alloc_array(rows, sizeof *e->predicted, "evaluation");
-    if (run->eval_bank)
-        e->bank_labels = labels_of(run->eval_bank, bank_rows);
-    bool enough = e->spectrum.eigenvalues && e->predicted && (e->bank_labels || !run->eval_bank);
-    return enough ? LJ_OK : LJ_ERR_RESOURCE;
+    if (run->eval_bank) {
+        e->bank_labels = labels_of(run->eval_bank);
+        e->truth = labels_of(run->eval_query);
+    }
+    bool labels = (e->bank_labels && e->truth) || !run->eval_bank;
+    return e->spectrum.eigenvalues && e->predicted && labels ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 static void release(struct evaluation *e)
@@ -303,6 +293,7 @@ static void release(struct evaluation *e)
         lj_free(e->values[i]);
     lj_free(e->spectrum.eigenvalues);
     lj_free(e->predicted);
+    lj_free(e->truth);
     lj_free(e->bank_labels);
 }
 

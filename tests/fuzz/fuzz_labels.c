@@ -135,29 +135,26 @@ static const char *pick_where(struct fuzz_bytes *b)
 static void check_archive(const struct lj_archive *archive, int64_t rows)
 {
     const struct lj_archive_info *info = lj_archive_info(archive);
-    const int32_t *labels = lj_archive_labels(archive);
     int64_t last = -1, largest = -1;
     LJ_CHECK(info->rows == rows && info->selected > 0 && info->selected <= rows,
              "%lld of %lld rows, of %lld", (long long)info->selected, (long long)info->rows,
              (long long)rows);
-    LJ_CHECK(info->has_labels == (labels != NULL) && info->has_labels == (*info->labels != 0),
-             "labels '%s'", info->labels);
+    LJ_CHECK(info->has_labels == (*info->labels != 0), "labels '%s'", info->labels);
     for (int64_t i = 0; i < info->selected; i++) {
         int64_t row = lj_archive_row(archive, i);
         LJ_CHECK(row > last && row < rows, "row %lld after %lld", (long long)row, (long long)last);
         last = row;
-        if (labels)
-            largest = lj_max_i64(largest, labels[i]);
+        if (info->has_labels)
+            largest = lj_max_i64(largest, lj_archive_label(archive, i));
     }
-    LJ_CHECK(info->classes == (labels ? largest + 1 : 0), "%lld classes, largest label %lld",
-             (long long)info->classes, (long long)largest);
+    LJ_CHECK(info->classes == (info->has_labels ? largest + 1 : 0),
+             "%lld classes, largest label %lld", (long long)info->classes, (long long)largest);
 }
 
 /* The same labels as HDF5 reads them, of the first part or of a file of their own. */
 static void check_labels(const struct lj_archive *archive)
 {
     const struct lj_archive_info *info = lj_archive_info(archive);
-    const int32_t *labels = lj_archive_labels(archive);
     struct lj_archive_part part;
     double values[2 * ROWS_MAX];
     char path[512];
@@ -173,9 +170,10 @@ static void check_labels(const struct lj_archive *archive)
     H5Fclose(file);
     for (int64_t i = 0; i < info->selected; i++) {
         int64_t row = lj_archive_row(archive, i);
+        int32_t label = lj_archive_label(archive, i);
         if (row < part.rows || colon)
-            LJ_CHECK(isnan(values[row]) ? labels[i] == -1 : labels[i] == values[row],
-                     "row %lld has label %d, not %g", (long long)row, labels[i], values[row]);
+            LJ_CHECK(isnan(values[row]) ? label == -1 : label == values[row],
+                     "row %lld has label %d, not %g", (long long)row, label, values[row]);
     }
 }
 

@@ -140,9 +140,9 @@ void lj_archive_set_limits(struct lj_archive *archive, const struct lj_limits *l
     archive->have_statistics = false;
 }
 
-const int32_t *lj_archive_labels(const struct lj_archive *archive)
+bool lj_archive_selects(const struct lj_archive *archive, int64_t row)
 {
-    return archive->label;
+    return lj_subset_before(&archive->rows, row + 1) > lj_subset_before(&archive->rows, row);
 }
 
 struct lj_archive_options lj_archive_options_of(const struct lj_config *c)

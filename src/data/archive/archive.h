@@ -6,7 +6,8 @@
  *   open.c        opens (all ranks index, everybody receives the index) and closes
  *   statistics.c  means and deviations of the pixels, limits of the stretch
  *   read.c        selected indices -> images
- *   labels.c      labels, data.where                              (rank 0)
+ *   labels.c      labels, data.where                              (all ranks)
+ *   columns.c     one value a row                                 (under the lock)
  *   scan.c        files -> parts                                  (all ranks)
  *   cache.c       the parts that an earlier scan has found
  *   index.c       file -> parts
@@ -16,8 +17,10 @@
  *   elsewhere.c   name of another file -> the file
  *   files.c       data.archive -> list of files
  *   groups.c      selected rows -> groups
- *   narrow.c      fewer of the selected rows                      (a rank's own tables)
+ *   narrow.c      fewer of the selected rows                      (all ranks)
+ *   select.c      bits of rows -> the selected rows, their groups and labels
  *   subset.c      some of the numbers 0 .. n-1, in little memory
+ *   tables.c      tables -> memory of a node
  *   rows.c        part, rows -> the rows as stored                (any thread)
  *   chunk.c       raw chunk -> rows as stored                     (any thread, no HDF5)
  *   convert.c     row as stored -> planes
@@ -139,10 +142,11 @@ struct lj_archive {
     char *texts;                     /* paths and names, each ended by 0; the same on every rank */
     struct lj_subset rows;           /* of all rows: the selected ones; the same on every rank */
     struct lj_subset groups;         /* of all groups: those with a selected row; likewise */
-    int32_t *label;                  /* (selected); NULL: no labels */
-    struct lj_shared *shared;        /* holds the tables above; NULL while rank 0 makes them */
+    void *label;                     /* (selected) integers of label_bytes; NULL: no labels */
+    int label_bytes;                 /* 1, 2 or 4; 0: no labels */
+    struct lj_shared *shared;        /* holds part and texts; NULL while rank 0 makes them */
+    struct lj_shared *selection;     /* holds rows, groups and label; NULL likewise */
     struct lj_scan_note *note;       /* rank 0: for lj_archive_keep_index; NULL: nothing is kept */
-    bool narrowed;                   /* rows, groups and label are this rank's own */
     bool have_statistics;            /* mean, std, least and most are known on this rank */
     bool hdf5_only;                  /* tests: read no chunk raw */
     float mean[LJ_CHANNELS_MAX];     /* of each channel */
@@ -335,12 +339,51 @@ void lj_scan_note_free(struct lj_scan_note *note); /* accepts NULL */
  * remains. Local. Errors: LJ_ERR_RESOURCE. */
 int lj_file_place(const char *path, const void *bytes, size_t count) LJ_MUST_USE;
 
-/* ---- labels.c: rank 0 -------------------------------------------------------------------- */
+/* ---- tables.c: local --------------------------------------------------------------------- */
 
-/* Reads the column of data.where, which selects rows, and the labels of the selected rows; called
- * once the parts are known. Takes the HDF5 lock. */
-int lj_archive_columns(struct lj_archive *archive,
+/* Bytes of so many tables in shared memory. */
+int64_t lj_tables_bytes(const struct lj_table *table, int count);
+/* Gives the tables their places there, where rank 0 puts its own, and frees them. */
+void lj_tables_place(const struct lj_table *table, int count, struct lj_shared *shared, bool root);
+
+/* ---- labels.c ---------------------------------------------------------------------------- */
+
+/* Reads the columns of data.where, which select rows, and the labels of the selected rows; called
+ * once every rank knows the parts. Each rank reads a share of the rows. Takes the HDF5 lock.
+ * Collective.
+ * Errors, on every rank alike: LJ_ERR_DATA, LJ_ERR_CONFIG, LJ_ERR_RESOURCE. */
+int lj_archive_columns(struct lj_archive *archive, struct lj_comm *comm,
                        const struct lj_archive_options *options) LJ_MUST_USE;
+
+/* ---- select.c ---------------------------------------------------------------------------- */
+
+/* A rank's contiguous share of all rows of an archive, and which of them are selected. */
+struct lj_share {
+    int64_t first, end; /* rows [first, end); may be none */
+    uint64_t *bits;     /* (rows) owned */
+};
+/* Makes this rank's share. Local.
+ *   share  out  lj_share_free, also on failure
+ *   all    in   all rows are selected; else none
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_share_make(struct lj_share *share, const struct lj_comm *comm, int64_t rows,
+                  bool all) LJ_MUST_USE;
+void lj_share_free(struct lj_share *share);
+/* Of a row of the share: whether it is selected; that it is; that it is not. */
+bool lj_share_has(const struct lj_share *share, int64_t row);
+void lj_share_set(struct lj_share *share, int64_t row);
+void lj_share_clear(struct lj_share *share, int64_t row);
+/* How many rows of the share are selected. */
+int64_t lj_share_count(const struct lj_share *share);
+
+/* Selects the rows of everybody's shares: sets rows, groups, label and info.selected, and, with
+ * labels, info.classes; those of before are forgotten. Collective.
+ *   label  in  (selected rows of the share) overwritten; NULL, on every rank: no labels
+ * Errors, on every rank alike: LJ_ERR_RESOURCE; the archive can only be closed then. */
+int lj_archive_select(struct lj_archive *archive, struct lj_comm *comm,
+                      const struct lj_share *share, int32_t *label) LJ_MUST_USE;
+/* Frees rows, groups and labels. Collective. */
+void lj_archive_unselect(struct lj_archive *archive);
 
 /* ---- groups.c ---------------------------------------------------------------------------- */
 

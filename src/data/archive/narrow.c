@@ -1,53 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fewer rows of an open archive, as if data.where had selected no others. Tables that the ranks of
- * a node have in common stay as they are; a rank makes its own. */
+/* Fewer rows of an open archive, as if data.where had selected no others. Ranks share the rows that
+ * are asked about. */
 #include "data/archive/archive.h"
 
-/* Makes the subset of the rows that keep names. */
-static int narrow_rows(const struct lj_archive *archive, const int64_t *keep, int64_t count,
-                       struct lj_subset *rows)
+/* Asks about the selected rows of this rank's share; lists the labels of those that are kept. */
+static void ask(const struct lj_archive *archive, struct lj_share *share,
+                bool (*keeps)(void *data, int64_t index), void *data, int32_t *label)
 {
-    uint64_t *bits = lj_bits_alloc(archive->rows.all);
-    if (!bits)
-        return LJ_ERR_RESOURCE;
-    for (int64_t i = 0; i < count; i++)
-        lj_bits_set(bits, lj_archive_row(archive, keep[i]));
-    return lj_subset_make(rows, archive->rows.all, bits);
+    int64_t first = lj_subset_before(&archive->rows, share->first), kept = 0;
+    int64_t end = lj_subset_before(&archive->rows, share->end);
+    for (int64_t i = first; i < end; i++) {
+        if (!keeps(data, i))
+            continue;
+        lj_share_set(share, lj_archive_row(archive, i));
+        if (label)
+            label[kept++] = lj_archive_label(archive, i);
+    }
 }
 
-/* Makes the labels of those rows; NULL without labels. */
-static int narrow_labels(const struct lj_archive *archive, const int64_t *keep, int64_t count,
-                         int32_t **label)
+int lj_archive_narrow(struct lj_archive *archive, struct lj_comm *comm,
+                      bool (*keeps)(void *data, int64_t index), void *data)
 {
-    *label = NULL;
-    if (!archive->label)
-        return LJ_OK;
-    *label = lj_alloc_array(count, sizeof **label, "archive index");
-    for (int64_t i = 0; *label && i < count; i++)
-        (*label)[i] = archive->label[keep[i]];
-    return *label ? LJ_OK : LJ_ERR_RESOURCE;
-}
-
-int lj_archive_narrow(struct lj_archive *archive, const int64_t *keep, int64_t count)
-{
-    struct lj_subset rows = {0};
+    struct lj_share share;
+    bool labels = archive->header.info.has_labels;
     int32_t *label = NULL;
-    LJ_TRY(narrow_rows(archive, keep, count, &rows));
-    int status = narrow_labels(archive, keep, count, &label);
-    if (status != LJ_OK) {
-        lj_subset_free(&rows);
-        return status;
+    int status = lj_share_make(&share, comm, archive->header.info.rows, false);
+    if (status == LJ_OK && labels) {
+        int64_t most = lj_subset_before(&archive->rows, share.end) -
+                       lj_subset_before(&archive->rows, share.first);
+        label = lj_alloc_array(most, sizeof *label, "archive index");
+        status = label ? LJ_OK : LJ_ERR_RESOURCE;
     }
-    if (archive->narrowed) {
-        lj_free(archive->label);
-        lj_subset_free(&archive->rows);
-        lj_subset_free(&archive->groups);
+    status = lj_agree(comm, status);
+    if (status == LJ_OK) {
+        ask(archive, &share, keeps, data, label);
+        status = lj_archive_select(archive, comm, &share, label);
+        archive->have_statistics = false;
     }
-    archive->narrowed = true;
-    archive->rows = rows;
-    archive->groups = (struct lj_subset){0};
-    archive->label = label;
-    archive->header.info.selected = count;
-    archive->have_statistics = false;
-    return lj_archive_make_groups(archive);
+    lj_free(label);
+    lj_share_free(&share);
+    return status;
+}
+
+/* A choice of so many of the selected rows, spaced evenly. */
+struct even {
+    int64_t count, of;
+};
+
+static bool is_even(void *data, int64_t index)
+{
+    const struct even *even = data;
+    int64_t i = (int64_t)(((__int128)index * even->count + even->of - 1) / even->of);
+    return i < even->count && lj_evenly(i, even->count, even->of) == index;
+}
+
+int lj_archive_thin(struct lj_archive *archive, struct lj_comm *comm, int64_t count)
+{
+    struct even even = {count, archive->header.info.selected};
+    return count < even.of ? lj_archive_narrow(archive, comm, is_even, &even) : LJ_OK;
 }

@@ -21,7 +21,7 @@ static int copy_index(struct lj_archive *archive, const struct lj_archive *from)
     return LJ_OK;
 }
 
-/* What rank 0 does when the parts are known. */
+/* What rank 0 does when the parts are known, before the others learn of them. */
 static int finish_index(struct lj_archive *archive, const struct lj_archive_options *options)
 {
     struct lj_archive_header *header = &archive->header;
@@ -32,8 +32,7 @@ static int finish_index(struct lj_archive *archive, const struct lj_archive_opti
     header->nan = options->nan;
     header->factor = (float)(lj_pixel_divisor(header->type_text, 0) /
                              lj_pixel_divisor(header->type_text, options->full_scale));
-    LJ_TRY(lj_archive_columns(archive, options));
-    return lj_archive_make_groups(archive);
+    return LJ_OK;
 }
 
 /* What each rank adds once it has the header: the strings of info, the table of handles. */
@@ -55,57 +54,18 @@ static int settle(struct lj_archive *archive)
     return LJ_OK;
 }
 
-enum { TABLES = 3 + 2 * LJ_SUBSET_TABLES, TABLE_ALIGN = 64 };
-
-/* The tables of the index, in the order in which they are shared. */
-static void list_tables(struct lj_archive *a, struct lj_table table[TABLES])
-{
-    const struct lj_archive_info *info = &a->header.info;
-    int64_t labels = info->has_labels ? info->selected : 0, count = 3;
-    table[0] = (struct lj_table){(void **)&a->part, info->parts * (int64_t)sizeof *a->part};
-    table[1] = (struct lj_table){(void **)&a->texts, a->header.texts_bytes};
-    table[2] = (struct lj_table){(void **)&a->label, labels * (int64_t)sizeof *a->label};
-    count += lj_subset_tables(&a->rows, table + count);
-    lj_subset_tables(&a->groups, table + count);
-}
-
-/* Collective. Every rank receives a subset of rank 0 but for its tables. */
-static void share_subset(struct lj_comm *comm, struct lj_subset *subset)
-{
-    int64_t sizes[] = {subset->all, subset->members, subset->runs};
-    lj_broadcast(comm, sizes, (int64_t)sizeof sizes, 0);
-    if (!lj_comm_is_root(comm))
-        *subset = (struct lj_subset){.all = sizes[0], .members = sizes[1], .runs = sizes[2]};
-}
-
-/* Gives the tables their places in the shared memory, where rank 0 puts its own. */
-static void place_tables(struct lj_archive *archive, const struct lj_table table[TABLES], bool root)
-{
-    char *at = lj_shared_memory(archive->shared);
-    for (int i = 0; i < TABLES; i++)
-        if (table[i].bytes > 0) {
-            if (root) {
-                memcpy(at, *table[i].array, (size_t)table[i].bytes);
-                lj_free(*table[i].array);
-            }
-            *table[i].array = at;
-            at += lj_round_up(table[i].bytes, TABLE_ALIGN);
-        }
-}
+enum { TABLES = 2 };
 
 /* Collective. Every rank receives rank 0's index. */
 static int share_index(struct lj_archive *archive, struct lj_comm *comm)
 {
-    struct lj_table table[TABLES];
-    int64_t bytes = 0;
     lj_broadcast(comm, &archive->header, (int64_t)sizeof archive->header, 0);
-    share_subset(comm, &archive->rows);
-    share_subset(comm, &archive->groups);
-    list_tables(archive, table);
-    for (int i = 0; i < TABLES; i++)
-        bytes += lj_round_up(table[i].bytes, TABLE_ALIGN);
-    LJ_TRY(lj_shared_create(&archive->shared, comm, bytes, "archive index"));
-    place_tables(archive, table, lj_comm_is_root(comm));
+    const struct lj_table table[TABLES] = {
+        {(void **)&archive->part, archive->header.info.parts * (int64_t)sizeof *archive->part},
+        {(void **)&archive->texts, archive->header.texts_bytes}};
+    LJ_TRY(
+        lj_shared_create(&archive->shared, comm, lj_tables_bytes(table, TABLES), "archive index"));
+    lj_tables_place(table, TABLES, archive->shared, lj_comm_is_root(comm));
     lj_shared_broadcast(archive->shared);
     return LJ_OK;
 }
@@ -145,6 +105,7 @@ static int open_all(struct lj_archive *archive, struct lj_comm *comm,
     if (!lj_comm_is_root(comm))
         status = settle(archive);
     LJ_TRY(lj_agree(comm, status));
+    LJ_TRY(lj_archive_columns(archive, comm, options));
     return find_limits(archive, comm, options);
 }
 
@@ -165,20 +126,6 @@ int lj_archive_open(struct lj_archive **archive, struct lj_comm *comm,
     return status;
 }
 
-/* Frees the tables that do not lie in shared memory. */
-static void free_tables(struct lj_archive *archive)
-{
-    if (!archive->shared) {
-        lj_free(archive->part);
-        lj_free(archive->texts);
-    }
-    if (!archive->shared || archive->narrowed) {
-        lj_free(archive->label);
-        lj_subset_free(&archive->rows);
-        lj_subset_free(&archive->groups);
-    }
-}
-
 void lj_archive_close(struct lj_archive *archive)
 {
     if (!archive)
@@ -188,7 +135,11 @@ void lj_archive_close(struct lj_archive *archive)
         lj_scratch_free(archive->scratch[i]);
     lj_free(archive->scratch);
     pthread_mutex_destroy(&archive->lock);
-    free_tables(archive);
+    lj_archive_unselect(archive);
+    if (!archive->shared) {
+        lj_free(archive->part);
+        lj_free(archive->texts);
+    }
     lj_scan_note_free(archive->note);
     lj_shared_destroy(archive->shared);
     lj_free(archive->open);

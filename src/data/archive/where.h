@@ -55,10 +55,11 @@ int lj_condition_check(const struct lj_condition *condition, bool strings) LJ_MU
 bool lj_condition_holds(const struct lj_condition *condition, double value);
 bool lj_condition_holds_text(const struct lj_condition *condition, const char *value);
 
-/* Reads a dataset of strings (rows) and sets values (rows) to 1 where the condition holds, to 0
- * where not. Local; HDF5 lock held. Errors: LJ_ERR_DATA (unreadable), LJ_ERR_RESOURCE.
+/* Reads rows [first, first + rows) of a dataset of strings and sets values (rows) to 1 where the
+ * condition holds, to 0 where not. Local; HDF5 lock held. Errors: LJ_ERR_DATA (unreadable),
+ * LJ_ERR_RESOURCE.
  *   where  in  "file:dataset", for messages */
 int lj_where_read_texts(const struct lj_condition *condition, hid_t dataset, const char *where,
-                        int64_t rows, double *values) LJ_MUST_USE;
+                        int64_t first, int64_t rows, double *values) LJ_MUST_USE;
 
 #endif

@@ -41,6 +41,7 @@ static const char *string_at(const struct reader *r, int64_t i)
     return text ? text : ""; /* never written */
 }
 
+/* values: of row `first` on. */
 static bool read_block(struct reader *r, hid_t stored, int64_t first, int64_t count, double *values)
 {
     const hsize_t start = (hsize_t)first, length = (hsize_t)count;
@@ -53,7 +54,7 @@ static bool read_block(struct reader *r, hid_t stored, int64_t first, int64_t co
                 H5Sselect_hyperslab(stored, H5S_SELECT_SET, starts, NULL, counts, NULL) >= 0 &&
                 H5Dread(r->dataset, r->type, memory, stored, H5P_DEFAULT, r->block) >= 0;
     for (int64_t i = 0; i < count && good; i++)
-        values[first + i] = lj_condition_holds_text(r->condition, string_at(r, i));
+        values[i] = lj_condition_holds_text(r->condition, string_at(r, i));
     if (good && r->variable)
         H5Dvlen_reclaim(r->type, memory, H5P_DEFAULT, r->block);
     if (memory >= 0)
@@ -61,13 +62,13 @@ static bool read_block(struct reader *r, hid_t stored, int64_t first, int64_t co
     return good;
 }
 
-static bool read_all(struct reader *r, int64_t rows, double *values)
+static bool read_all(struct reader *r, int64_t first, int64_t rows, double *values)
 {
     hid_t stored = H5Dget_space(r->dataset);
     bool good = stored >= 0;
     for (int64_t i = 0; i < rows && good; i += r->rows_at_once) {
         lj_progress();
-        good = read_block(r, stored, i, lj_min_i64(r->rows_at_once, rows - i), values);
+        good = read_block(r, stored, first + i, lj_min_i64(r->rows_at_once, rows - i), values + i);
     }
     if (stored >= 0)
         H5Sclose(stored);
@@ -75,7 +76,7 @@ static bool read_all(struct reader *r, int64_t rows, double *values)
 }
 
 int lj_where_read_texts(const struct lj_condition *condition, hid_t dataset, const char *where,
-                        int64_t rows, double *values)
+                        int64_t first, int64_t rows, double *values)
 {
     struct reader r = {.condition = condition, .dataset = dataset, .type = -1};
     int status = LJ_OK;
@@ -85,7 +86,7 @@ int lj_where_read_texts(const struct lj_condition *condition, hid_t dataset, con
         r.block = lj_alloc_array(r.rows_at_once, r.bytes, "strings of data.where");
         status = r.block ? LJ_OK : LJ_ERR_RESOURCE;
     }
-    if (status == LJ_OK && !(good && read_all(&r, rows, values)))
+    if (status == LJ_OK && !(good && read_all(&r, first, rows, values)))
         status = lj_fail(LJ_ERR_DATA,
                          "%s: its strings cannot be read; the file is damaged, copy it "
                          "again",
