@@ -215,6 +215,7 @@ const struct lj_objective_kind lj_objective_lejepa = {
     .message = "sigreg",
     .message_text = "whatever the batch, the width or the ranks",
     .against_collapse = "raise loss.lambda",
+    .fewer_sums = "fewer sigreg.slices, fewer views or fewer threads",
     .term = {[LJ_LEJEPA_LOSS] = {"loss", 5},
              [LJ_LEJEPA_PREDICTION] = {"pred", 6},
              [LJ_LEJEPA_SIGREG] = {"sigreg", 4}},

@@ -71,10 +71,9 @@ static int allocate_sums(struct lj_objective *o)
     for (int s = 0; s < o->workers; s++)
         if (!o->sums[s])
             return lj_fail(LJ_ERR_RESOURCE,
-                           "out of memory: %d times %lld MiB of sums of objective=%s; use a "
-                           "smaller projector.out, fewer views or fewer threads",
+                           "out of memory: %d times %lld MiB of sums of objective=%s; use %s",
                            o->workers, (long long)(o->count * (int64_t)sizeof(int64_t) >> 20),
-                           o->kind->name);
+                           o->kind->name, o->kind->fewer_sums);
     return LJ_OK;
 }
 

@@ -277,6 +277,7 @@ const struct lj_objective_kind lj_objective_vicreg = {
     .message = "vicreg",
     .message_text = "whatever the batch or the ranks",
     .against_collapse = "raise vicreg.variance or vicreg.covariance",
+    .fewer_sums = "a smaller projector.out, fewer views or fewer threads",
     .term = {[LOSS] = {"loss", 5},
              [INVARIANCE] = {"invariance", 6},
              [VARIANCE] = {"variance", 6},

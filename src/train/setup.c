@@ -10,16 +10,23 @@
  * first moves early and a lane's share stays in the cache. */
 static const int64_t bucket_bytes = (int64_t)4 << 20;
 
+/* Of a lane, unless batch.lanes says how many lanes there are. */
+enum { LANE_SAMPLES = 8 };
+
 /* ---- lanes ------------------------------------------------------------------------------- */
 
 static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
 {
+    if (c->batch_size % lanes != 0 && c->batch_lanes)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "batch.size %lld is not a multiple of batch.lanes %lld; change one of them",
+                       (long long)c->batch_size, (long long)lanes);
     if (c->batch_size % lanes != 0)
-        return lj_fail(
-            LJ_ERR_CONFIG, "batch.size %lld is not a multiple of %s %lld; change one of them",
-            (long long)c->batch_size,
-            c->batch_lanes ? "batch.lanes" : "the 8 samples of a lane, so lanes would be",
-            (long long)lanes);
+        return lj_fail(LJ_ERR_CONFIG,
+                       "batch.size %lld is not a multiple of the %d samples of a lane; use "
+                       "batch.size=%lld or %lld, or set batch.lanes to a divisor",
+                       (long long)c->batch_size, LANE_SAMPLES, (long long)(lanes * LANE_SAMPLES),
+                       (long long)((lanes + 1) * LANE_SAMPLES));
     if (c->batch_lanes > 0 && size > lanes)
         return lj_fail(LJ_ERR_CONFIG,
                        "%d ranks but batch.lanes=%lld: a lane is computed by one rank; use at most "
@@ -28,17 +35,18 @@ static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
     int64_t n = c->batch_size / lanes;
     if (c->projector_norm == LJ_PROJECTOR_NORM_LANE && c->projector_layers > 1 && n < 8)
         return lj_fail(LJ_ERR_CONFIG,
-                       "batch.lanes=%lld gives lanes of %lld samples; projector.norm=lane needs at "
-                       "least 8 for its statistics: use at most %lld lanes, or another "
-                       "projector.norm",
-                       (long long)lanes, (long long)n, (long long)lj_max_i64(c->batch_size / 8, 1));
+                       "batch.size=%lld in %lld lanes gives lanes of %lld samples; "
+                       "projector.norm=lane needs at least 8 for its statistics: use "
+                       "batch.size=%lld or more%s, or another projector.norm",
+                       (long long)c->batch_size, (long long)lanes, (long long)n,
+                       (long long)(8 * lanes), lanes > 1 ? ", fewer batch.lanes" : "");
     return LJ_OK;
 }
 
 static int deal_lanes(struct lj_trainer *t)
 {
     const struct lj_config *c = &t->config;
-    t->lanes = c->batch_lanes ? c->batch_lanes : lj_max_i64(c->batch_size / 8, 1);
+    t->lanes = c->batch_lanes ? c->batch_lanes : lj_max_i64(c->batch_size / LANE_SAMPLES, 1);
     LJ_TRY(check_lanes(c, t->lanes, t->comm->size));
     t->n = c->batch_size / t->lanes;
     lj_lanes_of_rank(t->lanes, t->comm->size, t->comm->rank, &t->first_lane, &t->end_lane);
@@ -46,7 +54,7 @@ static int deal_lanes(struct lj_trainer *t)
         lj_warn("%d ranks but %lld lanes: %lld ranks compute nothing and only join reductions; "
                 "batch.size=%lld would use all of them",
                 t->comm->size, (long long)t->lanes, (long long)(t->comm->size - t->lanes),
-                (long long)(t->comm->size * t->n));
+                (long long)((int64_t)t->comm->size * LANE_SAMPLES));
     return LJ_OK;
 }
 

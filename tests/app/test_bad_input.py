@@ -301,10 +301,11 @@ def train_cases():
         "batch.lanes 3",
     ]
     yield "lanes too small", [data("good.h5"), "batch.lanes=4", "projector.norm=lane"], 2, [
-        "batch.lanes=4",
+        "in 4 lanes",
         "projector.norm=lane",
-        "8",
+        "batch.size=32",
     ]
+    yield "no whole lanes", [data("good.h5"), "batch.size=100"], 2, ["batch.size=96 or 104"]
     yield "patch does not divide", [data("good.h5"), "model.patch=5"], 2, ["model.patch", "5", "28"]
     yield "no such encoder", [data("good.h5"), "model=vit_bas"], 2, [
         "vit_bas",
@@ -512,12 +513,14 @@ def test_one_image_a_file():
 
 
 def test_more_ranks_than_lanes():
-    ended = train(here / "surplus", data("good.h5"), "train.steps=2", "batch.size=8", ranks=3)
-    check(ended.code == 0, f"3 ranks for one lane: {ended.tail()}")
-    check(
-        len(ended.warnings) == 1 and "batch.size=24" in ended.warnings[0],
-        f"3 ranks for one lane: expected one warning with batch.size=24, found {ended.warnings}",
-    )
+    for size in 4, 8:  # one lane either way
+        what, words = f"3 ranks for batch.size={size}", ["train.steps=2", f"batch.size={size}"]
+        ended = train(here / f"surplus-{size}", data("good.h5"), *words, ranks=3)
+        check(ended.code == 0, f"{what}: {ended.tail()}")
+        check(
+            len(ended.warnings) == 1 and "batch.size=24" in ended.warnings[0],
+            f"{what}: expected one warning with batch.size=24, found {ended.warnings}",
+        )
 
 
 SIX_STEPS = ("train.steps=6", "resume.change=train.steps")  # for runs of four

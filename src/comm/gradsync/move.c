@@ -29,10 +29,9 @@ static int allocate_move(struct lj_gradsync *s, struct lj_move *move)
     int64_t size = s->comm->size, widest = lj_widest_bucket(s);
     if (largest_count(s) > INT_MAX)
         return lj_fail(
-            LJ_ERR_CONFIG,
-            "a layer of %lld parameters exceeds what one MPI call can move; use more ranks, or "
-            "fewer lanes per rank (a power of two)",
-            (long long)widest);
+            LJ_ERR_CONFIG, "a layer of %lld parameters exceeds what one MPI call can move; use %s",
+            (long long)widest,
+            widest > INT_MAX ? "a narrower layer" : "more ranks, or a power of two lanes on each");
     int64_t sent = widest * lj_subtrees_of(s, s->comm->rank);
     int64_t received = lj_my_widest(s) * s->first_subtree[size];
     move->send = lj_alloc_array(sent, sizeof(float), "gradient buffers");

@@ -272,22 +272,44 @@ static void say_ledger(const struct lj_ledger *ledger)
     }
 }
 
+/* What helps a run that arithmetic bounds. */
+static void advise(const struct lj_run_state *run, const struct lj_layer_table *layers, char *text,
+                   size_t capacity)
+{
+    const struct lj_trainer_info *t = &run->info;
+    int64_t threads = (int64_t)run->comm->size * t->workers;
+    if (layers->peak > 0 && layers->matmul_gflops < 0.6 * layers->peak)
+        snprintf(text, capacity, "try another memory.tile (which changes last bits)%s%s%s",
+                 threads > 1 ? ", and fewer " : "",
+                 threads == 1     ? ""
+                 : t->workers > 1 ? "threads"
+                                  : "ranks",
+                 threads > 1 ? " if they share cores" : "");
+    else if (threads < t->lanes)
+        snprintf(text, capacity,
+                 "more ranks make it faster, as long as each has a lane of the %lld",
+                 (long long)t->lanes);
+    else
+        snprintf(text, capacity,
+                 "each of the %lld lanes has a thread, so more ranks need a larger batch.size%s",
+                 (long long)t->lanes, t->config->batch_lanes > 0 ? " and batch.lanes" : "");
+}
+
 /* The sentence for a run that arithmetic bounds: the share of time in matmuls, and how near to the
  * peak they come. */
-static void judge_arithmetic(const struct phase_row *rows, const struct lj_layer_table *layers,
-                             double total, char *text, size_t capacity)
+static void judge_arithmetic(const struct lj_run_state *run, const struct phase_row *rows,
+                             const struct lj_layer_table *layers, double total, char *text,
+                             size_t capacity)
 {
     double arithmetic =
         rows[LJ_PHASE_FORWARD].mean + rows[LJ_PHASE_BACKWARD].mean + rows[LJ_PHASE_PROJECTOR].mean;
-    char rate[128];
-    const char *advice = "more ranks make it faster";
+    char rate[128], advice[160];
     if (layers->peak > 0)
         snprintf(rate, sizeof rate, "%.2f of the measured peak",
                  layers->matmul_gflops / layers->peak);
     else
         snprintf(rate, sizeof rate, "%.1f GFLOP/s on a thread", layers->matmul_gflops);
-    if (layers->peak > 0 && layers->matmul_gflops < 0.6 * layers->peak)
-        advice = "try another memory.tile, and fewer threads if they share cores";
+    advise(run, layers, advice, sizeof advice);
     snprintf(text, capacity,
              "bound by the arithmetic of encoder and projector (%.0f %% of the time): layers with "
              "matmuls take %.0f %%, and matmuls run at %s; %s",
@@ -295,8 +317,9 @@ static void judge_arithmetic(const struct phase_row *rows, const struct lj_layer
 }
 
 /* One sentence on what bounds the run's speed, and what to do about it. */
-static void make_verdict(const struct phase_row *rows, const struct lj_layer_table *layers,
-                         double total, char *text, size_t capacity)
+static void make_verdict(const struct lj_run_state *run, const struct phase_row *rows,
+                         const struct lj_layer_table *layers, double total, char *text,
+                         size_t capacity)
 {
     double wait = rows[LJ_PHASE_WAIT_DATA].mean / total, views = rows[LJ_PHASE_VIEWS].mean / total;
     double comm = (rows[LJ_PHASE_SMALL_ALLREDUCE].mean + rows[LJ_PHASE_GRADIENT_COMM].mean +
@@ -322,7 +345,7 @@ static void make_verdict(const struct phase_row *rows, const struct lj_layer_tab
         snprintf(text, capacity, "evaluation takes %.0f %% of the time: raise eval.every",
                  100 * evaluation);
     else
-        judge_arithmetic(rows, layers, total, text, capacity);
+        judge_arithmetic(run, rows, layers, total, text, capacity);
 }
 
 static json_t *phases_json(const struct phase_row *rows)
@@ -384,7 +407,7 @@ static int tell_end(struct lj_run_state *run, const struct ending *end)
     double rate = (double)run->done * (double)run->config->batch_size / seconds;
     double gflops = lj_trainer_step_flops(run->trainer) * (double)run->done / seconds * 1e-9;
     char verdict[512], of_peak[64] = "";
-    make_verdict(end->rows, &end->layers, total, verdict, sizeof verdict);
+    make_verdict(run, end->rows, &end->layers, total, verdict, sizeof verdict);
     say_phases(end->rows, total);
     lj_run_say_layers(&end->layers, total);
     say_ledger(run->info.ledger);
