@@ -107,6 +107,7 @@ enum lj_isa lj_isa_selected(void)
 void lj_kernels_release(void)
 {
     lj_onednn_release();
+    lj_onednn_release_convolutions();
 }
 
 const struct lj_kernels *lj_kernels(void)

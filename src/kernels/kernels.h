@@ -117,6 +117,71 @@ void lj_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k
              const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
              int64_t ldc);
 
+/* ---- convolutions ------------------------------------------------------------------------ */
+
+/* The three uses of a convolution y = x * W + b. */
+enum lj_convolution_pass {
+    LJ_CONVOLUTION_FORWARD,         /* y = x * W + b */
+    LJ_CONVOLUTION_INPUT_GRADIENT,  /* dx from dy and W */
+    LJ_CONVOLUTION_WEIGHT_GRADIENT, /* dW from x and dy */
+};
+enum { LJ_CONVOLUTION_PACKS = 2 }; /* the passes before this one read W */
+
+/* A convolution of maps, channels last, with a square kernel and zeros around the maps. Arrays are
+ * dense: x (images, height, width, channels), y (images, height', width', out) with height' =
+ * (height + 2 padding - kernel) / stride + 1, and W (out, channels, kernel, kernel) as in PyTorch,
+ * or (channels, 1, kernel, kernel) when depthwise. */
+struct lj_convolution {
+    enum lj_convolution_pass pass;
+    int64_t images;
+    int64_t height, width, channels; /* of x */
+    int64_t out;                     /* channels of y */
+    int64_t kernel, stride, padding; /* pixels, the same along both axes */
+    bool depthwise;                  /* channel i of y reads channel i of x alone; out = channels */
+    bool packed;                     /* W is what lj_convolution_pack made of it */
+    bool add;                        /* dW += instead of dW = */
+    enum lj_type input;              /* of what is read: x and dy, and W when packed; LJ_BF16 at
+                                        level avx512bf16 only */
+    enum lj_type output;             /* of what is written, y or dx; dW is always float32 */
+};
+
+/* Windows of a convolution along an axis of the maps; 0 where none fits. */
+static inline int64_t lj_convolution_windows(const struct lj_convolution *p, int64_t pixels)
+{
+    int64_t room = pixels + 2 * p->padding - p->kernel;
+    return room < 0 ? 0 : room / p->stride + 1;
+}
+/* Height of y. */
+static inline int64_t lj_convolution_height(const struct lj_convolution *convolution)
+{
+    return lj_convolution_windows(convolution, convolution->height);
+}
+/* Width of y. */
+static inline int64_t lj_convolution_width(const struct lj_convolution *convolution)
+{
+    return lj_convolution_windows(convolution, convolution->width);
+}
+
+/* Runs a pass on the calling thread; sums in float32. Local.
+ *   a     in      x; in the input gradient: dy
+ *   b     in      W, float32 unless packed; in the weight gradient: dy
+ *   bias  in      (out) float32, added in forward; or NULL
+ *   c     in/out  y, dx or dW; read only when convolution->add
+ * Equal calls give equal bits at any address; the bits may depend on the number of images. The
+ * level fixes which library computes (gemm/convolve.c). Cost: a thread's first call of a shape may
+ * compile it (oneDNN), which takes milliseconds; W that is not packed is laid out in each call. */
+void lj_convolve(const struct lj_convolution *convolution, const void *a, const void *b,
+                 const float *bias, void *c);
+/* Bytes of the packed W of a pass that reads it, whatever the maps' sizes; 0 where W is taken as it
+ * is. Local. */
+int64_t lj_convolution_packed_bytes(const struct lj_convolution *convolution);
+/* Packs W for calls with `packed`: rounds it to convolution->input and lays it out as the library
+ * reads it. Local.
+ *   w       in   float32
+ *   packed  out  (lj_convolution_packed_bytes) at a 64-byte boundary
+ * Equal W give equal bits. */
+void lj_convolution_pack(const struct lj_convolution *convolution, const float *w, void *packed);
+
 /* ---- vector loops ------------------------------------------------------------------------ */
 
 /* Settings of an update by AdamW. */

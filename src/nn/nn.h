@@ -38,6 +38,13 @@ enum lj_init {
     LJ_INIT_UNIFORM, /* U(-init_scale, init_scale) */
 };
 
+/* What reads a weight (matrix is true), and so how it is packed. */
+enum lj_reader {
+    LJ_READER_MATMUL,      /* as (out, all other axes) */
+    LJ_READER_CONVOLUTION, /* (out, in, k, k) */
+    LJ_READER_DEPTHWISE,   /* (channels, 1, k, k) */
+};
+
 enum { LJ_NAME_MAX = 96, LJ_DIMS_MAX = 4 };
 
 struct lj_param {
@@ -47,7 +54,8 @@ struct lj_param {
     int64_t count;  /* elements */
     int64_t offset; /* of its first element in every array laid out like the parameters */
     enum lj_role role;
-    bool matrix;         /* weight of a matmul; false: bias, norm, token, position */
+    bool matrix; /* weight of a matmul or convolution; false: bias, norm, token, position */
+    enum lj_reader reader;
     bool input_gradient; /* backward computes the gradient at the layer's input; not at images */
     int64_t pack[2];     /* where its packed forms begin, bytes (lj_params_pack_layout); -1: none */
     enum lj_init init;
@@ -77,10 +85,13 @@ int lj_params_find(const struct lj_params *params, const char *name);
 void lj_params_init(const struct lj_params *params, int64_t seed, int64_t first, int64_t count,
                     float *values);
 
-/* The two packed forms of a weight matrix: laid out, and in a bf16 plan rounded, as the
- * matmul of forward and that of the input gradient read it. They are made again whenever the
+/* The two packed forms of a weight: laid out, and in a bf16 plan rounded, as the matmul or
+ * convolution of forward and that of the input gradient read it. They are made again whenever the
  * weights have changed. */
-enum { LJ_PACK_FORWARD, LJ_PACK_INPUT_GRADIENT };
+enum {
+    LJ_PACK_FORWARD = LJ_CONVOLUTION_FORWARD,
+    LJ_PACK_INPUT_GRADIENT = LJ_CONVOLUTION_INPUT_GRADIENT
+};
 /* Gives every form a place in one array, if packing pays and a matmul reads it. Local.
  *   params  in/out  sets `pack` of every parameter
  * Returns the bytes of the array. */
@@ -259,6 +270,10 @@ lj_val lj_conv(struct lj_net *net, const char *name, lj_val x, struct lj_conv_sh
 /* The first convolution of an encoder: from the image's planes (C, H, W) to (H', W', width). */
 lj_val lj_stem(struct lj_net *net, const char *name, lj_val x, struct lj_conv_shape shape,
                enum lj_init init, double init_scale);
+/* Each channel by itself, at stride 1 and padding kernel / 2: (H, W, C) to (H, W, C) where the
+ * kernel is odd. */
+lj_val lj_conv_depthwise(struct lj_net *net, const char *name, lj_val x, int64_t kernel, bool bias,
+                         enum lj_init init, double init_scale);
 lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_batch);
 /* The same with ReLU, and with ReLU of its sum with a trunk of the same shape: less is written to
  * memory than by layers of their own. */
@@ -325,7 +340,8 @@ struct lj_pass {
     float *arena;                 /* (lj_plan_arena) of this lane */
     void *scratch;                /* (lj_plan_scratch) of this thread */
     const float *weights;         /* laid out like the parameters */
-    const void *packed;           /* their packed forms; may be NULL in float32 */
+    const void *packed;           /* their packed forms; may be NULL in float32, where convolutions
+                                     lay out their weights in each call then */
     float *gradient;              /* this lane's leaf of the bucket at work; NULL in forward */
     int64_t gradient_first;       /* the element of the parameters that gradient[0] belongs to */
     bool gradient_add;            /* add to what an earlier pass of this lane wrote */

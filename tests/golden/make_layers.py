@@ -56,11 +56,11 @@ def batchnorm_residual(x, weight, bias):
     return F.relu(x + batchnorm(F.gelu(x), weight, bias))
 
 
-def conv(stride, padding, planes=False):
+def conv(stride, padding, planes=False, groups=1):
     """Channels last, from a map that is so, too, or from planes."""
     def forward(x, weight, bias=None):
         x = x if planes else x.movedim(-1, 1)
-        return F.conv2d(x, weight, bias, stride, padding).movedim(1, -1)
+        return F.conv2d(x, weight, bias, stride, padding, groups=groups).movedim(1, -1)
     return forward
 
 
@@ -114,6 +114,8 @@ CASES = {
     "conv_vectors": ((1, 2, 3, 16), [(16, 16, 3, 3)], conv(1, 1)),
     "stem": ((2, 3, 6, 5), [(4, 3, 3, 3)], conv(1, 1, planes=True)),
     "stem_stride": ((2, 2, 9, 8), [(5, 2, 7, 7), (5,)], conv(2, 3, planes=True)),
+    "conv_depthwise": ((2, 4, 5, 6), [(6, 1, 3, 3), (6,)], conv(1, 1, groups=6)),
+    "conv_depthwise_large": ((2, 5, 3, 17), [(17, 1, 7, 7)], conv(1, 3, groups=17)),
 }
 
 with h5py.File(sys.argv[1], "w") as f:

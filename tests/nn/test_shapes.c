@@ -74,6 +74,11 @@ static lj_val conv(struct lj_net *net, lj_val x)
     return lj_conv(net, "layer", x, window, LJ_INIT_ZERO, 0);
 }
 
+static lj_val depthwise(struct lj_net *net, lj_val x)
+{
+    return lj_conv_depthwise(net, "layer", x, 3, false, LJ_INIT_ZERO, 0);
+}
+
 static lj_val stem(struct lj_net *net, lj_val x)
 {
     return lj_stem(net, "layer", x, window, LJ_INIT_ZERO, 0);
@@ -111,6 +116,7 @@ Test(shapes, a_layer_names_what_it_cannot_take)
     refuses(residual, tokens, "trunk's shape", "found (4, 5)");
     refuses(conv, tokens, "a map (H, W, C)", "found (4, 6)");
     refuses(conv, map, "as large as the kernel", "found (2, 2, 6)");
+    refuses(depthwise, row, "a map (H, W, C)", "found (6)");
     refuses(stem, row, "an image (C, H, W)", "found (6)");
     refuses(stem, map, "as large as the kernel", "found (2, 2, 6)");
     refuses(linear_residual, tokens, "rows as the trunk", "found (6)");

@@ -40,12 +40,24 @@ void net_case_layout(struct net_case *c)
     }
 }
 
+/* Gives the packed forms memory, if there are any, and makes them. */
+static void pack(struct net_case *c)
+{
+    int64_t bytes = lj_params_pack_layout(&c->params, c->bf16);
+    lj_free(c->packed);
+    c->packed = bytes > 0 ? lj_alloc_array(bytes, 1, "test") : NULL;
+    cr_assert(bytes == 0 || c->packed);
+    if (c->packed)
+        lj_params_pack(&c->params, c->bf16, c->weights, c->packed, 1);
+}
+
 void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *input,
                    enum lj_plan_mode mode)
 {
     lj_plan_destroy(c->plan);
     lj_free(c->pass.arena);
     lj_free(c->pass.scratch);
+    pack(c);
     struct lj_plan_options options = {mode, c->tile_rows, c->bf16};
     cr_assert_eq(lj_plan_create(&c->plan, c->net, images, input, options), LJ_OK, "%s",
                  lj_error_text());
@@ -75,9 +87,7 @@ void net_case_end(struct net_case *c)
 void net_case_bf16(struct net_case *c)
 {
     c->bf16 = true;
-    c->packed = lj_alloc_array(lj_params_pack_layout(&c->params, true), 1, "test");
-    cr_assert_not_null(c->packed);
-    lj_params_pack(&c->params, true, c->weights, c->packed, 1);
+    pack(c);
 }
 
 int64_t net_case_inputs(const struct net_case *c, const struct lj_shape *input)

@@ -6,7 +6,7 @@
  *     net_case_begin(&c);
  *     lj_val x = lj_input(c.net, ...); ...              builders
  *     net_case_layout(&c);                              parameters get places; weights are random
- *     net_case_plan(&c, images, &shape, LJ_PLAN_TRAIN);
+ *     net_case_plan(&c, images, &shape, LJ_PLAN_TRAIN); weights must have their values by now
  *     net_case_forward(&c, x, y);  net_case_backward(&c, dy, dx);
  *     net_case_end(&c); */
 #ifndef LEJEPA_TEST_NET_CASE_H
@@ -25,7 +25,7 @@ struct net_case {
     float *weights;              /* (params.elements) */
     float *gradient;             /* (params.elements) */
     bool bf16;                   /* plans are bf16, with packed weights */
-    void *packed;                /* the weights' packed forms; NULL unless bf16 */
+    void *packed;                /* the weights' packed forms, of the plan's making; NULL: none */
     struct lj_pass pass;         /* train; step 3; first_sample 0; n = images */
     int64_t sums[NET_CASE_SUMS]; /* totals of the batch statistics of the node at work */
 };
@@ -34,7 +34,7 @@ void net_case_begin(struct net_case *c);
 void net_case_layout(struct net_case *c);
 void net_case_plan(struct net_case *c, int64_t images, const struct lj_shape *input,
                    enum lj_plan_mode mode);
-/* Makes plans from now on bf16, and packs the weights. */
+/* Makes plans from now on bf16. */
 void net_case_bf16(struct net_case *c);
 void net_case_end(struct net_case *c);
 

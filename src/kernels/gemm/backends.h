@@ -27,4 +27,16 @@ void lj_onednn_pack(const struct lj_matmul *matmul, const float *b, void *packed
 /* The same by oneDNN itself, in any layout it asks for. */
 void lj_onednn_reorder(const struct lj_matmul *matmul, const float *b, void *packed);
 
+/* onednn_conv.c: convolutions; see kernels.h. */
+void lj_onednn_convolve(const struct lj_convolution *convolution, const void *a, const void *b,
+                        const float *bias, void *c);
+int64_t lj_onednn_convolution_packed_bytes(const struct lj_convolution *convolution);
+void lj_onednn_convolution_pack(const struct lj_convolution *convolution, const float *w,
+                                void *packed);
+void lj_onednn_release_convolutions(void);
+
+/* scalar/convolution_scalar.c: a pass in plain loops, float32 only. */
+void lj_scalar_convolve(const struct lj_convolution *convolution, const float *a, const float *b,
+                        const float *bias, float *c);
+
 #endif

@@ -43,6 +43,11 @@ int64_t lj_layout_bytes(lj_layout layout)
     return (int64_t)dnnl_memory_desc_get_size(layout);
 }
 
+bool lj_layout_equal(lj_layout one, lj_layout other)
+{
+    return dnnl_memory_desc_equal(one, other);
+}
+
 static bool has_name(dnnl_primitive_desc_t primitive, const char *wanted)
 {
     const char *name = "";
@@ -82,12 +87,11 @@ lj_layout lj_layout_strided(int dims, const dnnl_dims_t extent, const dnnl_dims_
     return layout;
 }
 
-lj_layout lj_layout_any(int64_t rows, int64_t columns, enum lj_type type)
+lj_layout lj_layout_any(int dims, const dnnl_dims_t extent, enum lj_type type)
 {
     lj_layout layout;
-    dnnl_dims_t extent = {rows, columns};
-    LJ_ONEDNN(
-        dnnl_memory_desc_create_with_tag(&layout, 2, extent, data_type(type), dnnl_format_tag_any));
+    LJ_ONEDNN(dnnl_memory_desc_create_with_tag(&layout, dims, extent, data_type(type),
+                                               dnnl_format_tag_any));
     return layout;
 }
 
@@ -138,12 +142,10 @@ static void append_sum(dnnl_post_ops_t operations)
     LJ_ONEDNN(dnnl_post_ops_append_sum(operations, 1, 0, dnnl_data_type_undef));
 }
 
-dnnl_primitive_desc_t lj_onednn_choose_matmul(lj_layout a, lj_layout b, lj_layout bias, lj_layout c,
-                                              dnnl_primitive_attr_t attributes, const char *wanted)
+/* `first`, which is consumed, or a later implementation whose name contains `wanted`. */
+static dnnl_primitive_desc_t choose(dnnl_primitive_desc_t first, const char *wanted)
 {
-    dnnl_primitive_desc_t first, chosen;
-    LJ_ONEDNN(
-        dnnl_matmul_primitive_desc_create(&first, lj_onednn_engine(), a, b, bias, c, attributes));
+    dnnl_primitive_desc_t chosen;
     if (has_name(first, wanted))
         return first;
     LJ_ONEDNN(dnnl_primitive_desc_clone(&chosen, first));
@@ -154,6 +156,40 @@ dnnl_primitive_desc_t lj_onednn_choose_matmul(lj_layout a, lj_layout b, lj_layou
         }
     LJ_ONEDNN(dnnl_primitive_desc_destroy(chosen));
     return first;
+}
+
+dnnl_primitive_desc_t lj_onednn_choose_matmul(lj_layout a, lj_layout b, lj_layout bias, lj_layout c,
+                                              dnnl_primitive_attr_t attributes, const char *wanted)
+{
+    dnnl_primitive_desc_t first;
+    LJ_ONEDNN(
+        dnnl_matmul_primitive_desc_create(&first, lj_onednn_engine(), a, b, bias, c, attributes));
+    return choose(first, wanted);
+}
+
+dnnl_primitive_desc_t lj_onednn_choose_convolution(enum lj_convolution_pass pass, lj_layout x,
+                                                   lj_layout w, lj_layout bias, lj_layout y,
+                                                   const dnnl_dims_t strides,
+                                                   const dnnl_dims_t padding,
+                                                   dnnl_primitive_attr_t attributes,
+                                                   const char *wanted)
+{
+    static const dnnl_dims_t dense = {0, 0};
+    const dnnl_alg_kind_t direct = dnnl_convolution_direct;
+    dnnl_engine_t here = lj_onednn_engine();
+    dnnl_primitive_desc_t first;
+    if (pass == LJ_CONVOLUTION_FORWARD)
+        LJ_ONEDNN(dnnl_convolution_forward_primitive_desc_create(
+            &first, here, dnnl_forward_training, direct, x, w, bias, y, strides, dense, padding,
+            padding, attributes));
+    else if (pass == LJ_CONVOLUTION_INPUT_GRADIENT)
+        LJ_ONEDNN(dnnl_convolution_backward_data_primitive_desc_create(
+            &first, here, direct, x, w, y, strides, dense, padding, padding, NULL, attributes));
+    else
+        LJ_ONEDNN(dnnl_convolution_backward_weights_primitive_desc_create(
+            &first, here, direct, x, w, NULL, y, strides, dense, padding, padding, NULL,
+            attributes));
+    return choose(first, wanted);
 }
 
 #else
@@ -173,12 +209,11 @@ lj_layout lj_layout_strided(int dims, const dnnl_dims_t extent, const dnnl_dims_
     return layout;
 }
 
-lj_layout lj_layout_any(int64_t rows, int64_t columns, enum lj_type type)
+lj_layout lj_layout_any(int dims, const dnnl_dims_t extent, enum lj_type type)
 {
     lj_layout layout = new_layout();
-    dnnl_dims_t extent = {rows, columns};
     LJ_ONEDNN(
-        dnnl_memory_desc_init_by_tag(layout, 2, extent, data_type(type), dnnl_format_tag_any));
+        dnnl_memory_desc_init_by_tag(layout, dims, extent, data_type(type), dnnl_format_tag_any));
     return layout;
 }
 
@@ -216,13 +251,12 @@ static void append_sum(dnnl_post_ops_t operations)
     LJ_ONEDNN(dnnl_post_ops_append_sum(operations, 1));
 }
 
-dnnl_primitive_desc_t lj_onednn_choose_matmul(lj_layout a, lj_layout b, lj_layout bias, lj_layout c,
-                                              dnnl_primitive_attr_t attributes, const char *wanted)
+/* The first implementation of an operation, or the first whose name contains `wanted`. */
+static dnnl_primitive_desc_t choose(const_dnnl_op_desc_t operation,
+                                    dnnl_primitive_attr_t attributes, const char *wanted)
 {
-    dnnl_matmul_desc_t operation;
     dnnl_primitive_desc_iterator_t list;
-    LJ_ONEDNN(dnnl_matmul_desc_init(&operation, a, b, bias, c));
-    LJ_ONEDNN(dnnl_primitive_desc_iterator_create(&list, &operation, attributes, lj_onednn_engine(),
+    LJ_ONEDNN(dnnl_primitive_desc_iterator_create(&list, operation, attributes, lj_onednn_engine(),
                                                   NULL));
     dnnl_primitive_desc_t chosen = dnnl_primitive_desc_iterator_fetch(list);
     bool found = has_name(chosen, wanted);
@@ -236,30 +270,68 @@ dnnl_primitive_desc_t lj_onednn_choose_matmul(lj_layout a, lj_layout b, lj_layou
     return chosen;
 }
 
+dnnl_primitive_desc_t lj_onednn_choose_matmul(lj_layout a, lj_layout b, lj_layout bias, lj_layout c,
+                                              dnnl_primitive_attr_t attributes, const char *wanted)
+{
+    dnnl_matmul_desc_t operation;
+    LJ_ONEDNN(dnnl_matmul_desc_init(&operation, a, b, bias, c));
+    return choose(&operation, attributes, wanted);
+}
+
+dnnl_primitive_desc_t lj_onednn_choose_convolution(enum lj_convolution_pass pass, lj_layout x,
+                                                   lj_layout w, lj_layout bias, lj_layout y,
+                                                   const dnnl_dims_t strides,
+                                                   const dnnl_dims_t padding,
+                                                   dnnl_primitive_attr_t attributes,
+                                                   const char *wanted)
+{
+    const dnnl_alg_kind_t direct = dnnl_convolution_direct;
+    dnnl_convolution_desc_t operation;
+    if (pass == LJ_CONVOLUTION_FORWARD)
+        LJ_ONEDNN(dnnl_convolution_forward_desc_init(&operation, dnnl_forward_training, direct, x,
+                                                     w, bias, y, strides, padding, padding));
+    else if (pass == LJ_CONVOLUTION_INPUT_GRADIENT)
+        LJ_ONEDNN(dnnl_convolution_backward_data_desc_init(&operation, direct, x, w, y, strides,
+                                                           padding, padding));
+    else
+        LJ_ONEDNN(dnnl_convolution_backward_weights_desc_init(&operation, direct, x, w, NULL, y,
+                                                              strides, padding, padding));
+    return choose(&operation, attributes, wanted);
+}
+
 #endif
+
+static void add_to_result(dnnl_primitive_attr_t attributes)
+{
+    dnnl_post_ops_t operations;
+    LJ_ONEDNN(dnnl_post_ops_create(&operations));
+    append_sum(operations);
+    LJ_ONEDNN(dnnl_primitive_attr_set_post_ops(attributes, operations));
+    LJ_ONEDNN(dnnl_post_ops_destroy(operations));
+}
 
 dnnl_primitive_attr_t lj_onednn_attributes(bool add)
 {
     dnnl_primitive_attr_t attributes;
     LJ_ONEDNN(dnnl_primitive_attr_create(&attributes));
     LJ_ONEDNN(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user));
-    if (add) {
-        dnnl_post_ops_t operations;
-        LJ_ONEDNN(dnnl_post_ops_create(&operations));
-        append_sum(operations);
-        LJ_ONEDNN(dnnl_primitive_attr_set_post_ops(attributes, operations));
-        LJ_ONEDNN(dnnl_post_ops_destroy(operations));
-    }
+    if (add)
+        add_to_result(attributes);
     return attributes;
 }
 
-dnnl_primitive_t lj_onednn_make_reorder(lj_layout from, lj_layout to)
+dnnl_primitive_t lj_onednn_make_reorder(lj_layout from, lj_layout to, bool add)
 {
     dnnl_primitive_desc_t chosen;
     dnnl_primitive_t reorder;
+    dnnl_primitive_attr_t attributes;
     dnnl_engine_t here = lj_onednn_engine();
-    LJ_ONEDNN(dnnl_reorder_primitive_desc_create(&chosen, from, here, to, here, NULL));
+    LJ_ONEDNN(dnnl_primitive_attr_create(&attributes));
+    if (add)
+        add_to_result(attributes);
+    LJ_ONEDNN(dnnl_reorder_primitive_desc_create(&chosen, from, here, to, here, attributes));
     LJ_ONEDNN(dnnl_primitive_create(&reorder, chosen));
+    LJ_ONEDNN(dnnl_primitive_attr_destroy(attributes));
     LJ_ONEDNN(dnnl_primitive_desc_destroy(chosen));
     return reorder;
 }

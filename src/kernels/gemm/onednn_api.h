@@ -26,19 +26,20 @@ typedef dnnl_memory_desc_t *lj_layout;
 /* All functions are local. A layout belongs to the caller: lj_layout_free. */
 
 /* Elements at given distances.
- *   dims             in  number of dimensions, 2 or 3
+ *   dims             in  number of dimensions
  *   extent, strides  in  (dims) elements */
 lj_layout lj_layout_strided(int dims, const dnnl_dims_t extent, const dnnl_dims_t strides,
                             enum lj_type type);
 /* (rows, columns), stored by rows or, transposed, by columns. */
 lj_layout lj_layout_matrix(int64_t rows, int64_t columns, bool transposed, enum lj_type type);
-/* (rows, columns) in whatever layout oneDNN prefers. */
-lj_layout lj_layout_any(int64_t rows, int64_t columns, enum lj_type type);
+/* In whatever layout oneDNN prefers. */
+lj_layout lj_layout_any(int dims, const dnnl_dims_t extent, enum lj_type type);
 /* What the primitive wants: `what` is dnnl_query_weights_md, dnnl_query_scratchpad_md, ... */
 lj_layout lj_layout_wanted(dnnl_primitive_desc_t primitive, dnnl_query_t what);
 void lj_layout_free(lj_layout layout); /* accepts NULL */
 
 int64_t lj_layout_bytes(lj_layout layout);
+bool lj_layout_equal(lj_layout one, lj_layout other);
 /* Is it what the kernel `pack` writes: bf16 panels of LJ_PANEL_ROWS x LJ_PANEL_COLUMNS, rows in
  * pairs? */
 bool lj_layout_is_panels(lj_layout layout);
@@ -55,7 +56,18 @@ dnnl_primitive_attr_t lj_onednn_attributes(bool add);
  *   bias, attributes  may be NULL */
 dnnl_primitive_desc_t lj_onednn_choose_matmul(lj_layout a, lj_layout b, lj_layout bias, lj_layout c,
                                               dnnl_primitive_attr_t attributes, const char *wanted);
-/* Conversion of an array from one layout to another. The caller destroys it. */
-dnnl_primitive_t lj_onednn_make_reorder(lj_layout from, lj_layout to);
+/* The same for a pass of a convolution, with x, W and y or, in backward, their gradients; no
+ * padding but zeros.
+ *   bias              may be NULL
+ *   strides, padding  in  (2) */
+dnnl_primitive_desc_t lj_onednn_choose_convolution(enum lj_convolution_pass pass, lj_layout x,
+                                                   lj_layout w, lj_layout bias, lj_layout y,
+                                                   const dnnl_dims_t strides,
+                                                   const dnnl_dims_t padding,
+                                                   dnnl_primitive_attr_t attributes,
+                                                   const char *wanted);
+/* Conversion of an array from one layout to another, where it is stored or, when `add`, added. The
+ * caller destroys it. */
+dnnl_primitive_t lj_onednn_make_reorder(lj_layout from, lj_layout to, bool add);
 
 #endif

@@ -31,7 +31,9 @@ static struct pack *packs;
 
 static lj_layout ask_for_layout(int64_t k, int64_t n, enum lj_type type)
 {
-    lj_layout a = lj_layout_matrix(ROWS_OF_LAYOUT, k, false, type), b = lj_layout_any(k, n, type);
+    dnnl_dims_t extent = {k, n};
+    lj_layout a = lj_layout_matrix(ROWS_OF_LAYOUT, k, false, type);
+    lj_layout b = lj_layout_any(2, extent, type);
     lj_layout c = lj_layout_matrix(ROWS_OF_LAYOUT, n, false, LJ_F32);
     dnnl_primitive_desc_t chosen = lj_onednn_choose_matmul(a, b, NULL, c, NULL, NULL);
     lj_layout wanted = lj_layout_wanted(chosen, dnnl_query_weights_md);
@@ -53,7 +55,7 @@ static struct pack *make_pack(const struct lj_matmul *p)
     pack->plain = lj_layout_matrix(p->k, p->n, p->transpose_b, LJ_F32);
     pack->packed = ask_for_layout(p->k, p->n, p->input);
     pack->panels = lj_kernels()->pack && lj_layout_is_panels(pack->packed);
-    pack->reorder = lj_onednn_make_reorder(pack->plain, pack->packed);
+    pack->reorder = lj_onednn_make_reorder(pack->plain, pack->packed, false);
     return pack;
 }
 

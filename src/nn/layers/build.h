@@ -7,12 +7,33 @@
 
 #include <stdio.h>
 
-/* Every kind of layer: layers/kinds.c lists them, and lj_net_add takes no other. */
-extern const struct lj_layer_kind lj_kind_linear, lj_kind_linear_residual, lj_kind_layernorm,
-    lj_kind_gelu, lj_kind_relu, lj_kind_attention, lj_kind_residual, lj_kind_input,
-    lj_kind_patch_embed, lj_kind_tokens, lj_kind_pool_token, lj_kind_pool_mean,
-    lj_kind_batchnorm_lane, lj_kind_batchnorm_batch, lj_kind_batchnorm_residual_lane,
-    lj_kind_batchnorm_residual_batch, lj_kind_conv, lj_kind_stem;
+// clang-format off
+/* Every kind of layer: the list is also what lj_net_add takes, and what the tests go through. */
+#define LJ_LAYER_KINDS(KIND) \
+    KIND(linear) \
+    KIND(linear_residual) \
+    KIND(layernorm) \
+    KIND(gelu) \
+    KIND(relu) \
+    KIND(attention) \
+    KIND(residual) \
+    KIND(input) \
+    KIND(patch_embed) \
+    KIND(tokens) \
+    KIND(pool_token) \
+    KIND(pool_mean) \
+    KIND(batchnorm_lane) \
+    KIND(batchnorm_batch) \
+    KIND(batchnorm_residual_lane) \
+    KIND(batchnorm_residual_batch) \
+    KIND(conv) \
+    KIND(stem) \
+    KIND(conv_depthwise)
+// clang-format on
+
+#define LJ_DECLARE_KIND(name) extern const struct lj_layer_kind lj_kind_##name;
+LJ_LAYER_KINDS(LJ_DECLARE_KIND)
+#undef LJ_DECLARE_KIND
 
 /* Adds a node (kind, inputs, ints and real are set) under the net's scope; its shape comes from the
  * kind. A failure is kept in net->status. */

@@ -8,26 +8,33 @@
 
 #include <string.h>
 
-static int64_t rounded_bytes(int64_t count)
+int64_t lj_rounded_bytes(int64_t count)
 {
     return lj_round_up(count * (int64_t)sizeof(lj_bf16), 64);
 }
 
 int64_t lj_linear_scratch(bool bf16, int64_t rows, int64_t in, int64_t out)
 {
-    return bf16 ? rounded_bytes(rows * in) + rounded_bytes(rows * out) : 0;
+    return bf16 ? lj_rounded_bytes(rows * in) + lj_rounded_bytes(rows * out) : 0;
 }
 
-/* The rows in the type that the matmul takes. If they must be rounded, this is done into *scratch,
- * which moves on behind them. */
-static const void *as_input(struct lj_rows x, bool bf16, void **scratch)
+const void *lj_matmul_input(struct lj_rows x, bool bf16, void **scratch)
 {
     if (!bf16 || x.type == LJ_BF16)
         return x.data;
     lj_bf16 *rounded = *scratch;
-    *scratch = (char *)*scratch + rounded_bytes(x.rows * x.width);
+    *scratch = (char *)*scratch + lj_rounded_bytes(x.rows * x.width);
     lj_kernels()->to_bf16(rounded, x.data, x.rows * x.width);
     return rounded;
+}
+
+void lj_bias_gradient(const struct lj_call *c, int64_t rows, int64_t out)
+{
+    if (c->node->params < 2)
+        return;
+    if (!c->dparam_add)
+        memset(c->dparam[1], 0, (size_t)out * sizeof(float));
+    lj_kernels()->column_sums(c->dparam[1], c->dy, c->y_type, rows, out);
 }
 
 /* Runs a matmul with W, in the packed form if there is one. */
@@ -46,14 +53,14 @@ void lj_linear_forward(const struct lj_call *c, struct lj_rows x, int64_t out, b
     matmul.m = x.rows;
     matmul.output = c->y_type;
     matmul.add = add;
-    multiply(c, matmul, LJ_PACK_FORWARD, as_input(x, c->bf16, &scratch), c->param[1], c->y);
+    multiply(c, matmul, LJ_PACK_FORWARD, lj_matmul_input(x, c->bf16, &scratch), c->param[1], c->y);
 }
 
 void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, void *dx, bool add,
                         void *scratch)
 {
     struct lj_rows gradient = {c->dy, c->y_type, x.rows, out};
-    const void *dy = as_input(gradient, c->bf16, &scratch);
+    const void *dy = lj_matmul_input(gradient, c->bf16, &scratch);
     struct lj_matmul input_gradient =
         lj_weight_matmul(LJ_PACK_INPUT_GRADIENT, c->bf16, x.width, out);
     input_gradient.m = x.rows;
@@ -69,10 +76,6 @@ void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, 
                                         .output = LJ_F32};
     if (dx)
         multiply(c, input_gradient, LJ_PACK_INPUT_GRADIENT, dy, NULL, dx);
-    lj_matmul(&weight_gradient, dy, as_input(x, c->bf16, &scratch), NULL, c->dparam[0]);
-    if (c->node->params < 2) /* no bias */
-        return;
-    if (!c->dparam_add)
-        memset(c->dparam[1], 0, (size_t)out * sizeof(float));
-    lj_kernels()->column_sums(c->dparam[1], c->dy, c->y_type, x.rows, out);
+    lj_matmul(&weight_gradient, dy, lj_matmul_input(x, c->bf16, &scratch), NULL, c->dparam[0]);
+    lj_bias_gradient(c, x.rows, out);
 }

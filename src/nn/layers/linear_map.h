@@ -29,4 +29,14 @@ void lj_linear_forward(const struct lj_call *c, struct lj_rows x, int64_t out, b
 void lj_linear_backward(const struct lj_call *c, struct lj_rows x, int64_t out, void *dx, bool add,
                         void *scratch);
 
+/* ---- for convolutions, too --------------------------------------------------------------- */
+
+/* Bytes of scratch for `count` rounded elements. */
+int64_t lj_rounded_bytes(int64_t count);
+/* The rows in the type that matmuls take. If they must be rounded, this is done into *scratch
+ * (lj_rounded_bytes), which moves on behind them. */
+const void *lj_matmul_input(struct lj_rows x, bool bf16, void **scratch);
+/* db, the sums of dy's columns, if the call's node has a bias; rows of `out` features. */
+void lj_bias_gradient(const struct lj_call *c, int64_t rows, int64_t out);
+
 #endif

@@ -63,6 +63,11 @@ static lj_val stem_without_bias(struct lj_net *net, const struct layer_case *c, 
     return lj_stem(net, "layer", x, conv_shape(c, false), LJ_INIT_UNIFORM, 1);
 }
 
+static lj_val conv_depthwise(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_conv_depthwise(net, "layer", x, c->op.patch, c->op.padding == 1, LJ_INIT_UNIFORM, 1);
+}
+
 static lj_val pool_token(struct lj_net *net, const struct layer_case *c, lj_val x)
 {
     (void)c;
@@ -276,5 +281,9 @@ const struct layer_case layer_cases[] = {
      .build = stem_without_bias, .no_dx = true},
     {"stem_stride", "stem", SHAPE(3, {2, 9, 8}),
      CONV(2, 9, 8, 2, 7, 2, 3, .out = 5, .planes = true), .build = stem, .no_dx = true},
+    {"conv_depthwise", "conv_depthwise", SHAPE(3, {4, 5, 6}),
+     CONV(2, 4, 5, 6, 3, 1, 1, .out = 6, .depthwise = true), .build = conv_depthwise},
+    {"conv_depthwise_large", "conv_depthwise", SHAPE(3, {5, 3, 17}),
+     CONV(2, 5, 3, 17, 7, 1, 3, .out = 17, .depthwise = true), .build = conv_depthwise},
 };
 const int layer_case_count = (int)(sizeof layer_cases / sizeof *layer_cases);

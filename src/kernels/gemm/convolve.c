@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Convolutions: oneDNN at every level that has vectors, plain loops at level scalar. Fixed by the
+ * level, so that bits are, too. */
+#include "kernels/gemm/backends.h"
+
+static bool by_onednn(void)
+{
+    return lj_isa_selected() > LJ_ISA_SCALAR;
+}
+
+void lj_convolve(const struct lj_convolution *convolution, const void *a, const void *b,
+                 const float *bias, void *c)
+{
+    LJ_CHECK(lj_isa_selected() >= LJ_ISA_AVX512BF16 ||
+                 (convolution->input == LJ_F32 && convolution->output == LJ_F32),
+             "bf16 convolutions need level avx512bf16, not %s", lj_isa_name(lj_isa_selected()));
+    if (by_onednn())
+        lj_onednn_convolve(convolution, a, b, bias, c);
+    else
+        lj_scalar_convolve(convolution, a, b, bias, c);
+}
+
+int64_t lj_convolution_packed_bytes(const struct lj_convolution *convolution)
+{
+    return by_onednn() ? lj_onednn_convolution_packed_bytes(convolution) : 0;
+}
+
+void lj_convolution_pack(const struct lj_convolution *convolution, const float *w, void *packed)
+{
+    LJ_CHECK(by_onednn(), "convolutions of level scalar take W as it is");
+    lj_onednn_convolution_pack(convolution, w, packed);
+}
