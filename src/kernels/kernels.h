@@ -125,7 +125,6 @@ enum lj_convolution_pass {
     LJ_CONVOLUTION_INPUT_GRADIENT,  /* dx from dy and W */
     LJ_CONVOLUTION_WEIGHT_GRADIENT, /* dW from x and dy */
 };
-enum { LJ_CONVOLUTION_PACKS = 2 }; /* the passes before this one read W */
 
 /* A convolution of maps, channels last, with a square kernel and zeros around the maps. Arrays are
  * dense: x (images, height, width, channels), y (images, height', width', out) with height' =
