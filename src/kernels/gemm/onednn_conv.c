@@ -4,8 +4,9 @@
  * one thread.
  *
  * W has a layout of oneDNN's own, blocks of channels. It is packed in the layout asked for by a map
- * of MAP pixels, whatever the size of the maps that follow. oneDNN's kernels "jit" ask for the same
- * blocks at nearly every size, which "brgconv" do not, and are as fast (tests/bench/bench_conv.c).
+ * of MAP pixels, whatever the size of the maps that follow. oneDNN 2's kernels "jit" ask for the
+ * same blocks at nearly every size, which its "brgconv" do not, and are as fast
+ * (tests/bench/RESULTS.md); oneDNN 3 has brgconv alone for maps that are channels last.
  * Where a shape wants other blocks, or W comes as PyTorch has it, W is laid out again in each call.
  * Gradients of W are made in oneDNN's layout and then stored, or added, in PyTorch's. */
 #include "kernels/gemm/backends.h"
