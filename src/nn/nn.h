@@ -274,6 +274,10 @@ lj_val lj_stem(struct lj_net *net, const char *name, lj_val x, struct lj_conv_sh
  * kernel is odd. */
 lj_val lj_conv_depthwise(struct lj_net *net, const char *name, lj_val x, int64_t kernel, bool bias,
                          enum lj_init init, double init_scale);
+/* Windows of kernel x kernel positions, every `stride`-th; those at the edges reach `padding`
+ * positions beyond: (H, W, C) to (H', W', C), H' = (H + 2 padding - kernel) / stride + 1. */
+lj_val lj_max_pool(struct lj_net *net, const char *name, lj_val x, int64_t kernel, int64_t stride,
+                   int64_t padding);
 lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_batch);
 /* The same with ReLU, and with ReLU of its sum with a trunk of the same shape: less is written to
  * memory than by layers of their own. */

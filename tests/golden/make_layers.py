@@ -64,6 +64,10 @@ def conv(stride, padding, planes=False, groups=1):
     return forward
 
 
+def pool_max(*window):
+    return lambda x: F.max_pool2d(x.movedim(-1, 1), *window).movedim(1, -1)
+
+
 linear = F.linear
 CASES = {
     "linear": ((2, 3, 5), [(7, 5), (7,)], linear),
@@ -116,6 +120,8 @@ CASES = {
     "stem_stride": ((2, 2, 9, 8), [(5, 2, 7, 7), (5,)], conv(2, 3, planes=True)),
     "conv_depthwise": ((2, 4, 5, 6), [(6, 1, 3, 3), (6,)], conv(1, 1, groups=6)),
     "conv_depthwise_large": ((2, 5, 3, 17), [(17, 1, 7, 7)], conv(1, 3, groups=17)),
+    "pool_max": ((2, 8, 7, 5), [], pool_max(3, 2, 1)),
+    "pool_max_apart": ((3, 5, 6, 3), [], pool_max(2, 2, 0)),
 }
 
 with h5py.File(sys.argv[1], "w") as f:

@@ -162,6 +162,34 @@ void reference_pool_mean(const struct reference_op *op, const double *x, const d
                     x[(i * op->rows + t) * op->width + j] / (double)(op->rows - op->skip);
 }
 
+/* The largest feature j of the window of output position (oy, ox) of an image x. */
+static double largest(const struct reference_op *op, const double *x, int64_t oy, int64_t ox,
+                      int64_t j)
+{
+    int64_t columns = op->rows / op->height;
+    double most = -INFINITY;
+    for (int64_t n = 0; n < op->window[0] * op->window[0]; n++) {
+        int64_t row = oy * op->window[1] - op->window[2] + n / op->window[0];
+        int64_t column = ox * op->window[1] - op->window[2] + n % op->window[0];
+        if (row >= 0 && row < op->height && column >= 0 && column < columns)
+            most = fmax(most, x[(row * columns + column) * op->width + j]);
+    }
+    return most;
+}
+
+void reference_pool_max(const struct reference_op *op, const double *x, const double *const *p,
+                        double *y)
+{
+    (void)p;
+    int64_t reach = 2 * op->window[2] - op->window[0], columns = op->rows / op->height;
+    int64_t oh = (op->height + reach) / op->window[1] + 1,
+            ow = (columns + reach) / op->window[1] + 1;
+    for (int64_t n = 0; n < op->images * oh * ow * op->width; n++) {
+        int64_t place = n / op->width % (oh * ow), image = n / op->width / (oh * ow);
+        y[n] = largest(op, x + image * op->rows * op->width, place / ow, place % ow, n % op->width);
+    }
+}
+
 /* ---- positions --------------------------------------------------------------------------- */
 
 static double cubic(double x)

@@ -21,6 +21,7 @@
     KIND(patch_embed) \
     KIND(tokens) \
     KIND(pool_token) \
+    KIND(pool_max) \
     KIND(pool_mean) \
     KIND(batchnorm_lane) \
     KIND(batchnorm_batch) \

@@ -79,6 +79,11 @@ static lj_val pool_mean(struct lj_net *net, const struct layer_case *c, lj_val x
     return lj_pool_mean(net, "layer", x, c->op.skip);
 }
 
+static lj_val pool_max(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_max_pool(net, "layer", x, c->op.window[0], c->op.window[1], c->op.window[2]);
+}
+
 static lj_val batchnorm_lane(struct lj_net *net, const struct layer_case *c, lj_val x)
 {
     (void)c;
@@ -238,6 +243,13 @@ const struct layer_case layer_cases[] = {
      .build = linear_residual},
     {"pool_mean_map", "pool_mean", SHAPE(3, {3, 2, 5}), OP(2, .rows = 6, .width = 5),
      .reference = reference_pool_mean, .build = pool_mean},
+    /* Windows as in the stem of a ResNet, at an even and an odd size; without overlap. */
+    {"pool_max", "pool_max", SHAPE(3, {8, 7, 5}),
+     OP(2, .rows = 56, .height = 8, .width = 5, .window = {3, 2, 1}),
+     .reference = reference_pool_max, .build = pool_max},
+    {"pool_max_apart", "pool_max", SHAPE(3, {5, 6, 3}),
+     OP(3, .rows = 30, .height = 5, .width = 3, .window = {2, 2, 0}),
+     .reference = reference_pool_max, .build = pool_max},
     /* Statistics over images and rows; 3 x 135 rows are several of the blocks of the sums. */
     {"batchnorm_lane_rows", "batchnorm_lane", SHAPE(2, {7, 5}),
      OP(4, .rows = 7, .width = 5, .eps = 1e-5), .reference = reference_batchnorm,

@@ -349,3 +349,24 @@ Test(layers, layernorm_forgets_scale_and_shift)
         cr_assert_float_eq(z[j], y[j], 1e-5f, "%d: %g %g", j, (double)z[j], (double)y[j]);
     net_case_end(&c);
 }
+
+/* The largest of a window that holds a NaN is NaN, wherever it stands; the other is a number. */
+Test(layers, max_pool_shows_nan)
+{
+    struct net_case c;
+    struct lj_shape shape = {3, {2, 4, 1}};
+    float y[2];
+    net_case_begin(&c);
+    lj_max_pool(c.net, "pool", lj_input(c.net, shape, true), 2, 2, 0);
+    net_case_layout(&c);
+    net_case_plan(&c, 1, &shape, LJ_PLAN_INFER);
+    for (int broken = 0; broken < 8; broken++) {
+        float x[8] = {1, 2, 3, 4, 5, 6, -7, -8};
+        x[broken] = NAN;
+        net_case_forward(&c, x, y);
+        for (int j = 0; j < 2; j++)
+            cr_assert_eq(isnan(y[j]) != 0, broken % 4 / 2 == j, "NaN at %d: output %d is %g",
+                         broken, j, (double)y[j]);
+    }
+    net_case_end(&c);
+}
