@@ -68,7 +68,8 @@
     INT(BITS, views_local, "views.local", 6, 0, 64, "local views of a sample")                     \
     INT(BITS, views_global_size, "views.global_size", 0, 0, 4096, "pixels; 0: the loaded size")    \
     INT(BITS, views_local_size, "views.local_size", 0, 0, 4096,                                    \
-        "pixels; 0: 3/7 of the global size, a multiple of the patch, at least 2 patches")          \
+        "pixels; 0: 3/7 of the global size, a multiple of the patch (of the encoder's stride), "   \
+        "at least 2 of it")                                                                        \
     PAIR(BITS, views_global_scale, "views.global_scale", 0.3, 1.0, 0.0001, 1.0,                    \
         "share of the area a global crop covers")                                                  \
     PAIR(BITS, views_local_scale, "views.local_scale", 0.05, 0.3, 0.0001, 1.0,                     \
@@ -106,8 +107,11 @@
     TEXT(BITS, model, "model", "vit_tiny", "encoder; `lejepa_mpi help model` lists them")          \
     INT(BITS, model_patch, "model.patch", 0, 0, 1024,                                              \
         "patch in pixels; 0: 8, or 4 below 48 pixels")                                             \
-    INT(BITS, model_width, "model.width", 0, 0, 65536, "width; 0: the preset's")                   \
-    INT(BITS, model_depth, "model.depth", 0, 0, 1024, "blocks; 0: the preset's")                   \
+    INT(BITS, model_width, "model.width", 0, 0, 65536,                                             \
+        "width; of a ResNet: of its first stage, each next one has twice as much; 0: the "         \
+        "preset's")                                                                                \
+    INT(BITS, model_depth, "model.depth", 0, 0, 1024,                                              \
+        "blocks; of a ResNet: of each of its four stages; 0: the preset's")                        \
     INT(BITS, model_heads, "model.heads", 0, 0, 1024,                                              \
         "attention heads; 0: the preset's, or width/64")                                           \
     REAL(BITS, model_mlp_ratio, "model.mlp_ratio", 4.0, 0.25, 16.0,                                \
@@ -120,6 +124,13 @@
         "width of a linear head that makes the embedding; 0: none")                                \
     REAL(BITS, model_drop_path, "model.drop_path", 0.0, 0.0, 0.9,                                  \
         "rate of the last block, rising linearly from 0")                                          \
+    CHOICE(BITS, model_stem, "model.stem", LJ_MODEL_STEM_AUTO,                                     \
+        WORD(LJ_MODEL_STEM_AUTO, "auto") WORD(LJ_MODEL_STEM_SMALL, "small")                        \
+        WORD(LJ_MODEL_STEM_LARGE, "large"),                                                        \
+        "first layers of a ResNet: at full resolution, or at a quarter; auto: small below 96 px")  \
+    CHOICE(BITS, model_norm, "model.norm", LJ_MODEL_NORM_LANE,                                     \
+        WORD(LJ_MODEL_NORM_LANE, "lane") WORD(LJ_MODEL_NORM_BATCH, "batch"),                       \
+        "batch normalisation of a ResNet: over a lane, or over the global batch")                  \
     INT(BITS, projector_hidden, "projector.hidden", 2048, 1, 65536,                                \
         "hidden width of the projector")                                                           \
     INT(BITS, projector_layers, "projector.layers", 3, 1, 8, "linear layers of the projector")     \
@@ -134,9 +145,11 @@
     CHOICE(BITS, loss_combine, "loss.combine", LJ_LOSS_COMBINE_CONVEX,                             \
         WORD(LJ_LOSS_COMBINE_CONVEX, "convex") WORD(LJ_LOSS_COMBINE_ADDITIVE, "additive"),         \
         "lambda SIGReg + (1 - lambda) prediction, or lambda SIGReg + prediction")                  \
-    CHOICE(BITS, predict_centre, "predict.centre", LJ_PREDICT_CENTRE_GLOBAL,                       \
+    CHOICE(BITS, predict_centre, "predict.centre", LJ_PREDICT_CENTRE_AUTO,                         \
+        WORD(LJ_PREDICT_CENTRE_AUTO, "auto")                                                       \
         WORD(LJ_PREDICT_CENTRE_GLOBAL, "global") WORD(LJ_PREDICT_CENTRE_ALL, "all"),               \
-        "views whose mean the prediction loss is taken from")                                      \
+        "views whose mean the prediction loss is taken from; auto: global for a ViT and for "      \
+        "diagnose, all for other encoders")                                                        \
     INT(BITS, sigreg_slices, "sigreg.slices", 1024, 1, 1048576, "random directions per step")      \
     CHOICE(BITS, sigreg_grid, "sigreg.grid", LJ_SIGREG_GRID_A,                                     \
         WORD(LJ_SIGREG_GRID_A, "a") WORD(LJ_SIGREG_GRID_B, "b"),                                   \
@@ -153,8 +166,8 @@
     REAL(BITS, optim_lr, "optim.lr", 0.0005, 0.0, 1.0e3, "peak learning rate")                     \
     REAL(BITS, optim_lr_floor, "optim.lr_floor", -1.0, -1.0, 1.0e3,                                \
         "learning rate at the end; -1: optim.lr / 1000")                                           \
-    REAL(BITS, optim_weight_decay, "optim.weight_decay", 0.05, 0.0, 1.0e3,                         \
-        "decoupled weight decay")                                                                  \
+    REAL(BITS, optim_weight_decay, "optim.weight_decay", -1.0, -1.0, 1.0e3,                        \
+        "decoupled weight decay; -1: 0.0005 for a ResNet, 0.05 for other encoders")                \
     CHOICE(BITS, optim_decay_on, "optim.decay_on", LJ_OPTIM_DECAY_ON_ALL,                          \
         WORD(LJ_OPTIM_DECAY_ON_ALL, "all") WORD(LJ_OPTIM_DECAY_ON_MATRICES, "matrices"),           \
         "decayed parameters: all, or none of the biases, norms, tokens and positions")             \

@@ -55,6 +55,7 @@ static int write_files(const char *path, const struct lj_pretrained *p)
                                     .features = timm.features,
                                     .classes = timm.classes,
                                     .size = p->size,
+                                    .any_size = timm.any_size,
                                     .channels = p->channels,
                                     .mean = mean,
                                     .std = std,

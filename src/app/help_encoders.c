@@ -10,11 +10,12 @@ static int put_encoder(const struct lj_encoder *encoder, struct lj_config *setti
 {
     struct lj_model *model;
     snprintf(settings->model, sizeof settings->model, "%s", encoder->name);
+    LJ_TRY(lj_encoder_forget_foreign(encoder, settings));
     LJ_TRY(lj_model_resolve(settings, settings->data_size ? settings->data_size : PIXELS));
     LJ_TRY(lj_model_create(&model, settings, CHANNELS, INT64_MAX));
     const struct lj_net *net = model->net[LJ_NET_ENCODER];
     struct lj_shape view = lj_model_view(model, 0);
-    fprintf(out, "%-10s %9.2f M %10.2f GFLOP  %s: %s\n", encoder->name,
+    fprintf(out, "%-16s %9.2f M %10.2f GFLOP  %s: %s\n", encoder->name,
             (double)lj_net_trained(net) * 1e-6, (double)lj_net_flops(net, &view) * 1e-9,
             model->config.text, encoder->text);
     lj_model_destroy(model);

@@ -13,6 +13,10 @@ static const struct lj_encoder table[] = {
     {"vit_large", "ViT-L", &lj_family_vit, {1024, 24, 16}},
     {"vit_huge", "ViT-H", &lj_family_vit, {1280, 32, 16}},
     {"vit", "free model.width, model.depth and model.heads", &lj_family_vit, {192, 12, 0}},
+    {"resnet18", "ResNet-18", &lj_family_resnet, {64, 0, 2, 2, 2, 2}},
+    {"resnet34", "ResNet-34", &lj_family_resnet, {64, 0, 3, 4, 6, 3}},
+    {"resnet50", "ResNet-50", &lj_family_resnet, {64, 1, 3, 4, 6, 3}},
+    {"resnet", "free model.width and model.depth", &lj_family_resnet, {32, 0, 2, 2, 2, 2}},
 };
 enum { ROWS = sizeof table / sizeof *table };
 

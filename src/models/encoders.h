@@ -8,6 +8,11 @@
 /* 3/7 of the global size (98 of 224) rounded to a multiple, at least two of it. */
 int64_t lj_automatic_local_size(int64_t global_size, int64_t multiple);
 
+/* Refuses settings model.* that the encoder does not read, unless they have their defaults.
+ * Errors: LJ_ERR_CONFIG. */
+int lj_encoder_check_foreign(const struct lj_encoder *encoder,
+                             const struct lj_config *settings) LJ_MUST_USE;
+
 /* ---- vit.c ------------------------------------------------------------------------------ */
 
 /* number: width, depth, heads (0: width / 64). */
@@ -23,5 +28,26 @@ struct lj_vit_config {
 };
 /* Adds the encoder to net: input (C, H, W), output (embedding). */
 lj_val lj_vit(struct lj_net *net, const struct lj_vit_config *config);
+
+/* ---- resnet.c --------------------------------------------------------------------------- */
+
+enum { LJ_RESNET_STAGES = 4 };
+
+/* number: width of the first stage, bottleneck, blocks of the four stages. */
+extern const struct lj_encoder_family lj_family_resnet;
+
+/* Residual network (He et al. 2016) with timm's tensor names and initialisation. */
+struct lj_resnet_config {
+    int64_t channels, size;           /* of a global view: size x size pixels */
+    int64_t width;                    /* of the first stage; each next one has twice as much */
+    int64_t blocks[LJ_RESNET_STAGES]; /* of each stage */
+    bool bottleneck;                  /* blocks of three convolutions, four times as wide outside */
+    bool large_stem;                  /* a quarter of the resolution before the first stage */
+    bool over_batch;                  /* normalised over the global batch, not over a lane */
+    int64_t head;                     /* width of a linear head that makes the embedding; 0: none */
+    double drop_path;                 /* rate of the last block */
+};
+/* Adds the encoder to net: input (C, H, W), output (embedding). */
+lj_val lj_resnet(struct lj_net *net, const struct lj_resnet_config *config);
 
 #endif

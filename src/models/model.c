@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is trained: encoder and projector over one table of parameters. */
-#include "models/models.h"
+#include "models/encoders.h"
 
 int lj_model_resolve(struct lj_config *settings, int64_t size)
 {
     const struct lj_encoder *encoder;
     LJ_TRY(lj_encoder_find(settings->model, &encoder));
+    const struct lj_encoder_family *family = encoder->family;
+    LJ_TRY(lj_encoder_check_foreign(encoder, settings));
     if (!settings->views_global_size)
         settings->views_global_size = size;
-    return encoder->family->resolve(encoder, settings);
+    if (settings->predict_centre == LJ_PREDICT_CENTRE_AUTO)
+        settings->predict_centre = family->centre;
+    if (settings->optim_weight_decay < 0)
+        settings->optim_weight_decay = family->weight_decay;
+    return family->resolve(encoder, settings);
 }
 
 static int note_facts(struct lj_model_config *facts, const struct lj_config *settings,

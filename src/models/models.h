@@ -24,14 +24,19 @@ struct lj_timm_model {
     const char *pool;      /* "token", "avg" */
     const char *first_conv, *classifier;
     int64_t features, classes; /* width before the classifier; of the classifier, 0: none */
+    bool any_size;             /* takes images of any size, and no argument for it */
 };
 
 /* What the file of an encoder defines; rows of the table share it when they differ in numbers
  * only. */
 struct lj_encoder_family {
+    const char *const *settings;   /* the model.* that it reads, NULL at the end; NULL: none */
+    enum lj_predict_centre centre; /* what predict.centre=auto means */
+    double weight_decay;           /* what optim.weight_decay=-1 means */
     /* Gives automatic settings of the encoder (views.local_size, model.*) their numbers, in place;
-     * views.global_size has its own already. Errors: LJ_ERR_CONFIG: sizes of views that the encoder
-     * cannot take, other settings that do not go together. */
+     * views.global_size has its own already, and what is not in `settings` has its default.
+     * Errors: LJ_ERR_CONFIG: sizes of views that the encoder cannot take, other settings that do
+     * not go together. */
     int (*resolve)(const struct lj_encoder *encoder, struct lj_config *settings);
     /* Adds the layers of resolved settings to net: input (channels, H, W) with H = W =
      * views.global_size, output (embedding). A failure is kept in net->status. */
@@ -63,6 +68,11 @@ int lj_encoder_find(const char *name, const struct lj_encoder **encoder) LJ_MUST
 /* One row more for lj_encoder_find: an encoder that is being tried, as tests do. Borrowed until
  * the next call; NULL: none. Not while other threads look for encoders. */
 void lj_encoder_try(const struct lj_encoder *row);
+
+/* Gives settings model.* that the encoder does not read their defaults, in place: where one set of
+ * settings goes to several encoders. */
+int lj_encoder_forget_foreign(const struct lj_encoder *encoder,
+                              struct lj_config *settings) LJ_MUST_USE;
 
 /* ---- projector -------------------------------------------------------------------------- */
 
@@ -96,9 +106,10 @@ struct lj_model {
 };
 
 /* Writes the numbers of automatic values into settings: views.global_size, views.local_size, and
- * what the encoder resolves. Does nothing to settings that are resolved.
+ * what the encoder resolves; predict.centre and optim.weight_decay where they are left to it. Does
+ * nothing to settings that are resolved.
  *   size  pixels of the loaded images (views.global_size 0 takes it)
- * Errors: LJ_ERR_CONFIG: no such encoder, or settings it cannot take. */
+ * Errors: LJ_ERR_CONFIG: no such encoder, or settings it cannot take, or does not have. */
 int lj_model_resolve(struct lj_config *settings, int64_t size) LJ_MUST_USE;
 
 /* Builds encoder and projector.

@@ -159,5 +159,14 @@ static void name_in_timm(const struct lj_encoder *encoder, const struct lj_confi
              (long long)c.registers, timm->pool, (long long)c.head);
 }
 
-const struct lj_encoder_family lj_family_vit = {
-    .resolve = resolve, .build = build, .describe = describe, .timm = name_in_timm};
+static const char *const settings_read[] = {
+    "model.patch",     "model.width", "model.depth", "model.heads",     "model.mlp_ratio",
+    "model.registers", "model.pool",  "model.head",  "model.drop_path", NULL};
+
+const struct lj_encoder_family lj_family_vit = {.settings = settings_read,
+                                                .centre = LJ_PREDICT_CENTRE_GLOBAL,
+                                                .weight_decay = 0.05,
+                                                .resolve = resolve,
+                                                .build = build,
+                                                .describe = describe,
+                                                .timm = name_in_timm};

@@ -183,8 +183,8 @@ struct lj_layer_kind {
     bool takes_bf16[LJ_INPUTS_MAX];  /* x[i] may be bf16 */
     bool gives_bf16;                 /* y may be bf16 */
     bool one_type;                   /* x[0] and y must have the same type */
-    bool joins_images; /* an image's result depends on the others of the call: its block is not cut
-                          into tiles */
+    bool joins_images; /* in training an image's result depends on the others of the call: its block
+                          is not cut into tiles */
     /* The output's shape and the memory a tile of `images` needs, from the shapes of the inputs.
      * Errors: LJ_ERR_CONFIG. */
     int (*shape)(const struct lj_node *node, const struct lj_shape *in, int64_t images,
@@ -279,8 +279,10 @@ lj_val lj_conv_depthwise(struct lj_net *net, const char *name, lj_val x, int64_t
 lj_val lj_max_pool(struct lj_net *net, const char *name, lj_val x, int64_t kernel, int64_t stride,
                    int64_t padding);
 lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_batch);
-/* The same with ReLU, and with ReLU of its sum with a trunk of the same shape: less is written to
- * memory than by layers of their own. */
+/* The same with a weight that is 0 at first: a branch that ends so adds nothing then. */
+lj_val lj_batchnorm_zero(struct lj_net *net, const char *name, lj_val x, bool over_batch);
+/* The first with ReLU, and the second with ReLU of its sum with a trunk of the same shape: less is
+ * written to memory than by layers of their own. */
 lj_val lj_batchnorm_relu(struct lj_net *net, const char *name, lj_val x, bool over_batch);
 lj_val lj_batchnorm_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val x,
                              bool over_batch);

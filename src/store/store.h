@@ -270,6 +270,7 @@ struct lj_timm_config {
     const char *first_conv, *classifier;
     int64_t features, classes; /* width before the classifier; of the classifier, 0: none */
     int64_t size;              /* pixels of an image, size x size */
+    bool any_size;             /* the encoder takes others, too, without being told */
     int channels;
     const double *mean, *std; /* (channels) */
     const double *low,

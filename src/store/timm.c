@@ -40,8 +40,8 @@ static json_t *pretrained_cfg(const struct lj_timm_config *c)
 {
     json_int_t size = c->size;
     return json_pack("{s:[i, I, I], s:b, s:s, s:f, s:s, s:o, s:o, s:I, s:n, s:s, s:s}",
-                     "input_size", c->channels, size, size, "fixed_input_size", 1, "interpolation",
-                     "bilinear", "crop_pct", 1.0, "crop_mode", "center", "mean",
+                     "input_size", c->channels, size, size, "fixed_input_size", !c->any_size,
+                     "interpolation", "bilinear", "crop_pct", 1.0, "crop_mode", "center", "mean",
                      numbers(c->mean, c->channels), "std", numbers(c->std, c->channels),
                      "num_classes", (json_int_t)c->classes, "pool_size", "first_conv",
                      c->first_conv, "classifier", c->classifier);

@@ -10,7 +10,8 @@
  * first moves early and a lane's share stays in the cache. */
 static const int64_t bucket_bytes = (int64_t)4 << 20;
 
-/* Of a lane, unless batch.lanes says how many lanes there are. */
+/* The fewest samples that statistics of a lane may be of, and those of a lane unless batch.lanes
+ * says how many lanes there are. */
 enum { LANE_SAMPLES = 8 };
 
 /* ---- lanes ------------------------------------------------------------------------------- */
@@ -33,13 +34,13 @@ static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
                        "%lld ranks, or more lanes",
                        size, (long long)lanes, (long long)lanes);
     int64_t n = c->batch_size / lanes;
-    if (c->projector_norm == LJ_PROJECTOR_NORM_LANE && c->projector_layers > 1 && n < 8)
+    if (c->projector_norm == LJ_PROJECTOR_NORM_LANE && c->projector_layers > 1 && n < LANE_SAMPLES)
         return lj_fail(LJ_ERR_CONFIG,
                        "batch.size=%lld in %lld lanes gives lanes of %lld samples; "
-                       "projector.norm=lane needs at least 8 for its statistics: use "
+                       "projector.norm=lane needs at least %d for its statistics: use "
                        "batch.size=%lld or more%s, or another projector.norm",
-                       (long long)c->batch_size, (long long)lanes, (long long)n,
-                       (long long)(8 * lanes), lanes > 1 ? ", fewer batch.lanes" : "");
+                       (long long)c->batch_size, (long long)lanes, (long long)n, LANE_SAMPLES,
+                       (long long)(LANE_SAMPLES * lanes), lanes > 1 ? ", fewer batch.lanes" : "");
     return LJ_OK;
 }
 
@@ -67,6 +68,22 @@ static int check_samples(const struct lj_trainer *t)
                    "%s: %lld samples are selected, fewer than batch.size %lld: a sample would meet "
                    "itself in the batch; lower batch.size or select more rows",
                    t->config.data_archive, (long long)selected, (long long)t->config.batch_size);
+}
+
+/* Of very few samples the statistics of a lane would be noise. */
+static int check_lane_statistics(const struct lj_trainer *t)
+{
+    const struct lj_net *net = t->model->net[LJ_NET_ENCODER];
+    for (int i = 0; t->n < LANE_SAMPLES && i < net->count; i++)
+        if (net->node[i].kind->joins_images)
+            return lj_fail(LJ_ERR_CONFIG,
+                           "batch.lanes=%lld gives lanes of %lld samples; layer %s of model=%s "
+                           "needs at least %d for the statistics of a lane: use at most %lld "
+                           "lanes, or model.norm=batch",
+                           (long long)t->lanes, (long long)t->n, net->node[i].name, t->config.model,
+                           LANE_SAMPLES,
+                           (long long)lj_max_i64(t->config.batch_size / LANE_SAMPLES, 1));
+    return LJ_OK;
 }
 
 /* ---- model, recipes --------------------------------------------------------------------- */
@@ -114,6 +131,7 @@ static int prepare_locally(struct lj_trainer *t)
     t->by_lane = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_LANES &&
                  lj_my_lanes(t) > t->workers; /* else each lane has a worker that keeps it */
     LJ_TRY(make_model(t));
+    LJ_TRY(check_lane_statistics(t));
     LJ_TRY(check_samples(t));
     t->schedule = lj_schedule_of(&t->config, lj_archive_info(t->archive)->selected);
     t->steps = t->schedule.steps;

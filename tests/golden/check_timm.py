@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does timm make the embeddings of `embed` from what `export` writes, and from nothing else? Trains
 small models, exports them, and compares; the first as the script in README.md does it, which is
-run as it stands there.
+run as it stands there. Where timm has no such architecture, its nearest is changed as README.md
+says.
 
     check_timm.py PROGRAM README
 """
+import json
 import os
 import pathlib
 import re
@@ -18,6 +20,7 @@ try:
     import timm
     import torch
     import torch.nn.functional as F
+    from safetensors.torch import load_file
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
@@ -38,7 +41,13 @@ CASES = {
     "stretch": (["data.stretch=asinh", "data.stretch_scale=2.5", *SMALL],
                 (PIXELS * 3.5 - 70).astype("<f4"), lambda x: torch.asinh(x / 2.5)),
     "one channel, smaller view": (["views.global_size=20", *SMALL],
-                                  PIXELS[..., 0].astype("u1"), lambda x: x / 255),
+                                  PIXELS[..., :1].astype("u1"), lambda x: x / 255),
+    "ResNet-18": (["model=resnet18", "model.stem=large", "model.depth=1", "model.head=7"],
+                  PIXELS.astype("u1"), lambda x: x / 255),
+    "ResNet-50": (["model=resnet50", "model.stem=large", "model.depth=1"],
+                  PIXELS.astype("u1"), lambda x: x / 255),
+    "ResNet-18 for small images": (["model=resnet18", "model.norm=batch"],
+                                   PIXELS.astype("u1"), lambda x: x / 255),
 }
 
 
@@ -54,16 +63,36 @@ def script_of(readme):
                      re.S)[1]
 
 
+def small_resnet18(channels):
+    """As README.md tells; its weights are loaded strictly."""
+    net = timm.create_model("resnet18", num_classes=0)
+    net.conv1 = torch.nn.Conv2d(channels, 64, 3, stride=1, padding=1, bias=False)
+    net.maxpool = torch.nn.Identity()
+    net.load_state_dict({name: tensor for name, tensor in
+                         load_file("encoder/model.safetensors").items()
+                         if not name.startswith("projector.")}, strict=True)
+    return net
+
+
+def encoder_by_timm():
+    """Encoder and pretrained_cfg."""
+    config = json.loads(pathlib.Path("encoder/config.json").read_text(encoding="utf-8"))
+    if "architecture" in config:
+        encoder = timm.create_model("local-dir:encoder", pretrained=True).eval()
+        return encoder, encoder.pretrained_cfg
+    cfg = config["pretrained_cfg"]
+    return small_resnet18(cfg["input_size"][0]).eval(), cfg
+
+
 def embeddings_by_timm(to_images):
-    vit = timm.create_model("local-dir:encoder", pretrained=True).eval()
-    cfg = vit.pretrained_cfg
+    encoder, cfg = encoder_by_timm()
     mean, std = (torch.tensor(cfg[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
     with h5py.File("galaxies.h5") as file:
         images = torch.from_numpy(file["images"][:ROWS].astype("f4"))
     images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
     images = F.interpolate(to_images(images), cfg["input_size"][1:], mode="bilinear",
                            antialias=True)
-    return vit((images - mean) / std)
+    return encoder((images - mean) / std)
 
 
 def check(program, readme, settings, pixels, to_images):

@@ -61,7 +61,7 @@ Test(encoders, refuses_what_it_cannot_take)
     CONFIGURE("model=vit", "model.width=16", "model.heads=3");
     expect_refused(28, "model.heads: 3 does not divide model.width 16");
     CONFIGURE("model=vit_bas");
-    expect_refused(28, "vit_tiny, vit_small, vit_base, vit_large, vit_huge, vit;");
+    expect_refused(28, "vit_tiny, vit_small, vit_base, vit_large, vit_huge, vit, resnet18,");
     CONFIGURE("model=");
     expect_refused(28, "there is no encoder ''");
     CONFIGURE("model=resnet1");
@@ -131,6 +131,36 @@ Test(encoders, a_vit_names_itself_in_timm)
     lj_model_destroy(model);
 }
 
+/* What a family says of automatic settings of the loss and the optimiser; given ones stay. */
+Test(encoders, automatic_centre_and_decay)
+{
+    CONFIGURE("model=vit_tiny");
+    cr_expect(settings.predict_centre == LJ_PREDICT_CENTRE_AUTO && settings.optim_weight_decay < 0);
+    cr_assert_eq(lj_model_resolve(&settings, 28), LJ_OK);
+    cr_expect_eq(settings.predict_centre, LJ_PREDICT_CENTRE_GLOBAL);
+    cr_expect_eq(settings.optim_weight_decay, 0.05);
+    CONFIGURE("model=vit_tiny", "predict.centre=all", "optim.weight_decay=0");
+    cr_assert_eq(lj_model_resolve(&settings, 28), LJ_OK);
+    cr_expect_eq(settings.predict_centre, LJ_PREDICT_CENTRE_ALL);
+    cr_expect_eq(settings.optim_weight_decay, 0);
+}
+
+/* One set of settings for several encoders: each forgets those that it does not read. */
+Test(encoders, foreign_settings_are_forgotten_on_request)
+{
+    const struct lj_encoder *vit, *resnet;
+    cr_assert(lj_encoder_find("vit_tiny", &vit) == LJ_OK &&
+              lj_encoder_find("resnet18", &resnet) == LJ_OK);
+    CONFIGURE("model=resnet18", "model.patch=8", "model.mlp_ratio=2", "model.head=5",
+              "model.pool=mean");
+    cr_assert_eq(lj_encoder_forget_foreign(vit, &settings), LJ_OK);
+    cr_expect(settings.model_patch == 8 && settings.model_mlp_ratio == 2);
+    cr_assert_eq(lj_encoder_forget_foreign(resnet, &settings), LJ_OK, "%s", lj_error_text());
+    cr_expect(settings.model_patch == 0 && settings.model_mlp_ratio == 4 &&
+              settings.model_pool == LJ_MODEL_POOL_TOKEN && settings.model_head == 5);
+    cr_expect_eq(lj_model_resolve(&settings, 28), LJ_OK, "%s", lj_error_text());
+}
+
 /* ---- an encoder that is not in the table ------------------------------------------------ */
 
 static int resolve_tried(const struct lj_encoder *encoder, struct lj_config *config)
@@ -157,8 +187,11 @@ static void describe_tried(const struct lj_encoder *encoder, const struct lj_con
     snprintf(text, capacity, "width %lld", (long long)encoder->number[0]);
 }
 
-static const struct lj_encoder_family family = {
-    .resolve = resolve_tried, .build = build_tried, .describe = describe_tried};
+static const struct lj_encoder_family family = {.centre = LJ_PREDICT_CENTRE_ALL,
+                                                .weight_decay = 0.25,
+                                                .resolve = resolve_tried,
+                                                .build = build_tried,
+                                                .describe = describe_tried};
 static const struct lj_encoder row = {"tried", "for this test", &family, {6, 8}};
 
 /* A layer with shared statistics ends a bucket of the encoder, as it does one of the projector: its
@@ -172,6 +205,8 @@ Test(encoders, a_row_that_is_tried_acts_as_one_of_the_table)
     cr_assert_eq(lj_model_resolve(&settings, 16), LJ_OK, "%s", lj_error_text());
     cr_assert_eq(lj_model_create(&model, &settings, 2, 1 << 30), LJ_OK, "%s", lj_error_text());
     cr_expect(model->embedding == 6 && model->config.size[1] == 8);
+    cr_expect(settings.predict_centre == LJ_PREDICT_CENTRE_ALL &&
+              settings.optim_weight_decay == 0.25);
     cr_expect_str_eq(model->config.text, "width 6");
     struct lj_timm_model timm;
     lj_model_timm(model, &settings, &timm);

@@ -3,95 +3,23 @@
  * global and local crops, and every parameter's gradient summed over both groups. */
 #include "models/encoders.h"
 
-#include "golden.h"
-#include "net_case.h"
+#include "encoder_case.h"
 
 #include <criterion/criterion.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 static const struct lj_vit_config base = {
     .channels = 2, .size = 16, .patch = 4, .width = 12, .depth = 2, .heads = 3, .hidden = 20};
 
-static struct lj_golden golden(const char *group, const char *part, const char *name)
+static void build(struct lj_net *net, const void *config)
 {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s/%s", group, part, name);
-    return lj_golden_f32("vit.h5", path);
-}
-
-/* Shapes and values of every parameter by its name; none is left over: the trained count agrees. */
-static void load_weights(struct net_case *c, const char *group)
-{
-    for (int p = 0; p < c->params.count; p++) {
-        const struct lj_param *param = &c->params.list[p];
-        struct lj_golden w = golden(group, "weight", param->name);
-        cr_assert_eq(w.dims, param->dims, "%s", param->name);
-        for (int i = 0; i < w.dims; i++)
-            cr_assert_eq(w.shape[i], param->dim[i], "%s: axis %d", param->name, i);
-        memcpy(c->weights + param->offset, w.f32, (size_t)w.count * sizeof(float));
-        lj_golden_free(&w);
-    }
-}
-
-/* Allowed difference, of the largest element: float32 rounding, or bf16's through three blocks. */
-static double tolerance;
-
-static void compare(const char *what, const float *got, const struct lj_golden *expected)
-{
-    double largest = 0;
-    for (int64_t i = 0; i < expected->count; i++)
-        largest = fmax(largest, fabs((double)expected->f32[i]));
-    for (int64_t i = 0; i < expected->count; i++)
-        cr_assert(fabs((double)got[i] - (double)expected->f32[i]) <= tolerance * fmax(largest, 0.1),
-                  "%s: element %lld is %.7g, PyTorch has %.7g", what, (long long)i, (double)got[i],
-                  (double)expected->f32[i]);
-}
-
-/* One group of views; its gradient is added to what is there when `add`. */
-static void run_group(struct net_case *c, const char *group, const char *part, int64_t size,
-                      enum lj_plan_mode mode, bool add)
-{
-    struct lj_golden x = golden(group, part, "x"), y = golden(group, part, "y"),
-                     dy = golden(group, part, "dy");
-    struct lj_shape shape = {3, {2, size, size}};
-    net_case_plan(c, x.shape[0], &shape, mode);
-    cr_assert_eq(net_case_outputs(c), y.count);
-    float *out = malloc((size_t)y.count * sizeof *out);
-    net_case_forward(c, x.f32, out);
-    compare(part, out, &y);
-    c->pass.gradient_add = add;
-    net_case_backward(c, dy.f32, NULL);
-    free(out);
-    lj_golden_free(&x);
-    lj_golden_free(&y);
-    lj_golden_free(&dy);
+    lj_vit(net, config);
 }
 
 static void check(const char *group, const struct lj_vit_config *config, enum lj_plan_mode mode,
                   int64_t tile_rows, bool bf16)
 {
-    struct net_case c;
-    net_case_begin(&c);
-    lj_vit(c.net, config);
-    net_case_layout(&c);
-    load_weights(&c, group);
-    tolerance = 2e-5;
-    c.tile_rows = tile_rows;
-    if (bf16) {
-        tolerance = 4e-2;
-        net_case_bf16(&c);
-    }
-    run_group(&c, group, "global", 16, mode, false);
-    run_group(&c, group, "local", 8, mode, true);
-    for (int p = 0; p < c.params.count; p++) {
-        struct lj_golden expected = golden(group, "gradient", c.params.list[p].name);
-        compare(c.params.list[p].name, c.gradient + c.params.list[p].offset, &expected);
-        lj_golden_free(&expected);
-    }
-    net_case_end(&c);
+    struct encoder_case e = {.file = "vit.h5", .group = group, .build = build, .config = config};
+    encoder_case_check(&e, mode, tile_rows, bf16, bf16 ? 4e-2 : 2e-5);
 }
 
 Test(vit, class_token_without_registers)

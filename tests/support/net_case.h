@@ -14,7 +14,7 @@
 
 #include "nn/nn.h"
 
-enum { NET_CASE_SEGMENTS = 64, NET_CASE_SUMS = 64 };
+enum { NET_CASE_SEGMENTS = 64, NET_CASE_SUMS = 256 };
 
 struct net_case {
     struct lj_params params;

@@ -50,8 +50,11 @@ static void describe(const struct lj_encoder *encoder, const struct lj_config *s
     snprintf(text, capacity, "%s", encoder->text);
 }
 
-static const struct lj_encoder_family family = {
-    .resolve = resolve, .build = build, .describe = describe};
+static const struct lj_encoder_family family = {.centre = LJ_PREDICT_CENTRE_GLOBAL,
+                                                .weight_decay = 0.05,
+                                                .resolve = resolve,
+                                                .build = build,
+                                                .describe = describe};
 static const struct lj_encoder over_lane = {"tried", "over a lane", &family, {0}};
 static const struct lj_encoder over_batch = {"tried", "over the batch", &family, {1}};
 
@@ -254,6 +257,21 @@ Test(encoder_statistics, both_sizes_make_one_update)
     right = trainer->statistic_share[LJ_PASS_GLOBAL] == 1;
     lj_trainer_destroy(trainer);
     lj_all_assert(world, right, "share of the only pass");
+}
+
+/* Lanes of 6 samples are too small for statistics of their own. */
+Test(encoder_statistics, of_lanes_ask_for_eight_samples)
+{
+    struct lj_trainer *trainer = NULL;
+    CONFIGURE(&over_lane, "batch.lanes=8");
+    int status = lj_trainer_create(&trainer, world, &config, archive, NULL);
+    lj_all_assert(world, status == LJ_ERR_CONFIG, "status %d", status);
+    bool named = strstr(lj_error_text(), "norm1") && strstr(lj_error_text(), "at most 6 lanes");
+    lj_all_assert(world, named || !lj_comm_is_root(world), "%s", lj_error_text());
+    CONFIGURE(&over_batch, "batch.lanes=8");
+    status = lj_trainer_create(&trainer, world, &config, archive, NULL);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    lj_trainer_destroy(trainer);
 }
 
 Test(encoder_statistics, of_the_batch_refuse_recomputing_lanes)

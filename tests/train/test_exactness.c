@@ -278,6 +278,44 @@ Test(exactness, vicreg)
     }
 }
 
+/* Continued after a step on other ranks than began: as if nothing had happened. */
+static void check_restart(const char *const *settings, const struct outcome *wanted)
+{
+    configure(settings);
+    train_on(3, NULL, dir.path, 1);
+    for (int i = 0; i < SIZES; i++) {
+        struct outcome rest =
+            train_on(sizes[i], lj_tmpdir_file(&dir, "step-000000001.h5"), NULL, 0);
+        lj_all_assert(world, rest.weights == wanted->weights, "continued on %d ranks", sizes[i]);
+    }
+}
+
+/* A narrow ResNet, which does not read what the tiny model sets of a ViT. */
+#define RESNET                                                                          \
+    "model=resnet", "model.width=8", "model.depth=1", "model.patch=0", "model.heads=0", \
+        "model.registers=0", "views.local_size=8", "batch.size=48"
+
+Test(exactness, resnet_statistics_of_lanes)
+{
+    struct outcome wanted = of_one_rank(SETTINGS(RESNET));
+    cr_assert(wanted.loss[STEPS - 1] > 0 && wanted.loss[0] != wanted.loss[1]);
+    expect_on_all_sizes(SETTINGS(RESNET), &wanted);
+    expect_on_all_sizes(SETTINGS(RESNET, "memory.recompute=lanes", "threads=2"), &wanted);
+    expect_on_all_sizes(SETTINGS(RESNET, "memory.recompute=blocks"), &wanted);
+    check_restart(SETTINGS(RESNET), &wanted);
+}
+
+Test(exactness, resnet_statistics_of_the_batch)
+{
+    struct outcome wanted = of_one_rank(SETTINGS(RESNET, "model.norm=batch"));
+    struct outcome lanes = of_one_rank(SETTINGS(RESNET));
+    cr_assert(wanted.loss[STEPS - 1] > 0 && !same(&wanted, &lanes));
+    expect_on_all_sizes(SETTINGS(RESNET, "model.norm=batch"), &wanted);
+    expect_on_all_sizes(
+        SETTINGS(RESNET, "model.norm=batch", "memory.recompute=blocks", "threads=2"), &wanted);
+    check_restart(SETTINGS(RESNET, "model.norm=batch"), &wanted);
+}
+
 /* Another seed, another order of lanes: the comparison above can fail. */
 Test(exactness, other_settings_give_other_bits)
 {

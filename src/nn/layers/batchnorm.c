@@ -304,20 +304,20 @@ const struct lj_layer_kind lj_kind_batchnorm_residual_batch = {
     BATCHNORM_KIND("batchnorm_residual_batch"), ON_A_TRUNK, OVER_BATCH};
 
 /* Adds the node and its parameters; inputs and ReLU are set. */
-static lj_val add(struct lj_net *net, const char *name, struct lj_node node, bool over_global_batch)
+static lj_val add(struct lj_net *net, const char *name, struct lj_node node, bool over_global_batch,
+                  enum lj_init weight)
 {
+    static const char *const leaf[] = {"weight", "bias", "running_mean", "running_var"};
+    const enum lj_init init[] = {weight, LJ_INIT_ZERO, LJ_INIT_ZERO, LJ_INIT_ONE};
     struct lj_shape in = lj_net_shape(net, (lj_val){node.in[0]});
-    int64_t width = lj_shape_features(&in);
     node.ints[0] = over_global_batch;
     node.real = 1e-5;
     lj_val y = lj_net_add(net, node, name);
-    static const char *const leaf[] = {"weight", "bias", "running_mean", "running_var"};
     for (int p = WEIGHT; p <= RUNNING_VAR; p++) {
-        bool one = p == WEIGHT || p == RUNNING_VAR;
         struct lj_param param = {.dims = 1,
-                                 .dim = {width},
+                                 .dim = {lj_shape_features(&in)},
                                  .role = p >= RUNNING_MEAN ? LJ_ROLE_STATISTIC : LJ_ROLE_WEIGHT,
-                                 .init = one ? LJ_INIT_ONE : LJ_INIT_ZERO};
+                                 .init = init[p]};
         char path[LJ_NAME_MAX];
         lj_net_param(net, y, param, lj_join(path, name, leaf[p]));
     }
@@ -325,22 +325,27 @@ static lj_val add(struct lj_net *net, const char *name, struct lj_node node, boo
 }
 
 static lj_val add_to_one(struct lj_net *net, const char *name, lj_val x, bool over_global_batch,
-                         bool relu)
+                         bool relu, enum lj_init weight)
 {
     const struct lj_layer_kind *kind =
         over_global_batch ? &lj_kind_batchnorm_batch : &lj_kind_batchnorm_lane;
     struct lj_node node = {.kind = kind, .inputs = 1, .in = {x.index}, .ints = {0, relu}};
-    return add(net, name, node, over_global_batch);
+    return add(net, name, node, over_global_batch, weight);
 }
 
 lj_val lj_batchnorm(struct lj_net *net, const char *name, lj_val x, bool over_global_batch)
 {
-    return add_to_one(net, name, x, over_global_batch, false);
+    return add_to_one(net, name, x, over_global_batch, false, LJ_INIT_ONE);
+}
+
+lj_val lj_batchnorm_zero(struct lj_net *net, const char *name, lj_val x, bool over_global_batch)
+{
+    return add_to_one(net, name, x, over_global_batch, false, LJ_INIT_ZERO);
 }
 
 lj_val lj_batchnorm_relu(struct lj_net *net, const char *name, lj_val x, bool over_global_batch)
 {
-    return add_to_one(net, name, x, over_global_batch, true);
+    return add_to_one(net, name, x, over_global_batch, true, LJ_INIT_ONE);
 }
 
 lj_val lj_batchnorm_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val x,
@@ -350,5 +355,5 @@ lj_val lj_batchnorm_residual(struct lj_net *net, const char *name, lj_val trunk,
         over_global_batch ? &lj_kind_batchnorm_residual_batch : &lj_kind_batchnorm_residual_lane;
     struct lj_node node = {
         .kind = kind, .inputs = 2, .in = {trunk.index, x.index}, .ints = {0, true}};
-    return add(net, name, node, over_global_batch);
+    return add(net, name, node, over_global_batch, LJ_INIT_ZERO);
 }
