@@ -252,6 +252,8 @@ lj_val lj_linear_residual(struct lj_net *net, const char *name, lj_val trunk, lj
                           enum lj_init init, double init_scale);
 lj_val lj_layernorm(struct lj_net *net, const char *name, lj_val x, double eps);
 lj_val lj_attention(struct lj_net *net, const char *name, lj_val qkv, int64_t heads);
+/* Global response normalisation of a map (H, W, C), image by image; at first y = x. */
+lj_val lj_grn(struct lj_net *net, const char *name, lj_val x);
 lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x);
 lj_val lj_relu(struct lj_net *net, const char *name, lj_val x);
 lj_val lj_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val branch,
@@ -327,7 +329,7 @@ int lj_plan_create(struct lj_plan **plan, const struct lj_net *net, int64_t imag
 void lj_plan_destroy(struct lj_plan *plan);
 int64_t lj_plan_arena(const struct lj_plan *plan);   /* floats a lane needs */
 int64_t lj_plan_scratch(const struct lj_plan *plan); /* bytes a thread needs */
-int64_t lj_plan_tile(const struct lj_plan *plan);    /* images of a tile */
+int64_t lj_plan_tile(const struct lj_plan *plan);    /* images of the smallest tile */
 /* The most rows that a tile has in a layer inside a block, and the most bytes that such a layer
  * reads and writes for a tile. */
 void lj_plan_tile_use(const struct lj_plan *plan, int64_t *rows, int64_t *bytes);

@@ -40,7 +40,7 @@ void lj_plan_inputs(const struct lj_plan *plan, int i, struct lj_shape in[LJ_INP
 
 /* ---- shapes, types, blocks, tiles -------------------------------------------------------- */
 
-/* Shapes of all values, and what the nodes need for calls of a tile. */
+/* Shapes of all values, and what the nodes need for calls of their tiles. */
 static int find_shapes(struct lj_plan *plan, const struct lj_shape *input)
 {
     plan->scratch = 0;
@@ -120,26 +120,24 @@ static bool is_tiled(const struct lj_plan *plan, int i)
     return !joins;
 }
 
-/* Images of a tile: about as many as have tile_rows rows in the value with most rows, then a little
- * fewer so that all tiles have nearly one size. */
-static int64_t find_tile(const struct lj_plan *plan)
+/* Images of a tile of the block of node `first`: about as many as have tile_rows rows in the value
+ * with most rows, then a little fewer so that all tiles have nearly one size. */
+static int64_t find_tile(const struct lj_plan *plan, int first)
 {
     int64_t rows = 0, wanted = plan->options.tile_rows;
-    for (int i = 0; i < plan->net->count; i++)
-        if (is_tiled(plan, i))
-            rows = lj_max_i64(rows, lj_shape_rows(&plan->at[i].shape));
-    if (wanted <= 0 || rows == 0)
+    for (int i = first; i < plan->at[first].block_end; i++)
+        rows = lj_max_i64(rows, lj_shape_rows(&plan->at[i].shape));
+    if (wanted <= 0 || !is_tiled(plan, first))
         return plan->images;
     int64_t images = lj_max_i64((wanted + rows / 2) / rows, 1);
     int64_t tiles = (plan->images + images - 1) / images;
     return (plan->images + tiles - 1) / lj_max_i64(tiles, 1);
 }
 
-static void set_tiles(struct lj_plan *plan, int64_t images)
+static void find_tiles(struct lj_plan *plan)
 {
-    plan->tile = images;
     for (int i = 0; i < plan->net->count; i++)
-        plan->at[i].tile = is_tiled(plan, i) ? images : plan->images;
+        plan->at[i].tile = find_tile(plan, plan->at[i].block_first);
 }
 
 static bool in_block(const struct lj_plan *plan, int i)
@@ -204,7 +202,7 @@ static void note_reader(struct lj_plan *plan, int v, int j, bool in_backward)
         extend(&at->value[0], backward_event(plan, j));
 }
 
-/* Room for all images, or for one tile of node i. */
+/* Room for all images, or for one tile of the block of node i. */
 static struct lj_region sized(const struct lj_plan *plan, int i, const struct lj_region *region,
                               int64_t bytes_per_image, bool of_tile)
 {
@@ -346,9 +344,10 @@ static int make_plan(struct lj_plan *p, const struct lj_shape *input)
 {
     find_types(p);
     find_blocks(p);
-    set_tiles(p, p->images);
+    for (int i = 0; i < p->net->count; i++)
+        p->at[i].tile = p->images;
     LJ_TRY(find_shapes(p, input));
-    set_tiles(p, find_tile(p));
+    find_tiles(p);
     LJ_TRY(find_shapes(p, input));
     find_value_lifetimes(p);
     find_saved_lifetimes(p);
@@ -396,7 +395,10 @@ int64_t lj_plan_scratch(const struct lj_plan *plan)
 
 int64_t lj_plan_tile(const struct lj_plan *plan)
 {
-    return plan->tile;
+    int64_t images = plan->images;
+    for (int i = 0; i < plan->net->count; i++)
+        images = lj_min_i64(images, plan->at[i].tile);
+    return images;
 }
 
 void lj_plan_tile_use(const struct lj_plan *plan, int64_t *rows, int64_t *bytes)
@@ -409,8 +411,8 @@ void lj_plan_tile_use(const struct lj_plan *plan, int64_t *rows, int64_t *bytes)
             moved += value_bytes(&plan->at[node->in[k]]);
         if (!is_tiled(plan, i))
             continue;
-        *rows = lj_max_i64(*rows, plan->tile * lj_shape_rows(&plan->at[i].shape));
-        *bytes = lj_max_i64(*bytes, plan->tile * moved);
+        *rows = lj_max_i64(*rows, plan->at[i].tile * lj_shape_rows(&plan->at[i].shape));
+        *bytes = lj_max_i64(*bytes, plan->at[i].tile * moved);
     }
 }
 

@@ -35,7 +35,6 @@ struct lj_placing {
 struct lj_plan {
     const struct lj_net *net; /* borrowed */
     int64_t images;           /* of a pass */
-    int64_t tile;             /* images of a tile */
     struct lj_plan_options options;
     struct lj_placing *at; /* (net->count) owned */
     int64_t arena;         /* floats */

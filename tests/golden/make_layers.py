@@ -68,6 +68,11 @@ def pool_max(*window):
     return lambda x: F.max_pool2d(x.movedim(-1, 1), *window).movedim(1, -1)
 
 
+def grn(x, weight, bias):
+    norm = x.norm(dim=(1, 2), keepdim=True)
+    return x + weight * (x * norm / (norm.mean(-1, keepdim=True) + 1e-6)) + bias
+
+
 linear = F.linear
 CASES = {
     "linear": ((2, 3, 5), [(7, 5), (7,)], linear),
@@ -122,6 +127,8 @@ CASES = {
     "conv_depthwise_large": ((2, 5, 3, 17), [(17, 1, 7, 7)], conv(1, 3, groups=17)),
     "pool_max": ((2, 8, 7, 5), [], pool_max(3, 2, 1)),
     "pool_max_apart": ((3, 5, 6, 3), [], pool_max(2, 2, 0)),
+    "grn": ((3, 4, 5, 7), [(7,), (7,)], grn),
+    "grn_point": ((2, 1, 1, 3), [(3,), (3,)], grn),
 }
 
 with h5py.File(sys.argv[1], "w") as f:

@@ -294,6 +294,31 @@ Test(plan, two_groups_of_views_share_parameters)
     net_case_end(&c);
 }
 
+/* Maps of 16, then of 4 positions: tiles of about as many rows have more images where maps are
+ * smaller; what is in no block has all. */
+Test(plan, each_block_has_tiles_of_its_own)
+{
+    enum { N = 8 };
+    struct net_case c;
+    struct lj_shape map = {3, {4, 4, 3}};
+    net_case_begin(&c);
+    lj_val x = lj_input(c.net, map, true);
+    lj_net_scope(c.net, 0, "large");
+    x = lj_gelu(c.net, "a", lj_gelu(c.net, "b", x));
+    lj_net_scope(c.net, -1, "%s", "");
+    x = lj_max_pool(c.net, "pool", x, 2, 2, 0);
+    lj_net_scope(c.net, 1, "small");
+    lj_gelu(c.net, "a", lj_gelu(c.net, "b", x));
+    net_case_layout(&c);
+    c.tile_rows = 16;
+    net_case_plan(&c, N, &map, LJ_PLAN_TRAIN);
+    const struct lj_placing *at = c.plan->at;
+    cr_assert(at[1].tile == 1 && at[2].tile == 1 && at[3].tile == N && at[4].tile == 4 &&
+              at[5].tile == 4);
+    cr_assert_eq(lj_plan_tile(c.plan), 1);
+    net_case_end(&c);
+}
+
 Test(plan, refuses_a_size_the_patch_does_not_divide)
 {
     struct net_case c;

@@ -46,6 +46,25 @@ void reference_batchnorm(const struct reference_op *op, const double *x, const d
         normalise(x + j, y + j, op->images * op->rows, op->width, op->eps, p[0] + j, p[1] + j, 0);
 }
 
+void reference_grn(const struct reference_op *op, const double *x, const double *const *p,
+                   double *y)
+{
+    int64_t image = op->rows * op->width;
+    for (int64_t n = 0; n < op->images; n++, x += image, y += image) {
+        double norm[64], mean = op->eps;
+        for (int64_t j = 0; j < op->width; j++) {
+            norm[j] = 0;
+            for (int64_t r = 0; r < op->rows; r++)
+                norm[j] += x[r * op->width + j] * x[r * op->width + j];
+            norm[j] = sqrt(norm[j]);
+            mean += norm[j] / (double)op->width;
+        }
+        for (int64_t i = 0; i < image; i++)
+            y[i] = x[i] + p[0][i % op->width] * x[i] * norm[i % op->width] / mean +
+                   p[1][i % op->width];
+    }
+}
+
 void reference_gelu(const struct reference_op *op, const double *x, const double *const *p,
                     double *y)
 {

@@ -43,7 +43,8 @@ reference_forward reference_conv;        /* p: W (out, channels, patch, patch), 
 reference_forward reference_pool_token;
 reference_forward reference_pool_mean; /* mean of rows from `skip` on */
 reference_forward
-    reference_pool_max; /* x (images, height, columns, width), columns = rows / height */
+    reference_pool_max;          /* x (images, height, columns, width), columns = rows / height */
+reference_forward reference_grn; /* over the rows of an image; p: weight, bias; eps */
 reference_forward reference_batchnorm; /* over images and rows; p: weight, bias; eps */
 
 #endif

@@ -17,6 +17,7 @@
     KIND(relu) \
     KIND(attention) \
     KIND(residual) \
+    KIND(grn) \
     KIND(input) \
     KIND(patch_embed) \
     KIND(tokens) \

@@ -17,6 +17,12 @@ static lj_val gelu(struct lj_net *net, const struct layer_case *c, lj_val x)
     return lj_gelu(net, "layer", x);
 }
 
+static lj_val grn(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    (void)c;
+    return lj_grn(net, "layer", x);
+}
+
 static lj_val relu(struct lj_net *net, const struct layer_case *c, lj_val x)
 {
     (void)c;
@@ -250,6 +256,10 @@ const struct layer_case layer_cases[] = {
     {"pool_max_apart", "pool_max", SHAPE(3, {5, 6, 3}),
      OP(3, .rows = 30, .height = 5, .width = 3, .window = {2, 2, 0}),
      .reference = reference_pool_max, .build = pool_max},
+    {"grn", "grn", SHAPE(3, {4, 5, 7}), OP(3, .rows = 20, .width = 7, .eps = 1e-6),
+     .reference = reference_grn, .build = grn},
+    {"grn_point", "grn", SHAPE(3, {1, 1, 3}), OP(2, .rows = 1, .width = 3, .eps = 1e-6),
+     .reference = reference_grn, .build = grn},
     /* Statistics over images and rows; 3 x 135 rows are several of the blocks of the sums. */
     {"batchnorm_lane_rows", "batchnorm_lane", SHAPE(2, {7, 5}),
      OP(4, .rows = 7, .width = 5, .eps = 1e-5), .reference = reference_batchnorm,
