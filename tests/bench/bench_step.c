@@ -42,6 +42,16 @@ static const struct step_setting settings[] = {
      28,
      {"model=vit_tiny", "model.depth=6", "model.patch=7", "batch.size=128"},
      {0, 0}},
+    {"resnet18_64",
+     "ResNet-18, 8 samples x 2 views of 64 px RGB",
+     64,
+     {"model=resnet18", "batch.size=8", "views.global=2"},
+     {0, 0}},
+    {"convnextv2_atto_64",
+     "ConvNeXt-V2 atto, 8 samples x 4 views of 64 px RGB",
+     64,
+     {"model=convnextv2_atto", "batch.size=8"},
+     {0, 0}},
 };
 
 static const char *const common[] = {"views.global=4", "views.local=0", "train.steps=1000"};

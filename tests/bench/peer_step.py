@@ -3,15 +3,19 @@
 """The training step of bench_step in PyTorch, beside ours: two lines of JSON for each setting and
 precision.
 
-    peer_step.py BENCH_STEP [SETTING ...]
+    peer_step.py [--python PYTHON ...] [--level LEVEL] BENCH_STEP [SETTING ...]
 
-Run it by an interpreter that has the PyTorch to compare with. Layers, batch, loss and optimiser are
-the same; the input is in memory already, so that neither side counts views or data. Both sides are
-pinned to one core and have one thread. The first line compares GFLOP/s of processor time, where
-GFLOP are 3 x 2 x forward multiply-adds of encoder and projector, attention included; the second
-line compares the peak resident memory of the whole process. The C library's allocator is told not
+Layers, batch, loss and optimiser are the same; the input is in memory already, so that neither side
+counts views or data. Both sides are pinned to one core, have one thread, and use the vector
+instructions of the same level: that of this processor, or LEVEL (avx2, avx512, avx512bf16). PyTorch
+is that of the interpreter which runs this, and of each PYTHON. It runs eagerly and, where it can,
+compiled; convolutions channels first and channels last. The fastest of all these is what counts,
+and `tried` in the first line lists their GFLOP/s. GFLOP are 3 x 2 x forward multiply-adds of
+encoder and projector, attention included, by processor time. The second line compares the peak
+resident memory of the whole process with that of the fastest. The C library's allocator is told not
 to return memory to the system, without which PyTorch is much slower.
 """
+import argparse
 import json
 import os
 import statistics
@@ -20,89 +24,43 @@ import sys
 import tempfile
 import time
 
+import peer_models as models
+
 SHORT = os.environ.get("LJ_BENCH_SHORT") == "1"
-SETTINGS = {  # pixels, patch, width, depth, heads, samples, views: those of bench_step.c
-    "vit_tiny_64": (64, 8, 192, 12, 3, 16, 4),
-    "vit_small_128": (128, 8, 384, 12, 6, 8, 2),
-    "width192_28": (28, 7, 192, 6, 3, 128, 4),
+RESNET18 = ((64, 128, 256, 512), (2, 2, 2, 2))
+ATTO = ((40, 80, 160, 320), (2, 2, 6, 2))
+# The encoder with its arguments, pixels, samples, views: those of bench_step.c.
+SETTINGS = {
+    "vit_tiny_64": (models.vit, (64, 8, 192, 12, 3), 64, 16, 4),
+    "vit_small_128": (models.vit, (128, 8, 384, 12, 6), 128, 8, 2),
+    "width192_28": (models.vit, (28, 7, 192, 6, 3), 28, 128, 4),
+    "resnet18_64": (models.resnet, RESNET18, 64, 8, 2),
+    "convnextv2_atto_64": (models.convnextv2, (*ATTO, 2), 64, 8, 4),
 }
 HIDDEN, OUT, SLICES, KNOTS = 2048, 64, 1024, 17
 if SHORT:
-    SETTINGS = {"width192_28": (28, 7, 32, 1, 1, 16, 4)}
+    SETTINGS = {"width192_28": (models.vit, (28, 7, 32, 1, 1), 28, 16, 4)}
     HIDDEN, OUT, SLICES = 32, 8, 16
-TARGETS = {("vit_tiny_64", "bf16"): 1.5}  # at least; memory at most once PyTorch's
+TARGETS = {("vit_tiny_64", "bf16"): 1.45, ("resnet18_64", "fp32"): 1.4,
+           ("convnextv2_atto_64", "fp32"): 1.4}  # at least; memory at most once PyTorch's
 SECONDS = 6
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
                # Everything comes from the heap, which never shrinks: no page is faulted in twice.
                "MALLOC_MMAP_MAX_": "0", "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
                "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(256 << 20)}
-
-
-def flops(pixels, patch, width, depth, samples, views):
-    tokens = (pixels // patch)**2 + 1
-    block = tokens * 12 * width**2 + 2 * tokens**2 * width
-    encoder = (tokens - 1) * 3 * patch**2 * width + depth * block
-    projector = width * HIDDEN + HIDDEN**2 + HIDDEN * OUT
-    return 3 * 2 * samples * views * (encoder + projector)
-
-
-# Debian's PyTorch may use BLIS 0.9, which takes plain C on a processor that it does not know. These
-# are BLIS's numbers for its Skylake-X and Haswell kernels.
-BLIS_ARCH_TYPE = {"avx512bf16": "0", "avx512": "0", "avx2": "3"}
+# What keeps PyTorch and its libraries to a level. Debian's may use BLIS 0.9, which takes plain C on
+# a processor that it does not know: 0 and 3 are its Skylake-X and Haswell kernels.
+LEVELS = {
+    "avx512bf16": {"BLIS_ARCH_TYPE": "0"},
+    "avx512": {"BLIS_ARCH_TYPE": "0", "DNNL_MAX_CPU_ISA": "AVX512_CORE_VNNI",
+               "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
+    "avx2": {"BLIS_ARCH_TYPE": "3", "ATEN_CPU_CAPABILITY": "avx2", "DNNL_MAX_CPU_ISA": "AVX2",
+             "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+}
+MODES = ("eager", "compiled", "eager channels_last", "compiled channels_last")
 
 
 # ---- PyTorch -------------------------------------------------------------------------------------
-
-def make_model(torch, pixels, patch, width, depth, heads):
-    nn = torch.nn
-    fused_attention = getattr(nn.functional, "scaled_dot_product_attention", None)
-
-    class Attention(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-
-        def forward(self, x):
-            images, tokens, _ = x.shape
-            qkv = self.qkv(x).view(images, tokens, 3, heads, width // heads)
-            q, k, v = qkv.permute(2, 0, 3, 1, 4)
-            if fused_attention:
-                out = fused_attention(q, k, v)
-            else:
-                out = ((q * (width // heads)**-0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
-            return self.proj(out.transpose(1, 2).reshape(images, tokens, width))
-
-    class Block(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.norm1, self.norm2 = nn.LayerNorm(width, 1e-6), nn.LayerNorm(width, 1e-6)
-            self.attention = Attention()
-            self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(),
-                                     nn.Linear(4 * width, width))
-
-        def forward(self, x):
-            x = x + self.attention(self.norm1(x))
-            return x + self.mlp(self.norm2(x))
-
-    class Encoder(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.patch = nn.Conv2d(3, width, patch, patch)
-            self.token = nn.Parameter(torch.zeros(1, 1, width))
-            self.position = nn.Parameter(0.02 * torch.randn(1, (pixels // patch)**2 + 1, width))
-            self.blocks = nn.Sequential(*(Block() for _ in range(depth)))
-            self.norm = nn.LayerNorm(width, 1e-6)
-
-        def forward(self, x):
-            x = self.patch(x).flatten(2).transpose(1, 2)
-            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.position
-            return self.norm(self.blocks(x))[:, 0]
-
-    def hidden(inputs):
-        return [nn.Linear(inputs, HIDDEN), nn.BatchNorm1d(HIDDEN), nn.ReLU()]
-
-    return nn.Sequential(Encoder(), *hidden(width), *hidden(HIDDEN), nn.Linear(HIDDEN, OUT))
-
 
 def lejepa_loss(torch, proj):
     """The loss of proj (V, N, D): SIGReg on grid A, and the distance of views from their mean."""
@@ -126,15 +84,18 @@ def make_optimiser(torch, parameters):
     return torch.optim.AdamW(parameters, lr=5e-4, weight_decay=0.05)
 
 
-def peer(name, precision):
-    """Runs steps in this process; prints one line of JSON."""
-    import torch
-    pixels, patch, width, depth, heads, samples, views = SETTINGS[name]
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    model = make_model(torch, pixels, patch, width, depth, heads)
+def make_step(torch, name, precision, mode):
+    """One training step, and its floating-point operations."""
+    build, arguments, pixels, samples, views = SETTINGS[name]
+    model = models.with_projector(torch, *build(torch, *arguments), HIDDEN, OUT)
+    amount = 3 * 2 * samples * views * models.multiply_adds(torch, model, pixels)
     optimiser = make_optimiser(torch, model.parameters())
     images = torch.randn(views * samples, 3, pixels, pixels)
+    if "channels_last" in mode:
+        images = images.to(memory_format=torch.channels_last)
+        model = model.to(memory_format=torch.channels_last)
+    if "compiled" in mode:
+        model = torch.compile(model)
 
     def step():
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
@@ -145,6 +106,20 @@ def peer(name, precision):
         optimiser.step()
         return loss.item()
 
+    return step, amount
+
+
+def peer(name, precision, mode):
+    """Runs steps in this process; prints one line of JSON, or null where PyTorch cannot."""
+    import torch
+    build = SETTINGS[name][0]
+    if ("compiled" in mode and not hasattr(torch, "compile")) or (
+            "channels_last" in mode and build is models.vit):
+        print("null")
+        return
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    step, amount = make_step(torch, name, precision, mode)
     for _ in range(1 if SHORT else 3):
         step()
     seconds, begun = [], time.monotonic()
@@ -153,8 +128,8 @@ def peer(name, precision):
         loss = step()
         seconds.append(time.process_time() - before)
     assert loss == loss and abs(loss) < 1e6, loss
-    amount = 1e-9 * flops(pixels, patch, width, depth, samples, views)
-    print(json.dumps({"version": torch.__version__, "gflops": amount / statistics.median(seconds)}))
+    print(json.dumps({"version": torch.__version__, "mode": mode,
+                      "gflops": 1e-9 * amount / statistics.median(seconds)}))
 
 
 # ---- side by side --------------------------------------------------------------------------------
@@ -174,24 +149,38 @@ def measured(command, **variables):
         return json.loads(out.readline()), usage.ru_maxrss / 1024
 
 
-def compare(bench_step, name, precision):
-    ours, our_memory = measured([bench_step, name, f"precision={precision}"])
+def fastest_peer(pythons, name, precision, level):
+    """What the fastest PyTorch measured, its memory, and the GFLOP/s of all."""
+    best, tried = None, {}
+    for python in pythons:
+        for mode in MODES[:1] if SHORT else MODES:
+            result, memory = measured([python, __file__, "--peer", name, precision, mode],
+                                      **LEVELS.get(level, {}))
+            if result:
+                tried[f"{result['version']} {mode}"] = round(result["gflops"], 1)
+                if not best or result["gflops"] > best[0]["gflops"]:
+                    best = result, memory
+    return (*best, tried)
+
+
+def compare(pythons, level, bench_step, name, precision):
+    variables = {"LJ_ISA": level} if level else {}
+    ours, our_memory = measured([bench_step, name, f"precision={precision}"], **variables)
     found = ours["name"].split()[1]
-    kernels = BLIS_ARCH_TYPE.get(ours["isa"])
-    theirs, their_memory = measured([sys.executable, __file__, "--peer", name, found],
-                                    **({"BLIS_ARCH_TYPE": kernels} if kernels else {}))
+    theirs, their_memory, tried = fastest_peer(pythons, name, found, ours["isa"])
+    against = f"PyTorch {theirs['version']} {theirs['mode']}"
     print(json.dumps({
         "name": f"step {found} against PyTorch", "shape": ours["shape"], "isa": ours["isa"],
         "ranks": 1, "threads": 1, "median": ours["median"], "unit": "GFLOP/s",
         "reference": round(theirs["gflops"], 1),
         "ratio": round(ours["median"] / theirs["gflops"], 3),
-        "against": f"PyTorch {theirs['version']}", "target": TARGETS.get((name, found)),
-        "share_of_peak": ours["ratio"], "busy": ours["busy"]}))
+        "against": against, "target": TARGETS.get((name, found)),
+        "share_of_peak": ours["ratio"], "busy": ours["busy"], "tried": tried}))
     print(json.dumps({
         "name": f"resident memory {found} against PyTorch", "shape": ours["shape"],
         "isa": ours["isa"], "ranks": 1, "threads": 1, "median": round(our_memory), "unit": "MiB",
         "reference": round(their_memory), "ratio": round(our_memory / their_memory, 3),
-        "against": f"PyTorch {theirs['version']}", "target": 1}), flush=True)
+        "against": against, "target": 1}), flush=True)
     return found
 
 
@@ -199,11 +188,16 @@ def main():
     if sys.argv[1:2] == ["--peer"]:
         peer(*sys.argv[2:])
         return
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    for name in sys.argv[2:] or SETTINGS:
-        if compare(sys.argv[1], name, "auto") == "bf16":
-            compare(sys.argv[1], name, "fp32")
+    parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1])
+    parser.add_argument("--python", action="append", default=[])
+    parser.add_argument("--level", choices=LEVELS)
+    parser.add_argument("bench_step")
+    parser.add_argument("setting", nargs="*")
+    call = parser.parse_args()
+    for name in call.setting or SETTINGS:
+        words = [sys.executable, *call.python], call.level, call.bench_step, name
+        if compare(*words, "auto") == "bf16":
+            compare(*words, "fp32")
 
 
 main()
