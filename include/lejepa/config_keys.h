@@ -106,12 +106,13 @@
         "probability that a channel is set to its mean (more than one channel)")                   \
     TEXT(BITS, model, "model", "vit_tiny", "encoder; `lejepa_mpi help model` lists them")          \
     INT(BITS, model_patch, "model.patch", 0, 0, 1024,                                              \
-        "patch in pixels; 0: 8, or 4 below 48 pixels")                                             \
+        "patch in pixels; 0: of a ViT 8, below 48 pixels 4; of a ConvNeXt 4, below 96 pixels 2, "  \
+        "below 48 pixels 1")                                                                       \
     INT(BITS, model_width, "model.width", 0, 0, 65536,                                             \
-        "width; of a ResNet: of its first stage, each next one has twice as much; 0: the "         \
-        "preset's")                                                                                \
+        "width; of a ResNet or ConvNeXt: of its first stage, each next one has twice as much; 0: " \
+        "the preset's")                                                                            \
     INT(BITS, model_depth, "model.depth", 0, 0, 1024,                                              \
-        "blocks; of a ResNet: of each of its four stages; 0: the preset's")                        \
+        "blocks; of a ResNet or ConvNeXt: of each of its four stages; 0: the preset's")            \
     INT(BITS, model_heads, "model.heads", 0, 0, 1024,                                              \
         "attention heads; 0: the preset's, or width/64")                                           \
     REAL(BITS, model_mlp_ratio, "model.mlp_ratio", 4.0, 0.25, 16.0,                                \

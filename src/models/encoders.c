@@ -17,6 +17,15 @@ static const struct lj_encoder table[] = {
     {"resnet34", "ResNet-34", &lj_family_resnet, {64, 0, 3, 4, 6, 3}},
     {"resnet50", "ResNet-50", &lj_family_resnet, {64, 1, 3, 4, 6, 3}},
     {"resnet", "free model.width and model.depth", &lj_family_resnet, {32, 0, 2, 2, 2, 2}},
+    {"convnextv2_atto", "ConvNeXt-V2-A", &lj_family_convnextv2, {40, 1, 2, 2, 6, 2}},
+    {"convnextv2_femto", "ConvNeXt-V2-F", &lj_family_convnextv2, {48, 1, 2, 2, 6, 2}},
+    {"convnextv2_pico", "ConvNeXt-V2-P", &lj_family_convnextv2, {64, 1, 2, 2, 6, 2}},
+    {"convnextv2_nano", "ConvNeXt-V2-N", &lj_family_convnextv2, {80, 1, 2, 2, 8, 2}},
+    {"convnextv2_tiny", "ConvNeXt-V2-T", &lj_family_convnextv2, {96, 0, 3, 3, 9, 3}},
+    {"convnextv2_base", "ConvNeXt-V2-B", &lj_family_convnextv2, {128, 0, 3, 3, 27, 3}},
+    {"convnextv2_large", "ConvNeXt-V2-L", &lj_family_convnextv2, {192, 0, 3, 3, 27, 3}},
+    {"convnextv2_huge", "ConvNeXt-V2-H", &lj_family_convnextv2, {352, 0, 3, 3, 27, 3}},
+    {"convnextv2", "free model.width and model.depth", &lj_family_convnextv2, {40, 0, 2, 2, 2, 2}},
 };
 enum { ROWS = sizeof table / sizeof *table };
 

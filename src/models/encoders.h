@@ -13,6 +13,18 @@ int64_t lj_automatic_local_size(int64_t global_size, int64_t multiple);
 int lj_encoder_check_foreign(const struct lj_encoder *encoder,
                              const struct lj_config *settings) LJ_MUST_USE;
 
+/* ---- stages.c --------------------------------------------------------------------------- */
+
+/* Convolutional encoders have four stages, of as many blocks as they say. */
+enum { LJ_STAGES = 4 };
+/* Blocks of each stage: model.depth, if it is set, else those of the row. */
+void lj_blocks_of_stages(int64_t blocks[LJ_STAGES], const int64_t *row,
+                         const struct lj_config *settings);
+int64_t lj_sum_of_stages(const int64_t blocks[LJ_STAGES]);
+/* Refuses a model.depth that needs more buckets of gradients than there may be.
+ * Errors: LJ_ERR_CONFIG. */
+int lj_check_stages(const struct lj_config *settings) LJ_MUST_USE;
+
 /* ---- vit.c ------------------------------------------------------------------------------ */
 
 /* number: width, depth, heads (0: width / 64). */
@@ -31,23 +43,39 @@ lj_val lj_vit(struct lj_net *net, const struct lj_vit_config *config);
 
 /* ---- resnet.c --------------------------------------------------------------------------- */
 
-enum { LJ_RESNET_STAGES = 4 };
-
 /* number: width of the first stage, bottleneck, blocks of the four stages. */
 extern const struct lj_encoder_family lj_family_resnet;
 
 /* Residual network (He et al. 2016) with timm's tensor names and initialisation. */
 struct lj_resnet_config {
-    int64_t channels, size;           /* of a global view: size x size pixels */
-    int64_t width;                    /* of the first stage; each next one has twice as much */
-    int64_t blocks[LJ_RESNET_STAGES]; /* of each stage */
-    bool bottleneck;                  /* blocks of three convolutions, four times as wide outside */
-    bool large_stem;                  /* a quarter of the resolution before the first stage */
-    bool over_batch;                  /* normalised over the global batch, not over a lane */
-    int64_t head;                     /* width of a linear head that makes the embedding; 0: none */
-    double drop_path;                 /* rate of the last block */
+    int64_t channels, size;    /* of a global view: size x size pixels */
+    int64_t width;             /* of the first stage; each next one has twice as much */
+    int64_t blocks[LJ_STAGES]; /* of each stage */
+    bool bottleneck;           /* blocks of three convolutions, four times as wide outside */
+    bool large_stem;           /* a quarter of the resolution before the first stage */
+    bool over_batch;           /* normalised over the global batch, not over a lane */
+    int64_t head;              /* width of a linear head that makes the embedding; 0: none */
+    double drop_path;          /* rate of the last block */
 };
 /* Adds the encoder to net: input (C, H, W), output (embedding). */
 lj_val lj_resnet(struct lj_net *net, const struct lj_resnet_config *config);
+
+/* ---- convnextv2.c ----------------------------------------------------------------------- */
+
+/* number: width of the first stage, 1x1 convolutions in the MLP, blocks of the four stages. */
+extern const struct lj_encoder_family lj_family_convnextv2;
+
+/* ConvNeXt-V2 with timm's tensor names and initialisation. */
+struct lj_convnextv2_config {
+    int64_t channels, size;    /* of a global view: size x size pixels */
+    int64_t patch;             /* pixels */
+    int64_t width;             /* of the first stage; each next one has twice as much */
+    int64_t blocks[LJ_STAGES]; /* of each stage */
+    bool conv_mlp;             /* weights of the MLP have the shape of 1x1 convolutions */
+    int64_t head;              /* width of a linear head that makes the embedding; 0: none */
+    double drop_path;          /* rate of the last block */
+};
+/* Adds the encoder to net: input (C, H, W), output (embedding). */
+lj_val lj_convnextv2(struct lj_net *net, const struct lj_convnextv2_config *config);
 
 #endif

@@ -10,8 +10,6 @@
 #include <stdio.h>
 
 enum { BOTTLENECK_WIDENING = 4, SMALL_PIXELS = 96 };
-/* Each normalisation over the global batch ends a bucket, of which there are LJ_SEGMENTS_MAX. */
-enum { DEPTH_MAX = 256 };
 
 /* The deviation of He et al. 2015, by the outputs that an input reaches. */
 static double deviation(int64_t width, int64_t kernel)
@@ -55,7 +53,7 @@ static int64_t outer_width(const struct lj_resnet_config *c, int64_t width)
 /* Width of the last stage's output. */
 static int64_t features_of(const struct lj_resnet_config *c)
 {
-    return outer_width(c, c->width << (LJ_RESNET_STAGES - 1));
+    return outer_width(c, c->width << (LJ_STAGES - 1));
 }
 
 /* ReLU of shortcut and branch. Its own passes only where the branch is dropped at times. */
@@ -90,19 +88,11 @@ static lj_val stem(struct lj_net *n, const struct lj_resnet_config *c, lj_val x)
     return c->large_stem ? lj_max_pool(n, "maxpool", x, 3, 2, 1) : x;
 }
 
-static int64_t blocks_of(const struct lj_resnet_config *c)
-{
-    int64_t blocks = 0;
-    for (int stage = 0; stage < LJ_RESNET_STAGES; stage++)
-        blocks += c->blocks[stage];
-    return blocks;
-}
-
 /* All four stages, from the stem's output. */
 static lj_val stages(struct lj_net *n, const struct lj_resnet_config *c, lj_val x)
 {
-    int64_t in = c->width, width = c->width, layer = 0, last = blocks_of(c) - 1;
-    for (int stage = 0; stage < LJ_RESNET_STAGES; stage++, width *= 2)
+    int64_t in = c->width, width = c->width, layer = 0, last = lj_sum_of_stages(c->blocks) - 1;
+    for (int stage = 0; stage < LJ_STAGES; stage++, width *= 2)
         for (int64_t b = 0; b < c->blocks[stage]; b++, layer++) {
             double drop = last > 0 ? c->drop_path * (double)layer / (double)last : 0;
             /* Statistics of the global batch end the pass of a lane in the middle of a block. */
@@ -142,9 +132,7 @@ static struct lj_resnet_config config_of(const struct lj_encoder *encoder,
                                  .over_batch = settings->model_norm == LJ_MODEL_NORM_BATCH,
                                  .head = settings->model_head,
                                  .drop_path = settings->model_drop_path};
-    for (int stage = 0; stage < LJ_RESNET_STAGES; stage++)
-        c.blocks[stage] =
-            settings->model_depth ? settings->model_depth : encoder->number[BLOCKS + stage];
+    lj_blocks_of_stages(c.blocks, &encoder->number[BLOCKS], settings);
     return c;
 }
 
@@ -154,9 +142,7 @@ static int resolve(const struct lj_encoder *encoder, struct lj_config *settings)
 {
     (void)encoder;
     int64_t size = settings->views_global_size;
-    if (settings->model_depth > DEPTH_MAX)
-        return lj_fail(LJ_ERR_CONFIG, "model.depth: %lld blocks a stage; a ResNet has at most %d",
-                       (long long)settings->model_depth, DEPTH_MAX);
+    LJ_TRY(lj_check_stages(settings));
     if (settings->model_stem == LJ_MODEL_STEM_AUTO)
         settings->model_stem = size < SMALL_PIXELS ? LJ_MODEL_STEM_SMALL : LJ_MODEL_STEM_LARGE;
     int64_t stride = settings->model_stem == LJ_MODEL_STEM_SMALL ? 8 : 32;

@@ -46,6 +46,10 @@ CASES = {
                   PIXELS.astype("u1"), lambda x: x / 255),
     "ResNet-50": (["model=resnet50", "model.stem=large", "model.depth=1"],
                   PIXELS.astype("u1"), lambda x: x / 255),
+    "ConvNeXt-V2-A": (["model=convnextv2_atto", "model.depth=1", "model.head=7"],
+                      PIXELS.astype("u1"), lambda x: x / 255),
+    "ConvNeXt-V2-T": (["model=convnextv2_tiny", "model.patch=4", "model.depth=1",
+                       "views.local_size=33"], PIXELS.astype("u1"), lambda x: x / 255),
     "ResNet-18 for small images": (["model=resnet18", "model.norm=batch"],
                                    PIXELS.astype("u1"), lambda x: x / 255),
 }

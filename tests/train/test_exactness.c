@@ -316,6 +316,21 @@ Test(exactness, resnet_statistics_of_the_batch)
     check_restart(SETTINGS(RESNET, "model.norm=batch"), &wanted);
 }
 
+/* Blocks in tiles of two views and of more, by the resolution of their stage. */
+#define CONVNEXT                                                                            \
+    "model=convnextv2", "model.width=8", "model.depth=1", "model.patch=2", "model.heads=0", \
+        "model.registers=0", "views.local_size=16", "batch.size=48", "memory.tile=512"
+
+Test(exactness, convnextv2)
+{
+    struct outcome wanted = of_one_rank(SETTINGS(CONVNEXT));
+    cr_assert(wanted.loss[STEPS - 1] > 0 && wanted.loss[0] != wanted.loss[1]);
+    expect_on_all_sizes(SETTINGS(CONVNEXT), &wanted);
+    expect_on_all_sizes(SETTINGS(CONVNEXT, "memory.recompute=lanes", "threads=2"), &wanted);
+    expect_on_all_sizes(SETTINGS(CONVNEXT, "memory.recompute=blocks"), &wanted);
+    check_restart(SETTINGS(CONVNEXT), &wanted);
+}
+
 /* Another seed, another order of lanes: the comparison above can fail. */
 Test(exactness, other_settings_give_other_bits)
 {
