@@ -201,6 +201,11 @@ struct lj_batchnorm {
     bool relu; /* ReLU follows */
 };
 
+/* Maps, channels last. */
+struct lj_maps {
+    int64_t images, height, width, channels;
+};
+
 /* The most channels that convert takes when they are stored side by side. */
 enum { LJ_CONVERT_CHANNELS_MAX = 256 };
 /* Floats behind the last tap that resample may read: two of the longest vectors. */
@@ -287,6 +292,12 @@ struct lj_kernels {
     void (*relu)(float *y, const float *x, int64_t count);
     /* dx (=, or += when add) dy where y > 0, else 0; dx may be dy */
     void (*relu_backward)(float *dx, const float *dy, const float *y, int64_t count, bool add);
+    /* The weight gradient of a depthwise convolution of stride 1 that keeps the size of its maps:
+     * dw (=, or += when add) the sums over images and windows of dy x.
+     *   dw      out  (channels, kernel, kernel); kernel 3, 5 or 7
+     *   x, dy   in   (images, height, width, channels) of the given type */
+    void (*depthwise_weights)(float *dw, const void *x, const void *dy, enum lj_type type,
+                              const struct lj_maps *maps, int64_t kernel, bool add);
     /* One update by AdamW with decoupled decay (formula: optim/adamw.c) */
     void (*adamw)(float *weight, float *moment1, float *moment2, const float *gradient,
                   int64_t count, const struct lj_adamw_factors *factors);

@@ -321,6 +321,24 @@ static void run_relu_backward_add(const struct lj_kernels *k, struct bench *b)
 {
     k->relu_backward(b->x[0], b->x[1], b->x[2], b->count, true);
 }
+/* dw in x[0], of two images of 2 x 4 positions */
+static void depthwise(const struct lj_kernels *k, struct bench *b, int64_t kernel, bool add)
+{
+    struct lj_maps maps = {2, 2, 4, b->count / (kernel * kernel > 16 ? kernel * kernel : 16)};
+    k->depthwise_weights(b->x[0], b->x[1], b->x[2], LJ_F32, &maps, kernel, add);
+}
+static void run_depthwise_3(const struct lj_kernels *k, struct bench *b)
+{
+    depthwise(k, b, 3, false);
+}
+static void run_depthwise_5_add(const struct lj_kernels *k, struct bench *b)
+{
+    depthwise(k, b, 5, true);
+}
+static void run_depthwise_7(const struct lj_kernels *k, struct bench *b)
+{
+    depthwise(k, b, 7, false);
+}
 static void run_adamw(const struct lj_kernels *k, struct bench *b)
 {
     struct lj_adamw_factors f = {1e-2f, 0.9f, 0.999f, 1e-8f, 0.05f, 1 / 0.271f, 1 / 0.002997f};
@@ -376,6 +394,9 @@ static const struct kernel_case cases[] = {
     {"relu", run_relu, 0, 0, true, true},
     {"relu_backward", run_relu_backward, 0, 0, true, true},
     {"relu_backward add", run_relu_backward_add, 0, 0, true, true},
+    {"depthwise_weights", run_depthwise_3, 1e-5, 5e-6, false, false},
+    {"depthwise_weights 5 add", run_depthwise_5_add, 1e-5, 5e-6, false, false},
+    {"depthwise_weights 7", run_depthwise_7, 1e-5, 5e-6, false, false},
     {"adamw", run_adamw, 2e-6, 1e-7, true, true},
     {"square_sum", run_square_sum, 1e-14, 0, false, true},
 };

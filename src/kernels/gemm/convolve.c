@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Convolutions: oneDNN at every level that has vectors, plain loops at level scalar. Fixed by the
- * level, so that bits are, too. */
+/* Convolutions: oneDNN at every level that has vectors, but for weight gradients of depthwise ones,
+ * where it is slow; plain loops at level scalar. Level and shape decide, so that bits are fixed. */
 #include "kernels/gemm/backends.h"
 
 static bool by_onednn(void)
 {
     return lj_isa_selected() > LJ_ISA_SCALAR;
+}
+
+/* Is it a weight gradient that our own kernel computes? */
+static bool by_kernel(const struct lj_convolution *p)
+{
+    return p->pass == LJ_CONVOLUTION_WEIGHT_GRADIENT && p->depthwise && p->stride == 1 &&
+           p->padding == p->kernel / 2 && (p->kernel == 3 || p->kernel == 5 || p->kernel == 7);
 }
 
 void lj_convolve(const struct lj_convolution *convolution, const void *a, const void *b,
@@ -14,7 +21,13 @@ void lj_convolve(const struct lj_convolution *convolution, const void *a, const 
     LJ_CHECK(lj_isa_selected() >= LJ_ISA_AVX512BF16 ||
                  (convolution->input == LJ_F32 && convolution->output == LJ_F32),
              "bf16 convolutions need level avx512bf16, not %s", lj_isa_name(lj_isa_selected()));
-    if (by_onednn())
+    if (by_onednn() && by_kernel(convolution))
+        lj_kernels()->depthwise_weights(c, a, b, convolution->input,
+                                        &(struct lj_maps){convolution->images, convolution->height,
+                                                          convolution->width,
+                                                          convolution->channels},
+                                        convolution->kernel, convolution->add);
+    else if (by_onednn())
         lj_onednn_convolve(convolution, a, b, bias, c);
     else
         lj_scalar_convolve(convolution, a, b, bias, c);

@@ -289,6 +289,31 @@ static void k_relu_backward(float *dx, const float *dy, const float *y, int64_t 
     }
 }
 
+/* The sum over all windows for one element of dw. */
+static float window_sum(const void *x, const void *dy, enum lj_type type,
+                        const struct lj_maps *maps, int64_t channel, int64_t down, int64_t right)
+{
+    float sum = 0;
+    for (int64_t n = 0; n < maps->images * maps->height * maps->width; n++) {
+        int64_t line = n / maps->width % maps->height + down, column = n % maps->width + right;
+        if (line >= 0 && line < maps->height && column >= 0 && column < maps->width)
+            sum += get(dy, type, n * maps->channels + channel) *
+                   get(x, type, (n + down * maps->width + right) * maps->channels + channel);
+    }
+    return sum;
+}
+
+static void k_depthwise_weights(float *dw, const void *x, const void *dy, enum lj_type type,
+                                const struct lj_maps *maps, int64_t kernel, bool add)
+{
+    int64_t size = kernel * kernel, half = kernel / 2;
+    for (int64_t i = 0; i < maps->channels * size; i++) {
+        float sum =
+            window_sum(x, dy, type, maps, i / size, i % size / kernel - half, i % kernel - half);
+        dw[i] = add ? dw[i] + sum : sum;
+    }
+}
+
 static void k_adamw(float *weight, float *moment1, float *moment2, const float *gradient,
                     int64_t count, const struct lj_adamw_factors *f)
 {
@@ -548,6 +573,7 @@ const struct lj_kernels lj_kernels_scalar = {
     .batchnorm_backward = k_batchnorm_backward,
     .relu = k_relu,
     .relu_backward = k_relu_backward,
+    .depthwise_weights = k_depthwise_weights,
     .adamw = k_adamw,
     .square_sum = k_square_sum,
     .ecf_sums = k_ecf_sums,

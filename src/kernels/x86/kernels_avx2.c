@@ -4,6 +4,7 @@
 
 #include "kernels/x86/kernels_body.h"
 #include "kernels/x86/columns_body.h"
+#include "kernels/x86/depthwise_body.h"
 #include "kernels/x86/ecf_body.h"
 #include "kernels/x86/image_body.h"
 

@@ -453,10 +453,11 @@ static void k_add_matmul(double *restrict out, const double *restrict a, int64_t
         .add = k_add, .axpy = k_axpy, .column_sums = k_column_sums, .add_bias = k_add_bias,     \
         .column_moments = k_column_moments, .batchnorm = k_batchnorm,                           \
         .batchnorm_sums = k_batchnorm_sums, .batchnorm_backward = k_batchnorm_backward,         \
-        .relu = k_relu, .relu_backward = k_relu_backward, .adamw = k_adamw,                     \
-        .square_sum = k_square_sum, .ecf_sums = k_ecf_sums, .ecf_gradient = k_ecf_gradient,     \
-        .add_fixed = k_add_fixed, .add_matmul = k_add_matmul, .convert = k_convert,             \
-        .weighted_sum = k_weighted_sum, .resample = k_resample, .pack = pack_or_null,           \
-        .affine = k_affine, .blend = k_blend, .solarize = k_solarize, .luma_sum = k_luma_sum,   \
-        .grey = k_grey, .saturate = k_saturate, .hue = k_hue                                    \
+        .relu = k_relu, .relu_backward = k_relu_backward,                                       \
+        .depthwise_weights = k_depthwise_weights, .adamw = k_adamw, .square_sum = k_square_sum, \
+        .ecf_sums = k_ecf_sums, .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed,       \
+        .add_matmul = k_add_matmul, .convert = k_convert, .weighted_sum = k_weighted_sum,       \
+        .resample = k_resample, .pack = pack_or_null, .affine = k_affine, .blend = k_blend,     \
+        .solarize = k_solarize, .luma_sum = k_luma_sum, .grey = k_grey, .saturate = k_saturate, \
+        .hue = k_hue                                                                            \
     }
