@@ -219,16 +219,6 @@ Test(collect_mpi, values_reach_every_rank, .timeout = 60)
 
 /* ---- communicators ----------------------------------------------------------------------- */
 
-static int64_t open_blocks(void)
-{
-    struct lj_memory_use use[8];
-    int64_t blocks = 0;
-    int labels = lj_memory_report(use, 8);
-    for (int i = 0; i < labels; i++)
-        blocks += use[i].blocks;
-    return blocks;
-}
-
 static void check_first(int size)
 {
     struct lj_comm *sub = world;
@@ -268,12 +258,12 @@ static void check_created(void)
 Test(collect_mpi, communicators_come_and_go, .timeout = 60)
 {
     world = lj_case_begin();
-    int64_t before = open_blocks();
+    int64_t before = lj_open_blocks();
     for (int size = 1; size <= world->size + 1; size++)
         check_first(size);
     check_created();
     lj_comm_destroy(NULL);
-    lj_all_assert(world, open_blocks() == before, "%lld blocks of memory are not freed",
-                  (long long)(open_blocks() - before));
+    lj_all_assert(world, lj_open_blocks() == before, "%lld blocks of memory are not freed",
+                  (long long)(lj_open_blocks() - before));
     lj_case_end(world);
 }

@@ -9,16 +9,6 @@
 
 static struct lj_comm *world;
 
-static int64_t open_blocks(void)
-{
-    struct lj_memory_use use[64];
-    int64_t blocks = 0;
-    int labels = lj_memory_report(use, 64);
-    for (int i = 0; i < labels; i++)
-        blocks += use[i].blocks;
-    return blocks;
-}
-
 static void check_failure(int rank)
 {
     char fault[64];
@@ -26,7 +16,7 @@ static void check_failure(int rank)
     const int64_t bounds[] = {0, 2 * LJ_SHARD_ALIGN, 5 * LJ_SHARD_ALIGN};
     struct lj_gradsync_plan plan = {.lanes = 6, .buckets = 2, .bounds = bounds, .workers = 2};
     struct lj_gradsync *sync = NULL;
-    int64_t before = open_blocks();
+    int64_t before = lj_open_blocks();
     snprintf(fault, sizeof fault, "gradsync-create:%d:-1", rank);
     setenv("LJ_FAULT", fault, 1);
     int status = lj_gradsync_create(&sync, world, &plan, &ledger);
@@ -34,8 +24,8 @@ static void check_failure(int rank)
                   status);
     lj_all_assert(world, strstr(lj_error_text(), "injected fault at gradsync-create") != NULL,
                   "text '%s'", lj_error_text());
-    lj_all_assert(world, open_blocks() == before, "rank %d fails: blocks of memory are not freed",
-                  rank);
+    lj_all_assert(world, lj_open_blocks() == before,
+                  "rank %d fails: blocks of memory are not freed", rank);
     unsetenv("LJ_FAULT");
 }
 

@@ -191,16 +191,6 @@ static void assert_totals(const struct run *r)
                   (double)total(r->value, r->layout->lanes, r->step, element));
 }
 
-static int64_t open_blocks(void)
-{
-    struct lj_memory_use use[64];
-    int64_t blocks = 0;
-    int labels = lj_memory_report(use, 64);
-    for (int i = 0; i < labels; i++)
-        blocks += use[i].blocks;
-    return blocks;
-}
-
 /* ---- totals ------------------------------------------------------------------------------ */
 
 /* What this rank sends in a step: to each rank that owns a part of a bucket, its subtrees cut to
@@ -254,7 +244,7 @@ Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
     world = lj_case_begin();
     for (int l = 0; l < LAYOUTS; l++) {
         struct run r;
-        int64_t before = open_blocks();
+        int64_t before = lj_open_blocks();
         run_begin(&r, world, &layouts[l], 0);
         int64_t calls = lj_memory_calls();
         for (int64_t step = 0; step < STEPS; step++) {
@@ -265,7 +255,7 @@ Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
         lj_all_assert(world, lj_memory_calls() == calls, "a step allocates");
         assert_ledger(&r, STEPS);
         lj_gradsync_destroy(r.sync);
-        lj_all_assert(world, open_blocks() == before, "layout %d leaks", l);
+        lj_all_assert(world, lj_open_blocks() == before, "layout %d leaks", l);
     }
     lj_case_end(world);
 }

@@ -34,3 +34,13 @@ bool lj_all_hold(struct lj_comm *comm, bool condition, char *text, size_t capaci
     lj_broadcast(comm, text, (int64_t)capacity, first);
     return false;
 }
+
+int64_t lj_open_blocks(void)
+{
+    struct lj_memory_use use[64];
+    int64_t blocks = 0;
+    int labels = lj_memory_report(use, 64);
+    for (int i = 0; i < labels && i < 64; i++)
+        blocks += use[i].blocks;
+    return blocks;
+}

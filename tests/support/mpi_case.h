@@ -20,6 +20,9 @@ struct lj_comm *lj_case_begin(void);
 /* Ends MPI. Collective. */
 void lj_case_end(struct lj_comm *comm);
 
+/* Blocks of memory that this rank has open. Local. */
+int64_t lj_open_blocks(void);
+
 /* Does the condition hold on every rank? Collective.
  *   text  out  (capacity) "" if it does; else, on every rank, "rank r: " and the message of the
  *              lowest rank on which it does not */

@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 
+#include "mpi_case.h"
 #include "random.h"
 
 #include <criterion/criterion.h>
@@ -41,4 +42,22 @@ void lj_train_archive_write(const char *path, int64_t rows, int64_t channels, in
     H5Sclose(space);
     cr_assert(H5Fclose(file) >= 0);
     free(images);
+}
+
+void lj_train_archive_open(struct lj_comm *comm, struct lj_tmpdir *dir, struct lj_archive **archive)
+{
+    if (lj_comm_is_root(comm)) {
+        lj_tmpdir_make(dir);
+        lj_train_archive_write(lj_tmpdir_file(dir, "archive.h5"), 100, 2, 16);
+    }
+    lj_broadcast(comm, dir, sizeof *dir, 0);
+    struct lj_archive_options options = {.files = lj_tmpdir_file(dir, "archive.h5"),
+                                         .images = "",
+                                         .labels = "none",
+                                         .where = "",
+                                         .axes = LJ_DATA_AXES_NCHW,
+                                         .stretch = LJ_DATA_STRETCH_NONE,
+                                         .nan = LJ_DATA_NAN_ERROR};
+    int status = lj_archive_open(archive, comm, &options);
+    lj_all_assert(comm, status == LJ_OK, "%s", lj_error_text());
 }

@@ -27,25 +27,10 @@ static struct lj_tmpdir dir;
 static struct lj_archive *archive;
 static struct lj_config config;
 
-/* Rank 0 makes the directory and an archive of two-channel images of pseudo-random pixels. */
 static void begin(void)
 {
     world = lj_case_begin();
-    if (lj_comm_is_root(world)) {
-        lj_tmpdir_make(&dir);
-        lj_train_archive_write(lj_tmpdir_file(&dir, "archive.h5"), 100, 2, 16);
-    }
-    lj_broadcast(world, &dir, sizeof dir, 0);
-    const char *path = lj_tmpdir_file(&dir, "archive.h5");
-    struct lj_archive_options options = {.files = path,
-                                         .images = "",
-                                         .labels = "none",
-                                         .where = "",
-                                         .axes = LJ_DATA_AXES_NCHW,
-                                         .stretch = LJ_DATA_STRETCH_NONE,
-                                         .nan = LJ_DATA_NAN_ERROR};
-    int status = lj_archive_open(&archive, world, &options);
-    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    lj_train_archive_open(world, &dir, &archive);
 }
 
 static void end(void)
