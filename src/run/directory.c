@@ -134,8 +134,8 @@ int lj_run_open_files(struct lj_run_state *run, int64_t first)
     if (fclose(yaml) != 0)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
     lj_archive_keep_index(run->archive, lj_run_index_cache(run, path, false));
-    if (run->eval_bank)
-        lj_archive_keep_index(run->eval_bank, lj_run_index_cache(run, path, true));
+    if (run->eval_query)
+        lj_archive_keep_index(run->eval_query, lj_run_index_cache(run, path, true));
     snprintf(path, sizeof path, "%.4000s/metrics.jsonl", run->dir);
     LJ_TRY(cut_metrics(path, first));
     run->metrics = fopen(path, "a");

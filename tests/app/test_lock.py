@@ -18,7 +18,7 @@ RESOURCES, STOPPED = 6, 75
 
 
 def begin(directory, ranks):
-    """A run without an end, once it is training."""
+    """A run without an end, once it is training and has written a checkpoint."""
     process = start(
         [
             "train",
@@ -32,7 +32,11 @@ def begin(directory, ranks):
         ranks,
     )
     metrics = directory / "metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") > 5):
+    while process.poll() is None and not (
+        metrics.exists()
+        and metrics.read_text().count("\n") > 5
+        and list((directory / "checkpoints").glob("step-*.h5"))
+    ):
         time.sleep(0.01)
     return process
 
