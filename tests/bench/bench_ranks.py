@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ViT-Ti/8 at 64 px with the recipe's batch of 1024 views: two ranks against one, one rank of two
 threads against two ranks, and the exact reduction against the fast one. Runs take turns, so that a
-disturbance meets all of them. Then what the busiest rank sends in a step where ranks are not a power
-of two. Prints lines of JSON.
+disturbance meets all of them. Then what the busiest rank sends in a step where ranks are not a
+power of two. Prints lines of JSON.
 
     bench_ranks.py PROGRAM MPIRUN ARCHIVE
 
