@@ -208,7 +208,8 @@
         WORD(LJ_GUARD_NONFINITE_STOP, "stop") WORD(LJ_GUARD_NONFINITE_SKIP, "skip"),               \
         "what a step that is not finite does")                                                     \
     REAL(FREE, guard_collapse, "guard.collapse", 0.0, 0.0, 1.0e9,                                  \
-        "stop when the projections' effective rank falls below this; 0: never")                    \
+        "stop when projections collapse: to one point, or to an effective rank below this; 0: "    \
+        "only warn of the former")                                                                 \
     REAL(FREE, guard_stall_s, "guard.stall_s", 600.0, 0.0, 1.0e9,                                  \
         "seconds without progress (a lane, a chunk) after which the job ends; 0: never")           \
     TEXT(FREE, run_dir, "run.dir", "", "directory of the run; empty: runs/<date-time>")            \

@@ -22,6 +22,18 @@ int lj_sigreg_knots(enum lj_sigreg_grid grid, double *t, double *weight)
     return knots;
 }
 
+/* C = 1 and S = 0 at every knot. */
+double lj_sigreg_collapsed(enum lj_sigreg_grid grid)
+{
+    double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX], value = 0;
+    int knots = lj_sigreg_knots(grid, t, weight);
+    for (int k = 0; k < knots; k++) {
+        double missing = 1 - exp(-0.5 * t[k] * t[k]);
+        value += weight[k] * missing * missing;
+    }
+    return value;
+}
+
 /* For x ~ N(0,1): N E[(C - phi)^2 + S^2] = 1 - phi^2, whatever N. */
 double lj_sigreg_floor(enum lj_sigreg_grid grid)
 {

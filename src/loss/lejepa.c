@@ -199,6 +199,12 @@ static void gradient(void *state, const struct lj_loss_lane *lane, float *dproj)
     lj_sigreg_gradient(loss, lane, dproj);
 }
 
+static double collapse(const struct lj_config *c, const double *term)
+{
+    double samples = (double)c->batch_size;
+    return term[LJ_LEJEPA_SIGREG] / (samples * lj_sigreg_collapsed(c->sigreg_grid));
+}
+
 static void describe(const struct lj_config *c, char *text, size_t capacity)
 {
     snprintf(text, capacity,
@@ -225,6 +231,7 @@ const struct lj_objective_kind lj_objective_lejepa = {
     .add = add,
     .finish = finish,
     .gradient = gradient,
+    .collapse = collapse,
     .describe = describe,
 };
 

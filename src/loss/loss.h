@@ -112,6 +112,9 @@ struct lj_objective_kind {
     void (*finish)(void *state, const int64_t *sums, int64_t samples, double term[LJ_TERMS_MAX]);
     /* dproj (V, n, D) out = d(loss)/d(proj), overwritten; parallel as add. */
     void (*gradient)(void *state, const struct lj_loss_lane *lane, float *dproj);
+    /* How much of a collapse the terms show: about 1 where all projections are one point, much
+     * less in a healthy run. NULL: they cannot tell. */
+    double (*collapse)(const struct lj_config *config, const double *term);
     /* The settings in a line, for the log. */
     void (*describe)(const struct lj_config *config, char *text, size_t capacity);
 };
@@ -208,5 +211,8 @@ int64_t lj_lejepa_cached_lanes(const struct lj_lejepa_config *config, int64_t la
  * weight[k] ((C - phi)^2 + S^2). Returns their number K; arrays of LJ_KNOTS_MAX. */
 enum { LJ_KNOTS_MAX = 16 };
 int lj_sigreg_knots(enum lj_sigreg_grid grid, double *t, double *weight);
+
+/* SIGReg of N samples that are all 0, divided by N. */
+double lj_sigreg_collapsed(enum lj_sigreg_grid grid);
 
 #endif

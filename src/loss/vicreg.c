@@ -261,6 +261,13 @@ static void gradient(void *state, const struct lj_loss_lane *lane, float *dproj)
         }
 }
 
+/* Without any variance every hinge is open as far as it goes. */
+static double collapse(const struct lj_config *c, const double *term)
+{
+    (void)c;
+    return term[VARIANCE] / (1 - sqrt(epsilon));
+}
+
 /* ---- the row ----------------------------------------------------------------------------- */
 
 static void describe(const struct lj_config *c, char *text, size_t capacity)
@@ -287,5 +294,6 @@ const struct lj_objective_kind lj_objective_vicreg = {
     .add = add,
     .finish = finish,
     .gradient = gradient,
+    .collapse = collapse,
     .describe = describe,
 };

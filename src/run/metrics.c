@@ -45,6 +45,7 @@ void lj_run_log_step(struct lj_run_state *run, int64_t finished,
     fprintf(out, "{\"step\": %lld, \"epoch\": %.9g", (long long)finished, epoch_of(run, finished));
     for (int i = 0; i < lj_objective_terms(run->info.objective); i++)
         fprintf(out, ", \"%s\": %.17g", run->info.objective->term[i].name, report->term[i]);
+    put_number(out, "collapse", lj_run_collapse(run, report));
     put_number(out, "lr", report->lr);
     put_number(out, "grad_norm", report->grad_norm);
     put_number(out, "samples_per_s", rate);

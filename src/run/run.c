@@ -195,6 +195,7 @@ static int run_steps(struct lj_run_state *run)
         LJ_TRY(judge_step(run, step, &report));
         run->done++;
         log_step(run, step + 1, &report);
+        LJ_TRY(lj_run_watch_collapse(run, step + 1, &report));
         LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log && report.nonfinite == 0));
         bool stop = report.stop > 0 && step + 1 < steps;
         LJ_TRY(after_step(run, step + 1, report.save > 0 || stop));

@@ -28,6 +28,7 @@ struct lj_run_state {
     int64_t done;                  /* steps this process has finished */
     int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
     double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
+    int64_t collapsed_steps;       /* steps in a row whose terms show a collapse */
     bool terminal;                 /* root: standard error is a terminal, so draw a progress bar */
     struct lj_archive *eval_query; /* rows that are evaluated; NULL: no evaluation */
     struct lj_archive *eval_bank;  /* labelled rows that the kNN knows; NULL: no labels, no kNN */
@@ -74,6 +75,15 @@ void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
 /* Draws the progress bar on a terminal; line: also writes a line of the log. */
 void lj_run_progress(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report, bool line);
+
+/* ---- collapse.c -------------------------------------------------------------------------- */
+
+/* How much of a collapse a step shows, as the objective tells; NaN if it cannot. Local. */
+double lj_run_collapse(const struct lj_run_state *run, const struct lj_step_report *report);
+/* Counts steps that show a collapse, and warns of as many in a row as cannot be a start or an
+ * accident. Every rank, with the same report. Errors: LJ_ERR_NUMERIC, if guard.collapse asks. */
+int lj_run_watch_collapse(struct lj_run_state *run, int64_t finished,
+                          const struct lj_step_report *report);
 
 /* ---- evaluation.c ------------------------------------------------------------------------ */
 

@@ -49,6 +49,29 @@ def test_collapse():
     check(not program.checkpoints(here / "collapse-2"), "a checkpoint of collapsed weights")
 
 
+def test_one_point():
+    """Prediction alone makes all projections one point: said once; with its regulariser never."""
+    words = [data, "optim.lr=1e-2", "optim.warmup_epochs=0", "train.steps=300"]
+    weights = {"lejepa": ("loss.lambda=0", "loss.lambda=0.9"),
+               "vicreg": ("vicreg.variance=0", "vicreg.variance=100")}
+    for objective, (weight, enough) in weights.items():
+        ended = train(here / f"point-{objective}", *words, f"objective={objective}", weight, ranks=2)
+        said = [line for line in ended.warnings if "collapse" in line]
+        check(ended.code == 0 and len(said) == 1, f"{weight}: {ended.code}, {ended.warnings}")
+        check("nearly one point" in said[0] and weight.split("=")[0] in said[0], said[0])
+        last = program.metrics(here / f"point-{objective}")[-1]
+        check(0.9 < last["collapse"] < 1.1, f"{weight}: {last}")
+        ended = train(here / f"spread-{objective}", *words, f"objective={objective}", enough)
+        check("collapse" not in ended.err, f"{objective}: {ended.warnings}")
+        last = program.metrics(here / f"spread-{objective}")[-1]
+        check(0 < last["collapse"] < 0.5, f"{objective}: {last}")
+    ended = train(here / "stopped", *words, "loss.lambda=0", "guard.collapse=0.5", ranks=3)
+    check(
+        ended.code != 0 and len(ended.errors) == 1 and "guard.collapse" in ended.errors[0],
+        f"guard.collapse=0.5: {ended.code}, {ended.errors}",
+    )
+
+
 def test_without_sigreg():
     """Prediction alone collapses: seen while training, not at its start."""
     said = ended_by(
@@ -122,6 +145,7 @@ program.at_once(
     lambda test: test(),
     [
         test_collapse,
+        test_one_point,
         test_without_sigreg,
         test_above_the_limit,
         test_not_finite,

@@ -78,6 +78,12 @@ Test(sigreg, floors)
     assert_near(lj_sigreg_floor(LJ_SIGREG_GRID_B), 1.0594231238, 1e-10, "floor b");
 }
 
+Test(sigreg, collapsed)
+{
+    assert_near(lj_sigreg_collapsed(LJ_SIGREG_GRID_A), 0.4020475797, 1e-10, "collapsed a");
+    assert_near(lj_sigreg_collapsed(LJ_SIGREG_GRID_B), 0.4089207202, 1e-10, "collapsed b");
+}
+
 struct sample {
     int n;
     float x[5];
