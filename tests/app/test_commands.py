@@ -28,7 +28,8 @@ def test_train():
     check(ended.out == "", f"train wrote on standard output: {ended.out}")
     rows = program.metrics(here / "run")
     check([row["step"] for row in rows] == [1, 2, 3, 4, 5, 6], "metrics.jsonl lacks steps")
-    has_keys("metrics.jsonl", rows[0], "step epoch loss pred sigreg collapse lr grad_norm samples_per_s")
+    keys = "step epoch loss pred sigreg collapse lr grad_norm samples_per_s"
+    has_keys("metrics.jsonl", rows[0], keys)
     check(
         abs(rows[0]["loss"] - (0.05 * rows[0]["sigreg"] + 0.95 * rows[0]["pred"])) < 1e-12,
         f"loss: {rows[0]}",

@@ -55,13 +55,14 @@ def test_one_point():
     weights = {"lejepa": ("loss.lambda=0", "loss.lambda=0.9"),
                "vicreg": ("vicreg.variance=0", "vicreg.variance=100")}
     for objective, (weight, enough) in weights.items():
-        ended = train(here / f"point-{objective}", *words, f"objective={objective}", weight, ranks=2)
+        start = [*words, f"objective={objective}"]
+        ended = train(here / f"point-{objective}", *start, weight, ranks=2)
         said = [line for line in ended.warnings if "collapse" in line]
         check(ended.code == 0 and len(said) == 1, f"{weight}: {ended.code}, {ended.warnings}")
         check("nearly one point" in said[0] and weight.split("=")[0] in said[0], said[0])
         last = program.metrics(here / f"point-{objective}")[-1]
         check(0.9 < last["collapse"] < 1.1, f"{weight}: {last}")
-        ended = train(here / f"spread-{objective}", *words, f"objective={objective}", enough)
+        ended = train(here / f"spread-{objective}", *start, enough)
         check("collapse" not in ended.err, f"{objective}: {ended.warnings}")
         last = program.metrics(here / f"spread-{objective}")[-1]
         check(0 < last["collapse"] < 0.5, f"{objective}: {last}")
