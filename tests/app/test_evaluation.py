@@ -98,8 +98,12 @@ def expect_figures(found, directory, words, rows):
         more = [f"checkpoint={directory}", f"features={features}", f"out={files[features]}"]
         done("embed", ["embed", *more, *words])
     wanted = figures(read(files["model"], "embeddings"))
+    # A small eigenvalue is known to rounding of the largest.
+    allowed = {"effective_rank": 1e-3, "condition": 1e-3 + 1e-15 * wanted["condition"]}
     for name, value in wanted.items():
-        check(abs(found[name] / value - 1) < 1e-3, f"{name} {found[name]}, {value} by numpy")
+        check(
+            abs(found[name] / value - 1) < allowed[name], f"{name} {found[name]}, {value} by numpy"
+        )
     some = read(files["projection"], "projections")[:, numpy.arange(16) * rows // 16]
     path = program.write_h5(directory / "some.h5", proj=some)
     wanted = json.loads(done("diagnose", ["diagnose", path, "sigreg.slices=8", "json=1"]).out)
