@@ -27,7 +27,8 @@ int lj_check_stages(const struct lj_config *settings) LJ_MUST_USE;
 
 /* ---- vit.c ------------------------------------------------------------------------------ */
 
-/* number: width, depth, heads (0: width / 64). */
+/* number: width, depth, heads (0: width / 64), hidden width of the MLP at that width (0: four times
+ * it). */
 extern const struct lj_encoder_family lj_family_vit;
 
 /* Vision transformer (Dosovitskiy et al. 2021) with timm's tensor names and initialisation. */

@@ -63,7 +63,7 @@ lj_val lj_vit(struct lj_net *n, const struct lj_vit_config *c)
 
 /* ---- family ----------------------------------------------------------------------------- */
 
-enum { WIDTH, DEPTH, HEADS }; /* of lj_encoder.number */
+enum { WIDTH, DEPTH, HEADS, HIDDEN }; /* of lj_encoder.number */
 
 static struct lj_vit_config config_of(const struct lj_encoder *encoder,
                                       const struct lj_config *settings, int64_t channels)
@@ -99,9 +99,18 @@ static int check_size(const char *key, int64_t size, int64_t patch)
         (long long)lj_round_up(size, patch));
 }
 
+/* The row's ratio, unless one is given, be it the default. */
+static void resolve_ratio(const struct lj_encoder *encoder, struct lj_config *settings)
+{
+    if (encoder->number[HIDDEN] && !lj_config_is_given(settings, "model.mlp_ratio"))
+        settings->model_mlp_ratio =
+            (double)encoder->number[HIDDEN] / (double)encoder->number[WIDTH];
+}
+
 /* The patch: 8 pixels, 4 in small images. It divides the sizes of all views. */
 static int resolve(const struct lj_encoder *encoder, struct lj_config *settings)
 {
+    resolve_ratio(encoder, settings);
     struct lj_vit_config c = config_of(encoder, settings, 1);
     if (c.width % c.heads != 0)
         return lj_fail(LJ_ERR_CONFIG,
