@@ -36,7 +36,7 @@ int lj_expect_tensor(const struct lj_encoder_file *file, const char *name, int d
 
 int lj_refuse_encoder(const struct lj_encoder_file *file, const char *why)
 {
-    return lj_fail(LJ_ERR_CHECKPOINT, "%s: its encoder%s%s %s, which this program's have not",
+    return lj_fail(LJ_ERR_CHECKPOINT, "%s: its encoder%s%s %s; this program has none of that kind",
                    file->path, file->architecture[0] ? " " : "", file->architecture, why);
 }
 

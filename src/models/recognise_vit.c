@@ -19,9 +19,6 @@ static const struct {
     {"blocks.0.attn.q_proj.weight", "has separate queries, keys and values"},
     {"blocks.0.attn.q_bias", "has separate biases of queries and values"},
     {"blocks.0.attn.norm.weight", "has a norm inside of attention"},
-    {"blocks.0.attn.relative_position_bias_table", "has relative positions"},
-    {"blocks.0.attn.rel_pos.relative_position_bias_table", "has relative positions"},
-    {"blocks.0.attn.rel_pos.mlp.fc1.weight", "has relative positions"},
     {"blocks.0.mlp.fc1_g.weight", "has a gated MLP (SwiGLU)"},
     {"blocks.0.mlp.w12.weight", "has a gated MLP (SwiGLU)"},
     {"blocks.0.gamma_1", "has layer scale by an older name (gamma_1)"},
@@ -29,11 +26,11 @@ static const struct {
 
 static int check_kind(const struct lj_encoder_file *file)
 {
+    if (!lj_find_tensor(file, "pos_embed"))
+        return lj_refuse_encoder(file, "has rotary or relative positions, no pos_embed");
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
         if (lj_find_tensor(file, "%s", foreign[i].name))
             return lj_refuse_encoder(file, foreign[i].why);
-    if (!lj_find_tensor(file, "pos_embed"))
-        return lj_refuse_encoder(file, "has positions that are not learned, as rotary ones");
     if (!lj_find_tensor(file, "cls_token"))
         return lj_refuse_encoder(file, "has patch tokens without a class token");
     return LJ_OK;

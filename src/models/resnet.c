@@ -208,10 +208,13 @@ static int check_kind(const struct lj_encoder_file *file)
 
 static int recognise(const struct lj_encoder_file *file, bool choose, struct lj_config *settings)
 {
-    const struct lj_tensor *stem;
+    const struct lj_tensor *stem, *first;
     int64_t blocks[LJ_STAGES] = {0};
     LJ_TRY(check_kind(file));
     LJ_TRY(lj_expect_tensor(file, "conv1.weight", 4, &stem));
+    LJ_TRY(lj_expect_tensor(file, lj_family_resnet.mark, 4, &first));
+    if (first->dim[0] != stem->dim[0])
+        return lj_refuse_encoder(file, "has wider or grouped blocks (Wide ResNet, ResNeXt)");
     for (int s = 0; s < LJ_STAGES; s++)
         while (blocks[s] < file->tensors &&
                lj_find_tensor(file, "layer%d.%lld.conv1.weight", s + 1, (long long)blocks[s]))

@@ -52,7 +52,8 @@ static const struct lj_encoder *find_row(const struct lj_encoder_family *family,
             continue;
         if (row->number[0] == width)
             return row;
-        found = row;
+        if (!found)
+            found = row;
     }
     return found;
 }
