@@ -74,6 +74,9 @@ LJ_API const struct lj_key *lj_config_key(const char *name);
 
 LJ_API void lj_config_defaults(struct lj_config *config);
 
+/* Was the key set, be it to its default? false for a name that is no key. Local. */
+LJ_API bool lj_config_is_given(const struct lj_config *config, const char *name);
+
 /* "key=value", split at the first '='. Errors: LJ_ERR_CONFIG with the nearest known key, the range
  * or the choices. `preset=` only records the name; lj_config_apply_preset applies it. */
 LJ_API int lj_config_assign(struct lj_config *config, const char *assignment) LJ_MUST_USE;

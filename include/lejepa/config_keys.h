@@ -116,7 +116,8 @@
     INT(BITS, model_heads, "model.heads", 0, 0, 1024,                                              \
         "attention heads; 0: the preset's, or width/64")                                           \
     REAL(BITS, model_mlp_ratio, "model.mlp_ratio", 4.0, 0.25, 16.0,                                \
-        "hidden width of a block's MLP")                                                           \
+        "hidden width of a block's MLP by model.width; vit_giant and vit_gigantic have their own " \
+        "unless it is given")                                                                      \
     INT(BITS, model_registers, "model.registers", 0, 0, 64, "register tokens")                     \
     CHOICE(BITS, model_pool, "model.pool", LJ_MODEL_POOL_TOKEN,                                    \
         WORD(LJ_MODEL_POOL_TOKEN, "token") WORD(LJ_MODEL_POOL_MEAN, "mean"),                       \

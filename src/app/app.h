@@ -65,4 +65,8 @@ bool lj_words_set(const struct lj_call_words *words, const char *key);
  * otherwise. Errors: LJ_ERR_DATA when it is nowhere. */
 int lj_use_example(struct lj_config *config);
 
+/* Settings of the encoder in weights=, where they are not given. Collective: rank 0 reads.
+ * Errors: LJ_ERR_CHECKPOINT, LJ_ERR_CONFIG, LJ_ERR_RESOURCE; agreed. */
+int lj_import_encoder(struct lj_comm *comm, struct lj_config *config) LJ_MUST_USE;
+
 #endif

@@ -63,6 +63,10 @@ static void say_source(const struct lj_config *config, const struct lj_timm_pixe
     if (found)
         lj_say("mean and std from %s, multiplied by %.10g for pixels of type %s", pixels->from,
                scale, type);
+    else if (pixels->others > 0 && !pixels->found)
+        lj_warn("%s: mean and std are of images with %lld channels, and differ between them: those "
+                "of the archive are taken",
+                pixels->from, (long long)pixels->others);
     else if (!pixels->found)
         lj_say("%s says nothing of mean and std, nor does a config.json beside it: those of the "
                "archive are taken",
@@ -124,7 +128,7 @@ static int import_into(struct lj_comm *comm, struct lj_config *config, struct lj
     LJ_TRY(lj_agree(comm, status));
     LJ_TRY(share_pixels(comm, config, archive, &pixels));
     LJ_TRY(lj_trainer_create(&trainer, comm, config, archive, NULL));
-    status = lj_trainer_load_weights(trainer, config->arg_weights);
+    status = lj_trainer_load_weights(trainer, config->arg_weights, true);
     if (status == LJ_OK && pixels.found)
         lj_trainer_normalise_by(trainer, pixels.mean, pixels.std);
     if (status == LJ_OK)
@@ -146,11 +150,11 @@ int lj_command_import(struct lj_comm *comm, struct lj_config *config,
     const char *isa = "";
     struct lj_archive *archive = NULL;
     if (!config->arg_weights[0] || !config->arg_out[0])
-        status =
-            lj_fail(LJ_ERR_CONFIG, "import: give weights=FILE.safetensors, out=DIR, and the model "
-                                   "and data.archive it is for");
+        status = lj_fail(LJ_ERR_CONFIG, "import: give weights=FILE.safetensors, out=DIR, and the "
+                                        "data.archive it is for");
     LJ_TRY(lj_agree(comm, status));
     LJ_TRY(lj_agree(comm, lj_use_example(config)));
+    LJ_TRY(lj_import_encoder(comm, config));
     LJ_TRY(lj_runtime_agree(comm, &isa));
     LJ_TRY(lj_agree(comm, lj_runtime_resolve_precision(config)));
     struct lj_archive_options options = lj_archive_options_of(config);

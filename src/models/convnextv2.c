@@ -168,6 +168,26 @@ static void name_in_timm(const struct lj_encoder *encoder, const struct lj_confi
              (long long)(8 * c.width), (long long)c.head);
 }
 
+/* ---- in a file of timm ------------------------------------------------------------------- */
+
+static int recognise(const struct lj_encoder_file *file, bool choose, struct lj_config *settings)
+{
+    const struct lj_tensor *stem, *mlp = lj_find_tensor(file, "stages.0.blocks.0.mlp.fc1.weight");
+    int64_t blocks[LJ_STAGES] = {0};
+    if (!lj_find_tensor(file, "stages.0.blocks.0.mlp.grn.weight"))
+        return lj_refuse_encoder(file, "has no global response normalisation (ConvNeXt, not V2)");
+    LJ_TRY(lj_expect_tensor(file, "stem.0.weight", 4, &stem));
+    for (int s = 0; s < LJ_STAGES; s++)
+        while (blocks[s] < file->tensors &&
+               lj_find_tensor(file, "stages.%d.blocks.%lld.norm.weight", s, (long long)blocks[s]))
+            blocks[s]++;
+    if (choose)
+        LJ_TRY(lj_recognise_stages(file, &lj_family_convnextv2, stem->dim[0], mlp && mlp->dims == 4,
+                                   blocks, settings));
+    LJ_TRY(lj_take_number(settings, "model.patch", stem->dim[2]));
+    return lj_take_size(settings, file->size);
+}
+
 static const char *const settings_read[] = {"model.patch", "model.width",     "model.depth",
                                             "model.head",  "model.drop_path", NULL};
 
@@ -177,4 +197,6 @@ const struct lj_encoder_family lj_family_convnextv2 = {.settings = settings_read
                                                        .resolve = resolve,
                                                        .build = build,
                                                        .describe = describe,
-                                                       .timm = name_in_timm};
+                                                       .timm = name_in_timm,
+                                                       .mark = "stages.0.blocks.0.conv_dw.weight",
+                                                       .recognise = recognise};

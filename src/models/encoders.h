@@ -13,6 +13,27 @@ int64_t lj_automatic_local_size(int64_t global_size, int64_t multiple);
 int lj_encoder_check_foreign(const struct lj_encoder *encoder,
                              const struct lj_config *settings) LJ_MUST_USE;
 
+/* ---- recognise.c ------------------------------------------------------------------------ */
+
+/* The tensor of that name, or NULL. */
+const struct lj_tensor *lj_find_tensor(const struct lj_encoder_file *file, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The tensor of that name, with so many axes. Errors: LJ_ERR_CHECKPOINT. */
+int lj_expect_tensor(const struct lj_encoder_file *file, const char *name, int dims,
+                     const struct lj_tensor **tensor) LJ_MUST_USE;
+/* Fails because of what the encoder in the file has, such as "has no class token". */
+int lj_refuse_encoder(const struct lj_encoder_file *file, const char *why);
+/* Gives a setting its value, unless it is given. */
+int lj_take_text(struct lj_config *settings, const char *name, const char *value) LJ_MUST_USE;
+int lj_take_number(struct lj_config *settings, const char *name, int64_t value) LJ_MUST_USE;
+/* Gives data.size the side of the file's images, unless a size is given or none is said. */
+int lj_take_size(struct lj_config *settings, int64_t size) LJ_MUST_USE;
+
+/* ---- recognise_vit.c --------------------------------------------------------------------- */
+
+int lj_recognise_vit(const struct lj_encoder_file *file, bool choose,
+                     struct lj_config *settings) LJ_MUST_USE;
+
 /* ---- stages.c --------------------------------------------------------------------------- */
 
 /* Convolutional encoders have four stages, of as many blocks as they say. */
@@ -21,13 +42,21 @@ enum { LJ_STAGES = 4 };
 void lj_blocks_of_stages(int64_t blocks[LJ_STAGES], const int64_t *row,
                          const struct lj_config *settings);
 int64_t lj_sum_of_stages(const int64_t blocks[LJ_STAGES]);
+/* Takes the row of the family whose number[1] is `flag` and whose blocks, number[2] and the next
+ * ones, are these; where all stages have the same, one with `flag` and model.depth.
+ *   width  in  of the first stage */
+int lj_recognise_stages(const struct lj_encoder_file *file, const struct lj_encoder_family *family,
+                        int64_t width, bool flag, const int64_t blocks[LJ_STAGES],
+                        struct lj_config *settings) LJ_MUST_USE;
 /* Refuses a model.depth that needs more buckets of gradients than there may be.
  * Errors: LJ_ERR_CONFIG. */
 int lj_check_stages(const struct lj_config *settings) LJ_MUST_USE;
 
 /* ---- vit.c ------------------------------------------------------------------------------ */
 
-/* number: width, depth, heads (0: width / 64). */
+/* lj_encoder.number: heads 0: width / 64; hidden width of the MLP at that width, 0: by
+ * model.mlp_ratio. */
+enum { LJ_VIT_WIDTH, LJ_VIT_DEPTH, LJ_VIT_HEADS, LJ_VIT_HIDDEN };
 extern const struct lj_encoder_family lj_family_vit;
 
 /* Vision transformer (Dosovitskiy et al. 2021) with timm's tensor names and initialisation. */

@@ -24,7 +24,17 @@ struct lj_timm_model {
     const char *pool;      /* "token", "avg" */
     const char *first_conv, *classifier;
     int64_t features, classes; /* width before the classifier; of the classifier, 0: none */
+    int64_t prefix;            /* tokens before those of patches */
     bool any_size;             /* takes images of any size, and no argument for it */
+};
+
+/* A file of timm that holds an encoder, as far as names, shapes and its configuration tell. */
+struct lj_encoder_file {
+    const char *path;
+    const char *architecture, *pool; /* in timm's words; "": not said */
+    int64_t heads, size;             /* attention heads; pixels of a side; 0: not said */
+    const struct lj_tensor *tensor;  /* (tensors) */
+    int64_t tensors;
 };
 
 /* What the file of an encoder defines; rows of the table share it when they differ in numbers
@@ -48,6 +58,11 @@ struct lj_encoder_family {
     /* The same network in timm, for resolved settings; NULL: timm has none. */
     void (*timm)(const struct lj_encoder *encoder, const struct lj_config *settings,
                  int64_t channels, struct lj_timm_model *timm);
+    const char *mark; /* a tensor that all files of timm with such an encoder have, and no others;
+                         NULL: timm has none */
+    /* Settings of the encoder in a file with that tensor, where they are not given; all of them, or
+     * with a given model those that its row leaves open. lj_encoder_recognise. */
+    int (*recognise)(const struct lj_encoder_file *file, bool choose, struct lj_config *settings);
 };
 
 enum { LJ_ENCODER_NUMBERS = 8 };
@@ -68,6 +83,13 @@ int lj_encoder_find(const char *name, const struct lj_encoder **encoder) LJ_MUST
 /* One row more for lj_encoder_find: an encoder that is being tried, as tests do. Borrowed until
  * the next call; NULL: none. Not while other threads look for encoders. */
 void lj_encoder_try(const struct lj_encoder *row);
+
+/* Finds the encoder that a file of timm holds: model and model.* get their values, in place, where
+ * they are not given; data.size that of its images, if neither it nor views.global_size is given.
+ * Errors: LJ_ERR_CHECKPOINT: none of these encoders, which is said by name as far as it is known;
+ * LJ_ERR_CONFIG. */
+int lj_encoder_recognise(const struct lj_encoder_file *file,
+                         struct lj_config *settings) LJ_MUST_USE;
 
 /* Gives settings model.* that the encoder does not read their defaults, in place: where one set of
  * settings goes to several encoders. */

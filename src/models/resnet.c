@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { BOTTLENECK_WIDENING = 4, SMALL_PIXELS = 96 };
 
@@ -190,6 +191,42 @@ static void name_in_timm(const struct lj_encoder *encoder, const struct lj_confi
              (long long)c.blocks[2], (long long)c.blocks[3], (long long)c.head);
 }
 
+/* ---- in a file of timm ------------------------------------------------------------------- */
+
+/* Antialiased downsampling has no tensors. */
+static int check_kind(const struct lj_encoder_file *file)
+{
+    if (strncmp(file->architecture, "resnetaa", 8) == 0 ||
+        strncmp(file->architecture, "resnetblur", 10) == 0)
+        return lj_refuse_encoder(file, "has antialiased strides");
+    if (lj_find_tensor(file, "conv1.0.weight"))
+        return lj_refuse_encoder(file, "has a stem of several convolutions");
+    if (lj_find_tensor(file, "bn1.weight") && !lj_find_tensor(file, "bn1.running_mean"))
+        return lj_refuse_encoder(file, "has another normalisation than over batches");
+    return LJ_OK;
+}
+
+static int recognise(const struct lj_encoder_file *file, bool choose, struct lj_config *settings)
+{
+    const struct lj_tensor *stem, *first;
+    int64_t blocks[LJ_STAGES] = {0};
+    LJ_TRY(check_kind(file));
+    LJ_TRY(lj_expect_tensor(file, "conv1.weight", 4, &stem));
+    LJ_TRY(lj_expect_tensor(file, lj_family_resnet.mark, 4, &first));
+    if (first->dim[0] != stem->dim[0])
+        return lj_refuse_encoder(file, "has wider or grouped blocks (Wide ResNet, ResNeXt)");
+    for (int s = 0; s < LJ_STAGES; s++)
+        while (blocks[s] < file->tensors &&
+               lj_find_tensor(file, "layer%d.%lld.conv1.weight", s + 1, (long long)blocks[s]))
+            blocks[s]++;
+    bool bottleneck = lj_find_tensor(file, "layer1.0.conv3.weight") != NULL;
+    if (choose)
+        LJ_TRY(lj_recognise_stages(file, &lj_family_resnet, stem->dim[0], bottleneck, blocks,
+                                   settings));
+    LJ_TRY(lj_take_text(settings, "model.stem", stem->dim[2] == 3 ? "small" : "large"));
+    return lj_take_size(settings, file->size);
+}
+
 static const char *const settings_read[] = {
     "model.width", "model.depth", "model.head", "model.drop_path",
     "model.stem",  "model.norm",  NULL};
@@ -200,4 +237,6 @@ const struct lj_encoder_family lj_family_resnet = {.settings = settings_read,
                                                    .resolve = resolve,
                                                    .build = build,
                                                    .describe = describe,
-                                                   .timm = name_in_timm};
+                                                   .timm = name_in_timm,
+                                                   .mark = "layer1.0.conv1.weight",
+                                                   .recognise = recognise};

@@ -2,6 +2,8 @@
 /* What encoders of four stages share. */
 #include "models/encoders.h"
 
+#include <string.h>
+
 /* A bucket of gradients ends at least at each normalisation over the global batch, of which a block
  * has up to three, and a model has LJ_SEGMENTS_MAX buckets. */
 enum { DEPTH_MAX = 256 };
@@ -29,4 +31,50 @@ int lj_check_stages(const struct lj_config *settings)
                    "model.depth: %lld blocks a stage; model=%s has at most %d, in each of its %d "
                    "stages",
                    (long long)settings->model_depth, settings->model, DEPTH_MAX, LJ_STAGES);
+}
+
+/* ---- in a file of timm ------------------------------------------------------------------- */
+
+static bool has_blocks(const struct lj_encoder *row, const int64_t blocks[LJ_STAGES])
+{
+    return memcmp(&row->number[2], blocks, LJ_STAGES * sizeof *blocks) == 0;
+}
+
+/* A row with this flag and these blocks (NULL: any blocks), of this width if there is one. */
+static const struct lj_encoder *find_row(const struct lj_encoder_family *family, int64_t width,
+                                         bool flag, const int64_t *blocks)
+{
+    int rows;
+    const struct lj_encoder *encoders = lj_encoders(&rows), *found = NULL;
+    for (int i = 0; i < rows; i++) {
+        const struct lj_encoder *row = &encoders[i];
+        if (row->family != family || row->number[1] != flag || (blocks && !has_blocks(row, blocks)))
+            continue;
+        if (row->number[0] == width)
+            return row;
+        if (!found)
+            found = row;
+    }
+    return found;
+}
+
+int lj_recognise_stages(const struct lj_encoder_file *file, const struct lj_encoder_family *family,
+                        int64_t width, bool flag, const int64_t blocks[LJ_STAGES],
+                        struct lj_config *settings)
+{
+    const struct lj_encoder *row = find_row(family, width, flag, blocks);
+    bool even = blocks[0] > 0 && lj_sum_of_stages(blocks) == LJ_STAGES * blocks[0];
+    if (!row && even) {
+        row = find_row(family, width, flag, NULL);
+        LJ_TRY(lj_take_number(settings, "model.depth", blocks[0]));
+    }
+    if (!row)
+        return lj_fail(
+            LJ_ERR_CHECKPOINT,
+            "%s: its encoder has stages of %lld, %lld, %lld and %lld blocks, as no model "
+            "of `lejepa_mpi help model` does",
+            file->path, (long long)blocks[0], (long long)blocks[1], (long long)blocks[2],
+            (long long)blocks[3]);
+    LJ_TRY(lj_take_text(settings, "model", row->name));
+    return row->number[0] == width ? LJ_OK : lj_take_number(settings, "model.width", width);
 }

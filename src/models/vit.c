@@ -63,8 +63,6 @@ lj_val lj_vit(struct lj_net *n, const struct lj_vit_config *c)
 
 /* ---- family ----------------------------------------------------------------------------- */
 
-enum { WIDTH, DEPTH, HEADS }; /* of lj_encoder.number */
-
 static struct lj_vit_config config_of(const struct lj_encoder *encoder,
                                       const struct lj_config *settings, int64_t channels)
 {
@@ -72,9 +70,9 @@ static struct lj_vit_config config_of(const struct lj_encoder *encoder,
         .channels = channels,
         .size = settings->views_global_size,
         .patch = settings->model_patch,
-        .width = settings->model_width ? settings->model_width : encoder->number[WIDTH],
-        .depth = settings->model_depth ? settings->model_depth : encoder->number[DEPTH],
-        .heads = settings->model_width ? 0 : encoder->number[HEADS],
+        .width = settings->model_width ? settings->model_width : encoder->number[LJ_VIT_WIDTH],
+        .depth = settings->model_depth ? settings->model_depth : encoder->number[LJ_VIT_DEPTH],
+        .heads = settings->model_width ? 0 : encoder->number[LJ_VIT_HEADS],
         .registers = settings->model_registers,
         .head = settings->model_head,
         .mean_pool = settings->model_pool == LJ_MODEL_POOL_MEAN,
@@ -99,9 +97,18 @@ static int check_size(const char *key, int64_t size, int64_t patch)
         (long long)lj_round_up(size, patch));
 }
 
+/* The row's ratio, unless one is given, be it the default. */
+static void resolve_ratio(const struct lj_encoder *encoder, struct lj_config *settings)
+{
+    if (encoder->number[LJ_VIT_HIDDEN] && !lj_config_is_given(settings, "model.mlp_ratio"))
+        settings->model_mlp_ratio =
+            (double)encoder->number[LJ_VIT_HIDDEN] / (double)encoder->number[LJ_VIT_WIDTH];
+}
+
 /* The patch: 8 pixels, 4 in small images. It divides the sizes of all views. */
 static int resolve(const struct lj_encoder *encoder, struct lj_config *settings)
 {
+    resolve_ratio(encoder, settings);
     struct lj_vit_config c = config_of(encoder, settings, 1);
     if (c.width % c.heads != 0)
         return lj_fail(LJ_ERR_CONFIG,
@@ -149,6 +156,7 @@ static void name_in_timm(const struct lj_encoder *encoder, const struct lj_confi
     timm->classifier = "head";
     timm->features = c.width;
     timm->classes = c.head;
+    timm->prefix = 1 + c.registers;
     snprintf(timm->architecture, sizeof timm->architecture, "vit_base_patch16_224");
     snprintf(timm->arguments, sizeof timm->arguments,
              "{\"img_size\": %lld, \"patch_size\": %lld, \"in_chans\": %lld, \"embed_dim\": %lld, "
@@ -169,4 +177,6 @@ const struct lj_encoder_family lj_family_vit = {.settings = settings_read,
                                                 .resolve = resolve,
                                                 .build = build,
                                                 .describe = describe,
-                                                .timm = name_in_timm};
+                                                .timm = name_in_timm,
+                                                .mark = "patch_embed.proj.weight",
+                                                .recognise = lj_recognise_vit};

@@ -62,6 +62,13 @@ struct lj_param {
     double init_scale;
 };
 
+/* Name and shape of a tensor that is not ours. */
+struct lj_tensor {
+    char name[LJ_NAME_MAX]; /* a longer one is cut */
+    int dims;               /* may exceed LJ_DIMS_MAX; then dim holds the first ones */
+    int64_t dim[LJ_DIMS_MAX];
+};
+
 /* The table of all parameters of a model (encoder and projector). In memory they lie in the
  * order of the table, with padding between them, cut into buckets that each hold those of
  * consecutive nodes. */
@@ -244,6 +251,12 @@ lj_val lj_input(struct lj_net *net, struct lj_shape shape, bool wants_gradient);
 lj_val lj_patch_embed(struct lj_net *net, const char *name, lj_val x, int64_t patch, int64_t width);
 lj_val lj_tokens(struct lj_net *net, const char *name, lj_val x, int64_t registers, int64_t grid_h,
                  int64_t grid_w);
+/* The positions of patches that lj_tokens would use for another grid than its own. Local.
+ *   to    out  (grid^2, width)
+ *   from  in   (grid0^2, width)
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_resample_positions(float *to, int64_t grid, const float *from, int64_t grid0,
+                          int64_t width) LJ_MUST_USE;
 lj_val lj_linear(struct lj_net *net, const char *name, lj_val x, int64_t width, enum lj_init init,
                  double init_scale);
 /* trunk + linear(x), where the output is as wide as the trunk: a linear layer at the end of a

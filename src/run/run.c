@@ -54,7 +54,7 @@ static int set_up(struct lj_run_state *run)
     LJ_TRY(lj_trainer_create(&run->trainer, run->comm, run->config, run->archive,
                              resume_from[0] ? run->checkpoints : NULL));
     if (run->config->arg_init[0])
-        LJ_TRY(lj_trainer_load_weights(run->trainer, run->config->arg_init));
+        LJ_TRY(lj_trainer_load_weights(run->trainer, run->config->arg_init, false));
     lj_run_share_limits(run);
     run->info = lj_trainer_info(run->trainer);
     int64_t lanes_at_once = (int64_t)run->comm->size * run->info.workers;

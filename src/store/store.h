@@ -259,6 +259,26 @@ int lj_safetensors_write(const char *path, const struct lj_params *params, const
 int lj_safetensors_read(const char *path, const struct lj_params *params,
                         const char *optional_prefix, float *weights, bool *whole) LJ_MUST_USE;
 
+/* How weights of timm are made to fit where the encoder takes other images than they were trained
+ * on. Names are timm's. */
+struct lj_adaption {
+    const char *first_conv; /* convolution of the images; "": none */
+    const char *classifier; /* linear layer whose tensors are left out unless they are parameters */
+    int64_t prefix;         /* tokens before those of patches */
+};
+/* As lj_safetensors_read, for weights of timm's encoders:
+ *   - the first convolution for other channels than ours: their sum for one channel; for more, they
+ *     are repeated as far as needed, times theirs / ours
+ *   - pos_embed of another grid: resampled, tokens before the patches as they are, or zero where
+ *     the file has positions of patches only
+ *   - attn.qkv.bias missing in all blocks: zero
+ *   - layer scale (ls1.gamma, ls2.gamma) is multiplied into the layer before it
+ * Log lines tell what was done. Tensors that have no place are refused, except for the classifier
+ * and counts of batches. */
+int lj_safetensors_read_adapted(const char *path, const struct lj_params *params,
+                                const char *optional_prefix, const struct lj_adaption *adaption,
+                                float *weights, bool *whole) LJ_MUST_USE;
+
 /* ---- timm's configuration ---------------------------------------------------------------- */
 
 /* What an export says for timm. mean and std are for images in timm's units, 0..1: the pixels as
@@ -295,12 +315,30 @@ int lj_timm_write(const char *path, const struct lj_timm_config *config) LJ_MUST
 
 /* Compares what a safetensors file, or the config.json beside it, says of its encoder with the
  * arguments of ours, as far as it says it: some do not show in shapes. Local.
+ *   adapted  in  by lj_safetensors_read_adapted: only those that do not show in shapes count, and
+ *                the file may have no argument whose meaning is not known here
  * Errors: LJ_ERR_CHECKPOINT, naming the first that differs. */
-int lj_timm_check_arguments(const char *path, const char *arguments) LJ_MUST_USE;
+int lj_timm_check_arguments(const char *path, const char *arguments, bool adapted) LJ_MUST_USE;
+
+/* What a safetensors file and its configuration say of the encoder. */
+struct lj_timm_encoder {
+    char from[LJ_PATH_MAX];   /* the file itself, or the config.json beside it */
+    char architecture[64];    /* function of timm; "": not said */
+    char pool[16];            /* "token", "avg", or another; "": not said */
+    int64_t heads, size;      /* attention heads; pixels of a side; 0: not said */
+    struct lj_tensor *tensor; /* (tensors) owned */
+    int64_t tensors;
+};
+/* Reads it. Local.
+ *   encoder  out  owned by the caller: lj_timm_encoder_free, also after a failure
+ * Errors: LJ_ERR_CHECKPOINT, LJ_ERR_RESOURCE. */
+int lj_timm_read_encoder(const char *path, struct lj_timm_encoder *encoder) LJ_MUST_USE;
+void lj_timm_encoder_free(struct lj_timm_encoder *encoder);
 
 /* What a safetensors file says of pixels, in timm's units. */
 struct lj_timm_pixels {
     bool found;
+    int64_t others; /* not found, since they are of so many other channels; 0: they are not */
     char from[LJ_PATH_MAX]; /* the file itself, or the config.json beside it */
     char stretch[32];       /* data.stretch that mean and std come after */
     double *mean, *std;     /* (channels) the caller provides the arrays */
@@ -308,10 +346,11 @@ struct lj_timm_pixels {
     double *low, *high;     /* (channels) likewise: its limits, as in struct lj_timm_config */
 };
 /* Reads it from the metadata of a safetensors file, else from the config.json beside it, be they of
- * this program or of timm. Local.
+ * this program or of timm. Numbers of another count of channels are taken if they are the same for
+ * all of them. Local.
  *   channels  in      of the images
  *   pixels    in/out  the arrays in; the rest out
- * Errors: LJ_ERR_CHECKPOINT: damaged, or of another number of channels; LJ_ERR_RESOURCE. */
+ * Errors: LJ_ERR_CHECKPOINT: damaged; LJ_ERR_RESOURCE. */
 int lj_timm_read(const char *path, int channels, struct lj_timm_pixels *pixels) LJ_MUST_USE;
 
 /* ---- weights of either kind of file ------------------------------------------------------ */
@@ -327,9 +366,11 @@ struct lj_weights_source {
  * file. The file's first bytes decide which it is. Local.
  *   where            in   file, or a directory as for lj_checkpoint_resolve
  *   optional_prefix  in   as for lj_safetensors_read
+ *   adaption         in   as for lj_safetensors_read_adapted; NULL: every tensor has to fit
  *   source           out  unspecified after a failure
  * Errors: those of lj_checkpoint_read and lj_safetensors_read. */
 int lj_weights_read(const char *where, const struct lj_params *params, const char *optional_prefix,
-                    float *weights, struct lj_weights_source *source) LJ_MUST_USE;
+                    const struct lj_adaption *adaption, float *weights,
+                    struct lj_weights_source *source) LJ_MUST_USE;
 
 #endif

@@ -15,6 +15,7 @@
  * JSON. Format: github.com/huggingface/pytorch-image-models, timm/models/_hub.py. */
 #include "store/publish.h"
 #include "store/safetensors/header.h"
+#include "store/timm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,8 +78,7 @@ static json_t *whole_config(const struct lj_timm_config *c)
     return object;
 }
 
-/* Text of a JSON value, owned by the caller (lj_free); NULL on LJ_ERR_RESOURCE. */
-static char *text_of(const json_t *value, size_t flags)
+char *lj_timm_text_of(const json_t *value, size_t flags)
 {
     size_t length = json_dumpb(value, NULL, 0, flags);
     char *text = length > 0 ? lj_alloc(length + 1, "timm configuration") : NULL;
@@ -95,11 +95,11 @@ char *lj_timm_metadata(const struct lj_timm_config *config)
     const char *key;
     json_object_foreach(object, key, value)
     {
-        char *text = json_is_string(value) ? NULL : text_of(value, JSON_ENCODE_ANY);
+        char *text = json_is_string(value) ? NULL : lj_timm_text_of(value, JSON_ENCODE_ANY);
         json_object_set_new(strings, key, json_string(text ? text : json_string_value(value)));
         lj_free(text);
     }
-    char *text = text_of(strings, 0);
+    char *text = lj_timm_text_of(strings, 0);
     json_decref(strings);
     json_decref(object);
     return text;
@@ -145,7 +145,7 @@ int lj_timm_write(const char *path, const struct lj_timm_config *config)
     LJ_TRY(config_path(file, path));
     LJ_TRY(lj_store_temporary(temporary, file));
     json_t *object = whole_config(config);
-    char *text = text_of(object, JSON_INDENT(2));
+    char *text = lj_timm_text_of(object, JSON_INDENT(2));
     json_decref(object);
     if (!text)
         return LJ_ERR_RESOURCE;
@@ -224,6 +224,47 @@ static int read_numbers(const char *from, const char *name, const json_t *list, 
     return LJ_OK;
 }
 
+static bool all_equal(const json_t *list)
+{
+    for (size_t i = 1; i < json_array_size(list); i++)
+        if (!json_equal(json_array_get(list, i), json_array_get(list, 0)))
+            return false;
+    return true;
+}
+
+/* Of images with other channels than ours? */
+static bool is_of_others(const json_t *mean, const json_t *std, int channels)
+{
+    size_t count = json_array_size(mean);
+    return count > 0 && count == json_array_size(std) && count != (size_t)channels;
+}
+
+/* A number for each of our channels, where the file has the same one for all of its own. */
+static json_t *repeat(const json_t *list, int channels)
+{
+    json_t *repeated = json_array();
+    for (int c = 0; c < channels; c++)
+        json_array_append(repeated, json_array_get(list, 0));
+    return repeated;
+}
+
+/* mean and std of a file whose images have other channels. */
+static int read_of_others(const json_t *mean, const json_t *std, int channels,
+                          struct lj_timm_pixels *pixels)
+{
+    pixels->others = (int64_t)json_array_size(mean);
+    if (!all_equal(mean) || !all_equal(std))
+        return LJ_OK;
+    json_t *means = repeat(mean, channels), *stds = repeat(std, channels);
+    int status = read_numbers(pixels->from, "mean", means, channels, -INFINITY, pixels->mean);
+    if (status == LJ_OK)
+        status = read_numbers(pixels->from, "std", stds, channels, 0, pixels->std);
+    json_decref(means);
+    json_decref(stds);
+    pixels->found = status == LJ_OK;
+    return status;
+}
+
 static int read_pixels(const json_t *config, int channels, struct lj_timm_pixels *pixels)
 {
     const json_t *cfg = json_object_get(config, "pretrained_cfg");
@@ -235,6 +276,8 @@ static int read_pixels(const json_t *config, int channels, struct lj_timm_pixels
     const json_t *ours = json_object_get(json_object_get(config, OURS), "pixels");
     const char *stretch = json_string_value(json_object_get(ours, "stretch"));
     snprintf(pixels->stretch, sizeof pixels->stretch, "%s", stretch ? stretch : "none");
+    if (is_of_others(mean, std, channels))
+        return read_of_others(mean, std, channels, pixels);
     LJ_TRY(read_numbers(pixels->from, "mean", mean, channels, -INFINITY, pixels->mean));
     LJ_TRY(read_numbers(pixels->from, "std", std, channels, 0, pixels->std));
     const json_t *low = json_object_get(ours, "low"), *high = json_object_get(ours, "high");
@@ -248,54 +291,19 @@ static int read_pixels(const json_t *config, int channels, struct lj_timm_pixels
     return LJ_OK;
 }
 
-/* The configuration from either place, and which; *config NULL: from neither. */
-static int read_config(const char *path, char from[LJ_PATH_MAX], json_t **config)
+int lj_timm_read_config(const char *path, char from[LJ_PATH_MAX], json_t **config)
 {
     snprintf(from, LJ_PATH_MAX, "%s", path);
     LJ_TRY(read_metadata(path, config));
     return *config ? LJ_OK : read_beside(path, from, config);
 }
 
-/* Compares the arguments that both have. */
-static int compare_arguments(const char *from, const json_t *theirs, const json_t *ours)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)ours, key, value)
-    {
-        const json_t *other = json_object_get(theirs, key);
-        if (!other || json_equal(other, value) ||
-            (json_is_number(other) && json_number_value(other) == json_number_value(value)))
-            continue;
-        char *has = text_of(other, JSON_ENCODE_ANY), *wants = text_of(value, JSON_ENCODE_ANY);
-        int status = lj_fail(LJ_ERR_CHECKPOINT,
-                             "%s: its encoder has %s %s, this configuration's has %s; choose "
-                             "model.* as the file wants",
-                             from, key, has ? has : "?", wants ? wants : "?");
-        lj_free(has);
-        lj_free(wants);
-        return status;
-    }
-    return LJ_OK;
-}
-
-int lj_timm_check_arguments(const char *path, const char *arguments)
-{
-    json_t *config = NULL, *ours = json_loads(arguments, 0, NULL);
-    char from[LJ_PATH_MAX];
-    int status = read_config(path, from, &config);
-    if (status == LJ_OK)
-        status = compare_arguments(from, json_object_get(config, "model_args"), ours);
-    json_decref(config);
-    json_decref(ours);
-    return status;
-}
-
 int lj_timm_read(const char *path, int channels, struct lj_timm_pixels *pixels)
 {
     json_t *config = NULL;
     pixels->found = false;
-    int status = read_config(path, pixels->from, &config);
+    pixels->others = 0;
+    int status = lj_timm_read_config(path, pixels->from, &config);
     if (status == LJ_OK && config)
         status = read_pixels(config, channels, pixels);
     json_decref(config);

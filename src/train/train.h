@@ -66,8 +66,10 @@ int64_t lj_trainer_snapshot_bytes(const struct lj_trainer *trainer);
 /* Replaces the weights by those of a file, before the first step; the log and later checkpoints say
  * which. A file without a projector leaves the projector its own. Collective: rank 0 reads.
  *   where  in  safetensors file (timm's names), checkpoint, or run directory: its newest checkpoint
+ *   adapt  in  a safetensors file may be of images of other channels or of another size, and is
+ *              adapted as lj_safetensors_read_adapted says
  * Errors: LJ_ERR_CHECKPOINT: a tensor is missing, has another shape or is not finite; agreed. */
-int lj_trainer_load_weights(struct lj_trainer *trainer, const char *where) LJ_MUST_USE;
+int lj_trainer_load_weights(struct lj_trainer *trainer, const char *where, bool adapt) LJ_MUST_USE;
 
 /* Replaces mean and std (channels) of the pixels, before the first step. Local; all ranks pass the
  * same. */

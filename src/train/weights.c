@@ -69,12 +69,13 @@ static int check_words(const struct lj_trainer *t, const struct lj_checkpoint_he
 
 /* What an encoder is beyond the shapes of its tensors, such as its number of heads, must be the
  * same, too, as far as the file says it. */
-static int check_encoder(const struct lj_trainer *t, const struct lj_weights_source *source)
+static int check_encoder(const struct lj_trainer *t, const struct lj_weights_source *source,
+                         bool adapt)
 {
     if (!source->checkpoint) {
         struct lj_timm_model timm;
         lj_model_timm(t->model, &t->config, &timm);
-        return lj_timm_check_arguments(source->file, timm.arguments);
+        return lj_timm_check_arguments(source->file, timm.arguments, adapt);
     }
     struct lj_checkpoint_header header;
     LJ_TRY(lj_checkpoint_read_header(source->file, &header));
@@ -83,13 +84,18 @@ static int check_encoder(const struct lj_trainer *t, const struct lj_weights_sou
     return status;
 }
 
-static int load_on_root(struct lj_trainer *t, const char *where)
+static int load_on_root(struct lj_trainer *t, const char *where, bool adapt)
 {
     struct lj_weights_source source;
+    struct lj_timm_model timm;
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
-    LJ_TRY(lj_weights_read(where, &t->model->params, "projector.", t->weights, &source));
-    LJ_TRY(check_encoder(t, &source));
+    lj_model_timm(t->model, &t->config, &timm);
+    struct lj_adaption adaption = {
+        .first_conv = timm.first_conv, .classifier = timm.classifier, .prefix = timm.prefix};
+    LJ_TRY(lj_weights_read(where, &t->model->params, "projector.", adapt ? &adaption : NULL,
+                           t->weights, &source));
+    LJ_TRY(check_encoder(t, &source, adapt));
     LJ_TRY(check_finite(t, source.file));
     lj_say("%s from %s %s (xxh3 %016llx)%s",
            source.whole ? "weights of encoder and projector" : "weights of the encoder",
@@ -99,10 +105,10 @@ static int load_on_root(struct lj_trainer *t, const char *where)
     return lj_trainer_note_source(t, &source);
 }
 
-int lj_trainer_load_weights(struct lj_trainer *t, const char *where)
+int lj_trainer_load_weights(struct lj_trainer *t, const char *where, bool adapt)
 {
     lj_root_section_begin(t->comm);
-    LJ_TRY(lj_root_section_end(t->comm, load_on_root(t, where)));
+    LJ_TRY(lj_root_section_end(t->comm, load_on_root(t, where, adapt)));
     lj_trainer_spread_weights(t);
     lj_trainer_pack_weights(t);
     return LJ_OK;

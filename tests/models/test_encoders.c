@@ -61,7 +61,8 @@ Test(encoders, refuses_what_it_cannot_take)
     CONFIGURE("model=vit", "model.width=16", "model.heads=3");
     expect_refused(28, "model.heads: 3 does not divide model.width 16");
     CONFIGURE("model=vit_bas");
-    expect_refused(28, "vit_tiny, vit_small, vit_base, vit_large, vit_huge, vit, resnet18,");
+    expect_refused(
+        28, "vit_tiny, vit_small, vit_base, vit_large, vit_huge, vit_giant, vit_gigantic, vit,");
     CONFIGURE("model=");
     expect_refused(28, "there is no encoder ''");
     CONFIGURE("model=resnet1");
@@ -92,6 +93,31 @@ Test(encoders, every_row_builds_and_says_what_it_is)
         cr_expect_gt(model->embedding, 0);
         cr_expect_gt(lj_net_flops(model->net[LJ_NET_ENCODER], &global), 0, "%s", rows[i].name);
         cr_expect(rows[i].text[0] && model->config.text[0], "%s", rows[i].name);
+        lj_model_destroy(model);
+    }
+}
+
+/* Without a head, at 224 pixels and patches of 14: timm 1.0.31 counts as many in
+ * vit_giant_patch14_224, vit_gigantic_patch14_224, resnet101 and resnet152. A given ratio is the
+ * one, also the default. */
+Test(encoders, large_ones_have_timms_counts)
+{
+    static const struct {
+        const char *words[4];
+        int64_t parameters;
+    } cases[] = {{{"model=vit_giant", "model.patch=14"}, 1011202432},
+                 {{"model=vit_gigantic", "model.patch=14"}, 1842775680},
+                 {{"model=vit_giant", "model.patch=14", "model.mlp_ratio=4"}, 953510272},
+                 {{"model=resnet101"}, 42500160},
+                 {{"model=resnet152"}, 58143808}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct lj_model *model;
+        configure(cases[i].words);
+        for (int again = 0; again < 2; again++)
+            cr_assert_eq(lj_model_resolve(&settings, 224), LJ_OK, "%s", lj_error_text());
+        cr_assert_eq(lj_model_create(&model, &settings, 3, 1 << 22), LJ_OK, "%s", lj_error_text());
+        cr_expect_eq(lj_net_trained(model->net[LJ_NET_ENCODER]), cases[i].parameters, "%s: %lld",
+                     cases[i].words[0], (long long)lj_net_trained(model->net[LJ_NET_ENCODER]));
         lj_model_destroy(model);
     }
 }

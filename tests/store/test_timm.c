@@ -83,12 +83,12 @@ Test(timm, round_trip)
     lj_free(metadata);
     write_beside(&p, "{\"pretrained_cfg\": {\"mean\": [0, 0, 0], \"std\": [1, 1, 1]}}");
     expect_read(&p, p.weights);
-    cr_assert_eq(lj_timm_check_arguments(p.weights, config.arguments), LJ_OK);
+    cr_assert_eq(lj_timm_check_arguments(p.weights, config.arguments, false), LJ_OK);
 
     cr_assert_eq(lj_timm_write(p.weights, &config), LJ_OK, "%s", lj_error_text());
     write_weights(&p, "{\"format\": \"pt\"}");
     expect_read(&p, p.beside);
-    cr_assert_eq(lj_timm_check_arguments(p.weights, config.arguments), LJ_OK);
+    cr_assert_eq(lj_timm_check_arguments(p.weights, config.arguments, false), LJ_OK);
     fixture_destroy(&p.f);
 }
 
@@ -99,7 +99,7 @@ Test(timm, nothing_said)
     write_weights(&p, NULL);
     cr_assert_eq(lj_timm_read(p.weights, 3, &p.pixels), LJ_OK);
     cr_assert(!p.pixels.found);
-    cr_assert_eq(lj_timm_check_arguments(p.weights, config.arguments), LJ_OK);
+    cr_assert_eq(lj_timm_check_arguments(p.weights, config.arguments, false), LJ_OK);
     write_beside(&p, "{\"hidden_size\": 5}");
     cr_assert_eq(lj_timm_read(p.weights, 3, &p.pixels), LJ_OK);
     cr_assert(!p.pixels.found);
@@ -141,9 +141,10 @@ Test(timm, other_arguments)
     char *metadata = lj_timm_metadata(&config);
     write_weights(&p, metadata);
     lj_free(metadata);
-    cr_assert_eq(lj_timm_check_arguments(p.weights, "{\"mlp_ratio\": 4.0, \"of_ours\": 1}"), LJ_OK);
-    cr_assert_eq(lj_timm_check_arguments(p.weights, ""), LJ_OK, "no encoder of timm's");
-    cr_assert_eq(lj_timm_check_arguments(p.weights, "{\"img_size\": 28, \"num_heads\": 4}"),
+    cr_assert_eq(lj_timm_check_arguments(p.weights, "{\"mlp_ratio\": 4.0, \"of_ours\": 1}", false),
+                 LJ_OK);
+    cr_assert_eq(lj_timm_check_arguments(p.weights, "", false), LJ_OK, "no encoder of timm's");
+    cr_assert_eq(lj_timm_check_arguments(p.weights, "{\"img_size\": 28, \"num_heads\": 4}", false),
                  LJ_ERR_CHECKPOINT);
     cr_assert(strstr(lj_error_text(), "num_heads 3, this configuration's has 4"), "%s",
               lj_error_text());

@@ -190,6 +190,13 @@ int lj_config_set(struct lj_config *config, const char *name, const char *value)
     return LJ_OK;
 }
 
+bool lj_config_is_given(const struct lj_config *config, const char *name)
+{
+    int count = 0;
+    const struct lj_key *key = lj_config_key(name);
+    return key && config->given[key - lj_config_keys(&count)];
+}
+
 int lj_config_assign(struct lj_config *config, const char *assignment)
 {
     char name[KEY_CAPACITY];

@@ -99,6 +99,18 @@ static float *make_matrix(const struct lj_call *c)
     return c->scratch;
 }
 
+int lj_resample_positions(float *to, int64_t grid, const float *from, int64_t grid0, int64_t width)
+{
+    int64_t cells = grid * grid, cells0 = grid0 * grid0;
+    float *matrix = lj_alloc_array(cells * cells0, sizeof *matrix, "positions");
+    if (!matrix)
+        return LJ_ERR_RESOURCE;
+    resample_matrix(matrix, grid, grid, grid0, grid0);
+    lj_gemm(false, false, cells, width, cells0, 1, matrix, cells0, from, width, 0, to, width);
+    lj_free(matrix);
+    return LJ_OK;
+}
+
 /* ---- forward, backward ------------------------------------------------------------------- */
 
 /* The rows added to every image: cls + pos, registers + pos, positions of patches. */

@@ -33,6 +33,42 @@ struct lj_safetensors {
 int lj_safetensors_open(struct lj_safetensors *table, int file, const char *path) LJ_MUST_USE;
 void lj_safetensors_close(struct lj_safetensors *table);
 
+/* A file that is being read into parameters. All borrowed. */
+struct lj_safetensors_reading {
+    int file;
+    const char *path;
+    const struct lj_safetensors *table;
+    const struct lj_params *params;
+    const struct lj_adaption *adaption; /* NULL: every tensor has to fit */
+    float *weights;
+};
+
+/* ---- values.c ------------------------------------------------------------------------------ */
+
+/* The tensor of that name, or NULL. */
+const struct lj_safetensor *lj_safetensors_find(const struct lj_safetensors *table,
+                                                const char *name);
+/* All elements of a tensor as float32. Errors: LJ_ERR_CHECKPOINT, also for other types. */
+int lj_safetensors_values(const struct lj_safetensors_reading *r,
+                          const struct lj_safetensor *tensor, float *values) LJ_MUST_USE;
+/* Fails because of the tensor's shape. */
+int lj_safetensors_refuse_shape(const struct lj_safetensors_reading *r,
+                                const struct lj_safetensor *tensor, const struct lj_param *param);
+
+/* ---- adapt.c ----------------------------------------------------------------------------- */
+
+/* Reads a tensor of another shape than the parameter's. */
+int lj_safetensors_fit(const struct lj_safetensors_reading *r, const struct lj_safetensor *tensor,
+                       const struct lj_param *param) LJ_MUST_USE;
+/* Is a parameter that is not in the file zero there? */
+bool lj_safetensors_is_zero(const struct lj_safetensors_reading *r, const struct lj_param *param);
+/* Multiplies layer scale into what was read, once all is; says what is left out. */
+int lj_safetensors_finish_adaption(const struct lj_safetensors_reading *r) LJ_MUST_USE;
+/* May a tensor be there that is no parameter, since adaption takes it in or no encoder needs it? */
+bool lj_safetensors_is_settled(const struct lj_adaption *adaption, const char *name);
+
+/* ---- header.c ---------------------------------------------------------------------------- */
+
 /* Reads size bytes at offset. Errors: LJ_ERR_CHECKPOINT. */
 int lj_safetensors_pread(int file, const char *path, void *bytes, int64_t size,
                          int64_t offset) LJ_MUST_USE;
