@@ -182,6 +182,9 @@
     INT(BITS, train_steps, "train.steps", 0, 0, 1000000000000, "steps; 0: from train.epochs")      \
     REAL(BITS, train_epochs, "train.epochs", 100.0, 0.0, 1.0e9, "epochs, when train.steps is 0")   \
     INT(FREE, log_every, "log.every", 10, 0, 1000000000, "steps between lines of metrics.jsonl")   \
+    CHOICE(FREE, log_tensorboard, "log.tensorboard", LJ_LOG_TENSORBOARD_FALSE,                     \
+        WORD(LJ_LOG_TENSORBOARD_FALSE, "false") WORD(LJ_LOG_TENSORBOARD_TRUE, "true"),             \
+        "also write an event file, which TensorBoard shows, to run.dir/tensorboard")               \
     INT(FREE, eval_every, "eval.every", 0, 0, 1000000000, "steps between evaluations")             \
     TEXT(FREE, eval_archive, "eval.archive", "",                                                   \
         "archive of the evaluation; empty: data.archive")                                          \

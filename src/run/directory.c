@@ -141,5 +141,7 @@ int lj_run_open_files(struct lj_run_state *run, int64_t first)
     run->metrics = fopen(path, "a");
     if (!run->metrics)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
-    return LJ_OK;
+    if (run->config->log_tensorboard == LJ_LOG_TENSORBOARD_FALSE)
+        return LJ_OK;
+    return lj_tensorboard_open(&run->tensorboard, run->dir, first, lj_wall_s());
 }
