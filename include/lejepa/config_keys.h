@@ -231,7 +231,11 @@
         "the run continues from")                                                                  \
     TEXT(ARGUMENT, arg_grad, "grad", "", "diagnose: file for d(loss)/d(proj)")                     \
     INT(ARGUMENT, arg_json, "json", 0, 0, 1,                                                       \
-        "probe, diagnose, inspect: 1: one JSON object on standard output")                         \
+        "probe, diagnose, rank, inspect: 1: one JSON object on standard output")                   \
+    REAL(ARGUMENT, arg_alpha, "alpha", 0.4, 0.0, 10.0,                                             \
+        "rank: runs are ordered by loss / lambda^alpha")                                           \
+    INT(ARGUMENT, arg_force, "force", 0, 0, 1,                                                     \
+        "rank: 1: runs whose losses do not compare, too")                                          \
     TEXT(ARGUMENT, arg_train, "train", "", "probe: embedding file the probes are fitted on")       \
     TEXT(ARGUMENT, arg_test, "test", "", "probe: embedding file that is predicted")                \
     TEXT(ARGUMENT, arg_checkpoint, "checkpoint", "",                                               \
