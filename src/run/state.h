@@ -52,6 +52,8 @@ struct lj_run_scores {
 
 /* ---- directory.c ------------------------------------------------------------------------- */
 
+/* Makes the directory path and those above it. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_run_make_dirs(const char *path) LJ_MUST_USE;
 /* Makes the run's directory unless it exists, locks it, opens log.txt, and looks for checkpoints.
  * Collective.
  *   run          in/out  sets dir, checkpoints, lock, and run.dir of the configuration
