@@ -36,4 +36,10 @@ LJ_API void lj_comm_destroy(struct lj_comm *comm);
 /* The first `size` ranks of comm; *sub is NULL on the others. Collective over comm. */
 LJ_API int lj_comm_first(struct lj_comm *comm, int size, struct lj_comm **sub) LJ_MUST_USE;
 
+/* Groups of `each` consecutive ranks; *sub is this rank's, NULL on those that are left over.
+ * Collective over comm.
+ *   groups  in  groups * each is at most the size of comm */
+LJ_API int lj_comm_groups(struct lj_comm *comm, int groups, int each,
+                          struct lj_comm **sub) LJ_MUST_USE;
+
 #endif

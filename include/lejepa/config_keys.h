@@ -183,6 +183,9 @@
     INT(BITS, train_steps, "train.steps", 0, 0, 1000000000000, "steps; 0: from train.epochs")      \
     REAL(BITS, train_epochs, "train.epochs", 100.0, 0.0, 1.0e9, "epochs, when train.steps is 0")   \
     INT(FREE, log_every, "log.every", 10, 0, 1000000000, "steps between lines of metrics.jsonl")   \
+    CHOICE(FREE, log_tensorboard, "log.tensorboard", LJ_LOG_TENSORBOARD_FALSE,                     \
+        WORD(LJ_LOG_TENSORBOARD_FALSE, "false") WORD(LJ_LOG_TENSORBOARD_TRUE, "true"),             \
+        "also write an event file, which TensorBoard shows, to run.dir/tensorboard")               \
     INT(FREE, eval_every, "eval.every", 0, 0, 1000000000, "steps between evaluations")             \
     TEXT(FREE, eval_archive, "eval.archive", "",                                                   \
         "archive of the evaluation; empty: data.archive")                                          \
@@ -226,18 +229,27 @@
     TEXT(ARGUMENT, arg_out, "out", "",                                                             \
         "embed, inspect, pack, export, import: file or directory to write")                        \
     TEXT(ARGUMENT, arg_resume_change, "resume.change", "",                                         \
-        "train: settings, separated by commas, that may differ from those of the checkpoint that " \
-        "the run continues from")                                                                  \
+        "train, sweep: settings, separated by commas, that may differ from those of the "          \
+        "checkpoint that the run continues from")                                                  \
     TEXT(ARGUMENT, arg_grad, "grad", "", "diagnose: file for d(loss)/d(proj)")                     \
     INT(ARGUMENT, arg_json, "json", 0, 0, 1,                                                       \
-        "probe, diagnose, inspect: 1: one JSON object on standard output")                         \
+        "probe, diagnose, rank, sweep, inspect: 1: one JSON object on standard output")            \
+    REAL(ARGUMENT, arg_alpha, "alpha", 0.4, 0.0, 10.0,                                             \
+        "rank, sweep: runs are ordered by loss / lambda^alpha")                                    \
+    INT(ARGUMENT, arg_force, "force", 0, 0, 1,                                                     \
+        "rank, sweep: 1: order runs whose losses do not compare, too")                             \
+    TEXT(ARGUMENT, arg_grid, "grid", "",                                                           \
+        "sweep: KEY=VALUE|VALUE;KEY=VALUE|...; in a YAML file a mapping of lists")                 \
+    INT(ARGUMENT, arg_ranks, "ranks", 0, 0, 1048576,                                               \
+        "sweep: ranks of one run; 0: as few as make as many runs at once as there are")            \
     TEXT(ARGUMENT, arg_train, "train", "", "probe: embedding file the probes are fitted on")       \
     TEXT(ARGUMENT, arg_test, "test", "", "probe: embedding file that is predicted")                \
     TEXT(ARGUMENT, arg_checkpoint, "checkpoint", "",                                               \
         "embed, export: checkpoint file or run directory")                                         \
     TEXT(ARGUMENT, arg_weights, "weights", "", "import: safetensors file")                         \
     TEXT(ARGUMENT, arg_init, "init", "",                                                           \
-        "train: safetensors file, checkpoint or run directory with the weights to start from")     \
+        "train, sweep: safetensors file, checkpoint or run directory with the weights to start "   \
+        "from")                                                                                    \
     TEXT(ARGUMENT, arg_parts, "parts", "",                                                         \
         "pack: IMAGES,LABELS,SPLIT,COUNT for each part, parts separated by `;`; COUNT 0: all")     \
     INT(ARGUMENT, arg_balanced, "balanced", 0, 0, 1,                                               \

@@ -15,8 +15,9 @@
 struct lj_call_words {
     const char *const *word;
     int count;
-    const char *action; /* checkpoint: ls or verify; NULL: none */
-    const char *file;   /* diagnose FILE, checkpoint ls RUN_DIR; NULL: none */
+    const char *action;      /* checkpoint: ls or verify; NULL: none */
+    const char *const *path; /* (paths) diagnose FILE, checkpoint ls RUN_DIR, rank RUN_DIR ... */
+    int paths;
 };
 
 int lj_command_train(struct lj_comm *comm, struct lj_config *config,
@@ -27,6 +28,10 @@ int lj_command_probe(struct lj_comm *comm, struct lj_config *config,
                      const struct lj_call_words *words);
 int lj_command_diagnose(struct lj_comm *comm, struct lj_config *config,
                         const struct lj_call_words *words);
+int lj_command_rank(struct lj_comm *comm, struct lj_config *config,
+                    const struct lj_call_words *words);
+int lj_command_sweep(struct lj_comm *comm, struct lj_config *config,
+                     const struct lj_call_words *words);
 int lj_command_export(struct lj_comm *comm, struct lj_config *config,
                       const struct lj_call_words *words);
 int lj_command_import(struct lj_comm *comm, struct lj_config *config,

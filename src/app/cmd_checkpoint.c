@@ -52,10 +52,11 @@ int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
 {
     (void)config;
     int status = LJ_OK;
-    if (!words->file)
+    if (words->paths == 0)
         status = lj_fail(LJ_ERR_CONFIG, "checkpoint: give ls or verify, then a run directory or a "
                                         "checkpoint file");
     else if (lj_comm_is_root(comm))
-        status = look_at_all(words->file, !words->action || strcmp(words->action, "verify") == 0);
+        status =
+            look_at_all(words->path[0], !words->action || strcmp(words->action, "verify") == 0);
     return lj_agree(comm, status);
 }

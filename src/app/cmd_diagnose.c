@@ -86,10 +86,10 @@ static int read_slices(struct subject *s, const char *path)
 
 static int read_contents(struct subject *s, const struct lj_call_words *words)
 {
-    if (!words->file)
+    if (words->paths == 0)
         return lj_fail(LJ_ERR_CONFIG, "diagnose: give an HDF5 file with embeddings or proj");
-    LJ_TRY(find_array(&s->file, words->file));
-    return read_slices(s, words->file);
+    LJ_TRY(find_array(&s->file, words->path[0]));
+    return read_slices(s, words->path[0]);
 }
 
 /* What rank 0 has read reaches everybody. Collective. */
@@ -137,7 +137,7 @@ static int prepare(struct subject *s, struct lj_comm *comm, struct lj_config *c,
     LJ_TRY(lj_root_section_end(comm, lj_comm_is_root(comm) ? read_contents(s, words) : LJ_OK));
     LJ_TRY(share_contents(s, comm));
     c->sigreg_slices = s->file.slices; /* the file's, if it has some */
-    int status = read_samples(s, comm, words->file);
+    int status = read_samples(s, comm, words->path[0]);
     if (status == LJ_OK)
         status = lj_projections_objective(&s->loss, comm, c, &s->mine, s->file.shape.rows,
                                           global_views(s, c, words));

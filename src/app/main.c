@@ -7,6 +7,7 @@
 #include "kernels/kernels.h"
 #include "models/models.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 struct command {
     const char *name;
     int (*run)(struct lj_comm *comm, struct lj_config *config, const struct lj_call_words *words);
-    bool takes_file, takes_action;
+    int takes_paths; /* how many at most */
+    bool takes_action;
     bool guarded;         /* by the watchdog */
     bool apart;           /* in a process of its own, which HDF5 may crash */
     const char *settings; /* beginnings of the names of those it reads, for help; NULL: all */
@@ -28,27 +30,30 @@ struct command {
     "data.full_scale data.stretch data.nan"
 
 static const struct command commands[] = {
-    {"train", lj_command_train, false, false, true, false, NULL,
+    {"train", lj_command_train, 0, false, true, false, NULL,
      "pretrains an encoder (the default command)"},
-    {"embed", lj_command_embed, false, false, true, false,
-     READING " seed views. threads guard.stall_s",
+    {"embed", lj_command_embed, 0, false, true, false, READING " seed views. threads guard.stall_s",
      "writes embeddings: embed checkpoint=PATH data.archive=PATH out=emb.h5"},
-    {"probe", lj_command_probe, false, false, true, false, "data.unlabelled threads guard.stall_s",
+    {"probe", lj_command_probe, 0, false, true, false, "data.unlabelled threads guard.stall_s",
      "kNN and linear probe: probe train=emb1.h5 test=emb2.h5"},
-    {"diagnose", lj_command_diagnose, true, false, true, false,
+    {"diagnose", lj_command_diagnose, 1, false, true, false,
      "seed views.global loss. predict. sigreg. threads guard.stall_s",
      "is this embedding an isotropic Gaussian? diagnose FILE.h5 [grad=out.h5]"},
-    {"inspect", lj_command_inspect, false, false, false, true, READING " batch.size",
+    {"rank", lj_command_rank, INT_MAX, false, false, false, "",
+     "which run is best, without labels? rank RUN_DIR ..."},
+    {"sweep", lj_command_sweep, 0, false, true, false, NULL,
+     "the runs of a grid of settings, ranked: sweep FILE.yaml run.dir=DIR"},
+    {"inspect", lj_command_inspect, 0, false, false, true, READING " batch.size",
      "reads an archive and prints what it inferred"},
-    {"pack", lj_command_pack, false, false, false, false, "",
+    {"pack", lj_command_pack, 0, false, false, false, "",
      "makes a training archive: pack out=FILE.h5 parts=..."},
-    {"export", lj_command_export, false, false, false, false, "",
+    {"export", lj_command_export, 0, false, false, false, "",
      "checkpoint to safetensors: export checkpoint=PATH out=FILE"},
-    {"import", lj_command_import, false, false, false, false, NULL,
+    {"import", lj_command_import, 0, false, false, false, NULL,
      "safetensors to a run: import weights=FILE out=DIR ..."},
-    {"selftest", lj_command_selftest, false, false, false, false, NULL,
+    {"selftest", lj_command_selftest, 0, false, false, false, NULL,
      "same bits on 1..P ranks of this machine?"},
-    {"checkpoint", lj_command_checkpoint, true, true, false, false, "",
+    {"checkpoint", lj_command_checkpoint, 1, true, false, false, "",
      "checkpoint ls|verify DIR or FILE: lists, or compares checksums"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -105,10 +110,12 @@ static int answer_alone(int argc, char **argv)
     return -status;
 }
 
+/* A '/' before the first '=' makes it a path: no key has one. */
 static bool is_setting(const char *word)
 {
     size_t length = strlen(word);
-    return strchr(word, '=') || (length > 5 && strcmp(word + length - 5, ".yaml") == 0) ||
+    return word[strcspn(word, "=/")] == '=' ||
+           (length > 5 && strcmp(word + length - 5, ".yaml") == 0) ||
            (length > 4 && strcmp(word + length - 4, ".yml") == 0);
 }
 
@@ -117,9 +124,9 @@ static bool is_action(const char *word)
     return strcmp(word, "ls") == 0 || strcmp(word, "verify") == 0;
 }
 
-/* Splits argv into command, action, file and settings. */
+/* Splits argv into command, action, paths and settings; room for argc each. */
 static int read_words(int argc, char **argv, const struct command **command,
-                      struct lj_call_words *words, const char **settings)
+                      struct lj_call_words *words, const char **settings, const char **paths)
 {
     int at = 1;
     *command = &commands[0];
@@ -134,15 +141,17 @@ static int read_words(int argc, char **argv, const struct command **command,
     for (; at < argc; at++) {
         if (is_setting(argv[at]))
             settings[words->count++] = argv[at];
-        else if ((*command)->takes_action && !words->action && !words->file && is_action(argv[at]))
+        else if ((*command)->takes_action && !words->action && words->paths == 0 &&
+                 is_action(argv[at]))
             words->action = argv[at];
-        else if ((*command)->takes_file && !words->file)
-            words->file = argv[at];
+        else if (words->paths < (*command)->takes_paths)
+            paths[words->paths++] = argv[at];
         else
             return lj_fail(LJ_ERR_CONFIG, "%s: expected key=value or FILE.yaml after %s", argv[at],
                            (*command)->name);
     }
     words->word = settings;
+    words->path = paths;
     return LJ_OK;
 }
 
@@ -168,8 +177,9 @@ static int run_command(struct lj_comm *comm, int argc, char **argv)
     static struct lj_config config; /* too large for the stack */
     const struct command *command = NULL;
     struct lj_call_words words = {0};
-    const char **settings = lj_alloc_array(argc, sizeof *settings, "command line");
-    int status = settings ? read_words(argc, argv, &command, &words, settings) : LJ_ERR_RESOURCE;
+    const char **settings = lj_alloc_array(2 * (int64_t)argc, sizeof *settings, "command line");
+    int status = settings ? read_words(argc, argv, &command, &words, settings, settings + argc)
+                          : LJ_ERR_RESOURCE;
     status = lj_agree(comm, status);
     if (status == LJ_OK)
         status = read_config(comm, &config, &words, command->name);

@@ -78,6 +78,9 @@ void lj_say(const char *format, ...) LJ_PRINTF(1, 2);
 void lj_warn(const char *format, ...) LJ_PRINTF(1, 2);
 /* A line into log.txt only, not to standard error: for what a progress bar already shows there. */
 void lj_log_only(const char *format, ...) LJ_PRINTF(1, 2);
+/* For one of several runs at once: lines on standard error begin with [name], and what lj_say says
+ * goes to log.txt only, once it is open. "": the run is the only one. */
+void lj_log_set_run(const char *name);
 /* "1h05m" or "3m20s", for what is left of a run. */
 void lj_duration_text(char text[32], double seconds);
 /* A bar of 24 characters, of which a share from 0 to 1 is filled. */

@@ -8,10 +8,14 @@
 
 static bool speaks = true;
 static FILE *file;
+static char run_name[256]; /* of one of several runs; "": the only one */
 
 static void put(const char *prefix, const char *text)
 {
-    fprintf(stderr, "%s%s\n", prefix, text);
+    if (run_name[0])
+        fprintf(stderr, "[%s] %s%s\n", run_name, prefix, text);
+    else
+        fprintf(stderr, "%s%s\n", prefix, text);
     if (file) {
         fprintf(file, "%s%s\n", prefix, text);
         fflush(file);
@@ -27,11 +31,23 @@ static void put_formatted(const char *prefix, const char *format, va_list argume
     put(prefix, text);
 }
 
+static void put_in_file(const char *format, va_list arguments)
+{
+    if (!speaks || !file)
+        return;
+    vfprintf(file, format, arguments);
+    fputc('\n', file);
+    fflush(file);
+}
+
 void lj_say(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    put_formatted("", format, arguments);
+    if (run_name[0] && file)
+        put_in_file(format, arguments);
+    else
+        put_formatted("", format, arguments);
     va_end(arguments);
 }
 
@@ -39,11 +55,7 @@ void lj_log_only(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (speaks && file) {
-        vfprintf(file, format, arguments);
-        fputc('\n', file);
-        fflush(file);
-    }
+    put_in_file(format, arguments);
     va_end(arguments);
 }
 
@@ -64,6 +76,11 @@ void lj_error_line(const char *text)
 void lj_log_set_speaker(bool speaker)
 {
     speaks = speaker;
+}
+
+void lj_log_set_run(const char *name)
+{
+    snprintf(run_name, sizeof run_name, "%s", name);
 }
 
 int lj_log_open(const char *path)

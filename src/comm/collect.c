@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <xxhash.h>
 
 enum { TEXT_MAX = 2048 };
@@ -50,6 +51,19 @@ void lj_broadcast(struct lj_comm *comm, void *data, int64_t bytes, int root)
 void lj_barrier(struct lj_comm *comm)
 {
     LJ_WAIT_IN(MPI_Barrier(comm->mpi->comm));
+}
+
+void lj_wait_for_all(struct lj_comm *comm)
+{
+    const struct timespec between = {.tv_nsec = 20000000};
+    MPI_Request request;
+    int done = 0;
+    MPI_Ibarrier(comm->mpi->comm, &request);
+    for (MPI_Test(&request, &done, MPI_STATUS_IGNORE); !done;
+         MPI_Test(&request, &done, MPI_STATUS_IGNORE)) {
+        nanosleep(&between, NULL);
+        lj_progress();
+    }
 }
 
 static int64_t all_reduce_i64(struct lj_comm *comm, int64_t value, MPI_Op op)

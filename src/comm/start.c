@@ -135,10 +135,16 @@ void lj_comm_destroy(struct lj_comm *comm)
 
 int lj_comm_first(struct lj_comm *comm, int size, struct lj_comm **sub)
 {
+    return lj_comm_groups(comm, 1, size, sub);
+}
+
+int lj_comm_groups(struct lj_comm *comm, int groups, int each, struct lj_comm **sub)
+{
     *sub = NULL;
     MPI_Comm part = MPI_COMM_NULL;
+    int group = comm->rank / each;
     LJ_WAIT_IN(
-        MPI_Comm_split(comm->mpi->comm, comm->rank < size ? 0 : MPI_UNDEFINED, comm->rank, &part));
+        MPI_Comm_split(comm->mpi->comm, group < groups ? group : MPI_UNDEFINED, comm->rank, &part));
     int status = part == MPI_COMM_NULL ? LJ_OK : wrap(sub, part, true);
     return lj_agree(comm, status);
 }

@@ -84,6 +84,11 @@ struct lj_accuracy {
  * classes balanced is NaN. */
 struct lj_accuracy lj_accuracy_of(const int32_t *predicted, const int32_t *truth, int64_t rows);
 
+/* Spearman's rank correlation of two series; NaN where one of them is constant. Local.
+ *   a, b  (count) in  not NaN
+ * Cost: count^2 comparisons. */
+double lj_spearman(const double *a, const double *b, int64_t count);
+
 /* The evaluation's kNN: k = 20, cosine, temperature 0.07. */
 #define LJ_KNN_NEIGHBOURS  20
 #define LJ_KNN_TEMPERATURE 0.07

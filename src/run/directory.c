@@ -14,8 +14,7 @@
 /* A stamp may miss nine renewals, as when a file system stands still, before others take over. */
 static const struct lj_lock_times lock_times = {.patience_s = 5, .renew_s = 30, .stale_s = 300};
 
-/* Makes the directory path and those above it. */
-static int make_dirs(const char *path)
+int lj_run_make_dirs(const char *path)
 {
     char prefix[LJ_PATH_MAX];
     snprintf(prefix, sizeof prefix, "%s", path);
@@ -38,7 +37,7 @@ static int make_dirs(const char *path)
 /* Makes a new directory runs/<date-time>; with -1, -2, ... behind it if that one exists. */
 static int make_new_dir(char path[LJ_PATH_MAX])
 {
-    LJ_TRY(make_dirs("runs"));
+    LJ_TRY(lj_run_make_dirs("runs"));
     time_t now = time(NULL);
     struct tm local;
     localtime_r(&now, &local);
@@ -63,7 +62,7 @@ static int open_on_root(struct lj_run_state *run, char resume_from[LJ_PATH_MAX])
     else
         LJ_TRY(make_new_dir(run->dir));
     LJ_TRY(lj_checkpoint_directory(run->dir, run->checkpoints));
-    LJ_TRY(make_dirs(run->checkpoints));
+    LJ_TRY(lj_run_make_dirs(run->checkpoints));
     LJ_TRY(lj_run_lock_take(&run->lock, run->dir, &lock_times));
     snprintf(path, sizeof path, "%.4000s/log.txt", run->dir);
     LJ_TRY(lj_log_open(path));
@@ -141,5 +140,7 @@ int lj_run_open_files(struct lj_run_state *run, int64_t first)
     run->metrics = fopen(path, "a");
     if (!run->metrics)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written: %s", path, strerror(errno));
-    return LJ_OK;
+    if (run->config->log_tensorboard == LJ_LOG_TENSORBOARD_FALSE)
+        return LJ_OK;
+    return lj_tensorboard_open(&run->tensorboard, run->dir, first, lj_wall_s());
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* metrics.jsonl and the progress line. Losses are written with 17 digits, from which a reader gets
- * the same doubles back. */
+/* metrics.jsonl, the events of TensorBoard, and the progress line. metrics.jsonl has losses with 17
+ * digits, from which a reader gets the same doubles back. */
 #include "run/state.h"
 
 #include <errno.h>
@@ -20,56 +20,76 @@ static double epoch_of(const struct lj_run_state *run, int64_t finished)
            (double)lj_archive_info(run->archive)->selected;
 }
 
-/* Writes a member of the object; null for NaN and infinity, which JSON does not have. */
-static void put_number(FILE *out, const char *name, double value)
+/* Begins the object and the event of a step. */
+static void begin_line(struct lj_run_state *run, int64_t finished)
 {
-    if (isfinite(value))
-        fprintf(out, ", \"%s\": %.9g", name, value);
-    else
-        fprintf(out, ", \"%s\": null", name);
+    fprintf(run->metrics, "{\"step\": %lld, \"epoch\": %.9g", (long long)finished,
+            epoch_of(run, finished));
+    lj_tensorboard_begin(run->tensorboard, finished, lj_wall_s());
 }
 
-/* Ends the object and flushes it to the file, so that the user hears of a full disk now and not at
- * the next checkpoint. */
+/* Writes a member of the object, and a value of that group of the event; null for NaN and infinity,
+ * which JSON does not have. */
+static void put_number(struct lj_run_state *run, const char *group, const char *name, int digits,
+                       double value)
+{
+    if (isfinite(value))
+        fprintf(run->metrics, ", \"%s\": %.*g", name, digits, value);
+    else
+        fprintf(run->metrics, ", \"%s\": null", name);
+    lj_tensorboard_add(run->tensorboard, group, name, value);
+}
+
+static void put_train(struct lj_run_state *run, const char *name, double value)
+{
+    put_number(run, "train", name, 9, value);
+}
+
+static void put_eval(struct lj_run_state *run, const char *name, double value)
+{
+    put_number(run, "eval", name, 9, value);
+}
+
+/* Ends both. The object is flushed to the file, so that the user hears of a full disk now and not
+ * at the next checkpoint. */
 static void end_line(struct lj_run_state *run)
 {
     if (fprintf(run->metrics, "}\n") < 0 || fflush(run->metrics) != 0)
         lj_warn("%s/metrics.jsonl cannot be written: %s", run->dir, strerror(errno));
+    lj_tensorboard_end(run->tensorboard);
 }
 
 void lj_run_log_step(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report)
 {
-    FILE *out = run->metrics;
     double rate = samples_per_s(run);
-    fprintf(out, "{\"step\": %lld, \"epoch\": %.9g", (long long)finished, epoch_of(run, finished));
+    begin_line(run, finished);
     for (int i = 0; i < lj_objective_terms(run->info.objective); i++)
-        fprintf(out, ", \"%s\": %.17g", run->info.objective->term[i].name, report->term[i]);
-    put_number(out, "collapse", lj_run_collapse(run, report));
-    put_number(out, "lr", report->lr);
-    put_number(out, "grad_norm", report->grad_norm);
-    put_number(out, "samples_per_s", rate);
-    put_number(out, "views_per_s", rate * (double)(run->info.views[0] + run->info.views[1]));
+        put_number(run, "train", run->info.objective->term[i].name, 17, report->term[i]);
+    put_train(run, "collapse", lj_run_collapse(run, report));
+    put_train(run, "lr", report->lr);
+    put_train(run, "grad_norm", report->grad_norm);
+    put_train(run, "samples_per_s", rate);
+    put_train(run, "views_per_s", rate * (double)(run->info.views[0] + run->info.views[1]));
     if (report->nonfinite > 0)
-        fprintf(out, ", \"skipped\": true");
+        fprintf(run->metrics, ", \"skipped\": true");
     end_line(run);
 }
 
 void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
                            const struct lj_run_scores *scores)
 {
-    FILE *out = run->metrics;
-    fprintf(out, "{\"step\": %lld, \"epoch\": %.9g, \"event\": \"evaluation\"", (long long)finished,
-            epoch_of(run, finished));
+    begin_line(run, finished);
+    fprintf(run->metrics, ", \"event\": \"evaluation\"");
     if (scores->has_labels) {
-        put_number(out, "knn_top1", scores->knn_top1);
-        put_number(out, "knn_balanced", scores->knn_balanced);
+        put_eval(run, "knn_top1", scores->knn_top1);
+        put_eval(run, "knn_balanced", scores->knn_balanced);
     }
-    put_number(out, "effective_rank", scores->effective_rank);
-    put_number(out, "condition", scores->condition);
-    put_number(out, "sigreg", scores->sigreg);
-    put_number(out, "sigreg_floor", scores->sigreg_floor);
-    put_number(out, "sigreg_samples", (double)scores->sigreg_samples);
+    put_eval(run, "effective_rank", scores->effective_rank);
+    put_eval(run, "condition", scores->condition);
+    put_eval(run, "sigreg", scores->sigreg);
+    put_eval(run, "sigreg_floor", scores->sigreg_floor);
+    put_eval(run, "sigreg_samples", (double)scores->sigreg_samples);
     end_line(run);
 }
 

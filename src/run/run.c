@@ -69,6 +69,7 @@ static void tear_down(struct lj_run_state *run)
 {
     if (run->metrics)
         fclose(run->metrics);
+    lj_tensorboard_close(run->tensorboard);
     lj_trainer_destroy(run->trainer);
     lj_run_close_evaluation(run);
     lj_archive_close(run->archive);

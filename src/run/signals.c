@@ -6,6 +6,7 @@
 
 static volatile sig_atomic_t stop_asked, save_asked;
 static struct sigaction before[3];
+static int depth; /* of calls that install */
 static const int numbers[3] = {SIGUSR1, SIGUSR2, SIGTERM};
 
 static void on_signal(int number)
@@ -18,6 +19,8 @@ static void on_signal(int number)
 
 void lj_signals_install(void)
 {
+    if (depth++ > 0)
+        return;
     stop_asked = save_asked = 0;
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     for (int i = 0; i < 3; i++)
@@ -26,6 +29,8 @@ void lj_signals_install(void)
 
 void lj_signals_restore(void)
 {
+    if (--depth > 0)
+        return;
     for (int i = 0; i < 3; i++)
         sigaction(numbers[i], &before[i], NULL);
 }

@@ -7,9 +7,10 @@
 
 #include "base/base.h"
 
-/* Installs handlers: SIGUSR1 and SIGTERM ask to save and stop, SIGUSR2 to save and go on. */
+/* Installs handlers: SIGUSR1 and SIGTERM ask to save and stop, SIGUSR2 to save and go on.
+ * Inside another install, as of a run in a sweep, does nothing: what was asked stays asked. */
 void lj_signals_install(void);
-/* Installs the handlers again that were there before. */
+/* Installs the handlers again that were there before; ends one install. */
 void lj_signals_restore(void);
 /* Was this process asked to stop? */
 bool lj_signals_stop(void);

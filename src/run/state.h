@@ -4,6 +4,7 @@
 #define LEJEPA_RUN_STATE_H
 
 #include "run/lock.h"
+#include "run/tensorboard.h"
 #include "train/train.h"
 
 #include "store/store.h"
@@ -37,6 +38,8 @@ struct lj_run_state {
     int64_t eval_query_kept;       /* rows of eval.where, if there are labels those that have one;
                                       of them eval.queries are evaluated */
     int64_t eval_query_unlabelled; /* the others */
+    /* Event file; root only. NULL: log.tensorboard is false. */
+    struct lj_tensorboard *tensorboard;
 };
 
 /* What an evaluation found. */
@@ -50,6 +53,8 @@ struct lj_run_scores {
 
 /* ---- directory.c ------------------------------------------------------------------------- */
 
+/* Makes the directory path and those above it. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_run_make_dirs(const char *path) LJ_MUST_USE;
 /* Makes the run's directory unless it exists, locks it, opens log.txt, and looks for checkpoints.
  * Collective.
  *   run          in/out  sets dir, checkpoints, lock, and run.dir of the configuration
@@ -61,15 +66,15 @@ int lj_run_open_dir(struct lj_run_state *run, char resume_from[LJ_PATH_MAX]);
 const char *lj_run_index_cache(const struct lj_run_state *run, char path[LJ_PATH_MAX], bool eval);
 /* Writes config.yaml, keeps the indices of the archives, and opens metrics.jsonl, after cutting off
  * lines of steps after `first`, with which the run continues. Local; other ranks than the root do
- * nothing. Errors: LJ_ERR_RESOURCE. */
+ * nothing. With log.tensorboard, also begins an event file. Errors: LJ_ERR_RESOURCE. */
 int lj_run_open_files(struct lj_run_state *run, int64_t first);
 
 /* ---- metrics.c: local, root only; finished: steps of the run that are finished ----------- */
 
-/* Writes the line of a step to metrics.jsonl. */
+/* Writes the line of a step to metrics.jsonl, and its values for TensorBoard. */
 void lj_run_log_step(struct lj_run_state *run, int64_t finished,
                      const struct lj_step_report *report);
-/* Writes the line of an evaluation. */
+/* The same of an evaluation. */
 void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
                            const struct lj_run_scores *scores);
 /* Draws the progress bar on a terminal; line: also writes a line of the log. */

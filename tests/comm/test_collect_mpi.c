@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static struct lj_comm *world;
 
@@ -255,12 +256,36 @@ static void check_created(void)
     lj_comm_destroy(comm);
 }
 
+/* Ranks that are left over have none; groups that end sooner wait for the others, and say so. */
+static void check_groups(int groups, int each)
+{
+    struct lj_comm *group = NULL;
+    lj_all_assert(world, lj_comm_groups(world, groups, each, &group) == LJ_OK, "%s",
+                  lj_error_text());
+    bool in_one = world->rank < groups * each;
+    lj_all_assert(world, (group != NULL) == in_one, "groups of %d: rank %d", each, world->rank);
+    int64_t first = group ? lj_all_min(group, world->rank) : 0;
+    bool right = !group || (group->size == each && group->rank == world->rank % each &&
+                            first == world->rank - world->rank % each);
+    lj_all_assert(world, right, "groups of %d: rank %d", each, world->rank);
+    lj_comm_destroy(group);
+    double before_s = lj_now_s();
+    if (world->rank == 0)
+        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    lj_wait_for_all(world);
+    bool heard = world->rank == 0 || lj_progress_s() > before_s;
+    lj_all_assert(world, heard, "rank %d made no progress while it waited", world->rank);
+}
+
 Test(collect_mpi, communicators_come_and_go, .timeout = 60)
 {
     world = lj_case_begin();
     int64_t before = lj_open_blocks();
     for (int size = 1; size <= world->size + 1; size++)
         check_first(size);
+    check_groups(world->size, 1);
+    check_groups(1, world->size);
+    check_groups(world->size / 2, 2);
     check_created();
     lj_comm_destroy(NULL);
     lj_all_assert(world, lj_open_blocks() == before, "%lld blocks of memory are not freed",

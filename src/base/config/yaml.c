@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* YAML in and out. libyaml's events are flattened to dotted keys: a mapping in a mapping extends
- * the name, a scalar is a value, a sequence of two scalars is a pair. Of equal keys the last wins.
+ * the name, a scalar is a value, a sequence of two scalars is a pair, those in `grid` are values to
+ * try. Of equal keys the last wins.
  * Anchors, aliases and other sequences are refused: what is read is what stands there. */
 #include "base/config/config.h"
 
@@ -9,6 +10,8 @@
 #include <yaml.h>
 
 enum { NAME_CAPACITY = 256, DEPTH_MAX = 16 };
+
+static const char GRID[] = "grid."; /* a mapping of lists: the values that a sweep tries */
 
 struct reader {
     struct lj_config *config;
@@ -92,6 +95,31 @@ static int read_pair(struct reader *r)
     }
 }
 
+/* Adds KEY=VALUE|VALUE to the text of grid=, from a list in the mapping `grid`; the present event
+ * starts it. */
+static int read_grid_axis(struct reader *r)
+{
+    char text[LJ_TEXT_MAX];
+    unsigned long line = line_of(r);
+    const char *grid = r->config->arg_grid;
+    size_t used = (size_t)snprintf(text, sizeof text, "%s%s%s=", grid, grid[0] ? ";" : "",
+                                   r->name + strlen(GRID));
+    for (int i = 0; used < sizeof text; i++) {
+        const char *value = NULL;
+        LJ_TRY(advance(r));
+        if (r->event.type == YAML_SEQUENCE_END_EVENT) {
+            int status = lj_config_set(r->config, "grid", text);
+            return status == LJ_OK ? LJ_OK
+                                   : lj_fail(status, "%s:%lu: %s", r->path, line, lj_error_text());
+        }
+        LJ_TRY(scalar(r, &value));
+        if (strpbrk(value, "|;"))
+            return fail_here(r, "a value of a grid holds '|' or ';'");
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? "|" : "", value);
+    }
+    return fail_here(r, "the grid is too long");
+}
+
 static int read_mapping(struct reader *r, int depth);
 
 /* The value of r->name; the present event starts it. */
@@ -100,7 +128,7 @@ static int read_value(struct reader *r, int depth)
     if (r->event.type == YAML_MAPPING_START_EVENT)
         return read_mapping(r, depth + 1);
     if (r->event.type == YAML_SEQUENCE_START_EVENT)
-        return read_pair(r);
+        return strncmp(r->name, GRID, strlen(GRID)) == 0 ? read_grid_axis(r) : read_pair(r);
     const char *text = NULL;
     LJ_TRY(scalar(r, &text));
     return set_value(r, text, line_of(r));

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""sweep: the runs of a grid have the weights that train gives them; one that fails leaves the
+others alone; a sweep that was stopped or killed goes on where it was; and what is finished is not
+done again."""
+
+import json
+import os
+import signal
+import time
+
+import program
+from program import TINY, check, end, run, start
+
+holder, here = program.scratch()
+archive = program.archive(here / "archive.h5")
+STEPS = 6
+WORDS = [*TINY, f"data.archive={archive}", "data.where=split=0", f"train.steps={STEPS}"]
+GRID = here / "grid.yaml"
+GRID.write_text("grid:\n  loss.lambda: [0.02, 0.2]\n  optim: {lr: [1e-3, 2e-3]}\n")
+NAMES = [f"loss.lambda_{a},optim.lr_{b}" for a in ("0.02", "0.2") for b in ("1e-3", "2e-3")]
+straight = {}
+
+
+def sweep(directory, *words, code=0, ranks=2, **more):
+    ended = run(["sweep", *WORDS, *words, f"run.dir={directory}"], ranks, **more)
+    check(
+        ended.code == code,
+        f"{directory.name}: exit code {ended.code}, expected {code}: {ended.tail()}",
+    )
+    return ended
+
+
+def begun(ended):
+    return sorted(line[1:].split("]")[0] for line in ended.err.splitlines() if "] begins" in line)
+
+
+def ranked(ended):
+    found = [line for line in ended.out.splitlines() if line.startswith("{")]
+    return [row["run"].rsplit("/", 1)[-1] for row in json.loads(found[0])["runs"]] if found else []
+
+
+def check_weights(directory, name):
+    paths = program.checkpoints(directory / name)
+    check(
+        bool(paths) and program.tensors(paths[-1]) == straight[name],
+        f"{directory.name}/{name}: not the weights of train",
+    )
+
+
+def make_straight():
+    """What train makes of the points, on one rank."""
+    for name in NAMES:
+        values = [word.replace("_", "=") for word in name.split(",")]
+        ended = run(["train", *WORDS, *values, f"run.dir={here / 'straight' / name}"])
+        check(ended.code == 0, f"train {name}: {ended.tail()}")
+        straight[name] = program.tensors(program.checkpoints(here / "straight" / name)[-1])
+
+
+# ---- tests ---------------------------------------------------------------------------------------
+
+
+def test_all(directory, ranks, *words):
+    """Several runs at once, and one after the other; again, when there is nothing to do."""
+    ended = sweep(directory, GRID, "json=1", *words, ranks=ranks)
+    check(begun(ended) == sorted(NAMES), f"{directory.name} began {begun(ended)}")
+    check(sorted(ranked(ended)) == sorted(NAMES), f"{directory.name}: ranked {ranked(ended)}")
+    for name in NAMES:
+        check_weights(directory, name)
+    again = sweep(directory, GRID, "json=1", *words, ranks=ranks)
+    check(begun(again) == [], f"{directory.name}, again, began {begun(again)}")
+    check(ranked(again) == ranked(ended), f"{directory.name}, again: {ranked(again)}")
+    return ended
+
+
+def test_at_once():
+    ended = test_all(here / "at_once", 2)
+    check("2 at once, on 1 ranks each" in ended.err, f"at once: {ended.tail()}")
+
+
+def test_one_by_one():
+    """A rank is left over."""
+    ended = test_all(here / "one_by_one", 3, "ranks=2")
+    check("1 at once, on 2 ranks each" in ended.err, f"one by one: {ended.tail()}")
+    check(any("does not divide 3" in line for line in ended.warnings), f"{ended.warnings}")
+
+
+def test_one_fails():
+    """Lanes that do not divide the batch; the fourth job does not try again. More failures than
+    phases may be nested."""
+    grid = "grid=batch.lanes=2|3|5|6|7|9|10|11;seed=1|2"
+    directory = here / "one_fails"
+    good = [f"batch.lanes_2,seed_{seed}" for seed in (1, 2)]
+    for job in range(4):
+        ended = sweep(directory, grid, "json=1", code=2)
+        expected = 16 if job == 0 else 14 if job < 3 else 0
+        check(len(begun(ended)) == expected, f"job {job}: began {begun(ended)}")
+        check(sorted(ranked(ended)) == good, f"job {job}: ranked {ranked(ended)}")
+        check(
+            "14 of 16 runs failed, the first is batch.lanes_3,seed_1" in ended.err,
+            f"job {job}: {ended.tail()}",
+        )
+    note = json.loads((directory / "sweep/batch.lanes_3,seed_1.json").read_text())
+    check(note["tries"] == 3 and note["code"] == 2 and "lanes" in note["error"], f"note: {note}")
+    log = (directory / "batch.lanes_3,seed_1/log.txt").read_text()
+    check("failed with code 2" in log, f"log.txt: {log}")
+
+
+def test_a_rank_fails():
+    """One rank of a group fails in the middle of a step; the group ends the run and goes on."""
+    directory = here / "rank_fails"
+    ended = sweep(directory, GRID, "ranks=2", code=6, env={"LJ_FAULT": "step:1:3"})
+    check(begun(ended) == sorted(NAMES), f"a rank fails: began {begun(ended)}")
+    check(ended.out == "" and "4 of 4 runs failed" in ended.err, f"a rank fails: {ended.tail()}")
+    sweep(directory, GRID, ranks=4)
+    for name in NAMES:
+        check_weights(directory, name)
+
+
+def wait_for(condition, process):
+    until = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < until and not condition():
+        time.sleep(0.005)
+
+
+def test_stopped_and_killed():
+    """SIGUSR1 ends it with 75; SIGKILL in the middle; each job after it does what is left."""
+    directory = here / "stopped"
+    words = ["sweep", *WORDS, GRID, "checkpoint.every=1", "ranks=2", f"run.dir={directory}"]
+    slow = {"LJ_FAULT": "lane:1:3:slow"}
+    first, second = directory / NAMES[0], directory / NAMES[1]
+    process = start(words, 2, env=slow)
+    program.wait_for_step(first, 1, process)
+    process.send_signal(signal.SIGUSR1)
+    ended = end(process)
+    check(ended.code == 75 and not ended.errors, f"SIGUSR1: {ended.code}: {ended.tail()}")
+    check(begun(ended) == NAMES[:1], f"SIGUSR1: began {begun(ended)}")
+    process = start(words, 2, env=slow)
+    wait_for(lambda: program.checkpoints(second), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    check(end(process).code != 0, "SIGKILL")
+    time.sleep(0.5)  # ranks end a moment after their launcher
+    ended = sweep(directory, GRID, "checkpoint.every=1", "ranks=2")
+    check(NAMES[0] not in begun(ended), f"after SIGKILL: began {begun(ended)}")
+    for name in NAMES:
+        check_weights(directory, name)
+
+
+def test_budget():
+    """run.max_seconds is that of the sweep."""
+    ended = sweep(here / "budget", GRID, "train.steps=1000000", "run.max_seconds=1", code=75)
+    check(len(begun(ended)) == 2 and ended.seconds < 30, f"budget: {ended.tail()}")
+
+
+def test_refused():
+    for what, words in (
+        ("no grid", ["run.dir=" + str(here / "no")]),
+        ("no run.dir", [GRID]),
+        ("no such key", ["grid=loss.lambdda=1|2", f"run.dir={here / 'no'}"]),
+        ("no such value", ["grid=loss.lambda=1|x", f"run.dir={here / 'no'}"]),
+        ("too many ranks", [GRID, "ranks=3", f"run.dir={here / 'ranks'}"]),
+    ):
+        ended = run(["sweep", *WORDS, *words], 2)
+        check(ended.code == 2, f"{what}: exit code {ended.code}: {ended.tail()}")
+        check(len(ended.errors) == 1, f"{what}: {ended.errors}")
+    check(not (here / "no").exists(), "a refused sweep made its directory")
+
+
+make_straight()
+for test in (
+    test_at_once,
+    test_one_by_one,
+    test_one_fails,
+    test_a_rank_fails,
+    test_stopped_and_killed,
+    test_budget,
+    test_refused,
+):
+    test()
+program.finish()
