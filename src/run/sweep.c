@@ -122,7 +122,10 @@ static int plan_run(struct sweep *s, int k)
     last_checkpoint(s, from);
     int64_t code;
     int tries = tries_so_far(s, k, settings, from, &code);
-    s->plan[k] = tries > 0 && code == 0 ? IS_DONE : tries >= TRIES_MAX ? GIVEN_UP : RUNS;
+    if (tries > 0 && code == 0 && from[0]) /* unless its directory was removed */
+        s->plan[k] = IS_DONE;
+    else
+        s->plan[k] = tries >= TRIES_MAX ? GIVEN_UP : RUNS;
     s->code[k] = s->plan[k] == GIVEN_UP ? code : 0;
     note_path(s, k, ".claim", path);
     if (unlink(path) != 0 && errno != ENOENT)

@@ -6,6 +6,7 @@ done again."""
 
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -76,6 +77,10 @@ def test_all(directory, ranks, *words):
 def test_at_once():
     ended = test_all(here / "at_once", 2)
     check("2 at once, on 1 ranks each" in ended.err, f"at once: {ended.tail()}")
+    shutil.rmtree(here / "at_once" / NAMES[2])
+    ended = sweep(here / "at_once", GRID)
+    check(begun(ended) == [NAMES[2]], f"one was removed: began {begun(ended)}")
+    check_weights(here / "at_once", NAMES[2])
 
 
 def test_one_by_one():
@@ -131,7 +136,7 @@ def test_stopped_and_killed():
     first, second = directory / NAMES[0], directory / NAMES[1]
     process = start(words, 2, env=slow)
     program.wait_for_step(first, 1, process)
-    process.send_signal(signal.SIGUSR1)
+    os.kill(program.rank_processes(directory)[1], signal.SIGUSR1)
     ended = end(process)
     check(ended.code == 75 and not ended.errors, f"SIGUSR1: {ended.code}: {ended.tail()}")
     check(begun(ended) == NAMES[:1], f"SIGUSR1: began {begun(ended)}")
