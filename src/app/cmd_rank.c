@@ -6,6 +6,7 @@
 #include "app/past_run.h"
 
 #include "eval/eval.h"
+#include "run/run.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -101,10 +102,18 @@ static int check_runs(const struct ranking *r, bool force)
     return LJ_OK;
 }
 
-/* Runs of equal score in the order of their names. */
+/* One point for every image: a small loss, and nothing learnt. */
+static bool has_collapsed(const struct lj_past_run *run)
+{
+    return run->collapse >= LJ_COLLAPSED;
+}
+
+/* Collapsed ones last; runs of equal score in the order of their names. */
 static int by_score(const void *a, const void *b)
 {
     const struct lj_past_run *one = a, *other = b;
+    if (has_collapsed(one) != has_collapsed(other))
+        return has_collapsed(one) ? 1 : -1;
     if (one->score != other->score)
         return one->score < other->score ? -1 : 1;
     return strcmp(one->dir, other->dir);
@@ -147,13 +156,14 @@ static void print_json(const struct ranking *r, double alpha)
     for (int i = 0; i < r->count; i++) {
         const struct lj_past_run *run = &r->run[i];
         json_array_append_new(
-            runs, json_pack("{s:s, s:f, s:f, s:I, s:f, s:f, s:s, s:I, s:I, s:b, s:o, s:o}", "run",
-                            run->dir, "score", run->score, "loss", run->loss, "averaged",
-                            (json_int_t)run->averaged, "lambda", run->lambda, "lr", run->lr,
-                            "model", run->model, "step", (json_int_t)run->step, "steps",
-                            (json_int_t)run->steps, "finished", run->step >= run->steps, "knn_top1",
-                            lj_json_number(run->knn_top1), "linear_top1",
-                            lj_json_number(run->linear_top1)));
+            runs,
+            json_pack("{s:s, s:f, s:f, s:I, s:f, s:f, s:s, s:I, s:I, s:b, s:b, s:o, s:o}", "run",
+                      run->dir, "score", run->score, "loss", run->loss, "averaged",
+                      (json_int_t)run->averaged, "lambda", run->lambda, "lr", run->lr, "model",
+                      run->model, "step", (json_int_t)run->step, "steps", (json_int_t)run->steps,
+                      "finished", run->step >= run->steps, "collapsed", has_collapsed(run),
+                      "knn_top1", lj_json_number(run->knn_top1), "linear_top1",
+                      lj_json_number(run->linear_top1)));
     }
     for (int i = 0; i < r->outs; i++)
         json_array_append_new(left_out, json_string(r->left_out[i]));
@@ -186,7 +196,7 @@ static void print_agreement(const struct ranking *r, enum accuracy which, const 
 
 static void print_table(const struct ranking *r, double alpha)
 {
-    int unfinished = 0;
+    int unfinished = 0, collapsed = 0;
     printf("score = loss / lambda^%g, the loss averaged over the last epoch; lowest is best\n",
            alpha);
     printf("%4s %11s %11s %9s %9s %16s %7s %7s  %-14s %s\n", "", "score", "loss", "lambda", "lr",
@@ -196,8 +206,9 @@ static void print_table(const struct ranking *r, double alpha)
         char steps[64];
         bool finished = run->step >= run->steps;
         unfinished += !finished;
-        snprintf(steps, sizeof steps, "%lld/%lld%s", (long long)run->step, (long long)run->steps,
-                 finished ? " " : "*");
+        collapsed += has_collapsed(run);
+        snprintf(steps, sizeof steps, "%lld/%lld%s%s", (long long)run->step, (long long)run->steps,
+                 finished ? " " : "*", has_collapsed(run) ? "!" : " ");
         printf("%4d %11.6g %11.6g %9.4g %9.4g %16s", i + 1, run->score, run->loss, run->lambda,
                run->lr, steps);
         print_accuracy(run->knn_top1);
@@ -207,6 +218,11 @@ static void print_table(const struct ranking *r, double alpha)
     if (unfinished)
         printf("* %d %s not finished: the epoch before the last logged step counts\n", unfinished,
                unfinished == 1 ? "run is" : "runs are");
+    if (collapsed)
+        printf(
+            "! %d %s collapsed: all projections are nearly one point, whatever the loss; last in "
+            "the order\n",
+            collapsed, collapsed == 1 ? "run has" : "runs have");
     print_agreement(r, KNN, "kNN");
     print_agreement(r, LINEAR, "linear-probe");
 }

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* Orders the runs that are finished. Root. */
+/* Orders the runs that are finished, if their scores compare. Root. */
 static int rank_finished(const struct lj_grid *grid, const int64_t *code,
                          const struct lj_config *config)
 {
@@ -22,6 +22,10 @@ static int rank_finished(const struct lj_grid *grid, const int64_t *code,
         }
     if (status == LJ_OK && count > 0)
         status = lj_rank_runs(finished, count, config);
+    if (status == LJ_ERR_CONFIG) { /* the runs are good all the same */
+        lj_warn("not ranked: %s", lj_error_text());
+        status = LJ_OK;
+    }
     lj_free(finished);
     lj_free(dir);
     return status;

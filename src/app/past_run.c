@@ -47,6 +47,7 @@ static void read_end(struct lj_past_run *run, FILE *file, const struct lj_config
         double step = number_of(line, "step"), epoch = number_of(line, "epoch");
         if (isfinite(loss_of(line)) && step > 0 && epoch > 0) {
             run->step = (int64_t)step;
+            run->collapse = number_of(line, "collapse");
             *samples = llround(step * (double)c->batch_size / epoch);
         }
         double knn = number_of(line, "knn_top1");
@@ -120,7 +121,7 @@ int lj_past_run_read(struct lj_past_run *run, struct lj_config *config, const ch
                      double alpha)
 {
     char path[LJ_PATH_MAX];
-    *run = (struct lj_past_run){.dir = dir, .knn_top1 = NAN};
+    *run = (struct lj_past_run){.dir = dir, .collapse = NAN, .knn_top1 = NAN};
     snprintf(path, sizeof path, "%.4000s/config.yaml", dir);
     lj_config_defaults(config);
     if (access(path, R_OK) != 0)

@@ -14,6 +14,7 @@ struct lj_past_run {
     int64_t averaged;    /* how many they are */
     double score;        /* loss / lambda^alpha */
     int64_t step, steps; /* last logged, all of the run */
+    double collapse;     /* of the last logged step, as in metrics.jsonl; NaN: not known */
     double knn_top1;     /* of the last evaluation; NaN: none */
     double linear_top1;  /* in probe.json, which `probe json=1` printed; NaN: none */
 };

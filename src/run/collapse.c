@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Have the projections become one point? The effective rank does not tell: projections that shrink
  * keep theirs, and a healthy run can have a low one. The objective's own terms do. */
+#include "run/run.h"
 #include "run/state.h"
 
 #include <math.h>
 
 /* A fresh network's projections are small, and some steps pass before they have spread. */
 enum { STEPS_IN_A_ROW = 30 };
-static const double alarm = 0.9;
 
 double lj_run_collapse(const struct lj_run_state *run, const struct lj_step_report *report)
 {
@@ -19,7 +19,7 @@ int lj_run_watch_collapse(struct lj_run_state *run, int64_t finished,
                           const struct lj_step_report *report)
 {
     double shown = lj_run_collapse(run, report);
-    run->collapsed_steps = shown >= alarm ? run->collapsed_steps + 1 : 0;
+    run->collapsed_steps = shown >= LJ_COLLAPSED ? run->collapsed_steps + 1 : 0;
     if (run->collapsed_steps != STEPS_IN_A_ROW)
         return LJ_OK;
     const char *advice = run->info.objective->against_collapse;

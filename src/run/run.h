@@ -12,6 +12,9 @@
 #include "comm/comm.h"
 #include "store/store.h"
 
+/* `collapse` of metrics.jsonl (loss/loss.h) from which on a run has collapsed. */
+#define LJ_COLLAPSED 0.9
+
 enum { LJ_GRID_NAME_MAX = 256 }; /* bytes of a point's name, with its NUL */
 
 /* The points of a grid: every combination of the values of some settings. */

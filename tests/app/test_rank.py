@@ -85,6 +85,19 @@ def test_table():
     check("not finished" not in ended.out, f"table: {ended.out}")
 
 
+def test_collapsed():
+    """The least loss of all, since nothing is learnt."""
+    point = make("point", [0.001] * 6, loss__lambda=0.01)
+    path = point / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"loss"', '"collapse": 0.98, "loss"'))
+    found, _ = ranked("collapsed", [point, LOW, HIGH])
+    check(names(found)[-1] == "point", f"collapsed: {found}")
+    marks = [row["collapsed"] for row in found["runs"]]
+    check(marks == [False, False, True], f"collapsed: {found}")
+    out = rank("collapsed", [point, LOW, HIGH]).out
+    check("! 1 run has collapsed" in out and "6/6 !" in out, f"collapsed: {out}")
+
+
 def test_ties():
     """Equal accuracies share ranks: scipy.stats.spearmanr([-4, -3, -2, -1], [1, 2, 2, 3])."""
     runs = [make(f"tie{i}", [4 - i], knn=[0.1, 0.2, 0.2, 0.3][i]) for i in range(4)]
@@ -192,6 +205,7 @@ def test_real_runs():
 
 test_order()
 test_table()
+test_collapsed()
 test_ties()
 test_epoch()
 test_refused()

@@ -157,6 +157,15 @@ def test_budget():
     check(len(begun(ended)) == 2 and ended.seconds < 30, f"budget: {ended.tail()}")
 
 
+def test_incomparable():
+    """Runs of different batches are made, and not ranked unless asked."""
+    grid = "grid=batch.size=16|32"
+    ended = sweep(here / "batches", grid)
+    check("not ranked" in ended.err and "batch.size" in ended.err, f"batches: {ended.tail()}")
+    ended = sweep(here / "batches", grid, "force=1")
+    check("score" in ended.out and "not ranked" not in ended.err, f"batches: {ended.out}")
+
+
 def test_refused():
     for what, words in (
         ("no grid", ["run.dir=" + str(here / "no")]),
@@ -179,6 +188,7 @@ for test in (
     test_a_rank_fails,
     test_stopped_and_killed,
     test_budget,
+    test_incomparable,
     test_refused,
 ):
     test()
