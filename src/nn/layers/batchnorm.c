@@ -21,7 +21,7 @@
  *   backward  sum(dy) and sum(dy xhat), multiplied by 2^16 because gradients are small: resolution
  *             2^-48, range 2^13 for the sum over the batch
  * ints: [0] over the batch, [1] ReLU. With a trunk, x is the second input. real: eps. Saved: mean,
- * rstd, variance. Scratch: two rows of sums in double and two in float32. */
+ * rstd, variance. Scratch: four rows of sums in double. */
 #include "nn/layers/build.h"
 
 #include "kernels/kernels.h"
@@ -30,8 +30,8 @@
 #include <string.h>
 
 enum {
-    BLOCK_ROWS = 32,    /* of sums that become integers */
-    GRADIENT_ROWS = 256 /* of float32 sums that are added in double, where an image has many rows */
+    BLOCK_ROWS = 32,  /* of sums that become integers */
+    SUMMED_ROWS = 256 /* of float32 sums that are added in double, where an image has many rows */
 };
 enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR };
 static const double gradient_scale = 65536;
@@ -47,7 +47,7 @@ static int shape(const struct lj_node *node, const struct lj_shape *in, int64_t 
              "%s: statistics of the global batch: take it out of the block", node->name);
     *out = in[0];
     need->saved = (3 * width + images - 1) / images;
-    need->scratch = 2 * width * (int64_t)(sizeof(double) + sizeof(float));
+    need->scratch = 4 * width * (int64_t)sizeof(double);
     return LJ_OK;
 }
 
@@ -91,56 +91,79 @@ static struct lj_batchnorm norm_of(const struct lj_call *c)
 
 /* ---- statistics of one lane -------------------------------------------------------------- */
 
-/* The mean comes from a float32 sum, which is inexact over the many rows of larger images; the sums
- * of the differences from it, in double, correct it. */
-static void lane_statistics(const struct lj_call *c, float *mean, float *var)
+/* Rows that are gone through at a time. One float32 sum over everything would lose digits where an
+ * image has many rows: there, shorter ones are added in double. */
+static int64_t rows_at_once(const struct lj_call *c)
 {
-    int64_t width = width_of(c), rows = rows_of(c);
-    double *sum = c->scratch, *square = sum + width;
-    memset(mean, 0, (size_t)width * sizeof *mean);
+    return positions_of(c) > 1 ? SUMMED_ROWS : rows_of(c);
+}
+
+/* Adds the mean and the squared differences from it of `rows` rows at x to those of the `before`
+ * rows so far (Chan, Golub & LeVeque 1983).
+ *   total, square  in/out  mean, and sum of squared differences from it (C)
+ *   sum            out     for use here, as total and square
+ *   about          out     for use here (C) */
+static void add_statistics(const struct lj_call *c, const float *x, int64_t before, int64_t rows,
+                           double *total, double *square, double *sum, float *about)
+{
+    int64_t width = width_of(c);
+    double share = (double)rows / (double)(before + rows);
+    memset(about, 0, (size_t)width * sizeof *about);
     memset(sum, 0, 2 * (size_t)width * sizeof *sum);
-    lj_kernels()->column_sums(mean, x_of(c), LJ_F32, rows, width);
+    lj_kernels()->column_sums(about, x, LJ_F32, rows, width);
     for (int64_t j = 0; j < width; j++)
-        mean[j] /= (float)rows;
-    lj_kernels()->column_moments(sum, square, x_of(c), mean, rows, width);
+        about[j] /= (float)rows;
+    lj_kernels()->column_moments(sum, sum + width, x, about, rows, width);
     for (int64_t j = 0; j < width; j++) {
         double off = positions_of(c) > 1 ? sum[j] / (double)rows : 0;
-        mean[j] = (float)((double)mean[j] + off);
-        var[j] = (float)(square[j] / (double)rows - off * off);
+        double apart = (double)about[j] + off - total[j];
+        total[j] += apart * share;
+        square[j] += sum[width + j] - off * off * (double)rows;
+        square[j] += apart * apart * (double)before * share;
     }
 }
 
-/* With a trunk, makes dy the gradient before ReLU, in place, where d(trunk) lies, too. Doing it
- * again changes nothing. */
-static void mask_gradient(const struct lj_call *c)
+/* The squares of some rows follow their sums while they are in the cache: maps of larger images are
+ * read from memory once. */
+static void lane_statistics(const struct lj_call *c, float *mean, float *var)
 {
-    if (c->node->inputs == 2)
-        lj_kernels()->relu_backward(c->dy, c->dy, c->y, rows_of(c) * width_of(c), false);
+    int64_t width = width_of(c), rows = rows_of(c), step = rows_at_once(c);
+    double *total = c->scratch, *square = total + width, *sum = square + width;
+    memset(total, 0, 2 * (size_t)width * sizeof *total);
+    for (int64_t first = 0; first < rows; first += step)
+        add_statistics(c, x_of(c) + first * width, first, lj_min_i64(step, rows - first), total,
+                       square, sum, mean);
+    for (int64_t j = 0; j < width; j++) {
+        mean[j] = (float)total[j];
+        var[j] = (float)(square[j] / (double)rows);
+    }
 }
 
-/* Sums over rows [first, end) of dy and dy xhat. */
+/* Sums over rows [first, end) of dy and dy xhat. With a trunk, first makes their dy the gradient
+ * before ReLU, in place, where d(trunk) lies, too; doing it again changes nothing. */
 static void gradient_sums(const struct lj_call *c, int64_t first, int64_t end, float *sum,
                           float *product)
 {
-    int64_t width = width_of(c);
-    const float *x = x_of(c), *dy = c->dy;
+    int64_t width = width_of(c), at = first * width;
+    const float *x = x_of(c);
+    float *dy = c->dy;
     struct lj_batchnorm norm = norm_of(c);
+    if (c->node->inputs == 2)
+        lj_kernels()->relu_backward(dy + at, dy + at, (const float *)c->y + at,
+                                    (end - first) * width, false);
     memset(sum, 0, (size_t)width * sizeof *sum);
     memset(product, 0, (size_t)width * sizeof *product);
-    lj_kernels()->batchnorm_sums(sum, product, dy + first * width, x + first * width, &norm,
-                                 end - first, width);
+    lj_kernels()->batchnorm_sums(sum, product, dy + at, x + at, &norm, end - first, width);
 }
 
-/* Sums over all rows of this lane, sum and product (C) behind each other in scratch. One float32
- * sum over everything would lose digits where an image has many rows: there, shorter ones are
- * added in double. */
+/* Sums over all rows of this lane, sum and product (C) behind each other in scratch. */
 static float *all_gradient_sums(const struct lj_call *c)
 {
     int64_t width = width_of(c), rows = rows_of(c);
     double *total = c->scratch;
     float *part = (float *)(total + 2 * width);
     memset(total, 0, 2 * (size_t)width * sizeof *total);
-    int64_t step = positions_of(c) > 1 ? GRADIENT_ROWS : rows;
+    int64_t step = rows_at_once(c);
     for (int64_t first = 0; first < rows; first += step) {
         gradient_sums(c, first, lj_min_i64(first + step, rows), part, part + width);
         for (int64_t j = 0; j < 2 * width; j++)
@@ -210,7 +233,6 @@ static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *nonfi
 {
     int64_t width = width_of(c);
     float *block = c->scratch;
-    mask_gradient(c);
     for (int64_t first = 0; first < rows_of(c); first += BLOCK_ROWS) {
         gradient_sums(c, first, lj_min_i64(first + BLOCK_ROWS, rows_of(c)), block, block + width);
         for (int64_t j = 0; j < 2 * width; j++)
@@ -220,6 +242,18 @@ static void sync_backward(const struct lj_call *c, int64_t *sums, int64_t *nonfi
 }
 
 /* ---- forward, backward ------------------------------------------------------------------- */
+
+/* From the last rows to the first, since the last are what the statistics left in the cache. */
+static void normalise(const struct lj_call *c, const struct lj_batchnorm *norm)
+{
+    int64_t width = width_of(c), step = rows_at_once(c);
+    const float *x = x_of(c), *trunk = c->node->inputs == 2 ? c->x[0] : NULL;
+    for (int64_t end = rows_of(c); end > 0; end -= step) {
+        int64_t first = lj_max_i64(end - step, 0), at = first * width;
+        lj_kernels()->batchnorm((float *)c->y + at, x + at, trunk ? trunk + at : NULL, norm,
+                                end - first, width);
+    }
+}
 
 static void forward(const struct lj_call *c)
 {
@@ -237,8 +271,7 @@ static void forward(const struct lj_call *c)
         rstd[j] = 1.0f / sqrtf(var[j] + (float)c->node->real);
     struct lj_batchnorm norm = norm_of(c);
     norm.relu = c->node->ints[1] != 0;
-    lj_kernels()->batchnorm(c->y, x_of(c), c->node->inputs == 2 ? c->x[0] : NULL, &norm, rows_of(c),
-                            width);
+    normalise(c, &norm);
 }
 
 static void store_or_add(const struct lj_call *c, int param, int64_t j, float value)
@@ -271,19 +304,31 @@ static void make_means(const struct lj_call *c, float *sums)
                       : sums[j] / (float)rows_of(c);
 }
 
+/* Also from the last rows to the first. */
+static void input_gradient(const struct lj_call *c, const struct lj_batchnorm *norm,
+                           const float *dmean, const float *dproduct)
+{
+    int64_t width = width_of(c), step = rows_at_once(c);
+    int input = c->node->inputs - 1;
+    const float *x = x_of(c), *dy = c->dy;
+    float *dx = c->dx[input];
+    for (int64_t end = rows_of(c); end > 0; end -= step) {
+        int64_t first = lj_max_i64(end - step, 0), at = first * width;
+        lj_kernels()->batchnorm_backward(dx + at, dy + at, x + at, norm, dmean, dproduct,
+                                         end - first, width, c->dx_add[input]);
+    }
+}
+
 static void backward(const struct lj_call *c)
 {
     int64_t width = width_of(c);
     struct lj_batchnorm norm = norm_of(c);
-    mask_gradient(c);
+    float *sum = all_gradient_sums(c), *product = sum + width;
     if (c->node->inputs == 2)
         lj_pass_gradient(c);
-    float *sum = all_gradient_sums(c), *product = sum + width;
     backward_params(c, sum, product);
     make_means(c, sum);
-    int x = c->node->inputs - 1;
-    lj_kernels()->batchnorm_backward(c->dx[x], c->dy, x_of(c), &norm, sum, product, rows_of(c),
-                                     width, c->dx_add[x]);
+    input_gradient(c, &norm, sum, product);
 }
 
 #define BATCHNORM_KIND(kind_name) \

@@ -181,6 +181,35 @@ Test(batchnorm, many_rows_keep_their_digits)
     net_case_end(&c);
 }
 
+/* The statistics of a lane are put together of stretches of rows, the last of them shorter: here
+ * their means lie many deviations apart, as those of images of another brightness do. */
+Test(batchnorm, images_far_apart_make_one_variance)
+{
+    enum { SIDE = 19, IMAGES = 3, ROWS = IMAGES * SIDE * SIDE };
+    struct lj_shape shape = {3, {SIDE, SIDE, 1}};
+    static float x[ROWS], y[ROWS];
+    struct net_case c;
+    double mean = 0, var = 0;
+    lj_random_normal_f32(x, ROWS, 1);
+    for (int i = 0; i < ROWS; i++) {
+        x[i] += (float)(50 * (i / (SIDE * SIDE)) - 300);
+        mean += (double)x[i] / ROWS;
+    }
+    for (int i = 0; i < ROWS; i++)
+        var += ((double)x[i] - mean) * ((double)x[i] - mean) / (ROWS - 1);
+    begin(&c, &shape, IMAGES, LJ_PLAN_TRAIN, false);
+    c.weights[c.params.list[0].offset] = 1;
+    c.weights[c.params.list[1].offset] = 0;
+    net_case_forward(&c, x, y);
+    net_case_backward(&c, x, NULL);
+    cr_assert_float_eq((double)c.gradient[c.params.list[2].offset], mean, 1e-6 * fabs(mean));
+    cr_assert_float_eq((double)c.gradient[c.params.list[3].offset], var, 1e-6 * var);
+    for (int i = 0; i < ROWS; i++)
+        cr_assert_float_eq((double)y[i], ((double)x[i] - mean) / sqrt(var * (ROWS - 1) / ROWS),
+                           1e-5);
+    net_case_end(&c);
+}
+
 /* What each lane writes as the statistics' gradient: mean and unbiased variance of its
  * normalisation, times the pass's share; a second pass adds its own. */
 Test(batchnorm, hands_over_its_statistics)
