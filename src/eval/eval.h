@@ -125,8 +125,14 @@ int lj_linear_probe(struct lj_comm *comm, const struct lj_features *train,
 struct lj_spectrum {
     double mean_norm;      /* |mean| */
     double effective_rank; /* exp(entropy of eigenvalues / their sum) (Roy & Vetterli 2007) */
-    double condition;      /* largest / smallest eigenvalue; infinite when that is 0 to rounding */
+    double rankme; /* the same of their roots, the singular values of the centred rows: RankMe
+                              (Garrido et al. 2023), which does not centre */
+    double participation; /* (sum of eigenvalues)^2 / sum of their squares */
+    double condition;     /* largest / smallest eigenvalue; infinite when that is 0 to rounding */
     double trace;
+    double eigenvalue_max, eigenvalue_min;
+    double offdiagonal;        /* the covariance of largest magnitude; 0 if there is one feature */
+    int64_t offdiagonal_of[2]; /* the features, the lower first */
     double *eigenvalues; /* (width) of the covariance, descending; the caller provides the array */
 };
 /* Spectrum of the rows of all ranks, the same on every rank. Collective. The same bits on any
@@ -171,6 +177,14 @@ int lj_projections_terms(struct lj_comm *comm, struct lj_objective *objective,
 int lj_projections_gradient(struct lj_objective *objective,
                             const struct lj_projections *projections, int64_t first, int64_t count,
                             float *gradient) LJ_MUST_USE;
+/* Alignment of views: the share of the projections' variance that lies between views of one sample,
+ * sum_nv |z_nv - mean_v z_nv|^2 / sum_nv |z_nv - mean|^2. 0: the views of a sample agree; near 1:
+ * they are as far apart as views of different samples. Collective; the same bits on any number of
+ * ranks.
+ *   trace      in   of the covariance of lj_projections_rows, as lj_spectrum_of has found it
+ *   alignment  out  the same on every rank; NaN: one view only, or nothing varies */
+void lj_projections_alignment(struct lj_comm *comm, const struct lj_projections *projections,
+                              double trace, double *alignment);
 /* SIGReg alone: of each view over the samples of all ranks, mean over views, on the directions of
  * step 0, by sigreg.* and seed. Collective; errors as lj_projections_terms.
  *   value  out  for an isotropic Gaussian about lj_sigreg_floor, whatever the number of samples */

@@ -184,23 +184,37 @@ struct evaluation {
     float *values[3];                  /* of the three, owned */
     int32_t *predicted, *truth;        /* (all queries) owned */
     int32_t *bank_labels;              /* (all bank rows) owned */
-    struct lj_spectrum spectrum;       /* its eigenvalues are owned */
+    double *eigenvalues[2];            /* of embeddings, projections; owned */
     struct lj_run_scores scores;
 };
+
+/* How far a covariance is from the identity, or from any multiple of it. */
+static const char *covariance_text(const struct lj_spectrum *s, char text[128])
+{
+    char condition[32] = "none";
+    if (isfinite(s->condition))
+        snprintf(condition, sizeof condition, "%.4g", s->condition);
+    snprintf(text, 128, "eigenvalues %.3g .. %.3g  off-diagonal %.3g  condition %s",
+             s->eigenvalue_min, s->eigenvalue_max, fabs(s->offdiagonal), condition);
+    return text;
+}
 
 /* Rank 0 tells what came out; nothing of it feeds back into training. */
 static void report(struct lj_run_state *run, int64_t finished, const struct lj_run_scores *s)
 {
-    char knn[80] = "", condition[32] = "none";
+    char knn[80] = "", views[48] = "";
+    const struct lj_spectrum *z = &s->embeddings;
     lj_run_log_evaluation(run, finished, s);
     if (s->has_labels)
         snprintf(knn, sizeof knn, "kNN accuracy %.4f (balanced %.4f)  ", s->knn_top1,
                  s->knn_balanced);
-    if (isfinite(s->condition))
-        snprintf(condition, sizeof condition, "%.4g", s->condition);
-    lj_say("step %8lld  %seffective rank %.1f of %lld  condition %s  SIGReg %.3f (floor %.3f)",
-           (long long)finished, knn, s->effective_rank, (long long)run->info.model->embedding,
-           condition, s->sigreg, s->sigreg_floor);
+    if (isfinite(s->alignment))
+        snprintf(views, sizeof views, "  alignment %.3f", s->alignment);
+    lj_say("step %8lld  %seffective rank %.1f of %lld  participation %.1f  %s  SIGReg %.3f (floor "
+           "%.3f)%s  projections %s",
+           (long long)finished, knn, z->effective_rank, (long long)run->info.model->embedding,
+           z->participation, covariance_text(z, (char[128]){0}), s->sigreg, s->sigreg_floor, views,
+           covariance_text(&s->projections, (char[128]){0}));
 }
 
 /* Collective. */
@@ -238,9 +252,12 @@ static int embed(struct lj_run_state *run, const struct evaluation *e)
 static int score(struct lj_run_state *run, struct evaluation *e)
 {
     struct lj_run_scores *s = &e->scores;
-    LJ_TRY(lj_spectrum_of(run->comm, &e->query, &e->spectrum));
-    s->effective_rank = e->spectrum.effective_rank;
-    s->condition = e->spectrum.condition;
+    struct lj_features projections = lj_projections_rows(&e->projections);
+    s->embeddings.eigenvalues = e->eigenvalues[0];
+    s->projections.eigenvalues = e->eigenvalues[1];
+    LJ_TRY(lj_spectrum_of(run->comm, &e->query, &s->embeddings));
+    LJ_TRY(lj_spectrum_of(run->comm, &projections, &s->projections));
+    lj_projections_alignment(run->comm, &e->projections, s->projections.trace, &s->alignment);
     LJ_TRY(lj_projections_sigreg(run->comm, run->info.config, &e->projections, &s->sigreg));
     s->sigreg_floor = lj_sigreg_floor(run->info.config->sigreg_grid);
     s->sigreg_samples = e->samples;
@@ -277,21 +294,24 @@ static int prepare(struct lj_run_state *run, struct evaluation *e)
     e->bank.values = e->values[0];
     e->query.values = e->values[1];
     e->projections.values = e->values[2];
-    e->spectrum.eigenvalues = lj_alloc_array(width, sizeof(double), "evaluation");
+    e->eigenvalues[0] = lj_alloc_array(width, sizeof(double), "evaluation");
+    e->eigenvalues[1] = lj_alloc_array(out, sizeof(double), "evaluation");
     e->predicted = lj_alloc_array(rows, sizeof *e->predicted, "evaluation");
     if (run->eval_bank) {
         e->bank_labels = labels_of(run->eval_bank);
         e->truth = labels_of(run->eval_query);
     }
     bool labels = (e->bank_labels && e->truth) || !run->eval_bank;
-    return e->spectrum.eigenvalues && e->predicted && labels ? LJ_OK : LJ_ERR_RESOURCE;
+    bool spectra = e->eigenvalues[0] && e->eigenvalues[1];
+    return spectra && e->predicted && labels ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 static void release(struct evaluation *e)
 {
     for (int i = 0; i < 3; i++)
         lj_free(e->values[i]);
-    lj_free(e->spectrum.eigenvalues);
+    lj_free(e->eigenvalues[0]);
+    lj_free(e->eigenvalues[1]);
     lj_free(e->predicted);
     lj_free(e->truth);
     lj_free(e->bank_labels);

@@ -54,6 +54,30 @@ void lj_run_log_step(struct lj_run_state *run, int64_t finished,
     end_line(run);
 }
 
+/* Writes mean and covariance in a few members, whose names begin with prefix. */
+static void put_spectrum(FILE *out, const char *prefix, const struct lj_spectrum *s)
+{
+    const struct {
+        const char *name;
+        double value;
+    } member[] = {
+        {"effective_rank", s->effective_rank},
+        {"condition", s->condition},
+        {"rankme", s->rankme},
+        {"participation", s->participation},
+        {"mean_norm", s->mean_norm},
+        {"trace", s->trace},
+        {"eigenvalue_min", s->eigenvalue_min},
+        {"eigenvalue_max", s->eigenvalue_max},
+        {"offdiagonal", s->offdiagonal},
+    };
+    char name[64];
+    for (size_t i = 0; i < sizeof member / sizeof *member; i++) {
+        snprintf(name, sizeof name, "%s%s", prefix, member[i].name);
+        put_number(out, name, member[i].value);
+    }
+}
+
 void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
                            const struct lj_run_scores *scores)
 {
@@ -64,8 +88,9 @@ void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
         put_number(out, "knn_top1", scores->knn_top1);
         put_number(out, "knn_balanced", scores->knn_balanced);
     }
-    put_number(out, "effective_rank", scores->effective_rank);
-    put_number(out, "condition", scores->condition);
+    put_spectrum(out, "", &scores->embeddings);
+    put_spectrum(out, "proj_", &scores->projections);
+    put_number(out, "alignment", scores->alignment);
     put_number(out, "sigreg", scores->sigreg);
     put_number(out, "sigreg_floor", scores->sigreg_floor);
     put_number(out, "sigreg_samples", (double)scores->sigreg_samples);

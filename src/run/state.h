@@ -6,6 +6,7 @@
 #include "run/lock.h"
 #include "train/train.h"
 
+#include "eval/eval.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -40,10 +41,12 @@ struct lj_run_state {
 
 /* What an evaluation found. */
 struct lj_run_scores {
-    bool has_labels;                  /* the kNN has predicted */
-    double knn_top1, knn_balanced;    /* as in struct lj_accuracy */
-    double effective_rank, condition; /* of the embeddings, as in struct lj_spectrum */
-    double sigreg, sigreg_floor;      /* of the projections of so many samples */
+    bool has_labels;                /* the kNN has predicted */
+    double knn_top1, knn_balanced;  /* as in struct lj_accuracy */
+    struct lj_spectrum embeddings;  /* their eigenvalues are borrowed */
+    struct lj_spectrum projections; /* likewise; of all views of so many samples: */
+    double sigreg, sigreg_floor;    /* of these projections */
+    double alignment;               /* lj_projections_alignment */
     int64_t sigreg_samples;
 };
 

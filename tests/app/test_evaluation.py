@@ -56,12 +56,36 @@ def test_evaluation():
         check(rows_of_it == found[0], f"evaluation on {layout}: {rows_of_it}, not {found[0]}")
 
 
-def figures(values):
-    """Effective rank and condition of the covariance, by numpy."""
-    eigenvalues = numpy.linalg.eigvalsh(numpy.cov(values.astype("f8").T, bias=True))
-    share = eigenvalues / eigenvalues.sum()
-    rank = numpy.exp(-(share * numpy.log(share)).sum())
-    return {"effective_rank": rank, "condition": eigenvalues[-1] / eigenvalues[0]}
+def entropy_rank(values):
+    share = values / values.sum()
+    return numpy.exp(-(share * numpy.log(share)).sum())
+
+
+def figures(values, prefix=""):
+    """Mean and covariance of rows in a few figures, by numpy."""
+    values = values.astype("f8")
+    covariance = numpy.cov(values.T, bias=True)
+    eigenvalues = numpy.linalg.eigvalsh(covariance)
+    off = covariance - numpy.diag(numpy.diag(covariance))
+    found = {
+        "effective_rank": entropy_rank(eigenvalues),
+        "rankme": entropy_rank(numpy.sqrt(eigenvalues)),
+        "participation": eigenvalues.sum() ** 2 / (eigenvalues**2).sum(),
+        "condition": eigenvalues[-1] / eigenvalues[0],
+        "mean_norm": numpy.linalg.norm(values.mean(0)),
+        "trace": eigenvalues.sum(),
+        "eigenvalue_min": eigenvalues[0],
+        "eigenvalue_max": eigenvalues[-1],
+        "offdiagonal": off.ravel()[abs(off).argmax()],
+    }
+    return {prefix + name: value for name, value in found.items()}
+
+
+def alignment(projections):
+    """Share of the variance of (V, N, D) that lies between views of a sample."""
+    z = projections.astype("f8")
+    within, all_of_it = z - z.mean(0), z - z.mean((0, 1))
+    return {"alignment": (within**2).sum() / (all_of_it**2).sum()}
 
 
 def test_without_labels():
@@ -97,10 +121,11 @@ def expect_figures(found, directory, words, rows):
         files[features] = directory / f"{features}.h5"
         more = [f"checkpoint={directory}", f"features={features}", f"out={files[features]}"]
         done("embed", ["embed", *more, *words])
+    some = read(files["projection"], "projections")[:, numpy.arange(16) * rows // 16]
     wanted = figures(read(files["model"], "embeddings"))
+    wanted |= figures(some.reshape(-1, some.shape[2]), "proj_") | alignment(some)
     for name, value in wanted.items():
         check(abs(found[name] / value - 1) < 1e-3, f"{name} {found[name]}, {value} by numpy")
-    some = read(files["projection"], "projections")[:, numpy.arange(16) * rows // 16]
     path = program.write_h5(directory / "some.h5", proj=some)
     wanted = json.loads(done("diagnose", ["diagnose", path, "sigreg.slices=8", "json=1"]).out)
     check(found["sigreg_samples"] == 16, f"{found}")
