@@ -182,11 +182,15 @@
     INT(BITS, train_steps, "train.steps", 0, 0, 1000000000000, "steps; 0: from train.epochs")      \
     REAL(BITS, train_epochs, "train.epochs", 100.0, 0.0, 1.0e9, "epochs, when train.steps is 0")   \
     INT(FREE, log_every, "log.every", 10, 0, 1000000000, "steps between lines of metrics.jsonl")   \
-    INT(FREE, eval_every, "eval.every", 0, 0, 1000000000, "steps between evaluations")             \
+    INT(FREE, eval_every, "eval.every", 0, 0, 1000000000,                                          \
+        "steps between evaluations; see eval.holdout")                                             \
     TEXT(FREE, eval_archive, "eval.archive", "",                                                   \
         "archive of the evaluation; empty: data.archive")                                          \
     TEXT(FREE, eval_where, "eval.where", "",                                                       \
         "rows to evaluate, whose labels the kNN predicts; its bank: other rows of data.where")     \
+    INT(BITS, eval_holdout, "eval.holdout", -1, -1, 1000000,                                       \
+        "one row of so many is evaluated and never trains; 0: none; -1: 10 with eval.every where " \
+        "neither eval.where nor eval.archive says what to evaluate, else none")                    \
     INT(FREE, eval_bank, "eval.bank", 10000, 1, 100000000,                                         \
         "rows of the kNN bank, spaced evenly over those it may have")                              \
     INT(FREE, eval_queries, "eval.queries", 10000, 1, 100000000,                                   \

@@ -2,7 +2,8 @@
 /* Evaluation while training: effective rank and condition of the embeddings of some rows, the
  * query, and SIGReg of their projections; where there are labels, the accuracy of a kNN, too. The
  * bank is the rows whose labels are known to the kNN, the query those whose labels it predicts.
- * Ranks share the rows of both, and keep the embeddings of theirs.
+ * Ranks share the rows of both, and keep the embeddings of theirs. The query is what eval.where or
+ * eval.archive say, else rows that are held out, one of eval.holdout.
  *
  * SIGReg is taken as training takes it, on the projections of all views, of batch.size rows at
  * most, because it grows with their number: so it compares with what steps log. */
@@ -12,6 +13,62 @@
 
 #include <math.h>
 #include <stdio.h>
+
+/* ---- rows that do not train -------------------------------------------------------------- */
+
+enum { HOLDOUT = 10 }; /* what eval.holdout=-1 stands for where rows are held out */
+
+int lj_run_resolve_holdout(struct lj_config *c)
+{
+    bool named = c->eval_where[0] || c->eval_archive[0];
+    if (c->eval_holdout < 0)
+        c->eval_holdout = c->eval_every > 0 && !named ? HOLDOUT : 0;
+    if (c->eval_holdout > 0 && named)
+        return lj_fail(
+            LJ_ERR_CONFIG, "eval.holdout=%lld: %s names rows to evaluate, too; give one of them",
+            (long long)c->eval_holdout, c->eval_where[0] ? "eval.where" : "eval.archive");
+    return LJ_OK;
+}
+
+/* One of each `every` consecutive rows of an archive is held out. Which one depends on nothing but
+ * its place: not on seed, data.where or ranks. */
+static bool is_held_out(int64_t every, int64_t row)
+{
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 0, LJ_DRAW_HOLDOUT, (uint64_t)(row / every), (uint64_t)every, 0);
+    return row % every == lj_rng_below(&rng, every);
+}
+
+static bool is_trained(void *data, int64_t index)
+{
+    const struct lj_run_state *run = data;
+    return !is_held_out(run->config->eval_holdout, lj_archive_row(run->archive, index));
+}
+
+static bool is_query(void *data, int64_t index)
+{
+    const struct lj_run_state *run = data;
+    return is_held_out(run->config->eval_holdout, lj_archive_row(run->eval_query, index));
+}
+
+int lj_run_hold_out(struct lj_run_state *run)
+{
+    if (run->config->eval_holdout == 0)
+        return LJ_OK;
+    int64_t before = lj_archive_info(run->archive)->selected;
+    LJ_TRY(lj_archive_narrow(run->archive, run->comm, is_trained, run));
+    int64_t trained = lj_archive_info(run->archive)->selected;
+    run->eval_held_out = before - trained;
+    if (trained > 0 && run->eval_held_out > 0)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA,
+                   "eval.holdout=%lld: holds out %lld of %lld rows, expected some, and some to be "
+                   "left; name rows to evaluate by eval.where, or choose another eval.holdout",
+                   (long long)run->config->eval_holdout, (long long)run->eval_held_out,
+                   (long long)before);
+}
+
+/* ---- rows of the evaluation -------------------------------------------------------------- */
 
 /* An encoder of bytes makes nothing of floats in 0..255. */
 static int check_units(const struct lj_run_state *run, const struct lj_archive *archive,
@@ -118,15 +175,22 @@ static int check_labels(const struct lj_run_state *run)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA,
                    "evaluation: %lld rows to predict and %lld of the bank have a label (which is "
-                   "not negative), expected 1 and %d at least; %lld rows of data.where are in "
-                   "eval.where, too, and so not in the bank; change eval.where, data.where, "
-                   "eval.bank, or set data.labels=none for an evaluation without kNN",
+                   "not negative), expected 1 and %d at least; %lld rows of data.where are "
+                   "evaluated, and so not in the bank; change eval.where, data.where, eval.bank, "
+                   "or set data.labels=none for an evaluation without kNN",
                    (long long)labelled, (long long)bank_rows, LJ_KNN_NEIGHBOURS,
                    (long long)run->eval_overlap);
 }
 
 void lj_run_say_left_out(const struct lj_run_state *run)
 {
+    const struct lj_config *c = run->config;
+    if (c->eval_holdout > 0)
+        lj_say("evaluation: %lld of %lld rows are held out, one of %lld, and never train "
+               "(eval.holdout)",
+               (long long)run->eval_held_out,
+               (long long)(run->eval_held_out + lj_archive_info(run->archive)->selected),
+               (long long)c->eval_holdout);
     if (!run->eval_query)
         return;
     int64_t labelled = run->eval_query_kept, unlabelled = run->eval_query_unlabelled;
@@ -144,7 +208,7 @@ void lj_run_say_left_out(const struct lj_run_state *run)
     if (queries < labelled)
         lj_say("evaluation: %lld of %lld labelled rows are predicted, spaced evenly (eval.queries)",
                (long long)queries, (long long)labelled);
-    if (run->eval_overlap > 0)
+    if (run->eval_overlap > 0 && c->eval_holdout == 0)
         lj_say("evaluation: %lld rows of data.where are in eval.where, too: they are not in the "
                "bank",
                (long long)run->eval_overlap);
@@ -157,13 +221,15 @@ int lj_run_open_evaluation(struct lj_run_state *run)
         return LJ_OK;
     const char *all = c->eval_archive[0] ? "" : c->data_where;
     LJ_TRY(open_rows(run, c->eval_where[0] ? c->eval_where : all, &run->eval_query));
+    if (c->eval_holdout > 0)
+        LJ_TRY(lj_archive_narrow(run->eval_query, run->comm, is_query, run));
     if (!lj_archive_info(run->eval_query)->has_labels)
         return lj_agree(run->comm, narrow_query(run));
-    if (!c->eval_where[0])
+    if (!c->eval_where[0] && c->eval_holdout == 0)
         return lj_fail(LJ_ERR_CONFIG,
                        "eval.where: is empty; name the rows to predict, for example "
-                       "eval.where=split=1 (the bank is data.where), or set data.labels=none for "
-                       "an evaluation without kNN");
+                       "eval.where=split=1 (the bank is data.where), set eval.holdout=10, or set "
+                       "data.labels=none for an evaluation without kNN");
     LJ_TRY(open_rows(run, c->data_where, &run->eval_bank));
     LJ_TRY(narrow_bank(run));
     LJ_TRY(narrow_query(run));
@@ -175,6 +241,8 @@ void lj_run_close_evaluation(struct lj_run_state *run)
     lj_archive_close(run->eval_bank);
     lj_archive_close(run->eval_query);
 }
+
+/* ---- measuring --------------------------------------------------------------------------- */
 
 /* What one evaluation works on. */
 struct evaluation {

@@ -107,7 +107,8 @@ def test_without_labels():
     check([row["step"] for row in found[0]] == [2, 3], f"without labels: {found[0]}")
     check("knn_top1" not in found[0][0], f"without labels: {found[0]}")
     expect_figures(found[0][-1], here / "bare-1-1", ["data.where=split=1"], 40)
-    ended = train(here / "bare-all", *words, "eval.queries=50", "batch.size=64", "sigreg.grid=b")
+    words += ["eval.holdout=0", "eval.queries=50"]
+    ended = train(here / "bare-all", *words, "batch.size=64", "sigreg.grid=b")
     check("no kNN; of 50 rows, spaced evenly" in ended.err, f"eval.where empty: {ended.tail()}")
     last = program.metrics(here / "bare-all")[-1]
     check(last["sigreg_samples"] == 50, f"more than there are: {last}")
@@ -146,8 +147,68 @@ def test_beside_labels():
     check(0 <= found.pop("knn_top1", -1) <= 1 and "knn_balanced" in found, f"beside: {found}")
     found.pop("knn_balanced", None)
     check(found == alone, f"beside labels {found}, without {alone}")
-    ended = train(here / "no-where", *words[:2], *more)
+    ended = train(here / "no-where", *words[:2], *more, "eval.holdout=0")
     check(ended.code == 2 and "eval.where" in ended.err, f"no eval.where: {ended.tail()}")
+
+
+def held_out(rows, every=10):
+    """Which of so many rows are held out, by numpy's Philox, which counts before it draws."""
+    found = []
+    for group in range(rows // every):
+        counter = (group + (every << 64) - 1) % (1 << 256)
+        bits = numpy.random.Philox(key=7 << 64, counter=counter).random_raw()
+        found.append(group * every + (int(bits) * every >> 64))
+    return numpy.array(found)
+
+
+def newest_weights(directory):
+    return program.tensors(program.checkpoints(directory)[-1], ["weights"])
+
+
+def test_held_out():
+    """Nothing says what to evaluate: one row of ten, which never trains, whatever its pixels."""
+    pixels, rows = program.images(160), held_out(160)
+    path = program.write_h5(here / "whole.h5", images=pixels, kept=~numpy.isin(range(160), rows))
+    changed = pixels.copy()
+    changed[rows] = 255 - changed[rows] // 2
+    other = program.write_h5(here / "changed.h5", images=changed)
+    words = ["eval.every=2", "train.steps=3"]
+    found = []
+    for ranks, threads in LAYOUTS:
+        directory = here / f"held-{ranks}-{threads}"
+        more = [f"data.archive={path}", f"threads={threads}"]
+        ended = train(directory, *more, *words, ranks=ranks, env=OVERSUBSCRIBED)
+        check("16 of 160 rows are held out" in ended.err, f"held out: {ended.tail()}")
+        events = [row for row in program.metrics(directory) if "event" in row]
+        found.append((events, newest_weights(directory)))
+        check(found[-1] == found[0], f"held out on {ranks} ranks of {threads}: {events}")
+    ended = train(here / "held-changed", f"data.archive={other}", *words)
+    check(newest_weights(here / "held-changed") == found[0][1], "rows that are held out train")
+    event = program.metrics(here / "held-changed")[-1]
+    check(event["effective_rank"] != found[0][0][-1]["effective_rank"], "they are not evaluated")
+    train(here / "held-none", f"data.archive={path}", *words, "eval.holdout=0")
+    check(newest_weights(here / "held-none") != found[0][1], "eval.holdout=0 holds rows out")
+    ended = train(here / "held-empty", f"data.archive={path}", "data.where=kept=1", *words)
+    check(ended.code == 3 and "eval.holdout=10: holds out 0" in ended.err, f"{ended.tail()}")
+    ended = train(here / "held-twice", *words, "eval.holdout=5", "eval.where=kept=0")
+    check(ended.code == 2 and "eval.where names" in ended.err, f"named twice: {ended.tail()}")
+
+
+def test_held_out_continues():
+    """A run that is continued holds out the same rows, or says that it would not."""
+    path = program.archive(here / "continued.h5", 400)
+    words = [f"data.archive={path}", "train.steps=2"]
+    train(here / "continued", *words, "eval.every=1")
+    check("eval.holdout: 10" in (here / "continued" / "config.yaml").read_text(), "config.yaml")
+    check("knn_top1" in program.metrics(here / "continued")[-1], "no kNN of rows held out")
+    words[1:] = ["train.steps=4", "resume.change=train.steps"]
+    ended = train(here / "continued", *words)
+    check(ended.code == 2 and "eval.holdout=0 (was 10)" in ended.err, f"{ended.tail()}")
+    ended = train(here / "continued", *words, "eval.every=1")
+    check(ended.code == 0, f"continued with rows held out: {ended.tail()}")
+    check(program.metrics(here / "continued")[-1]["step"] == 4, "continued with rows held out")
+    ended = train(here / "continued", *words, "train.steps=5", "eval.holdout=10")
+    check(ended.code == 0, f"continued without evaluation: {ended.tail()}")
 
 
 def test_collapsed():
@@ -155,6 +216,7 @@ def test_collapsed():
     same = numpy.broadcast_to(program.images(1), (60, 28, 28))
     path = program.write_h5(here / "same.h5", images=same)
     off = "views.flip=0 views.blur=0 views.ratio=1,1 views.global_scale=1,1 views.local=0".split()
+    off.append("eval.holdout=0")
     ended = train(here / "same", f"data.archive={path}", "eval.every=1", "train.steps=1", *off)
     check(ended.code == 0 and "condition none" in ended.err, f"equal images: {ended.tail()}")
     found = program.metrics(here / "same")[-1]
@@ -262,6 +324,8 @@ program.at_once(
         test_evaluation,
         test_without_labels,
         test_beside_labels,
+        test_held_out,
+        test_held_out_continues,
         test_collapsed,
         test_queries,
         test_evaluated_rows_leave_the_bank,
