@@ -270,31 +270,36 @@ static const char *covariance_text(const struct lj_spectrum *s, char text[128])
 /* Rank 0 tells what came out; nothing of it feeds back into training. */
 static void report(struct lj_run_state *run, int64_t finished, const struct lj_run_scores *s)
 {
-    char knn[80] = "", views[48] = "";
+    char labels[96] = "", views[48] = "";
     const struct lj_spectrum *z = &s->embeddings;
     lj_run_log_evaluation(run, finished, s);
     if (s->has_labels)
-        snprintf(knn, sizeof knn, "kNN accuracy %.4f (balanced %.4f)  ", s->knn_top1,
-                 s->knn_balanced);
+        snprintf(labels, sizeof labels, "kNN accuracy %.4f (balanced %.4f)  linear %.4f  ",
+                 s->knn.top1, s->knn.balanced, s->linear.top1);
     if (isfinite(s->alignment))
         snprintf(views, sizeof views, "  alignment %.3f", s->alignment);
     lj_say("step %8lld  %seffective rank %.1f of %lld  participation %.1f  %s  SIGReg %.3f (floor "
            "%.3f)%s  projections %s",
-           (long long)finished, knn, z->effective_rank, (long long)run->info.model->embedding,
+           (long long)finished, labels, z->effective_rank, (long long)run->info.model->embedding,
            z->participation, covariance_text(z, (char[128]){0}), s->sigreg, s->sigreg_floor, views,
            covariance_text(&s->projections, (char[128]){0}));
 }
 
-/* Collective. */
+/* The probe is fitted anew to the embeddings of each evaluation, which nothing flows back from: its
+ * accuracy is one of the weights alone, whatever was evaluated before or where the run was resumed.
+ * Collective. */
 static int predict(struct lj_run_state *run, struct evaluation *e)
 {
+    struct lj_run_scores *s = &e->scores;
+    struct lj_probe_result fit;
     int64_t rows = lj_archive_info(run->eval_query)->selected;
     LJ_TRY(lj_knn(run->comm, &e->bank, e->bank_labels, &e->query, LJ_KNN_NEIGHBOURS,
                   LJ_KNN_TEMPERATURE, e->predicted));
-    struct lj_accuracy accuracy = lj_accuracy_of(e->predicted, e->truth, rows);
-    e->scores.has_labels = true;
-    e->scores.knn_top1 = accuracy.top1;
-    e->scores.knn_balanced = accuracy.balanced;
+    s->knn = lj_accuracy_of(e->predicted, e->truth, rows);
+    LJ_TRY(lj_linear_probe(run->comm, &e->bank, e->bank_labels, &e->query, LJ_PROBE_L2,
+                           LJ_PROBE_ITERATIONS, e->predicted, &fit));
+    s->linear = lj_accuracy_of(e->predicted, e->truth, rows);
+    s->has_labels = true;
     return LJ_OK;
 }
 

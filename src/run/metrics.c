@@ -85,8 +85,10 @@ void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
     fprintf(out, "{\"step\": %lld, \"epoch\": %.9g, \"event\": \"evaluation\"", (long long)finished,
             epoch_of(run, finished));
     if (scores->has_labels) {
-        put_number(out, "knn_top1", scores->knn_top1);
-        put_number(out, "knn_balanced", scores->knn_balanced);
+        put_number(out, "knn_top1", scores->knn.top1);
+        put_number(out, "knn_balanced", scores->knn.balanced);
+        put_number(out, "linear_top1", scores->linear.top1);
+        put_number(out, "linear_balanced", scores->linear.balanced);
     }
     put_spectrum(out, "", &scores->embeddings);
     put_spectrum(out, "proj_", &scores->projections);

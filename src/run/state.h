@@ -42,8 +42,8 @@ struct lj_run_state {
 
 /* What an evaluation found. */
 struct lj_run_scores {
-    bool has_labels;                /* the kNN has predicted */
-    double knn_top1, knn_balanced;  /* as in struct lj_accuracy */
+    bool has_labels; /* kNN and linear probe have predicted */
+    struct lj_accuracy knn, linear;
     struct lj_spectrum embeddings;  /* their eigenvalues are borrowed */
     struct lj_spectrum projections; /* likewise; of all views of so many samples: */
     double sigreg, sigreg_floor;    /* of these projections */

@@ -51,7 +51,8 @@ def test_evaluation():
         check(ended.code == 0, f"evaluation: {ended.tail()}")
         found.append([row for row in program.metrics(directory) if "knn_top1" in row])
     check([row["step"] for row in found[0]] == [2, 3], f"evaluation at {found[0]}")
-    check(found[0][0]["knn_top1"] > 0.9, f"evaluation of a sorted archive: {found[0]}")
+    for name in ("knn_top1", "linear_top1"):
+        check(found[0][0][name] > 0.9, f"{name} of a sorted archive: {found[0]}")
     for layout, rows_of_it in zip(LAYOUTS, found):
         check(rows_of_it == found[0], f"evaluation on {layout}: {rows_of_it}, not {found[0]}")
 
@@ -145,7 +146,9 @@ def test_beside_labels():
     train(here / "left-out", *words, *more, "data.labels=none")
     found, alone = (program.metrics(here / name)[-1] for name in ("beside", "left-out"))
     check(0 <= found.pop("knn_top1", -1) <= 1 and "knn_balanced" in found, f"beside: {found}")
-    found.pop("knn_balanced", None)
+    check(0 <= found.pop("linear_top1", -1) <= 1 and "linear_balanced" in found, f"{found}")
+    for name in ("knn_balanced", "linear_balanced"):
+        found.pop(name, None)
     check(found == alone, f"beside labels {found}, without {alone}")
     ended = train(here / "no-where", *words[:2], *more, "eval.holdout=0")
     check(ended.code == 2 and "eval.where" in ended.err, f"no eval.where: {ended.tail()}")
