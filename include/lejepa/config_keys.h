@@ -231,6 +231,8 @@
         "train: settings, separated by commas, that may differ from those of the checkpoint that " \
         "the run continues from")                                                                  \
     TEXT(ARGUMENT, arg_grad, "grad", "", "diagnose: file for d(loss)/d(proj)")                     \
+    INT(ARGUMENT, arg_slices, "slices", 3, 0, 1000,                                                \
+        "diagnose: so many of the worst slices are shown: direction, histogram, rows at the ends") \
     INT(ARGUMENT, arg_json, "json", 0, 0, 1,                                                       \
         "probe, diagnose, inspect: 1: one JSON object on standard output")                         \
     TEXT(ARGUMENT, arg_train, "train", "", "probe: embedding file the probes are fitted on")       \

@@ -191,6 +191,44 @@ int lj_projections_gradient(struct lj_objective *objective,
  *   alignment  out  the same on every rank; NaN: one view only, or nothing varies */
 void lj_projections_alignment(struct lj_comm *comm, const struct lj_projections *projections,
                               double trace, double *alignment);
+/* What each feature of projections is like. For a standard normal one 0, 1, 0, 0, and
+ * lj_sigreg_floor. */
+struct lj_normality {
+    double *mean, *variance; /* (width) of all rows; mean owns the five arrays */
+    double *skewness;        /* (width) mean of z^3, z standardised; 0 for a constant feature */
+    double *kurtosis;        /* (width) mean of z^4, less 3; -3 for a constant feature */
+    double *statistic; /* (width) Epps-Pulley: of each view over the samples, mean over views */
+};
+/* Collective; the same bits on any number of ranks and threads.
+ * Errors, on every rank alike: those of lj_spectrum_of; then there is nothing to destroy. Cost: a
+ * sine and a cosine of each value; one allreduce of some KiB for each 64 features. */
+int lj_normality_create(struct lj_normality *normality, struct lj_comm *comm,
+                        enum lj_sigreg_grid grid,
+                        const struct lj_projections *projections) LJ_MUST_USE;
+void lj_normality_destroy(struct lj_normality *normality);
+
+/* Bins of a slice's histogram: what is below -3, steps of 1/2, what is not below 3. Rows at each
+ * end of it. */
+enum { LJ_SLICE_BINS = 14, LJ_SLICE_TAIL = 5 };
+struct lj_slice_row {
+    double value; /* on the slice */
+    int64_t row, view;
+};
+struct lj_slice {
+    const float *direction;       /* (width) of length 1; borrowed */
+    int64_t count[LJ_SLICE_BINS]; /* rows, all views */
+    int tail;                     /* rows in each of the following: fewer where there are fewer */
+    struct lj_slice_row low[LJ_SLICE_TAIL], high[LJ_SLICE_TAIL]; /* from the end inwards */
+};
+/* Lower edge of a bin (1 .. LJ_SLICE_BINS - 1), and the share that N(0, 1) has in a bin. Local. */
+double lj_slice_edge(int bin);
+double lj_slice_gaussian(int bin);
+/* Looks along `count` directions, which are given, all else of the slices being 0. Collective; the
+ * same on any number of ranks, and on each of them. Errors, on every rank alike: LJ_ERR_RESOURCE.
+ */
+int lj_slices_look(struct lj_comm *comm, const struct lj_projections *projections, int64_t count,
+                   struct lj_slice *slices) LJ_MUST_USE;
+
 /* SIGReg alone: of each view over the samples of all ranks, mean over views, on the directions of
  * step 0, by sigreg.* and seed. Collective; errors as lj_projections_terms.
  *   value  out  for an isotropic Gaussian about lj_sigreg_floor, whatever the number of samples */
