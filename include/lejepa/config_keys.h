@@ -186,11 +186,15 @@
     CHOICE(FREE, log_tensorboard, "log.tensorboard", LJ_LOG_TENSORBOARD_FALSE,                     \
         WORD(LJ_LOG_TENSORBOARD_FALSE, "false") WORD(LJ_LOG_TENSORBOARD_TRUE, "true"),             \
         "also write an event file, which TensorBoard shows, to run.dir/tensorboard")               \
-    INT(FREE, eval_every, "eval.every", 0, 0, 1000000000, "steps between evaluations")             \
+    INT(FREE, eval_every, "eval.every", 0, 0, 1000000000,                                          \
+        "steps between evaluations; see eval.holdout")                                             \
     TEXT(FREE, eval_archive, "eval.archive", "",                                                   \
         "archive of the evaluation; empty: data.archive")                                          \
     TEXT(FREE, eval_where, "eval.where", "",                                                       \
         "rows to evaluate, whose labels the kNN predicts; its bank: other rows of data.where")     \
+    INT(BITS, eval_holdout, "eval.holdout", -1, -1, 1000000,                                       \
+        "one row of so many is evaluated and never trains; 0: none; -1: 10 with eval.every where " \
+        "neither eval.where nor eval.archive says what to evaluate, else none")                    \
     INT(FREE, eval_bank, "eval.bank", 10000, 1, 100000000,                                         \
         "rows of the kNN bank, spaced evenly over those it may have")                              \
     INT(FREE, eval_queries, "eval.queries", 10000, 1, 100000000,                                   \
@@ -232,6 +236,8 @@
         "train, sweep: settings, separated by commas, that may differ from those of the "          \
         "checkpoint that the run continues from")                                                  \
     TEXT(ARGUMENT, arg_grad, "grad", "", "diagnose: file for d(loss)/d(proj)")                     \
+    INT(ARGUMENT, arg_slices, "slices", 3, 0, 1000,                                                \
+        "diagnose: so many of the worst slices are shown: direction, histogram, rows at the ends") \
     INT(ARGUMENT, arg_json, "json", 0, 0, 1,                                                       \
         "probe, diagnose, rank, sweep, inspect: 1: one JSON object on standard output")            \
     REAL(ARGUMENT, arg_alpha, "alpha", 0.4, 0.0, 10.0,                                             \

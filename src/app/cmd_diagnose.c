@@ -4,6 +4,8 @@
  * objective says, and the spectrum of all V N rows; grad= writes d(loss)/d(proj), so that anyone
  * can check the mathematics. Rank 0 reads shapes and slices; every rank reads its samples, and the
  * ranks share the work. */
+#include "app/diagnosis.h"
+
 #include "app/app.h"
 
 #include "lejepa/runtime.h"
@@ -13,13 +15,10 @@
 #include "store/store.h"
 #include "train/train.h"
 
-#include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORST = 5 };
 /* The largest that training has: views.global + views.local, projector.out, sigreg.slices. */
 enum { VIEWS_MAX = 128, WIDTH_MAX = 65536, SLICES_MAX = 1048576 };
 
@@ -40,8 +39,7 @@ struct subject {
     float *values; /* (my samples, V, D) owned */
     struct lj_projections mine;
     struct lj_objective *loss; /* LeJEPA */
-    double term[LJ_TERMS_MAX];
-    struct lj_spectrum spectrum;
+    struct lj_diagnosis found;
 };
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -114,8 +112,8 @@ static int read_samples(struct subject *s, const struct lj_comm *comm, const cha
     lj_features_share(shape->rows, comm->size, comm->rank, &first, &end);
     LJ_TRY(lj_array_read_rows(path, s->file.dataset, first, end, &s->values));
     s->mine = (struct lj_projections){s->values, end - first, shape->views, shape->width};
-    s->spectrum.eigenvalues = lj_alloc_array(shape->width, sizeof(double), "diagnose");
-    return s->spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE;
+    s->found.spectrum.eigenvalues = lj_alloc_array(shape->width, sizeof(double), "diagnose");
+    return s->found.spectrum.eigenvalues ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 /* The first so many views are global: the words say, or the file, else all are. */
@@ -231,7 +229,7 @@ static int write_gradient(const struct subject *s, struct lj_comm *comm, const c
     return status;
 }
 
-/* ---- printing ---------------------------------------------------------------------------- */
+/* ---- what is found ----------------------------------------------------------------------- */
 
 struct ranked {
     double value;
@@ -246,69 +244,45 @@ static int by_value(const void *a, const void *b)
     return x->slice < y->slice ? -1 : x->slice > y->slice;
 }
 
-/* The slices with the largest statistic. Returns how many. */
-static int worst_slices(const struct subject *s, struct ranked worst[WORST])
+/* Lists the slices with the largest statistic: the same on every rank. Local. */
+static int rank_slices(struct lj_diagnosis *d, const struct subject *s, int64_t count)
 {
     double *values = lj_alloc_array(s->file.slices, sizeof *values, "diagnose");
     struct ranked *all = lj_alloc_array(s->file.slices, sizeof *all, "diagnose");
-    int found = 0;
-    if (values && all) {
+    d->worst = lj_alloc_array(count, sizeof *d->worst, "diagnose");
+    d->looks = lj_alloc_array(count, sizeof *d->looks, "diagnose");
+    int status = values && all && d->worst && d->looks ? LJ_OK : LJ_ERR_RESOURCE;
+    if (status == LJ_OK) {
         lj_lejepa_slice_values(s->loss, values);
         for (int64_t m = 0; m < s->file.slices; m++)
             all[m] = (struct ranked){values[m], m};
         qsort(all, (size_t)s->file.slices, sizeof *all, by_value);
-        found = (int)lj_min_i64(WORST, s->file.slices);
-        memcpy(worst, all, (size_t)found * sizeof *all);
+        for (d->found = 0; d->found < count; d->found++) {
+            d->worst[d->found] = (struct lj_worst){all[d->found].slice, all[d->found].value};
+            d->looks[d->found].direction = lj_lejepa_slice(s->loss, all[d->found].slice);
+        }
     }
     lj_free(values);
     lj_free(all);
-    return found;
+    return status;
 }
 
-static void print_json(const struct subject *s, double floor, const struct ranked *worst, int found)
+/* Collective. */
+static int measure(struct subject *s, struct lj_comm *comm, const struct lj_config *c)
 {
-    const struct lj_spectrum *p = &s->spectrum;
-    json_t *list = json_array();
-    for (int i = 0; i < found; i++)
-        json_array_append_new(list, json_pack("{s:I, s:f}", "slice", (json_int_t)worst[i].slice,
-                                              "value", worst[i].value));
-    json_t *o =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o}",
-                  "sigreg", lj_json_number(s->term[LJ_LEJEPA_SIGREG]), "sigreg_floor",
-                  lj_json_number(floor), "pred", lj_json_number(s->term[LJ_LEJEPA_PREDICTION]),
-                  "loss", lj_json_number(s->term[LJ_LEJEPA_LOSS]), "effective_rank",
-                  lj_json_number(p->effective_rank), "condition", lj_json_number(p->condition),
-                  "mean_norm", lj_json_number(p->mean_norm), "trace", lj_json_number(p->trace),
-                  "eigenvalue_max", lj_json_number(p->eigenvalues[0]), "eigenvalue_min",
-                  lj_json_number(p->eigenvalues[s->file.shape.width - 1]), "views",
-                  (json_int_t)s->file.shape.views, "rows", (json_int_t)s->file.shape.rows, "width",
-                  (json_int_t)s->file.shape.width, "worst_slices", list);
-    json_dumpf(o, stdout, JSON_REAL_PRECISION(12));
-    printf("\n");
-    json_decref(o);
-}
-
-static void print_table(const struct subject *s, double floor, const struct ranked *worst,
-                        int found)
-{
-    const struct lj_spectrum *p = &s->spectrum;
-    printf("%lld view%s of %lld rows, width %lld\n", (long long)s->file.shape.views,
-           s->file.shape.views == 1 ? "" : "s", (long long)s->file.shape.rows,
-           (long long)s->file.shape.width);
-    printf("loss            %.9g\n  prediction    %.9g\n", s->term[LJ_LEJEPA_LOSS],
-           s->term[LJ_LEJEPA_PREDICTION]);
-    printf("  SIGReg        %.9g   (%.4f for a Gaussian of variance 1)\n",
-           s->term[LJ_LEJEPA_SIGREG], floor);
-    printf("mean            |mean| = %.6g   (0)\n", p->mean_norm);
-    printf("covariance      trace %.6g   (%lld); eigenvalues %.4g .. %.4g   (1)\n", p->trace,
-           (long long)s->file.shape.width, p->eigenvalues[s->file.shape.width - 1],
-           p->eigenvalues[0]);
-    printf("                condition %.4g   (1); effective rank %.2f of %lld\n", p->condition,
-           p->effective_rank, (long long)s->file.shape.width);
-    printf("worst slices   ");
-    for (int i = 0; i < found; i++)
-        printf(" %lld: %.4g%s", (long long)worst[i].slice, worst[i].value,
-               i + 1 < found ? "," : "\n");
+    struct lj_diagnosis *d = &s->found;
+    struct lj_features rows = lj_projections_rows(&s->mine);
+    int64_t count = lj_min_i64(c->arg_slices, s->file.slices);
+    LJ_TRY(lj_projections_terms(comm, s->loss, &s->mine, d->term));
+    LJ_TRY(lj_spectrum_of(comm, &rows, &d->spectrum));
+    lj_projections_alignment(comm, &s->mine, d->spectrum.trace, &d->alignment);
+    LJ_TRY(lj_normality_create(&d->normality, comm, c->sigreg_grid, &s->mine));
+    LJ_TRY(lj_agree(comm, rank_slices(d, s, count)));
+    d->floor = lj_sigreg_floor(c->sigreg_grid);
+    d->views = s->file.shape.views;
+    d->rows = s->file.shape.rows;
+    d->width = s->file.shape.width;
+    return lj_slices_look(comm, &s->mine, d->found, d->looks);
 }
 
 /* Collective. */
@@ -320,16 +294,11 @@ static int diagnose(struct subject *s, struct lj_comm *comm, struct lj_config *c
         lj_lejepa_begin_with(s->loss, s->slices);
     else
         lj_objective_begin(s->loss, 0);
-    LJ_TRY(lj_projections_terms(comm, s->loss, &s->mine, s->term));
-    struct lj_features rows = lj_projections_rows(&s->mine);
-    LJ_TRY(lj_spectrum_of(comm, &rows, &s->spectrum));
+    LJ_TRY(measure(s, comm, c));
     if (c->arg_grad[0])
         LJ_TRY(write_gradient(s, comm, c->arg_grad));
-    if (lj_comm_is_root(comm)) {
-        struct ranked worst[WORST];
-        int found = worst_slices(s, worst);
-        (c->arg_json ? print_json : print_table)(s, lj_sigreg_floor(c->sigreg_grid), worst, found);
-    }
+    if (lj_comm_is_root(comm))
+        (c->arg_json ? lj_diagnosis_json : lj_diagnosis_table)(&s->found);
     return LJ_OK;
 }
 
@@ -345,6 +314,9 @@ int lj_command_diagnose(struct lj_comm *comm, struct lj_config *config,
     lj_objective_destroy(s.loss);
     lj_free(s.slices);
     lj_free(s.values);
-    lj_free(s.spectrum.eigenvalues);
+    lj_free(s.found.spectrum.eigenvalues);
+    lj_free(s.found.worst);
+    lj_free(s.found.looks);
+    lj_normality_destroy(&s.found.normality);
     return status;
 }

@@ -184,7 +184,7 @@ static int score(struct lj_comm *comm, const struct side *train, const struct si
                         LJ_KNN_TEMPERATURE, predicted);
     if (status == LJ_OK) {
         scores->knn = lj_accuracy_of(predicted, truth, test->labelled);
-        status = lj_linear_probe(comm, &train->share, train->file.labels, &test->share, l2,
+        status = lj_linear_probe(comm, &train->share, train->file.labels, &test->share, l2, 0,
                                  predicted, &scores->fit);
     }
     if (status == LJ_OK)

@@ -105,6 +105,11 @@ int lj_knn(struct lj_comm *comm, const struct lj_features *bank, const int32_t *
            const struct lj_features *query, int k, double temperature,
            int32_t *predicted) LJ_MUST_USE;
 
+/* The evaluation's linear probe. On embeddings of the example archive so many iterations predict as
+ * well as the 320 to convergence, to 0.002. */
+#define LJ_PROBE_L2         1e-3
+#define LJ_PROBE_ITERATIONS 100
+
 /* How the fit of a linear probe ended. */
 struct lj_probe_result {
     int iterations;
@@ -113,8 +118,9 @@ struct lj_probe_result {
 };
 /* Linear probe: multinomial logistic regression in float64 on features standardised by the training
  * rows' mean and deviation. L-BFGS minimises mean cross-entropy + l2/2 |W|^2 (the bias is not
- * penalised) until the gradient's largest element is below 1e-5. Collective; training and test rows
- * are shared by lj_features_share.
+ * penalised), from zero, until the gradient's largest element is below 1e-5. Collective; training
+ * and test rows are shared by lj_features_share.
+ *   iterations    in   at most so many, and then what was reached predicts; 0: until it converges
  *   train_labels  (training rows of all ranks) in   the same on every rank
  *   predicted     (test rows of all ranks)     out  labels, on every rank
  *   result        out  the same on every rank
@@ -124,14 +130,20 @@ struct lj_probe_result {
  * iteration; memory: 26 times that, and once more for each thread. */
 int lj_linear_probe(struct lj_comm *comm, const struct lj_features *train,
                     const int32_t *train_labels, const struct lj_features *test, double l2,
-                    int32_t *predicted, struct lj_probe_result *result) LJ_MUST_USE;
+                    int iterations, int32_t *predicted, struct lj_probe_result *result) LJ_MUST_USE;
 
 /* Mean and covariance of embeddings, in a few numbers. */
 struct lj_spectrum {
     double mean_norm;      /* |mean| */
     double effective_rank; /* exp(entropy of eigenvalues / their sum) (Roy & Vetterli 2007) */
-    double condition;      /* largest / smallest eigenvalue; infinite when that is 0 to rounding */
+    double rankme; /* the same of their roots, the singular values of the centred rows: RankMe
+                              (Garrido et al. 2023), which does not centre */
+    double participation; /* (sum of eigenvalues)^2 / sum of their squares */
+    double condition;     /* largest / smallest eigenvalue; infinite when that is 0 to rounding */
     double trace;
+    double eigenvalue_max, eigenvalue_min;
+    double offdiagonal;        /* the covariance of largest magnitude; 0 if there is one feature */
+    int64_t offdiagonal_of[2]; /* the features, the lower first */
     double *eigenvalues; /* (width) of the covariance, descending; the caller provides the array */
 };
 /* Spectrum of the rows of all ranks, the same on every rank. Collective. The same bits on any
@@ -176,6 +188,52 @@ int lj_projections_terms(struct lj_comm *comm, struct lj_objective *objective,
 int lj_projections_gradient(struct lj_objective *objective,
                             const struct lj_projections *projections, int64_t first, int64_t count,
                             float *gradient) LJ_MUST_USE;
+/* Alignment of views: the share of the projections' variance that lies between views of one sample,
+ * sum_nv |z_nv - mean_v z_nv|^2 / sum_nv |z_nv - mean|^2. 0: the views of a sample agree; near 1:
+ * they are as far apart as views of different samples. Collective; the same bits on any number of
+ * ranks.
+ *   trace      in   of the covariance of lj_projections_rows, as lj_spectrum_of has found it
+ *   alignment  out  the same on every rank; NaN: one view only, or nothing varies */
+void lj_projections_alignment(struct lj_comm *comm, const struct lj_projections *projections,
+                              double trace, double *alignment);
+/* What each feature of projections is like. For a standard normal one 0, 1, 0, 0, and
+ * lj_sigreg_floor. */
+struct lj_normality {
+    double *mean, *variance; /* (width) of all rows; mean owns the five arrays */
+    double *skewness;        /* (width) mean of z^3, z standardised; 0 for a constant feature */
+    double *kurtosis;        /* (width) mean of z^4, less 3; -3 for a constant feature */
+    double *statistic; /* (width) Epps-Pulley: of each view over the samples, mean over views */
+};
+/* Collective; the same bits on any number of ranks and threads.
+ * Errors, on every rank alike: those of lj_spectrum_of; then there is nothing to destroy. Cost: a
+ * sine and a cosine of each value; one allreduce of some KiB for each 64 features. */
+int lj_normality_create(struct lj_normality *normality, struct lj_comm *comm,
+                        enum lj_sigreg_grid grid,
+                        const struct lj_projections *projections) LJ_MUST_USE;
+void lj_normality_destroy(struct lj_normality *normality);
+
+/* Bins of a slice's histogram: what is below -3, steps of 1/2, what is not below 3. Rows at each
+ * end of it. */
+enum { LJ_SLICE_BINS = 14, LJ_SLICE_TAIL = 5 };
+struct lj_slice_row {
+    double value; /* on the slice */
+    int64_t row, view;
+};
+struct lj_slice {
+    const float *direction;       /* (width) of length 1; borrowed */
+    int64_t count[LJ_SLICE_BINS]; /* rows, all views */
+    int tail;                     /* rows in each of the following: fewer where there are fewer */
+    struct lj_slice_row low[LJ_SLICE_TAIL], high[LJ_SLICE_TAIL]; /* from the end inwards */
+};
+/* Lower edge of a bin (1 .. LJ_SLICE_BINS - 1), and the share that N(0, 1) has in a bin. Local. */
+double lj_slice_edge(int bin);
+double lj_slice_gaussian(int bin);
+/* Looks along `count` directions, which are given, all else of the slices being 0. Collective; the
+ * same on any number of ranks, and on each of them. Errors, on every rank alike: LJ_ERR_RESOURCE.
+ */
+int lj_slices_look(struct lj_comm *comm, const struct lj_projections *projections, int64_t count,
+                   struct lj_slice *slices) LJ_MUST_USE;
+
 /* SIGReg alone: of each view over the samples of all ranks, mean over views, on the directions of
  * step 0, by sigreg.* and seed. Collective; errors as lj_projections_terms.
  *   value  out  for an isotropic Gaussian about lj_sigreg_floor, whatever the number of samples */

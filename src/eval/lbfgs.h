@@ -13,6 +13,7 @@ struct lj_lbfgs {
     double *work;     /* (lj_lbfgs_work(count)) the caller provides it */
     double tolerance; /* of the gradient's largest element */
     int max_iterations;
+    bool may_end; /* where it is after max_iterations, or where rounding allows no further step */
     /* out */
     int iterations;
     double loss, gradient_norm; /* at the returned x; largest element */

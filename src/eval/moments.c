@@ -37,13 +37,24 @@ static void find_range(double *high, double *negative_low, const struct lj_featu
         high[0] = INFINITY;
 }
 
-/* What is summed of every value: x - centre, or its square. */
+/* What is summed of every value: (x - centre) inverse, to a power. */
 struct column_sums {
-    const double *centre; /* (width) */
-    const double *scale;  /* (width) lj_fixed_scale */
-    bool squared;
-    int64_t *sum; /* (width) */
+    const double *centre;  /* (width) */
+    const double *inverse; /* (width) of deviations; NULL: 1 */
+    const double *scale;   /* (width) lj_fixed_scale */
+    int power;             /* 1 .. 4 */
+    int64_t *sum;          /* (width) */
 };
+
+static double to_power(double d, int power)
+{
+    double square = d * d;
+    if (power == 1)
+        return d;
+    if (power == 2)
+        return square;
+    return power == 3 ? square * d : square * square;
+}
 
 /* Adds the block of rows [first, end) to the sums of features [from, from + count). */
 static void add_block(const struct column_sums *s, const struct lj_features *x, int64_t first,
@@ -55,7 +66,7 @@ static void add_block(const struct column_sums *s, const struct lj_features *x, 
         const float *row = x->values + r * x->width + from;
         for (int64_t j = 0; j < count; j++) {
             double d = (double)row[j] - centre[j];
-            part[j] += s->squared ? d * d : d;
+            part[j] += to_power(s->inverse ? d * s->inverse[from + j] : d, s->power);
         }
     }
     for (int64_t j = 0; j < count; j++)
@@ -80,7 +91,7 @@ static void sum_columns(struct lj_comm *comm, const struct column_sums *s,
 static void take_mean(struct lj_moments *m, struct lj_comm *comm, const struct lj_features *x,
                       const double *low, const double *range, double *scale, int64_t *sum)
 {
-    struct column_sums s = {.centre = low, .scale = scale, .sum = sum};
+    struct column_sums s = {.centre = low, .scale = scale, .power = 1, .sum = sum};
     for (int64_t j = 0; j < x->width; j++)
         scale[j] = lj_fixed_scale((double)m->rows * range[j]);
     sum_columns(comm, &s, x);
@@ -91,7 +102,7 @@ static void take_mean(struct lj_moments *m, struct lj_comm *comm, const struct l
 static void take_square(struct lj_moments *m, struct lj_comm *comm, const struct lj_features *x,
                         const double *range, double *scale, int64_t *sum)
 {
-    struct column_sums s = {.centre = m->mean, .scale = scale, .squared = true, .sum = sum};
+    struct column_sums s = {.centre = m->mean, .scale = scale, .power = 2, .sum = sum};
     for (int64_t j = 0; j < x->width; j++)
         scale[j] = lj_fixed_scale((double)m->rows * range[j] * range[j]);
     sum_columns(comm, &s, x);
@@ -137,6 +148,36 @@ int lj_moments_create(struct lj_moments *m, struct lj_comm *comm, const struct l
     lj_free(sum);
     if (status != LJ_OK)
         lj_moments_destroy(m);
+    return status;
+}
+
+/* work: (2 width). |z| is at most sqrt(N), so that no sum of fourth powers exceeds N^2. */
+static void take_power(const struct lj_moments *m, struct lj_comm *comm,
+                       const struct lj_features *x, int power, double *work, int64_t *sum,
+                       double *mean)
+{
+    double *inverse = work, *scale = work + x->width, n = (double)m->rows;
+    for (int64_t j = 0; j < x->width; j++) {
+        inverse[j] = m->square[j] > 0.0 ? 1.0 / sqrt(m->square[j] / n) : 0.0;
+        scale[j] = lj_fixed_scale(2.0 * n * n);
+    }
+    struct column_sums s = {
+        .centre = m->mean, .inverse = inverse, .scale = scale, .power = power, .sum = sum};
+    sum_columns(comm, &s, x);
+    for (int64_t j = 0; j < x->width; j++)
+        mean[j] = lj_from_fixed(sum[j]) / scale[j] / n;
+}
+
+int lj_moments_standardised(const struct lj_moments *m, struct lj_comm *comm,
+                            const struct lj_features *x, int power, double *mean)
+{
+    double *work = lj_alloc_array(2 * x->width, sizeof *work, "evaluation");
+    int64_t *sum = lj_alloc_array(x->width, sizeof *sum, "evaluation");
+    int status = lj_agree(comm, work && sum ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK)
+        take_power(m, comm, x, power, work, sum, mean);
+    lj_free(work);
+    lj_free(sum);
     return status;
 }
 

@@ -19,6 +19,12 @@ struct lj_moments {
  * square by at most N R^2 2^-60 a block, besides the rounding of sums inside a block. */
 int lj_moments_create(struct lj_moments *moments, struct lj_comm *comm,
                       const struct lj_features *x) LJ_MUST_USE;
+/* Mean over all rows of z^power, z = (x - mean) / deviation, power 3 or 4; 0 for a constant
+ * feature. Collective; the same bits however rows are shared.
+ *   mean  (width) out
+ * Errors, on every rank alike: LJ_ERR_RESOURCE. Of N rows it is off by at most N 2^-60 a block. */
+int lj_moments_standardised(const struct lj_moments *moments, struct lj_comm *comm,
+                            const struct lj_features *x, int power, double *mean) LJ_MUST_USE;
 void lj_moments_destroy(struct lj_moments *moments);
 
 /* The power of 2 by which to multiply numbers before llrint(... 2^32), when their magnitudes add up

@@ -3,6 +3,8 @@
  *
  *     mean = sum_r x_r / N      covariance = sum_r (x_r - mean)(x_r - mean)^T / N
  *     effective rank = exp(-sum_i p_i log p_i),  p_i = eigenvalue_i / trace   (Roy & Vetterli 2007)
+ *     RankMe: likewise, p_i = sqrt(eigenvalue_i) / sum_j sqrt(eigenvalue_j)   (Garrido et al. 2023)
+ *     participation ratio = trace^2 / sum_i eigenvalue_i^2
  *
  * The outer products of a block of centred rows are summed in double, then rounded to 64-bit
  * fixed point. The unit is that in which N times the largest variance just fits, so that no sum of
@@ -81,23 +83,40 @@ static void add_rows(struct covariance *c, const struct lj_features *x, const do
     }
 }
 
+/* exp(entropy) of the shares that values have in their sum, or that their roots have in theirs; 0
+ * if all are 0. */
+static double entropy_rank(const double *values, int64_t count, bool roots)
+{
+    double sum = 0.0, entropy = 0.0;
+    for (int64_t i = 0; i < count; i++)
+        sum += roots ? sqrt(values[i]) : values[i];
+    for (int64_t i = 0; i < count; i++) {
+        double share = (roots ? sqrt(values[i]) : values[i]) / sum;
+        if (share > 0.0)
+            entropy -= share * log(share);
+    }
+    return sum > 0.0 ? exp(entropy) : 0.0;
+}
+
 /* The numbers made of eigenvalues, which come in ascending order and leave in descending order.
  * Rounding may make some slightly negative: they count as 0. */
 static void summarise(struct lj_spectrum *spectrum, const double *ascending, int64_t width)
 {
-    double entropy = 0.0;
+    double squares = 0.0, largest = fmax(ascending[width - 1], 0.0);
+    double smallest = fmax(ascending[0], 0.0);
     spectrum->trace = 0.0;
     for (int64_t i = 0; i < width; i++) {
-        spectrum->eigenvalues[i] = fmax(ascending[width - 1 - i], 0.0);
-        spectrum->trace += spectrum->eigenvalues[i];
+        double value = fmax(ascending[width - 1 - i], 0.0), part = value / largest;
+        spectrum->eigenvalues[i] = value;
+        spectrum->trace += value;
+        squares += part * part; /* of the largest, so that none overflows or vanishes */
     }
-    for (int64_t i = 0; i < width; i++) {
-        double share = spectrum->eigenvalues[i] / spectrum->trace;
-        if (share > 0.0)
-            entropy -= share * log(share);
-    }
-    spectrum->effective_rank = spectrum->trace > 0.0 ? exp(entropy) : 0.0;
-    double largest = spectrum->eigenvalues[0], smallest = spectrum->eigenvalues[width - 1];
+    double parts = spectrum->trace / largest;
+    spectrum->participation = largest > 0.0 ? parts * parts / squares : 0.0;
+    spectrum->effective_rank = entropy_rank(spectrum->eigenvalues, width, false);
+    spectrum->rankme = entropy_rank(spectrum->eigenvalues, width, true);
+    spectrum->eigenvalue_max = largest;
+    spectrum->eigenvalue_min = smallest;
     bool singular =
         smallest <= (double)width * DBL_EPSILON * largest; /* rounding, not a variance */
     spectrum->condition = singular ? INFINITY : largest / smallest;
@@ -130,6 +149,20 @@ static void unpack(const struct covariance *c, int64_t rows, double *full)
                         lj_from_fixed(sum[r * columns_of(c, j) + k]) * unit;
 }
 
+static void find_offdiagonal(struct lj_spectrum *spectrum, const double *full, int64_t width)
+{
+    spectrum->offdiagonal = 0.0;
+    spectrum->offdiagonal_of[0] = 0;
+    spectrum->offdiagonal_of[1] = lj_min_i64(1, width - 1);
+    for (int64_t i = 0; i < width; i++)
+        for (int64_t j = 0; j < i; j++)
+            if (fabs(full[i * width + j]) > fabs(spectrum->offdiagonal)) {
+                spectrum->offdiagonal = full[i * width + j];
+                spectrum->offdiagonal_of[0] = j;
+                spectrum->offdiagonal_of[1] = i;
+            }
+}
+
 static int decompose(const struct covariance *c, int64_t rows, struct lj_spectrum *spectrum)
 {
     double *full = lj_alloc_array(c->width * c->width, sizeof *full, "spectrum");
@@ -137,6 +170,7 @@ static int decompose(const struct covariance *c, int64_t rows, struct lj_spectru
     int status = full && ascending ? LJ_OK : LJ_ERR_RESOURCE;
     if (status == LJ_OK) {
         unpack(c, rows, full);
+        find_offdiagonal(spectrum, full, c->width);
         status = eigenvalues_of(spectrum, full, ascending, c->width);
     }
     lj_free(full);

@@ -264,3 +264,9 @@ void lj_lejepa_slice_values(const struct lj_objective *lejepa, double *values)
 {
     lj_sigreg_slice_values(state_of(lejepa), lejepa->sums[0], values);
 }
+
+const float *lj_lejepa_slice(const struct lj_objective *lejepa, int64_t m)
+{
+    const struct lj_lejepa *loss = state_of(lejepa);
+    return loss->slices + m * loss->config.width;
+}

@@ -204,6 +204,9 @@ void lj_lejepa_begin_with(struct lj_objective *lejepa, const float *slices);
 /* SIGReg of each slice: (M) statistic of slice m, mean over views. Local, after the reduction. */
 void lj_lejepa_slice_values(const struct lj_objective *lejepa, double *values);
 
+/* Direction m of this step: (D) of length 1. Local. Borrowed until the next begin. */
+const float *lj_lejepa_slice(const struct lj_objective *lejepa, int64_t m);
+
 /* How many of this rank's lanes can keep their projections in the 64 MiB a rank has for that. */
 int64_t lj_lejepa_cached_lanes(const struct lj_lejepa_config *config, int64_t lanes);
 

@@ -2,7 +2,8 @@
 /* Evaluation while training: effective rank and condition of the embeddings of some rows, the
  * query, and SIGReg of their projections; where there are labels, the accuracy of a kNN, too. The
  * bank is the rows whose labels are known to the kNN, the query those whose labels it predicts.
- * Ranks share the rows of both, and keep the embeddings of theirs.
+ * Ranks share the rows of both, and keep the embeddings of theirs. The query is what eval.where or
+ * eval.archive say, else rows that are held out, one of eval.holdout.
  *
  * SIGReg is taken as training takes it, on the projections of all views, of batch.size rows at
  * most, because it grows with their number: so it compares with what steps log. */
@@ -12,6 +13,62 @@
 
 #include <math.h>
 #include <stdio.h>
+
+/* ---- rows that do not train -------------------------------------------------------------- */
+
+enum { HOLDOUT = 10 }; /* what eval.holdout=-1 stands for where rows are held out */
+
+int lj_run_resolve_holdout(struct lj_config *c)
+{
+    bool named = c->eval_where[0] || c->eval_archive[0];
+    if (c->eval_holdout < 0)
+        c->eval_holdout = c->eval_every > 0 && !named ? HOLDOUT : 0;
+    if (c->eval_holdout > 0 && named)
+        return lj_fail(
+            LJ_ERR_CONFIG, "eval.holdout=%lld: %s names rows to evaluate, too; give one of them",
+            (long long)c->eval_holdout, c->eval_where[0] ? "eval.where" : "eval.archive");
+    return LJ_OK;
+}
+
+/* One of each `every` consecutive rows of an archive is held out. Which one depends on nothing but
+ * its place: not on seed, data.where or ranks. */
+static bool is_held_out(int64_t every, int64_t row)
+{
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 0, LJ_DRAW_HOLDOUT, (uint64_t)(row / every), (uint64_t)every, 0);
+    return row % every == lj_rng_below(&rng, every);
+}
+
+static bool is_trained(void *data, int64_t index)
+{
+    const struct lj_run_state *run = data;
+    return !is_held_out(run->config->eval_holdout, lj_archive_row(run->archive, index));
+}
+
+static bool is_query(void *data, int64_t index)
+{
+    const struct lj_run_state *run = data;
+    return is_held_out(run->config->eval_holdout, lj_archive_row(run->eval_query, index));
+}
+
+int lj_run_hold_out(struct lj_run_state *run)
+{
+    if (run->config->eval_holdout == 0)
+        return LJ_OK;
+    int64_t before = lj_archive_info(run->archive)->selected;
+    LJ_TRY(lj_archive_narrow(run->archive, run->comm, is_trained, run));
+    int64_t trained = lj_archive_info(run->archive)->selected;
+    run->eval_held_out = before - trained;
+    if (trained > 0 && run->eval_held_out > 0)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA,
+                   "eval.holdout=%lld: holds out %lld of %lld rows, expected some, and some to be "
+                   "left; name rows to evaluate by eval.where, or choose another eval.holdout",
+                   (long long)run->config->eval_holdout, (long long)run->eval_held_out,
+                   (long long)before);
+}
+
+/* ---- rows of the evaluation -------------------------------------------------------------- */
 
 /* An encoder of bytes makes nothing of floats in 0..255. */
 static int check_units(const struct lj_run_state *run, const struct lj_archive *archive,
@@ -118,15 +175,22 @@ static int check_labels(const struct lj_run_state *run)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA,
                    "evaluation: %lld rows to predict and %lld of the bank have a label (which is "
-                   "not negative), expected 1 and %d at least; %lld rows of data.where are in "
-                   "eval.where, too, and so not in the bank; change eval.where, data.where, "
-                   "eval.bank, or set data.labels=none for an evaluation without kNN",
+                   "not negative), expected 1 and %d at least; %lld rows of data.where are "
+                   "evaluated, and so not in the bank; change eval.where, data.where, eval.bank, "
+                   "or set data.labels=none for an evaluation without kNN",
                    (long long)labelled, (long long)bank_rows, LJ_KNN_NEIGHBOURS,
                    (long long)run->eval_overlap);
 }
 
 void lj_run_say_left_out(const struct lj_run_state *run)
 {
+    const struct lj_config *c = run->config;
+    if (c->eval_holdout > 0)
+        lj_say("evaluation: %lld of %lld rows are held out, one of %lld, and never train "
+               "(eval.holdout)",
+               (long long)run->eval_held_out,
+               (long long)(run->eval_held_out + lj_archive_info(run->archive)->selected),
+               (long long)c->eval_holdout);
     if (!run->eval_query)
         return;
     int64_t labelled = run->eval_query_kept, unlabelled = run->eval_query_unlabelled;
@@ -144,7 +208,7 @@ void lj_run_say_left_out(const struct lj_run_state *run)
     if (queries < labelled)
         lj_say("evaluation: %lld of %lld labelled rows are predicted, spaced evenly (eval.queries)",
                (long long)queries, (long long)labelled);
-    if (run->eval_overlap > 0)
+    if (run->eval_overlap > 0 && c->eval_holdout == 0)
         lj_say("evaluation: %lld rows of data.where are in eval.where, too: they are not in the "
                "bank",
                (long long)run->eval_overlap);
@@ -157,13 +221,15 @@ int lj_run_open_evaluation(struct lj_run_state *run)
         return LJ_OK;
     const char *all = c->eval_archive[0] ? "" : c->data_where;
     LJ_TRY(open_rows(run, c->eval_where[0] ? c->eval_where : all, &run->eval_query));
+    if (c->eval_holdout > 0)
+        LJ_TRY(lj_archive_narrow(run->eval_query, run->comm, is_query, run));
     if (!lj_archive_info(run->eval_query)->has_labels)
         return lj_agree(run->comm, narrow_query(run));
-    if (!c->eval_where[0])
+    if (!c->eval_where[0] && c->eval_holdout == 0)
         return lj_fail(LJ_ERR_CONFIG,
                        "eval.where: is empty; name the rows to predict, for example "
-                       "eval.where=split=1 (the bank is data.where), or set data.labels=none for "
-                       "an evaluation without kNN");
+                       "eval.where=split=1 (the bank is data.where), set eval.holdout=10, or set "
+                       "data.labels=none for an evaluation without kNN");
     LJ_TRY(open_rows(run, c->data_where, &run->eval_bank));
     LJ_TRY(narrow_bank(run));
     LJ_TRY(narrow_query(run));
@@ -176,6 +242,8 @@ void lj_run_close_evaluation(struct lj_run_state *run)
     lj_archive_close(run->eval_query);
 }
 
+/* ---- measuring --------------------------------------------------------------------------- */
+
 /* What one evaluation works on. */
 struct evaluation {
     struct lj_features bank, query; /* of this rank; bank without rows when there are no labels */
@@ -184,35 +252,54 @@ struct evaluation {
     float *values[3];                  /* of the three, owned */
     int32_t *predicted, *truth;        /* (all queries) owned */
     int32_t *bank_labels;              /* (all bank rows) owned */
-    struct lj_spectrum spectrum;       /* its eigenvalues are owned */
+    double *eigenvalues[2];            /* of embeddings, projections; owned */
     struct lj_run_scores scores;
 };
+
+/* How far a covariance is from the identity, or from any multiple of it. */
+static const char *covariance_text(const struct lj_spectrum *s, char text[128])
+{
+    char condition[32] = "none";
+    if (isfinite(s->condition))
+        snprintf(condition, sizeof condition, "%.4g", s->condition);
+    snprintf(text, 128, "eigenvalues %.3g .. %.3g  off-diagonal %.3g  condition %s",
+             s->eigenvalue_min, s->eigenvalue_max, fabs(s->offdiagonal), condition);
+    return text;
+}
 
 /* Rank 0 tells what came out; nothing of it feeds back into training. */
 static void report(struct lj_run_state *run, int64_t finished, const struct lj_run_scores *s)
 {
-    char knn[80] = "", condition[32] = "none";
+    char labels[96] = "", views[48] = "";
+    const struct lj_spectrum *z = &s->embeddings;
     lj_run_log_evaluation(run, finished, s);
     if (s->has_labels)
-        snprintf(knn, sizeof knn, "kNN accuracy %.4f (balanced %.4f)  ", s->knn_top1,
-                 s->knn_balanced);
-    if (isfinite(s->condition))
-        snprintf(condition, sizeof condition, "%.4g", s->condition);
-    lj_say("step %8lld  %seffective rank %.1f of %lld  condition %s  SIGReg %.3f (floor %.3f)",
-           (long long)finished, knn, s->effective_rank, (long long)run->info.model->embedding,
-           condition, s->sigreg, s->sigreg_floor);
+        snprintf(labels, sizeof labels, "kNN accuracy %.4f (balanced %.4f)  linear %.4f  ",
+                 s->knn.top1, s->knn.balanced, s->linear.top1);
+    if (isfinite(s->alignment))
+        snprintf(views, sizeof views, "  alignment %.3f", s->alignment);
+    lj_say("step %8lld  %seffective rank %.1f of %lld  participation %.1f  %s  SIGReg %.3f (floor "
+           "%.3f)%s  projections %s",
+           (long long)finished, labels, z->effective_rank, (long long)run->info.model->embedding,
+           z->participation, covariance_text(z, (char[128]){0}), s->sigreg, s->sigreg_floor, views,
+           covariance_text(&s->projections, (char[128]){0}));
 }
 
-/* Collective. */
+/* The probe is fitted anew to the embeddings of each evaluation, which nothing flows back from: its
+ * accuracy is one of the weights alone, whatever was evaluated before or where the run was resumed.
+ * Collective. */
 static int predict(struct lj_run_state *run, struct evaluation *e)
 {
+    struct lj_run_scores *s = &e->scores;
+    struct lj_probe_result fit;
     int64_t rows = lj_archive_info(run->eval_query)->selected;
     LJ_TRY(lj_knn(run->comm, &e->bank, e->bank_labels, &e->query, LJ_KNN_NEIGHBOURS,
                   LJ_KNN_TEMPERATURE, e->predicted));
-    struct lj_accuracy accuracy = lj_accuracy_of(e->predicted, e->truth, rows);
-    e->scores.has_labels = true;
-    e->scores.knn_top1 = accuracy.top1;
-    e->scores.knn_balanced = accuracy.balanced;
+    s->knn = lj_accuracy_of(e->predicted, e->truth, rows);
+    LJ_TRY(lj_linear_probe(run->comm, &e->bank, e->bank_labels, &e->query, LJ_PROBE_L2,
+                           LJ_PROBE_ITERATIONS, e->predicted, &fit));
+    s->linear = lj_accuracy_of(e->predicted, e->truth, rows);
+    s->has_labels = true;
     return LJ_OK;
 }
 
@@ -238,9 +325,12 @@ static int embed(struct lj_run_state *run, const struct evaluation *e)
 static int score(struct lj_run_state *run, struct evaluation *e)
 {
     struct lj_run_scores *s = &e->scores;
-    LJ_TRY(lj_spectrum_of(run->comm, &e->query, &e->spectrum));
-    s->effective_rank = e->spectrum.effective_rank;
-    s->condition = e->spectrum.condition;
+    struct lj_features projections = lj_projections_rows(&e->projections);
+    s->embeddings.eigenvalues = e->eigenvalues[0];
+    s->projections.eigenvalues = e->eigenvalues[1];
+    LJ_TRY(lj_spectrum_of(run->comm, &e->query, &s->embeddings));
+    LJ_TRY(lj_spectrum_of(run->comm, &projections, &s->projections));
+    lj_projections_alignment(run->comm, &e->projections, s->projections.trace, &s->alignment);
     LJ_TRY(lj_projections_sigreg(run->comm, run->info.config, &e->projections, &s->sigreg));
     s->sigreg_floor = lj_sigreg_floor(run->info.config->sigreg_grid);
     s->sigreg_samples = e->samples;
@@ -277,21 +367,24 @@ static int prepare(struct lj_run_state *run, struct evaluation *e)
     e->bank.values = e->values[0];
     e->query.values = e->values[1];
     e->projections.values = e->values[2];
-    e->spectrum.eigenvalues = lj_alloc_array(width, sizeof(double), "evaluation");
+    e->eigenvalues[0] = lj_alloc_array(width, sizeof(double), "evaluation");
+    e->eigenvalues[1] = lj_alloc_array(out, sizeof(double), "evaluation");
     e->predicted = lj_alloc_array(rows, sizeof *e->predicted, "evaluation");
     if (run->eval_bank) {
         e->bank_labels = labels_of(run->eval_bank);
         e->truth = labels_of(run->eval_query);
     }
     bool labels = (e->bank_labels && e->truth) || !run->eval_bank;
-    return e->spectrum.eigenvalues && e->predicted && labels ? LJ_OK : LJ_ERR_RESOURCE;
+    bool spectra = e->eigenvalues[0] && e->eigenvalues[1];
+    return spectra && e->predicted && labels ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 static void release(struct evaluation *e)
 {
     for (int i = 0; i < 3; i++)
         lj_free(e->values[i]);
-    lj_free(e->spectrum.eigenvalues);
+    lj_free(e->eigenvalues[0]);
+    lj_free(e->eigenvalues[1]);
     lj_free(e->predicted);
     lj_free(e->truth);
     lj_free(e->bank_labels);

@@ -76,17 +76,44 @@ void lj_run_log_step(struct lj_run_state *run, int64_t finished,
     end_line(run);
 }
 
+/* Writes mean and covariance in a few members, whose names begin with prefix. */
+static void put_spectrum(struct lj_run_state *run, const char *prefix, const struct lj_spectrum *s)
+{
+    const struct {
+        const char *name;
+        double value;
+    } member[] = {
+        {"effective_rank", s->effective_rank},
+        {"condition", s->condition},
+        {"rankme", s->rankme},
+        {"participation", s->participation},
+        {"mean_norm", s->mean_norm},
+        {"trace", s->trace},
+        {"eigenvalue_min", s->eigenvalue_min},
+        {"eigenvalue_max", s->eigenvalue_max},
+        {"offdiagonal", s->offdiagonal},
+    };
+    char name[64];
+    for (size_t i = 0; i < sizeof member / sizeof *member; i++) {
+        snprintf(name, sizeof name, "%s%s", prefix, member[i].name);
+        put_eval(run, name, member[i].value);
+    }
+}
+
 void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
                            const struct lj_run_scores *scores)
 {
     begin_line(run, finished);
     fprintf(run->metrics, ", \"event\": \"evaluation\"");
     if (scores->has_labels) {
-        put_eval(run, "knn_top1", scores->knn_top1);
-        put_eval(run, "knn_balanced", scores->knn_balanced);
+        put_eval(run, "knn_top1", scores->knn.top1);
+        put_eval(run, "knn_balanced", scores->knn.balanced);
+        put_eval(run, "linear_top1", scores->linear.top1);
+        put_eval(run, "linear_balanced", scores->linear.balanced);
     }
-    put_eval(run, "effective_rank", scores->effective_rank);
-    put_eval(run, "condition", scores->condition);
+    put_spectrum(run, "", &scores->embeddings);
+    put_spectrum(run, "proj_", &scores->projections);
+    put_eval(run, "alignment", scores->alignment);
     put_eval(run, "sigreg", scores->sigreg);
     put_eval(run, "sigreg_floor", scores->sigreg_floor);
     put_eval(run, "sigreg_samples", (double)scores->sigreg_samples);

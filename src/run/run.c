@@ -26,7 +26,8 @@ static int open_archive(struct lj_run_state *run)
     options.skip_labels = true; /* evaluation opens archives of its own */
     char cache[LJ_PATH_MAX];
     options.cache = lj_run_index_cache(run, cache, false);
-    return lj_archive_open(&run->archive, run->comm, &options);
+    LJ_TRY(lj_archive_open(&run->archive, run->comm, &options));
+    return lj_run_hold_out(run);
 }
 
 /* Fails on every rank alike if init= names weights for a run that has its own. */
@@ -47,6 +48,7 @@ static int set_up(struct lj_run_state *run)
     const char *isa = "";
     LJ_TRY(lj_runtime_agree(run->comm, &isa));
     LJ_TRY(lj_agree(run->comm, lj_runtime_resolve_precision(run->config)));
+    LJ_TRY(lj_agree(run->comm, lj_run_resolve_holdout(run->config)));
     LJ_TRY(open_archive(run));
     LJ_TRY(lj_run_open_evaluation(run));
     LJ_TRY(lj_run_open_dir(run, resume_from));

@@ -7,6 +7,7 @@
 #include "run/tensorboard.h"
 #include "train/train.h"
 
+#include "eval/eval.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -33,7 +34,8 @@ struct lj_run_state {
     bool terminal;                 /* root: standard error is a terminal, so draw a progress bar */
     struct lj_archive *eval_query; /* rows that are evaluated; NULL: no evaluation */
     struct lj_archive *eval_bank;  /* labelled rows that the kNN knows; NULL: no labels, no kNN */
-    int64_t eval_overlap;          /* rows of data.where not in the bank: they are in eval.where */
+    int64_t eval_held_out;         /* rows of data.where that do not train (eval.holdout) */
+    int64_t eval_overlap;          /* rows of data.where not in the bank: they are evaluated */
     int64_t eval_bank_unlabelled;  /* ... because they have no label */
     int64_t eval_query_kept;       /* rows of eval.where, if there are labels those that have one;
                                       of them eval.queries are evaluated */
@@ -44,10 +46,12 @@ struct lj_run_state {
 
 /* What an evaluation found. */
 struct lj_run_scores {
-    bool has_labels;                  /* the kNN has predicted */
-    double knn_top1, knn_balanced;    /* as in struct lj_accuracy */
-    double effective_rank, condition; /* of the embeddings, as in struct lj_spectrum */
-    double sigreg, sigreg_floor;      /* of the projections of so many samples */
+    bool has_labels; /* kNN and linear probe have predicted */
+    struct lj_accuracy knn, linear;
+    struct lj_spectrum embeddings;  /* their eigenvalues are borrowed */
+    struct lj_spectrum projections; /* likewise; of all views of so many samples: */
+    double sigreg, sigreg_floor;    /* of these projections */
+    double alignment;               /* lj_projections_alignment */
     int64_t sigreg_samples;
 };
 
@@ -92,6 +96,12 @@ int lj_run_watch_collapse(struct lj_run_state *run, int64_t finished,
 
 /* ---- evaluation.c ------------------------------------------------------------------------ */
 
+/* Says what eval.holdout=-1 stands for in this run. Local.
+ * Errors: LJ_ERR_CONFIG: rows to evaluate are named twice. */
+int lj_run_resolve_holdout(struct lj_config *config) LJ_MUST_USE;
+/* Takes the rows that are held out from those that train. Collective.
+ * Errors: LJ_ERR_DATA (none is left, or none held out), LJ_ERR_RESOURCE; agreed. */
+int lj_run_hold_out(struct lj_run_state *run) LJ_MUST_USE;
 /* Opens the archives of the evaluation, if eval.every asks for one. Collective.
  * Errors: LJ_ERR_CONFIG, or those of lj_archive_open; agreed. */
 int lj_run_open_evaluation(struct lj_run_state *run);

@@ -191,6 +191,7 @@ int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoi
     int status = d && was && made_now ? LJ_OK : LJ_ERR_RESOURCE;
     if (status == LJ_OK) {
         lj_config_defaults(was);
+        was->eval_holdout = 0; /* of a checkpoint older than this setting */
         status = lj_config_read_text(was, header->config, path);
     }
     if (status == LJ_OK) {

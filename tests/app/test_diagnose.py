@@ -45,6 +45,62 @@ def test_same_bits(case):
         check(of_it == found[0], f"{name} {shape} on {layout}: {of_it[0]}, not {found[0][0]}")
 
 
+def expected_slice(values, direction):
+    """What a slice of (V, N, D) shows, by numpy: counts, and rows from both ends inwards."""
+    x = values.astype("f8") @ direction
+    edges = [-numpy.inf, *numpy.arange(-3, 3.5, 0.5), numpy.inf]
+    order = numpy.argsort(x.T.ravel(), kind="stable")
+    rows = [(int(i) // len(x), int(i) % len(x)) for i in order]
+    return list(numpy.histogram(x, edges)[0]), rows[:5], rows[:-6:-1]
+
+
+def test_worst_slices():
+    """Directions, histograms and tails of given slices: the worst is along feature 2, where one
+    sample is far out."""
+    values = numpy.random.default_rng(6).normal(size=(2, 203, 5)).astype("f4")
+    values[..., 2] *= 3
+    values[1, 77, 2] = -40
+    slices = numpy.linalg.qr(numpy.random.default_rng(7).normal(size=(5, 5)))[0].astype("f4")
+    slices = numpy.concatenate([slices, numpy.eye(5, dtype="f4")[:, 2:3]], axis=1)
+    path = program.write_h5(here / "slices.h5", proj=values, slices=slices)
+    for ranks in (1, 3):
+        ended = done("worst slices", ["diagnose", path, "slices=4", "json=1"], ranks)
+        found = json.loads(ended.out)
+        worst = found["worst_slices"]
+        check([len(worst), worst[0]["slice"]] == [4, 5], f"worst slices {worst}")
+        check(worst[0]["low"][0]["row"] == 77 and worst[0]["low"][0]["view"] == 1, f"{worst[0]}")
+        check(worst[0]["value"] > worst[1]["value"] > worst[3]["value"], f"worst slices {worst}")
+        for of_it in worst:
+            wanted = slices[:, of_it["slice"]]
+            check(abs(wanted - of_it["direction"]).max() < 1e-6, f"direction {of_it}")
+            counts, low, high = expected_slice(values, of_it["direction"])
+            check(of_it["counts"] == counts, f"counts {of_it['counts']}, by numpy {counts}")
+            check(abs(sum(of_it["gaussian"]) - 406) < 1e-6, f"Gaussian {of_it['gaussian']}")
+            for name, rows in (("low", low), ("high", high)):
+                have = [(row["row"], row["view"]) for row in of_it[name]]
+                check(have == rows, f"{name} {have}, by numpy {rows}")
+        axis = found["dimensions"][2]["statistic"]
+        check(abs(axis / worst[0]["value"] - 1) < 1e-5, f"{axis}, as slice {worst[0]['value']}")
+    ended = done("worst slices", ["diagnose", path, "slices=1"])
+    check("slice 5:" in ended.out and "row 77 view 1" in ended.out, ended.out)
+
+
+def test_lesson():
+    """The covariance of a first course, as README.md shows it."""
+    points = numpy.array([[2, 60], [4, 70], [6, 80]], "f4")
+    path = program.write_h5(here / "points.h5", embeddings=points)
+    found = json.loads(done("lesson", ["diagnose", path, "json=1"], 2).out)
+    variances = [of_it["variance"] for of_it in found["dimensions"]]
+    for have, value in zip(
+        [*variances, found["offdiagonal"], found["trace"], found["effective_rank"]],
+        [8 / 3, 200 / 3, 40 / 3, 208 / 3, 1],
+    ):
+        check(abs(have / value - 1) < 1e-9, f"lesson: {have}, not {value}: {found}")
+    check(found["condition"] is None, f"lesson: one direction only: {found['condition']}")
+    table = done("lesson", ["diagnose", path, "slices=0"]).out
+    check(" 66.6667 " in table and "13.3333, of dimensions 0 and 1" in table, table)
+
+
 def test_singular():
     """A covariance with eigenvalues that are 0 to rounding has no condition."""
     for seed in range(6):
@@ -107,6 +163,8 @@ program.at_once(
         ("embeddings", (2, 3)),
     ],
 )
+test_worst_slices()
+test_lesson()
 test_singular()
 test_failures()
 test_memory()

@@ -51,17 +51,42 @@ def test_evaluation():
         check(ended.code == 0, f"evaluation: {ended.tail()}")
         found.append([row for row in program.metrics(directory) if "knn_top1" in row])
     check([row["step"] for row in found[0]] == [2, 3], f"evaluation at {found[0]}")
-    check(found[0][0]["knn_top1"] > 0.9, f"evaluation of a sorted archive: {found[0]}")
+    for name in ("knn_top1", "linear_top1"):
+        check(found[0][0][name] > 0.9, f"{name} of a sorted archive: {found[0]}")
     for layout, rows_of_it in zip(LAYOUTS, found):
         check(rows_of_it == found[0], f"evaluation on {layout}: {rows_of_it}, not {found[0]}")
 
 
-def figures(values):
-    """Effective rank and condition of the covariance, by numpy."""
-    eigenvalues = numpy.linalg.eigvalsh(numpy.cov(values.astype("f8").T, bias=True))
-    share = eigenvalues / eigenvalues.sum()
-    rank = numpy.exp(-(share * numpy.log(share)).sum())
-    return {"effective_rank": rank, "condition": eigenvalues[-1] / eigenvalues[0]}
+def entropy_rank(values):
+    share = values / values.sum()
+    return numpy.exp(-(share * numpy.log(share)).sum())
+
+
+def figures(values, prefix=""):
+    """Mean and covariance of rows in a few figures, by numpy."""
+    values = values.astype("f8")
+    covariance = numpy.cov(values.T, bias=True)
+    eigenvalues = numpy.linalg.eigvalsh(covariance)
+    off = covariance - numpy.diag(numpy.diag(covariance))
+    found = {
+        "effective_rank": entropy_rank(eigenvalues),
+        "rankme": entropy_rank(numpy.sqrt(eigenvalues)),
+        "participation": eigenvalues.sum() ** 2 / (eigenvalues**2).sum(),
+        "condition": eigenvalues[-1] / eigenvalues[0],
+        "mean_norm": numpy.linalg.norm(values.mean(0)),
+        "trace": eigenvalues.sum(),
+        "eigenvalue_min": eigenvalues[0],
+        "eigenvalue_max": eigenvalues[-1],
+        "offdiagonal": off.ravel()[abs(off).argmax()],
+    }
+    return {prefix + name: value for name, value in found.items()}
+
+
+def alignment(projections):
+    """Share of the variance of (V, N, D) that lies between views of a sample."""
+    z = projections.astype("f8")
+    within, all_of_it = z - z.mean(0), z - z.mean((0, 1))
+    return {"alignment": (within**2).sum() / (all_of_it**2).sum()}
 
 
 def test_without_labels():
@@ -83,7 +108,8 @@ def test_without_labels():
     check([row["step"] for row in found[0]] == [2, 3], f"without labels: {found[0]}")
     check("knn_top1" not in found[0][0], f"without labels: {found[0]}")
     expect_figures(found[0][-1], here / "bare-1-1", ["data.where=split=1"], 40)
-    ended = train(here / "bare-all", *words, "eval.queries=50", "batch.size=64", "sigreg.grid=b")
+    words += ["eval.holdout=0", "eval.queries=50"]
+    ended = train(here / "bare-all", *words, "batch.size=64", "sigreg.grid=b")
     check("no kNN; of 50 rows, spaced evenly" in ended.err, f"eval.where empty: {ended.tail()}")
     last = program.metrics(here / "bare-all")[-1]
     check(last["sigreg_samples"] == 50, f"more than there are: {last}")
@@ -97,14 +123,14 @@ def expect_figures(found, directory, words, rows):
         files[features] = directory / f"{features}.h5"
         more = [f"checkpoint={directory}", f"features={features}", f"out={files[features]}"]
         done("embed", ["embed", *more, *words])
-    wanted = figures(read(files["model"], "embeddings"))
-    # A small eigenvalue is known to rounding of the largest.
-    allowed = {"effective_rank": 1e-3, "condition": 1e-3 + 1e-15 * wanted["condition"]}
-    for name, value in wanted.items():
-        check(
-            abs(found[name] / value - 1) < allowed[name], f"{name} {found[name]}, {value} by numpy"
-        )
     some = read(files["projection"], "projections")[:, numpy.arange(16) * rows // 16]
+    wanted = figures(read(files["model"], "embeddings"))
+    wanted |= figures(some.reshape(-1, some.shape[2]), "proj_") | alignment(some)
+    for name, value in wanted.items():
+        allowed = 1e-3
+        if name.endswith(("condition", "eigenvalue_min")):  # known to rounding of the largest
+            allowed += 1e-15 * wanted[name.replace("eigenvalue_min", "condition")]
+        check(abs(found[name] / value - 1) < allowed, f"{name} {found[name]}, {value} by numpy")
     path = program.write_h5(directory / "some.h5", proj=some)
     wanted = json.loads(done("diagnose", ["diagnose", path, "sigreg.slices=8", "json=1"]).out)
     check(found["sigreg_samples"] == 16, f"{found}")
@@ -123,10 +149,72 @@ def test_beside_labels():
     train(here / "left-out", *words, *more, "data.labels=none")
     found, alone = (program.metrics(here / name)[-1] for name in ("beside", "left-out"))
     check(0 <= found.pop("knn_top1", -1) <= 1 and "knn_balanced" in found, f"beside: {found}")
-    found.pop("knn_balanced", None)
+    check(0 <= found.pop("linear_top1", -1) <= 1 and "linear_balanced" in found, f"{found}")
+    for name in ("knn_balanced", "linear_balanced"):
+        found.pop(name, None)
     check(found == alone, f"beside labels {found}, without {alone}")
-    ended = train(here / "no-where", *words[:2], *more)
+    ended = train(here / "no-where", *words[:2], *more, "eval.holdout=0")
     check(ended.code == 2 and "eval.where" in ended.err, f"no eval.where: {ended.tail()}")
+
+
+def held_out(rows, every=10):
+    """Which of so many rows are held out, by numpy's Philox, which counts before it draws."""
+    found = []
+    for group in range(rows // every):
+        counter = (group + (every << 64) - 1) % (1 << 256)
+        bits = numpy.random.Philox(key=7 << 64, counter=counter).random_raw()
+        found.append(group * every + (int(bits) * every >> 64))
+    return numpy.array(found)
+
+
+def newest_weights(directory):
+    return program.tensors(program.checkpoints(directory)[-1], ["weights"])
+
+
+def test_held_out():
+    """Nothing says what to evaluate: one row of ten, which never trains, whatever its pixels."""
+    pixels, rows = program.images(160), held_out(160)
+    path = program.write_h5(here / "whole.h5", images=pixels, kept=~numpy.isin(range(160), rows))
+    changed = pixels.copy()
+    changed[rows] = 255 - changed[rows] // 2
+    other = program.write_h5(here / "changed.h5", images=changed)
+    words = ["eval.every=2", "train.steps=3"]
+    found = []
+    for ranks, threads in LAYOUTS:
+        directory = here / f"held-{ranks}-{threads}"
+        more = [f"data.archive={path}", f"threads={threads}"]
+        ended = train(directory, *more, *words, ranks=ranks, env=OVERSUBSCRIBED)
+        check("16 of 160 rows are held out" in ended.err, f"held out: {ended.tail()}")
+        events = [row for row in program.metrics(directory) if "event" in row]
+        found.append((events, newest_weights(directory)))
+        check(found[-1] == found[0], f"held out on {ranks} ranks of {threads}: {events}")
+    ended = train(here / "held-changed", f"data.archive={other}", *words)
+    check(newest_weights(here / "held-changed") == found[0][1], "rows that are held out train")
+    event = program.metrics(here / "held-changed")[-1]
+    check(event["effective_rank"] != found[0][0][-1]["effective_rank"], "they are not evaluated")
+    train(here / "held-none", f"data.archive={path}", *words, "eval.holdout=0")
+    check(newest_weights(here / "held-none") != found[0][1], "eval.holdout=0 holds rows out")
+    ended = train(here / "held-empty", f"data.archive={path}", "data.where=kept=1", *words)
+    check(ended.code == 3 and "eval.holdout=10: holds out 0" in ended.err, f"{ended.tail()}")
+    ended = train(here / "held-twice", *words, "eval.holdout=5", "eval.where=kept=0")
+    check(ended.code == 2 and "eval.where names" in ended.err, f"named twice: {ended.tail()}")
+
+
+def test_held_out_continues():
+    """A run that is continued holds out the same rows, or says that it would not."""
+    path = program.archive(here / "continued.h5", 400)
+    words = [f"data.archive={path}", "train.steps=2"]
+    train(here / "continued", *words, "eval.every=1")
+    check("eval.holdout: 10" in (here / "continued" / "config.yaml").read_text(), "config.yaml")
+    check("knn_top1" in program.metrics(here / "continued")[-1], "no kNN of rows held out")
+    words[1:] = ["train.steps=4", "resume.change=train.steps"]
+    ended = train(here / "continued", *words)
+    check(ended.code == 2 and "eval.holdout=0 (was 10)" in ended.err, f"{ended.tail()}")
+    ended = train(here / "continued", *words, "eval.every=1")
+    check(ended.code == 0, f"continued with rows held out: {ended.tail()}")
+    check(program.metrics(here / "continued")[-1]["step"] == 4, "continued with rows held out")
+    ended = train(here / "continued", *words, "train.steps=5", "eval.holdout=10")
+    check(ended.code == 0, f"continued without evaluation: {ended.tail()}")
 
 
 def test_collapsed():
@@ -134,6 +222,7 @@ def test_collapsed():
     same = numpy.broadcast_to(program.images(1), (60, 28, 28))
     path = program.write_h5(here / "same.h5", images=same)
     off = "views.flip=0 views.blur=0 views.ratio=1,1 views.global_scale=1,1 views.local=0".split()
+    off.append("eval.holdout=0")
     ended = train(here / "same", f"data.archive={path}", "eval.every=1", "train.steps=1", *off)
     check(ended.code == 0 and "condition none" in ended.err, f"equal images: {ended.tail()}")
     found = program.metrics(here / "same")[-1]
@@ -241,6 +330,8 @@ program.at_once(
         test_evaluation,
         test_without_labels,
         test_beside_labels,
+        test_held_out,
+        test_held_out_continues,
         test_collapsed,
         test_queries,
         test_evaluated_rows_leave_the_bank,

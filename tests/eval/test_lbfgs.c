@@ -88,6 +88,11 @@ Test(lbfgs, failures)
                                .max_iterations = 3};
     cr_assert_eq(lj_lbfgs_minimise(&problem, x), LJ_ERR_NUMERIC);
     cr_assert(strstr(lj_error_text(), "after 3 iterations"), "%s", lj_error_text());
+    x[0] = -1.2, x[1] = 1;
+    problem.may_end = true;
+    cr_assert_eq(lj_lbfgs_minimise(&problem, x), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(problem.iterations, 3);
+    cr_assert_lt(problem.loss, 24.2); /* where it began */
     problem = (struct lj_lbfgs){
         .count = 1, .value = endless, .work = work, .tolerance = 1e-9, .max_iterations = 100};
     cr_assert_eq(lj_lbfgs_minimise(&problem, x), LJ_ERR_NUMERIC);

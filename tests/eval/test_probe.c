@@ -26,7 +26,7 @@ static int linear_probe(struct lj_comm *comm, const float *train, const int32_t 
 {
     struct lj_features known = share_of(comm, train, train_rows, width);
     struct lj_features asked = share_of(comm, test, test_rows, width);
-    return lj_linear_probe(comm, &known, labels, &asked, l2, predicted, result);
+    return lj_linear_probe(comm, &known, labels, &asked, l2, 0, predicted, result);
 }
 
 Test(probe, as_scikit_learn, .timeout = 60)
