@@ -253,6 +253,10 @@
     TEXT(ARGUMENT, arg_checkpoint, "checkpoint", "",                                               \
         "embed, export: checkpoint file or run directory")                                         \
     TEXT(ARGUMENT, arg_weights, "weights", "", "import: safetensors file")                         \
+    TEXT(ARGUMENT, arg_mean, "mean", "",                                                           \
+        "import: mean of each channel, in 0..1 as timm has it, such as 0.485,0.456,0.406; else "   \
+        "the file's, or the archive's")                                                            \
+    TEXT(ARGUMENT, arg_std, "std", "", "import: standard deviation of each channel, with mean=")   \
     TEXT(ARGUMENT, arg_init, "init", "",                                                           \
         "train, sweep: safetensors file, checkpoint or run directory with the weights to start "   \
         "from")                                                                                    \

@@ -10,6 +10,9 @@
 #include "train/train.h"
 
 #include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -56,6 +59,33 @@ static bool same_stretch(const struct lj_config *config, const struct lj_archive
     return same;
 }
 
+/* Numbers separated by commas, one for each channel; least: all are above it. */
+static int read_list(const char *name, const char *text, int channels, double least, double *values)
+{
+    for (int c = 0; c < channels; c++) {
+        char *end;
+        values[c] = strtod(text, &end);
+        bool good = end > text && isfinite((float)values[c]) && values[c] > least &&
+                    *end == (c < channels - 1 ? ',' : 0);
+        if (!good)
+            return lj_fail(LJ_ERR_CONFIG,
+                           "%s=: expected %d numbers separated by commas, one for each channel%s",
+                           name, channels, least == 0 ? ", above 0" : "");
+        text = end + 1;
+    }
+    return LJ_OK;
+}
+
+/* mean= and std=, which stand for pixels as this configuration stretches them. */
+static int read_given(const struct lj_config *config, int channels, struct lj_timm_pixels *pixels)
+{
+    LJ_TRY(read_list("mean", config->arg_mean, channels, -INFINITY, pixels->mean));
+    LJ_TRY(read_list("std", config->arg_std, channels, 0, pixels->std));
+    pixels->found = true;
+    snprintf(pixels->from, sizeof pixels->from, "mean= and std=");
+    return LJ_OK;
+}
+
 /* Says whose mean and std are taken, and why. */
 static void say_source(const struct lj_config *config, const struct lj_timm_pixels *pixels,
                        bool found, double scale, const char *type)
@@ -85,9 +115,13 @@ static int read_pixels(const struct lj_config *config, const struct lj_archive_i
 {
     double mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX], low[LJ_CHANNELS_MAX], high[LJ_CHANNELS_MAX];
     struct lj_timm_pixels pixels = {.mean = mean, .std = std, .low = low, .high = high};
-    LJ_TRY(lj_timm_read(config->arg_weights, info->channels, &pixels));
-    to->found = pixels.found && same_stretch(config, info, &pixels);
-    to->has_limits = to->found && lj_stretch_has_limits(config->data_stretch);
+    bool given = config->arg_mean[0] || config->arg_std[0];
+    if (given)
+        LJ_TRY(read_given(config, info->channels, &pixels));
+    else
+        LJ_TRY(lj_timm_read(config->arg_weights, info->channels, &pixels));
+    to->found = given || (pixels.found && same_stretch(config, info, &pixels));
+    to->has_limits = !given && to->found && lj_stretch_has_limits(config->data_stretch);
     bool stretched = config->data_stretch != LJ_DATA_STRETCH_NONE;
     double scale = stretched ? 1 : lj_pixel_full_scale(info->type, config->data_full_scale);
     say_source(config, &pixels, to->found, scale, info->type);

@@ -147,6 +147,20 @@ def test_channels():
         check(("those of the archive" in log) == (cfg is SEVERAL), f"{name}: {log}")
 
 
+def test_given_pixels():
+    """mean= and std= stand for what the file says, or does not say."""
+    weights = write("given", vit(), SINGLE, **ARGUMENTS)
+    pair = ["mean=0.1,0.25", "std=0.5,0.125"]
+    log = done("given", words(weights, "run-given", 2, *pair)).err
+    check("mean and std from mean= and std=" in log, f"given: {log}")
+    checkpoint = program.checkpoints(here / "run-given")[0]
+    for key, wanted in (("mean", [0.1, 0.25]), ("std", [0.5, 0.125])):
+        found = read(checkpoint, f"data/{key}")
+        check(numpy.allclose(found, wanted, rtol=1e-6), f"given: {key} {found}")
+    for bad in (["mean=1,2,3"], ["mean=1,2", "std=1,1,1"], ["mean=0,0,0", "std=1,0,1"]):
+        refused(str(bad), weights, "one for each channel", more=bad, code=2)
+
+
 def test_sizes():
     """Another grid keeps the rows of the tokens before it and the mean of a constant."""
     tensors = vit()
@@ -247,6 +261,14 @@ def test_refused():
 
 program.at_once(
     lambda test: test(),
-    [test_as_they_are, test_channels, test_sizes, test_kinds_of_blocks, test_heads, test_refused],
+    [
+        test_as_they_are,
+        test_channels,
+        test_given_pixels,
+        test_sizes,
+        test_kinds_of_blocks,
+        test_heads,
+        test_refused,
+    ],
 )
 program.finish()
