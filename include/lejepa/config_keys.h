@@ -222,7 +222,7 @@
 /* Arguments of single commands: same syntax, never part of config.yaml. */
 #define LJ_COMMAND_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                       \
     TEXT(ARGUMENT, arg_out, "out", "",                                                             \
-        "embed, inspect, pack, export, import: file or directory to write")                        \
+        "embed, inspect, views, pack, export, import: file or directory to write")                 \
     TEXT(ARGUMENT, arg_resume_change, "resume.change", "",                                         \
         "train: settings, separated by commas, that may differ from those of the checkpoint that " \
         "the run continues from")                                                                  \
@@ -236,6 +236,12 @@
     TEXT(ARGUMENT, arg_weights, "weights", "", "import: safetensors file")                         \
     TEXT(ARGUMENT, arg_init, "init", "",                                                           \
         "train: safetensors file, checkpoint or run directory with the weights to start from")     \
+    INT(ARGUMENT, arg_rows, "rows", 8, 1, 256, "views: samples that are shown")                    \
+    INT(ARGUMENT, arg_step, "step", 0, 0, 9007199254740992,                                        \
+        "views: the step of training whose samples are shown")                                     \
+    TEXT(ARGUMENT, arg_channels, "channels", "",                                                   \
+        "views: one channel, from 0 on, in grey; three as red, green, blue: 3,2,1; all: each by "  \
+        "itself; empty: the first three, or the first")                                            \
     TEXT(ARGUMENT, arg_parts, "parts", "",                                                         \
         "pack: IMAGES,LABELS,SPLIT,COUNT for each part, parts separated by `;`; COUNT 0: all")     \
     INT(ARGUMENT, arg_balanced, "balanced", 0, 0, 1,                                               \

@@ -214,6 +214,42 @@ int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config
 void lj_view_without_effect(const struct lj_config *config, const struct lj_archive_info *info,
                             char *text, size_t capacity);
 
+/* A box of an image: rows top .. top + height - 1, columns left .. left + width - 1. */
+struct lj_image_box {
+    int64_t top;    /* first row */
+    int64_t left;   /* first column */
+    int64_t height; /* rows */
+    int64_t width;  /* columns */
+};
+
+/* The changes of colour. */
+enum lj_jitter { LJ_BRIGHTNESS, LJ_CONTRAST, LJ_SATURATION, LJ_HUE, LJ_JITTERS };
+
+/* What is drawn for a view, but its noise. */
+struct lj_view_plan {
+    struct lj_image_box crop;         /* box of the image */
+    bool jitter;                      /* change the colours, in `order` */
+    bool grey;                        /* make it grey */
+    bool blur;                        /* by sigma and radius */
+    bool solarize;                    /* invert values from 0.5 on */
+    bool flip_x;                      /* left to right */
+    bool flip_y;                      /* top to bottom */
+    enum lj_jitter order[LJ_JITTERS]; /* of the changes of colour */
+    float factor[LJ_JITTERS];         /* of each; of hue: turns to add */
+    double sigma;                     /* of the blur, pixels */
+    int64_t radius;                   /* of the blur's kernel, pixels */
+    int quarters;                     /* rotation by quarters * 90 degrees */
+    float gain[LJ_CHANNELS_MAX];      /* of each channel, about its mean */
+    float shift[LJ_CHANNELS_MAX];     /* in standard deviations of the channel */
+    bool dropped[LJ_CHANNELS_MAX];    /* set to the channel's mean */
+    double noise;                     /* sigma, in standard deviations of the channel */
+};
+
+/* Draws what lj_view_make does for the view of these names. Local, thread-safe.
+ *   seed, draw, number  in  as for lj_view_make */
+void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe, int64_t seed,
+                  const struct lj_draw *draw, int64_t number);
+
 /* Floats of scratch that lj_view_make and lj_view_centre need. */
 int64_t lj_view_scratch(const struct lj_view_recipe *recipe);
 

@@ -8,14 +8,6 @@
 
 #include "data/data.h"
 
-/* A box of an image: rows top .. top + height - 1, columns left .. left + width - 1. */
-struct lj_image_box {
-    int64_t top;    /* first row */
-    int64_t left;   /* first column */
-    int64_t height; /* rows */
-    int64_t width;  /* columns */
-};
-
 /* ---- image.c ----------------------------------------------------------------------------- */
 
 void lj_image_flip_x(float *image, int channels, int64_t height, int64_t width);

@@ -236,6 +236,22 @@ static void finish_channels(float *view, const struct lj_view_recipe *r,
     }
 }
 
+/* Draws the plan; afterwards the view's stream gives the noise. */
+static void draw_view(struct lj_view_plan *plan, struct lj_rng *rng, const struct lj_view_recipe *r,
+                      int64_t seed, const struct lj_draw *draw, int64_t number)
+{
+    lj_rng_begin(rng, seed, LJ_DRAW_VIEW, (uint64_t)draw->epoch, (uint64_t)draw->index,
+                 (uint64_t)number);
+    lj_view_plan(plan, r, rng);
+}
+
+void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe, int64_t seed,
+                  const struct lj_draw *draw, int64_t number)
+{
+    struct lj_rng rng;
+    draw_view(plan, &rng, recipe, seed, draw, number);
+}
+
 void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64_t seed,
                   const struct lj_draw *draw, int64_t number, float *view, float *scratch)
 {
@@ -244,9 +260,7 @@ void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64
     struct lj_image_box all = {0, 0, r->size, r->size};
     struct lj_view_plan plan;
     struct lj_rng rng;
-    lj_rng_begin(&rng, seed, LJ_DRAW_VIEW, (uint64_t)draw->epoch, (uint64_t)draw->index,
-                 (uint64_t)number);
-    lj_view_plan(&plan, r, &rng);
+    draw_view(&plan, &rng, r, seed, draw, number);
 
     lj_image_resize_window(view, image, r->channels, r->height, r->width, &plan.crop, r->size,
                            r->size, &all, scratch);

@@ -127,6 +127,28 @@ Test(views, a_view_is_a_pure_function_of_its_names)
     free(image);
 }
 
+/* Where all but the crop is off, the view is the box that lj_view_draw says, resized. */
+Test(views, what_is_drawn_can_be_asked_for)
+{
+    struct lj_view_recipe r = recipe_for(2, 40, 30, 24, true);
+    float *image = random_image(2 * 40 * 30), wanted[2 * 24 * 24];
+    float *scratch = malloc((size_t)lj_view_scratch(&r) * sizeof *scratch);
+    plain(&r);
+    r.scale[0] = 0.05, r.scale[1] = 0.5, r.ratio[0] = 0.5;
+    for (int k = 0; k < 10; k++) {
+        struct lj_draw draw = {k, 7};
+        struct lj_view_plan plan;
+        lj_view_draw(&plan, &r, 9, &draw, k);
+        lj_image_resize(wanted, image, 2, 40, 30, plan.crop.top, plan.crop.left, plan.crop.height,
+                        plan.crop.width, 24, 24, scratch);
+        float *view = view_of(&r, image, 9, draw, k);
+        cr_expect(largest_difference(view, wanted, 2 * 24 * 24) < 1e-6, "view %d", k);
+        free(view);
+    }
+    free(scratch);
+    free(image);
+}
+
 /* Area and log ratio are uniform: their means over many crops; the box is rounded to pixels. */
 Test(views, crops_stay_in_the_ranges_of_the_recipe)
 {
