@@ -81,6 +81,9 @@
         "probability of an up-down flip")                                                          \
     REAL(BITS, views_rotate, "views.rotate", 0.0, 0.0, 1.0,                                        \
         "probability of a rotation by 90, 180 or 270 degrees")                                     \
+    REAL(BITS, views_rotate_any, "views.rotate_any", 0.0, 0.0, 1.0,                                \
+        "probability of a rotation by any angle: corners show what is around the crop, and the "   \
+        "reflected image beyond its border")                                                       \
     REAL(BITS, views_jitter, "views.jitter", 0.8, 0.0, 1.0, "probability of colour jitter (RGB)")  \
     REAL(BITS, views_brightness, "views.brightness", 0.4, 0.0, 1.0,                                \
         "strength of brightness jitter")                                                           \

@@ -224,6 +224,26 @@ int lj_sheet_image(struct lj_sheet *sheet, int64_t row, const struct lj_view_rec
     return LJ_OK;
 }
 
+/* Draws the border of a rotated crop, as far as it lies in the image. */
+static void frame_rotated(struct lj_sheet *s, const struct lj_image_box *at,
+                          const struct lj_view_recipe *r, const struct lj_view_plan *plan,
+                          const unsigned char colour[3])
+{
+    const struct lj_image_box *crop = &plan->crop;
+    double radians = plan->degrees * 0.017453292519943295, c = cos(radians), d = sin(radians);
+    int64_t steps = 4 * s->cell; /* of a side; more than its pixels */
+    for (int64_t k = 0; k < 4 * steps; k++) {
+        double along = (double)(k % steps) / (double)steps - 0.5, side = k / steps % 2 ? 0.5 : -0.5;
+        double x = k < 2 * steps ? along : side, y = k < 2 * steps ? side : along;
+        double row = (double)crop->top + (0.5 + d * x + c * y) * (double)crop->height;
+        double column = (double)crop->left + (0.5 + c * x - d * y) * (double)crop->width;
+        int64_t top = (int64_t)floor(row * (double)at->height / (double)r->height);
+        int64_t left = (int64_t)floor(column * (double)at->width / (double)r->width);
+        if (top >= 0 && top < at->height && left >= 0 && left < at->width)
+            memcpy(s->rgb + 3 * ((at->top + top) * s->width + at->left + left), colour, 3);
+    }
+}
+
 /* Draws the border of the crop inside the image. */
 static void frame_crop(struct lj_sheet *s, const struct lj_image_box *at,
                        const struct lj_view_recipe *r, const struct lj_image_box *crop,
@@ -251,6 +271,9 @@ void lj_sheet_view(struct lj_sheet *sheet, int64_t row, int64_t number,
         struct lj_image_box image = image_place(sheet, row, p, r);
         draw(sheet, &at, p, view, sheet->zoom, scale, r->mean);
         frame(sheet, &at, 2, colour);
-        frame_crop(sheet, &image, r, &plan->crop, colour);
+        if (plan->degrees != 0.0)
+            frame_rotated(sheet, &image, r, plan, colour);
+        else
+            frame_crop(sheet, &image, r, &plan->crop, colour);
     }
 }

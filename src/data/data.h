@@ -181,6 +181,7 @@ struct lj_view_recipe {
     double flip;          /* probability of a flip left to right */
     double flip_vertical; /* probability of a flip top to bottom */
     double rotate;        /* probability of a rotation by 90, 180 or 270 degrees */
+    double rotate_any;    /* probability of a rotation by any angle */
     bool colour;          /* 3 channels in 0..1, so that jitter, grey and solarize apply */
     double jitter;        /* probability of the four changes of colour below */
     double brightness;    /* largest change of the factor 1 */
@@ -239,6 +240,7 @@ struct lj_view_plan {
     double sigma;                     /* of the blur, pixels */
     int64_t radius;                   /* of the blur's kernel, pixels */
     int quarters;                     /* rotation by quarters * 90 degrees */
+    double degrees;                   /* rotation of the crop, counter-clockwise; 0: none */
     float gain[LJ_CHANNELS_MAX];      /* of each channel, about its mean */
     float shift[LJ_CHANNELS_MAX];     /* in standard deviations of the channel */
     bool dropped[LJ_CHANNELS_MAX];    /* set to the channel's mean */
@@ -253,9 +255,9 @@ void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe
 /* Floats of scratch that lj_view_make and lj_view_centre need. */
 int64_t lj_view_scratch(const struct lj_view_recipe *recipe);
 
-/* Makes one random view. Local, thread-safe; a pure function of its inputs. In this order: crop and
- * antialiased bilinear resize, colour jitter, greyscale, blur, solarize, flips and rotation,
- * intensity, noise, band dropout and normalisation.
+/* Makes one random view. Local, thread-safe; a pure function of its inputs. In this order: crop,
+ * rotation by any angle and antialiased bilinear resize, colour jitter, greyscale, blur, solarize,
+ * flips and quarter turns, intensity, noise, band dropout and normalisation.
  *   image    in   (C, height, width)
  *   seed     in   of the run
  *   draw     in   the sample: its epoch and index name the randomness, together with

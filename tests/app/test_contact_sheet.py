@@ -133,6 +133,24 @@ def test_channels():
     check((one[0][1] == apart[1][1]).all(), "channel 1 in grey")
 
 
+def test_angles():
+    """Views of a disc that covers what is around the crop look the same at any angle; the angles
+    are told."""
+    y, x = numpy.mgrid[:36, :36] - 17.5
+    disc = (255 * numpy.exp(-(x * x + y * y) / 200)).astype("u1")
+    path = program.write_h5(here / "disc.h5", images=numpy.repeat(disc[None], 32, 0))
+    words = [*PLAIN, "model.patch=6", "views.flip=0", "data.axes=nhw", "rows=4"]
+    sheet, told, _ = views("angles", path, *words, "views.rotate_any=1")
+    plain = cells(views("straight", path, *words)[0], 4, 3, 144)
+    for k, (row, made) in enumerate(zip(told["rows"], cells(sheet, 4, 3, 144))):
+        angles = [view["degrees"] for view in row["views"]]
+        check(all(0 < angle < 360 for angle in angles), f"angles {angles}")
+        inner = slice(24, -24)  # inside the image at any angle
+        for v in (1, 2):
+            apart = difference(made[v][inner, inner], plain[k][v][inner, inner])
+            check(apart < 12, f"row {k}: a disc turned by {angles[v - 1]} differs by {apart}")
+
+
 def test_large():
     """Images larger than a cell, and not square, of 16 bits."""
     stored = program.images(16, shape=(700, 300)).astype("u2") * 17
@@ -169,6 +187,6 @@ def test_refused():
 
 program.at_once(
     lambda test: test(),
-    [test_pixels, test_same, test_steps, test_channels, test_large, test_refused],
+    [test_pixels, test_same, test_steps, test_channels, test_angles, test_large, test_refused],
 )
 program.finish()

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Views: from the configuration to a recipe, and from an image to a view. Order of operations: crop
- * and resize; colour jitter, greyscale, blur, solarize; flips and rotation; then intensity, noise,
- * band dropout and normalisation, for any number of channels. These last four are done together, in
- * units of the channel's standard deviation: with z = (x - mean) / std,
+/* Views: from the configuration to a recipe, and from an image to a view. Order of operations:
+ * crop, rotation by any angle and resize; colour jitter, greyscale, blur, solarize; flips and
+ * quarter turns; then intensity, noise, band dropout and normalisation, for any number of channels.
+ * These last four are done together, in units of the channel's standard deviation: with
+ * z = (x - mean) / std,
  *   out = gain z + shift + noise, or 0 when the channel is dropped. */
 #include "data/views/view_plan.h"
 
@@ -96,6 +97,7 @@ static void copy_probabilities(struct lj_view_recipe *r, const struct lj_config 
     r->flip = c->views_flip;
     r->flip_vertical = c->views_flip_vertical;
     r->rotate = c->views_rotate;
+    r->rotate_any = c->views_rotate_any;
     r->jitter = c->views_jitter;
     r->brightness = c->views_brightness;
     r->contrast = c->views_contrast;
@@ -159,7 +161,8 @@ int64_t lj_view_scratch(const struct lj_view_recipe *recipe)
     /* More than the one plane that a rotation needs. */
     int64_t blur =
         lj_image_blur_scratch(r->size, r->size, lj_view_blur_radius(r, r->blur_sigma[1]));
-    return lj_max_i64(lj_max_i64(crop, fit), blur);
+    int64_t rotate = r->rotate_any > 0 ? lj_image_rotate_scratch(r->height, r->width, r->size) : 0;
+    return lj_max_i64(lj_max_i64(crop, fit), lj_max_i64(blur, rotate));
 }
 
 /* ---- views ------------------------------------------------------------------------------- */
@@ -262,8 +265,12 @@ void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64
     struct lj_rng rng;
     draw_view(&plan, &rng, r, seed, draw, number);
 
-    lj_image_resize_window(view, image, r->channels, r->height, r->width, &plan.crop, r->size,
-                           r->size, &all, scratch);
+    if (plan.degrees != 0.0)
+        lj_image_resize_rotated(view, image, r->channels, r->height, r->width, &plan.crop, r->size,
+                                plan.degrees, scratch);
+    else
+        lj_image_resize_window(view, image, r->channels, r->height, r->width, &plan.crop, r->size,
+                               r->size, &all, scratch);
     if (plan.jitter)
         jitter_colours(view, pixels, &plan);
     if (plan.grey)

@@ -149,6 +149,25 @@ Test(views, what_is_drawn_can_be_asked_for)
     free(image);
 }
 
+/* Angles are uniform; where there are none, nothing else is drawn differently. */
+Test(views, a_rotation_by_any_angle_comes_after_all_other_draws)
+{
+    struct lj_view_recipe r = recipe_for(3, 40, 30, 24, false), with = r;
+    int n = 5000, turned = 0;
+    double mean = 0;
+    with.rotate_any = 0.3;
+    for (int k = 0; k < n; k++) {
+        struct lj_view_plan plan = plan_of(&r, k), other = plan_of(&with, k);
+        cr_assert(plan.degrees == 0 && other.degrees >= 0 && other.degrees < 360);
+        turned += other.degrees != 0;
+        mean += other.degrees;
+        other.degrees = 0;
+        cr_assert(memcmp(&plan, &other, sizeof plan) == 0, "view %d", k);
+    }
+    cr_expect(fabs((double)turned / n - 0.3) < 2.5 / sqrt(n));
+    cr_expect(fabs(mean / turned - 180) < 5 * 360 / sqrt(12.0 * turned), "%g", mean / turned);
+}
+
 /* Area and log ratio are uniform: their means over many crops; the box is rounded to pixels. */
 Test(views, crops_stay_in_the_ranges_of_the_recipe)
 {
@@ -301,7 +320,8 @@ Test(views, small_and_odd_sizes_give_finite_views)
     for (int i = 0; i < 7; i++) {
         struct lj_view_recipe r =
             recipe_for((int)sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3], i % 2);
-        r.flip_vertical = r.rotate = r.blur = r.noise = r.intensity = r.band_dropout = 0.5;
+        r.rotate_any = r.flip_vertical = r.rotate = r.blur = r.noise = r.intensity =
+            r.band_dropout = 0.5;
         float *image = random_image(sizes[i][0] * sizes[i][1] * sizes[i][2]);
         for (int k = 0; k < 50; k++) {
             float *view = view_of(&r, image, 1, (struct lj_draw){0, 0}, k);
