@@ -21,7 +21,9 @@
 
 /* clang-format off */
 #define LJ_CONFIG_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                        \
-    TEXT(FREE, preset, "preset", "", "named set of values, applied before files: minimal, recipe") \
+    TEXT(FREE, preset, "preset", "",                                                               \
+        "named sets of values, separated by commas, applied before files: minimal, recipe; those " \
+        "of a field set views alone: microscopy, astronomy, materials, remote_sensing")            \
     INT(BITS, seed, "seed", 0, 0, 9007199254740992, "seed of everything random")                   \
     CHOICE(BITS, precision, "precision", LJ_PRECISION_FP32,                                        \
         WORD(LJ_PRECISION_FP32, "fp32") WORD(LJ_PRECISION_BF16, "bf16")                            \
