@@ -242,7 +242,7 @@
     TEXT(ARGUMENT, arg_init, "init", "",                                                           \
         "train: safetensors file, checkpoint or run directory with the weights to start from")     \
     INT(ARGUMENT, arg_rows, "rows", 8, 1, 256, "views: samples that are shown")                    \
-    INT(ARGUMENT, arg_step, "step", 0, 0, 9007199254740992,                                        \
+    INT(ARGUMENT, arg_step, "step", 0, 0, 1000000000000,                                           \
         "views: the step of training whose samples are shown")                                     \
     TEXT(ARGUMENT, arg_channels, "channels", "",                                                   \
         "views: one channel, from 0 on, in grey; three as red, green, blue: 3,2,1; all: each by "  \

@@ -9,9 +9,10 @@
 #include <string.h>
 
 enum {
-    GAP = 8,              /* pixels between cells */
-    CELL_LEAST = 144,     /* side of a cell of small views */
-    RANGE_VALUES = 100000 /* of a channel that its range is taken from, about */
+    GAP = 8,               /* pixels between cells */
+    CELL_LEAST = 144,      /* side of a cell of small views */
+    PIXELS_MOST = 1 << 27, /* of a picture; programs that show it need four bytes each */
+    RANGE_VALUES = 100000  /* of a channel that its range is taken from, about */
 };
 
 /* Of views, by their number: colours that the colour-blind can tell apart (Okabe and Ito 2008), on
@@ -111,6 +112,11 @@ int lj_sheet_create(struct lj_sheet *sheet, int64_t rows, const int64_t views[2]
         sheet->width += views[local] * (sheet->column[local] + GAP);
     }
     sheet->height = GAP + rows * sheet->panels * (sheet->cell + GAP);
+    if (sheet->width * sheet->height > PIXELS_MOST)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "rows=%lld: a picture of %lld x %lld pixels is too large; give fewer rows%s",
+                       (long long)rows, (long long)sheet->width, (long long)sheet->height,
+                       sheet->panels > 1 ? ", or channels=0" : "");
     sheet->rgb = lj_alloc_array(sheet->height, (size_t)(3 * sheet->width), "contact sheet");
     if (!sheet->rgb)
         return LJ_ERR_RESOURCE;

@@ -32,7 +32,7 @@ int lj_sheet_range(struct lj_sheet *sheet, const struct lj_view_recipe *recipe,
 /* Makes the empty sheet of so many rows.
  *   views  in  of a sample: global, local
  *   size   in  their sides, pixels
- * Errors: LJ_ERR_RESOURCE. */
+ * Errors: LJ_ERR_RESOURCE; LJ_ERR_CONFIG: too large a picture. */
 int lj_sheet_create(struct lj_sheet *sheet, int64_t rows, const int64_t views[2],
                     const int64_t size[2]) LJ_MUST_USE;
 void lj_sheet_destroy(struct lj_sheet *sheet);

@@ -176,6 +176,8 @@ def test_refused():
         ([path, out, "channels=0,0"], 2, "channels=0,0"),
         ([path, out, "channels=red"], 2, "channels=red"),
         ([path, out, "rows=0"], 2, "rows"),
+        ([path, out, "rows=256", "batch.size=64", "views.local=0", "views.global=64",
+          "views.global_size=980"], 2, "too large"),
         ([path, out, "views.global_size=30"], 2, "views.global_size"),
         ([path, out, "batch.size=128"], 3, "batch.size"),
         ([path, no_place], 6, "refused.png"),
