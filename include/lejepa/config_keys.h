@@ -78,6 +78,9 @@
         "share of the area a local crop covers")                                                   \
     PAIR(BITS, views_ratio, "views.ratio", 0.75, 1.3333333333333333, 0.01, 100.0,                  \
         "aspect ratio of crops")                                                                   \
+    INT(BITS, views_redraw, "views.redraw", 0, 0, 1000,                                            \
+        "times that a crop is drawn again, at most, whose pixels vary by less than a tenth of "    \
+        "the image's variance: for small objects on an empty background")                          \
     REAL(BITS, views_flip, "views.flip", 0.5, 0.0, 1.0, "probability of a left-right flip")        \
     REAL(BITS, views_flip_vertical, "views.flip_vertical", 0.0, 0.0, 1.0,                          \
         "probability of an up-down flip")                                                          \

@@ -25,7 +25,8 @@ struct show {
     struct lj_sheet sheet;
     const float **images; /* (rows) of the batch */
     float *view, *scratch;
-    json_t *list; /* of rows */
+    int64_t redraws; /* of the views that are shown */
+    json_t *list;    /* of rows */
 };
 
 /* The sample of a row: lanes take turns, because each reads another part of the archive. */
@@ -94,8 +95,9 @@ static int show_row(struct show *s, int64_t row)
         const struct lj_view_recipe *recipe = &s->recipe[local];
         struct lj_view_plan plan;
         lj_view_make(recipe, s->images[row], c->seed, draw, v, s->view, s->scratch);
-        lj_view_draw(&plan, recipe, c->seed, draw, v);
+        lj_view_draw(&plan, recipe, s->images[row], c->seed, draw, v);
         lj_sheet_view(&s->sheet, row, v, recipe, &plan, s->view);
+        s->redraws += plan.redraws;
         json_array_append_new(views, lj_view_json(recipe, &plan, local));
     }
     json_t *entry =
@@ -145,6 +147,12 @@ static int write_all(const struct show *s)
            "views; what was drawn is in %s",
            c->arg_out, (long long)s->rows, (long long)c->arg_step, (long long)c->views_global,
            (long long)c->views_local, beside);
+    if (c->views_redraw > 0)
+        lj_say(
+            "views.redraw=%lld: of these %lld views crops that see nothing were drawn again %lld "
+            "times",
+            (long long)c->views_redraw, (long long)(s->rows * (c->views_global + c->views_local)),
+            (long long)s->redraws);
     return LJ_OK;
 }
 

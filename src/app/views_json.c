@@ -39,12 +39,12 @@ json_t *lj_view_json(const struct lj_view_recipe *recipe, const struct lj_view_p
     json_t *box = json_pack("{s:I, s:I, s:I, s:I}", "top", (json_int_t)crop->top, "left",
                             (json_int_t)crop->left, "height", (json_int_t)crop->height, "width",
                             (json_int_t)crop->width);
-    return json_pack("{s:s, s:I, s:o, s:o, s:b, s:f, s:b, s:b, s:b, s:i, s:f, s:o, s:o, s:o, s:f}",
-                     "kind", local ? "local" : "global", "size", (json_int_t)recipe->size, "crop",
-                     box, "jitter", jitter(plan), "grey", plan->grey, "blur_sigma",
-                     plan->blur ? plan->sigma : 0.0, "solarize", plan->solarize, "flip",
-                     plan->flip_x, "flip_vertical", plan->flip_y, "quarters", plan->quarters,
-                     "degrees", plan->degrees, "gain", numbers(plan->gain, recipe->channels),
-                     "shift", numbers(plan->shift, recipe->channels), "dropped",
-                     dropped(plan, recipe->channels), "noise_sigma", plan->noise);
+    return json_pack(
+        "{s:s, s:I, s:o, s:I, s:o, s:b, s:f, s:b, s:b, s:b, s:i, s:f, s:o, s:o, s:o, s:f}", "kind",
+        local ? "local" : "global", "size", (json_int_t)recipe->size, "crop", box, "redraws",
+        (json_int_t)plan->redraws, "jitter", jitter(plan), "grey", plan->grey, "blur_sigma",
+        plan->blur ? plan->sigma : 0.0, "solarize", plan->solarize, "flip", plan->flip_x,
+        "flip_vertical", plan->flip_y, "quarters", plan->quarters, "degrees", plan->degrees, "gain",
+        numbers(plan->gain, recipe->channels), "shift", numbers(plan->shift, recipe->channels),
+        "dropped", dropped(plan, recipe->channels), "noise_sigma", plan->noise);
 }

@@ -182,6 +182,7 @@ struct lj_view_recipe {
     double flip_vertical; /* probability of a flip top to bottom */
     double rotate;        /* probability of a rotation by 90, 180 or 270 degrees */
     double rotate_any;    /* probability of a rotation by any angle */
+    int64_t redraw;       /* times that a crop that sees nothing is drawn again, at most */
     bool colour;          /* 3 channels in 0..1, so that jitter, grey and solarize apply */
     double jitter;        /* probability of the four changes of colour below */
     double brightness;    /* largest change of the factor 1 */
@@ -229,6 +230,7 @@ enum lj_jitter { LJ_BRIGHTNESS, LJ_CONTRAST, LJ_SATURATION, LJ_HUE, LJ_JITTERS }
 /* What is drawn for a view, but its noise. */
 struct lj_view_plan {
     struct lj_image_box crop;         /* box of the image */
+    int64_t redraws;                  /* crops drawn before that saw nothing */
     bool jitter;                      /* change the colours, in `order` */
     bool grey;                        /* make it grey */
     bool blur;                        /* by sigma and radius */
@@ -248,9 +250,9 @@ struct lj_view_plan {
 };
 
 /* Draws what lj_view_make does for the view of these names. Local, thread-safe.
- *   seed, draw, number  in  as for lj_view_make */
-void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe, int64_t seed,
-                  const struct lj_draw *draw, int64_t number);
+ *   image, seed, draw, number  in  as for lj_view_make; image is read only if recipe->redraw > 0 */
+void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe,
+                  const float *image, int64_t seed, const struct lj_draw *draw, int64_t number);
 
 /* Floats of scratch that lj_view_make and lj_view_centre need. */
 int64_t lj_view_scratch(const struct lj_view_recipe *recipe);

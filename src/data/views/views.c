@@ -129,6 +129,7 @@ int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config
         .size = size,
         .scale = {scale[0], scale[1]},
         .ratio = {config->views_ratio[0], config->views_ratio[1]},
+        .redraw = config->views_redraw,
         .colour = has_colour(config, info),
         .blur_sigma = {zoom * config->views_blur_sigma[0], zoom * config->views_blur_sigma[1]},
         .blur_kernel = config->views_blur_kernel,
@@ -239,20 +240,50 @@ static void finish_channels(float *view, const struct lj_view_recipe *r,
     }
 }
 
-/* Draws the plan; afterwards the view's stream gives the noise. */
-static void draw_view(struct lj_view_plan *plan, struct lj_rng *rng, const struct lj_view_recipe *r,
-                      int64_t seed, const struct lj_draw *draw, int64_t number)
+/* Variance of the pixels of a box, in units of the archive's, summed over channels. */
+static double box_variance(const struct lj_view_recipe *r, const float *image,
+                           const struct lj_image_box *box)
 {
-    lj_rng_begin(rng, seed, LJ_DRAW_VIEW, (uint64_t)draw->epoch, (uint64_t)draw->index,
-                 (uint64_t)number);
-    lj_view_plan(plan, r, rng);
+    double total = 0.0, pixels = (double)(box->height * box->width);
+    for (int c = 0; c < r->channels; c++) {
+        double sum = 0.0, squares = 0.0;
+        for (int64_t y = box->top; y < box->top + box->height; y++) {
+            const float *row = image + (c * r->height + y) * r->width + box->left;
+            for (int64_t x = 0; x < box->width; x++) {
+                double z = (double)((row[x] - r->mean[c]) * inverse_std(r, c));
+                sum += z;
+                squares += z * z;
+            }
+        }
+        total += squares / pixels - sum / pixels * (sum / pixels);
+    }
+    return total;
 }
 
-void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe, int64_t seed,
-                  const struct lj_draw *draw, int64_t number)
+/* Draws the plan; afterwards the view's stream gives the noise. A crop sees nothing if its pixels
+ * vary much less than those of the image: then all of the view is drawn again from another stream.
+ * The last attempt is kept whatever it sees. */
+static void draw_view(struct lj_view_plan *plan, struct lj_rng *rng, const struct lj_view_recipe *r,
+                      const float *image, int64_t seed, const struct lj_draw *draw, int64_t number)
+{
+    const double least = 0.1; /* share of the image's variance */
+    const struct lj_image_box all = {0, 0, r->height, r->width};
+    double enough = r->redraw > 0 ? least * box_variance(r, image, &all) : 0.0;
+    for (int64_t redraws = 0;; redraws++) {
+        lj_rng_begin(rng, seed, LJ_DRAW_VIEW, (uint64_t)draw->epoch, (uint64_t)draw->index,
+                     (uint64_t)number + ((uint64_t)redraws << 32));
+        lj_view_plan(plan, r, rng);
+        plan->redraws = redraws;
+        if (redraws == r->redraw || box_variance(r, image, &plan->crop) >= enough)
+            return;
+    }
+}
+
+void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe,
+                  const float *image, int64_t seed, const struct lj_draw *draw, int64_t number)
 {
     struct lj_rng rng;
-    draw_view(plan, &rng, recipe, seed, draw, number);
+    draw_view(plan, &rng, recipe, image, seed, draw, number);
 }
 
 void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64_t seed,
@@ -263,7 +294,7 @@ void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64
     struct lj_image_box all = {0, 0, r->size, r->size};
     struct lj_view_plan plan;
     struct lj_rng rng;
-    draw_view(&plan, &rng, r, seed, draw, number);
+    draw_view(&plan, &rng, r, image, seed, draw, number);
 
     if (plan.degrees != 0.0)
         lj_image_resize_rotated(view, image, r->channels, r->height, r->width, &plan.crop, r->size,

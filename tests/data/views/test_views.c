@@ -138,13 +138,53 @@ Test(views, what_is_drawn_can_be_asked_for)
     for (int k = 0; k < 10; k++) {
         struct lj_draw draw = {k, 7};
         struct lj_view_plan plan;
-        lj_view_draw(&plan, &r, 9, &draw, k);
+        lj_view_draw(&plan, &r, image, 9, &draw, k);
         lj_image_resize(wanted, image, 2, 40, 30, plan.crop.top, plan.crop.left, plan.crop.height,
                         plan.crop.width, 24, 24, scratch);
         float *view = view_of(&r, image, 9, draw, k);
         cr_expect(largest_difference(view, wanted, 2 * 24 * 24) < 1e-6, "view %d", k);
         free(view);
     }
+    free(scratch);
+    free(image);
+}
+
+/* One bright pixel on nothing: crops without it are drawn again, the others stay what they are. */
+Test(views, a_crop_that_sees_nothing_is_drawn_again)
+{
+    struct lj_view_recipe r = recipe_for(2, 40, 40, 16, true), with = r;
+    float *image = calloc(2 * 40 * 40, sizeof *image);
+    image[40 * 40 + 20 * 40 + 25] = 1.0f;
+    int blind = 0, still = 0, most = 0;
+    with.redraw = 20;
+    for (int k = 0; k < 500; k++) {
+        struct lj_view_plan plain, plan;
+        lj_view_draw(&plain, &r, NULL, 9, &(struct lj_draw){1, k}, 3);
+        lj_view_draw(&plan, &with, image, 9, &(struct lj_draw){1, k}, 3);
+        const struct lj_image_box *a = &plain.crop, *b = &plan.crop;
+        bool saw =
+            a->top <= 20 && 20 < a->top + a->height && a->left <= 25 && 25 < a->left + a->width;
+        bool sees =
+            b->top <= 20 && 20 < b->top + b->height && b->left <= 25 && 25 < b->left + b->width;
+        blind += !saw;
+        still += !sees;
+        most = plan.redraws > most ? (int)plan.redraws : most;
+        cr_assert((plan.redraws == 0) == saw, "view %d", k);
+        cr_assert(!saw || memcmp(&plain, &plan, sizeof plan) == 0, "view %d", k);
+        cr_assert(sees || plan.redraws == 20, "view %d gave up after %d", k, (int)plan.redraws);
+    }
+    cr_expect(blind > 250 && still < 25 && most > 5, "%d, %d, %d", blind, still, most);
+    struct lj_draw draw = {1, 7}; /* the view is that of the plan */
+    struct lj_view_plan plan;
+    plain(&with);
+    with.scale[0] = 0.05, with.scale[1] = 0.3;
+    lj_view_draw(&plan, &with, image, 9, &draw, 3);
+    float wanted[2 * 16 * 16], *scratch = malloc((size_t)lj_view_scratch(&with) * sizeof *scratch);
+    lj_image_resize(wanted, image, 2, 40, 40, plan.crop.top, plan.crop.left, plan.crop.height,
+                    plan.crop.width, 16, 16, scratch);
+    float *view = view_of(&with, image, 9, draw, 3);
+    cr_expect(largest_difference(view, wanted, 2 * 16 * 16) < 1e-6);
+    free(view);
     free(scratch);
     free(image);
 }
