@@ -103,8 +103,9 @@ LJ_API int lj_config_check_arguments(const struct lj_config *config,
 LJ_API int lj_config_apply_words(struct lj_config *config, const char *const *words,
                                  int count) LJ_MUST_USE;
 
-/* Writes the named preset's values. Errors: LJ_ERR_CONFIG with the known names. */
-LJ_API int lj_config_apply_preset(struct lj_config *config, const char *name) LJ_MUST_USE;
+/* Writes the values of named presets, separated by commas, in this order. Errors: LJ_ERR_CONFIG
+ * with the known names. */
+LJ_API int lj_config_apply_preset(struct lj_config *config, const char *names) LJ_MUST_USE;
 
 /* Value of one key as text that lj_config_set reads back exactly. */
 LJ_API void lj_config_value_text(const struct lj_config *config, const struct lj_key *key,

@@ -21,7 +21,9 @@
 
 /* clang-format off */
 #define LJ_CONFIG_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                        \
-    TEXT(FREE, preset, "preset", "", "named set of values, applied before files: minimal, recipe") \
+    TEXT(FREE, preset, "preset", "",                                                               \
+        "named sets of values, separated by commas, applied before files: minimal, recipe; those " \
+        "of a field set views alone: microscopy, astronomy, materials, remote_sensing")            \
     INT(BITS, seed, "seed", 0, 0, 9007199254740992, "seed of everything random")                   \
     CHOICE(BITS, precision, "precision", LJ_PRECISION_FP32,                                        \
         WORD(LJ_PRECISION_FP32, "fp32") WORD(LJ_PRECISION_BF16, "bf16")                            \
@@ -76,11 +78,17 @@
         "share of the area a local crop covers")                                                   \
     PAIR(BITS, views_ratio, "views.ratio", 0.75, 1.3333333333333333, 0.01, 100.0,                  \
         "aspect ratio of crops")                                                                   \
+    INT(BITS, views_redraw, "views.redraw", 0, 0, 1000,                                            \
+        "times that a crop is drawn again, at most, whose pixels vary by less than a tenth of "    \
+        "the image's variance: for small objects on an empty background")                          \
     REAL(BITS, views_flip, "views.flip", 0.5, 0.0, 1.0, "probability of a left-right flip")        \
     REAL(BITS, views_flip_vertical, "views.flip_vertical", 0.0, 0.0, 1.0,                          \
         "probability of an up-down flip")                                                          \
     REAL(BITS, views_rotate, "views.rotate", 0.0, 0.0, 1.0,                                        \
         "probability of a rotation by 90, 180 or 270 degrees")                                     \
+    REAL(BITS, views_rotate_any, "views.rotate_any", 0.0, 0.0, 1.0,                                \
+        "probability of a rotation by any angle: corners show what is around the crop, and the "   \
+        "reflected image beyond its border")                                                       \
     REAL(BITS, views_jitter, "views.jitter", 0.8, 0.0, 1.0, "probability of colour jitter (RGB)")  \
     REAL(BITS, views_brightness, "views.brightness", 0.4, 0.0, 1.0,                                \
         "strength of brightness jitter")                                                           \
@@ -231,7 +239,7 @@
 /* Arguments of single commands: same syntax, never part of config.yaml. */
 #define LJ_COMMAND_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                       \
     TEXT(ARGUMENT, arg_out, "out", "",                                                             \
-        "embed, inspect, pack, export, import: file or directory to write")                        \
+        "embed, inspect, views, pack, export, import: file or directory to write")                 \
     TEXT(ARGUMENT, arg_resume_change, "resume.change", "",                                         \
         "train, sweep: settings, separated by commas, that may differ from those of the "          \
         "checkpoint that the run continues from")                                                  \
@@ -260,6 +268,12 @@
     TEXT(ARGUMENT, arg_init, "init", "",                                                           \
         "train, sweep: safetensors file, checkpoint or run directory with the weights to start "   \
         "from")                                                                                    \
+    INT(ARGUMENT, arg_rows, "rows", 8, 1, 256, "views: samples that are shown")                    \
+    INT(ARGUMENT, arg_step, "step", 0, 0, 1000000000000,                                           \
+        "views: the step of training whose samples are shown")                                     \
+    TEXT(ARGUMENT, arg_channels, "channels", "",                                                   \
+        "views: one channel, from 0 on, in grey; three as red, green, blue: 3,2,1; all: each by "  \
+        "itself; empty: the first three, or the first")                                            \
     TEXT(ARGUMENT, arg_parts, "parts", "",                                                         \
         "pack: IMAGES,LABELS,SPLIT,COUNT for each part, parts separated by `;`; COUNT 0: all")     \
     INT(ARGUMENT, arg_balanced, "balanced", 0, 0, 1,                                               \

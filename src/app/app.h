@@ -40,6 +40,8 @@ int lj_command_inspect(struct lj_comm *comm, struct lj_config *config,
                        const struct lj_call_words *words);
 int lj_command_pack(struct lj_comm *comm, struct lj_config *config,
                     const struct lj_call_words *words);
+int lj_command_views(struct lj_comm *comm, struct lj_config *config,
+                     const struct lj_call_words *words);
 int lj_command_selftest(struct lj_comm *comm, struct lj_config *config,
                         const struct lj_call_words *words);
 int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,

@@ -45,6 +45,8 @@ static const struct command commands[] = {
      "the runs of a grid of settings, ranked: sweep FILE.yaml run.dir=DIR"},
     {"inspect", lj_command_inspect, 0, false, false, true, READING " batch.size",
      "reads an archive and prints what it inferred"},
+    {"views", lj_command_views, 0, false, false, false, "preset seed data. views. model. batch.",
+     "draws what training is fed: views data.archive=PATH out=views.png"},
     {"pack", lj_command_pack, 0, false, false, false, "",
      "makes a training archive: pack out=FILE.h5 parts=..."},
     {"export", lj_command_export, 0, false, false, false, "",

@@ -181,6 +181,8 @@ struct lj_view_recipe {
     double flip;          /* probability of a flip left to right */
     double flip_vertical; /* probability of a flip top to bottom */
     double rotate;        /* probability of a rotation by 90, 180 or 270 degrees */
+    double rotate_any;    /* probability of a rotation by any angle */
+    int64_t redraw;       /* times that a crop that sees nothing is drawn again, at most */
     bool colour;          /* 3 channels in 0..1, so that jitter, grey and solarize apply */
     double jitter;        /* probability of the four changes of colour below */
     double brightness;    /* largest change of the factor 1 */
@@ -214,12 +216,50 @@ int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config
 void lj_view_without_effect(const struct lj_config *config, const struct lj_archive_info *info,
                             char *text, size_t capacity);
 
+/* A box of an image: rows top .. top + height - 1, columns left .. left + width - 1. */
+struct lj_image_box {
+    int64_t top;    /* first row */
+    int64_t left;   /* first column */
+    int64_t height; /* rows */
+    int64_t width;  /* columns */
+};
+
+/* The changes of colour. */
+enum lj_jitter { LJ_BRIGHTNESS, LJ_CONTRAST, LJ_SATURATION, LJ_HUE, LJ_JITTERS };
+
+/* What is drawn for a view, but its noise. */
+struct lj_view_plan {
+    struct lj_image_box crop;         /* box of the image */
+    int64_t redraws;                  /* crops drawn before that saw nothing */
+    bool jitter;                      /* change the colours, in `order` */
+    bool grey;                        /* make it grey */
+    bool blur;                        /* by sigma and radius */
+    bool solarize;                    /* invert values from 0.5 on */
+    bool flip_x;                      /* left to right */
+    bool flip_y;                      /* top to bottom */
+    enum lj_jitter order[LJ_JITTERS]; /* of the changes of colour */
+    float factor[LJ_JITTERS];         /* of each; of hue: turns to add */
+    double sigma;                     /* of the blur, pixels */
+    int64_t radius;                   /* of the blur's kernel, pixels */
+    int quarters;                     /* rotation by quarters * 90 degrees */
+    double degrees;                   /* rotation of the crop, counter-clockwise; 0: none */
+    float gain[LJ_CHANNELS_MAX];      /* of each channel, about its mean */
+    float shift[LJ_CHANNELS_MAX];     /* in standard deviations of the channel */
+    bool dropped[LJ_CHANNELS_MAX];    /* set to the channel's mean */
+    double noise;                     /* sigma, in standard deviations of the channel */
+};
+
+/* Draws what lj_view_make does for the view of these names. Local, thread-safe.
+ *   image, seed, draw, number  in  as for lj_view_make; image is read only if recipe->redraw > 0 */
+void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe,
+                  const float *image, int64_t seed, const struct lj_draw *draw, int64_t number);
+
 /* Floats of scratch that lj_view_make and lj_view_centre need. */
 int64_t lj_view_scratch(const struct lj_view_recipe *recipe);
 
-/* Makes one random view. Local, thread-safe; a pure function of its inputs. In this order: crop and
- * antialiased bilinear resize, colour jitter, greyscale, blur, solarize, flips and rotation,
- * intensity, noise, band dropout and normalisation.
+/* Makes one random view. Local, thread-safe; a pure function of its inputs. In this order: crop,
+ * rotation by any angle and antialiased bilinear resize, colour jitter, greyscale, blur, solarize,
+ * flips and quarter turns, intensity, noise, band dropout and normalisation.
  *   image    in   (C, height, width)
  *   seed     in   of the run
  *   draw     in   the sample: its epoch and index name the randomness, together with

@@ -208,6 +208,13 @@ struct lj_maps {
 
 /* The most channels that convert takes when they are stored side by side. */
 enum { LJ_CONVERT_CHANNELS_MAX = 256 };
+/* Which position of an image a pixel of a rotated one is taken from: row[0] + row[1] x + row[2] y
+ * for column x of row y, likewise the column. Pixel centres are whole numbers. */
+struct lj_rotation {
+    float row[3], column[3];
+    int64_t height, width; /* of the image */
+};
+
 /* Floats behind the last tap that resample may read: two of the longest vectors. */
 enum { LJ_RESAMPLE_SLACK = 32 };
 /* Blocks that pack fills up to. */
@@ -350,6 +357,12 @@ struct lj_kernels {
      *   weight  in   (taps, count) */
     void (*resample)(float *y, const float *x, int64_t ldx, int64_t rows, const int32_t *first,
                      const float *weight, int64_t taps, int64_t count);
+    /* y[r, i] = x at the position that pixel (r, i) is taken from, bilinear. A position outside, by
+     * no more than the image's size, is reflected at the edges of the pixels.
+     *   y  out  (rows, count)
+     *   x  in   (rotation->height, rotation->width), fewer than 2^31 pixels */
+    void (*rotate)(float *y, const float *x, const struct lj_rotation *rotation, int64_t rows,
+                   int64_t count);
     /* x = (x - centre) gain + shift, the multiply-add fused */
     void (*affine)(float *x, int64_t count, float centre, float gain, float shift);
     /* x = factor x + constant, fused, clamped to 0..1 */

@@ -82,3 +82,21 @@ int lj_store_publish(const char *temporary, const char *path, int64_t step)
                        strerror(errno));
     return sync_directory_of(path);
 }
+
+static int write_bytes(const char *path, const void *bytes, size_t count)
+{
+    FILE *file = fopen(path, "wbe");
+    return lj_store_close(file, file && fwrite(bytes, 1, count, file) == count, path);
+}
+
+int lj_file_write(const char *path, const void *bytes, size_t count)
+{
+    char temporary[LJ_PATH_MAX];
+    LJ_TRY(lj_store_temporary(temporary, path));
+    int status = write_bytes(temporary, bytes, count);
+    if (status == LJ_OK)
+        status = lj_store_publish(temporary, path, -1);
+    if (status != LJ_OK)
+        unlink(temporary);
+    return status;
+}

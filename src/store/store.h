@@ -11,6 +11,8 @@
 #include "base/base.h"
 #include "nn/nn.h"
 
+#include <jansson.h>
+
 enum { LJ_PATH_MAX = 4096 }; /* bytes of a path, with its NUL */
 
 /* ---- checkpoints --------------------------------------------------------------------------------
@@ -352,6 +354,23 @@ struct lj_timm_pixels {
  *   pixels    in/out  the arrays in; the rest out
  * Errors: LJ_ERR_CHECKPOINT: damaged; LJ_ERR_RESOURCE. */
 int lj_timm_read(const char *path, int channels, struct lj_timm_pixels *pixels) LJ_MUST_USE;
+
+/* ---- plain files -------------------------------------------------------------------------- */
+
+/* Writes a file of these bytes. Local. Errors: LJ_ERR_RESOURCE; nothing is left then. */
+int lj_file_write(const char *path, const void *bytes, size_t count) LJ_MUST_USE;
+
+/* Writes a JSON value as indented text. Local.
+ *   value   in  NULL, which jansson gives when it has no memory, is an error
+ *   digits  in  of numbers, at most; 17: exact
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_json_write(const char *path, const json_t *value, int digits) LJ_MUST_USE;
+
+/* Writes a picture as PNG. Local.
+ *   rgb  in  (height, width, 3) red, green, blue, 0..255
+ * Errors: LJ_ERR_RESOURCE, also for a picture too large for one piece of compressed data, 2 GiB. */
+int lj_png_write(const char *path, int64_t width, int64_t height,
+                 const unsigned char *rgb) LJ_MUST_USE;
 
 /* ---- weights of either kind of file ------------------------------------------------------ */
 

@@ -133,28 +133,13 @@ int lj_timm_check_place(const char *path)
                    file);
 }
 
-static int write_text(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "we");
-    return lj_store_close(file, file && fprintf(file, "%s\n", text) > 0, path);
-}
-
 int lj_timm_write(const char *path, const struct lj_timm_config *config)
 {
-    char file[LJ_PATH_MAX], temporary[LJ_PATH_MAX];
+    char file[LJ_PATH_MAX];
     LJ_TRY(config_path(file, path));
-    LJ_TRY(lj_store_temporary(temporary, file));
     json_t *object = whole_config(config);
-    char *text = lj_timm_text_of(object, JSON_INDENT(2));
+    int status = lj_json_write(file, object, 17);
     json_decref(object);
-    if (!text)
-        return LJ_ERR_RESOURCE;
-    int status = write_text(temporary, text);
-    lj_free(text);
-    if (status == LJ_OK)
-        status = lj_store_publish(temporary, file, -1);
-    if (status != LJ_OK)
-        unlink(temporary);
     return status;
 }
 

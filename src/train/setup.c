@@ -44,11 +44,17 @@ static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
     return LJ_OK;
 }
 
+int lj_trainer_lanes(const struct lj_config *config, int ranks, int64_t *lanes)
+{
+    const struct lj_config *c = config;
+    *lanes = c->batch_lanes ? c->batch_lanes : lj_max_i64(c->batch_size / LANE_SAMPLES, 1);
+    return check_lanes(c, *lanes, ranks);
+}
+
 static int deal_lanes(struct lj_trainer *t)
 {
     const struct lj_config *c = &t->config;
-    t->lanes = c->batch_lanes ? c->batch_lanes : lj_max_i64(c->batch_size / LANE_SAMPLES, 1);
-    LJ_TRY(check_lanes(c, t->lanes, t->comm->size));
+    LJ_TRY(lj_trainer_lanes(c, t->comm->size, &t->lanes));
     t->n = c->batch_size / t->lanes;
     lj_lanes_of_rank(t->lanes, t->comm->size, t->comm->rank, &t->first_lane, &t->end_lane);
     if (t->comm->size > t->lanes)

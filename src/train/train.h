@@ -34,6 +34,11 @@ struct lj_trainer_info {
     int64_t first_step; /* 0, or the one after the checkpoint's */
     int64_t steps;      /* of the whole run */
 };
+/* The lanes of a configuration's global batch. Local.
+ *   ranks  in  that shall train
+ * Errors: LJ_ERR_CONFIG: batch.size, batch.lanes and ranks do not go together. */
+int lj_trainer_lanes(const struct lj_config *config, int ranks, int64_t *lanes) LJ_MUST_USE;
+
 /* Local. */
 struct lj_trainer_info lj_trainer_info(const struct lj_trainer *trainer);
 /* The weights after the last step, on ranks with lanes and on the root all of them; borrowed, and

@@ -447,7 +447,7 @@ def test_help():
     version = done("version", ["version"]).out
     check(re.fullmatch(r"lejepa_mpi \d+\.\d+\.\d+\n", version), f"version: {version}")
     text = done("help", ["help"]).out
-    commands = "train embed probe diagnose inspect pack export import selftest checkpoint"
+    commands = "train embed probe diagnose inspect views pack export import selftest checkpoint"
     for word in [*commands.split(), "loss.lambda"]:
         check(re.search(rf"^ *{word}\b.*\w", text, re.M), f"help does not name {word}")
     check("(null)" not in text, "help has a hole")

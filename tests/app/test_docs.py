@@ -19,7 +19,8 @@ DOCUMENTS = ["README.md", "src/README.md", "tests/bench/RESULTS.md"]
 STEP, FUNCTION = "src/train/step.c", "lj_trainer_step"
 FIGURE = "tests/bench/figures/results.svg"
 QUOTE = re.compile(rf"(<!-- quoted from {STEP}: {FUNCTION} -->\n```c\n)(.*?)(```)", re.S)
-SUFFIXES = r"c|h|py|sh|md|h5|json|jsonl|yaml|txt|build|svg"  # of files, whose names look like keys
+# Of files, whose names look like keys.
+SUFFIXES = r"c|h|py|sh|md|h5|json|jsonl|yaml|txt|build|svg|png"
 OUTSIDE = {"mpi.h"}  # headers of others
 
 sys.path.insert(0, str(ROOT / "tests/bench/figures"))

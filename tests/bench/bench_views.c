@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Making views by the whole recipe, 2 global and 6 local ones from an RGB image of 128 pixels, on
- * one thread; against the same number of views that are only cropped, resized and normalised. */
+ * one thread, and views that are rotated by any angle; against the same number of views that are
+ * only cropped, resized and normalised. */
 #include "bench.h"
 
 #include "data/data.h"
@@ -81,5 +82,8 @@ int main(void)
                               .reference = measure(&crops, size).median,
                               .against = "crop, resize and normalise alone"};
     bench_print(&line, measure(&recipe, size));
+    bench_expect(lj_config_assign(&crops, "views.rotate_any=1"));
+    line.name = "views_rotated";
+    bench_print(&line, measure(&crops, size));
     return 0;
 }

@@ -228,6 +228,39 @@ Test(image_kernels, resample)
     at_every_level(check_resample);
 }
 
+/* Positions up to an image's size outside. The image lies in a block of exactly its size. */
+static void check_rotate_of(int64_t height, int64_t width, int64_t rows, int64_t count,
+                            double degrees)
+{
+    float *x = malloc((size_t)(height * width) * sizeof *x), scale = 1.4f / (float)(count + 1);
+    float c = scale * (float)cos(degrees), s = scale * (float)sin(degrees);
+    struct lj_rotation rotation = {
+        .height = height,
+        .width = width,
+        .row = {0.3f * (float)height, s * (float)height, c * (float)height},
+        .column = {0.6f * (float)width, c * (float)width, -s * (float)width}};
+    for (int64_t i = 0; i < height * width; i++)
+        x[i] = (float)sin(0.7 * (double)i);
+    level->rotate(begin_output(&got, rows * count, count), x, &rotation, rows, count);
+    scalar->rotate(begin_output(&want, rows * count, 0), x, &rotation, rows, count);
+    compare(&got, &want, level->name);
+    free(x);
+}
+
+static void check_rotate(void)
+{
+    static const int64_t sizes[] = {1, 2, 3, 30};
+    for (int h = 0; h < 4; h++)
+        for (int w = 0; w < 4; w++)
+            for (int i = 1; length(i) >= 0 && length(i) <= 131; i++)
+                check_rotate_of(sizes[h], sizes[w], 3, length(i), 0.1 * i);
+}
+
+Test(image_kernels, rotate)
+{
+    at_every_level(check_rotate);
+}
+
 /* ---- pixels ------------------------------------------------------------------------------ */
 
 static void affine(const struct lj_kernels *k, float *x, int64_t pixels)

@@ -8,14 +8,6 @@
 
 #include "data/data.h"
 
-/* A box of an image: rows top .. top + height - 1, columns left .. left + width - 1. */
-struct lj_image_box {
-    int64_t top;    /* first row */
-    int64_t left;   /* first column */
-    int64_t height; /* rows */
-    int64_t width;  /* columns */
-};
-
 /* ---- image.c ----------------------------------------------------------------------------- */
 
 void lj_image_flip_x(float *image, int channels, int64_t height, int64_t width);
@@ -52,5 +44,19 @@ void lj_image_blur(float *image, int channels, int64_t height, int64_t width, do
 void lj_image_resize_window(float *out, const float *image, int channels, int64_t height,
                             int64_t width, const struct lj_image_box *box, int64_t full_h,
                             int64_t full_w, const struct lj_image_box *window, float *scratch);
+
+/* ---- image_rotate.c ---------------------------------------------------------------------- */
+
+/* Floats of scratch that lj_image_resize_rotated needs. */
+int64_t lj_image_rotate_scratch(int64_t height, int64_t width, int64_t size);
+/* Resizes a box of an image to (size, size), rotated counter-clockwise about the box's centre: what
+ * comes into its corners are the pixels around it. The image is reflected at its border.
+ *   out      out  (channels, size, size)
+ *   image    in   (channels, height, width)
+ *   degrees  in   any
+ *   scratch       (lj_image_rotate_scratch) */
+void lj_image_resize_rotated(float *out, const float *image, int channels, int64_t height,
+                             int64_t width, const struct lj_image_box *box, int64_t size,
+                             double degrees, float *scratch);
 
 #endif

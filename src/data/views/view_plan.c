@@ -121,4 +121,9 @@ void lj_view_plan(struct lj_view_plan *plan, const struct lj_view_recipe *recipe
     int quarters = 1 + (int)lj_rng_below(rng, 3);
     plan->quarters = turned ? quarters : 0;
     plan_channels(plan, recipe, rng);
+    if (recipe->rotate_any > 0) { /* younger than the others: draws nothing where it is off */
+        bool any = lj_rng_chance(rng, recipe->rotate_any);
+        double degrees = lj_rng_between(rng, 0.0, 360.0);
+        plan->degrees = any ? degrees : 0.0;
+    }
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Views: from the configuration to a recipe, and from an image to a view. Order of operations: crop
- * and resize; colour jitter, greyscale, blur, solarize; flips and rotation; then intensity, noise,
- * band dropout and normalisation, for any number of channels. These last four are done together, in
- * units of the channel's standard deviation: with z = (x - mean) / std,
+/* Views: from the configuration to a recipe, and from an image to a view. Order of operations:
+ * crop, rotation by any angle and resize; colour jitter, greyscale, blur, solarize; flips and
+ * quarter turns; then intensity, noise, band dropout and normalisation, for any number of channels.
+ * These last four are done together, in units of the channel's standard deviation: with
+ * z = (x - mean) / std,
  *   out = gain z + shift + noise, or 0 when the channel is dropped. */
 #include "data/views/view_plan.h"
 
@@ -96,6 +97,7 @@ static void copy_probabilities(struct lj_view_recipe *r, const struct lj_config 
     r->flip = c->views_flip;
     r->flip_vertical = c->views_flip_vertical;
     r->rotate = c->views_rotate;
+    r->rotate_any = c->views_rotate_any;
     r->jitter = c->views_jitter;
     r->brightness = c->views_brightness;
     r->contrast = c->views_contrast;
@@ -127,6 +129,7 @@ int lj_view_recipe(struct lj_view_recipe *recipe, const struct lj_config *config
         .size = size,
         .scale = {scale[0], scale[1]},
         .ratio = {config->views_ratio[0], config->views_ratio[1]},
+        .redraw = config->views_redraw,
         .colour = has_colour(config, info),
         .blur_sigma = {zoom * config->views_blur_sigma[0], zoom * config->views_blur_sigma[1]},
         .blur_kernel = config->views_blur_kernel,
@@ -159,7 +162,8 @@ int64_t lj_view_scratch(const struct lj_view_recipe *recipe)
     /* More than the one plane that a rotation needs. */
     int64_t blur =
         lj_image_blur_scratch(r->size, r->size, lj_view_blur_radius(r, r->blur_sigma[1]));
-    return lj_max_i64(lj_max_i64(crop, fit), blur);
+    int64_t rotate = r->rotate_any > 0 ? lj_image_rotate_scratch(r->height, r->width, r->size) : 0;
+    return lj_max_i64(lj_max_i64(crop, fit), lj_max_i64(blur, rotate));
 }
 
 /* ---- views ------------------------------------------------------------------------------- */
@@ -236,6 +240,52 @@ static void finish_channels(float *view, const struct lj_view_recipe *r,
     }
 }
 
+/* Variance of the pixels of a box, in units of the archive's, summed over channels. */
+static double box_variance(const struct lj_view_recipe *r, const float *image,
+                           const struct lj_image_box *box)
+{
+    double total = 0.0, pixels = (double)(box->height * box->width);
+    for (int c = 0; c < r->channels; c++) {
+        double sum = 0.0, squares = 0.0;
+        for (int64_t y = box->top; y < box->top + box->height; y++) {
+            const float *row = image + (c * r->height + y) * r->width + box->left;
+            for (int64_t x = 0; x < box->width; x++) {
+                double z = (double)((row[x] - r->mean[c]) * inverse_std(r, c));
+                sum += z;
+                squares += z * z;
+            }
+        }
+        total += squares / pixels - sum / pixels * (sum / pixels);
+    }
+    return total;
+}
+
+/* Draws the plan; afterwards the view's stream gives the noise. A crop sees nothing if its pixels
+ * vary much less than those of the image: then all of the view is drawn again from another stream.
+ * The last attempt is kept whatever it sees. */
+static void draw_view(struct lj_view_plan *plan, struct lj_rng *rng, const struct lj_view_recipe *r,
+                      const float *image, int64_t seed, const struct lj_draw *draw, int64_t number)
+{
+    const double least = 0.1; /* share of the image's variance */
+    const struct lj_image_box all = {0, 0, r->height, r->width};
+    double enough = r->redraw > 0 ? least * box_variance(r, image, &all) : 0.0;
+    for (int64_t redraws = 0;; redraws++) {
+        lj_rng_begin(rng, seed, LJ_DRAW_VIEW, (uint64_t)draw->epoch, (uint64_t)draw->index,
+                     (uint64_t)number + ((uint64_t)redraws << 32));
+        lj_view_plan(plan, r, rng);
+        plan->redraws = redraws;
+        if (redraws == r->redraw || box_variance(r, image, &plan->crop) >= enough)
+            return;
+    }
+}
+
+void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe,
+                  const float *image, int64_t seed, const struct lj_draw *draw, int64_t number)
+{
+    struct lj_rng rng;
+    draw_view(plan, &rng, recipe, image, seed, draw, number);
+}
+
 void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64_t seed,
                   const struct lj_draw *draw, int64_t number, float *view, float *scratch)
 {
@@ -244,12 +294,14 @@ void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64
     struct lj_image_box all = {0, 0, r->size, r->size};
     struct lj_view_plan plan;
     struct lj_rng rng;
-    lj_rng_begin(&rng, seed, LJ_DRAW_VIEW, (uint64_t)draw->epoch, (uint64_t)draw->index,
-                 (uint64_t)number);
-    lj_view_plan(&plan, r, &rng);
+    draw_view(&plan, &rng, r, image, seed, draw, number);
 
-    lj_image_resize_window(view, image, r->channels, r->height, r->width, &plan.crop, r->size,
-                           r->size, &all, scratch);
+    if (plan.degrees != 0.0)
+        lj_image_resize_rotated(view, image, r->channels, r->height, r->width, &plan.crop, r->size,
+                                plan.degrees, scratch);
+    else
+        lj_image_resize_window(view, image, r->channels, r->height, r->width, &plan.crop, r->size,
+                               r->size, &all, scratch);
     if (plan.jitter)
         jitter_colours(view, pixels, &plan);
     if (plan.grey)

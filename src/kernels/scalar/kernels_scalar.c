@@ -583,6 +583,7 @@ const struct lj_kernels lj_kernels_scalar = {
     .convert = k_convert,
     .weighted_sum = k_weighted_sum,
     .resample = k_resample,
+    .rotate = lj_scalar_rotate,
     .affine = k_affine,
     .blend = k_blend,
     .solarize = k_solarize,

@@ -232,6 +232,49 @@ static void k_resample(float *y, const float *x, int64_t ldx, int64_t rows, cons
     }
 }
 
+/* ---- rotation ---------------------------------------------------------------------------- */
+
+/* |a - b| */
+static inline vec distance(vec a, vec b)
+{
+    return v_max(v_sub(a, b), v_sub(b, a));
+}
+
+/* Positions along an axis of n pixels, reflected into it: the pixels before them and the weights of
+ * the next ones. */
+static inline vec reflect(vec position, int64_t n, vec *weight)
+{
+    vec pixels = v_set((float)n), edge = distance(v_add(position, v_set(0.5f)), v_set(0));
+    edge = v_sub(pixels, distance(pixels, edge));
+    vec inside = v_min(v_max(v_sub(edge, v_set(0.5f)), v_set(0)), v_set((float)(n - 1)));
+    vec before = v_truncate(v_min(inside, v_set((float)lj_max_i64(n - 2, 0))));
+    *weight = v_sub(inside, before);
+    return before;
+}
+
+static void k_rotate(float *y, const float *x, const struct lj_rotation *rotation, int64_t rows,
+                     int64_t count)
+{
+    static const float numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const struct lj_rotation *m = rotation;
+    int64_t down = m->height > 1 ? m->width : 0, right = m->width > 1 ? 1 : 0;
+    for (int64_t r = 0; r < rows; r++, y += count) {
+        vec row = v_set(__builtin_fmaf(m->row[2], (float)r, m->row[0]));
+        vec column = v_set(__builtin_fmaf(m->column[2], (float)r, m->column[0]));
+        FOR_VECTORS(count)
+        {
+            vec number = v_add(v_set((float)i), v_load(numbers)), lower, later;
+            vec above = reflect(v_fma(v_set(m->row[1]), number, row), m->height, &lower);
+            vec before = reflect(v_fma(v_set(m->column[1]), number, column), m->width, &later);
+            ivec at = v_index_of(above, (int32_t)m->width, before);
+            vec top = v_gather(x, at), bottom = v_gather(x + down, at);
+            top = v_fma(later, v_sub(v_gather(x + right, at), top), top);
+            bottom = v_fma(later, v_sub(v_gather(x + down + right, at), bottom), bottom);
+            store(y + i, v_fma(lower, v_sub(bottom, top), top), live);
+        }
+    }
+}
+
 /* ---- pixels ------------------------------------------------------------------------------ */
 
 static void k_affine(float *x, int64_t count, float centre, float gain, float shift)

@@ -457,7 +457,7 @@ static void k_add_matmul(double *restrict out, const double *restrict a, int64_t
         .depthwise_weights = k_depthwise_weights, .adamw = k_adamw, .square_sum = k_square_sum, \
         .ecf_sums = k_ecf_sums, .ecf_gradient = k_ecf_gradient, .add_fixed = k_add_fixed,       \
         .add_matmul = k_add_matmul, .convert = k_convert, .weighted_sum = k_weighted_sum,       \
-        .resample = k_resample, .pack = pack_or_null, .affine = k_affine, .blend = k_blend,     \
-        .solarize = k_solarize, .luma_sum = k_luma_sum, .grey = k_grey, .saturate = k_saturate, \
-        .hue = k_hue                                                                            \
+        .resample = k_resample, .rotate = k_rotate, .pack = pack_or_null, .affine = k_affine,   \
+        .blend = k_blend, .solarize = k_solarize, .luma_sum = k_luma_sum, .grey = k_grey,       \
+        .saturate = k_saturate, .hue = k_hue                                                    \
     }

@@ -298,6 +298,17 @@ static inline vec v_gather(const float *p, ivec at)
 {
     return _mm256_i32gather_ps(p, at, 4);
 }
+/* Towards 0. */
+static inline vec v_truncate(vec a)
+{
+    return _mm256_round_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+}
+/* Elements of whole numbers: row ld + column. */
+static inline ivec v_index_of(vec row, int32_t ld, vec column)
+{
+    __m256i rows = _mm256_mullo_epi32(_mm256_cvttps_epi32(row), _mm256_set1_epi32(ld));
+    return _mm256_add_epi32(rows, _mm256_cvttps_epi32(column));
+}
 static inline vec v_log(vec a)
 {
     return Sleef_logf8_u35avx2(a);

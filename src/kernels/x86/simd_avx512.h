@@ -279,6 +279,17 @@ static inline vec v_gather(const float *p, ivec at)
 {
     return _mm512_i32gather_ps(at, p, 4);
 }
+/* Towards 0. */
+static inline vec v_truncate(vec a)
+{
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+}
+/* Elements of whole numbers: row ld + column. */
+static inline ivec v_index_of(vec row, int32_t ld, vec column)
+{
+    __m512i rows = _mm512_mullo_epi32(_mm512_cvttps_epi32(row), _mm512_set1_epi32(ld));
+    return _mm512_add_epi32(rows, _mm512_cvttps_epi32(column));
+}
 static inline vec v_log(vec a)
 {
     return Sleef_logf16_u35avx512f(a);

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <locale.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -443,6 +444,37 @@ Test(config, preset_recipe)
     cr_assert(c.views_local_scale[0] == 0.05 && c.views_local_scale[1] == 0.3);
     cr_assert_eq(lj_config_apply_preset(&c, "nothing"), LJ_ERR_CONFIG);
     cr_assert_not_null(strstr(lj_error_text(), "minimal|recipe"));
+}
+
+/* Presets of fields set views alone, so that they go with others; the last wins. */
+Test(config, presets_of_fields)
+{
+    static const char *const fields[] = {"microscopy", "astronomy", "materials", "remote_sensing"};
+    static struct lj_config plain;
+    lj_config_defaults(&plain);
+    int count = 0;
+    const struct lj_key *key = lj_config_keys(&count);
+    for (int f = 0; f < 4; f++) {
+        lj_config_defaults(&c);
+        cr_assert_eq(lj_config_apply_preset(&c, fields[f]), LJ_OK, "%s", lj_error_text());
+        cr_expect(c.views_flip_vertical == 0.5 && c.views_solarize == 0 && c.views_grey == 0);
+        cr_expect(fmax(c.views_rotate, c.views_rotate_any) >= 0.75);
+        for (int i = 0; i < count; i++) {
+            char own[LJ_TEXT_MAX], base[LJ_TEXT_MAX];
+            lj_config_value_text(&c, &key[i], own, sizeof own);
+            lj_config_value_text(&plain, &key[i], base, sizeof base);
+            bool may = strncmp(key[i].name, "views.", 6) == 0 || strcmp(key[i].name, "preset") == 0;
+            cr_expect(may || strcmp(own, base) == 0, "%s: %s", fields[f], key[i].name);
+        }
+    }
+    lj_config_defaults(&c);
+    const char *both = "preset=minimal,astronomy";
+    cr_assert_eq(lj_config_from_words(&c, &both, 1), LJ_OK, "%s", lj_error_text());
+    cr_assert_str_eq(c.preset, "minimal,astronomy");
+    cr_expect(c.views_global == 4 && c.views_jitter == 0 && c.views_rotate_any == 1);
+    const char *wrong[] = {"minimal,", ",minimal", "minimal,nothing", "minimal,,recipe"};
+    for (int i = 0; i < 4; i++)
+        cr_expect_eq(lj_config_apply_preset(&c, wrong[i]), LJ_ERR_CONFIG, "%s", wrong[i]);
 }
 
 /* What fill writes, as text of at most capacity bytes. */

@@ -203,6 +203,58 @@ Test(image, rotation_equals_rot90)
     }
 }
 
+/* Positions are float32: off by up to 1e-5 pixels. */
+Test(image, rotation_by_any_angle_equals_grid_sample)
+{
+    struct image_case c;
+    int k = 0;
+    for (; image_case_read(&c, "rotate", k); k++) {
+        struct lj_image_box box = {(int64_t)c.args[0], (int64_t)c.args[1], (int64_t)c.args[2],
+                                   (int64_t)c.args[3]};
+        int64_t size = (int64_t)c.args[4], count = c.channels * size * size;
+        int64_t need = lj_image_rotate_scratch(c.height, c.width, size);
+        float *out = floats(count + 1), *scratch = floats(need + 1);
+        out[count] = scratch[need] = 17.0f;
+        lj_image_resize_rotated(out, c.image, c.channels, c.height, c.width, &box, size, c.args[5],
+                                scratch);
+        double worst = largest_difference(out, c.expected, count);
+        cr_expect(worst < 5 * tolerance, "case %d: %g", k, worst);
+        cr_expect(out[count] == 17.0f && scratch[need] == 17.0f, "case %d wrote beyond", k);
+        free(out);
+        free(scratch);
+        image_case_free(&c);
+    }
+    cr_assert(k == 10);
+}
+
+/* Boxes of all kinds, in images of all kinds: scratch is enough, and the values are the image's. */
+Test(image, rotation_keeps_to_its_scratch_and_to_the_range)
+{
+    const int64_t sizes[] = {1, 2, 3, 17, 40};
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 1, LJ_DRAW_TEST, 8, 0, 0);
+    for (int k = 0; k < 2000; k++) {
+        int64_t height = sizes[lj_rng_below(&rng, 5)], width = sizes[lj_rng_below(&rng, 5)];
+        int64_t size = sizes[lj_rng_below(&rng, 5)];
+        struct lj_image_box box = {.height = 1 + lj_rng_below(&rng, height),
+                                   .width = 1 + lj_rng_below(&rng, width)};
+        box.top = lj_rng_below(&rng, height - box.height + 1);
+        box.left = lj_rng_below(&rng, width - box.width + 1);
+        int64_t need = lj_image_rotate_scratch(height, width, size);
+        float *image = random_image(height * width, (uint64_t)k), *out = floats(size * size);
+        float *scratch = floats(need + 1);
+        scratch[need] = 17.0f;
+        lj_image_resize_rotated(out, image, 1, height, width, &box, size,
+                                lj_rng_between(&rng, -10, 370), scratch);
+        cr_assert(scratch[need] == 17.0f, "case %d", k);
+        for (int64_t i = 0; i < size * size; i++)
+            cr_assert(out[i] >= -1e-6f && out[i] <= 1 + 1e-6f, "case %d: %g", k, (double)out[i]);
+        free(image);
+        free(out);
+        free(scratch);
+    }
+}
+
 Test(image, four_quarter_turns_and_two_flips_are_the_identity)
 {
     for (int64_t size = 1; size <= 20; size += 3) {

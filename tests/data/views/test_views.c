@@ -127,6 +127,87 @@ Test(views, a_view_is_a_pure_function_of_its_names)
     free(image);
 }
 
+/* Where all but the crop is off, the view is the box that lj_view_draw says, resized. */
+Test(views, what_is_drawn_can_be_asked_for)
+{
+    struct lj_view_recipe r = recipe_for(2, 40, 30, 24, true);
+    float *image = random_image(2 * 40 * 30), wanted[2 * 24 * 24];
+    float *scratch = malloc((size_t)lj_view_scratch(&r) * sizeof *scratch);
+    plain(&r);
+    r.scale[0] = 0.05, r.scale[1] = 0.5, r.ratio[0] = 0.5;
+    for (int k = 0; k < 10; k++) {
+        struct lj_draw draw = {k, 7};
+        struct lj_view_plan plan;
+        lj_view_draw(&plan, &r, image, 9, &draw, k);
+        lj_image_resize(wanted, image, 2, 40, 30, plan.crop.top, plan.crop.left, plan.crop.height,
+                        plan.crop.width, 24, 24, scratch);
+        float *view = view_of(&r, image, 9, draw, k);
+        cr_expect(largest_difference(view, wanted, 2 * 24 * 24) < 1e-6, "view %d", k);
+        free(view);
+    }
+    free(scratch);
+    free(image);
+}
+
+/* One bright pixel on nothing: crops without it are drawn again, the others stay what they are. */
+Test(views, a_crop_that_sees_nothing_is_drawn_again)
+{
+    struct lj_view_recipe r = recipe_for(2, 40, 40, 16, true), with = r;
+    float *image = calloc(2 * 40 * 40, sizeof *image);
+    image[40 * 40 + 20 * 40 + 25] = 1.0f;
+    int blind = 0, still = 0, most = 0;
+    with.redraw = 20;
+    for (int k = 0; k < 500; k++) {
+        struct lj_view_plan plain, plan;
+        lj_view_draw(&plain, &r, NULL, 9, &(struct lj_draw){1, k}, 3);
+        lj_view_draw(&plan, &with, image, 9, &(struct lj_draw){1, k}, 3);
+        const struct lj_image_box *a = &plain.crop, *b = &plan.crop;
+        bool saw =
+            a->top <= 20 && 20 < a->top + a->height && a->left <= 25 && 25 < a->left + a->width;
+        bool sees =
+            b->top <= 20 && 20 < b->top + b->height && b->left <= 25 && 25 < b->left + b->width;
+        blind += !saw;
+        still += !sees;
+        most = plan.redraws > most ? (int)plan.redraws : most;
+        cr_assert((plan.redraws == 0) == saw, "view %d", k);
+        cr_assert(!saw || memcmp(&plain, &plan, sizeof plan) == 0, "view %d", k);
+        cr_assert(sees || plan.redraws == 20, "view %d gave up after %d", k, (int)plan.redraws);
+    }
+    cr_expect(blind > 250 && still < 25 && most > 5, "%d, %d, %d", blind, still, most);
+    struct lj_draw draw = {1, 7}; /* the view is that of the plan */
+    struct lj_view_plan plan;
+    plain(&with);
+    with.scale[0] = 0.05, with.scale[1] = 0.3;
+    lj_view_draw(&plan, &with, image, 9, &draw, 3);
+    float wanted[2 * 16 * 16], *scratch = malloc((size_t)lj_view_scratch(&with) * sizeof *scratch);
+    lj_image_resize(wanted, image, 2, 40, 40, plan.crop.top, plan.crop.left, plan.crop.height,
+                    plan.crop.width, 16, 16, scratch);
+    float *view = view_of(&with, image, 9, draw, 3);
+    cr_expect(largest_difference(view, wanted, 2 * 16 * 16) < 1e-6);
+    free(view);
+    free(scratch);
+    free(image);
+}
+
+/* Angles are uniform; where there are none, nothing else is drawn differently. */
+Test(views, a_rotation_by_any_angle_comes_after_all_other_draws)
+{
+    struct lj_view_recipe r = recipe_for(3, 40, 30, 24, false), with = r;
+    int n = 5000, turned = 0;
+    double mean = 0;
+    with.rotate_any = 0.3;
+    for (int k = 0; k < n; k++) {
+        struct lj_view_plan plan = plan_of(&r, k), other = plan_of(&with, k);
+        cr_assert(plan.degrees == 0 && other.degrees >= 0 && other.degrees < 360);
+        turned += other.degrees != 0;
+        mean += other.degrees;
+        other.degrees = 0;
+        cr_assert(memcmp(&plan, &other, sizeof plan) == 0, "view %d", k);
+    }
+    cr_expect(fabs((double)turned / n - 0.3) < 2.5 / sqrt(n));
+    cr_expect(fabs(mean / turned - 180) < 5 * 360 / sqrt(12.0 * turned), "%g", mean / turned);
+}
+
 /* Area and log ratio are uniform: their means over many crops; the box is rounded to pixels. */
 Test(views, crops_stay_in_the_ranges_of_the_recipe)
 {
@@ -279,7 +360,8 @@ Test(views, small_and_odd_sizes_give_finite_views)
     for (int i = 0; i < 7; i++) {
         struct lj_view_recipe r =
             recipe_for((int)sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3], i % 2);
-        r.flip_vertical = r.rotate = r.blur = r.noise = r.intensity = r.band_dropout = 0.5;
+        r.rotate_any = r.flip_vertical = r.rotate = r.blur = r.noise = r.intensity =
+            r.band_dropout = 0.5;
         float *image = random_image(sizes[i][0] * sizes[i][1] * sizes[i][2]);
         for (int k = 0; k < 50; k++) {
             float *view = view_of(&r, image, 1, (struct lj_draw){0, 0}, k);
