@@ -129,7 +129,8 @@ static double accuracy_of(const struct lj_past_run *run, enum accuracy which)
 }
 
 /* Spearman's correlation of the score, its sign turned, with an accuracy, over the runs that have
- * one: 1 where the order is that of the accuracies. NaN: undefined. runs: out  how many they are */
+ * one and have not collapsed: 1 where the order is that of the accuracies. NaN: undefined.
+ *   runs  out  how many they are */
 static double agreement(const struct ranking *r, enum accuracy which, int64_t *runs)
 {
     double *values = lj_alloc_array(2 * (int64_t)r->count, sizeof *values, "rank");
@@ -138,7 +139,7 @@ static double agreement(const struct ranking *r, enum accuracy which, int64_t *r
         return NAN;
     double *worth = values, *accuracy = values + r->count;
     for (int i = 0; i < r->count; i++)
-        if (isfinite(accuracy_of(&r->run[i], which))) {
+        if (isfinite(accuracy_of(&r->run[i], which)) && !has_collapsed(&r->run[i])) {
             worth[*runs] = -r->run[i].score;
             accuracy[(*runs)++] = accuracy_of(&r->run[i], which);
         }

@@ -112,8 +112,8 @@ struct lj_objective_kind {
     void (*finish)(void *state, const int64_t *sums, int64_t samples, double term[LJ_TERMS_MAX]);
     /* dproj (V, n, D) out = d(loss)/d(proj), overwritten; parallel as add. */
     void (*gradient)(void *state, const struct lj_loss_lane *lane, float *dproj);
-    /* How much of a collapse the terms show: about 1 where all projections are one point, much
-     * less in a healthy run. NULL: they cannot tell. */
+    /* How much of a collapse the terms show: about 1 or above where all projections are one point,
+     * much less in a healthy run that has left its beginning. NULL: they cannot tell. */
     double (*collapse)(const struct lj_config *config, const double *term);
     /* The settings in a line, for the log. */
     void (*describe)(const struct lj_config *config, char *text, size_t capacity);

@@ -6,8 +6,9 @@
 
 #include <math.h>
 
-/* A fresh network's projections are small, and some steps pass before they have spread. */
-enum { STEPS_IN_A_ROW = 30 };
+/* A fresh network's projections are small, and some steps at the full learning rate pass before
+ * they have spread. */
+enum { STEPS_IN_A_ROW = 100 };
 
 double lj_run_collapse(const struct lj_run_state *run, const struct lj_step_report *report)
 {
@@ -18,8 +19,9 @@ double lj_run_collapse(const struct lj_run_state *run, const struct lj_step_repo
 int lj_run_watch_collapse(struct lj_run_state *run, int64_t finished,
                           const struct lj_step_report *report)
 {
-    double shown = lj_run_collapse(run, report);
-    run->collapsed_steps = shown >= LJ_COLLAPSED ? run->collapsed_steps + 1 : 0;
+    bool starting = (double)finished <= run->info.warmup_steps;
+    bool shown = !starting && lj_run_collapse(run, report) >= LJ_COLLAPSED;
+    run->collapsed_steps = shown ? run->collapsed_steps + 1 : 0;
     if (run->collapsed_steps != STEPS_IN_A_ROW)
         return LJ_OK;
     const char *advice = run->info.objective->against_collapse;

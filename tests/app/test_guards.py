@@ -65,7 +65,19 @@ def test_one_point():
         ended = train(here / f"spread-{objective}", *start, enough)
         check("collapse" not in ended.err, f"{objective}: {ended.warnings}")
         last = program.metrics(here / f"spread-{objective}")[-1]
-        check(0 < last["collapse"] < 0.5, f"{objective}: {last}")
+        check(0 <= last["collapse"] < 0.5, f"{objective}: {last}")
+    # A fresh projector without normalisation over the batch begins near one point; projections that
+    # lie far apart have as large a SIGReg.
+    fresh = ["projector.norm=layer", "optim.warmup_epochs=1000", "guard.collapse=0.5"]
+    ended = train(here / "fresh", data, *fresh, "train.steps=150")
+    rows = program.metrics(here / "fresh")
+    check(rows[0]["collapse"] > 0.9, f"no fresh network near one point: {rows[0]}")
+    check(ended.code == 0, f"fresh: exit code {ended.code}: {ended.tail()}")
+    apart = ["projector.norm=none", "loss.lambda=0.5", "optim.lr=1", "guard.collapse=0.5"]
+    ended = train(here / "apart", *words, *apart)
+    rows = program.metrics(here / "apart")
+    check(max(row["sigreg"] for row in rows) > 0.402 * 16, f"projections not apart: {rows[-1]}")
+    check("nearly one point" not in ended.err, f"apart: {ended.tail()}")
     ended = train(here / "stopped", *words, "loss.lambda=0", "guard.collapse=0.5", ranks=3)
     check(
         ended.code != 0 and len(ended.errors) == 1 and "guard.collapse" in ended.errors[0],

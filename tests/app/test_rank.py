@@ -96,6 +96,11 @@ def test_collapsed():
     check(marks == [False, False, True], f"collapsed: {found}")
     out = rank("collapsed", [point, LOW, HIGH]).out
     check("! 1 run has collapsed" in out and "6/6 !" in out, f"collapsed: {out}")
+    point = make("worst", [0.001] * 6, knn=0.1, loss__lambda=0.01)
+    path = point / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"loss"', '"collapse": 0.98, "loss"'))
+    found, _ = ranked("collapsed", [point, LOW, MIDDLE, HIGH])
+    check(math.isclose(found["spearman_knn_top1"], 0.5), f"a collapsed run correlates: {found}")
 
 
 def test_ties():
