@@ -88,14 +88,15 @@ static int show_row(struct show *s, int64_t row)
     int64_t place = lj_archive_row(s->archive, draw->index);
     char name[1024];
     json_t *views = json_array();
+    const struct lj_view_source source = lj_view_source(&s->recipe[0], s->images[row]);
     lj_archive_name_row(s->archive, place, name, sizeof name);
     int status = lj_sheet_image(&s->sheet, row, &s->recipe[0], s->images[row]);
     for (int64_t v = 0; status == LJ_OK && v < c->views_global + c->views_local; v++) {
         bool local = v >= c->views_global;
         const struct lj_view_recipe *recipe = &s->recipe[local];
         struct lj_view_plan plan;
-        lj_view_make(recipe, s->images[row], c->seed, draw, v, s->view, s->scratch);
-        lj_view_draw(&plan, recipe, s->images[row], c->seed, draw, v);
+        lj_view_make(recipe, &source, c->seed, draw, v, s->view, s->scratch);
+        lj_view_draw(&plan, recipe, &source, c->seed, draw, v);
         lj_sheet_view(&s->sheet, row, v, recipe, &plan, s->view);
         s->redraws += plan.redraws;
         json_array_append_new(views, lj_view_json(recipe, &plan, local));

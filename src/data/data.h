@@ -5,7 +5,8 @@
  *     lj_archive_open(&archive, comm, &options)      rank 0 indexes, everybody learns
  *     lj_loader_create(&loader, archive, ...)        a thread prefetches
  *     lj_loader_next(loader, step, &batch)           images of this rank's lanes
- *     lj_view_make(&recipe, image, ..., view)        one view of one image
+ *     source = lj_view_source(&recipe, image)
+ *     lj_view_make(&recipe, &source, ..., view)      one view of one image
  *
  * hdf5.h is included below archive/ only. One lock of the process guards every HDF5 call of the
  * program (lj_hdf5_lock); store and eval take it too. */
@@ -249,10 +250,21 @@ struct lj_view_plan {
     double noise;                     /* sigma, in standard deviations of the channel */
 };
 
+/* An image of which views are made. */
+struct lj_view_source {
+    const float *image; /* (C, height, width) borrowed */
+    double enough;      /* variance of a crop that sees something; 0 if recipe->redraw is 0 */
+};
+/* For all views of an image, global and local: the recipe may be that of either. Local,
+ * thread-safe.
+ *   image  in  borrowed as long as views are made; read only if recipe->redraw > 0 */
+struct lj_view_source lj_view_source(const struct lj_view_recipe *recipe, const float *image);
+
 /* Draws what lj_view_make does for the view of these names. Local, thread-safe.
- *   image, seed, draw, number  in  as for lj_view_make; image is read only if recipe->redraw > 0 */
+ *   source, seed, draw, number  in  as for lj_view_make */
 void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe,
-                  const float *image, int64_t seed, const struct lj_draw *draw, int64_t number);
+                  const struct lj_view_source *source, int64_t seed, const struct lj_draw *draw,
+                  int64_t number);
 
 /* Floats of scratch that lj_view_make and lj_view_centre need. */
 int64_t lj_view_scratch(const struct lj_view_recipe *recipe);
@@ -260,17 +272,22 @@ int64_t lj_view_scratch(const struct lj_view_recipe *recipe);
 /* Makes one random view. Local, thread-safe; a pure function of its inputs. In this order: crop,
  * rotation by any angle and antialiased bilinear resize, colour jitter, greyscale, blur, solarize,
  * flips and quarter turns, intensity, noise, band dropout and normalisation.
- *   image    in   (C, height, width)
+ *   source   in   the image, by lj_view_source
  *   seed     in   of the run
  *   draw     in   the sample: its epoch and index name the randomness, together with
  *   number   in   the number of the view among the sample's views
  *   view     out  (C, size, size)
- *   scratch       (lj_view_scratch) provided by the caller */
-void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64_t seed,
-                  const struct lj_draw *draw, int64_t number, float *view, float *scratch);
+ *   scratch       (lj_view_scratch) provided by the caller
+ * Returns how many crops were drawn before that saw nothing (recipe->redraw). */
+int64_t lj_view_make(const struct lj_view_recipe *recipe, const struct lj_view_source *source,
+                     int64_t seed, const struct lj_draw *draw, int64_t number, float *view,
+                     float *scratch);
 
 /* Makes the view for evaluation: the shorter side resized to `size`, the centre cropped,
- * normalised. Local, thread-safe; arguments as above. */
+ * normalised. Local, thread-safe.
+ *   image    in   (C, height, width)
+ *   view     out  (C, size, size)
+ *   scratch       (lj_view_scratch) provided by the caller */
 void lj_view_centre(const struct lj_view_recipe *recipe, const float *image, float *view,
                     float *scratch);
 

@@ -92,8 +92,9 @@ static void make_views(const struct lj_project *p, const struct passes *passes, 
     float *view = lj_plan_value(p->plan[which], &passes->pass[which], 0);
     for (int64_t i = 0; i < count; i++) {
         const struct lj_draw draw = {.epoch = 0, .index = index[i]};
-        lj_view_make(recipe, images + i * image, p->embedder->config->seed, &draw, number,
-                     view + i * pixels, passes->pass[which].scratch);
+        const struct lj_view_source source = lj_view_source(recipe, images + i * image);
+        lj_view_make(recipe, &source, p->embedder->config->seed, &draw, number, view + i * pixels,
+                     passes->pass[which].scratch);
     }
     memset(view + count * pixels, 0, (size_t)((p->tile - count) * pixels) * sizeof *view);
 }

@@ -14,6 +14,11 @@ static double samples_per_s(const struct lj_run_state *run)
     return seconds > 0 ? samples / seconds : 0;
 }
 
+static double views_per_step(const struct lj_run_state *run)
+{
+    return (double)(run->config->batch_size * (run->info.views[0] + run->info.views[1]));
+}
+
 static double epoch_of(const struct lj_run_state *run, int64_t finished)
 {
     return (double)finished * (double)run->config->batch_size /
@@ -71,6 +76,8 @@ void lj_run_log_step(struct lj_run_state *run, int64_t finished,
     put_train(run, "grad_norm", report->grad_norm);
     put_train(run, "samples_per_s", rate);
     put_train(run, "views_per_s", rate * (double)(run->info.views[0] + run->info.views[1]));
+    if (run->config->views_redraw > 0)
+        put_train(run, "redraws", (double)run->redraws.step / views_per_step(run));
     if (report->nonfinite > 0)
         fprintf(run->metrics, ", \"skipped\": true");
     end_line(run);

@@ -197,6 +197,8 @@ static int run_steps(struct lj_run_state *run)
         LJ_TRY(lj_trainer_step(t, step, log, &report));
         LJ_TRY(judge_step(run, step, &report));
         run->done++;
+        if (log && run->config->views_redraw > 0)
+            run->redraws = lj_trainer_redraws(t);
         log_step(run, step + 1, &report);
         LJ_TRY(lj_run_watch_collapse(run, step + 1, &report));
         LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log && report.nonfinite == 0));

@@ -28,6 +28,7 @@ struct lj_run_state {
     double stood_s;                /* how long training stood still for it */
     int64_t unsaid_step;           /* its step, until the log says that it is on disk; -1: none */
     int64_t done;                  /* steps this process has finished */
+    struct lj_redraws redraws;     /* as summed last: at a logged step, or the end */
     int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
     double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
     int64_t collapsed_steps;       /* steps in a row whose terms show a collapse */

@@ -28,9 +28,28 @@ int lj_trainer_next_batch(struct lj_trainer *t)
     return status;
 }
 
+/* Of the step's views, which are all made by now. */
+static void count_redraws(struct lj_trainer *t)
+{
+    t->redrawn.step = 0;
+    for (int64_t k = 0; k < lj_my_lanes(t); k++)
+        t->redrawn.step += t->redraws[k];
+    t->redrawn.all += t->redrawn.step;
+}
+
+struct lj_redraws lj_trainer_redraws(struct lj_trainer *t)
+{
+    int64_t sums[] = {t->redrawn.step, t->redrawn.all};
+    lj_phase_begin(LJ_PHASE_SMALL_ALLREDUCE);
+    lj_sum_exact(t->comm, t->redraws_ledger, sums, 2);
+    lj_phase_end();
+    return (struct lj_redraws){.step = sums[0], .all = sums[1]};
+}
+
 int lj_trainer_agree(struct lj_trainer *t, int local, struct lj_step_report *report)
 {
     struct lj_step_message message = {.stop = report->stop, .save = report->save};
+    count_redraws(t);
     lj_phase_begin(LJ_PHASE_SMALL_ALLREDUCE);
     int status = lj_objective_reduce(t->objective, local, &message, report->term);
     lj_phase_end();

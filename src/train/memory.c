@@ -234,6 +234,9 @@ int lj_trainer_plan(struct lj_trainer *t)
     weigh_statistics(t);
     measure_sums(t);
     LJ_TRY(take_scratch(t));
+    t->redraws = lj_alloc_array(lj_my_lanes(t), sizeof *t->redraws, "trainer");
+    if (!t->redraws)
+        return LJ_ERR_RESOURCE;
     for (int part = 0; part < LJ_PASS_KINDS; part++)
         LJ_TRY(take_arenas(t, (enum lj_pass_kind)part));
     return LJ_OK;
@@ -255,6 +258,7 @@ void lj_trainer_release(struct lj_trainer *t)
     lj_free(t->scratch);
     lj_free(t->sync_sums);
     lj_free(t->clock);
+    lj_free(t->redraws);
     lj_free(t->weights);
     lj_free(t->packed);
     lj_trainer_free_snapshot(t);

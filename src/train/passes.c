@@ -53,25 +53,39 @@ static void let_communication_progress(void *trainer)
 
 /* ---- views ------------------------------------------------------------------------------- */
 
-/* The views of one lane, written straight into the encoder's inputs: view-major. */
-static void make_views(struct lj_trainer *t, int64_t k, int worker)
+/* The views of sample i of a lane, written straight into the encoder's inputs, which are
+ * view-major. Returns how many crops were drawn again. */
+static int64_t make_views_of(struct lj_trainer *t, int64_t k, int64_t i, int worker)
 {
     const struct lj_archive_info *info = lj_archive_info(t->archive);
-    int64_t sample = info->channels * info->height * info->width;
+    const int64_t sample = info->channels * info->height * info->width, row = k * t->n + i;
+    const struct lj_view_source source =
+        lj_view_source(&t->recipe[LJ_PASS_GLOBAL], t->batch.images + row * sample);
+    int64_t redraws = 0;
     for (int part = 0; part < LJ_PASS_KINDS; part++) {
         if (!lj_passes_net(t, part, LJ_NET_ENCODER))
             continue;
         struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
-        float *view = lj_plan_value(t->plan[part], &pass, 0);
+        float *views = lj_plan_value(t->plan[part], &pass, 0);
         int64_t pixels = info->channels * t->recipe[part].size * t->recipe[part].size;
-        for (int64_t v = 0; v < t->views[part]; v++)
-            for (int64_t i = k * t->n; i < (k + 1) * t->n; i++, view += pixels) {
-                lj_view_make(&t->recipe[part], t->batch.images + i * sample, t->config.seed,
-                             &t->batch.draws[i], pass.first_view + v, view, t->scratch[worker]);
-                if (worker == 0)
-                    let_communication_progress(t);
-            }
+        for (int64_t v = 0; v < t->views[part]; v++) {
+            redraws += lj_view_make(&t->recipe[part], &source, t->config.seed, &t->batch.draws[row],
+                                    pass.first_view + v, views + (v * t->n + i) * pixels,
+                                    t->scratch[worker]);
+            if (worker == 0)
+                let_communication_progress(t);
+        }
     }
+    return redraws;
+}
+
+/* The views of one lane. */
+static void make_views(struct lj_trainer *t, int64_t k, int worker)
+{
+    int64_t redraws = 0;
+    for (int64_t i = 0; i < t->n; i++)
+        redraws += make_views_of(t, k, i, worker);
+    t->redraws[k] = redraws; /* the same if they are made once more for backward */
 }
 
 static void views_of_wave(struct lj_trainer *t, int64_t first)

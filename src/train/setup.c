@@ -161,6 +161,10 @@ static int make_gradsync(struct lj_trainer *t)
         t->sync_ledger = lj_ledger_entry(&t->ledger, "batchnorm", "MPI_Allreduce");
         t->sync_ledger->predicted_bytes_per_call = t->sync_bytes;
     }
+    if (t->config.views_redraw > 0) {
+        t->redraws_ledger = lj_ledger_entry(&t->ledger, "redraws", "MPI_Allreduce");
+        t->redraws_ledger->predicted_bytes_per_call = 2 * (int64_t)sizeof(int64_t);
+    }
     return lj_gradsync_create(&t->gradsync, t->comm, &plan, &t->ledger);
 }
 

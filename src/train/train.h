@@ -48,6 +48,14 @@ const float *lj_trainer_weights(struct lj_trainer *trainer);
  * Local. */
 double lj_trainer_step_flops(const struct lj_trainer *trainer);
 
+/* Crops of views that saw nothing and were drawn again (views.redraw). */
+struct lj_redraws {
+    int64_t step; /* in the last step */
+    int64_t all;  /* in all steps since the trainer was created */
+};
+/* Sums over all ranks, by one small allreduce. Collective. */
+struct lj_redraws lj_trainer_redraws(struct lj_trainer *trainer);
+
 /* After a step that was not finite: names a sample and view whose projection is not finite.
  * Collective. Errors: always LJ_ERR_NUMERIC. */
 int lj_trainer_name_culprit(struct lj_trainer *trainer);

@@ -54,6 +54,9 @@ struct lj_trainer {
     float least[LJ_CHANNELS_MAX], most[LJ_CHANNELS_MAX]; /* pixels of training */
     struct lj_loader *loader;                            /* NULL on ranks without lanes */
     struct lj_batch batch;
+    int64_t *redraws;          /* (my lanes) crops of the step's views that were drawn again */
+    struct lj_redraws redrawn; /* of them, on this rank */
+    struct lj_ledger_entry *redraws_ledger; /* NULL: views.redraw is 0 */
 
     float *weights; /* all, or my shards: struct lj_shard */
     bool gathers;   /* new weights are on their way: lj_pass_weights completes them */

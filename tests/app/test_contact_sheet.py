@@ -159,6 +159,31 @@ def test_large():
     check(sheet.shape[0] == GAP + 3 * (144 + GAP), f"height {sheet.shape}")
 
 
+def test_redraws():
+    """Crops of small objects that training draws again are those that views says, on any number of
+    ranks, also where views are made a second time."""
+    stored = program.images() // 100
+    stored[:, 10:14, 6:10] += 200
+    path = program.write_h5(here / "objects.h5", images=stored)
+    words = ["model.patch=4", "views.local=3", "views.redraw=5"]
+    wanted = []
+    for step in range(3):
+        _, told, _ = views(f"redraws{step}", path, *words, f"step={step}", "rows=16")
+        drawn = [view["redraws"] for row in told["rows"] for view in row["views"]]
+        wanted.append(sum(drawn))
+        check(len(drawn) == 16 * 5 and 0 < max(drawn) <= 5, f"redraws of step {step}: {drawn}")
+    for ranks, recompute in ((1, "none"), (1, "lanes"), (2, "none")):
+        run_dir = here / f"redraws-{ranks}-{recompute}"
+        more = [*words, f"data.archive={path}", "train.steps=3", f"memory.recompute={recompute}"]
+        ended = program.train(run_dir, *more, ranks=ranks)
+        found = [row["redraws"] * 16 * 5 for row in program.metrics(run_dir)]
+        check(numpy.allclose(found, wanted, rtol=1e-6), f"{run_dir.name}: {found}, not {wanted}")
+        said = f"drawn again {sum(wanted)} times, {sum(wanted) / 240:.3f} times a view"
+        check(said in ended.err, f"{run_dir.name}: not '{said}': {ended.tail()}")
+    program.train(here / "once", f"data.archive={path}", "train.steps=1")
+    check("redraws" not in program.metrics(here / "once")[0], "redraws without views.redraw")
+
+
 def refused(case):
     words, code, said = case
     ended = run(["views", *SMALL, *words])
@@ -189,6 +214,15 @@ def test_refused():
 
 program.at_once(
     lambda test: test(),
-    [test_pixels, test_same, test_steps, test_channels, test_angles, test_large, test_refused],
+    [
+        test_pixels,
+        test_same,
+        test_steps,
+        test_channels,
+        test_angles,
+        test_large,
+        test_redraws,
+        test_refused,
+    ],
 )
 program.finish()

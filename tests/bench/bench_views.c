@@ -18,11 +18,12 @@ struct views_case {
 static void make_views(void *data)
 {
     struct views_case *c = data;
+    const struct lj_view_source source = lj_view_source(&c->recipe[0], c->image);
     int number = 0;
     c->draw.index++; /* so that every image has other draws */
     for (int local = 0; local < 2; local++)
         for (int v = 0; v < c->views[local]; v++)
-            lj_view_make(&c->recipe[local], c->image, 1, &c->draw, number++, c->view, c->scratch);
+            lj_view_make(&c->recipe[local], &source, 1, &c->draw, number++, c->view, c->scratch);
 }
 
 static void plan_views(struct views_case *c, const struct lj_config *config, int64_t size)

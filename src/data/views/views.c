@@ -260,41 +260,51 @@ static double box_variance(const struct lj_view_recipe *r, const float *image,
     return total;
 }
 
+struct lj_view_source lj_view_source(const struct lj_view_recipe *recipe, const float *image)
+{
+    const double least = 0.1; /* share of the image's variance */
+    const struct lj_image_box all = {0, 0, recipe->height, recipe->width};
+    return (struct lj_view_source){
+        .image = image,
+        .enough = recipe->redraw > 0 ? least * box_variance(recipe, image, &all) : 0.0};
+}
+
 /* Draws the plan; afterwards the view's stream gives the noise. A crop sees nothing if its pixels
  * vary much less than those of the image: then all of the view is drawn again from another stream.
  * The last attempt is kept whatever it sees. */
 static void draw_view(struct lj_view_plan *plan, struct lj_rng *rng, const struct lj_view_recipe *r,
-                      const float *image, int64_t seed, const struct lj_draw *draw, int64_t number)
+                      const struct lj_view_source *source, int64_t seed, const struct lj_draw *draw,
+                      int64_t number)
 {
-    const double least = 0.1; /* share of the image's variance */
-    const struct lj_image_box all = {0, 0, r->height, r->width};
-    double enough = r->redraw > 0 ? least * box_variance(r, image, &all) : 0.0;
     for (int64_t redraws = 0;; redraws++) {
         lj_rng_begin(rng, seed, LJ_DRAW_VIEW, (uint64_t)draw->epoch, (uint64_t)draw->index,
                      (uint64_t)number + ((uint64_t)redraws << 32));
         lj_view_plan(plan, r, rng);
         plan->redraws = redraws;
-        if (redraws == r->redraw || box_variance(r, image, &plan->crop) >= enough)
+        if (redraws == r->redraw || box_variance(r, source->image, &plan->crop) >= source->enough)
             return;
     }
 }
 
 void lj_view_draw(struct lj_view_plan *plan, const struct lj_view_recipe *recipe,
-                  const float *image, int64_t seed, const struct lj_draw *draw, int64_t number)
+                  const struct lj_view_source *source, int64_t seed, const struct lj_draw *draw,
+                  int64_t number)
 {
     struct lj_rng rng;
-    draw_view(plan, &rng, recipe, image, seed, draw, number);
+    draw_view(plan, &rng, recipe, source, seed, draw, number);
 }
 
-void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64_t seed,
-                  const struct lj_draw *draw, int64_t number, float *view, float *scratch)
+int64_t lj_view_make(const struct lj_view_recipe *recipe, const struct lj_view_source *source,
+                     int64_t seed, const struct lj_draw *draw, int64_t number, float *view,
+                     float *scratch)
 {
     const struct lj_view_recipe *r = recipe;
+    const float *image = source->image;
     int64_t pixels = r->size * r->size;
     struct lj_image_box all = {0, 0, r->size, r->size};
     struct lj_view_plan plan;
     struct lj_rng rng;
-    draw_view(&plan, &rng, r, image, seed, draw, number);
+    draw_view(&plan, &rng, r, source, seed, draw, number);
 
     if (plan.degrees != 0.0)
         lj_image_resize_rotated(view, image, r->channels, r->height, r->width, &plan.crop, r->size,
@@ -312,6 +322,7 @@ void lj_view_make(const struct lj_view_recipe *recipe, const float *image, int64
         lj_kernels()->solarize(view, r->channels * pixels, 0.5f);
     turn(view, r, &plan, scratch);
     finish_channels(view, r, &plan, &rng);
+    return plan.redraws;
 }
 
 void lj_view_centre(const struct lj_view_recipe *recipe, const float *image, float *view,

@@ -399,6 +399,17 @@ static int write_timing(struct lj_run_state *run, const struct ending *end, doub
     return written == 0 ? LJ_OK : lj_fail(LJ_ERR_RESOURCE, "%s: cannot be written", path);
 }
 
+static void say_redraws(const struct lj_run_state *run)
+{
+    double views = (double)run->done * (double)run->config->batch_size *
+                   (double)(run->info.views[0] + run->info.views[1]);
+    if (run->config->views_redraw > 0)
+        lj_say("views.redraw=%lld: crops that see nothing were drawn again %lld times, %.3f times "
+               "a view",
+               (long long)run->config->views_redraw, (long long)run->redraws.all,
+               (double)run->redraws.all / views);
+}
+
 static int tell_end(struct lj_run_state *run, const struct ending *end)
 {
     double seconds = lj_now_s() - run->started_s, total = 0;
@@ -412,6 +423,7 @@ static int tell_end(struct lj_run_state *run, const struct ending *end)
     lj_run_say_layers(&end->layers, total);
     say_ledger(run->info.ledger);
     lj_run_say_memory(&end->memory);
+    say_redraws(run);
     if (run->peak_gflops > 0)
         snprintf(of_peak, sizeof of_peak, ", %.2f of the measured peak", gflops / run->peak_gflops);
     lj_say("%lld steps in %.1f s: %.1f samples/s, %.1f views/s, %.1f GFLOP/s on %d ranks%s",
@@ -431,6 +443,8 @@ int lj_run_summary_end(struct lj_run_state *run)
         gather_phases(run, all, end.rows);
         end.memory = lj_run_gather_memory(run);
         status = lj_run_gather_layers(run, &end.layers);
+        if (run->config->views_redraw > 0)
+            run->redraws = lj_trainer_redraws(run->trainer);
     }
     if (status == LJ_OK)
         status = lj_agree(run->comm, lj_comm_is_root(run->comm) ? tell_end(run, &end) : LJ_OK);

@@ -59,7 +59,11 @@ static float *view_of(const struct lj_view_recipe *r, const float *image, int64_
     float *view = malloc((size_t)(count + 1) * sizeof *view);
     memset(scratch, 0xff, (size_t)need * sizeof *scratch); /* NaN: nothing may be assumed */
     scratch[need] = view[count] = 17.0f;
-    lj_view_make(r, image, seed, &draw, number, view, scratch);
+    const struct lj_view_source source = lj_view_source(r, image);
+    struct lj_view_plan plan;
+    lj_view_draw(&plan, r, &source, seed, &draw, number);
+    int64_t redraws = lj_view_make(r, &source, seed, &draw, number, view, scratch);
+    cr_assert_eq(redraws, plan.redraws);
     cr_assert(scratch[need] == 17.0f && view[count] == 17.0f, "wrote beyond an array");
     free(scratch);
     return view;
@@ -133,12 +137,13 @@ Test(views, what_is_drawn_can_be_asked_for)
     struct lj_view_recipe r = recipe_for(2, 40, 30, 24, true);
     float *image = random_image(2 * 40 * 30), wanted[2 * 24 * 24];
     float *scratch = malloc((size_t)lj_view_scratch(&r) * sizeof *scratch);
+    const struct lj_view_source source = lj_view_source(&r, image);
     plain(&r);
     r.scale[0] = 0.05, r.scale[1] = 0.5, r.ratio[0] = 0.5;
     for (int k = 0; k < 10; k++) {
         struct lj_draw draw = {k, 7};
         struct lj_view_plan plan;
-        lj_view_draw(&plan, &r, image, 9, &draw, k);
+        lj_view_draw(&plan, &r, &source, 9, &draw, k);
         lj_image_resize(wanted, image, 2, 40, 30, plan.crop.top, plan.crop.left, plan.crop.height,
                         plan.crop.width, 24, 24, scratch);
         float *view = view_of(&r, image, 9, draw, k);
@@ -157,10 +162,12 @@ Test(views, a_crop_that_sees_nothing_is_drawn_again)
     image[40 * 40 + 20 * 40 + 25] = 1.0f;
     int blind = 0, still = 0, most = 0;
     with.redraw = 20;
+    const struct lj_view_source unread = lj_view_source(&r, NULL);
+    const struct lj_view_source source = lj_view_source(&with, image);
     for (int k = 0; k < 500; k++) {
         struct lj_view_plan plain, plan;
-        lj_view_draw(&plain, &r, NULL, 9, &(struct lj_draw){1, k}, 3);
-        lj_view_draw(&plan, &with, image, 9, &(struct lj_draw){1, k}, 3);
+        lj_view_draw(&plain, &r, &unread, 9, &(struct lj_draw){1, k}, 3);
+        lj_view_draw(&plan, &with, &source, 9, &(struct lj_draw){1, k}, 3);
         const struct lj_image_box *a = &plain.crop, *b = &plan.crop;
         bool saw =
             a->top <= 20 && 20 < a->top + a->height && a->left <= 25 && 25 < a->left + a->width;
@@ -178,7 +185,7 @@ Test(views, a_crop_that_sees_nothing_is_drawn_again)
     struct lj_view_plan plan;
     plain(&with);
     with.scale[0] = 0.05, with.scale[1] = 0.3;
-    lj_view_draw(&plan, &with, image, 9, &draw, 3);
+    lj_view_draw(&plan, &with, &source, 9, &draw, 3);
     float wanted[2 * 16 * 16], *scratch = malloc((size_t)lj_view_scratch(&with) * sizeof *scratch);
     lj_image_resize(wanted, image, 2, 40, 40, plan.crop.top, plan.crop.left, plan.crop.height,
                     plan.crop.width, 16, 16, scratch);
