@@ -239,7 +239,7 @@
 /* Arguments of single commands: same syntax, never part of config.yaml. */
 #define LJ_COMMAND_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                       \
     TEXT(ARGUMENT, arg_out, "out", "",                                                             \
-        "embed, inspect, views, pack, export, import: file or directory to write")                 \
+        "embed, inspect, views, pack, report, export, import: file or directory to write")         \
     TEXT(ARGUMENT, arg_resume_change, "resume.change", "",                                         \
         "train, sweep: settings, separated by commas, that may differ from those of the "          \
         "checkpoint that the run continues from")                                                  \
