@@ -271,6 +271,8 @@
     INT(ARGUMENT, arg_rows, "rows", 8, 1, 256, "views: samples that are shown")                    \
     INT(ARGUMENT, arg_step, "step", 0, 0, 1000000000000,                                           \
         "views: the step of training whose samples are shown")                                     \
+    INT(ARGUMENT, arg_sample, "sample", 2000, 0, 20000,                                            \
+        "report: rows that the newest checkpoint embeds, at most, spaced evenly; 0: none")         \
     TEXT(ARGUMENT, arg_channels, "channels", "",                                                   \
         "views: one channel, from 0 on, in grey; three as red, green, blue: 3,2,1; all: each by "  \
         "itself; empty: the first three, or the first")                                            \

@@ -8,8 +8,11 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
 import urllib.parse
+
+import numpy
 
 import program
 from program import check, run
@@ -89,6 +92,15 @@ def check_table(what, path, rows):
         check(same, f"{what}: {name}: {found.get(name)}, expected {wanted}")
 
 
+def embeddings_of(checkpoint, rows):
+    """By the command embed, of all rows; the sample has rows spaced evenly over them."""
+    out = here / "embeddings.h5"
+    program.done("embed", ["embed", f"checkpoint={checkpoint}", f"out={out}"])
+    values = program.read(out, "embeddings").astype(float)
+    which = [i * len(values) // rows for i in range(rows)]
+    return values[which], program.read(out, "labels")[which], program.read(out, "row")[which]
+
+
 DATA = program.archive(here / "data.h5", 96)
 WORDS = (f"data.archive={DATA}", "train.steps=6", "eval.every=3")
 RUN = here / NASTY
@@ -123,6 +135,64 @@ def test_run():
         check('.gp" line' not in said, f"a run: gnuplot says {said[:500]}")
 
 
+def numbers(path, skip=0):
+    return numpy.loadtxt(path, delimiter="\t", skiprows=skip, ndmin=2)
+
+
+def test_embeddings():
+    """Spectrum, covariance, map, neighbours and confusion are those of numpy."""
+    page_path = here / "embedded.html"
+    report("embeddings", RUN, "sample=50", f"out={page_path}", ranks=2)
+    page, files = read_page("embeddings", page_path), here / "embedded"
+    check("Checkpoint of step 6, 50 rows" in page.text, "embeddings: no word of the checkpoint")
+    x, labels, rows = embeddings_of(RUN, 50)
+    centred = x - x.mean(0)
+    covariance = centred.T @ centred / len(x)
+    values = numpy.linalg.eigvalsh(covariance)[::-1].clip(0)
+    found = numbers(files / "spectrum-1.tsv", 1)[:, 1]
+    check(numpy.allclose(found, values, rtol=1e-6, atol=1e-12), f"spectrum: {found}, {values}")
+    deviation = numpy.sqrt(numpy.diag(covariance))
+    wanted = covariance / numpy.outer(deviation, deviation)
+    found = numbers(files / "covariance-1.tsv")
+    check(numpy.allclose(found, wanted, atol=1e-6), "covariance: not numpy's")
+    found = numbers(files / "map-1.tsv", 1)
+    check((found[:, 2] == labels).all() and (found[:, 3] == rows).all(), "map: labels or rows")
+    check(numpy.allclose(found[:, :2].var(0), values[:2], rtol=1e-5), "map: variances")
+    unit = x / numpy.linalg.norm(x, axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    numpy.fill_diagonal(cosine, -numpy.inf)
+    confusion = numpy.zeros((3, 3))
+    for row, label in zip(cosine, labels):
+        near = numpy.argsort(-row)[:20]
+        votes = numpy.bincount(labels[near], numpy.exp(row[near] / 0.07), 3)
+        confusion[label, votes.argmax()] += 1
+    found = numbers(files / "confusion-1.tsv")
+    check(found.sum() == 50 and abs(found - confusion).sum() <= 2, f"{found} {confusion}")
+    first = re.search(r"cosine\s*(\d+)\s*(\d+)\s*1\s*(\d+)", " ".join(page.text.split("\n")))
+    check(first is not None, "neighbours: no table")
+    check((files / "neighbours-1.png").stat().st_size > 1000, "neighbours: no picture")
+
+
+def test_without_embeddings():
+    """No labels, no archive, sample=0, another archive."""
+    plain = program.write_h5(here / "plain.h5", images=program.images(40, 3))
+    run_dir = here / "plain"
+    program.train(run_dir, f"data.archive={plain}", "train.steps=1")
+    report("no labels", run_dir)
+    page = read_page("no labels", run_dir / "report.html")
+    check("No evaluations" in page.text and "40 rows" in page.text, "no labels: the page")
+    check(not list((run_dir / "report").glob("confusion*")), "no labels: a confusion matrix")
+    plain.unlink()
+    ended = report("no archive", run_dir)
+    page = read_page("no archive", run_dir / "report.html")
+    check("No embeddings: " in page.text and len(ended.warnings) == 1, f"no archive: {ended.err}")
+    report("another archive", run_dir, f"data.archive={DATA}", "data.where=split=0")
+    page = read_page("another archive", run_dir / "report.html")
+    check("72 rows" in page.text, "another archive: rows")
+    report("sample=0", run_dir, "sample=0")
+    check("Embeddings" not in read_page("sample=0", run_dir / "report.html").text, "sample=0")
+
+
 def make(name, lines, text="loss.lambda: 0.1\n"):
     """A run written by hand."""
     directory = here / name
@@ -141,7 +211,8 @@ def test_several():
     ended = report("several", *words, code=2)
     check("out=" in ended.err, f"several without out=: {ended.err}")
     ended = report("several", *words, here / "nothing", f"out={here}/all.html")
-    check(len(ended.warnings) == 1 and "nothing" in ended.warnings[0], f"several: {ended.err}")
+    check("nothing" in ended.warnings[0], f"several: {ended.err}")
+    check(sum("no embeddings" in line for line in ended.warnings) == 2, f"several: {ended.err}")
     page = read_page("several", here / "all.html")
     check("In which the runs differ" in page.text, "several: no table of differences")
     check(table(here / "all/steps-2.tsv")["var"] == [7], "several: var")
@@ -189,7 +260,7 @@ def test_without_gnuplot():
         for path in directory.iterdir() if directory.is_dir() else ():
             if path.name != "gnuplot" and not (programs / path.name).is_symlink():
                 (programs / path.name).symlink_to(path)
-    ended = report("without gnuplot", bare, env={"PATH": str(programs)})
+    ended = report("without gnuplot", bare, "sample=0", env={"PATH": str(programs)})
     check(len(ended.warnings) == 1 and "gnuplot" in ended.warnings[0], f"no gnuplot: {ended.err}")
     page = read_page("without gnuplot", bare / "report.html")
     check(not page.images and len(page.figures) == 1, f"no gnuplot: {page.images}")
@@ -213,6 +284,14 @@ def test_refusals():
     report("bad settings", bad, code=3)
 
 
-for test in (test_run, test_several, test_damaged, test_without_gnuplot, test_refusals):
+for test in (
+    test_run,
+    test_embeddings,
+    test_without_embeddings,
+    test_several,
+    test_damaged,
+    test_without_gnuplot,
+    test_refusals,
+):
     test()
 program.finish()

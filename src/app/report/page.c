@@ -24,7 +24,7 @@ static const char *const style =
     "td{overflow-wrap:anywhere;min-width:4rem}\n"
     ".number{text-align:right;white-space:nowrap}\n"
     "@media(prefers-color-scheme:dark){:root{--line:#444;--dim:#aaa}"
-    "body{background:#121212;color:#e8e8e8}img{filter:invert(1) hue-rotate(180deg)}}\n";
+    "body{background:#121212;color:#e8e8e8}img:not(.photo){filter:invert(1) hue-rotate(180deg)}}\n";
 
 /* ---- runs ---------------------------------------------------------------------------------- */
 
@@ -154,10 +154,11 @@ static void begin_page(struct lj_report *report)
                       "<code>gnuplot NAME.gp</code>.</p>\n");
 }
 
-static int write_parts(struct lj_report *report)
+int lj_report_write(struct lj_report *report)
 {
     static int (*const parts[])(struct lj_report *) = {lj_report_overview, lj_report_curves,
-                                                       lj_report_timing, lj_report_settings};
+                                                       lj_report_embeddings, lj_report_timing,
+                                                       lj_report_settings};
     LJ_TRY(make_folder(report));
     begin_page(report);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
@@ -166,28 +167,25 @@ static int write_parts(struct lj_report *report)
     }
     lj_text_add(&report->page, "</main>\n</body>\n</html>\n");
     LJ_TRY(lj_text_write(&report->page, report->path));
-    lj_say("%s: %d run%s, %d figures, %d of them drawn; their tables and scripts are in %s",
-           report->path, report->runs, report->runs == 1 ? "" : "s", report->figures, report->drawn,
+    lj_say("%s: %d run%s, figures: %d, drawn: %d; their tables and scripts are in %s", report->path,
+           report->runs, report->runs == 1 ? "" : "s", report->figures, report->drawn,
            report->folder);
     return LJ_OK;
 }
 
-int lj_report_write(const char *const *dir, int count, const char *out)
+int lj_report_open(struct lj_report *report, const char *const *dir, int count, const char *out)
 {
-    struct lj_report *report = lj_alloc(sizeof *report, "report");
-    if (!report)
-        return LJ_ERR_RESOURCE;
-    int status = choose_path(report, dir, count, out);
-    if (status == LJ_OK)
-        status = read_runs(report, dir, count);
-    if (status == LJ_OK) {
-        name_runs(report);
-        status = write_parts(report);
-    }
+    LJ_TRY(choose_path(report, dir, count, out));
+    LJ_TRY(read_runs(report, dir, count));
+    name_runs(report);
+    return LJ_OK;
+}
+
+void lj_report_close(struct lj_report *report)
+{
     for (int run = 0; run < report->runs; run++)
         free_run(&report->run[run]);
     lj_free(report->run);
     lj_text_free(&report->page);
-    lj_free(report);
-    return status;
+    *report = (struct lj_report){0};
 }

@@ -20,7 +20,10 @@ struct lj_report_run {
     struct lj_history steps, evaluations;
     int64_t skipped; /* lines of metrics.jsonl that were passed over */
     json_t *timing;  /* timing.json; NULL: there is none, since the run has not ended; owned */
+    const struct lj_report_sample *sample; /* embeddings; NULL: none are wanted; borrowed */
 };
+
+struct lj_report_sample; /* of report/sample.h */
 
 struct lj_report {
     struct lj_report_run *run; /* (runs) owned */
@@ -72,15 +75,22 @@ void lj_cell_number(struct lj_report *report, double value);
 
 int lj_report_overview(struct lj_report *report) LJ_MUST_USE;
 int lj_report_curves(struct lj_report *report) LJ_MUST_USE;
+int lj_report_embeddings(struct lj_report *report) LJ_MUST_USE;
 int lj_report_timing(struct lj_report *report) LJ_MUST_USE;
 int lj_report_settings(struct lj_report *report) LJ_MUST_USE;
 
 /* ---- page.c ------------------------------------------------------------------------------ */
 
-/* Reads the runs and writes the page.
- *   dir, count  in  directories of runs; those that cannot be read are warned of and left out
- *   out         in  the page, NAME.html; "": report.html in the directory of the only run
+/* Decides the name of the page and reads the runs.
+ *   report      out  zero before; owned by the caller, also after a failure: lj_report_close
+ *   dir, count  in   directories of runs, borrowed; those that cannot be read are warned of and
+ *                    left out
+ *   out         in   the page, NAME.html; "": report.html in the directory of the only run
  * Errors: LJ_ERR_CONFIG: the name of the page; LJ_ERR_DATA: there is no run; LJ_ERR_RESOURCE. */
-int lj_report_write(const char *const *dir, int count, const char *out) LJ_MUST_USE;
+int lj_report_open(struct lj_report *report, const char *const *dir, int count,
+                   const char *out) LJ_MUST_USE;
+/* Writes the page and the files beside it. Errors: LJ_ERR_RESOURCE. */
+int lj_report_write(struct lj_report *report) LJ_MUST_USE;
+void lj_report_close(struct lj_report *report);
 
 #endif
