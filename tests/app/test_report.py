@@ -168,6 +168,18 @@ def test_embeddings():
         confusion[label, votes.argmax()] += 1
     found = numbers(files / "confusion-1.tsv")
     check(found.sum() == 50 and abs(found - confusion).sum() <= 2, f"{found} {confusion}")
+    out = here / "projections.h5"
+    words = ["features=projection", "views.global=1", "views.local=0", f"out={out}"]
+    program.done("projections", ["embed", f"checkpoint={RUN}", *words])
+    values = program.read(out, "projections")
+    values = values.reshape(-1, 8)
+    which = [i * len(values) // 50 for i in range(50)]
+    length = numpy.linalg.norm(values[which], axis=1).max()
+    found = numbers(files / "slices-1.tsv", 1)
+    check(numpy.allclose(found[:, 2:].sum(0) * 0.25, 1), f"slices: {found}")
+    check(numpy.allclose(found[:, 1].sum() * 0.25, 1, atol=1e-3), f"normal: {found}")
+    outside = found[abs(found[:, 0]) > length + 0.25]
+    check((outside[1:-1, 2:] == 0).all(), f"slices: beyond {length}: {found}")
     first = re.search(r"cosine\s*(\d+)\s*(\d+)\s*1\s*(\d+)", " ".join(page.text.split("\n")))
     check(first is not None, "neighbours: no table")
     check((files / "neighbours-1.png").stat().st_size > 1000, "neighbours: no picture")

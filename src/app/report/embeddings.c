@@ -424,6 +424,7 @@ int lj_report_embeddings(struct lj_report *report)
         lj_text_add(&report->page, "<div class=\"figures\">\n");
         LJ_TRY(map(report, run));
         LJ_TRY(covariance(report, run));
+        LJ_TRY(lj_report_slices(report, run));
         LJ_TRY(neighbours(report, run));
         LJ_TRY(confusion(report, run));
         lj_text_add(&report->page, "</div>\n");

@@ -76,6 +76,8 @@ void lj_cell_number(struct lj_report *report, double value);
 int lj_report_overview(struct lj_report *report) LJ_MUST_USE;
 int lj_report_curves(struct lj_report *report) LJ_MUST_USE;
 int lj_report_embeddings(struct lj_report *report) LJ_MUST_USE;
+/* A figure of lj_report_embeddings, for a run that has them. */
+int lj_report_slices(struct lj_report *report, int run) LJ_MUST_USE;
 int lj_report_timing(struct lj_report *report) LJ_MUST_USE;
 int lj_report_settings(struct lj_report *report) LJ_MUST_USE;
 

@@ -25,6 +25,7 @@ void lj_report_sample_free(struct lj_report_sample *s)
     lj_free(s->row);
     lj_free(s->near);
     lj_free(s->similarity);
+    lj_free(s->projection);
     lj_free(s->rgb);
     *s = (struct lj_report_sample){0};
 }
@@ -38,12 +39,21 @@ static int keep(void *data, int64_t first, int64_t count, const float *embedding
     return LJ_OK;
 }
 
+static int keep_projections(void *data, int64_t first, int64_t count, const float *projections)
+{
+    struct lj_report_sample *s = data;
+    memcpy(s->projection + first * s->dimensions, projections,
+           (size_t)(count * s->dimensions) * sizeof *s->projection);
+    return LJ_OK;
+}
+
 static int allocate(struct lj_report_sample *s)
 {
     s->x = lj_alloc_array(s->rows * s->width, sizeof *s->x, "report");
     s->label = lj_alloc_array(s->rows, sizeof *s->label, "report");
     s->row = lj_alloc_array(s->rows, sizeof *s->row, "report");
-    return s->x && s->label && s->row ? LJ_OK : LJ_ERR_RESOURCE;
+    s->projection = lj_alloc_array(s->rows * s->dimensions, sizeof *s->projection, "report");
+    return s->x && s->label && s->row && s->projection ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 static void note_rows(struct lj_report_sample *s, const struct lj_archive *archive)
@@ -165,7 +175,7 @@ static int look(struct lj_report_sample *s, struct lj_archive *archive,
 }
 
 static int embed(struct lj_report_sample *s, struct lj_comm *comm,
-                 const struct lj_pretrained *pretrained, const struct lj_config *config,
+                 const struct lj_pretrained *pretrained, struct lj_config *config,
                  struct lj_archive *archive, int64_t rows)
 {
     const struct lj_embedder embedder = {.model = pretrained->model,
@@ -173,12 +183,18 @@ static int embed(struct lj_report_sample *s, struct lj_comm *comm,
                                          .mean = pretrained->mean,
                                          .std = pretrained->std,
                                          .config = config};
+    struct lj_embedder projector = embedder;
+    projector.projections = true;
+    config->views_global = 1; /* the first view of training is enough */
+    config->views_local = 0;
     LJ_TRY(lj_pretrained_check_pixels(pretrained, comm, archive, false));
     s->rows = lj_min_i64(rows, lj_archive_info(archive)->selected);
     s->width = lj_embed_width(&embedder);
+    s->dimensions = lj_embed_width(&projector);
     s->step = pretrained->step;
     LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? allocate(s) : LJ_OK));
     LJ_TRY(lj_embed(comm, &embedder, archive, s->rows, 0, keep, s));
+    LJ_TRY(lj_embed(comm, &projector, archive, s->rows, 0, keep_projections, s));
     int status = LJ_OK;
     lj_root_section_begin(comm);
     if (lj_comm_is_root(comm))

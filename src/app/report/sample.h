@@ -20,6 +20,9 @@ struct lj_report_sample {
     int32_t *near;                 /* (rows, LJ_KNN_NEIGHBOURS) the most similar first, -1: there
                                       are no more; owned */
     float *similarity;             /* (rows, LJ_KNN_NEIGHBOURS) cosine; owned */
+    int64_t dimensions;            /* of the projections */
+    float *projection;             /* (rows, dimensions) of one global view of each row, as training
+                                      draws it; owned */
     int64_t classes;               /* 1 + the largest label; 0: no labels */
     struct lj_principal principal; /* owned */
     int64_t shown;                 /* rows of the picture: a row of the sample, and its nearest */
