@@ -239,7 +239,7 @@
 /* Arguments of single commands: same syntax, never part of config.yaml. */
 #define LJ_COMMAND_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                       \
     TEXT(ARGUMENT, arg_out, "out", "",                                                             \
-        "embed, inspect, views, pack, export, import: file or directory to write")                 \
+        "embed, inspect, views, pack, report, export, import: file or directory to write")         \
     TEXT(ARGUMENT, arg_resume_change, "resume.change", "",                                         \
         "train, sweep: settings, separated by commas, that may differ from those of the "          \
         "checkpoint that the run continues from")                                                  \
@@ -271,6 +271,8 @@
     INT(ARGUMENT, arg_rows, "rows", 8, 1, 256, "views: samples that are shown")                    \
     INT(ARGUMENT, arg_step, "step", 0, 0, 1000000000000,                                           \
         "views: the step of training whose samples are shown")                                     \
+    INT(ARGUMENT, arg_sample, "sample", 2000, 0, 20000,                                            \
+        "report: rows that the newest checkpoint embeds, at most, spaced evenly; 0: none")         \
     TEXT(ARGUMENT, arg_channels, "channels", "",                                                   \
         "views: one channel, from 0 on, in grey; three as red, green, blue: 3,2,1; all: each by "  \
         "itself; empty: the first three, or the first")                                            \

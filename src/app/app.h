@@ -30,6 +30,8 @@ int lj_command_diagnose(struct lj_comm *comm, struct lj_config *config,
                         const struct lj_call_words *words);
 int lj_command_rank(struct lj_comm *comm, struct lj_config *config,
                     const struct lj_call_words *words);
+int lj_command_report(struct lj_comm *comm, struct lj_config *config,
+                      const struct lj_call_words *words);
 int lj_command_sweep(struct lj_comm *comm, struct lj_config *config,
                      const struct lj_call_words *words);
 int lj_command_export(struct lj_comm *comm, struct lj_config *config,
@@ -67,6 +69,13 @@ json_t *lj_json_number(double value);
 
 /* True if some word sets this key. */
 bool lj_words_set(const struct lj_call_words *words, const char *key);
+
+/* How a run read its data, then what the words say: an archive in them is another one and does not
+ * inherit the run's names. Local.
+ *   merged  in/out  the words on defaults
+ * Errors: LJ_ERR_CONFIG. */
+int lj_words_over_run(struct lj_config *merged, const struct lj_config *run,
+                      const struct lj_call_words *words) LJ_MUST_USE;
 
 /* An empty data.archive means the example archive: its training rows, unless data.where says
  * otherwise. Errors: LJ_ERR_DATA when it is nowhere. */

@@ -10,22 +10,6 @@
 
 #include <stdio.h>
 
-/* How the run read its data, then what the words say. merged comes with the words on defaults: an
- * archive in them is another one and does not inherit the run's names. */
-static int merge_config(struct lj_config *merged, const struct lj_config *run,
-                        const struct lj_call_words *words)
-{
-    bool another = merged->data_archive[0] != 0;
-    double unlabelled = merged->data_unlabelled;
-    *merged = *run;
-    if (another) {
-        merged->data_images[0] = merged->data_labels[0] = merged->data_where[0] = 0;
-        merged->data_axes = LJ_DATA_AXES_AUTO;
-        merged->data_unlabelled = unlabelled;
-    }
-    return lj_config_apply_words(merged, words->word, words->count);
-}
-
 static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretrained,
                          const struct lj_config *config, struct lj_archive *archive)
 {
@@ -107,7 +91,7 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
                      config->arg_features == LJ_ARG_FEATURES_PIXELS;
     LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint, untrained));
     bool chosen = config->data_full_scale > 0; /* for this archive, not for the run's */
-    int status = merge_config(config, &pretrained.config, words);
+    int status = lj_words_over_run(config, &pretrained.config, words);
     if (status == LJ_OK)
         status = check_stretch(config, &pretrained);
     status = lj_agree(comm, status);

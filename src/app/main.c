@@ -41,6 +41,8 @@ static const struct command commands[] = {
      "is this embedding an isotropic Gaussian? diagnose FILE.h5 [grad=out.h5]"},
     {"rank", lj_command_rank, INT_MAX, false, false, false, "",
      "which run is best, without labels? rank RUN_DIR ..."},
+    {"report", lj_command_report, INT_MAX, false, true, false, READING " threads guard.stall_s",
+     "a page with curves, times and settings: report RUN_DIR ... [out=report.html]"},
     {"sweep", lj_command_sweep, 0, false, true, false, NULL,
      "the runs of a grid of settings, ranked: sweep FILE.yaml run.dir=DIR"},
     {"inspect", lj_command_inspect, 0, false, false, true, READING " batch.size",

@@ -156,6 +156,25 @@ struct lj_spectrum {
 int lj_spectrum_of(struct lj_comm *comm, const struct lj_features *x,
                    struct lj_spectrum *spectrum) LJ_MUST_USE;
 
+/* Principal axes of rows. */
+struct lj_principal {
+    int64_t width;
+    double *mean;       /* (width) owns all four arrays */
+    double *eigenvalue; /* (width) of the covariance, descending, none negative */
+    double *covariance; /* (width, width) */
+    double *axis;       /* (width, width) rows of length 1; the largest component is positive */
+};
+/* Local: for pictures of a few thousand rows. Threads share the work.
+ *   x  (rows, width) in  rows >= 1
+ * Errors: LJ_ERR_NUMERIC (a value is not finite), LJ_ERR_RESOURCE; then there is nothing to
+ * destroy. Cost: rows width^2, and 10 width^3 for the axes; memory: 8 width (rows + 4 width). */
+int lj_principal_create(struct lj_principal *principal, const float *x, int64_t rows,
+                        int64_t width) LJ_MUST_USE;
+void lj_principal_destroy(struct lj_principal *principal);
+/* Coordinates of a row on the first axes; 0 on those that there are not.  place (axes) out */
+void lj_principal_place(const struct lj_principal *principal, const float *row, int axes,
+                        double *place);
+
 /* Projections of samples, V of each, that ranks share: as by lj_features_share, each has whole
  * blocks of LJ_FEATURES_BLOCK samples. */
 struct lj_projections {

@@ -1,0 +1,309 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""report: the page, its figures and tables, and what it says of runs that are not as they should
+be. Pictures are drawn where gnuplot is installed, which the tests do without, too."""
+
+import html.parser
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import urllib.parse
+
+import numpy
+
+import program
+from program import check, run
+
+holder, here = program.scratch()
+VOID = {"meta", "img", "br", "link"}
+OPTIONAL_END = {"tr", "td", "th"}  # as HTML allows
+NASTY = "it's a \"run\" $(touch ran) `touch ran` & <i>x</i> %41#"
+
+
+class Page(html.parser.HTMLParser):
+    """Elements, checked for nesting, and the cells of the tables."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.open, self.figures, self.images, self.tags = path, [], [], [], []
+        self.text, self.problems = "", []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+        if self.open:
+            self.problems.append(f"not closed: {self.open}")
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag == "figure":
+            self.figures.append([])
+        elif self.figures and "figure" in self.open:
+            self.figures[-1].append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+        if tag not in VOID | OPTIONAL_END:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in OPTIONAL_END:
+            return
+        if not self.open or self.open.pop() != tag:
+            self.problems.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def report(what, *words, code=0, ranks=1, **more):
+    ended = run(["report", *words], ranks, **more)
+    check(ended.code == code, f"{what}: exit code {ended.code}, expected {code}: {ended.tail()}")
+    return ended
+
+
+def read_page(what, path):
+    page = Page(path)
+    check(not page.problems, f"{what}: {page.problems[:3]}")
+    for tags in page.figures:
+        check("table" in tags and "figcaption" in tags, f"{what}: a figure has only {tags}")
+    for image in page.images:
+        check(image.get("alt"), f"{what}: no alt text: {image}")
+        target = path.parent / urllib.parse.unquote(image["src"])
+        check(target.is_file(), f"{what}: no picture {target}")
+    check("script" not in page.tags and "link" not in page.tags, f"{what}: {set(page.tags)}")
+    check("http" not in page.text, f"{what}: an address of the network")
+    return page
+
+
+def table(path):
+    """Columns of a table beside the page."""
+    rows = [line.split("\t") for line in path.read_text().splitlines()]
+    return {name: [float(row[i]) for row in rows[1:]] for i, name in enumerate(rows[0])}
+
+
+def check_table(what, path, rows):
+    found = table(path)
+    for name in {key for row in rows for key in row if key not in ("event", "skipped")}:
+        wanted = [math.nan if row.get(name) is None else row[name] for row in rows]
+        same = len(found.get(name, [])) == len(wanted) and all(
+            a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(found[name], wanted)
+        )
+        check(same, f"{what}: {name}: {found.get(name)}, expected {wanted}")
+
+
+def embeddings_of(checkpoint, rows):
+    """By the command embed, of all rows; the sample has rows spaced evenly over them."""
+    out = here / "embeddings.h5"
+    program.done("embed", ["embed", f"checkpoint={checkpoint}", f"out={out}"])
+    values = program.read(out, "embeddings").astype(float)
+    which = [i * len(values) // rows for i in range(rows)]
+    return values[which], program.read(out, "labels")[which], program.read(out, "row")[which]
+
+
+DATA = program.archive(here / "data.h5", 96)
+WORDS = (f"data.archive={DATA}", "train.steps=6", "eval.every=3")
+RUN = here / NASTY
+trained = program.train(RUN, *WORDS)
+check(trained.code == 0, f"train: {trained.tail()}")
+
+
+def test_run():
+    """One run, on two ranks, whose directory has every sign of HTML, gnuplot and the shell."""
+    before = {path: path.stat().st_mtime_ns for path in RUN.rglob("*") if path.is_file()}
+    report("a run", RUN, ranks=2)
+    page = read_page("a run", RUN / "report.html")
+    check(NASTY in page.text and "i" not in page.tags, "a run: its name is not escaped")
+    for words in ("optim.lr", "prediction loss", "kNN accuracy", "seconds by message"):
+        check(words in page.text, f"a run: no {words} in the page")
+    lines = program.metrics(RUN)
+    steps = [row for row in lines if "event" not in row]
+    check_table("steps", RUN / "report/steps-1.tsv", steps)
+    check_table("evaluations", RUN / "report/evaluations-1.tsv", [r for r in lines if "event" in r])
+    timing = json.loads((RUN / "timing.json").read_text())
+    check(timing["verdict"] in page.text, "a run: no verdict")
+    rows = [line.split("\t") for line in (RUN / "report/phases.tsv").read_text().splitlines()[1:]]
+    found = {name: float(value) for name, value in rows}
+    wanted = {phase["name"]: phase["mean_s"] for phase in timing["phases"]}
+    check(found == wanted, f"phases: {found}, expected {wanted}")
+    check(not (RUN / "report/ran").exists(), "a run: gnuplot ran a command in a name")
+    after = {path: path.stat().st_mtime_ns for path in before}
+    check(before == after, "a run: report has changed its files")
+    if shutil.which("gnuplot"):
+        check(len(page.images) == len(page.figures) > 8, f"a run: {len(page.images)} pictures")
+        said = (RUN / "report/gnuplot.log").read_text()
+        check('.gp" line' not in said, f"a run: gnuplot says {said[:500]}")
+
+
+def numbers(path, skip=0):
+    return numpy.loadtxt(path, delimiter="\t", skiprows=skip, ndmin=2)
+
+
+def test_embeddings():
+    """Spectrum, covariance, map, neighbours and confusion are those of numpy."""
+    page_path = here / "embedded.html"
+    report("embeddings", RUN, "sample=50", f"out={page_path}", ranks=2)
+    page, files = read_page("embeddings", page_path), here / "embedded"
+    check("Checkpoint of step 6, 50 rows" in page.text, "embeddings: no word of the checkpoint")
+    x, labels, rows = embeddings_of(RUN, 50)
+    centred = x - x.mean(0)
+    covariance = centred.T @ centred / len(x)
+    values = numpy.linalg.eigvalsh(covariance)[::-1].clip(0)
+    found = numbers(files / "spectrum-1.tsv", 1)[:, 1]
+    check(numpy.allclose(found, values, rtol=1e-6, atol=1e-12), f"spectrum: {found}, {values}")
+    deviation = numpy.sqrt(numpy.diag(covariance))
+    wanted = covariance / numpy.outer(deviation, deviation)
+    found = numbers(files / "covariance-1.tsv")
+    check(numpy.allclose(found, wanted, atol=1e-6), "covariance: not numpy's")
+    found = numbers(files / "map-1.tsv", 1)
+    check((found[:, 2] == labels).all() and (found[:, 3] == rows).all(), "map: labels or rows")
+    check(numpy.allclose(found[:, :2].var(0), values[:2], rtol=1e-5), "map: variances")
+    unit = x / numpy.linalg.norm(x, axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    numpy.fill_diagonal(cosine, -numpy.inf)
+    confusion = numpy.zeros((3, 3))
+    for row, label in zip(cosine, labels):
+        near = numpy.argsort(-row)[:20]
+        votes = numpy.bincount(labels[near], numpy.exp(row[near] / 0.07), 3)
+        confusion[label, votes.argmax()] += 1
+    found = numbers(files / "confusion-1.tsv")
+    check(found.sum() == 50 and abs(found - confusion).sum() <= 2, f"{found} {confusion}")
+    out = here / "projections.h5"
+    words = ["features=projection", "views.global=1", "views.local=0", f"out={out}"]
+    program.done("projections", ["embed", f"checkpoint={RUN}", *words])
+    values = program.read(out, "projections")
+    values = values.reshape(-1, 8)
+    which = [i * len(values) // 50 for i in range(50)]
+    length = numpy.linalg.norm(values[which], axis=1).max()
+    found = numbers(files / "slices-1.tsv", 1)
+    check(numpy.allclose(found[:, 2:].sum(0) * 0.25, 1), f"slices: {found}")
+    check(numpy.allclose(found[:, 1].sum() * 0.25, 1, atol=1e-3), f"normal: {found}")
+    outside = found[abs(found[:, 0]) > length + 0.25]
+    check((outside[1:-1, 2:] == 0).all(), f"slices: beyond {length}: {found}")
+    first = re.search(r"cosine\s*(\d+)\s*(\d+)\s*1\s*(\d+)", " ".join(page.text.split("\n")))
+    check(first is not None, "neighbours: no table")
+    check((files / "neighbours-1.png").stat().st_size > 1000, "neighbours: no picture")
+
+
+def test_without_embeddings():
+    """No labels, no archive, sample=0, another archive."""
+    plain = program.write_h5(here / "plain.h5", images=program.images(40, 3))
+    run_dir = here / "plain"
+    program.train(run_dir, f"data.archive={plain}", "train.steps=1")
+    report("no labels", run_dir)
+    page = read_page("no labels", run_dir / "report.html")
+    check("No evaluations" in page.text and "40 rows" in page.text, "no labels: the page")
+    check(not list((run_dir / "report").glob("confusion*")), "no labels: a confusion matrix")
+    plain.unlink()
+    ended = report("no archive", run_dir)
+    page = read_page("no archive", run_dir / "report.html")
+    check("No embeddings: " in page.text and len(ended.warnings) == 1, f"no archive: {ended.err}")
+    report("another archive", run_dir, f"data.archive={DATA}", "data.where=split=0")
+    page = read_page("another archive", run_dir / "report.html")
+    check("72 rows" in page.text, "another archive: rows")
+    report("sample=0", run_dir, "sample=0")
+    check("Embeddings" not in read_page("sample=0", run_dir / "report.html").text, "sample=0")
+
+
+def make(name, lines, text="loss.lambda: 0.1\n"):
+    """A run written by hand."""
+    directory = here / name
+    directory.mkdir()
+    (directory / "config.yaml").write_text(text)
+    if lines is not None:
+        (directory / "metrics.jsonl").write_text(lines)
+    return directory
+
+
+def test_several():
+    """Another objective's terms, one run without a step, one without gnuplot's help."""
+    other = make("other", '{"step": 1, "epoch": 0.5, "loss": 2.5, "var": 7}\n')
+    empty = make("empty", None)
+    words = [RUN, other, empty]
+    ended = report("several", *words, code=2)
+    check("out=" in ended.err, f"several without out=: {ended.err}")
+    ended = report("several", *words, here / "nothing", f"out={here}/all.html")
+    check("nothing" in ended.warnings[0], f"several: {ended.err}")
+    check(sum("no embeddings" in line for line in ended.warnings) == 2, f"several: {ended.err}")
+    page = read_page("several", here / "all.html")
+    check("In which the runs differ" in page.text, "several: no table of differences")
+    check(table(here / "all/steps-2.tsv")["var"] == [7], "several: var")
+    scripts = (here / "all/steps-loss.gp").read_text()
+    check("steps-1.tsv" in scripts and "steps-2.tsv" in scripts, f"several: {scripts}")
+    check("steps-3.tsv" not in scripts, f"several: {scripts}")
+
+
+def test_damaged():
+    """Lines that are no JSON, no object, cut off, overlong, or with hostile names."""
+    lines = [
+        '{"step": 1, "loss": 3, "a\'b": 1, "../x": 2, "lr": null}',
+        "no json",
+        "[1, 2]",
+        '{"loss": 1}',
+        '{"step": 2, "loss": ' + " " * 40000 + "1}",
+        '{"step": 2, "loss": 2, "lr": 1e-3}',
+        '{"step": 3, "lo',
+    ]
+    damaged = make("damaged", "\n".join(lines))
+    (damaged / "timing.json").write_text('{"phases": [1, {"name": 5}, {"name": "x\\ty"}], "ledger"')
+    ended = report("damaged", damaged)
+    check(any("5 lines" in text for text in ended.warnings), f"damaged: {ended.err}")
+    read_page("damaged", damaged / "report.html")
+    found = table(damaged / "report/steps-1.tsv")
+    check(list(found) == ["step", "loss", "lr"], f"damaged: {found}")
+    check(found["loss"] == [3, 2] and found["lr"][1] == 1e-3, f"damaged: {found}")
+    strange = make("strange", None)
+    phases = '{"phases": [1, {"name": 5}, {"name": "x\\t\\"y", "mean_s": 2}], "ledger": 7}'
+    (strange / "timing.json").write_text(phases)
+    report("strange timing", strange)
+    read_page("strange timing", strange / "report.html")
+    rows = (strange / "report/phases.tsv").read_text().splitlines()
+    check(rows[1:] == ["x  y\t2"], f"strange timing: {rows}")
+
+
+def test_without_gnuplot():
+    """The page has the tables, and the command; an old picture goes."""
+    bare = make("bare", '{"step": 1, "loss": 2}\n{"step": 2, "loss": 1}\n')
+    (bare / "report").mkdir()
+    (bare / "report/steps-loss.svg").write_text("old")
+    programs = here / "programs"
+    programs.mkdir()
+    for directory in map(pathlib.Path, os.get_exec_path()):
+        for path in directory.iterdir() if directory.is_dir() else ():
+            if path.name != "gnuplot" and not (programs / path.name).is_symlink():
+                (programs / path.name).symlink_to(path)
+    ended = report("without gnuplot", bare, "sample=0", env={"PATH": str(programs)})
+    check(len(ended.warnings) == 1 and "gnuplot" in ended.warnings[0], f"no gnuplot: {ended.err}")
+    page = read_page("without gnuplot", bare / "report.html")
+    check(not page.images and len(page.figures) == 1, f"no gnuplot: {page.images}")
+    check("gnuplot steps-loss.gp" in page.text, "no gnuplot: no command")
+    check(not (bare / "report/steps-loss.svg").exists(), "no gnuplot: an old picture is left")
+
+
+def test_refusals():
+    for what, words, code, text in (
+        ("no directory", [], 2, "directory of a run"),
+        ("no run", [here / "nothing"], 3, "no config.yaml"),
+        ("no runs", [here / "nothing", here / "none", f"out={here}/x.html"], 3, "none of 2"),
+        ("no name", [RUN, f"out={here}/.html"], 2, ".html"),
+        ("no page", [RUN, f"out={here}/page.txt"], 2, ".html"),
+        ("nowhere", [RUN, f"out={here}/nowhere/page.html"], 6, "nowhere"),
+        ("an argument", [RUN, "alpha=1"], 2, "does not take"),
+    ):
+        ended = report(what, *words, code=code, ranks=2 if what == "no run" else 1)
+        check(len(ended.errors) == 1 and text in ended.err, f"{what}: {ended.err}")
+    bad = make("bad", None, "model: [\n")
+    report("bad settings", bad, code=3)
+
+
+for test in (
+    test_run,
+    test_embeddings,
+    test_without_embeddings,
+    test_several,
+    test_damaged,
+    test_without_gnuplot,
+    test_refusals,
+):
+    test()
+program.finish()
