@@ -53,7 +53,7 @@ void lj_barrier(struct lj_comm *comm)
     LJ_WAIT_IN(MPI_Barrier(comm->mpi->comm));
 }
 
-void lj_wait_for_all(struct lj_comm *comm)
+void lj_wait_for_all(struct lj_comm *comm, void (*meanwhile)(void *data), void *data)
 {
     const struct timespec between = {.tv_nsec = 20000000};
     MPI_Request request;
@@ -63,6 +63,8 @@ void lj_wait_for_all(struct lj_comm *comm)
          MPI_Test(&request, &done, MPI_STATUS_IGNORE)) {
         nanosleep(&between, NULL);
         lj_progress();
+        if (meanwhile)
+            meanwhile(data);
     }
 }
 

@@ -37,8 +37,9 @@ void lj_broadcast(struct lj_comm *comm, void *data, int64_t bytes, int root);
 /* Returns when all ranks have called it. Collective. */
 void lj_barrier(struct lj_comm *comm);
 /* The same where others may work for hours, each under a watchdog of its own: this rank's hears of
- * progress meanwhile. */
-void lj_wait_for_all(struct lj_comm *comm);
+ * progress meanwhile.
+ *   meanwhile  in  called with data some 50 times a second; NULL: nothing is */
+void lj_wait_for_all(struct lj_comm *comm, void (*meanwhile)(void *data), void *data);
 /* Smallest, largest and sum of everybody's value. Collective: one allreduce of 8 bytes. */
 int64_t lj_all_min(struct lj_comm *comm, int64_t value);
 int64_t lj_all_max(struct lj_comm *comm, int64_t value);

@@ -5,12 +5,11 @@
 
 #include "run/state.h"
 
+#include "kernels/kernels.h"
 #include "lejepa/runtime.h"
 #include "run/signals.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static bool due(int64_t every, int64_t finished)
@@ -45,8 +44,9 @@ static int check_init(const struct lj_run_state *run, const char *resume_from)
 static int set_up(struct lj_run_state *run)
 {
     char resume_from[LJ_PATH_MAX] = "";
-    const char *isa = "";
-    LJ_TRY(lj_runtime_agree(run->comm, &isa));
+    const char *isa = lj_isa_name(lj_isa_selected());
+    if (!run->sweep_dir)
+        LJ_TRY(lj_runtime_agree(run->comm, &isa));
     LJ_TRY(lj_agree(run->comm, lj_runtime_resolve_precision(run->config)));
     LJ_TRY(lj_agree(run->comm, lj_run_resolve_holdout(run->config)));
     LJ_TRY(open_archive(run));
@@ -80,33 +80,33 @@ static void tear_down(struct lj_run_state *run)
 
 /* ---- between steps ----------------------------------------------------------------------- */
 
-static const char *stop_file(const struct lj_run_state *run, char path[LJ_PATH_MAX])
+/* Once a second at most: many groups of ranks ask the same file system. */
+static bool sweep_wants_stop(struct lj_run_state *run)
 {
-    snprintf(path, LJ_PATH_MAX, "%.4000s/STOP", run->dir);
-    return path;
+    if (!run->sweep_dir || lj_now_s() - run->asked_s < 1)
+        return false;
+    run->asked_s = lj_now_s();
+    return lj_stop_sweep(run->sweep_dir);
 }
 
 /* Does this rank ask to stop? Every rank looks for signals, since any of them may be the one that
- * gets one; rank 0 also looks at run.max_seconds and for a file STOP. */
-static bool wants_stop(const struct lj_run_state *run)
+ * gets one; rank 0 also looks at run.max_seconds and for files STOP. */
+static bool wants_stop(struct lj_run_state *run)
 {
     if (lj_signals_stop())
         return true;
     if (!lj_comm_is_root(run->comm))
         return false;
-    char path[LJ_PATH_MAX];
     double limit = run->config->run_max_seconds;
-    return access(stop_file(run, path), F_OK) == 0 ||
+    return lj_stop_file(run->dir) || sweep_wants_stop(run) ||
            (limit > 0 && lj_now_s() - run->begun_s > limit);
 }
 
-/* Removes the file STOP, which would stop the resubmitted job, too. */
-static void remove_stop_file(const struct lj_run_state *run)
+/* The other groups of a sweep stop, too. */
+static void pass_on_stop(const struct lj_run_state *run)
 {
-    char path[LJ_PATH_MAX];
-    if (lj_comm_is_root(run->comm) && unlink(stop_file(run, path)) != 0 && errno != ENOENT)
-        lj_warn("%s: cannot be removed: %s; remove it, or it stops the next job", path,
-                strerror(errno));
+    if (run->sweep_dir && lj_comm_is_root(run->comm))
+        lj_stop_sweep_ask(run->sweep_dir);
 }
 
 /* Does this rank ask to save? Every rank looks for signals, rank 0 also at checkpoint.minutes. */
@@ -203,11 +203,13 @@ static int run_steps(struct lj_run_state *run)
         LJ_TRY(lj_run_watch_collapse(run, step + 1, &report));
         LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log && report.nonfinite == 0));
         bool stop = report.stop > 0 && step + 1 < steps;
+        if (report.stop > 0)
+            pass_on_stop(run);
         LJ_TRY(after_step(run, step + 1, report.save > 0 || stop));
         if (stop)
             LJ_TRY(finish_saving(run));
-        if (report.stop > 0)
-            remove_stop_file(run);
+        if (report.stop > 0 && lj_comm_is_root(run->comm))
+            lj_stop_file_remove(run->dir);
         if (stop)
             return lj_fail(LJ_STOPPED,
                            "stopped at step %lld of %lld on request, checkpoint written; resubmit "
@@ -257,12 +259,13 @@ static int train(struct lj_run_state *run)
     return status;
 }
 
-int lj_train(struct lj_comm *comm, struct lj_config *config)
+int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *sweep_dir)
 {
     struct lj_run_state *run = lj_alloc(sizeof *run, "run");
     LJ_TRY(lj_agree(comm, run ? LJ_OK : LJ_ERR_RESOURCE));
     run->comm = comm;
     run->config = config;
+    run->sweep_dir = sweep_dir;
     run->begun_s = lj_now_s();
     run->terminal = lj_comm_is_root(comm) && isatty(STDERR_FILENO);
     lj_signals_install(); /* a signal during set-up stops the run after its first step */
@@ -275,4 +278,9 @@ int lj_train(struct lj_comm *comm, struct lj_config *config)
     tear_down(run);
     lj_free(run);
     return status;
+}
+
+int lj_train(struct lj_comm *comm, struct lj_config *config)
+{
+    return lj_run_train(comm, config, NULL);
 }

@@ -17,6 +17,16 @@ bool lj_signals_stop(void);
 /* Was it asked to save since the last call? */
 bool lj_signals_take_save(void);
 
+/* Is there a file STOP in a run's directory? */
+bool lj_stop_file(const char *dir);
+/* Removes it: it would stop the resubmitted job, too. Warns if it cannot. */
+void lj_stop_file_remove(const char *dir);
+/* The same for the run.dir of a sweep, and for what one of its groups asked. */
+bool lj_stop_sweep(const char *dir);
+void lj_stop_sweep_remove(const char *dir);
+/* Asks all groups of a sweep to stop. */
+void lj_stop_sweep_ask(const char *dir);
+
 /* Tells the watchdog that work went on, and the step for its message; -1: before the first step. */
 void lj_watchdog_feed(int64_t step);
 

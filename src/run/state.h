@@ -31,6 +31,8 @@ struct lj_run_state {
     struct lj_redraws redraws;     /* as summed last: at a logged step, or the end */
     int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
     double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
+    const char *sweep_dir;         /* run.dir of the sweep that it is a run of; NULL: of none */
+    double asked_s;                /* when the files of the sweep were last looked for */
     int64_t collapsed_steps;       /* steps in a row whose terms show a collapse */
     bool terminal;                 /* root: standard error is a terminal, so draw a progress bar */
     struct lj_archive *eval_query; /* rows that are evaluated; NULL: no evaluation */
@@ -55,6 +57,13 @@ struct lj_run_scores {
     double alignment;               /* lj_projections_alignment */
     int64_t sigreg_samples;
 };
+
+/* ---- run.c ------------------------------------------------------------------------------- */
+
+/* lj_train, as a run of a sweep: all ranks of the sweep have agreed on a level, and it stops with
+ * the sweep. Collective over comm.
+ *   sweep_dir  in  run.dir of the sweep; NULL: it is no run of a sweep */
+int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *sweep_dir);
 
 /* ---- directory.c ------------------------------------------------------------------------- */
 

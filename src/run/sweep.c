@@ -4,6 +4,7 @@
  *     NAME.claim   made by the group that took it in this job: creating a file is what file systems
  *                  let only one of many do, and needs no rank that stands by to be asked
  *     NAME.json    how it ended, for the next job
+ *     STOP         made by a group that was asked to stop, for the others
  *
  * An error that all ranks of a group agree on ends its run, and the group goes on. What ends a
  * process (a signal, MPI's failure, an internal error, the watchdog) ends the whole job; the note
@@ -11,16 +12,18 @@
 #include "run/run.h"
 
 #include "run/lock.h"
+#include "run/notes.h"
 #include "run/signals.h"
 #include "run/state.h"
 
+#include "lejepa/runtime.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 enum { TRIES_MAX = 3 };
 
@@ -36,6 +39,7 @@ struct sweep {
     int64_t *plan; /* (points) enum plan, of this job */
     int64_t *code; /* (points) given; until the end, of the runs of groups that this rank leads */
     double begun_s;
+    bool passed_on; /* this rank, waiting for others, has asked them to stop */
 };
 
 static const struct lj_lock_times lock_times = {.patience_s = 5, .renew_s = 30, .stale_s = 300};
@@ -49,92 +53,43 @@ static void note_path(const struct sweep *s, int k, const char *suffix, char pat
     snprintf(path, LJ_PATH_MAX, "%.3700s/sweep/%s%s", s->config->run_dir, name, suffix);
 }
 
-/* A word for the settings that a run's weights depend on. */
-static void settings_text(const struct lj_config *c, char text[32])
+/* Notes on the present run: what it is now, and what the last job wrote. A root's work.
+ *   path  out  of the note */
+static int look_at_run(struct sweep *s, int k, struct lj_run_note *now, struct lj_run_note *last,
+                       char path[LJ_PATH_MAX])
 {
-    char value[LJ_TEXT_MAX];
-    int count = 0;
-    const struct lj_key *key = lj_config_keys(&count);
-    uint64_t hash = 0;
-    for (int i = 0; i < count; i++)
-        if (key[i].role == LJ_KEY_BITS) {
-            lj_config_value_text(c, &key[i], value, sizeof value);
-            hash = XXH3_64bits_withSeed(value, strlen(value), hash);
-        }
-    snprintf(text, 32, "%016llx", (unsigned long long)hash);
-}
-
-/* The last checkpoint of the present run; "" if there is none. */
-static void last_checkpoint(const struct sweep *s, char path[LJ_PATH_MAX])
-{
-    char dir[LJ_PATH_MAX];
-    if (lj_checkpoint_directory(s->point.run_dir, dir) != LJ_OK ||
-        lj_checkpoint_last(dir, path) != LJ_OK)
-        path[0] = 0;
-}
-
-static bool text_is(const json_t *object, const char *name, const char *text)
-{
-    const char *there = json_string_value(json_object_get(object, name));
-    return there && strcmp(there, text) == 0;
-}
-
-/* Tries so far from where the run is now; how the last one ended, LJ_ERR_COMM if the job ended
- * with it. settings, from: what the present run has */
-static int tries_so_far(const struct sweep *s, int k, const char *settings, const char *from,
-                        int64_t *code)
-{
-    char path[LJ_PATH_MAX];
+    LJ_TRY(lj_grid_config(s->grid, k, &s->point));
+    lj_run_note_now(now, &s->point);
     note_path(s, k, ".json", path);
-    json_t *note = json_load_file(path, 0, NULL), *ended = json_object_get(note, "code");
-    int tries = 0;
-    *code = json_is_integer(ended) ? json_integer_value(ended) : -LJ_ERR_COMM;
-    if (text_is(note, "settings", settings) && (text_is(note, "from", from) || *code == 0))
-        tries = (int)json_integer_value(json_object_get(note, "tries"));
-    else
-        *code = -LJ_ERR_COMM;
-    json_decref(note);
-    return tries;
-}
-
-/* code: exit code of the run; -1: it has begun */
-static void write_note(const struct sweep *s, int k, const char *settings, const char *from,
-                       int tries, int64_t code, const char *error)
-{
-    char path[LJ_PATH_MAX];
-    note_path(s, k, ".json", path);
-    json_t *note =
-        json_pack("{s:s, s:s, s:i, s:o, s:s}", "settings", settings, "from", from, "tries", tries,
-                  "code", code < 0 ? json_null() : json_integer(code), "error", error);
-    if (!note || json_dump_file(note, path, JSON_INDENT(1)) != 0)
-        lj_warn("%s: cannot be written: %s; the next job may repeat this run", path,
-                strerror(errno));
-    json_decref(note);
+    lj_run_note_read(last, path);
+    return LJ_OK;
 }
 
 /* ---- what to run ------------------------------------------------------------------------- */
 
+static enum plan plan_of(const struct lj_run_note *now, const struct lj_run_note *last)
+{
+    if (lj_run_note_finished(now, last))
+        return IS_DONE;
+    return lj_run_note_failures(now, last) >= TRIES_MAX ? GIVEN_UP : RUNS;
+}
+
 static int plan_run(struct sweep *s, int k)
 {
-    char settings[32], from[LJ_PATH_MAX], path[LJ_PATH_MAX];
-    LJ_TRY(lj_grid_config(s->grid, k, &s->point));
-    settings_text(&s->point, settings);
-    last_checkpoint(s, from);
-    int64_t code;
-    int tries = tries_so_far(s, k, settings, from, &code);
-    if (tries > 0 && code == 0 && from[0]) /* unless its directory was removed */
-        s->plan[k] = IS_DONE;
-    else
-        s->plan[k] = tries >= TRIES_MAX ? GIVEN_UP : RUNS;
-    s->code[k] = s->plan[k] == GIVEN_UP ? code : 0;
+    struct lj_run_note now, last;
+    char note[LJ_PATH_MAX], path[LJ_PATH_MAX];
+    LJ_TRY(look_at_run(s, k, &now, &last, note));
+    enum plan plan = plan_of(&now, &last);
+    s->plan[k] = plan;
+    s->code[k] = plan != GIVEN_UP ? 0 : last.code < 0 ? -LJ_ERR_COMM : last.code;
+    LJ_CHECK(plan != GIVEN_UP || s->code[k] != 0, "%s: given up, and good", s->point.run_dir);
     note_path(s, k, ".claim", path);
     if (unlink(path) != 0 && errno != ENOENT)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be removed: %s", path, strerror(errno));
-    if (s->plan[k] == GIVEN_UP) {
-        note_path(s, k, ".json", path);
+    if (plan == GIVEN_UP)
         lj_warn("%s has failed %d times and got no further: left out; remove %s to try again",
-                s->point.run_dir, tries, path);
-    }
+                s->point.run_dir, last.tries, note);
+    lj_progress();
     return LJ_OK;
 }
 
@@ -147,6 +102,7 @@ static int plan_all(struct sweep *s)
     snprintf(path, sizeof path, "%.3700s/sweep", s->config->run_dir);
     LJ_TRY(lj_run_make_dirs(path));
     LJ_TRY(lj_run_lock_take(&s->lock, s->config->run_dir, &lock_times));
+    lj_stop_sweep_remove(s->config->run_dir);
     for (int k = 0; k < lj_grid_points(s->grid); k++)
         LJ_TRY(plan_run(s, k));
     return LJ_OK;
@@ -188,37 +144,81 @@ static void say_end(const struct sweep *s, int status, const char *error, double
         lj_say("finished after %s; %s/log.txt", duration, s->point.run_dir);
 }
 
+/* The weights of a run that goes on are not those of init=, but were made from those of the init=
+ * that it began with: it must still be the same. */
+static int check_init(const struct sweep *s, const struct lj_run_note *now,
+                      const struct lj_run_note *last)
+{
+    if (!now->from[0] || !last->init_known || strcmp(now->init, last->init) == 0)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CONFIG,
+                   "init=%s: the run began with init=%s and has checkpoints; give init= as it was, "
+                   "or remove %s to begin anew",
+                   now->init, last->init, s->point.run_dir);
+}
+
+/* Notes that the run begins. Root of the group.
+ *   note     out  to be completed when it has ended
+ *   goes_on  out  0 or 1: it continues from weights of its own, and needs no init= */
+static int begin_run(struct sweep *s, int k, struct lj_run_note *note, char path[LJ_PATH_MAX],
+                     int64_t *goes_on)
+{
+    struct lj_run_note last;
+    LJ_TRY(look_at_run(s, k, note, &last, path));
+    int status = check_init(s, note, &last);
+    *goes_on = note->from[0] && last.init_known && status == LJ_OK;
+    note->tries = lj_run_note_failures(note, &last) + 1;
+    if (note->from[0])
+        memcpy(note->init, last.init, sizeof note->init);
+    lj_run_note_write(note, path, "");
+    lj_say("begins, on %d rank%s", s->group->size, s->group->size == 1 ? "" : "s");
+    return status;
+}
+
+/* Trains with the settings of the present point. Collective over the group. */
+static int train(struct sweep *s, int64_t goes_on)
+{
+    lj_broadcast(s->group, &goes_on, sizeof goes_on, 0);
+    if (goes_on)
+        s->point.arg_init[0] = 0;
+    if (s->config->run_max_seconds > 0)
+        s->point.run_max_seconds = fmax(seconds_left(s), 1);
+    int status = lj_run_train(s->group, &s->point, s->config->run_dir);
+    lj_progress_set_turns(1);
+    return status;
+}
+
 /* Makes one run. Returns LJ_STOPPED if it was stopped. Collective over the group. */
 static int make_run(struct sweep *s, int k)
 {
-    char name[LJ_GRID_NAME_MAX], settings[32], from[LJ_PATH_MAX], error[2048] = "";
+    struct lj_run_note note;
+    char name[LJ_GRID_NAME_MAX], path[LJ_PATH_MAX], error[2048] = "";
     bool root = lj_comm_is_root(s->group);
-    int64_t before;
-    int tries = 0;
+    int64_t goes_on = 0;
     LJ_TRY(lj_grid_config(s->grid, k, &s->point));
-    if (s->config->run_max_seconds > 0)
-        s->point.run_max_seconds = fmax(seconds_left(s), 1);
     lj_grid_name(s->grid, k, name);
     lj_log_set_run(name);
-    if (root) {
-        settings_text(&s->point, settings);
-        last_checkpoint(s, from);
-        tries = tries_so_far(s, k, settings, from, &before) + 1;
-        write_note(s, k, settings, from, tries, -1, "");
-        lj_say("begins, on %d rank%s", s->group->size, s->group->size == 1 ? "" : "s");
-    }
     double begun_s = lj_now_s();
-    int status = lj_train(s->group, &s->point);
-    lj_progress_set_turns(1);
+    int status = lj_agree(s->group, root ? begin_run(s, k, &note, path, &goes_on) : LJ_OK);
+    if (status == LJ_OK)
+        status = train(s, goes_on);
     if (status != LJ_OK)
         snprintf(error, sizeof error, "%s", lj_error_text());
     if (root) {
-        s->code[k] = -status;
+        s->code[k] = note.code = -status;
+        note.tries = status == LJ_STOPPED ? 0 : note.tries;
         say_end(s, status, error, lj_now_s() - begun_s);
-        write_note(s, k, settings, from, status == LJ_STOPPED ? 0 : tries, -status, error);
+        lj_run_note_write(&note, path, error);
     }
     lj_log_set_run("");
     return status == LJ_STOPPED ? LJ_STOPPED : LJ_OK;
+}
+
+/* Shall this rank's group take no more runs? */
+static bool wants_stop(const struct sweep *s)
+{
+    bool asked = lj_comm_is_root(s->group) && lj_stop_sweep(s->config->run_dir);
+    return asked || lj_signals_stop() || seconds_left(s) < 0;
 }
 
 /* Takes runs until there are no more. Collective over the group. */
@@ -228,14 +228,27 @@ static int make_runs(struct sweep *s)
         int64_t mine = 0;
         if (s->plan[k] != RUNS)
             continue;
-        if (lj_all_max(s->group, lj_signals_stop() || seconds_left(s) < 0))
+        if (lj_all_max(s->group, wants_stop(s))) {
+            if (lj_comm_is_root(s->group))
+                lj_stop_sweep_ask(s->config->run_dir);
             return LJ_STOPPED;
+        }
         LJ_TRY(lj_agree(s->group, lj_comm_is_root(s->group) ? claim(s, k, &mine) : LJ_OK));
         lj_broadcast(s->group, &mine, sizeof mine, 0);
         if (mine)
             LJ_TRY(make_run(s, k));
     }
     return LJ_OK;
+}
+
+/* A rank that has nothing to do may be the one that a signal reaches. */
+static void pass_on_stop(void *data)
+{
+    struct sweep *s = data;
+    if (!lj_signals_stop() || s->passed_on)
+        return;
+    s->passed_on = true;
+    lj_stop_sweep_ask(s->config->run_dir);
 }
 
 /* ---- the sweep --------------------------------------------------------------------------- */
@@ -272,6 +285,8 @@ static int split(struct sweep *s, struct lj_comm *comm)
 static int sweep(struct sweep *s, struct lj_comm *comm)
 {
     int points = lj_grid_points(s->grid);
+    const char *level;
+    LJ_TRY(lj_runtime_agree(comm, &level));
     lj_root_section_begin(comm);
     LJ_TRY(lj_root_section_end(comm, lj_comm_is_root(comm) ? plan_all(s) : LJ_OK));
     lj_broadcast(comm, s->plan, points * (int64_t)sizeof *s->plan, 0);
@@ -279,7 +294,9 @@ static int sweep(struct sweep *s, struct lj_comm *comm)
     lj_log_set_speaker(s->group && lj_comm_is_root(s->group));
     int status = s->group ? make_runs(s) : LJ_OK;
     lj_comm_destroy(s->group);
-    lj_wait_for_all(comm);
+    lj_wait_for_all(comm, pass_on_stop, s);
+    if (lj_comm_is_root(comm))
+        lj_stop_sweep_remove(s->config->run_dir);
     lj_log_set_speaker(lj_comm_is_root(comm));
     lj_sum_exact(comm, NULL, s->code, points);
     status = lj_agree(comm, status);

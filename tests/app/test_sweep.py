@@ -151,6 +151,61 @@ def test_stopped_and_killed():
         check_weights(directory, name)
 
 
+def test_changed():
+    """A finished run is made again when its archive, init= or held-out rows are others; one that
+    failed three times, when its archive is."""
+    directory, wrong = here / "changed", here / "none.h5"
+    grid, weights = "grid=loss.lambda=0.02|0.2", here / "straight" / NAMES[0]
+    sweep(directory, grid)
+    ended = sweep(directory, grid, f"data.archive={wrong}", code=3)
+    check(len(begun(ended)) == 2, f"another archive: began {begun(ended)}")
+    ended = sweep(directory, grid, "eval.every=2", code=2)
+    check(len(begun(ended)) == 2 and "eval.holdout" in ended.err, f"held out: {ended.tail()}")
+    ended = sweep(directory, grid, f"init={weights}", code=2)
+    check(len(begun(ended)) == 2 and "init=" in ended.err, f"init: {ended.tail()}")
+    ended = sweep(directory, grid, "log.every=2")
+    check(len(begun(ended)) == 2, f"after failures: began {begun(ended)}")
+    ended = sweep(directory, grid, "log.every=3")
+    check(begun(ended) == [], f"another log.every: began {begun(ended)}")
+    for job in range(4):
+        ended = sweep(here / "typo", grid, f"data.archive={wrong}", code=3)
+        check(len(begun(ended)) == (2 if job < 3 else 0), f"typo, job {job}: {begun(ended)}")
+    check(len(begun(sweep(here / "typo", grid))) == 2, "typo: left out after it was mended")
+
+
+def test_removed():
+    """However many tries it took, a finished run whose directory was removed is made again."""
+    directory = here / "removed"
+    sweep(directory, GRID)
+    path = directory / "sweep" / f"{NAMES[0]}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tries": 3}))
+    shutil.rmtree(directory / NAMES[0])
+    ended = sweep(directory, GRID)
+    check(begun(ended) == NAMES[:1], f"removed: began {begun(ended)}: {ended.tail()}")
+    check_weights(directory, NAMES[0])
+
+
+def test_init():
+    """Stopped in its first run, which has a checkpoint then, and continued by the same command."""
+    init = f"init={here / 'straight' / NAMES[3]}"
+    sweep(here / "init_straight", GRID, init)
+    directory = here / "init"
+    words = ["sweep", *WORDS, GRID, "checkpoint.every=1", init, "ranks=2", f"run.dir={directory}"]
+    process = start(words, 2, env={"LJ_FAULT": "lane:1:3:slow"})
+    program.wait_for_step(directory / NAMES[0], 1, process)
+    (directory / NAMES[0] / "STOP").touch()
+    ended = end(process)
+    check(ended.code == 75, f"init, stopped: {ended.code}: {ended.tail()}")
+    for other in ("init=", f"init={here / 'straight' / NAMES[0]}"):
+        ended = sweep(directory, "grid=loss.lambda=0.02;optim.lr=1e-3", other, code=2)
+        check("began with init=" in ended.err, f"another init: {ended.tail()}")
+    sweep(directory, GRID, init, "ranks=2")
+    for name in NAMES:
+        of = [program.tensors(program.checkpoints(here / at / name)[-1]) for at in
+              ("init", "init_straight")]
+        check(of[0] == of[1], f"init, {name}: not the weights of an uninterrupted sweep")
+
+
 def test_budget():
     """run.max_seconds is that of the sweep."""
     ended = sweep(here / "budget", GRID, "train.steps=1000000", "run.max_seconds=1", code=75)
@@ -186,6 +241,9 @@ for test in (
     test_one_by_one,
     test_one_fails,
     test_a_rank_fails,
+    test_changed,
+    test_removed,
+    test_init,
     test_stopped_and_killed,
     test_budget,
     test_incomparable,

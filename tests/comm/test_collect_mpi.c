@@ -272,7 +272,7 @@ static void check_groups(int groups, int each)
     double before_s = lj_now_s();
     if (world->rank == 0)
         nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
-    lj_wait_for_all(world);
+    lj_wait_for_all(world, NULL, NULL);
     bool heard = world->rank == 0 || lj_progress_s() > before_s;
     lj_all_assert(world, heard, "rank %d made no progress while it waited", world->rank);
 }
