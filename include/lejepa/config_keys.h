@@ -285,7 +285,8 @@
     CHOICE(ARGUMENT, arg_overlap, "overlap", LJ_ARG_OVERLAP_REFUSE,                                \
         WORD(LJ_ARG_OVERLAP_REFUSE, "refuse") WORD(LJ_ARG_OVERLAP_ALLOW, "allow"),                 \
         "probe: test rows that are training rows, too")                                            \
-    REAL(ARGUMENT, arg_l2, "l2", 0.001, 0.0, 1.0e6, "probe: L2 strength of the linear probe")      \
+    TEXT(ARGUMENT, arg_l2, "l2", "0.001",                                                          \
+        "probe: L2 strength of the linear probe; auto: the best on a tenth of the training rows")  \
     CHOICE(ARGUMENT, arg_features, "features", LJ_ARG_FEATURES_MODEL,                              \
         WORD(LJ_ARG_FEATURES_MODEL, "model") WORD(LJ_ARG_FEATURES_UNTRAINED, "untrained")          \
         WORD(LJ_ARG_FEATURES_PIXELS, "pixels") WORD(LJ_ARG_FEATURES_PROJECTION, "projection"),     \

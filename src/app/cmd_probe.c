@@ -2,6 +2,7 @@
 /* probe: kNN (k = 20, cosine, temperature 0.07) and linear probe of embedding files. Rank 0 reads
  * labels and shapes; every rank reads its rows, and the ranks share the work. */
 #include "app/app.h"
+#include "app/probe_report.h"
 
 #include "lejepa/runtime.h"
 
@@ -9,14 +10,23 @@
 #include "store/store.h"
 #include "train/train.h"
 
-#include <jansson.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-struct scores {
-    struct lj_accuracy knn, linear;
-    struct lj_probe_result fit;
-};
+/* Largest l2 that can be given. */
+#define L2_MAX 1e6
+
+static int read_l2(const char *text, struct lj_probe_report *report)
+{
+    char *end;
+    report->l2_auto = strcmp(text, "auto") == 0;
+    if (report->l2_auto)
+        return LJ_OK;
+    report->l2 = strtod(text, &end);
+    if (end > text && !*end && report->l2 >= 0 && report->l2 <= L2_MAX)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CONFIG, "l2=%s: expected a number from 0 to %g, or auto", text, L2_MAX);
+}
 
 static int check_pair(const struct lj_embeddings *train, const struct lj_embeddings *test,
                       const struct lj_config *c)
@@ -172,9 +182,24 @@ static int read_both(struct lj_comm *comm, const struct lj_config *c, struct sid
 
 /* ---- scores ------------------------------------------------------------------------------ */
 
+/* Strength of the linear probe's penalty where the training rows are to choose it. Collective. */
+static int choose_l2(struct lj_comm *comm, const struct side *train, int64_t seed,
+                     struct lj_probe_report *report)
+{
+    struct lj_l2_choice *choice = &report->choice;
+    if (!report->l2_auto)
+        return LJ_OK;
+    LJ_TRY(lj_linear_probe_l2(comm, &train->share, train->file.labels, seed, choice));
+    report->l2 = choice->l2;
+    if (choice->at_end && lj_comm_is_root(comm))
+        lj_say("l2=auto: %g is at the end of what is tried; l2=%g may be better still", choice->l2,
+               choice->l2 < 1 ? choice->l2 / 10 : choice->l2 * 10);
+    return LJ_OK;
+}
+
 /* The same on every rank. Collective. */
-static int score(struct lj_comm *comm, const struct side *train, const struct side *test, double l2,
-                 struct scores *scores)
+static int score(struct lj_comm *comm, const struct side *train, const struct side *test,
+                 int64_t seed, struct lj_probe_report *report)
 {
     const int32_t *truth = test->file.labels;
     int32_t *predicted = lj_alloc_array(test->labelled, sizeof *predicted, "probe");
@@ -183,64 +208,48 @@ static int score(struct lj_comm *comm, const struct side *train, const struct si
         status = lj_knn(comm, &train->share, train->file.labels, &test->share, LJ_KNN_NEIGHBOURS,
                         LJ_KNN_TEMPERATURE, predicted);
     if (status == LJ_OK) {
-        scores->knn = lj_accuracy_of(predicted, truth, test->labelled);
-        status = lj_linear_probe(comm, &train->share, train->file.labels, &test->share, l2, 0,
-                                 predicted, &scores->fit);
+        report->knn = lj_accuracy_of(predicted, truth, test->labelled);
+        status = choose_l2(comm, train, seed, report);
     }
     if (status == LJ_OK)
-        scores->linear = lj_accuracy_of(predicted, truth, test->labelled);
+        status = lj_linear_probe(comm, &train->share, train->file.labels, &test->share, report->l2,
+                                 0, predicted, &report->fit);
+    if (status == LJ_OK)
+        report->linear = lj_accuracy_of(predicted, truth, test->labelled);
     lj_free(predicted);
     return status;
 }
 
-static void print_scores(const struct lj_config *c, const struct side *train,
-                         const struct side *test, const struct scores *s)
+static void print_report(const struct side *train, const struct side *test, bool json,
+                         struct lj_probe_report *report)
 {
-    int64_t unlabelled = train->file.rows - train->labelled + (test->file.rows - test->labelled);
-    if (c->arg_json) {
-        json_t *o =
-            json_pack("{s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:i, s:f, s:I, s:I, s:I, s:I}",
-                      "knn_top1", s->knn.top1, "knn_balanced", s->knn.balanced, "linear_top1",
-                      s->linear.top1, "linear_balanced", s->linear.balanced, "k", LJ_KNN_NEIGHBOURS,
-                      "temperature", LJ_KNN_TEMPERATURE, "l2", c->arg_l2, "iterations",
-                      s->fit.iterations, "gradient_norm", s->fit.gradient_norm, "train_rows",
-                      (json_int_t)train->labelled, "test_rows", (json_int_t)test->labelled, "width",
-                      (json_int_t)train->file.width, "unlabelled", (json_int_t)unlabelled);
-        json_object_set_new(o, "overlap",
-                            test->shared < 0 ? json_null() : json_integer(test->shared));
-        json_dumpf(o, stdout, JSON_REAL_PRECISION(9));
-        printf("\n");
-        json_decref(o);
-        return;
-    }
-    printf("%lld training and %lld test rows of width %lld\n", (long long)train->labelled,
-           (long long)test->labelled, (long long)train->file.width);
-    if (unlabelled)
-        printf("%lld more rows have no label and were left out\n", (long long)unlabelled);
-    if (test->shared > 0)
-        printf("%lld of the test rows are training rows, too\n", (long long)test->shared);
-    printf("%-34s %8s %9s\n", "", "accuracy", "balanced");
-    printf("kNN (k=%d, cosine, T=%g)%11s %8.4f %9.4f\n", LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE, "",
-           s->knn.top1, s->knn.balanced);
-    printf("linear (L2 %g, %d iterations)%*s %8.4f %9.4f\n", c->arg_l2, s->fit.iterations, 4, "",
-           s->linear.top1, s->linear.balanced);
+    report->train_rows = train->labelled;
+    report->test_rows = test->labelled;
+    report->width = train->file.width;
+    report->unlabelled = train->file.rows - train->labelled + (test->file.rows - test->labelled);
+    report->shared = test->shared;
+    if (json)
+        lj_probe_report_json(report);
+    else
+        lj_probe_report_table(report);
 }
 
 int lj_command_probe(struct lj_comm *comm, struct lj_config *config,
                      const struct lj_call_words *words)
 {
     struct side train = {.path = config->arg_train}, test = {.path = config->arg_test};
-    struct scores scores = {0};
+    struct lj_probe_report report = {0};
     const char *isa = "";
     int threads = 1;
     (void)words;
+    LJ_TRY(lj_agree(comm, read_l2(config->arg_l2, &report)));
     LJ_TRY(lj_agree(comm, lj_threads_use(config->threads, &threads)));
     LJ_TRY(lj_runtime_agree(comm, &isa));
     int status = read_both(comm, config, &train, &test);
     if (status == LJ_OK)
-        status = score(comm, &train, &test, config->arg_l2, &scores);
+        status = score(comm, &train, &test, config->seed, &report);
     if (status == LJ_OK && lj_comm_is_root(comm))
-        print_scores(config, &train, &test, &scores);
+        print_report(&train, &test, config->arg_json, &report);
     lj_embeddings_free(&train.file);
     lj_embeddings_free(&test.file);
     lj_free(train.values);

@@ -135,6 +135,7 @@ enum lj_purpose {
     LJ_DRAW_DROP_PATH, /* step, place in the global batch, view and layer in one number */
     LJ_DRAW_TEST,      /* tests and benchmarks */
     LJ_DRAW_HOLDOUT,   /* group of rows of an archive, its size, 0: the row held out; seed 0 */
+    LJ_DRAW_LABELS,    /* draw, class: the order in which a probe gets to know its rows */
 };
 
 /* A stream at some position. Owned by the caller; one thread at a time. */

@@ -132,6 +132,23 @@ int lj_linear_probe(struct lj_comm *comm, const struct lj_features *train,
                     const int32_t *train_labels, const struct lj_features *test, double l2,
                     int iterations, int32_t *predicted, struct lj_probe_result *result) LJ_MUST_USE;
 
+/* A strength of the penalty that training rows themselves have chosen. */
+struct lj_l2_choice {
+    double l2;
+    double accuracy;  /* on the held-out rows */
+    int64_t held_out; /* of the training rows */
+    bool at_end;      /* of the grid: another one beyond might be better still */
+};
+/* Chooses l2 for lj_linear_probe from 1, 0.3, 0.1, ... 1e-5: the one whose fit to nine tenths of
+ * each class predicts most of the last tenth right; the largest of equals. Collective.
+ *   seed    in   with the rows' order it decides which rows are held out
+ *   choice  out  the same on every rank, on any number of ranks and threads
+ * Errors, on every rank alike: LJ_ERR_DATA (no class has two rows), those of lj_linear_probe. Cost:
+ * 11 fits of at most 300 iterations. */
+int lj_linear_probe_l2(struct lj_comm *comm, const struct lj_features *train,
+                       const int32_t *train_labels, int64_t seed,
+                       struct lj_l2_choice *choice) LJ_MUST_USE;
+
 /* Mean and covariance of embeddings, in a few numbers. */
 struct lj_spectrum {
     double mean_norm;      /* |mean| */

@@ -27,23 +27,26 @@ static int64_t sums_of(const struct lj_logistic *problem)
     return (problem->x->width + 1) * problem->classes + SCALARS;
 }
 
-static void standardise(const struct lj_logistic *problem, double *z, const float *x, int64_t rows)
+/* at: (rows) in x */
+static void standardise(const struct lj_logistic *problem, double *z, const float *x,
+                        const int64_t *at, int64_t rows)
 {
     int64_t width = problem->x->width;
     const double *mean = problem->moments.mean;
     for (int64_t r = 0; r < rows; r++) {
+        const float *row = x + at[r] * width;
         for (int64_t j = 0; j < width; j++)
-            z[r * (width + 1) + j] = ((double)x[r * width + j] - mean[j]) * problem->inverse[j];
+            z[r * (width + 1) + j] = ((double)row[j] - mean[j]) * problem->inverse[j];
         z[r * (width + 1) + width] = 1.0;
     }
 }
 
-/* Standardised features z and logits p of a block of rows. */
+/* Standardised features z and logits p of `rows` rows of x, at most a block. */
 static void logits_of(const struct lj_logistic *problem, struct lj_logistic_worker *work,
-                      const double *parameters, const float *x, int64_t rows)
+                      const double *parameters, const float *x, const int64_t *at, int64_t rows)
 {
     int64_t features = problem->x->width + 1, classes = problem->classes;
-    standardise(problem, work->z, x, rows);
+    standardise(problem, work->z, x, at, rows);
     memset(work->p, 0, (size_t)(rows * classes) * sizeof *work->p);
     lj_kernels()->add_matmul(work->p, work->z, features, 1, parameters, rows, features, classes);
 }
@@ -87,7 +90,7 @@ static void add_gradient(const struct lj_logistic *problem, struct lj_logistic_w
                          int64_t rows)
 {
     int64_t features = problem->x->width + 1, classes = problem->classes;
-    double scale = lj_fixed_scale(1.0);
+    double scale = lj_fixed_scale(problem->bound);
     for (int64_t from = 0; from < features; from += GROUP) {
         int64_t count = lj_min_i64(GROUP, features - from), *sum = work->sum + from * classes;
         memset(work->part, 0, (size_t)(count * classes) * sizeof *work->part);
@@ -98,16 +101,30 @@ static void add_gradient(const struct lj_logistic *problem, struct lj_logistic_w
     }
 }
 
+/* My rows [first, end) that the fit knows of. Returns how many.
+ *   at  (end - first) out */
+static int64_t known_of(const struct lj_logistic *problem, int64_t first, int64_t end, int64_t *at)
+{
+    int64_t rows = 0;
+    for (int64_t i = first; i < end; i++)
+        if (!problem->known || problem->known[i])
+            at[rows++] = i;
+    return rows;
+}
+
 /* The block of my rows from `first`. */
 static void add_block(const struct lj_logistic *problem, struct lj_logistic_worker *work,
                       const double *parameters, int64_t first)
 {
-    int64_t rows = lj_min_i64(BLOCK, problem->x->rows - first), classes = problem->classes;
-    double share = 1.0 / (double)problem->moments.rows, loss = 0.0;
+    int64_t at[BLOCK], end = lj_min_i64(first + BLOCK, problem->x->rows);
+    int64_t rows = known_of(problem, first, end, at), classes = problem->classes;
+    double share = 1.0 / (double)problem->known_rows, loss = 0.0;
     lj_progress();
-    logits_of(problem, work, parameters, problem->x->values + first * problem->x->width, rows);
+    if (rows == 0)
+        return;
+    logits_of(problem, work, parameters, problem->x->values, at, rows);
     for (int64_t r = 0; r < rows; r++)
-        loss += softmax_row(work->p + r * classes, classes, problem->member[first + r], share);
+        loss += softmax_row(work->p + r * classes, classes, problem->member[at[r]], share);
     add_loss(problem, loss, work->sum + sums_of(problem) - SCALARS);
     add_gradient(problem, work, rows);
 }
@@ -137,7 +154,7 @@ double lj_logistic_value(void *data, const double *parameters, double *gradient)
     struct lj_logistic *problem = data;
     int64_t weights = problem->x->width * problem->classes, unknowns = weights + problem->classes;
     const int64_t *sum = problem->worker[0].sum, *scalar = sum + unknowns;
-    double unit = 1.0 / lj_fixed_scale(1.0), square = 0.0;
+    double unit = 1.0 / lj_fixed_scale(problem->bound), square = 0.0;
     lj_fault_slow("fit", -1);
     sum_blocks(problem, parameters);
     for (int64_t i = 0; i < unknowns; i++)
@@ -168,9 +185,11 @@ void lj_logistic_predict(struct lj_logistic *problem, const double *parameters, 
 #pragma omp parallel for schedule(static) num_threads(problem->threads)
     for (int64_t first = 0; first < rows; first += BLOCK) {
         struct lj_logistic_worker *work = &problem->worker[omp_get_thread_num()];
-        int64_t count = lj_min_i64(BLOCK, rows - first);
+        int64_t at[BLOCK], count = lj_min_i64(BLOCK, rows - first);
         lj_progress();
-        logits_of(problem, work, parameters, x + first * problem->x->width, count);
+        for (int64_t r = 0; r < count; r++)
+            at[r] = first + r;
+        logits_of(problem, work, parameters, x, at, count);
         for (int64_t r = 0; r < count; r++)
             predicted[first + r] = largest_of(work->p + r * classes, classes);
     }
@@ -212,11 +231,22 @@ int lj_logistic_create(struct lj_logistic *problem, struct lj_comm *comm,
         lj_logistic_destroy(problem);
         return status;
     }
+    lj_logistic_know(problem, NULL);
     for (int64_t j = 0; j < x->width; j++) {
         double variance = problem->moments.square[j] / (double)problem->moments.rows;
         problem->inverse[j] = variance > 0.0 ? 1.0 / sqrt(variance) : 0.0;
     }
     return LJ_OK;
+}
+
+void lj_logistic_know(struct lj_logistic *problem, const uint8_t *known)
+{
+    int64_t rows = problem->x->rows;
+    for (int64_t i = 0; known && i < problem->x->rows; i++)
+        rows -= !known[i];
+    problem->known = known;
+    problem->known_rows = lj_all_sum(problem->comm, rows);
+    problem->bound = sqrt((double)problem->moments.rows / (double)problem->known_rows);
 }
 
 void lj_logistic_destroy(struct lj_logistic *problem)

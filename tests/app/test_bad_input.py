@@ -370,6 +370,8 @@ def command_cases():
         "probe",
         *(f"{k}={here / 'gone.h5'}" for k in ("train", "test")),
     ], 3, ["gone.h5"]
+    for l2 in ("-1", "1e7", "best", "1x"):
+        yield f"probe with l2={l2}", ["probe", f"l2={l2}"], 2, [f"l2={l2}", "auto"]
     yield "diagnose without array", ["diagnose", here / "scalars.h5"], 3, [
         "scalars.h5",
         "embeddings",

@@ -269,6 +269,31 @@ def test_probe():
         check(scores == found[0], f"probe on {layout}: {scores}, not {found[0]}")
 
 
+def test_probe_chooses_l2():
+    """300 features of noise, 4 that tell: the default strength learns noise by heart. The choice
+    gives the result of the same number by hand."""
+    random = numpy.random.default_rng(3)
+    for name, count in (("noisy", 400), ("noisy-query", 300)):
+        labels = random.integers(0, 4, count)
+        values = random.normal(size=(count, 304)) + 2 * (labels[:, None] == numpy.arange(304))
+        program.write_h5(here / f"{name}.h5", embeddings=values.astype("f4"), labels=labels)
+    words = ["probe", f"train={here}/noisy.h5", f"test={here}/noisy-query.h5"]
+    found = []
+    for ranks, threads in ((1, 1), (3, 1), (2, 2)):
+        more = ["l2=auto", "json=1", f"threads={threads}"]
+        found.append(done("l2=auto", [*words, *more], ranks, OVERSUBSCRIBED).out)
+    check(len(set(found)) == 1, f"l2=auto on three layouts: {found}")
+    chosen = json.loads(found[0])
+    fixed = json.loads(done("probe", [*words, "json=1"]).out)
+    check(chosen["l2"] > fixed["l2"] == 0.001, f"l2=auto: {chosen}")
+    check(chosen["linear_top1"] > fixed["linear_top1"] + 0.02, f"{chosen}, and {fixed} without")
+    check(40 <= chosen.pop("held_out")["rows"] <= 44, f"held out: {found[0]}")
+    again = json.loads(done("probe", [*words, "json=1", f"l2={chosen['l2']}"]).out)
+    check(again == chosen, f"l2={chosen['l2']}: {again}, not {chosen}")
+    table = done("l2=auto", [*words, "l2=auto"]).out
+    check("held-out training rows" in table, f"l2=auto as a table: {table}")
+
+
 def test_evaluated_rows_leave_the_bank():
     """Noise whose labels say nothing: only a row that finds itself is right more often than one in
     three."""
@@ -336,6 +361,7 @@ program.at_once(
         test_queries,
         test_evaluated_rows_leave_the_bank,
         test_probe,
+        test_probe_chooses_l2,
     ],
 )
 program.finish()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The probe against scikit-learn (golden/make_probe.py), and problems with known answers. */
-#include "eval/eval.h"
+#include "eval/probe.h"
 
 #include "mpi_case.h"
 #include "random.h"
@@ -29,31 +29,118 @@ static int linear_probe(struct lj_comm *comm, const float *train, const int32_t 
     return lj_linear_probe(comm, &known, labels, &asked, l2, 0, predicted, result);
 }
 
-Test(probe, as_scikit_learn, .timeout = 60)
-{
-    struct lj_comm *world = lj_case_begin();
-    enum { TRAIN = 253, TEST = 100, WIDTH = 7 };
-    static float train[TRAIN * WIDTH], test[TEST * WIDTH];
-    int32_t labels[TRAIN], expected[TEST], predicted[TEST];
+enum { TRAIN = 253, TEST = 100, WIDTH = 7 };
+
+/* What golden/make_probe.py has written. */
+struct golden {
+    float train[TRAIN * WIDTH], test[TEST * WIDTH];
+    int32_t labels[TRAIN], predicted[TEST];
     double loss;
+    uint8_t known[TRAIN]; /* the rest held out */
+    int64_t right[LJ_L2_GRID];
+    double known_loss[LJ_L2_GRID];
+};
+
+static const struct golden *golden(void)
+{
+    static struct golden g;
     char path[1024];
     snprintf(path, sizeof path, "%s/probe.h5", getenv("GOLDEN_DIR"));
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     cr_assert_geq(file, 0, "%s", path);
-    read_golden(file, "train", H5T_NATIVE_FLOAT, train);
-    read_golden(file, "test", H5T_NATIVE_FLOAT, test);
-    read_golden(file, "train_labels", H5T_NATIVE_INT32, labels);
-    read_golden(file, "predicted", H5T_NATIVE_INT32, expected);
-    read_golden(file, "loss", H5T_NATIVE_DOUBLE, &loss);
+    read_golden(file, "train", H5T_NATIVE_FLOAT, g.train);
+    read_golden(file, "test", H5T_NATIVE_FLOAT, g.test);
+    read_golden(file, "train_labels", H5T_NATIVE_INT32, g.labels);
+    read_golden(file, "predicted", H5T_NATIVE_INT32, g.predicted);
+    read_golden(file, "loss", H5T_NATIVE_DOUBLE, &g.loss);
+    read_golden(file, "known", H5T_NATIVE_UINT8, g.known);
+    read_golden(file, "held_out_right", H5T_NATIVE_INT64, g.right);
+    read_golden(file, "known_loss", H5T_NATIVE_DOUBLE, g.known_loss);
     H5Fclose(file);
+    return &g;
+}
+
+Test(probe, as_scikit_learn, .timeout = 60)
+{
+    struct lj_comm *world = lj_case_begin();
+    const struct golden *g = golden();
+    int32_t predicted[TEST];
     struct lj_probe_result result;
-    int status =
-        linear_probe(world, train, labels, TRAIN, test, TEST, WIDTH, 0.01, predicted, &result);
+    int status = linear_probe(world, g->train, g->labels, TRAIN, g->test, TEST, WIDTH, 0.01,
+                              predicted, &result);
     lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
-    lj_all_assert(world, fabs(result.loss - loss) < 1e-8, "%.12g, expected %.12g", result.loss,
-                  loss);
+    lj_all_assert(world, fabs(result.loss - g->loss) < 1e-8, "%.12g, expected %.12g", result.loss,
+                  g->loss);
     lj_all_assert(world, result.gradient_norm < 1e-5, "gradient %g", result.gradient_norm);
-    lj_all_assert(world, memcmp(predicted, expected, sizeof expected) == 0, "other predictions");
+    lj_all_assert(world, memcmp(predicted, g->predicted, sizeof predicted) == 0,
+                  "other predictions");
+    lj_case_end(world);
+}
+
+/* Some rows held out, for each strength of the grid. */
+Test(probe, held_out_as_scikit_learn, .timeout = 120)
+{
+    struct lj_comm *world = lj_case_begin();
+    const struct golden *g = golden();
+    struct lj_features x = share_of(world, g->train, TRAIN, WIDTH);
+    int64_t right[LJ_L2_GRID];
+    struct lj_probe probe;
+    struct lj_probe_result result;
+    int status = lj_probe_create(&probe, world, &x, g->labels);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    for (int i = 0; i < LJ_L2_GRID; i += 5) {
+        status = lj_probe_fit(&probe, g->known, lj_l2_grid[i], 0, &result);
+        lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+        lj_all_assert(world, fabs(result.loss - g->known_loss[i]) < 1e-7,
+                      "l2 %g: %.12g, expected %.12g", lj_l2_grid[i], result.loss, g->known_loss[i]);
+    }
+    status = lj_probe_try_l2(&probe, g->known, right);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    for (int i = 0; i < LJ_L2_GRID; i++)
+        lj_all_assert(world, right[i] == g->right[i], "l2 %g: %lld right, expected %lld",
+                      lj_l2_grid[i], (long long)right[i], (long long)g->right[i]);
+    lj_probe_destroy(&probe);
+    lj_case_end(world);
+}
+
+/* One feature tells the classes apart, 60 say nothing, and there are 12 rows a class: a weak
+ * penalty learns the noise by heart. */
+Test(probe, strength_is_chosen, .timeout = 120)
+{
+    enum { ROWS = 90, NOISE = 61 };
+    struct lj_comm *world = lj_case_begin();
+    static float x[ROWS * NOISE];
+    int32_t labels[ROWS];
+    struct lj_l2_choice all = {0}, choice;
+    struct lj_rng rng;
+    lj_rng_begin(&rng, 3, LJ_DRAW_TEST, 0, 0, 0);
+    for (int i = 0; i < ROWS; i++)
+        labels[i] = i % 3;
+    for (int i = 0; i < ROWS * NOISE; i++)
+        x[i] = (float)(lj_random_normal(&rng) * (i % NOISE ? 1 : 0.2) +
+                       (i % NOISE ? 0 : 2 * labels[i / NOISE]));
+    struct lj_features mine = share_of(world, x, ROWS, NOISE);
+    int status = lj_linear_probe_l2(world, &mine, labels, 0, &choice);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    lj_all_assert(world, choice.held_out == 9, "%lld held out", (long long)choice.held_out);
+    lj_all_assert(world, choice.l2 >= 0.01 && choice.l2 <= 1, "l2 %g", choice.l2);
+    lj_all_assert(world, choice.accuracy > 0.6, "accuracy %g", choice.accuracy);
+    struct lj_comm *one;
+    status = lj_comm_first(world, 1, &one);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    if (one) {
+        mine = share_of(one, x, ROWS, NOISE);
+        status = lj_linear_probe_l2(one, &mine, labels, 0, &all);
+        cr_assert_eq(status, LJ_OK, "%s", lj_error_text());
+    }
+    lj_comm_destroy(one);
+    lj_broadcast(world, &all, sizeof all, 0);
+    lj_all_assert(world, memcmp(&all, &choice, sizeof all) == 0, "another choice: %g", choice.l2);
+    for (int i = 0; i < ROWS; i++)
+        labels[i] = i;
+    mine = share_of(world, x, ROWS, NOISE);
+    status = lj_linear_probe_l2(world, &mine, labels, 0, &choice);
+    lj_all_assert(world, status == LJ_ERR_DATA, "one row a class: %d", status);
     lj_case_end(world);
 }
 
@@ -119,24 +206,24 @@ Test(probe, failures, .timeout = 60)
 /* Every iteration to the last bit, over several chunks of rows. */
 Test(probe, ranks_and_threads_do_not_matter, .timeout = 120)
 {
-    enum { TRAIN = 700, WIDTH = 19, CLASSES = 4 };
+    enum { ROWS = 700, FEATURES = 19, CLASSES = 4 };
     struct lj_comm *world = lj_case_begin();
-    static float x[TRAIN * WIDTH];
-    int32_t labels[TRAIN], first[TRAIN], other[TRAIN];
+    static float x[ROWS * FEATURES];
+    int32_t labels[ROWS], first[ROWS], other[ROWS];
     struct lj_probe_result a, b;
     struct lj_rng rng;
     lj_rng_begin(&rng, 5, LJ_DRAW_TEST, 0, 0, 0);
-    for (int i = 0; i < TRAIN; i++)
+    for (int i = 0; i < ROWS; i++)
         labels[i] = (int32_t)lj_rng_below(&rng, CLASSES);
-    for (int i = 0; i < TRAIN * WIDTH; i++)
-        x[i] = (float)(lj_random_normal(&rng) + (i % WIDTH == labels[i / WIDTH]));
+    for (int i = 0; i < ROWS * FEATURES; i++)
+        x[i] = (float)(lj_random_normal(&rng) + (i % FEATURES == labels[i / FEATURES]));
     for (int size = 1; size <= world->size; size++) {
         struct lj_comm *few;
         int status = lj_comm_first(world, size, &few);
         lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
         for (int threads = 1; threads <= 3 && few; threads += 2) {
             omp_set_num_threads(threads);
-            status = linear_probe(few, x, labels, TRAIN, x, TRAIN, WIDTH, 1e-3, other, &b);
+            status = linear_probe(few, x, labels, ROWS, x, ROWS, FEATURES, 1e-3, other, &b);
             lj_all_assert(few, status == LJ_OK, "%s", lj_error_text());
             if (size == 1 && threads == 1) {
                 a = b;

@@ -66,7 +66,7 @@ Test(config, defaults_are_those_of_the_table)
     cr_assert_str_eq(c.model, "vit_tiny");
     cr_assert_str_eq(c.preset, "");
     cr_assert_eq(c.arg_features, LJ_ARG_FEATURES_MODEL);
-    cr_assert_eq(c.arg_l2, 0.001);
+    cr_assert_str_eq(c.arg_l2, "0.001");
 }
 
 Test(config, every_default_is_within_its_own_limits)

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The report of probe: one short table, or one JSON object. */
+#include "app/probe_report.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+static json_t *json_of(const struct lj_probe_report *r)
+{
+    json_t *o =
+        json_pack("{s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:i, s:f, s:I, s:I, s:I, s:I}", "knn_top1",
+                  r->knn.top1, "knn_balanced", r->knn.balanced, "linear_top1", r->linear.top1,
+                  "linear_balanced", r->linear.balanced, "k", LJ_KNN_NEIGHBOURS, "temperature",
+                  LJ_KNN_TEMPERATURE, "l2", r->l2, "iterations", r->fit.iterations, "gradient_norm",
+                  r->fit.gradient_norm, "train_rows", (json_int_t)r->train_rows, "test_rows",
+                  (json_int_t)r->test_rows, "width", (json_int_t)r->width, "unlabelled",
+                  (json_int_t)r->unlabelled);
+    json_object_set_new(o, "overlap", r->shared < 0 ? json_null() : json_integer(r->shared));
+    if (r->l2_auto)
+        json_object_set_new(o, "held_out",
+                            json_pack("{s:I, s:f}", "rows", (json_int_t)r->choice.held_out,
+                                      "linear_top1", r->choice.accuracy));
+    return o;
+}
+
+void lj_probe_report_json(const struct lj_probe_report *report)
+{
+    json_t *o = json_of(report);
+    json_dumpf(o, stdout, JSON_REAL_PRECISION(9));
+    printf("\n");
+    json_decref(o);
+}
+
+static void print_row(const char *name, const struct lj_accuracy *accuracy)
+{
+    printf("%-34s %8.4f %9.4f\n", name, accuracy->top1, accuracy->balanced);
+}
+
+void lj_probe_report_table(const struct lj_probe_report *r)
+{
+    char name[64];
+    printf("%lld training and %lld test rows of width %lld\n", (long long)r->train_rows,
+           (long long)r->test_rows, (long long)r->width);
+    if (r->unlabelled)
+        printf("%lld more rows have no label and were left out\n", (long long)r->unlabelled);
+    if (r->shared > 0)
+        printf("%lld of the test rows are training rows, too\n", (long long)r->shared);
+    if (r->l2_auto)
+        printf("L2 %g was best on %lld held-out training rows: accuracy %.4f\n", r->l2,
+               (long long)r->choice.held_out, r->choice.accuracy);
+    printf("%-34s %8s %9s\n", "", "accuracy", "balanced");
+    snprintf(name, sizeof name, "kNN (k=%d, cosine, T=%g)", LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE);
+    print_row(name, &r->knn);
+    snprintf(name, sizeof name, "linear (L2 %g, %d iterations)", r->l2, r->fit.iterations);
+    print_row(name, &r->linear);
+}

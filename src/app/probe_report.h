@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to app. What probe found, as a table or as JSON. */
+#ifndef LEJEPA_APP_PROBE_REPORT_H
+#define LEJEPA_APP_PROBE_REPORT_H
+
+#include "eval/eval.h"
+
+struct lj_probe_report {
+    int64_t train_rows, test_rows, width, unlabelled;
+    int64_t shared; /* test rows that are in train, too; -1: not known */
+    struct lj_accuracy knn, linear;
+    struct lj_probe_result fit;
+    double l2;
+    bool l2_auto; /* l2 is the choice's */
+    struct lj_l2_choice choice;
+};
+
+/* Prints on standard output. For the root. */
+void lj_probe_report_table(const struct lj_probe_report *report);
+void lj_probe_report_json(const struct lj_probe_report *report);
+
+#endif
