@@ -36,6 +36,8 @@ static int recognise(struct lj_config *config)
                                    .pool = found.pool,
                                    .heads = found.heads,
                                    .size = found.size,
+                                   .oblong = found.oblong,
+                                   .ours = found.ours,
                                    .tensor = found.tensor,
                                    .tensors = found.tensors};
     if (status == LJ_OK)

@@ -143,6 +143,9 @@ static void describe(const struct lj_encoder *encoder, const struct lj_config *s
              (long long)c.blocks[2], (long long)c.blocks[3]);
 }
 
+/* Pixels of a patch from which on timm's output_stride of 32 is reached before the last stage. */
+enum { TIMM_WIDE_PATCH = 8 };
+
 /* timm's halves the resolution once more before the first stage if the patch has 2 pixels, and one
  * time less before the last if it has 8 or more: of these it knows the tensors' names only. */
 static void name_in_timm(const struct lj_encoder *encoder, const struct lj_config *settings,
@@ -155,7 +158,7 @@ static void name_in_timm(const struct lj_encoder *encoder, const struct lj_confi
     timm->features = c.width << (LJ_STAGES - 1);
     timm->classes = c.head;
     timm->any_size = true;
-    if (c.patch == 2 || c.patch >= 8)
+    if (c.patch == 2 || c.patch >= TIMM_WIDE_PATCH)
         return;
     snprintf(timm->architecture, sizeof timm->architecture,
              c.conv_mlp ? "convnextv2_atto" : "convnextv2_tiny");
@@ -173,14 +176,19 @@ static void name_in_timm(const struct lj_encoder *encoder, const struct lj_confi
 static int recognise(const struct lj_encoder_file *file, bool choose, struct lj_config *settings)
 {
     const struct lj_tensor *stem, *mlp = lj_find_tensor(file, "stages.0.blocks.0.mlp.fc1.weight");
-    int64_t blocks[LJ_STAGES] = {0};
+    int64_t blocks[LJ_STAGES];
+    char name[24];
+    LJ_TRY(lj_check_mean_pool(file));
     if (!lj_find_tensor(file, "stages.0.blocks.0.mlp.grn.weight"))
         return lj_refuse_encoder(file, "has no global response normalisation (ConvNeXt, not V2)");
     LJ_TRY(lj_expect_tensor(file, "stem.0.weight", 4, &stem));
-    for (int s = 0; s < LJ_STAGES; s++)
-        while (blocks[s] < file->tensors &&
-               lj_find_tensor(file, "stages.%d.blocks.%lld.norm.weight", s, (long long)blocks[s]))
-            blocks[s]++;
+    if (stem->dim[2] >= TIMM_WIDE_PATCH && !file->ours)
+        return lj_refuse_encoder(file, "has patches of 8 pixels or more, with which timm dilates "
+                                       "the last stage");
+    for (int s = 0; s < LJ_STAGES; s++) {
+        snprintf(name, sizeof name, "stages.%d.blocks", s);
+        LJ_TRY(lj_count_blocks(file, name, "norm.weight", LJ_STAGE_BLOCKS_MAX, &blocks[s]));
+    }
     if (choose)
         LJ_TRY(lj_recognise_stages(file, &lj_family_convnextv2, stem->dim[0], mlp && mlp->dims == 4,
                                    blocks, settings));
@@ -191,7 +199,8 @@ static int recognise(const struct lj_encoder_file *file, bool choose, struct lj_
 static const char *const settings_read[] = {"model.patch", "model.width",     "model.depth",
                                             "model.head",  "model.drop_path", NULL};
 
-const struct lj_encoder_family lj_family_convnextv2 = {.settings = settings_read,
+const struct lj_encoder_family lj_family_convnextv2 = {.name = "ConvNeXt-V2",
+                                                       .settings = settings_read,
                                                        .centre = LJ_PREDICT_CENTRE_ALL,
                                                        .weight_decay = 0.05,
                                                        .resolve = resolve,

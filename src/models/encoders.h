@@ -21,6 +21,10 @@ const struct lj_tensor *lj_find_tensor(const struct lj_encoder_file *file, const
 /* The tensor of that name, with so many axes. Errors: LJ_ERR_CHECKPOINT. */
 int lj_expect_tensor(const struct lj_encoder_file *file, const char *name, int dims,
                      const struct lj_tensor **tensor) LJ_MUST_USE;
+/* Counts tensors "<stage>.0.<tensor>", "<stage>.1.<tensor>" and so on, one of each block.
+ * Errors: LJ_ERR_CHECKPOINT: there are more than `most`. */
+int lj_count_blocks(const struct lj_encoder_file *file, const char *stage, const char *tensor,
+                    int64_t most, int64_t *blocks) LJ_MUST_USE;
 /* Fails because of what the encoder in the file has, such as "has no class token". */
 int lj_refuse_encoder(const struct lj_encoder_file *file, const char *why);
 /* Gives a setting its value, unless it is given. */
@@ -36,8 +40,10 @@ int lj_recognise_vit(const struct lj_encoder_file *file, bool choose,
 
 /* ---- stages.c --------------------------------------------------------------------------- */
 
-/* Convolutional encoders have four stages, of as many blocks as they say. */
-enum { LJ_STAGES = 4 };
+/* Convolutional encoders have four stages, of as many blocks as they say, up to a number: a bucket
+ * of gradients ends at least at each normalisation over the global batch, of which a block has up
+ * to three, and a model has LJ_SEGMENTS_MAX buckets. */
+enum { LJ_STAGES = 4, LJ_STAGE_BLOCKS_MAX = 256 };
 /* Blocks of each stage: model.depth, if it is set, else those of the row. */
 void lj_blocks_of_stages(int64_t blocks[LJ_STAGES], const int64_t *row,
                          const struct lj_config *settings);
@@ -48,6 +54,9 @@ int64_t lj_sum_of_stages(const int64_t blocks[LJ_STAGES]);
 int lj_recognise_stages(const struct lj_encoder_file *file, const struct lj_encoder_family *family,
                         int64_t width, bool flag, const int64_t blocks[LJ_STAGES],
                         struct lj_config *settings) LJ_MUST_USE;
+/* Refuses an encoder whose embedding is not the mean over positions.
+ * Errors: LJ_ERR_CHECKPOINT. */
+int lj_check_mean_pool(const struct lj_encoder_file *file) LJ_MUST_USE;
 /* Refuses a model.depth that needs more buckets of gradients than there may be.
  * Errors: LJ_ERR_CONFIG. */
 int lj_check_stages(const struct lj_config *settings) LJ_MUST_USE;

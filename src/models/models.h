@@ -33,6 +33,8 @@ struct lj_encoder_file {
     const char *path;
     const char *architecture, *pool; /* in timm's words; "": not said */
     int64_t heads, size;             /* attention heads; pixels of a side; 0: not said */
+    bool oblong;                     /* its images are not square */
+    bool ours;                       /* written by this program */
     const struct lj_tensor *tensor;  /* (tensors) */
     int64_t tensors;
 };
@@ -40,6 +42,7 @@ struct lj_encoder_file {
 /* What the file of an encoder defines; rows of the table share it when they differ in numbers
  * only. */
 struct lj_encoder_family {
+    const char *name;              /* in messages */
     const char *const *settings;   /* the model.* that it reads, NULL at the end; NULL: none */
     enum lj_predict_centre centre; /* what predict.centre=auto means */
     double weight_decay;           /* what optim.weight_decay=-1 means */

@@ -34,6 +34,16 @@ int lj_expect_tensor(const struct lj_encoder_file *file, const char *name, int d
                    (*tensor)->dims, dims);
 }
 
+int lj_count_blocks(const struct lj_encoder_file *file, const char *stage, const char *tensor,
+                    int64_t most, int64_t *blocks)
+{
+    for (*blocks = 0; lj_find_tensor(file, "%s.%lld.%s", stage, (long long)*blocks, tensor);)
+        if (++*blocks > most)
+            return lj_fail(LJ_ERR_CHECKPOINT, "%s: its encoder has more than %lld %s.* with %s",
+                           file->path, (long long)most, stage, tensor);
+    return LJ_OK;
+}
+
 int lj_refuse_encoder(const struct lj_encoder_file *file, const char *why)
 {
     return lj_fail(LJ_ERR_CHECKPOINT, "%s: its encoder%s%s %s; this program has none of that kind",
@@ -89,5 +99,10 @@ int lj_encoder_recognise(const struct lj_encoder_file *file, struct lj_config *s
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: has tensor %s, so it is no model=%s; leave model= out to have it found",
                        file->path, family->mark, settings->model);
-    return family->recognise(file, !given, settings);
+    LJ_TRY(family->recognise(file, !given, settings));
+    if (!file->architecture[0] && !file->ours)
+        lj_warn("%s: nothing names its architecture: taken as a plain %s of timm; what shows in no "
+                "tensor may differ, such as activations, pooling and antialiasing",
+                file->path, family->name);
+    return LJ_OK;
 }

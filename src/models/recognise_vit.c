@@ -31,12 +31,95 @@ static int check_kind(const struct lj_encoder_file *file)
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
         if (lj_find_tensor(file, "%s", foreign[i].name))
             return lj_refuse_encoder(file, foreign[i].why);
+    if (file->oblong)
+        return lj_refuse_encoder(file, "has positions of images that are not square");
     if (!lj_find_tensor(file, "cls_token"))
         return lj_refuse_encoder(file, "has patch tokens without a class token");
     return LJ_OK;
 }
 
+/* ---- by its name ------------------------------------------------------------------------- */
+
+/* Words of the names of timm's functions whose encoders have nothing, besides numbers, that ours
+ * have not. Others may differ in what shows in no tensor: other activations, norms after the
+ * layers, another epsilon. */
+static const char *const plain_words[] = {
+    "vit",   "deit",     "deit3", "flexivit", "tiny",   "small", "medium", "base", "large", "huge",
+    "giant", "gigantic", "plus",  "dinov2",   "tipsv2", "miil",  "in21k",  "dino", "mae",   "sam"};
+
+/* The width of timm's functions by the word of size in their names, and their heads there. */
+static const struct {
+    const char *word;
+    int64_t width, heads;
+} sizes[] = {{"tiny", 192, 3},   {"small", 384, 6},   {"medium", 512, 8},
+             {"base", 768, 12},  {"plus", 896, 14},   {"large", 1024, 16},
+             {"huge", 1280, 16}, {"giant", 1408, 16}, {"gigantic", 1664, 16}};
+
+/* The next word of a name, up to its tag: "dinov2" of "_dinov2.lvd142m"; "": there is none. */
+static void next_word(const char **name, char word[24])
+{
+    *name += **name == '_';
+    size_t length = strcspn(*name, "_.");
+    snprintf(word, 24, "%.*s", (int)length, *name);
+    *name += length;
+}
+
+/* Digits, be it after "patch" or "reg". */
+static bool is_number(const char *word)
+{
+    word += strncmp(word, "patch", 5) == 0 ? 5 : strncmp(word, "reg", 3) == 0 ? 3 : 0;
+    return word[0] && strspn(word, "0123456789") == strlen(word);
+}
+
+static bool is_plain_word(const char *word)
+{
+    for (size_t i = 0; i < sizeof plain_words / sizeof *plain_words; i++)
+        if (strcmp(word, plain_words[i]) == 0)
+            return true;
+    return is_number(word);
+}
+
+static bool is_plain(const char *name)
+{
+    char word[24];
+    for (next_word(&name, word); word[0]; next_word(&name, word))
+        if (!is_plain_word(word))
+            return false;
+    return !*name || *name == '.';
+}
+
+/* Heads of the function of that name, whose encoder has that width unless an argument changed it;
+ * 0: unknown. */
+static int64_t heads_of(const char *name, int64_t width)
+{
+    char word[24];
+    for (next_word(&name, word); word[0]; next_word(&name, word))
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+            if (strcmp(word, sizes[i].word) == 0 && sizes[i].width == width)
+                return sizes[i].heads;
+    return 0;
+}
+
+/* A name that is not known is refused, unless the user says by model= what it is. */
+static int check_name(const struct lj_encoder_file *file, bool choose)
+{
+    if (is_plain(file->architecture))
+        return LJ_OK;
+    if (choose)
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: its encoder %s is not among timm's plain vision transformers that this "
+                       "program knows; if it differs from them in numbers only, give model=vit "
+                       "and its model.width, model.depth and model.heads",
+                       file->path, file->architecture);
+    lj_warn("%s: its encoder %s is not among timm's plain vision transformers that this program "
+            "knows: taken as one, with GELU, norms before the layers and an epsilon of 1e-6",
+            file->path, file->architecture);
+    return LJ_OK;
+}
+
 /* ---- numbers ----------------------------------------------------------------------------- */
+
+enum { BLOCKS_MAX = 1024 };
 
 struct numbers {
     int64_t width, depth, heads, hidden, patch, registers;
@@ -57,10 +140,7 @@ static int read_numbers(const struct lj_encoder_file *file, struct numbers *n)
         return lj_refuse_encoder(file, "has patches that are not square, or empty tensors");
     if (fc1->dim[0] != fc2->dim[1])
         return lj_refuse_encoder(file, "has a gated MLP (SwiGLU)");
-    while (n->depth < file->tensors &&
-           lj_find_tensor(file, "blocks.%lld.norm1.weight", (long long)n->depth))
-        n->depth++;
-    return LJ_OK;
+    return lj_count_blocks(file, "blocks", "norm1.weight", BLOCKS_MAX, &n->depth);
 }
 
 static int read_pool(const struct lj_encoder_file *file, struct numbers *n)
@@ -88,22 +168,15 @@ static const struct lj_encoder *find_row(const struct numbers *n)
     return NULL;
 }
 
-/* No tensor shows the heads. All of timm's plain vision transformers, the only ones left here, have
- * 64 features a head, but the larger ones have 16 heads. */
-static int64_t timm_heads(int64_t width)
-{
-    bool sixteen = width == 1152 || width == 1280 || width == 1408 || width == 1664;
-    return sixteen ? 16 : lj_max_i64(width / 64, 1);
-}
-
+/* No tensor shows the heads. */
 static int find_heads(const struct lj_encoder_file *file, const struct lj_encoder *row,
                       struct numbers *n)
 {
     n->heads = file->heads;
-    if (n->heads == 0 && row)
-        n->heads = row->number[LJ_VIT_HEADS];
     if (n->heads == 0 && file->architecture[0])
-        n->heads = timm_heads(n->width);
+        n->heads = heads_of(file->architecture, n->width);
+    else if (n->heads == 0 && row)
+        n->heads = row->number[LJ_VIT_HEADS];
     if (n->heads > 0)
         return LJ_OK;
     return lj_fail(LJ_ERR_CHECKPOINT,
@@ -143,27 +216,11 @@ static int take_row(const struct lj_encoder_file *file, struct numbers *n,
     return lj_take_number(settings, "model.heads", n->heads);
 }
 
-static int64_t root_of(int64_t cells)
-{
-    int64_t side = llround(sqrt((double)lj_max_i64(cells, 0)));
-    return side * side == cells ? side : 0;
-}
-
-/* Side of the images that pos_embed was made for, be it of all tokens or of patches only; 0: its
- * patches are no square. */
-static int64_t size_of_positions(const struct lj_encoder_file *file, const struct numbers *n)
-{
-    const struct lj_tensor *pos = lj_find_tensor(file, "pos_embed");
-    if (pos->dims != 3)
-        return 0;
-    int64_t side = root_of(pos->dim[1] - 1 - n->registers);
-    return n->patch * (side ? side : root_of(pos->dim[1]));
-}
-
 int lj_recognise_vit(const struct lj_encoder_file *file, bool choose, struct lj_config *settings)
 {
     struct numbers n;
     LJ_TRY(check_kind(file));
+    LJ_TRY(check_name(file, choose));
     LJ_TRY(read_numbers(file, &n));
     LJ_TRY(read_pool(file, &n));
     if (choose)
@@ -171,5 +228,5 @@ int lj_recognise_vit(const struct lj_encoder_file *file, bool choose, struct lj_
     LJ_TRY(lj_take_number(settings, "model.patch", n.patch));
     LJ_TRY(lj_take_number(settings, "model.registers", n.registers));
     LJ_TRY(lj_take_text(settings, "model.pool", n.mean_pool ? "mean" : "token"));
-    return lj_take_size(settings, file->size ? file->size : size_of_positions(file, &n));
+    return lj_take_size(settings, file->size);
 }

@@ -209,16 +209,18 @@ static int check_kind(const struct lj_encoder_file *file)
 static int recognise(const struct lj_encoder_file *file, bool choose, struct lj_config *settings)
 {
     const struct lj_tensor *stem, *first;
-    int64_t blocks[LJ_STAGES] = {0};
+    int64_t blocks[LJ_STAGES];
+    char name[16];
     LJ_TRY(check_kind(file));
+    LJ_TRY(lj_check_mean_pool(file));
     LJ_TRY(lj_expect_tensor(file, "conv1.weight", 4, &stem));
     LJ_TRY(lj_expect_tensor(file, lj_family_resnet.mark, 4, &first));
     if (first->dim[0] != stem->dim[0])
         return lj_refuse_encoder(file, "has wider or grouped blocks (Wide ResNet, ResNeXt)");
-    for (int s = 0; s < LJ_STAGES; s++)
-        while (blocks[s] < file->tensors &&
-               lj_find_tensor(file, "layer%d.%lld.conv1.weight", s + 1, (long long)blocks[s]))
-            blocks[s]++;
+    for (int s = 0; s < LJ_STAGES; s++) {
+        snprintf(name, sizeof name, "layer%d", s + 1);
+        LJ_TRY(lj_count_blocks(file, name, "conv1.weight", LJ_STAGE_BLOCKS_MAX, &blocks[s]));
+    }
     bool bottleneck = lj_find_tensor(file, "layer1.0.conv3.weight") != NULL;
     if (choose)
         LJ_TRY(lj_recognise_stages(file, &lj_family_resnet, stem->dim[0], bottleneck, blocks,
@@ -231,7 +233,8 @@ static const char *const settings_read[] = {
     "model.width", "model.depth", "model.head", "model.drop_path",
     "model.stem",  "model.norm",  NULL};
 
-const struct lj_encoder_family lj_family_resnet = {.settings = settings_read,
+const struct lj_encoder_family lj_family_resnet = {.name = "ResNet",
+                                                   .settings = settings_read,
                                                    .centre = LJ_PREDICT_CENTRE_ALL,
                                                    .weight_decay = 5e-4,
                                                    .resolve = resolve,

@@ -4,10 +4,6 @@
 
 #include <string.h>
 
-/* A bucket of gradients ends at least at each normalisation over the global batch, of which a block
- * has up to three, and a model has LJ_SEGMENTS_MAX buckets. */
-enum { DEPTH_MAX = 256 };
-
 void lj_blocks_of_stages(int64_t blocks[LJ_STAGES], const int64_t *row,
                          const struct lj_config *settings)
 {
@@ -25,15 +21,23 @@ int64_t lj_sum_of_stages(const int64_t blocks[LJ_STAGES])
 
 int lj_check_stages(const struct lj_config *settings)
 {
-    if (settings->model_depth <= DEPTH_MAX)
+    if (settings->model_depth <= LJ_STAGE_BLOCKS_MAX)
         return LJ_OK;
     return lj_fail(LJ_ERR_CONFIG,
                    "model.depth: %lld blocks a stage; model=%s has at most %d, in each of its %d "
                    "stages",
-                   (long long)settings->model_depth, settings->model, DEPTH_MAX, LJ_STAGES);
+                   (long long)settings->model_depth, settings->model, LJ_STAGE_BLOCKS_MAX,
+                   LJ_STAGES);
 }
 
 /* ---- in a file of timm ------------------------------------------------------------------- */
+
+int lj_check_mean_pool(const struct lj_encoder_file *file)
+{
+    if (!file->pool[0] || strcmp(file->pool, "avg") == 0)
+        return LJ_OK;
+    return lj_refuse_encoder(file, "pools in another way than avg");
+}
 
 static bool has_blocks(const struct lj_encoder *row, const int64_t blocks[LJ_STAGES])
 {

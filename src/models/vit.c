@@ -171,7 +171,8 @@ static const char *const settings_read[] = {
     "model.patch",     "model.width", "model.depth", "model.heads",     "model.mlp_ratio",
     "model.registers", "model.pool",  "model.head",  "model.drop_path", NULL};
 
-const struct lj_encoder_family lj_family_vit = {.settings = settings_read,
+const struct lj_encoder_family lj_family_vit = {.name = "ViT",
+                                                .settings = settings_read,
                                                 .centre = LJ_PREDICT_CENTRE_GLOBAL,
                                                 .weight_decay = 0.05,
                                                 .resolve = resolve,

@@ -327,7 +327,9 @@ struct lj_timm_encoder {
     char from[LJ_PATH_MAX];   /* the file itself, or the config.json beside it */
     char architecture[64];    /* function of timm; "": not said */
     char pool[16];            /* "token", "avg", or another; "": not said */
-    int64_t heads, size;      /* attention heads; pixels of a side; 0: not said */
+    int64_t heads, size;      /* attention heads; pixels of a side; 0: not said, nor by pos_embed */
+    bool oblong;              /* its images are not square */
+    bool ours;                /* written by this program */
     struct lj_tensor *tensor; /* (tensors) owned */
     int64_t tensors;
 };

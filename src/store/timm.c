@@ -24,8 +24,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OURS "lejepa_mpi" /* key of what is not timm's; tells our files from those of others */
-
 /* ---- writing ----------------------------------------------------------------------------- */
 
 static json_t *numbers(const double *values, int count)
@@ -72,7 +70,7 @@ static json_t *whole_config(const struct lj_timm_config *c)
     if (c->arguments[0])
         json_object_set_new(object, "model_args", json_loads(c->arguments, 0, NULL));
     json_object_set_new(object, "pretrained_cfg", pretrained_cfg(c));
-    json_object_set_new(object, OURS,
+    json_object_set_new(object, LJ_TIMM_OURS,
                         json_pack("{s:s, s:I, s:o}", "version", LJ_VERSION, "step",
                                   (json_int_t)c->step, "pixels", pixels_config(c)));
     return object;
@@ -123,7 +121,7 @@ int lj_timm_check_place(const char *path)
     if (access(file, F_OK) != 0)
         return LJ_OK;
     json_t *there = json_load_file(file, 0, NULL);
-    bool ours = json_object_get(there, OURS) != NULL;
+    bool ours = json_object_get(there, LJ_TIMM_OURS) != NULL;
     json_decref(there);
     if (ours)
         return LJ_OK;
@@ -258,7 +256,7 @@ static int read_pixels(const json_t *config, int channels, struct lj_timm_pixels
     const json_t *mean = json_object_get(cfg, "mean"), *std = json_object_get(cfg, "std");
     if (!mean || !std)
         return LJ_OK;
-    const json_t *ours = json_object_get(json_object_get(config, OURS), "pixels");
+    const json_t *ours = json_object_get(json_object_get(config, LJ_TIMM_OURS), "pixels");
     const char *stretch = json_string_value(json_object_get(ours, "stretch"));
     snprintf(pixels->stretch, sizeof pixels->stretch, "%s", stretch ? stretch : "none");
     if (is_of_others(mean, std, channels))

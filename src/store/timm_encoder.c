@@ -121,27 +121,27 @@ static void copy_text(char *text, size_t capacity, const json_t *value)
     snprintf(text, capacity, "%s", string ? string : "");
 }
 
-/* The side of square images (C, H, W); 0: not said, or not square. */
-static int64_t side_of(const json_t *input_size)
+/* The pool: timm takes an argument, else that of pretrained_cfg; what stands at the top is that of
+ * the encoder when it was saved. */
+static const json_t *pool_of(const json_t *config, const json_t *cfg, const json_t *arguments)
 {
-    int64_t height = json_integer_value(json_array_get(input_size, 1));
-    int64_t width = json_integer_value(json_array_get(input_size, 2));
-    return json_array_size(input_size) == 3 && height == width ? lj_max_i64(height, 0) : 0;
+    const json_t *pool = json_object_get(arguments, "global_pool");
+    if (!pool)
+        pool = json_object_get(cfg, "global_pool");
+    return pool ? pool : json_object_get(config, "global_pool");
 }
 
 static void take_config(struct lj_timm_encoder *encoder, const json_t *config)
 {
     const json_t *cfg = json_object_get(config, "pretrained_cfg");
     const json_t *arguments = json_object_get(config, "model_args");
-    const json_t *pool = json_object_get(arguments, "global_pool");
     if (!json_is_object(cfg))
         cfg = config; /* an older form: everything in one object */
     copy_text(encoder->architecture, sizeof encoder->architecture,
               json_object_get(config, "architecture"));
-    copy_text(encoder->pool, sizeof encoder->pool,
-              pool ? pool : json_object_get(config, "global_pool"));
+    copy_text(encoder->pool, sizeof encoder->pool, pool_of(config, cfg, arguments));
     encoder->heads = lj_max_i64(json_integer_value(json_object_get(arguments, "num_heads")), 0);
-    encoder->size = side_of(json_object_get(cfg, "input_size"));
+    encoder->ours = json_object_get(config, LJ_TIMM_OURS) != NULL;
 }
 
 static int take_tensors(struct lj_timm_encoder *encoder, const struct lj_safetensors *table)
@@ -158,14 +158,34 @@ static int take_tensors(struct lj_timm_encoder *encoder, const struct lj_safeten
     return LJ_OK;
 }
 
+/* The size of the images, from pos_embed where the configuration does not say it. */
+static int take_size(struct lj_timm_encoder *encoder, const struct lj_timm_images *images,
+                     const char *path, const struct lj_safetensors *table)
+{
+    const struct lj_safetensor *pos = lj_safetensors_find(table, "pos_embed");
+    const struct lj_safetensor *patch = lj_safetensors_find(table, "patch_embed.proj.weight");
+    const struct lj_safetensor *registers = lj_safetensors_find(table, "reg_token");
+    encoder->size = images->size;
+    encoder->oblong = images->oblong;
+    if (!pos || pos->dims != 3 || !patch || patch->dims != 4)
+        return LJ_OK;
+    int64_t prefix = 1 + (registers && registers->dims == 3 ? registers->dim[1] : 0), first, side;
+    LJ_TRY(lj_timm_find_positions(path, images, pos->dim[1], prefix, patch->dim[2], &first, &side));
+    if (encoder->size == 0)
+        encoder->size = side * patch->dim[2];
+    return LJ_OK;
+}
+
 int lj_timm_read_encoder(const char *path, struct lj_timm_encoder *encoder)
 {
     struct lj_safetensors table;
+    struct lj_timm_images images;
     json_t *config = NULL;
     *encoder = (struct lj_timm_encoder){.heads = 0};
     LJ_TRY(lj_timm_read_config(path, encoder->from, &config));
     if (config)
         take_config(encoder, config);
+    lj_timm_images(&images, config);
     json_decref(config);
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
@@ -174,6 +194,8 @@ int lj_timm_read_encoder(const char *path, struct lj_timm_encoder *encoder)
     int status = lj_safetensors_open(&table, file, path);
     if (status == LJ_OK)
         status = take_tensors(encoder, &table);
+    if (status == LJ_OK)
+        status = take_size(encoder, &images, path, &table);
     lj_safetensors_close(&table);
     close(file);
     return status;

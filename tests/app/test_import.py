@@ -52,6 +52,49 @@ def vit(classes=7, registers=0, prefix=1):
     return tensors
 
 
+def resnet(small=False):
+    """Tensors of a residual network of 8 features and a block a stage."""
+    tensors = {"fc.weight": drawn(7, 64), "fc.bias": drawn(7)}
+
+    def layer(conv, norm, out, width, kernel):
+        tensors[f"{conv}.weight"] = drawn(out, width, kernel, kernel)
+        tensors[f"{norm}.num_batches_tracked"] = numpy.array([3], "i8")
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            tensors[f"{norm}.{part}"] = numpy.ones(out, "f4")
+
+    layer("conv1", "bn1", 8, 3, 3 if small else 7)
+    for stage in range(4):
+        out, width, at = 8 << stage, 8 << max(stage - 1, 0), f"layer{stage + 1}.0"
+        layer(f"{at}.conv1", f"{at}.bn1", out, width, 3)
+        layer(f"{at}.conv2", f"{at}.bn2", out, out, 3)
+        if stage:
+            layer(f"{at}.downsample.0", f"{at}.downsample.1", out, width, 1)
+    return tensors
+
+
+def convnext(patch):
+    """Tensors of a ConvNeXt-V2 of 8 features and a block a stage."""
+    tensors = {"stem.0.weight": drawn(8, 3, patch, patch), "stem.0.bias": drawn(8)}
+
+    def layer(name, out, *inner):
+        tensors[f"{name}.weight"] = drawn(out, *inner) if inner else numpy.ones(out, "f4")
+        tensors[f"{name}.bias"] = drawn(out)
+
+    layer("stem.1", 8)
+    for stage in range(4):
+        out, at = 8 << stage, f"stages.{stage}"
+        if stage:
+            layer(f"{at}.downsample.0", out // 2)
+            layer(f"{at}.downsample.1", out, out // 2, 2, 2)
+        layer(f"{at}.blocks.0.conv_dw", out, 1, 7, 7)
+        layer(f"{at}.blocks.0.norm", out)
+        layer(f"{at}.blocks.0.mlp.fc1", 4 * out, out)
+        layer(f"{at}.blocks.0.mlp.grn", 4 * out)
+        layer(f"{at}.blocks.0.mlp.fc2", out, 4 * out)
+    layer("head.norm", 64)
+    return tensors
+
+
 def write(name, tensors, cfg=None, **more):
     """A directory as of a hub; cfg None: without config.json."""
     directory = here / name
@@ -195,14 +238,54 @@ def test_kinds_of_blocks():
             check((weight(checkpoint, name) == wanted).all(), f"kinds: {name}")
 
 
+def resized(tensors, width):
+    """The tensors and their shapes in a transformer of that width."""
+    for name, tensor in tensors.items():
+        yield name, tensor, [width * n // WIDTH if n % WIDTH == 0 else n for n in tensor.shape]
+
+
+def test_layouts():
+    """Positions of all tokens or of patches only: the size of the images tells them apart."""
+    for name, size, rows, grid in [("patches", 12, 9, 3), ("tokens", 8, 9, 2), ("all", 12, 14, 3)]:
+        tensors = vit(registers=4)
+        tensors["pos_embed"] = drawn(1, rows, WIDTH)
+        cfg = {**SINGLE, "input_size": [3, size, size]}
+        _, checkpoint = imported(name, tensors, 3, cfg=cfg, **ARGUMENTS)
+        found = weight(checkpoint, "pos_embed")
+        check(found.shape == (1, 5 + grid**2, WIDTH), f"{name}: {found.shape}")
+        check((found[:, -(grid**2) :] == tensors["pos_embed"][:, -(grid**2) :]).all(), name)
+    tensors["pos_embed"] = drawn(1, 9, WIDTH)
+    unsaid = {name: SINGLE[name] for name in ("mean", "std")}
+    refused("layouts", write("layouts", tensors, unsaid, **ARGUMENTS), "nothing says which")
+    said = {"model_args": {"num_heads": 3, "no_embed_class": True}}
+    _, checkpoint = imported("said", tensors, 3, cfg=unsaid, **said)
+    check(weight(checkpoint, "pos_embed").shape == (1, 5 + 9, WIDTH), "said: shape")
+
+
+def test_names():
+    """What a name cannot show is warned about: one that is missing, or that model= overrides."""
+    heads = {"model_args": {"num_heads": 3}}
+    model = ["model=vit", "model.width=48", "model.depth=2", "model.heads=3", "model.mlp_ratio=2"]
+    log, _ = imported("own", vit(), 3, *model, architecture="my_vit", **heads)
+    check("my_vit" in log and "taken as one" in log, f"own: {log}")
+    log, _ = imported("nameless", vit(), 3, "model.heads=3", architecture="")
+    check("nothing names its architecture" in log, f"nameless: {log}")
+    log, _ = imported("nameless resnet", resnet(), 3, "data.size=32", architecture="")
+    check("nothing names its architecture" in log, f"nameless resnet: {log}")
+    log, _ = imported("tagged", vit(), 3, architecture="vit_small_patch14_reg4_dinov2.x", **heads)
+    check("nothing names" not in log and "taken as one" not in log, f"tagged: {log}")
+
+
 def test_heads():
     """They show in no tensor: timm's are known by the architecture, others are asked for."""
     weights = write("bare", vit())
     refused("no heads", weights, "attention heads", "model.heads")
     log = done("heads given", words(weights, "run-bare", 3, "model.heads=4")).err
     check("those of the archive" in log and "model=vit" in log, f"heads given: {log}")
-    log, _ = imported("named", vit(), 3)
-    check("model.heads=1" in log, f"named: {log}")
+    refused("arguments", write("wide", vit(), SINGLE), "attention heads", "model.heads")
+    small = {name: numpy.resize(tensor, shape) for name, tensor, shape in resized(vit(), 384)}
+    log, _ = imported("named", small, 3)
+    check("model.heads=6" in log, f"named: {log}")
 
 
 # ---- what is refused -----------------------------------------------------------------------------
@@ -221,6 +304,10 @@ def changed(change):
     tensors = vit()
     change(tensors)
     return tensors
+
+
+def deep(pattern):
+    return {pattern.format(block): drawn(0) for block in range(1, 1100)}
 
 
 def test_refused():
@@ -244,14 +331,34 @@ def test_refused():
         ("doubles", lambda t: t.update({"norm.bias": t["norm.bias"].astype("f8")}), "F64"),
         ("others", lambda t: t.pop("patch_embed.proj.weight"), "no encoder of this program"),
         ("nan", lambda t: t["norm.bias"].__setitem__(3, numpy.nan), "not finite"),
+        ("stray scale", lambda t: t.update({"more.ls1.gamma": drawn(3)}), "more.ls1.gamma"),
+        ("head", lambda t: t.update({"head.0.weight": drawn(3)}), "head.0.weight"),
+        ("deep", lambda t: t.update(deep("blocks.{}.norm1.weight")), "more than 1024"),
     ]:
         refused(name, write(name, changed(change), SINGLE, **ARGUMENTS), *said)
     for name, config, *said in [
         ("pool", {"global_pool": "map"}, "pools in another way"),
         ("norm then mean", {"global_pool": "avg"}, "no fc_norm"),
+        ("pool of the weights", {"pretrained_cfg": {**SINGLE, "global_pool": "map"}}, "pools in"),
+        ("oblong", {"pretrained_cfg": {**SINGLE, "input_size": [3, 8, 32]}}, "not square"),
+        ("list", {"model_args": {"num_heads": 3, "img_size": [8, 32]}}, "not square"),
+        ("rpn", {"architecture": "vit_base_patch16_rpn_224"}, "not among", "_rpn_"),
+        ("gelu", {"architecture": "vit_base_patch16_clip_quickgelu_224"}, "not among"),
+        ("own name", {"architecture": "my_own_vit"}, "not among", "model=vit"),
+        ("cut name", {"architecture": "vit__rpn"}, "not among"),
         ("activation", {"model_args": {"num_heads": 3, "act_layer": "silu"}}, "act_layer"),
     ]:
         refused(name, write(name, vit(), SINGLE, **{**ARGUMENTS, **config}), *said)
+    for name, tensors, config, *said in [
+        ("max", resnet(), {"pretrained_cfg": {**SINGLE, "global_pool": "max"}}, "pools in"),
+        ("top", resnet(), {"global_pool": "max"}, "pools in"),
+        ("small max", resnet(small=True), {"model_args": {"global_pool": "max"}}, "pools in"),
+        ("stages", {**resnet(), **deep("layer2.{}.conv1.weight")}, {}, "more than 256"),
+        ("convnext max", convnext(4), {"global_pool": "max"}, "pools in"),
+        ("dilated", convnext(8), {}, "8 pixels or more"),
+    ]:
+        config = {"architecture": "none", **config}
+        refused(name, write(name, tensors, SINGLE, **config), *said, more=["data.size=64"])
     path = write("family", vit(), SINGLE, **ARGUMENTS)
     refused("family", path, "no model=resnet18", more=["model=resnet18"])
     refused("patch", path, "patch_embed.proj.weight", more=["model.patch=8"])
@@ -267,6 +374,8 @@ program.at_once(
         test_given_pixels,
         test_sizes,
         test_kinds_of_blocks,
+        test_layouts,
+        test_names,
         test_heads,
         test_refused,
     ],

@@ -60,39 +60,41 @@ static void fit_first_conv(const struct lj_safetensors_reading *r,
 
 /* ---- positions --------------------------------------------------------------------------- */
 
-/* Side of a square grid of so many cells; 0: they are none. */
-static int64_t side_of(int64_t cells)
+bool lj_safetensors_has_layouts(const struct lj_param *param)
 {
-    int64_t side = cells > 0 ? llround(sqrt((double)cells)) : 0;
-    return side * side == cells ? side : 0;
+    return strcmp(param->name, "pos_embed") == 0;
 }
 
 static bool is_pos_embed(const struct lj_safetensor *tensor, const struct lj_param *param)
 {
-    return strcmp(param->name, "pos_embed") == 0 && tensor->dims == 3 && tensor->dim[0] == 1 &&
+    return lj_safetensors_has_layouts(param) && tensor->dims == 3 && tensor->dim[0] == 1 &&
            tensor->dim[2] == param->dim[2];
 }
 
-/* Files of timm have positions of all tokens or, with no_embed_class, of patches only. */
 static int fit_positions(const struct lj_safetensors_reading *r, const struct lj_safetensor *tensor,
                          const struct lj_param *param, const float *values)
 {
     int64_t width = param->dim[2], prefix = r->adaption->prefix;
-    int64_t side = side_of(param->dim[1] - prefix), side0 = side_of(tensor->dim[1] - prefix);
-    int64_t first = side0 ? prefix : 0; /* of the patches in the file */
+    int64_t side = llround(sqrt((double)(param->dim[1] - prefix)));
+    int64_t first, side0; /* of the patches in the file */
     float *to = r->weights + param->offset;
+    const struct lj_safetensor *patch = lj_safetensors_find(r->table, "patch_embed.proj.weight");
+    LJ_TRY(lj_timm_find_positions(r->path, &r->images, tensor->dim[1], prefix,
+                                  patch && patch->dims == 4 ? patch->dim[2] : 0, &first, &side0));
     if (!side0)
-        side0 = side_of(tensor->dim[1]);
-    if (!side0 || !side)
         return lj_safetensors_refuse_shape(r, tensor, param);
     size_t bytes = (size_t)(prefix * width) * sizeof *to;
     if (first > 0)
         memcpy(to, values, bytes);
     else
         memset(to, 0, bytes);
-    if (side0 != side)
-        lj_say("pos_embed of %lld x %lld patches, resampled from %lld x %lld", (long long)side,
-               (long long)side, (long long)side0, (long long)side0);
+    if (side0 == side) {
+        memcpy(to + prefix * width, values + first * width,
+               (size_t)(side * side * width) * sizeof *to);
+        return LJ_OK;
+    }
+    lj_say("pos_embed of %lld x %lld patches, resampled from %lld x %lld", (long long)side,
+           (long long)side, (long long)side0, (long long)side0);
     return lj_resample_positions(to + prefix * width, side, values + first * width, side0, width);
 }
 
@@ -191,11 +193,32 @@ static int scale_layers(const struct lj_safetensors_reading *r)
 
 /* ---- what has no place ------------------------------------------------------------------- */
 
-/* Layer scale is taken by the layers of its block. */
-bool lj_safetensors_is_settled(const struct lj_adaption *adaption, const char *name)
+/* Layer scale is taken by the layers of its block, if it has them. */
+static bool is_layer_scale(const struct lj_safetensors_reading *r, const char *name)
 {
-    return belongs_to(name, adaption->classifier) || ends_with(name, ".num_batches_tracked") ||
-           ends_with(name, ".ls1.gamma") || ends_with(name, ".ls2.gamma");
+    char layer[2 * LJ_NAME_MAX];
+    for (int i = 0; i < SCALED; i++) {
+        if (!ends_with(name, scaled[i].gamma))
+            continue;
+        int block = (int)(strlen(name) - strlen(scaled[i].gamma));
+        snprintf(layer, sizeof layer, "%.*s%s", block, name, scaled[i].layer);
+        if (lj_params_find(r->params, layer) >= 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_of_classifier(const struct lj_safetensors_reading *r, const char *name)
+{
+    const char *part = name + strlen(r->adaption->classifier);
+    return belongs_to(name, r->adaption->classifier) &&
+           (strcmp(part, ".weight") == 0 || strcmp(part, ".bias") == 0);
+}
+
+bool lj_safetensors_is_settled(const struct lj_safetensors_reading *r, const char *name)
+{
+    return is_of_classifier(r, name) || ends_with(name, ".num_batches_tracked") ||
+           is_layer_scale(r, name);
 }
 
 static void say_classifier(const struct lj_safetensors_reading *r)

@@ -4,6 +4,7 @@
 #define LEJEPA_SAFETENSORS_HEADER_H
 
 #include "store/store.h"
+#include "store/timm.h"
 
 #include <jansson.h>
 
@@ -40,6 +41,7 @@ struct lj_safetensors_reading {
     const struct lj_safetensors *table;
     const struct lj_params *params;
     const struct lj_adaption *adaption; /* NULL: every tensor has to fit */
+    struct lj_timm_images images;       /* with an adaption: those of the file */
     float *weights;
 };
 
@@ -57,7 +59,9 @@ int lj_safetensors_refuse_shape(const struct lj_safetensors_reading *r,
 
 /* ---- adapt.c ----------------------------------------------------------------------------- */
 
-/* Reads a tensor of another shape than the parameter's. */
+/* Is a tensor to be adapted even if it has the parameter's shape, since its rows may be others? */
+bool lj_safetensors_has_layouts(const struct lj_param *param);
+/* Reads a tensor of another shape, or of another layout, than the parameter's. */
 int lj_safetensors_fit(const struct lj_safetensors_reading *r, const struct lj_safetensor *tensor,
                        const struct lj_param *param) LJ_MUST_USE;
 /* Is a parameter that is not in the file zero there? */
@@ -65,7 +69,7 @@ bool lj_safetensors_is_zero(const struct lj_safetensors_reading *r, const struct
 /* Multiplies layer scale into what was read, once all is; says what is left out. */
 int lj_safetensors_finish_adaption(const struct lj_safetensors_reading *r) LJ_MUST_USE;
 /* May a tensor be there that is no parameter, since adaption takes it in or no encoder needs it? */
-bool lj_safetensors_is_settled(const struct lj_adaption *adaption, const char *name);
+bool lj_safetensors_is_settled(const struct lj_safetensors_reading *r, const char *name);
 
 /* ---- header.c ---------------------------------------------------------------------------- */
 

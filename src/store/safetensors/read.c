@@ -15,7 +15,7 @@ static int read_tensor(const struct lj_safetensors_reading *r, const struct lj_s
 {
     bool fits = tensor->dims == param->dims &&
                 memcmp(tensor->dim, param->dim, (size_t)param->dims * sizeof *param->dim) == 0;
-    if (fits)
+    if (fits && !(r->adaption && lj_safetensors_has_layouts(param)))
         return lj_safetensors_values(r, tensor, r->weights + param->offset);
     if (r->adaption)
         return lj_safetensors_fit(r, tensor, param);
@@ -44,8 +44,7 @@ static int answer_surplus(const struct lj_safetensors_reading *r)
     size_t at = 0;
     for (int64_t i = 0; i < r->table->count; i++) {
         const char *name = r->table->list[i].name;
-        if (wanted(r->params, name) ||
-            (r->adaption && lj_safetensors_is_settled(r->adaption, name)))
+        if (wanted(r->params, name) || (r->adaption && lj_safetensors_is_settled(r, name)))
             continue;
         if (surplus++ < SHOWN)
             at += (size_t)snprintf(names + at, sizeof names - at, "%s%.*s", at ? ", " : "",
@@ -96,6 +95,16 @@ static int read_wanted(const struct lj_safetensors_reading *r, const char *optio
     return r->adaption ? lj_safetensors_finish_adaption(r) : LJ_OK;
 }
 
+static int read_images(struct lj_safetensors_reading *r)
+{
+    char from[LJ_PATH_MAX];
+    json_t *config = NULL;
+    LJ_TRY(lj_timm_read_config(r->path, from, &config));
+    lj_timm_images(&r->images, config);
+    json_decref(config);
+    return LJ_OK;
+}
+
 int lj_safetensors_read_adapted(const char *path, const struct lj_params *params,
                                 const char *optional_prefix, const struct lj_adaption *adaption,
                                 float *weights, bool *whole)
@@ -112,6 +121,8 @@ int lj_safetensors_read_adapted(const char *path, const struct lj_params *params
                                              .params = params,
                                              .adaption = adaption,
                                              .weights = weights};
+    if (status == LJ_OK && adaption)
+        status = read_images(&reading);
     if (status == LJ_OK)
         status = read_wanted(&reading, optional_prefix, whole);
     lj_safetensors_close(&table);
