@@ -55,8 +55,10 @@ int lj_command_checkpoint(struct lj_comm *comm, struct lj_config *config,
 int lj_run_apart(int (*program)(int argc, char **argv), int argc, char **argv);
 
 /* `help model`: the table of encoders, each with its parameters and the FLOPs of one image, counted
- * from its net. Needs no MPI.
- *   words, count  in  key=value that change what is counted: data.size=96, model.patch=16 */
+ * from its net, and the memory of training, as planned; or why it cannot be trained so. Needs no
+ * MPI.
+ *   words, count  in  key=value that change what is counted: data.size=96, model.patch=16
+ * Errors: LJ_ERR_CONFIG: settings that no encoder can be trained with; LJ_ERR_RESOURCE. */
 int lj_help_encoders(const char *const *words, int count, FILE *out);
 
 /* The settings with which `train` takes the archive as it is. Local.

@@ -155,6 +155,60 @@ static void name_savings(const struct lj_trainer *t, char *text, size_t capacity
                  "; less with fewer lanes on a node: more nodes, or a smaller batch.size");
 }
 
+/* Bytes of scratch that the plans need, in each worker. */
+static int64_t scratch_bytes(const struct lj_trainer *t)
+{
+    int64_t bytes = 1;
+    for (int part = 0; part < LJ_PASS_KINDS; part++)
+        if (t->plan[part])
+            bytes = lj_max_i64(bytes, lj_plan_scratch(t->plan[part]));
+    return bytes;
+}
+
+/* ---- before there is a trainer ----------------------------------------------------------- */
+
+static int64_t widest_bucket(const struct lj_params *params)
+{
+    int64_t widest = 0;
+    for (int b = 0; b < params->buckets; b++)
+        widest = lj_max_i64(widest, params->bounds[b + 1] - params->bounds[b]);
+    return widest;
+}
+
+static int foresee(struct lj_trainer_memory *memory, struct lj_trainer *t)
+{
+    struct lj_params *params = &t->model->params;
+    /* The weights, two moments, the gradient; LJ_SNAPSHOT_ARRAYS of a checkpoint. */
+    int64_t floats = (4 + LJ_SNAPSHOT_ARRAYS) * params->elements;
+    floats += 2 * widest_bucket(params); /* the lane's share of a bucket, and their sum */
+    memory->state = floats * (int64_t)sizeof(float) + lj_params_pack_layout(params, t->bf16);
+    LJ_TRY(check_recompute(t));
+    LJ_TRY(plan_parts(t));
+    int64_t bytes = bytes_with(t, t->config.memory_recompute, t->workers);
+    memory->lane = bytes + scratch_bytes(t);
+    return bytes < 0 ? LJ_ERR_RESOURCE : LJ_OK;
+}
+
+int lj_trainer_memory(struct lj_trainer_memory *memory, struct lj_model *model,
+                      const struct lj_config *config, int64_t samples)
+{
+    struct lj_trainer *t = lj_alloc(sizeof *t, "trainer");
+    if (!t)
+        return LJ_ERR_RESOURCE;
+    t->config = *config;
+    t->model = model;
+    t->lanes = t->end_lane = t->workers = 1;
+    t->n = samples;
+    t->views[0] = config->views_global;
+    t->views[1] = config->views_local;
+    t->bf16 = config->precision == LJ_PRECISION_BF16;
+    int status = foresee(memory, t);
+    for (int part = 0; part < LJ_PASS_KINDS; part++)
+        lj_plan_destroy(t->plan[part]);
+    lj_free(t);
+    return status;
+}
+
 /* ---- taking it --------------------------------------------------------------------------- */
 
 static int refuse_activations(const struct lj_trainer *t)
@@ -193,12 +247,9 @@ static int take_arenas(struct lj_trainer *t, enum lj_pass_kind part)
 
 static int take_scratch(struct lj_trainer *t)
 {
-    int64_t bytes = 1;
+    int64_t bytes = scratch_bytes(t);
     int kinds;
     lj_layer_kinds(&kinds);
-    for (int part = 0; part < LJ_PASS_KINDS; part++)
-        if (t->plan[part])
-            bytes = lj_max_i64(bytes, lj_plan_scratch(t->plan[part]));
     for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++)
         if (t->plan[part])
             bytes = lj_max_i64(bytes, lj_view_scratch(&t->recipe[part]) * (int64_t)sizeof(float));

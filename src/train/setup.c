@@ -6,10 +6,6 @@
 
 #include <math.h>
 
-/* About the size of a bucket of gradients: large enough for the network, small enough that the
- * first moves early and a lane's share stays in the cache. */
-static const int64_t bucket_bytes = (int64_t)4 << 20;
-
 /* The fewest samples that statistics of a lane may be of, and those of a lane unless batch.lanes
  * says how many lanes there are. */
 enum { LANE_SAMPLES = 8 };
@@ -102,7 +98,7 @@ static int make_model(struct lj_trainer *t)
     LJ_TRY(lj_model_resolve(&t->config, lj_min_i64(info->height, info->width)));
     t->views[0] = t->config.views_global;
     t->views[1] = t->config.views_local;
-    LJ_TRY(lj_model_create(&t->model, &t->config, info->channels, bucket_bytes));
+    LJ_TRY(lj_model_create(&t->model, &t->config, info->channels, LJ_BUCKET_BYTES));
     const int64_t *size = t->model->config.size;
     LJ_TRY(lj_view_recipe(&t->recipe[0], &t->config, info, false, size[0], t->mean, t->std));
     return lj_view_recipe(&t->recipe[1], &t->config, info, true, size[1], t->mean, t->std);

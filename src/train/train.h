@@ -14,6 +14,10 @@
 /* The passes of a lane: the encoder on its global and on its local views, the projector on all. */
 enum lj_pass_kind { LJ_PASS_GLOBAL, LJ_PASS_LOCAL, LJ_PASS_PROJECTOR, LJ_PASS_KINDS };
 
+/* About the size of a bucket of gradients: large enough for the network, small enough that the
+ * first moves early and a lane's share stays in the cache. */
+enum { LJ_BUCKET_BYTES = 4 << 20 };
+
 /* What a trainer is made of and where it begins. Everything is borrowed from the trainer. */
 struct lj_trainer_info {
     const struct lj_config *config; /* with automatic values resolved */
@@ -38,6 +42,20 @@ struct lj_trainer_info {
  *   ranks  in  that shall train
  * Errors: LJ_ERR_CONFIG: batch.size, batch.lanes and ranks do not go together. */
 int lj_trainer_lanes(const struct lj_config *config, int ranks, int64_t *lanes) LJ_MUST_USE;
+
+/* Bytes that training takes on the one rank of a run, as they are planned before it begins; batches
+ * of images and the objective's sums come on top. */
+struct lj_trainer_memory {
+    int64_t state; /* weights, packed ones too, moments, gradient, and the copies of a checkpoint */
+    int64_t lane;  /* activations and scratch of a lane that is worked on */
+};
+/* Plans one lane, and allocates nothing that is planned. Local.
+ *   model    in   of LJ_BUCKET_BYTES; its parameters' packed forms get their places
+ *   config   in   resolved, precision too
+ *   samples  in   of the lane
+ * Errors: LJ_ERR_CONFIG: memory.recompute and the encoder do not go together; LJ_ERR_RESOURCE. */
+int lj_trainer_memory(struct lj_trainer_memory *memory, struct lj_model *model,
+                      const struct lj_config *config, int64_t samples) LJ_MUST_USE;
 
 /* Local. */
 struct lj_trainer_info lj_trainer_info(const struct lj_trainer *trainer);

@@ -466,11 +466,41 @@ def test_help():
         re.search(r"^vit_small +21\.66 M .*width 384, depth 12, heads 6", encoders, re.M),
         "help model: " + encoders,
     )
+    refused = done("help model of 28 px", ["help", "model", "data.size=28", "model.patch=7"]).out
+    check(
+        re.search(r"^convnextv2_atto +not with .*model.patch", refused, re.M)
+        and re.search(r"^resnet18 +11.17 M ", refused, re.M),
+        "help model of 28 px: " + refused,
+    )
+    ended = run(["help", "model", "batch.size=16", "batch.lanes=3"])
+    check(ended.code == 2 and "batch.lanes" in ended.err, f"help model, lanes: {ended.tail()}")
     ended = run(["help", "loss.lamda"])
     check(
         ended.code == 2 and "'loss.lambda'" in ended.err,
         f"help of an unknown key: {ended.code} {ended.err}",
     )
+
+
+def test_help_memory():
+    """The memory that help model tells of an encoder is what a run of one lane plans."""
+    words = "model.width=192 model.depth=4 model.heads=3 model.patch=4 views.local=3 batch.size=16 "
+    words = [*words.split(), "batch.lanes=1", "data.size=24", "precision=fp32"]
+    rgb = program.write_h5(here / "rgb.h5", images=program.images(16, shape=(24, 24, 3)))
+    for recompute in ("none", "blocks"):
+        more = [*words, f"memory.recompute={recompute}"]
+        listed = done(f"help model, {recompute}", ["help", "model", *more]).out
+        row = re.search(r"^vit .* (\d+) \+ +(\d+) MiB ", listed, re.M)
+        where = [f"data.archive={rgb}", f"run.dir={here / ('memory-' + recompute)}"]
+        log = done("train", ["train", "model=vit", *more, *where, "train.steps=1"]).err
+        planned = re.search(r"memory of rank 0: (\d+) MiB(.*)", log)
+        if not check(row and planned, f"{recompute}: {listed} {log}"):
+            continue
+        part = dict(re.findall(r", ([a-z ]+) (\d+)", planned[2]))
+        state, lane = int(row[1]), int(row[2])
+        wanted = int(part["activations"]) + int(part.get("scratch", 0))
+        check(abs(lane - wanted) <= 2, f"{recompute}: lane {lane} MiB, {planned[0]}")
+        wanted = int(planned[1]) - wanted
+        check(0.95 * wanted - 5 <= state <= wanted + 1, f"{recompute}: {state}, {planned[0]}")
 
 
 def test_bare():
@@ -506,6 +536,7 @@ program.at_once(
         test_inspect,
         test_checkpoint,
         test_help,
+        test_help_memory,
         test_bare,
     ],
 )
