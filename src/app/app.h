@@ -69,6 +69,14 @@ void lj_propose_config(struct lj_config *proposal, const struct lj_archive *arch
 /* A number; null for NaN and infinity, which JSON does not have. Owned by the caller. */
 json_t *lj_json_number(double value);
 
+/* Prints an object and a newline on standard output, numbers with so many digits.
+ * Errors: LJ_ERR_RESOURCE: no memory was left for it (NULL), or it cannot be written. */
+int lj_print_json(const json_t *object, int digits) LJ_MUST_USE;
+
+/* Writes out what standard output still holds.
+ * Errors: LJ_ERR_RESOURCE: that, or something before, could not be written. */
+int lj_flush_output(void) LJ_MUST_USE;
+
 /* True if some word sets this key. */
 bool lj_words_set(const struct lj_call_words *words, const char *key);
 

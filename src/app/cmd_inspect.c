@@ -83,7 +83,7 @@ static json_t *list_classes(const struct inspection *n)
     return list;
 }
 
-static void print_json(const struct inspection *n)
+static int print_json(const struct inspection *n)
 {
     const struct lj_archive_info *i = n->info;
     const struct lj_pixel_sample *s = &n->sample;
@@ -101,9 +101,9 @@ static void print_json(const struct inspection *n)
     json_object_set_new(object, "sample", pixels);
     json_object_set_new(object, "class_rows", list_classes(n));
     json_object_set_new(object, "unlabelled", json_integer(n->unlabelled));
-    json_dumpf(object, stdout, JSON_REAL_PRECISION(9));
-    printf("\n");
+    int status = lj_print_json(object, 9);
     json_decref(object);
+    return status;
 }
 
 /* ---- as a table -------------------------------------------------------------------------- */
@@ -186,10 +186,11 @@ static int inspect(struct lj_archive *archive, const struct lj_config *config)
     int status = n ? look(n, archive) : LJ_ERR_RESOURCE;
     if (status == LJ_OK) {
         if (config->arg_json)
-            print_json(n);
+            status = print_json(n);
         else
             print_table(n);
-        status = write_config_for(n, config);
+        if (status == LJ_OK)
+            status = write_config_for(n, config);
     }
     if (n)
         lj_free(n->class_rows);

@@ -18,8 +18,8 @@
 static const char *const must_agree[] = {
     "objective", "batch.size", "views.",    "predict.",     "sigreg.grid",     "loss.combine",
     "vicreg.",   "data.where", "data.size", "data.stretch", "data.full_scale", NULL};
-static const char *const should_agree[] = {"model", "projector.", "data.archive", "data.images",
-                                           NULL};
+static const char *const should_agree[] = {"model",       "projector.", "data.archive",
+                                           "data.images", "precision",  NULL};
 
 /* The runs that are compared. */
 struct ranking {
@@ -150,32 +150,41 @@ static double agreement(const struct ranking *r, enum accuracy which, int64_t *r
 
 /* ---- printing ---------------------------------------------------------------------------- */
 
-static void print_json(const struct ranking *r, double alpha)
+static int print_json(const struct ranking *r, double alpha)
 {
     json_t *runs = json_array(), *left_out = json_array();
+    const char *failed = NULL;
     int64_t with_knn, with_linear;
     for (int i = 0; i < r->count; i++) {
         const struct lj_past_run *run = &r->run[i];
-        json_array_append_new(
-            runs,
-            json_pack("{s:s, s:f, s:f, s:I, s:f, s:f, s:s, s:I, s:I, s:b, s:b, s:o, s:o}", "run",
-                      run->dir, "score", run->score, "loss", run->loss, "averaged",
-                      (json_int_t)run->averaged, "lambda", run->lambda, "lr", run->lr, "model",
-                      run->model, "step", (json_int_t)run->step, "steps", (json_int_t)run->steps,
-                      "finished", run->step >= run->steps, "collapsed", has_collapsed(run),
-                      "knn_top1", lj_json_number(run->knn_top1), "linear_top1",
-                      lj_json_number(run->linear_top1)));
+        json_t *o = json_pack(
+            "{s:s, s:o, s:o, s:I, s:f, s:f, s:s, s:I, s:I, s:b, s:b, s:o, s:o}", "run", run->dir,
+            "score", lj_json_number(run->score), "loss", lj_json_number(run->loss), "averaged",
+            (json_int_t)run->averaged, "lambda", run->lambda, "lr", run->lr, "model", run->model,
+            "step", (json_int_t)run->step, "steps", (json_int_t)run->steps, "finished",
+            run->step >= run->steps, "collapsed", has_collapsed(run), "knn_top1",
+            lj_json_number(run->knn_top1), "linear_top1", lj_json_number(run->linear_top1));
+        if (json_array_append_new(runs, o) != 0)
+            failed = run->dir;
     }
     for (int i = 0; i < r->outs; i++)
-        json_array_append_new(left_out, json_string(r->left_out[i]));
+        if (json_array_append_new(left_out, json_string(r->left_out[i])) != 0)
+            failed = r->left_out[i];
     json_t *object =
         json_pack("{s:f, s:o, s:o}", "alpha", alpha, "runs", runs, "left_out", left_out);
     json_object_set_new(object, "spearman_knn_top1", lj_json_number(agreement(r, KNN, &with_knn)));
     json_object_set_new(object, "spearman_linear_top1",
                         lj_json_number(agreement(r, LINEAR, &with_linear)));
-    json_dumpf(object, stdout, JSON_REAL_PRECISION(17));
-    printf("\n");
+    int status = LJ_OK;
+    if (failed)
+        status = lj_fail(LJ_ERR_DATA,
+                         "%s: its name or its model is no UTF-8, which JSON must be; leave out "
+                         "json=1, or rename it",
+                         failed);
+    else
+        status = lj_print_json(object, 17);
     json_decref(object);
+    return status;
 }
 
 static void print_accuracy(double value)
@@ -242,9 +251,8 @@ static int rank_with(struct ranking *r, const char *const *dir, int count,
     LJ_TRY(check_runs(r, options->arg_force));
     qsort(r->run, (size_t)r->count, sizeof *r->run, by_score);
     if (options->arg_json)
-        print_json(r, alpha);
-    else
-        print_table(r, alpha);
+        return print_json(r, alpha);
+    print_table(r, alpha);
     return LJ_OK;
 }
 

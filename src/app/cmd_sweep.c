@@ -22,7 +22,7 @@ static int rank_finished(const struct lj_grid *grid, const int64_t *code,
         }
     if (status == LJ_OK && count > 0)
         status = lj_rank_runs(finished, count, config);
-    if (status == LJ_ERR_CONFIG) { /* the runs are good all the same */
+    if (status == LJ_ERR_CONFIG || status == LJ_ERR_DATA) { /* the runs are good all the same */
         lj_warn("not ranked: %s", lj_error_text());
         status = LJ_OK;
     }
@@ -50,6 +50,22 @@ static int judge(const struct lj_grid *grid, const int64_t *code)
                    failed, lj_grid_points(grid), name, (int)code[first]);
 }
 
+/* Ranks the runs. A run that failed matters more than a ranking that did. Collective. */
+static int conclude(struct lj_comm *comm, const struct lj_config *config,
+                    const struct lj_grid *grid, const int64_t *code)
+{
+    char text[2048];
+    lj_root_section_begin(comm);
+    int ranked = lj_comm_is_root(comm) ? rank_finished(grid, code, config) : LJ_OK;
+    ranked = lj_root_section_end(comm, ranked);
+    snprintf(text, sizeof text, "%s", lj_error_text());
+    int judged = judge(grid, code);
+    if (ranked == LJ_OK || judged == LJ_OK)
+        return ranked == LJ_OK ? judged : ranked;
+    lj_warn("not ranked: %s", text);
+    return judged;
+}
+
 static int sweep(struct lj_comm *comm, const struct lj_config *config, const struct lj_grid *grid)
 {
     int64_t *code = lj_alloc_array(lj_grid_points(grid), sizeof *code, "sweep");
@@ -57,9 +73,7 @@ static int sweep(struct lj_comm *comm, const struct lj_config *config, const str
     if (status == LJ_OK)
         status = lj_sweep(comm, config, grid, code);
     if (status == LJ_OK)
-        status = lj_agree(comm, lj_comm_is_root(comm) ? rank_finished(grid, code, config) : LJ_OK);
-    if (status == LJ_OK)
-        status = judge(grid, code);
+        status = conclude(comm, config, grid, code);
     lj_free(code);
     return status;
 }

@@ -191,6 +191,8 @@ static int run_command(struct lj_comm *comm, int argc, char **argv)
         status = lj_agree(comm, lj_watchdog_start(comm->rank, config.guard_stall_s));
     if (status == LJ_OK)
         status = command->run(comm, &config, &words);
+    if (status == LJ_OK)
+        status = lj_agree(comm, lj_flush_output());
     lj_watchdog_stop();
     lj_free(settings);
     return status;
@@ -232,6 +234,10 @@ static int run_program(int argc, char **argv)
 int main(int argc, char **argv)
 {
     int alone = answer_alone(argc, argv);
+    if (alone == 0 && lj_flush_output() != LJ_OK) {
+        lj_error_line(lj_error_text());
+        alone = -LJ_ERR_RESOURCE;
+    }
     if (alone >= 0)
         return alone;
     const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;

@@ -25,6 +25,7 @@ static json_t *next_line(FILE *file)
 {
     char line[LINE_MAX_BYTES];
     while (fgets(line, sizeof line, file)) {
+        lj_progress(); /* of sweep, which is guarded; files may be long and slow */
         json_t *object = json_loads(line, 0, NULL);
         if (json_is_object(object))
             return object;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the commands share: looking at words, the example archive, numbers as JSON. */
+/* What the commands share: looking at words, the example archive, JSON, standard output. */
 #include "app/app.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,25 @@
 json_t *lj_json_number(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
+}
+
+int lj_print_json(const json_t *object, int digits)
+{
+    if (!object)
+        return lj_fail(LJ_ERR_RESOURCE, "out of memory, or text that is no UTF-8, for JSON");
+    if (json_dumpf(object, stdout, (size_t)JSON_REAL_PRECISION(digits)) != 0)
+        return lj_fail(LJ_ERR_RESOURCE, "standard output: cannot be written: %s", strerror(errno));
+    printf("\n");
+    return LJ_OK;
+}
+
+int lj_flush_output(void)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return LJ_OK;
+    return lj_fail(LJ_ERR_RESOURCE, "standard output: cannot be written%s%s", errno ? ": " : "",
+                   errno ? strerror(errno) : "");
 }
 
 bool lj_words_set(const struct lj_call_words *words, const char *key)

@@ -119,6 +119,8 @@ struct lj_memory_use {
 int lj_memory_report(struct lj_memory_use *use, int capacity);
 /* The most bytes that were allocated at once, over all labels. */
 size_t lj_memory_peak(void);
+/* The peaks become what is allocated now: another run begins. Local; thread-safe. */
+void lj_memory_reset_peaks(void);
 /* Calls of lj_alloc so far. The number does not change while steps are trained. */
 int64_t lj_memory_calls(void);
 

@@ -106,6 +106,15 @@ size_t lj_memory_peak(void)
     return peak;
 }
 
+void lj_memory_reset_peaks(void)
+{
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < labels; i++)
+        uses[i].peak_bytes = uses[i].bytes;
+    peak_bytes = open_bytes;
+    pthread_mutex_unlock(&lock);
+}
+
 int64_t lj_memory_calls(void)
 {
     pthread_mutex_lock(&lock);

@@ -25,11 +25,21 @@ int lj_threads_binding(char *text, size_t capacity)
     return count;
 }
 
+/* What threads=0 stands for. OpenMP's number is the one set last, so it is read before any is. */
+static int default_threads(void)
+{
+    static int openmp;
+    if (openmp == 0)
+        openmp = omp_get_max_threads();
+    const char *environment = getenv("OMP_NUM_THREADS");
+    return environment && *environment ? openmp : 1;
+}
+
 int lj_threads_use(int64_t wanted, int *threads)
 {
-    const char *environment = getenv("OMP_NUM_THREADS");
+    int by_default = default_threads();
     if (wanted == 0)
-        wanted = environment && *environment ? omp_get_max_threads() : 1;
+        wanted = by_default;
     char units[256];
     bool checks = wanted > 1 && !getenv("LJ_OVERSUBSCRIBE");
     int bound = checks ? lj_threads_binding(units, sizeof units) : 0;

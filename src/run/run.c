@@ -261,6 +261,7 @@ static int train(struct lj_run_state *run)
 
 int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *sweep_dir)
 {
+    lj_memory_reset_peaks();
     struct lj_run_state *run = lj_alloc(sizeof *run, "run");
     LJ_TRY(lj_agree(comm, run ? LJ_OK : LJ_ERR_RESOURCE));
     run->comm = comm;

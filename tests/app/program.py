@@ -83,6 +83,10 @@ def limited(kib):
     return ["sh", "-c", f"ulimit -f {2 * kib}; exec \"$@\"", "sh"]
 
 
+# A launcher whose program writes its standard output on a full disk.
+OUTPUT_FULL = ("sh", "-c", 'exec "$@" > /dev/full', "sh")
+
+
 def start(words, ranks=1, env=None, wrap=(), cwd=None):
     return subprocess.Popen(
         command(words, ranks, wrap),

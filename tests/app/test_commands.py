@@ -503,6 +503,13 @@ def test_help_memory():
         check(0.95 * wanted - 5 <= state <= wanted + 1, f"{recompute}: {state}, {planned[0]}")
 
 
+def test_output_full():
+    for words in (["help", "table"], ["version"], ["inspect", data]):
+        ended = run(words, wrap=program.OUTPUT_FULL)
+        check(ended.code == 6, f"{words}, output full: {ended.code}: {ended.tail()}")
+        check("standard output" in "".join(ended.errors), f"{words}: {ended.errors}")
+
+
 def test_bare():
     """No command and no archive: trains on the example."""
     ended = run([*program.TINY, "train.steps=1"], 2, cwd=here)
@@ -537,6 +544,7 @@ program.at_once(
         test_checkpoint,
         test_help,
         test_help_memory,
+        test_output_full,
         test_bare,
     ],
 )

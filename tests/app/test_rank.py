@@ -166,6 +166,8 @@ def test_other_encoders():
         len(ended.warnings) == 1 and "differ in model:" in ended.warnings[0],
         f"encoders: {ended.warnings}",
     )
+    ended = rank("precision", [LOW, make("bf16", [1], precision="bf16")])
+    check(any("differ in precision:" in line for line in ended.warnings), f"{ended.warnings}")
 
 
 def test_left_out():
@@ -185,6 +187,19 @@ def test_left_out():
     found, _ = ranked("vicreg by its loss", [vicreg], "alpha=0")
     check(names(found) == ["vicreg"], f"vicreg by its loss: {found}")
     rank("no words", [], code=2)
+
+
+def test_output():
+    """What cannot be printed is an error, not a gap."""
+    bad = make("bad\udcff", [1])
+    ended = rank("no UTF-8", [LOW, bad], "json=1", code=3)
+    check(not ended.out and "no UTF-8" in "".join(ended.errors), f"no UTF-8: {ended.errors}")
+    ended = rank("no UTF-8, left out", [LOW, "absent\udcff"], "json=1", code=3)
+    rank("no UTF-8, table", [LOW, bad])
+    for words in ([LOW, MIDDLE], [LOW, MIDDLE, "json=1"]):
+        ended = run(["rank", *words], wrap=program.OUTPUT_FULL)
+        check(ended.code == 6, f"output full: {ended.code}: {ended.tail()}")
+        check("standard output" in "".join(ended.errors), f"output full: {ended.errors}")
 
 
 def test_real_runs():
@@ -216,5 +231,6 @@ test_epoch()
 test_refused()
 test_other_encoders()
 test_left_out()
+test_output()
 test_real_runs()
 program.finish()

@@ -151,6 +151,26 @@ def test_stopped_and_killed():
         check_weights(directory, name)
 
 
+def test_requests_to_stop():
+    """One reaches all groups: a signal to one rank, be it without work; STOP in run.dir."""
+    for ranks, rank in ((2, 0), (2, 1), (3, 2), (2, None)):
+        directory = here / f"stop_{ranks}_{rank}"
+        words = ["sweep", *WORDS, GRID, "train.steps=1000000", f"run.dir={directory}"]
+        groups = ["ranks=1"] if ranks == 2 else ["ranks=2"]
+        process = start([*words, *groups], ranks)
+        for name in NAMES[: 2 // int(groups[0][-1])]:
+            program.wait_for_step(directory / name, 3, process)
+        if rank is None:
+            (directory / "STOP").touch()
+        else:
+            os.kill(program.rank_processes(directory)[rank], signal.SIGUSR1)
+        ended = end(process, timeout=20)
+        what = f"stop of {rank} of {ranks}"
+        check(ended.code == 75 and not ended.errors, f"{what}: {ended.code}: {ended.tail()}")
+        left = [*directory.glob("STOP"), *directory.glob("*/STOP")]
+        check(not left, f"{what}: left {left}")
+
+
 def test_changed():
     """A finished run is made again when its archive, init= or held-out rows are others; one that
     failed three times, when its archive is."""
@@ -221,6 +241,53 @@ def test_incomparable():
     check("score" in ended.out and "not ranked" not in ended.err, f"batches: {ended.out}")
 
 
+def test_not_ranked():
+    """What has no score is made all the same, and a run that failed keeps its code."""
+    for name, words, code in (
+        ("vicreg", ["grid=seed=1|2", "objective=vicreg"], 0),
+        ("lambda0", ["grid=seed=1|2", "loss.lambda=0"], 0),
+        ("lambda0_lanes", ["grid=batch.lanes=2|3", "loss.lambda=0"], 2),
+    ):
+        ended = sweep(here / name, *words, code=code)
+        check("not ranked" in ended.err, f"{name}: {ended.tail()}")
+        check(code == 0 or "1 of 2 runs failed" in ended.err, f"{name}: {ended.tail()}")
+
+
+def test_long_metrics():
+    """Reading what runs logged takes longer than the watchdog waits."""
+    directory = here / "long"
+    sweep(directory, "grid=seed=1|2")
+    for seed in (1, 2):
+        with open(directory / f"seed_{seed}/metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write('{"event": "evaluation", "step": 6}\n' * 300000)
+    for ranks in (1, 2):
+        ended = sweep(directory, "grid=seed=1|2", "guard.stall_s=1", ranks=ranks)
+        check("2 are finished" in ended.err and "score" in ended.out, f"long: {ended.tail()}")
+        check(not ended.errors, f"long: {ended.errors}")
+
+
+def test_levels():
+    """The first rank's processor has no vectors: both runs have the level that all have."""
+    lacks = "test ${OMPI_COMM_WORLD_RANK-$PMI_RANK} != 0 || export LJ_ISA=scalar; exec \"$@\""
+    sweep(here / "levels", "grid=seed=1|2", wrap=("sh", "-c", lacks, "sh"))
+    for seed in (1, 2):
+        first = (here / f"levels/seed_{seed}/config.yaml").read_text().splitlines()[0]
+        check("kernels scalar" in first, f"levels: seed {seed}: {first}")
+
+
+def test_own_memory():
+    """What timing.json says of a run's memory is not that of a larger one before it."""
+    directory = here / "memory"
+    sweep(directory, "grid=model.width=256|16", ranks=1)
+    peak = [
+        json.loads((directory / f"model.width_{width}/timing.json").read_text())["memory"][
+            "peak_bytes"
+        ]
+        for width in (256, 16)
+    ]
+    check(peak[1] < peak[0] / 2, f"peaks of memory: {peak}")
+
+
 def test_refused():
     for what, words in (
         ("no grid", ["run.dir=" + str(here / "no")]),
@@ -247,6 +314,11 @@ for test in (
     test_stopped_and_killed,
     test_budget,
     test_incomparable,
+    test_not_ranked,
+    test_long_metrics,
+    test_levels,
+    test_own_memory,
+    test_requests_to_stop,
     test_refused,
 ):
     test()

@@ -66,6 +66,18 @@ Test(memory, peak_of_all_labels_together)
     cr_assert_eq(lj_memory_peak(), before + 200);
 }
 
+Test(memory, peaks_begin_anew)
+{
+    void *a = lj_alloc(1000, "first"), *b = lj_alloc(100, "second");
+    lj_free(a);
+    size_t before = lj_memory_peak();
+    lj_memory_reset_peaks();
+    cr_assert_eq(lj_memory_peak(), before - 1000);
+    cr_assert_eq(use_of("first").peak_bytes, 0);
+    cr_assert_eq(use_of("second").peak_bytes, 100);
+    lj_free(b);
+}
+
 Test(memory, labels_are_compared_by_text)
 {
     char one[] = "same", two[] = "same";
