@@ -6,10 +6,12 @@
 #include "lejepa/runtime.h"
 
 #include "data/data.h"
+#include "eval/eval.h"
 #include "store/store.h"
 #include "train/train.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,11 +110,35 @@ static void say_source(const struct lj_config *config, const struct lj_timm_pixe
                 lj_data_stretch_word(config->data_stretch));
 }
 
+/* Numbers that double precision holds may be nothing, or too much, in single precision. */
+static int check_floats(const struct normalisation *to, const char *from, int channels, int failure)
+{
+    for (int c = 0; c < channels; c++)
+        if (!(to->std[c] >= FLT_MIN && isfinite(to->std[c]) && isfinite(to->mean[c] / to->std[c])))
+            return lj_fail(failure,
+                           "%s: mean and std of channel %d leave the range of single precision: "
+                           "%g and %g for pixels of this archive",
+                           from, c, (double)to->mean[c], (double)to->std[c]);
+    return LJ_OK;
+}
+
+/* timm's mean and std are of images in 0..1; those of images with a smaller range than 13 bits have
+ * in 16 would be all but constant. */
+static int check_range(const struct lj_config *config, struct lj_archive *archive, double scale)
+{
+    static const double least_part = 1.0 / 8;
+    float least[LJ_CHANNELS_MAX] = {0}, most[LJ_CHANNELS_MAX];
+    for (int c = 0; c < LJ_CHANNELS_MAX; c++)
+        most[c] = (float)scale;
+    return lj_check_range(archive, least, most, least_part, config->data_full_scale > 0);
+}
+
 /* The normalisation of the file, from timm's images 0..1 to pixels as this archive gives them. The
  * archive's own stays where the file says nothing, or speaks of pixels after another stretch. */
-static int read_pixels(const struct lj_config *config, const struct lj_archive_info *info,
+static int read_pixels(const struct lj_config *config, struct lj_archive *archive,
                        struct normalisation *to)
 {
+    const struct lj_archive_info *info = lj_archive_info(archive);
     double mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX], low[LJ_CHANNELS_MAX], high[LJ_CHANNELS_MAX];
     struct lj_timm_pixels pixels = {.mean = mean, .std = std, .low = low, .high = high};
     bool given = config->arg_mean[0] || config->arg_std[0];
@@ -131,7 +157,11 @@ static int read_pixels(const struct lj_config *config, const struct lj_archive_i
         to->limits.low[c] = pixels.has_limits ? (float)low[c] : 0;
         to->limits.high[c] = pixels.has_limits ? (float)high[c] : 1;
     }
-    return LJ_OK;
+    if (!to->found)
+        return LJ_OK;
+    LJ_TRY(
+        check_floats(to, pixels.from, info->channels, given ? LJ_ERR_CONFIG : LJ_ERR_CHECKPOINT));
+    return given || stretched || pixels.ours ? LJ_OK : check_range(config, archive, scale);
 }
 
 /* Rank 0 reads, all stretch and normalise alike. Collective. */
@@ -140,9 +170,10 @@ static int share_pixels(struct lj_comm *comm, const struct lj_config *config,
 {
     int status = LJ_OK;
     *pixels = (struct normalisation){.found = false};
+    lj_root_section_begin(comm);
     if (lj_comm_is_root(comm))
-        status = read_pixels(config, lj_archive_info(archive), pixels);
-    LJ_TRY(lj_agree(comm, status));
+        status = read_pixels(config, archive, pixels);
+    LJ_TRY(lj_root_section_end(comm, status));
     lj_broadcast(comm, pixels, sizeof *pixels, 0);
     if (pixels->has_limits)
         lj_archive_set_limits(archive, &pixels->limits);

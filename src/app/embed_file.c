@@ -5,6 +5,7 @@
 
 #include "store/store.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@ static const double draw_s = 0.2; /* between two progress bars */
 struct target {
     struct lj_embeddings_file *file;
     const struct lj_archive *archive;
-    int64_t rows;            /* of the whole file */
+    int64_t rows, width;     /* of the whole file */
     int64_t first;           /* row that this process began with */
     bool terminal;           /* standard error is a terminal, so draw a progress bar */
     double interval_s;       /* between two syncs, and between two lines */
@@ -69,13 +70,25 @@ static int go_on(struct target *t, int64_t done)
 
 /* ---- the file ---------------------------------------------------------------------------- */
 
+/* What is not finite would fail in everything that reads the file, or be taken for a result. */
+static int check_finite(const struct target *t, int64_t first, int64_t count, const float *values)
+{
+    for (int64_t i = 0; i < count * t->width; i++)
+        if (!isfinite(values[i]))
+            return lj_fail(LJ_ERR_NUMERIC,
+                           "the embedding of row %lld is not finite: the weights, or the mean and "
+                           "std of the checkpoint, are too large or too small; use another one",
+                           (long long)lj_archive_row(t->archive, first + i / t->width));
+    return LJ_OK;
+}
+
 static int put(void *data, int64_t first, int64_t count, const float *embeddings)
 {
     struct target *t = data;
     bool labelled = lj_archive_info(t->archive)->has_labels;
     int64_t *row = lj_alloc_array(count, sizeof *row, "embeddings");
     int32_t *label = lj_alloc_array(count, sizeof *label, "embeddings");
-    int status = row && label ? LJ_OK : LJ_ERR_RESOURCE;
+    int status = row && label ? check_finite(t, first, count, embeddings) : LJ_ERR_RESOURCE;
     for (int64_t i = 0; status == LJ_OK && i < count; i++) {
         row[i] = lj_archive_row(t->archive, first + i);
         label[i] = labelled ? lj_archive_label(t->archive, first + i) : -1;
@@ -162,6 +175,7 @@ static void abandon(struct target *t, const char *out)
 int lj_embed_to_file(struct lj_comm *comm, const struct lj_embed_job *job)
 {
     struct target target = {.archive = job->archive,
+                            .width = lj_embed_width(job->embedder),
                             .rows = lj_archive_info(job->archive)->selected};
     int64_t done = 0;
     int status = LJ_OK;

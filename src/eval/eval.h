@@ -38,6 +38,14 @@ bool lj_checkpoint_limits(const struct lj_checkpoint_header *header, enum lj_dat
 int lj_pretrained_check_pixels(const struct lj_pretrained *pretrained, struct lj_comm *comm,
                                struct lj_archive *archive, bool chosen) LJ_MUST_USE;
 
+/* Compares the range of an archive's values, of some rows, with that of training. Local.
+ *   least, most  in  (channels of the archive) as read
+ *   part         in  the least part of that range that values fill
+ *   chosen       in  as above
+ * Errors: LJ_ERR_DATA, naming data.full_scale; those of reading. */
+int lj_check_range(struct lj_archive *archive, const float *least, const float *most, double part,
+                   bool chosen) LJ_MUST_USE;
+
 /* Rows of features that ranks share: rank 0 has the first rows, then rank 1, and so on. Blocks of
  * consecutive rows are the unit of determinism, as lanes are in training: a block is one rank's,
  * and results have the same bits whatever the number of ranks. */

@@ -20,28 +20,29 @@ static int check_type(const struct lj_pretrained *p, const struct lj_archive_inf
                    info->images, info->type, p->pixels, divisor, divisor);
 }
 
-static bool fits(double low, double high, double trained_low, double trained_high)
+static bool fits(double low, double high, double trained_low, double trained_high, double part)
 {
     double width = trained_high - trained_low;
     bool inside =
         low >= trained_low - most_outside * width && high <= trained_high + most_outside * width;
-    return width <= 0 || (inside && high - low >= least_part * width);
+    return width <= 0 || (inside && high - low >= part * width);
 }
 
-static int check_range(const struct lj_pretrained *p, struct lj_archive *archive, bool chosen)
+int lj_check_range(struct lj_archive *archive, const float *least, const float *most, double part,
+                   bool chosen)
 {
     float low[LJ_CHANNELS_MAX], high[LJ_CHANNELS_MAX];
     LJ_TRY(lj_archive_sample_range(archive, low, high));
-    for (int c = 0; c < p->channels; c++) {
-        if (fits(low[c], high[c], p->least[c], p->most[c]))
+    for (int c = 0; c < lj_archive_info(archive)->channels; c++) {
+        if (fits(low[c], high[c], least[c], most[c], part))
             continue;
         int status = lj_fail(
             LJ_ERR_DATA,
             "channel %d of %s has values %g .. %g as read, the encoder was trained on %g .. %g; "
             "give data.full_scale, the stored value that becomes 1, to map them, or to say that "
             "they are meant so (1 takes them as stored)",
-            c, lj_archive_info(archive)->images, (double)low[c], (double)high[c],
-            (double)p->least[c], (double)p->most[c]);
+            c, lj_archive_info(archive)->images, (double)low[c], (double)high[c], (double)least[c],
+            (double)most[c]);
         if (!chosen)
             return status;
         lj_warn("%s", lj_error_text());
@@ -63,7 +64,7 @@ static int check_on_root(const struct lj_pretrained *p, struct lj_archive *archi
         return LJ_OK; /* what embeds says so */
     if (!chosen)
         LJ_TRY(check_type(p, info));
-    return check_range(p, archive, chosen);
+    return lj_check_range(archive, p->least, p->most, least_part, chosen);
 }
 
 int lj_pretrained_check_pixels(const struct lj_pretrained *pretrained, struct lj_comm *comm,

@@ -344,6 +344,7 @@ struct lj_timm_pixels {
     bool found;
     int64_t others; /* not found, since they are of so many other channels; 0: they are not */
     char from[LJ_PATH_MAX]; /* the file itself, or the config.json beside it */
+    bool ours;              /* of pixels as this program reads them; else they are in 0..1 */
     char stretch[32];       /* data.stretch that mean and std come after */
     double *mean, *std;     /* (channels) the caller provides the arrays */
     bool has_limits;        /* the file says the limits of the stretch */

@@ -258,6 +258,7 @@ static int read_pixels(const json_t *config, int channels, struct lj_timm_pixels
         return LJ_OK;
     const json_t *ours = json_object_get(json_object_get(config, LJ_TIMM_OURS), "pixels");
     const char *stretch = json_string_value(json_object_get(ours, "stretch"));
+    pixels->ours = ours != NULL;
     snprintf(pixels->stretch, sizeof pixels->stretch, "%s", stretch ? stretch : "none");
     if (is_of_others(mean, std, channels))
         return read_of_others(mean, std, channels, pixels);

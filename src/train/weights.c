@@ -25,17 +25,35 @@ void lj_trainer_spread_weights(struct lj_trainer *t)
     lj_gradsync_gather(t->gradsync, t->weights);
 }
 
+/* What is wrong with an element of a parameter; NULL: nothing. */
+static const char *fault_of(float value, bool variance)
+{
+    if (!isfinite(value))
+        return "not finite";
+    return variance && value < 0 ? "a variance below zero" : NULL;
+}
+
+static bool is_variance(const struct lj_param *param)
+{
+    static const char end[] = "running_var";
+    size_t length = strlen(param->name), tail = sizeof end - 1;
+    return length >= tail && strcmp(param->name + length - tail, end) == 0;
+}
+
 /* A first step that is not finite would be blamed on an image. */
-static int check_finite(const struct lj_trainer *t, const char *path)
+static int check_values(const struct lj_trainer *t, const char *path)
 {
     const struct lj_params *params = &t->model->params;
     for (int i = 0; i < params->count; i++) {
         const struct lj_param *param = &params->list[i];
-        for (int64_t k = 0; k < param->count; k++)
-            if (!isfinite(t->weights[param->offset + k]))
+        bool variance = is_variance(param);
+        for (int64_t k = 0; k < param->count; k++) {
+            const char *fault = fault_of(t->weights[param->offset + k], variance);
+            if (fault)
                 return lj_fail(LJ_ERR_CHECKPOINT,
-                               "%s: element %lld of tensor %s is not finite; use another file",
-                               path, (long long)k, param->name);
+                               "%s: element %lld of tensor %s is %s; use another file", path,
+                               (long long)k, param->name, fault);
+        }
     }
     return LJ_OK;
 }
@@ -96,7 +114,7 @@ static int load_on_root(struct lj_trainer *t, const char *where, bool adapt)
     LJ_TRY(lj_weights_read(where, &t->model->params, "projector.", adapt ? &adaption : NULL,
                            t->weights, &source));
     LJ_TRY(check_encoder(t, &source, adapt));
-    LJ_TRY(check_finite(t, source.file));
+    LJ_TRY(check_values(t, source.file));
     lj_say("%s from %s %s (xxh3 %016llx)%s",
            source.whole ? "weights of encoder and projector" : "weights of the encoder",
            source.checkpoint ? "checkpoint" : "safetensors", source.file,

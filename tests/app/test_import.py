@@ -306,6 +306,40 @@ def changed(change):
     return tensors
 
 
+def test_pixels():
+    """Values that are not in 0..1 as those of mean and std are named, unless they are meant so."""
+    weights = write("units", vit(), SINGLE, **ARGUMENTS)
+    images = program.images(16, shape=(16, 16, 3))
+    for name, array, scale in [
+        ("of 255", images.astype("f4"), 255),
+        ("12 bits", images.astype("u2") * 16, 4095),
+    ]:
+        stored = program.write_h5(here / f"{name}.h5", images=array)
+        more = [f"data.archive={stored}"]
+        refused(name, weights, "data.full_scale", "0 .. ", more=more, code=3)
+        done(name, words(weights, f"run-{name}", 3, *more, f"data.full_scale={scale}"))
+        log = done(name, words(weights, f"run-{name} as is", 3, *more, "data.full_scale=1")).err
+        check("warning" in log and "data.full_scale" in log, f"{name} as it is: {log}")
+    for key, value in (("std", 1e-60), ("std", 1e-42), ("mean", 3e38)):
+        name = f"{key} {value}"
+        cfg = {**SINGLE, key: [value] * 3}
+        refused(name, write(name, vit(), cfg, **ARGUMENTS), "of single precision")
+    refused("tiny", weights, "single precision", more=["mean=0,0,0", "std=1,1,1e-60"], code=2)
+
+
+def test_not_finite():
+    """Weights that are finite, but whose embeddings are not: no file is made of them."""
+    huge = changed(lambda t: t[f"blocks.{DEPTH - 1}.mlp.fc2.weight"].fill(3e38))
+    imported("huge", huge, 3, **ARGUMENTS)
+    out = here / "huge.h5"
+    for ranks in (1, 2):
+        embed = ["embed", f"checkpoint={here / 'run-huge'}", archive(3), f"out={out}"]
+        ended = run(embed, ranks)
+        check(ended.code == 5 and len(ended.errors) == 1, f"huge: {ended.code}: {ended.tail()}")
+        check("row 0 is not finite" in "".join(ended.errors), f"huge: {ended.errors}")
+        check(not out.exists(), "huge: embeddings that are not finite were kept")
+
+
 def deep(pattern):
     return {pattern.format(block): drawn(0) for block in range(1, 1100)}
 
@@ -354,6 +388,7 @@ def test_refused():
         ("top", resnet(), {"global_pool": "max"}, "pools in"),
         ("small max", resnet(small=True), {"model_args": {"global_pool": "max"}}, "pools in"),
         ("stages", {**resnet(), **deep("layer2.{}.conv1.weight")}, {}, "more than 256"),
+        ("variance", {**resnet(), "bn1.running_var": -numpy.ones(8, "f4")}, {}, "below zero"),
         ("convnext max", convnext(4), {"global_pool": "max"}, "pools in"),
         ("dilated", convnext(8), {}, "8 pixels or more"),
     ]:
@@ -377,6 +412,8 @@ program.at_once(
         test_layouts,
         test_names,
         test_heads,
+        test_pixels,
+        test_not_finite,
         test_refused,
     ],
 )
