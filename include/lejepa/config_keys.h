@@ -285,6 +285,8 @@
     CHOICE(ARGUMENT, arg_overlap, "overlap", LJ_ARG_OVERLAP_REFUSE,                                \
         WORD(LJ_ARG_OVERLAP_REFUSE, "refuse") WORD(LJ_ARG_OVERLAP_ALLOW, "allow"),                 \
         "probe: test rows that are training rows, too")                                            \
+    TEXT(ARGUMENT, arg_fewshot, "fewshot", "",                                                     \
+        "probe: accuracy from so many labels a class, such as 1,2,5,10,100; 5 draws of each")      \
     TEXT(ARGUMENT, arg_l2, "l2", "0.001",                                                          \
         "probe: L2 strength of the linear probe; auto: the best on a tenth of the training rows")  \
     CHOICE(ARGUMENT, arg_features, "features", LJ_ARG_FEATURES_MODEL,                              \

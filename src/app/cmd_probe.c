@@ -28,6 +28,24 @@ static int read_l2(const char *text, struct lj_probe_report *report)
     return lj_fail(LJ_ERR_CONFIG, "l2=%s: expected a number from 0 to %g, or auto", text, L2_MAX);
 }
 
+static int read_fewshot(const char *text, struct lj_probe_report *report)
+{
+    char *end;
+    for (const char *at = text; *text; at = end + 1) {
+        int64_t labels = strtoll(at, &end, 10);
+        if (end == at || labels < 1 || labels > INT32_MAX || (*end && *end != ',') ||
+            report->fewshots == LJ_FEWSHOT_MAX)
+            return lj_fail(LJ_ERR_CONFIG,
+                           "fewshot=%s: expected at most %d numbers of labels from 1 on, separated "
+                           "by commas, such as 1,2,5,10,100",
+                           text, LJ_FEWSHOT_MAX);
+        report->fewshot[report->fewshots++].labels = labels;
+        if (!*end)
+            break;
+    }
+    return LJ_OK;
+}
+
 static int check_pair(const struct lj_embeddings *train, const struct lj_embeddings *test,
                       const struct lj_config *c)
 {
@@ -220,6 +238,18 @@ static int score(struct lj_comm *comm, const struct side *train, const struct si
     return status;
 }
 
+/* Few labels leave none to choose a strength by, and all of them must have no say in it: with
+ * l2=auto it is the default. Collective. */
+static int score_fewshot(struct lj_comm *comm, const struct side *train, const struct side *test,
+                         int64_t seed, struct lj_probe_report *report)
+{
+    if (report->fewshots == 0)
+        return LJ_OK;
+    return lj_fewshot_score(comm, &train->share, train->file.labels, &test->share,
+                            test->file.labels, report->l2_auto ? LJ_PROBE_L2 : report->l2, seed,
+                            report->fewshots, report->fewshot);
+}
+
 static void print_report(const struct side *train, const struct side *test, bool json,
                          struct lj_probe_report *report)
 {
@@ -243,11 +273,14 @@ int lj_command_probe(struct lj_comm *comm, struct lj_config *config,
     int threads = 1;
     (void)words;
     LJ_TRY(lj_agree(comm, read_l2(config->arg_l2, &report)));
+    LJ_TRY(lj_agree(comm, read_fewshot(config->arg_fewshot, &report)));
     LJ_TRY(lj_agree(comm, lj_threads_use(config->threads, &threads)));
     LJ_TRY(lj_runtime_agree(comm, &isa));
     int status = read_both(comm, config, &train, &test);
     if (status == LJ_OK)
         status = score(comm, &train, &test, config->seed, &report);
+    if (status == LJ_OK)
+        status = score_fewshot(comm, &train, &test, config->seed, &report);
     if (status == LJ_OK && lj_comm_is_root(comm))
         print_report(&train, &test, config->arg_json, &report);
     lj_embeddings_free(&train.file);

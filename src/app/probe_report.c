@@ -5,6 +5,17 @@
 #include <jansson.h>
 #include <stdio.h>
 
+static json_t *fewshot_json(const struct lj_fewshot *f)
+{
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "labels",
+                     (json_int_t)f->labels, "classes_with_fewer", (json_int_t)f->fewer, "knn_top1",
+                     f->knn_top1.mean, "knn_top1_std", f->knn_top1.deviation, "knn_balanced",
+                     f->knn_balanced.mean, "knn_balanced_std", f->knn_balanced.deviation,
+                     "linear_top1", f->linear_top1.mean, "linear_top1_std",
+                     f->linear_top1.deviation, "linear_balanced", f->linear_balanced.mean,
+                     "linear_balanced_std", f->linear_balanced.deviation);
+}
+
 static json_t *json_of(const struct lj_probe_report *r)
 {
     json_t *o =
@@ -20,6 +31,12 @@ static json_t *json_of(const struct lj_probe_report *r)
         json_object_set_new(o, "held_out",
                             json_pack("{s:I, s:f}", "rows", (json_int_t)r->choice.held_out,
                                       "linear_top1", r->choice.accuracy));
+    if (r->fewshots) {
+        json_t *all = json_array();
+        for (int64_t i = 0; i < r->fewshots; i++)
+            json_array_append_new(all, fewshot_json(&r->fewshot[i]));
+        json_object_set_new(o, "fewshot", all);
+    }
     return o;
 }
 
@@ -34,6 +51,24 @@ void lj_probe_report_json(const struct lj_probe_report *report)
 static void print_row(const char *name, const struct lj_accuracy *accuracy)
 {
     printf("%-34s %8.4f %9.4f\n", name, accuracy->top1, accuracy->balanced);
+}
+
+static void print_fewshot(const struct lj_probe_report *r)
+{
+    printf("\nlabels a class   kNN: accuracy  balanced   linear: accuracy  balanced   "
+           "(mean and deviation, %d draws)\n",
+           LJ_FEWSHOT_DRAWS);
+    for (int64_t i = 0; i < r->fewshots; i++) {
+        const struct lj_fewshot *f = &r->fewshot[i];
+        printf("%14lld  ", (long long)f->labels);
+        printf(" %6.4f +- %6.4f %9.4f", f->knn_top1.mean, f->knn_top1.deviation,
+               f->knn_balanced.mean);
+        printf("  %8.4f +- %6.4f %9.4f", f->linear_top1.mean, f->linear_top1.deviation,
+               f->linear_balanced.mean);
+        if (f->fewer)
+            printf("   classes with fewer: %lld", (long long)f->fewer);
+        printf("\n");
+    }
 }
 
 void lj_probe_report_table(const struct lj_probe_report *r)
@@ -53,4 +88,6 @@ void lj_probe_report_table(const struct lj_probe_report *r)
     print_row(name, &r->knn);
     snprintf(name, sizeof name, "linear (L2 %g, %d iterations)", r->l2, r->fit.iterations);
     print_row(name, &r->linear);
+    if (r->fewshots)
+        print_fewshot(r);
 }

@@ -5,6 +5,8 @@
 
 #include "eval/eval.h"
 
+enum { LJ_FEWSHOT_MAX = 16 };
+
 struct lj_probe_report {
     int64_t train_rows, test_rows, width, unlabelled;
     int64_t shared; /* test rows that are in train, too; -1: not known */
@@ -13,6 +15,8 @@ struct lj_probe_report {
     double l2;
     bool l2_auto; /* l2 is the choice's */
     struct lj_l2_choice choice;
+    int64_t fewshots;
+    struct lj_fewshot fewshot[LJ_FEWSHOT_MAX];
 };
 
 /* Prints on standard output. For the root. */

@@ -157,6 +157,32 @@ int lj_linear_probe_l2(struct lj_comm *comm, const struct lj_features *train,
                        const int32_t *train_labels, int64_t seed,
                        struct lj_l2_choice *choice) LJ_MUST_USE;
 
+/* Draws of a few-shot score. */
+enum { LJ_FEWSHOT_DRAWS = 5 };
+/* Over the draws; the deviation has n - 1 as divisor. */
+struct lj_fewshot_score {
+    double mean, deviation;
+};
+struct lj_fewshot {
+    int64_t labels; /* in: so many of each class are known, at least 1 */
+    int64_t fewer;  /* out: classes that have fewer; all of theirs are known */
+    struct lj_fewshot_score knn_top1, knn_balanced, linear_top1, linear_balanced; /* out */
+};
+/* How well kNN and linear probe predict test rows when they know a few labels. For each number of
+ * labels rows are drawn five times; those of a smaller number are among those of a larger. The kNN
+ * has the drawn rows as its bank, and k is their number where that is below 20. The linear probe is
+ * fitted to them until it converges; its features are standardised by all training rows, which
+ * needs no labels. Collective; the same on every rank, on any number of ranks and threads.
+ *   train_labels, test_labels  (rows of all ranks) in  the same on every rank
+ *   seed                       in      with the rows' order it decides what is drawn
+ *   shots                      (count) in, out
+ * Errors, on every rank alike: those of lj_knn and lj_linear_probe. Memory: besides theirs, the
+ * drawn rows on every rank. */
+int lj_fewshot_score(struct lj_comm *comm, const struct lj_features *train,
+                     const int32_t *train_labels, const struct lj_features *test,
+                     const int32_t *test_labels, double l2, int64_t seed, int64_t count,
+                     struct lj_fewshot *shots) LJ_MUST_USE;
+
 /* Mean and covariance of embeddings, in a few numbers. */
 struct lj_spectrum {
     double mean_norm;      /* |mean| */

@@ -372,6 +372,8 @@ def command_cases():
     ], 3, ["gone.h5"]
     for l2 in ("-1", "1e7", "best", "1x"):
         yield f"probe with l2={l2}", ["probe", f"l2={l2}"], 2, [f"l2={l2}", "auto"]
+    for few in ("0", "1,,2", "1,2,", "x", ",".join("1" * 17)):
+        yield f"probe with fewshot={few}", ["probe", f"fewshot={few}"], 2, [f"fewshot={few}"]
     yield "diagnose without array", ["diagnose", here / "scalars.h5"], 3, [
         "scalars.h5",
         "embeddings",

@@ -294,6 +294,31 @@ def test_probe_chooses_l2():
     check("held-out training rows" in table, f"l2=auto as a table: {table}")
 
 
+def test_fewshot():
+    """One class of three rows, three of about a hundred. Without the noise, one label tells all."""
+    random = numpy.random.default_rng(4)
+    for name, count, noise in (("few", 300, 0.5), ("few-query", 200, 0.5), ("clear", 80, 0)):
+        labels = numpy.append(random.integers(0, 3, count - 3), [3, 3, 3])
+        values = noise * random.normal(size=(count, 12)) + numpy.eye(4, 12)[labels]
+        program.write_h5(here / f"{name}.h5", embeddings=values.astype("f4"), labels=labels)
+    words = ["probe", f"train={here}/few.h5", f"test={here}/few-query.h5"]
+    more = ["fewshot=1,3,20", "json=1"]
+    found = [done("few-shot", [*words, *more], ranks).out for ranks in (1, 2, 3)]
+    check(len(set(found)) == 1, f"few-shot on 1, 2, 3 ranks: {found}")
+    shots = json.loads(found[0])["fewshot"]
+    check([shot["labels"] for shot in shots] == [1, 3, 20], f"few-shot: {shots}")
+    check([shot["classes_with_fewer"] for shot in shots] == [0, 0, 1], f"few-shot: {shots}")
+    for kind in ("knn", "linear"):
+        means = [shot[f"{kind}_top1"] for shot in shots]
+        check(0.3 < means[0] < means[1] < means[2] < 1, f"few-shot, {kind}: {means}")
+        check(0 < shots[0][f"{kind}_top1_std"] < 0.3, f"few-shot, {kind}: {shots[0]}")
+    other = json.loads(done("few-shot, other seed", [*words, *more, "seed=1"]).out)["fewshot"]
+    check(other != shots, "few-shot: the same with another seed")
+    words = ["probe", f"train={here}/few.h5", f"test={here}/clear.h5", "fewshot=100"]
+    table = done("few-shot as a table", words).out
+    check("100" in table and "classes with fewer: " in table, f"few-shot: {table}")
+
+
 def test_evaluated_rows_leave_the_bank():
     """Noise whose labels say nothing: only a row that finds itself is right more often than one in
     three."""
@@ -362,6 +387,7 @@ program.at_once(
         test_evaluated_rows_leave_the_bank,
         test_probe,
         test_probe_chooses_l2,
+        test_fewshot,
     ],
 )
 program.finish()
