@@ -272,6 +272,9 @@ def test_names():
     check("nothing names its architecture" in log, f"nameless: {log}")
     log, _ = imported("nameless resnet", resnet(), 3, "data.size=32", architecture="")
     check("nothing names its architecture" in log, f"nameless resnet: {log}")
+    ours = {"architecture": "", "lejepa_mpi": {"version": "0"}}
+    log, _ = imported("of this program", convnext(8), 3, "data.size=64", **ours)
+    check("model.patch=8" in log and "nothing names" not in log, f"of this program: {log}")
     log, _ = imported("tagged", vit(), 3, architecture="vit_small_patch14_reg4_dinov2.x", **heads)
     check("nothing names" not in log and "taken as one" not in log, f"tagged: {log}")
 
