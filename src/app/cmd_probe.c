@@ -215,25 +215,33 @@ static int choose_l2(struct lj_comm *comm, const struct side *train, int64_t see
     return LJ_OK;
 }
 
+/* Of predictions of all test rows. Collective. */
+static int take_score(struct lj_comm *comm, const int32_t *predicted, const struct side *test,
+                      int64_t seed, struct lj_probe_score *s)
+{
+    s->accuracy = lj_accuracy_of(predicted, test->file.labels, test->labelled);
+    return lj_accuracy_intervals(comm, predicted, test->file.labels, test->labelled, seed, &s->top1,
+                                 &s->balanced);
+}
+
 /* The same on every rank. Collective. */
 static int score(struct lj_comm *comm, const struct side *train, const struct side *test,
                  int64_t seed, struct lj_probe_report *report)
 {
-    const int32_t *truth = test->file.labels;
     int32_t *predicted = lj_alloc_array(test->labelled, sizeof *predicted, "probe");
     int status = lj_agree(comm, predicted ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK)
         status = lj_knn(comm, &train->share, train->file.labels, &test->share, LJ_KNN_NEIGHBOURS,
                         LJ_KNN_TEMPERATURE, predicted);
-    if (status == LJ_OK) {
-        report->knn = lj_accuracy_of(predicted, truth, test->labelled);
+    if (status == LJ_OK)
+        status = take_score(comm, predicted, test, seed, &report->knn);
+    if (status == LJ_OK)
         status = choose_l2(comm, train, seed, report);
-    }
     if (status == LJ_OK)
         status = lj_linear_probe(comm, &train->share, train->file.labels, &test->share, report->l2,
                                  0, predicted, &report->fit);
     if (status == LJ_OK)
-        report->linear = lj_accuracy_of(predicted, truth, test->labelled);
+        status = take_score(comm, predicted, test, seed, &report->linear);
     lj_free(predicted);
     return status;
 }

@@ -16,17 +16,26 @@ static json_t *fewshot_json(const struct lj_fewshot *f)
                      "linear_balanced_std", f->linear_balanced.deviation);
 }
 
+static void add_interval(json_t *o, const char *key, const struct lj_interval *interval)
+{
+    json_object_set_new(o, key, json_pack("[f, f]", interval->low, interval->high));
+}
+
 static json_t *json_of(const struct lj_probe_report *r)
 {
     json_t *o =
         json_pack("{s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:i, s:f, s:I, s:I, s:I, s:I}", "knn_top1",
-                  r->knn.top1, "knn_balanced", r->knn.balanced, "linear_top1", r->linear.top1,
-                  "linear_balanced", r->linear.balanced, "k", LJ_KNN_NEIGHBOURS, "temperature",
-                  LJ_KNN_TEMPERATURE, "l2", r->l2, "iterations", r->fit.iterations, "gradient_norm",
-                  r->fit.gradient_norm, "train_rows", (json_int_t)r->train_rows, "test_rows",
-                  (json_int_t)r->test_rows, "width", (json_int_t)r->width, "unlabelled",
-                  (json_int_t)r->unlabelled);
+                  r->knn.accuracy.top1, "knn_balanced", r->knn.accuracy.balanced, "linear_top1",
+                  r->linear.accuracy.top1, "linear_balanced", r->linear.accuracy.balanced, "k",
+                  LJ_KNN_NEIGHBOURS, "temperature", LJ_KNN_TEMPERATURE, "l2", r->l2, "iterations",
+                  r->fit.iterations, "gradient_norm", r->fit.gradient_norm, "train_rows",
+                  (json_int_t)r->train_rows, "test_rows", (json_int_t)r->test_rows, "width",
+                  (json_int_t)r->width, "unlabelled", (json_int_t)r->unlabelled);
     json_object_set_new(o, "overlap", r->shared < 0 ? json_null() : json_integer(r->shared));
+    add_interval(o, "knn_top1_interval", &r->knn.top1);
+    add_interval(o, "knn_balanced_interval", &r->knn.balanced);
+    add_interval(o, "linear_top1_interval", &r->linear.top1);
+    add_interval(o, "linear_balanced_interval", &r->linear.balanced);
     if (r->l2_auto)
         json_object_set_new(o, "held_out",
                             json_pack("{s:I, s:f}", "rows", (json_int_t)r->choice.held_out,
@@ -48,9 +57,10 @@ void lj_probe_report_json(const struct lj_probe_report *report)
     json_decref(o);
 }
 
-static void print_row(const char *name, const struct lj_accuracy *accuracy)
+static void print_row(const char *name, const struct lj_probe_score *s)
 {
-    printf("%-34s %8.4f %9.4f\n", name, accuracy->top1, accuracy->balanced);
+    printf("%-34s %8.4f  %.4f .. %.4f %9.4f  %.4f .. %.4f\n", name, s->accuracy.top1, s->top1.low,
+           s->top1.high, s->accuracy.balanced, s->balanced.low, s->balanced.high);
 }
 
 static void print_fewshot(const struct lj_probe_report *r)
@@ -83,7 +93,8 @@ void lj_probe_report_table(const struct lj_probe_report *r)
     if (r->l2_auto)
         printf("L2 %g was best on %lld held-out training rows: accuracy %.4f\n", r->l2,
                (long long)r->choice.held_out, r->choice.accuracy);
-    printf("%-34s %8s %9s\n", "", "accuracy", "balanced");
+    printf("%-34s %8s  %-16s %9s  %s\n", "", "accuracy", "95 % interval", "balanced",
+           "95 % interval");
     snprintf(name, sizeof name, "kNN (k=%d, cosine, T=%g)", LJ_KNN_NEIGHBOURS, LJ_KNN_TEMPERATURE);
     print_row(name, &r->knn);
     snprintf(name, sizeof name, "linear (L2 %g, %d iterations)", r->l2, r->fit.iterations);

@@ -7,10 +7,15 @@
 
 enum { LJ_FEWSHOT_MAX = 16 };
 
+struct lj_probe_score {
+    struct lj_accuracy accuracy;
+    struct lj_interval top1, balanced;
+};
+
 struct lj_probe_report {
     int64_t train_rows, test_rows, width, unlabelled;
     int64_t shared; /* test rows that are in train, too; -1: not known */
-    struct lj_accuracy knn, linear;
+    struct lj_probe_score knn, linear;
     struct lj_probe_result fit;
     double l2;
     bool l2_auto; /* l2 is the choice's */

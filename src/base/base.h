@@ -138,6 +138,7 @@ enum lj_purpose {
     LJ_DRAW_TEST,      /* tests and benchmarks */
     LJ_DRAW_HOLDOUT,   /* group of rows of an archive, its size, 0: the row held out; seed 0 */
     LJ_DRAW_LABELS,    /* draw, class: the order in which a probe gets to know its rows */
+    LJ_DRAW_BOOTSTRAP, /* draw, 0, 0: test rows with replacement */
 };
 
 /* A stream at some position. Owned by the caller; one thread at a time. */

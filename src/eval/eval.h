@@ -92,6 +92,22 @@ struct lj_accuracy {
  * classes balanced is NaN. */
 struct lj_accuracy lj_accuracy_of(const int32_t *predicted, const int32_t *truth, int64_t rows);
 
+/* Draws of rows of which the intervals are taken. */
+enum { LJ_BOOTSTRAP_DRAWS = 1000 };
+struct lj_interval {
+    double low, high;
+};
+/* Intervals that hold the middle 95 % of the accuracies of rows drawn with replacement (bootstrap,
+ * percentiles): what other test rows of the same kind might give. Collective; the same on every
+ * rank, on any number of ranks and threads.
+ *   predicted, truth  (rows) in  as lj_accuracy_of, the same on every rank; one row at least
+ *   seed              in   names the draws
+ * Errors, on every rank alike: LJ_ERR_RESOURCE. Cost: 1000 random numbers a row, which ranks and
+ * threads share. */
+int lj_accuracy_intervals(struct lj_comm *comm, const int32_t *predicted, const int32_t *truth,
+                          int64_t rows, int64_t seed, struct lj_interval *top1,
+                          struct lj_interval *balanced) LJ_MUST_USE;
+
 /* Spearman's rank correlation of two series; NaN where one of them is constant. Local.
  *   a, b  (count) in  not NaN
  * Cost: count^2 comparisons. */

@@ -265,6 +265,9 @@ def test_probe():
         found.append(json.loads(ended.out))
     check(0.3 < found[0]["linear_top1"] < 1, f"probe: {found[0]}")
     check(found[0]["iterations"] > 5, f"probe: {found[0]}")
+    for name in ("knn_top1", "knn_balanced", "linear_top1", "linear_balanced"):
+        low, high = found[0][f"{name}_interval"]
+        check(low < found[0][name] < high < low + 0.25, f"probe, {name}: {found[0]}")
     for layout, scores in zip(LAYOUTS, found):
         check(scores == found[0], f"probe on {layout}: {scores}, not {found[0]}")
 
