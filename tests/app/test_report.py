@@ -182,6 +182,14 @@ def test_embeddings():
     check((outside[1:-1, 2:] == 0).all(), f"slices: beyond {length}: {found}")
     first = re.search(r"cosine\s*(\d+)\s*(\d+)\s*1\s*(\d+)", " ".join(page.text.split("\n")))
     check(first is not None, "neighbours: no table")
+    found = numbers(files / "tokens-1.tsv", 1)
+    check(found.shape == (8 * 16, 6), f"tokens: {found.shape}")
+    shown = rows[[i * 50 // 8 for i in range(8)]]
+    check((found[::16, 0] == shown).all(), f"tokens: rows {found[::16, 0]}, expected {shown}")
+    check((found[:, 1] * 4 + found[:, 2] == numpy.arange(128) % 16).all(), "tokens: places")
+    colours = found[:, 3:]
+    check((colours >= 0).all() and (colours <= 1).all() and colours.std(0).min() > 0.1, "colours")
+    check((files / "tokens-1.png").stat().st_size > 1000, "tokens: no picture")
     check((files / "neighbours-1.png").stat().st_size > 1000, "neighbours: no picture")
 
 

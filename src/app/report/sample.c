@@ -4,17 +4,7 @@
 
 #include "lejepa/runtime.h"
 
-#include "app/sheet.h"
-
-#include <math.h>
 #include <string.h>
-
-enum {
-    SHOWN = 8, /* rows of the picture of neighbours */
-    TILE = 80, /* pixels a side of an image of it */
-    GAP = 4,
-    GAP_QUERY = 16 /* between a row and its neighbours */
-};
 
 void lj_report_sample_free(struct lj_report_sample *s)
 {
@@ -26,7 +16,9 @@ void lj_report_sample_free(struct lj_report_sample *s)
     lj_free(s->near);
     lj_free(s->similarity);
     lj_free(s->projection);
-    lj_free(s->rgb);
+    lj_free(s->neighbours.rgb);
+    lj_free(s->tokens.rgb);
+    lj_free(s->colour);
     *s = (struct lj_report_sample){0};
 }
 
@@ -69,98 +61,6 @@ static void note_rows(struct lj_report_sample *s, const struct lj_archive *archi
     }
 }
 
-/* ---- the picture ----------------------------------------------------------------------------- */
-
-int64_t lj_report_shown(const struct lj_report_sample *s, int64_t row, int64_t place)
-{
-    int64_t query = lj_evenly(row, s->shown, s->rows);
-    return place == 0 ? query : s->near[query * LJ_KNN_NEIGHBOURS + place - 1];
-}
-
-struct picture {
-    struct lj_archive *archive;
-    struct lj_view_recipe recipe;
-    struct lj_sheet sheet; /* channels and range */
-    float **images;        /* (SHOWN PLACES) owned; NULL: no such neighbour */
-};
-
-/* Draws an image into its tile, the longer side filling it. */
-static int draw(struct lj_report_sample *s, const struct picture *p, int64_t at)
-{
-    const struct lj_view_recipe *r = &p->recipe;
-    int64_t longer = lj_max_i64(r->height, r->width), place = at % LJ_REPORT_PLACES;
-    int64_t h = lj_max_i64(r->height * TILE / longer, 1),
-            w = lj_max_i64(r->width * TILE / longer, 1);
-    int64_t top = at / LJ_REPORT_PLACES * (TILE + GAP), left = place * (TILE + GAP);
-    float *small = lj_alloc_array(r->channels * h * w, sizeof *small, "report");
-    float *scratch = lj_alloc_array(lj_image_resize_scratch(r->channels, r->height, r->width, h, w),
-                                    sizeof *scratch, "report");
-    if (small && scratch)
-        lj_image_resize(small, p->images[at], r->channels, r->height, r->width, 0, 0, r->height,
-                        r->width, h, w, scratch);
-    left += place > 0 ? GAP_QUERY : 0;
-    for (int64_t e = 0; small && scratch && e < 3 * h * w; e++) {
-        int64_t y = e / (3 * w), x = e / 3 % w;
-        int c = p->sheet.panel[0][e % 3];
-        float range = p->sheet.high[c] - p->sheet.low[c];
-        float share = range > 0 ? (small[(c * h + y) * w + x] - p->sheet.low[c]) / range : 0.5f;
-        s->rgb[3 * ((top + y) * s->picture[1] + left + x) + e % 3] =
-            (unsigned char)lrintf(255.0f * fminf(fmaxf(share, 0.0f), 1.0f));
-    }
-    int status = small && scratch ? LJ_OK : LJ_ERR_RESOURCE;
-    lj_free(small);
-    lj_free(scratch);
-    return status;
-}
-
-static int draw_picture(struct lj_report_sample *s, struct picture *p)
-{
-    const float *there[SHOWN * LJ_REPORT_PLACES];
-    int64_t count = 0, all = s->shown * LJ_REPORT_PLACES;
-    int64_t selected = lj_archive_info(p->archive)->selected;
-    int64_t pixels = p->recipe.channels * p->recipe.height * p->recipe.width;
-    for (int64_t at = 0; at < all; at++) {
-        int64_t i = lj_report_shown(s, at / LJ_REPORT_PLACES, at % LJ_REPORT_PLACES);
-        if (i < 0)
-            continue;
-        p->images[at] = lj_alloc_array(pixels, sizeof **p->images, "report");
-        if (!p->images[at])
-            return LJ_ERR_RESOURCE;
-        LJ_TRY(lj_archive_read(p->archive, lj_evenly(i, s->rows, selected), 1, p->images[at]));
-        there[count++] = p->images[at];
-    }
-    LJ_TRY(lj_sheet_choose(&p->sheet, "", p->recipe.channels));
-    LJ_TRY(lj_sheet_range(&p->sheet, &p->recipe, there, count));
-    for (int64_t at = 0; at < all; at++)
-        if (p->images[at])
-            LJ_TRY(draw(s, p, at));
-    return LJ_OK;
-}
-
-static int make_picture(struct lj_report_sample *s, struct lj_archive *archive,
-                        const struct lj_pretrained *pretrained, const struct lj_config *config)
-{
-    struct picture p = {.archive = archive};
-    s->shown = lj_min_i64(SHOWN, s->rows);
-    s->picture[0] = s->shown * (TILE + GAP) - GAP;
-    s->picture[1] = LJ_REPORT_PLACES * (TILE + GAP) - GAP + GAP_QUERY;
-    s->rgb = lj_alloc_array(3 * s->picture[0] * s->picture[1], 1, "report");
-    p.images = lj_alloc_array(SHOWN * LJ_REPORT_PLACES, sizeof *p.images, "report");
-    if (!s->rgb || !p.images) {
-        lj_free(p.images);
-        return LJ_ERR_RESOURCE;
-    }
-    memset(s->rgb, 128, (size_t)(3 * s->picture[0] * s->picture[1]));
-    int status = lj_view_recipe(&p.recipe, config, lj_archive_info(archive), false,
-                                pretrained->size, pretrained->mean, pretrained->std);
-    if (status == LJ_OK)
-        status = draw_picture(s, &p);
-    for (int i = 0; i < SHOWN * LJ_REPORT_PLACES; i++)
-        lj_free(p.images[i]);
-    lj_free(p.images);
-    return status;
-}
-
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 /* Rank 0, with the embeddings. */
@@ -171,7 +71,7 @@ static int look(struct lj_report_sample *s, struct lj_archive *archive,
     LJ_TRY(lj_principal_create(&s->principal, s->x, s->rows, s->width));
     lj_progress();
     LJ_TRY(lj_report_find_neighbours(s));
-    return make_picture(s, archive, pretrained, config);
+    return lj_report_draw_pictures(s, archive, pretrained, config);
 }
 
 static int embed(struct lj_report_sample *s, struct lj_comm *comm,

@@ -7,6 +7,11 @@
 #include "app/app.h"
 #include "eval/eval.h"
 
+struct lj_report_picture {
+    int64_t height, width;
+    unsigned char *rgb; /* (height, width, 3) owned; NULL: none */
+};
+
 /* Everything but rows, width and why is on rank 0 only. */
 struct lj_report_sample {
     int64_t rows, width; /* rows 0: there are no embeddings */
@@ -25,15 +30,17 @@ struct lj_report_sample {
                                       draws it; owned */
     int64_t classes;               /* 1 + the largest label; 0: no labels */
     struct lj_principal principal; /* owned */
-    int64_t shown;                 /* rows of the picture: a row of the sample, and its nearest */
-    int64_t picture[2];            /* height, width */
-    unsigned char *rgb;            /* owned; NULL: none */
+    int64_t shown;                 /* rows of the sample in pictures */
+    struct lj_report_picture neighbours; /* a line for each row shown: its image, its nearest */
+    struct lj_report_picture tokens; /* images of the rows shown, colours of their tokens below */
+    int64_t grid[2];                 /* rows and columns of tokens */
+    double *colour; /* (shown, grid, 3) red, green, blue, 0..1; owned; NULL: the encoder has no
+                       tokens */
 };
 
-/* The row of the sample whose image is at a place of the picture, from the left; -1: none. Local.
- */
-int64_t lj_report_shown(const struct lj_report_sample *sample, int64_t row, int64_t place);
-enum { LJ_REPORT_PLACES = 8 }; /* images in a row of the picture */
+enum { LJ_REPORT_SHOWN = 8, LJ_REPORT_PLACES = 8 }; /* lines, and images of a line, at most */
+/* The row of the sample whose image is at a place of a line, from the left; -1: none. Local. */
+int64_t lj_report_shown(const struct lj_report_sample *sample, int64_t line, int64_t place);
 
 /* Embeds rows, spaced evenly over those that the run trains on, or that the words choose.
  * Collective.
@@ -53,5 +60,21 @@ void lj_report_sample_free(struct lj_report_sample *sample);
 /* Finds near, similarity and predicted: the LJ_KNN_NEIGHBOURS most similar of the other rows, whose
  * labels vote as in lj_knn. Local. Errors: LJ_ERR_RESOURCE. Cost: rows^2 width. */
 int lj_report_find_neighbours(struct lj_report_sample *sample) LJ_MUST_USE;
+
+/* ---- tokens.c ---------------------------------------------------------------------------- */
+
+/* Finds grid and colour for these images. Local. Errors: LJ_ERR_RESOURCE, LJ_ERR_NUMERIC.
+ *   images  in  (count) of (channels, height, width) of the recipe */
+int lj_report_find_tokens(struct lj_report_sample *sample, const struct lj_pretrained *pretrained,
+                          const struct lj_view_recipe *recipe, const float *const *images,
+                          int64_t count) LJ_MUST_USE;
+
+/* ---- picture.c --------------------------------------------------------------------------- */
+
+/* Chooses the rows shown, and draws their neighbours and tokens. Local. Errors: those of reading
+ * images and of lj_report_find_tokens. */
+int lj_report_draw_pictures(struct lj_report_sample *sample, struct lj_archive *archive,
+                            const struct lj_pretrained *pretrained,
+                            const struct lj_config *config) LJ_MUST_USE;
 
 #endif

@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { SLICES = 6, BINS = 32 };
-#define LEAST     (-4.0) /* edge of the bins; what is below counts in the first, above in the last */
+#define LEAST     (-4.0) /* what is below counts in the first bin, what is above in the last */
 #define BIN_WIDTH 0.25
 
 struct histogram {
