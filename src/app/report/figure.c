@@ -21,6 +21,19 @@ int lj_report_write_file(const struct lj_report *report, const char *name, const
     return lj_text_write(text, path);
 }
 
+const char *lj_report_name(char name[64], const char *part, int run)
+{
+    snprintf(name, 64, "%s-%d", part, run + 1);
+    return name;
+}
+
+int lj_report_write_table(const struct lj_report *report, const char *name, struct lj_text *table)
+{
+    int status = lj_report_write_file(report, name, ".tsv", table);
+    lj_text_free(table);
+    return status;
+}
+
 /* The page turns lightness over where the reader prefers dark pages: black lines on nothing. */
 void lj_figure_begin(struct lj_figure *figure, const char *name, const char *title)
 {
@@ -181,4 +194,9 @@ void lj_cell_number(struct lj_report *report, double value)
         lj_text_add(&report->page, "<td class=\"number\">%.6g</td>", value);
     else
         lj_text_add(&report->page, "<td class=\"number\">-</td>");
+}
+
+void lj_cell_integer(struct lj_report *report, int64_t value)
+{
+    lj_text_add(&report->page, "<td class=\"number\">%lld</td>", (long long)value);
 }

@@ -48,6 +48,11 @@ struct lj_figure {
 /* The file of that name in the folder of the figures. Errors: LJ_ERR_RESOURCE. */
 int lj_report_write_file(const struct lj_report *report, const char *name, const char *suffix,
                          const struct lj_text *text) LJ_MUST_USE;
+/* "PART-K" of the K-th run, counted from 1. */
+const char *lj_report_name(char name[64], const char *part, int run);
+/* Writes NAME.tsv and frees the table. Errors: LJ_ERR_RESOURCE. */
+int lj_report_write_table(const struct lj_report *report, const char *name,
+                          struct lj_text *table) LJ_MUST_USE;
 /* Begins a script: size, colours, title. What is added then ends with a plot command. */
 void lj_figure_begin(struct lj_figure *figure, const char *name, const char *title);
 /* Writes the script, runs gnuplot, and puts the picture into the page, inside an element that
@@ -70,16 +75,25 @@ void lj_row_begin(struct lj_report *report, const char *heading);
 /* A cell of the row. A number that is not finite is a dash. */
 void lj_cell_text(struct lj_report *report, const char *words);
 void lj_cell_number(struct lj_report *report, double value);
+void lj_cell_integer(struct lj_report *report, int64_t value);
 
 /* ---- parts of the page, in its order; each returns LJ_OK or LJ_ERR_RESOURCE --------------- */
 
 int lj_report_overview(struct lj_report *report) LJ_MUST_USE;
 int lj_report_curves(struct lj_report *report) LJ_MUST_USE;
 int lj_report_embeddings(struct lj_report *report) LJ_MUST_USE;
-/* A figure of lj_report_embeddings, for a run that has them. */
-int lj_report_slices(struct lj_report *report, int run) LJ_MUST_USE;
 int lj_report_timing(struct lj_report *report) LJ_MUST_USE;
 int lj_report_settings(struct lj_report *report) LJ_MUST_USE;
+
+/* ---- figures of lj_report_embeddings, of a run that has rows. Errors: LJ_ERR_RESOURCE ------ */
+
+int lj_report_spectra(struct lj_report *report) LJ_MUST_USE; /* of all runs */
+int lj_report_map(struct lj_report *report, int run) LJ_MUST_USE;
+int lj_report_covariance(struct lj_report *report, int run) LJ_MUST_USE;
+int lj_report_slices(struct lj_report *report, int run) LJ_MUST_USE;
+int lj_report_tokens(struct lj_report *report, int run) LJ_MUST_USE;
+int lj_report_neighbours(struct lj_report *report, int run) LJ_MUST_USE;
+int lj_report_confusion(struct lj_report *report, int run) LJ_MUST_USE;
 
 /* ---- page.c ------------------------------------------------------------------------------ */
 

@@ -6,6 +6,11 @@
 
 #include <string.h>
 
+bool lj_report_has_rows(const struct lj_report_sample *sample)
+{
+    return sample && sample->rows > 0;
+}
+
 void lj_report_sample_free(struct lj_report_sample *s)
 {
     lj_principal_destroy(&s->principal);

@@ -54,6 +54,8 @@ int lj_report_sample_make(struct lj_report_sample *sample, struct lj_comm *comm,
                           int64_t rows, const struct lj_config *config,
                           const struct lj_call_words *words) LJ_MUST_USE;
 void lj_report_sample_free(struct lj_report_sample *sample);
+/* Are there embeddings? sample may be NULL. */
+bool lj_report_has_rows(const struct lj_report_sample *sample);
 
 /* ---- neighbours.c ------------------------------------------------------------------------ */
 
