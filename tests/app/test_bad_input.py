@@ -403,7 +403,7 @@ def command_cases():
         ("long", ["header", "bytes"]),
         ("outside", ["cls_token", "expected"]),
         ("shape", ["cls_token", "(1, 2, 8)", "(1, 1, 16)"]),
-        ("lacking", ["missing"]),
+        ("lacking", ["no encoder of this program"]),
         ("syntax", ["JSON"]),
         ("gone", ["gone.safetensors"]),
         ("cut", ["cut.safetensors"]),
