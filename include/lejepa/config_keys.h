@@ -285,6 +285,8 @@
     CHOICE(ARGUMENT, arg_overlap, "overlap", LJ_ARG_OVERLAP_REFUSE,                                \
         WORD(LJ_ARG_OVERLAP_REFUSE, "refuse") WORD(LJ_ARG_OVERLAP_ALLOW, "allow"),                 \
         "probe: test rows that are training rows, too")                                            \
+    INT(ARGUMENT, arg_confusion, "confusion", 0, 0, 1,                                             \
+        "probe: 1: which classes are taken for which, too")                                        \
     TEXT(ARGUMENT, arg_fewshot, "fewshot", "",                                                     \
         "probe: accuracy from so many labels a class, such as 1,2,5,10,100; 5 draws of each")      \
     TEXT(ARGUMENT, arg_l2, "l2", "0.001",                                                          \

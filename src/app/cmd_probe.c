@@ -217,16 +217,21 @@ static int choose_l2(struct lj_comm *comm, const struct side *train, int64_t see
 
 /* Of predictions of all test rows. Collective. */
 static int take_score(struct lj_comm *comm, const int32_t *predicted, const struct side *test,
-                      int64_t seed, struct lj_probe_score *s)
+                      const struct lj_config *c, struct lj_probe_score *s)
 {
-    s->accuracy = lj_accuracy_of(predicted, test->file.labels, test->labelled);
-    return lj_accuracy_intervals(comm, predicted, test->file.labels, test->labelled, seed, &s->top1,
+    const int32_t *labels = test->file.labels;
+    s->accuracy = lj_accuracy_of(predicted, labels, test->labelled);
+    bool wanted = c->arg_confusion && lj_comm_is_root(comm);
+    LJ_TRY(lj_agree(comm,
+                    wanted ? lj_confusion_create(&s->confusion, predicted, labels, test->labelled)
+                           : LJ_OK));
+    return lj_accuracy_intervals(comm, predicted, labels, test->labelled, c->seed, &s->top1,
                                  &s->balanced);
 }
 
 /* The same on every rank. Collective. */
 static int score(struct lj_comm *comm, const struct side *train, const struct side *test,
-                 int64_t seed, struct lj_probe_report *report)
+                 const struct lj_config *c, struct lj_probe_report *report)
 {
     int32_t *predicted = lj_alloc_array(test->labelled, sizeof *predicted, "probe");
     int status = lj_agree(comm, predicted ? LJ_OK : LJ_ERR_RESOURCE);
@@ -234,14 +239,14 @@ static int score(struct lj_comm *comm, const struct side *train, const struct si
         status = lj_knn(comm, &train->share, train->file.labels, &test->share, LJ_KNN_NEIGHBOURS,
                         LJ_KNN_TEMPERATURE, predicted);
     if (status == LJ_OK)
-        status = take_score(comm, predicted, test, seed, &report->knn);
+        status = take_score(comm, predicted, test, c, &report->knn);
     if (status == LJ_OK)
-        status = choose_l2(comm, train, seed, report);
+        status = choose_l2(comm, train, c->seed, report);
     if (status == LJ_OK)
         status = lj_linear_probe(comm, &train->share, train->file.labels, &test->share, report->l2,
                                  0, predicted, &report->fit);
     if (status == LJ_OK)
-        status = take_score(comm, predicted, test, seed, &report->linear);
+        status = take_score(comm, predicted, test, c, &report->linear);
     lj_free(predicted);
     return status;
 }
@@ -258,8 +263,8 @@ static int score_fewshot(struct lj_comm *comm, const struct side *train, const s
                             report->fewshots, report->fewshot);
 }
 
-static void print_report(const struct side *train, const struct side *test, bool json,
-                         struct lj_probe_report *report)
+static int print_report(const struct side *train, const struct side *test, bool json,
+                        struct lj_probe_report *report)
 {
     report->train_rows = train->labelled;
     report->test_rows = test->labelled;
@@ -267,9 +272,9 @@ static void print_report(const struct side *train, const struct side *test, bool
     report->unlabelled = train->file.rows - train->labelled + (test->file.rows - test->labelled);
     report->shared = test->shared;
     if (json)
-        lj_probe_report_json(report);
-    else
-        lj_probe_report_table(report);
+        return lj_probe_report_json(report);
+    lj_probe_report_table(report);
+    return LJ_OK;
 }
 
 int lj_command_probe(struct lj_comm *comm, struct lj_config *config,
@@ -286,11 +291,15 @@ int lj_command_probe(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_runtime_agree(comm, &isa));
     int status = read_both(comm, config, &train, &test);
     if (status == LJ_OK)
-        status = score(comm, &train, &test, config->seed, &report);
+        status = score(comm, &train, &test, config, &report);
     if (status == LJ_OK)
         status = score_fewshot(comm, &train, &test, config->seed, &report);
-    if (status == LJ_OK && lj_comm_is_root(comm))
-        print_report(&train, &test, config->arg_json, &report);
+    if (status == LJ_OK)
+        status = lj_agree(comm, lj_comm_is_root(comm)
+                                    ? print_report(&train, &test, config->arg_json, &report)
+                                    : LJ_OK);
+    lj_confusion_destroy(&report.knn.confusion);
+    lj_confusion_destroy(&report.linear.confusion);
     lj_embeddings_free(&train.file);
     lj_embeddings_free(&test.file);
     lj_free(train.values);

@@ -2,7 +2,8 @@
 /* The report of probe: one short table, or one JSON object. */
 #include "app/probe_report.h"
 
-#include <jansson.h>
+#include "app/app.h"
+
 #include <stdio.h>
 
 static json_t *fewshot_json(const struct lj_fewshot *f)
@@ -21,6 +22,22 @@ static void add_interval(json_t *o, const char *key, const struct lj_interval *i
     json_object_set_new(o, key, json_pack("[f, f]", interval->low, interval->high));
 }
 
+/* null where there are too many classes. */
+static json_t *confusion_json(const struct lj_confusion *c)
+{
+    if (!c->rows)
+        return json_null();
+    json_t *labels = json_array(), *matrix = json_array();
+    for (int64_t i = 0; i < c->classes; i++) {
+        json_t *row = json_array();
+        for (int64_t j = 0; j < c->classes; j++)
+            json_array_append_new(row, json_integer(c->rows[i * c->classes + j]));
+        json_array_append_new(matrix, row);
+        json_array_append_new(labels, json_integer(c->label[i]));
+    }
+    return json_pack("{s:o, s:o}", "labels", labels, "rows", matrix);
+}
+
 static json_t *json_of(const struct lj_probe_report *r)
 {
     json_t *o =
@@ -36,6 +53,10 @@ static json_t *json_of(const struct lj_probe_report *r)
     add_interval(o, "knn_balanced_interval", &r->knn.balanced);
     add_interval(o, "linear_top1_interval", &r->linear.top1);
     add_interval(o, "linear_balanced_interval", &r->linear.balanced);
+    if (r->knn.confusion.classes > 0) {
+        json_object_set_new(o, "knn_confusion", confusion_json(&r->knn.confusion));
+        json_object_set_new(o, "linear_confusion", confusion_json(&r->linear.confusion));
+    }
     if (r->l2_auto)
         json_object_set_new(o, "held_out",
                             json_pack("{s:I, s:f}", "rows", (json_int_t)r->choice.held_out,
@@ -49,18 +70,38 @@ static json_t *json_of(const struct lj_probe_report *r)
     return o;
 }
 
-void lj_probe_report_json(const struct lj_probe_report *report)
+int lj_probe_report_json(const struct lj_probe_report *report)
 {
     json_t *o = json_of(report);
-    json_dumpf(o, stdout, JSON_REAL_PRECISION(9));
-    printf("\n");
+    int status = lj_print_json(o, 9);
     json_decref(o);
+    return status;
 }
 
 static void print_row(const char *name, const struct lj_probe_score *s)
 {
     printf("%-34s %8.4f  %.4f .. %.4f %9.4f  %.4f .. %.4f\n", name, s->accuracy.top1, s->top1.low,
            s->top1.high, s->accuracy.balanced, s->balanced.low, s->balanced.high);
+}
+
+enum { PRINTED_CLASSES = 20 };
+
+static void print_confusion(const char *name, const struct lj_confusion *c)
+{
+    if (c->classes > PRINTED_CLASSES) {
+        printf("\n%s: %lld classes, more than the %d of a table; %s\n", name, (long long)c->classes,
+               PRINTED_CLASSES, c->rows ? "json=1 prints them" : "and too many for json=1");
+        return;
+    }
+    printf("\n%s: rows by class and by the class that is predicted (columns)\n%8s", name, "");
+    for (int64_t j = 0; j < c->classes; j++)
+        printf(" %6d", c->label[j]);
+    for (int64_t i = 0; i < c->classes; i++) {
+        printf("\n%8d", c->label[i]);
+        for (int64_t j = 0; j < c->classes; j++)
+            printf(" %6lld", (long long)c->rows[i * c->classes + j]);
+    }
+    printf("\n");
 }
 
 static void print_fewshot(const struct lj_probe_report *r)
@@ -99,6 +140,10 @@ void lj_probe_report_table(const struct lj_probe_report *r)
     print_row(name, &r->knn);
     snprintf(name, sizeof name, "linear (L2 %g, %d iterations)", r->l2, r->fit.iterations);
     print_row(name, &r->linear);
+    if (r->knn.confusion.classes > 0) {
+        print_confusion("kNN", &r->knn.confusion);
+        print_confusion("linear", &r->linear.confusion);
+    }
     if (r->fewshots)
         print_fewshot(r);
 }

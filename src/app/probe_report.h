@@ -10,6 +10,7 @@ enum { LJ_FEWSHOT_MAX = 16 };
 struct lj_probe_score {
     struct lj_accuracy accuracy;
     struct lj_interval top1, balanced;
+    struct lj_confusion confusion; /* owned; no classes: it is not wanted */
 };
 
 struct lj_probe_report {
@@ -24,8 +25,8 @@ struct lj_probe_report {
     struct lj_fewshot fewshot[LJ_FEWSHOT_MAX];
 };
 
-/* Prints on standard output. For the root. */
+/* Prints on standard output. For the root. Errors: LJ_ERR_RESOURCE. */
 void lj_probe_report_table(const struct lj_probe_report *report);
-void lj_probe_report_json(const struct lj_probe_report *report);
+int lj_probe_report_json(const struct lj_probe_report *report) LJ_MUST_USE;
 
 #endif

@@ -108,6 +108,18 @@ int lj_accuracy_intervals(struct lj_comm *comm, const int32_t *predicted, const 
                           int64_t rows, int64_t seed, struct lj_interval *top1,
                           struct lj_interval *balanced) LJ_MUST_USE;
 
+/* More classes than that have no matrix. */
+enum { LJ_CONFUSION_CLASSES_MAX = 1000 };
+struct lj_confusion {
+    int64_t classes; /* that rows have or are given */
+    int32_t *label;  /* (classes) ascending; owned; NULL: too many classes */
+    int64_t *rows;   /* (classes, classes) by true class, then by predicted class; owned */
+};
+/* Counts rows by both labels, (rows) each. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_confusion_create(struct lj_confusion *confusion, const int32_t *predicted,
+                        const int32_t *truth, int64_t rows) LJ_MUST_USE;
+void lj_confusion_destroy(struct lj_confusion *confusion);
+
 /* Spearman's rank correlation of two series; NaN where one of them is constant. Local.
  *   a, b  (count) in  not NaN
  * Cost: count^2 comparisons. */

@@ -297,13 +297,38 @@ def test_probe_chooses_l2():
     check("held-out training rows" in table, f"l2=auto as a table: {table}")
 
 
+def write_clusters(name, count, noise):
+    """Embeddings around a point for each of four classes, the last of which has three rows."""
+    random = numpy.random.default_rng(count)
+    labels = numpy.append(random.integers(0, 3, count - 3), [3, 3, 3])
+    values = noise * random.normal(size=(count, 12)) + numpy.eye(4, 12)[labels]
+    return program.write_h5(here / f"{name}.h5", embeddings=values.astype("f4"), labels=labels)
+
+
+def test_confusion():
+    """The matrices sum up to the accuracies, on any number of ranks; only where asked for."""
+    known, asked = write_clusters("known", 150, 0.5), write_clusters("asked", 120, 0.5)
+    words = ["probe", f"train={known}", f"test={asked}", "json=1"]
+    check("confusion" not in done("probe", words).out, "a confusion matrix unasked")
+    texts = [done("confusion", [*words, "confusion=1"], ranks).out for ranks in (1, 3)]
+    check(texts[0] == texts[1], f"confusion on 3 ranks: {texts}")
+    found = json.loads(texts[0])
+    truth = read(asked, "labels")
+    for name in ("knn", "linear"):
+        matrix = found[f"{name}_confusion"]
+        rows, labels = numpy.array(matrix["rows"]), matrix["labels"]
+        top1 = numpy.trace(rows) / rows.sum()
+        check(abs(top1 - found[f"{name}_top1"]) < 1e-8, f"{name}: {rows}, {found}")
+        counts = [int((truth == label).sum()) for label in labels]
+        check(rows.sum(axis=1).tolist() == counts, f"{name}: {rows}, not {counts}")
+    table = done("confusion", [*words[:3], "confusion=1"]).out
+    check(table.count("predicted (columns)") == 2, f"confusion: {table}")
+
+
 def test_fewshot():
     """One class of three rows, three of about a hundred. Without the noise, one label tells all."""
-    random = numpy.random.default_rng(4)
     for name, count, noise in (("few", 300, 0.5), ("few-query", 200, 0.5), ("clear", 80, 0)):
-        labels = numpy.append(random.integers(0, 3, count - 3), [3, 3, 3])
-        values = noise * random.normal(size=(count, 12)) + numpy.eye(4, 12)[labels]
-        program.write_h5(here / f"{name}.h5", embeddings=values.astype("f4"), labels=labels)
+        write_clusters(name, count, noise)
     words = ["probe", f"train={here}/few.h5", f"test={here}/few-query.h5"]
     more = ["fewshot=1,3,20", "json=1"]
     found = [done("few-shot", [*words, *more], ranks).out for ranks in (1, 2, 3)]
@@ -390,6 +415,7 @@ program.at_once(
         test_evaluated_rows_leave_the_bank,
         test_probe,
         test_probe_chooses_l2,
+        test_confusion,
         test_fewshot,
     ],
 )
