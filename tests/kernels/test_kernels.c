@@ -400,9 +400,9 @@ static const struct kernel_case cases[] = {
     {"adamw", run_adamw, 2e-6, 1e-7, true, true},
     {"square_sum", run_square_sum, 1e-14, 0, false, true},
 };
-/* Tests of their own: ecf_sums, ecf_gradient and add_fixed in test_ecf_kernels.c, eleven in
+/* Tests of their own: ecf_sums, ecf_gradient and add_fixed in test_ecf_kernels.c, twelve in
  * test_image_kernels.c, pack in gemm/test_matmul_pack.c. */
-enum { CASES = sizeof cases / sizeof *cases, OTHER_KERNELS = 3 + 11 + 1 };
+enum { CASES = sizeof cases / sizeof *cases, OTHER_KERNELS = 3 + 12 + 1 };
 
 static const float extremes[] = {0,      -0.0f,   1e-30f, -1e-30f, 1e30f,  -1e30f, 88,    -88,
                                  1e-40f, -1e-40f, 1,      -1,      1e-45f, 5.5f,   -5.5f, 0.5f};
