@@ -159,7 +159,8 @@ def images(count=64, seed=1, shape=(28, 28)):
 
 
 def write_h5(path, **arrays):
-    with h5py.File(path, "w") as file:
+    # A lock would last as long as another thread's new process, which inherits it for a moment.
+    with h5py.File(path, "w", locking=False) as file:
         for name, array in arrays.items():
             file[name] = array
     return path
