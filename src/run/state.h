@@ -104,7 +104,7 @@ double lj_run_collapse(const struct lj_run_state *run, const struct lj_step_repo
 int lj_run_watch_collapse(struct lj_run_state *run, int64_t finished,
                           const struct lj_step_report *report);
 
-/* ---- evaluation.c ------------------------------------------------------------------------ */
+/* ---- holdout.c --------------------------------------------------------------------------- */
 
 /* Says what eval.holdout=-1 stands for in this run. Local.
  * Errors: LJ_ERR_CONFIG: rows to evaluate are named twice. */
@@ -112,6 +112,12 @@ int lj_run_resolve_holdout(struct lj_config *config) LJ_MUST_USE;
 /* Takes the rows that are held out from those that train. Collective.
  * Errors: LJ_ERR_DATA (none is left, or none held out), LJ_ERR_RESOURCE; agreed. */
 int lj_run_hold_out(struct lj_run_state *run) LJ_MUST_USE;
+/* Leaves of the rows of eval_query those that are held out. Collective.
+ * Errors: LJ_ERR_RESOURCE; agreed. */
+int lj_run_query_held_out(struct lj_run_state *run) LJ_MUST_USE;
+
+/* ---- evaluation.c ------------------------------------------------------------------------ */
+
 /* Opens the archives of the evaluation, if eval.every asks for one. Collective.
  * Errors: LJ_ERR_CONFIG, or those of lj_archive_open; agreed. */
 int lj_run_open_evaluation(struct lj_run_state *run);
