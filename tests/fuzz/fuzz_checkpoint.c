@@ -47,7 +47,7 @@ static void put_checksum(struct fuzz_bytes *b, hid_t set)
 static void put_tensor(struct fuzz_bytes *b, hid_t file, const char *group, const char *name,
                        int dims, const int64_t *extents)
 {
-    char path[2 * LJ_NAME_MAX];
+    char path[1024]; /* the longest name and the group before it */
     hsize_t dim[LJ_DIMS_MAX];
     snprintf(path, sizeof path, "%s/%s", group, name);
     for (int i = 0; i < dims; i++)

@@ -210,9 +210,10 @@ static bool is_layer_scale(const struct lj_safetensors_reading *r, const char *n
 
 static bool is_of_classifier(const struct lj_safetensors_reading *r, const char *name)
 {
+    if (!belongs_to(name, r->adaption->classifier))
+        return false;
     const char *part = name + strlen(r->adaption->classifier);
-    return belongs_to(name, r->adaption->classifier) &&
-           (strcmp(part, ".weight") == 0 || strcmp(part, ".bias") == 0);
+    return strcmp(part, ".weight") == 0 || strcmp(part, ".bias") == 0;
 }
 
 bool lj_safetensors_is_settled(const struct lj_safetensors_reading *r, const char *name)
