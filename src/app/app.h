@@ -80,12 +80,17 @@ int lj_flush_output(void) LJ_MUST_USE;
 /* True if some word sets this key. */
 bool lj_words_set(const struct lj_call_words *words, const char *key);
 
-/* How a run read its data, then what the words say: an archive in them is another one and does not
- * inherit the run's names. Local.
- *   merged  in/out  the words on defaults
- * Errors: LJ_ERR_CONFIG. */
-int lj_words_over_run(struct lj_config *merged, const struct lj_config *run,
-                      const struct lj_call_words *words) LJ_MUST_USE;
+struct lj_pretrained; /* of eval/eval.h */
+/* Opens an archive for a run's encoder, as the run read its data but for what the words say: an
+ * archive in them is another one and does not inherit the run's names. Collective.
+ *   config   in/out  the words on defaults; becomes what the archive is read by
+ *   pixels   in      raw pixels are wanted: any stretch and range
+ *   archive  out     NULL before; owned by the caller, also after a failure
+ * Errors, on every rank alike: LJ_ERR_CONFIG: the words ask for another stretch; LJ_ERR_DATA:
+ * pixels of another range, and no data.full_scale; LJ_ERR_CHECKPOINT; those of lj_archive_open. */
+int lj_open_for_encoder(struct lj_comm *comm, const struct lj_pretrained *pretrained,
+                        struct lj_config *config, const struct lj_call_words *words, bool pixels,
+                        struct lj_archive **archive) LJ_MUST_USE;
 
 /* An empty data.archive means the example archive: its training rows, unless data.where says
  * otherwise. Errors: LJ_ERR_DATA when it is nowhere. */

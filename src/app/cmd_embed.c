@@ -40,32 +40,6 @@ static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretr
     return LJ_OK;
 }
 
-static bool same_stretch(const struct lj_config *one, const struct lj_config *other)
-{
-    return one->data_stretch == other->data_stretch &&
-           one->data_stretch_scale == other->data_stretch_scale;
-}
-
-/* The encoder has learned of pixels as they were after the run's stretch. Raw pixels may have
- * another, then with limits of the rows at hand. */
-static int check_stretch(const struct lj_config *config, const struct lj_pretrained *pretrained)
-{
-    const struct lj_config *run = &pretrained->config;
-    bool same = same_stretch(config, run);
-    if (!same && config->arg_features != LJ_ARG_FEATURES_PIXELS)
-        return lj_fail(LJ_ERR_CONFIG,
-                       "data.stretch=%s data.stretch_scale=%g: the encoder was trained with %s and "
-                       "%g; leave the settings out",
-                       lj_data_stretch_word(config->data_stretch), config->data_stretch_scale,
-                       lj_data_stretch_word(run->data_stretch), run->data_stretch_scale);
-    if (same && config->data_stretch == LJ_DATA_STRETCH_PERCENTILE && !pretrained->has_limits)
-        return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: the run stretched by percentiles, but this older checkpoint does not "
-                       "hold them; continue the run, so that it writes another",
-                       config->arg_checkpoint);
-    return LJ_OK;
-}
-
 static int check_words(const struct lj_config *config)
 {
     if (!config->arg_checkpoint[0])
@@ -90,18 +64,8 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
     bool untrained = config->arg_features == LJ_ARG_FEATURES_UNTRAINED ||
                      config->arg_features == LJ_ARG_FEATURES_PIXELS;
     LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint, untrained));
-    bool chosen = config->data_full_scale > 0; /* for this archive, not for the run's */
-    int status = lj_words_over_run(config, &pretrained.config, words);
-    if (status == LJ_OK)
-        status = check_stretch(config, &pretrained);
-    status = lj_agree(comm, status);
-    struct lj_archive_options options = lj_archive_options_of(config);
-    if (same_stretch(config, &pretrained.config) && pretrained.has_limits)
-        options.limits = &pretrained.limits;
-    if (status == LJ_OK)
-        status = lj_archive_open(&archive, comm, &options);
-    if (status == LJ_OK && config->arg_features != LJ_ARG_FEATURES_PIXELS)
-        status = lj_pretrained_check_pixels(&pretrained, comm, archive, chosen);
+    int status = lj_open_for_encoder(comm, &pretrained, config, words,
+                                     config->arg_features == LJ_ARG_FEATURES_PIXELS, &archive);
     if (status == LJ_OK)
         status = embed_archive(comm, &pretrained, config, archive);
     lj_archive_close(archive);

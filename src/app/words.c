@@ -62,17 +62,3 @@ int lj_use_example(struct lj_config *config)
                    "neither in %s nor in %s; set data.archive",
                    LJ_INSTALLED_DATA, LJ_SOURCE_DATA);
 }
-
-int lj_words_over_run(struct lj_config *merged, const struct lj_config *run,
-                      const struct lj_call_words *words)
-{
-    bool another = merged->data_archive[0] != 0;
-    double unlabelled = merged->data_unlabelled;
-    *merged = *run;
-    if (another) {
-        merged->data_images[0] = merged->data_labels[0] = merged->data_where[0] = 0;
-        merged->data_axes = LJ_DATA_AXES_AUTO;
-        merged->data_unlabelled = unlabelled;
-    }
-    return lj_config_apply_words(merged, words->word, words->count);
-}

@@ -92,7 +92,6 @@ static int embed(struct lj_report_sample *s, struct lj_comm *comm,
     projector.projections = true;
     config->views_global = 1; /* the first view of training is enough */
     config->views_local = 0;
-    LJ_TRY(lj_pretrained_check_pixels(pretrained, comm, archive, false));
     s->rows = lj_min_i64(rows, lj_archive_info(archive)->selected);
     s->width = lj_embed_width(&embedder);
     s->dimensions = lj_embed_width(&projector);
@@ -112,13 +111,10 @@ static int embed_run(struct lj_report_sample *s, struct lj_comm *comm,
                      const struct lj_call_words *words)
 {
     struct lj_archive *archive = NULL;
-    LJ_TRY(lj_agree(comm, lj_words_over_run(config, &pretrained->config, words)));
-    struct lj_archive_options options = lj_archive_options_of(config);
-    if (pretrained->has_limits)
-        options.limits = &pretrained->limits;
-    LJ_TRY(lj_archive_open(&archive, comm, &options));
+    int status = lj_open_for_encoder(comm, pretrained, config, words, false, &archive);
     snprintf(s->archive, sizeof s->archive, "%s", config->data_archive);
-    int status = embed(s, comm, pretrained, config, archive, rows);
+    if (status == LJ_OK)
+        status = embed(s, comm, pretrained, config, archive, rows);
     lj_archive_close(archive);
     return status;
 }
