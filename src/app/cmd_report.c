@@ -37,9 +37,10 @@ static int report_runs(struct lj_report *report, struct lj_comm *comm,
                        const struct lj_config *config, const struct lj_call_words *words)
 {
     int status = LJ_OK;
+    lj_root_section_begin(comm);
     if (lj_comm_is_root(comm))
         status = lj_report_open(report, words->path, words->paths, config->arg_out);
-    LJ_TRY(lj_agree(comm, status));
+    LJ_TRY(lj_root_section_end(comm, status));
     int runs = report->runs;
     lj_broadcast(comm, &runs, sizeof runs, 0);
     struct lj_report_sample *samples = lj_alloc_array(runs, sizeof *samples, "report");

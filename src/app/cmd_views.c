@@ -8,6 +8,7 @@
 #include "lejepa/runtime.h"
 
 #include "models/models.h"
+#include "run/run.h"
 #include "store/store.h"
 #include "train/train.h"
 
@@ -107,7 +108,11 @@ static int show_row(struct show *s, int64_t row)
     if (lj_archive_info(s->archive)->has_labels)
         json_object_set_new(entry, "label",
                             json_integer(lj_archive_label(s->archive, draw->index)));
-    json_array_append_new(s->list, entry);
+    if (json_array_append_new(s->list, entry) != 0)
+        return lj_fail(LJ_ERR_DATA,
+                       "views: a sample of row %lld cannot be named in JSON: memory is "
+                       "short, or its file's name is no UTF-8",
+                       (long long)place);
     return status;
 }
 
@@ -120,13 +125,17 @@ static json_t *range_json(const struct show *s)
     return list;
 }
 
+static bool is_png(const char *path)
+{
+    size_t length = strlen(path);
+    return length > 4 && strcmp(path + length - 4, ".png") == 0;
+}
+
 /* views.json beside views.png. */
 static int json_path(char path[LJ_PATH_MAX], const char *picture)
 {
-    size_t length = strlen(picture);
-    if (length > 4 && strcmp(picture + length - 4, ".png") == 0)
-        length -= 4;
-    if (snprintf(path, LJ_PATH_MAX, "%.*s.json", (int)length, picture) < LJ_PATH_MAX)
+    int length = (int)strlen(picture) - 4;
+    if (snprintf(path, LJ_PATH_MAX, "%.*s.json", length, picture) < LJ_PATH_MAX)
         return LJ_OK;
     return lj_fail(LJ_ERR_RESOURCE, "%s: path longer than %d bytes; choose a shorter one", picture,
                    LJ_PATH_MAX - 6);
@@ -209,11 +218,18 @@ int lj_command_views(struct lj_comm *comm, struct lj_config *config,
     if (!config->arg_out[0])
         return lj_fail(LJ_ERR_CONFIG,
                        "views: out= is missing; give the picture to write, views.png");
+    if (!is_png(config->arg_out))
+        return lj_fail(LJ_ERR_CONFIG, "out=%s: the picture needs a name that ends in .png",
+                       config->arg_out);
     LJ_TRY(lj_agree(comm, lj_use_example(config)));
     LJ_TRY(lj_runtime_agree(comm, &isa));
     struct lj_archive_options options = lj_archive_options_of(config);
+    LJ_TRY(lj_agree(comm, lj_run_resolve_holdout(config)));
     LJ_TRY(lj_archive_open(&archive, comm, &options));
-    int status = lj_archive_statistics(archive, comm, mean, std);
+    int64_t held_out; /* as in training, which they are not part of */
+    int status = lj_run_hold_out(archive, comm, config->eval_holdout, &held_out);
+    if (status == LJ_OK)
+        status = lj_archive_statistics(archive, comm, mean, std);
     if (status == LJ_OK) {
         lj_root_section_begin(comm);
         if (lj_comm_is_root(comm))

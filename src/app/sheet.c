@@ -79,6 +79,13 @@ static void measure_range(struct lj_sheet *s, int c, const float *const *images,
     qsort(values, (size_t)n, sizeof *values, compare);
     s->low[c] = values[n / 200];
     s->high[c] = values[n - 1 - n / 200];
+    if (s->low[c] < s->high[c])
+        return;
+    for (int64_t i = 0; i < count * pixels; i++) { /* a few small objects on an even background */
+        float value = images[i / pixels][c * pixels + i % pixels];
+        s->low[c] = value < s->low[c] ? value : s->low[c];
+        s->high[c] = value > s->high[c] ? value : s->high[c];
+    }
 }
 
 int lj_sheet_range(struct lj_sheet *sheet, const struct lj_view_recipe *recipe,

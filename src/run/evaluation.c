@@ -167,7 +167,7 @@ int lj_run_open_evaluation(struct lj_run_state *run)
         return LJ_OK;
     const char *all = c->eval_archive[0] ? "" : c->data_where;
     LJ_TRY(open_rows(run, c->eval_where[0] ? c->eval_where : all, &run->eval_query));
-    LJ_TRY(lj_run_query_held_out(run));
+    LJ_TRY(lj_run_query_held_out(run->eval_query, run->comm, c->eval_holdout));
     if (!lj_archive_info(run->eval_query)->has_labels)
         return lj_agree(run->comm, narrow_query(run));
     if (!c->eval_where[0] && c->eval_holdout == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows that are evaluated and never train, where no setting names rows to evaluate: one of each
  * eval.holdout consecutive rows of the archive. */
+#include "run/run.h"
 #include "run/state.h"
 
 enum { HOLDOUT = 10 }; /* what eval.holdout=-1 stands for where rows are held out */
@@ -26,38 +27,44 @@ static bool is_held_out(int64_t every, int64_t row)
     return row % every == lj_rng_below(&rng, every);
 }
 
-static bool is_trained(void *data, int64_t index)
+/* An archive, and how many of its rows one is held out of. */
+struct holdout {
+    const struct lj_archive *archive;
+    int64_t every;
+};
+
+static bool is_query(void *data, int64_t index)
 {
-    const struct lj_run_state *run = data;
-    return !is_held_out(run->config->eval_holdout, lj_archive_row(run->archive, index));
+    const struct holdout *h = data;
+    return is_held_out(h->every, lj_archive_row(h->archive, index));
 }
 
-int lj_run_hold_out(struct lj_run_state *run)
+static bool is_trained(void *data, int64_t index)
 {
-    if (run->config->eval_holdout == 0)
+    return !is_query(data, index);
+}
+
+int lj_run_hold_out(struct lj_archive *archive, struct lj_comm *comm, int64_t every,
+                    int64_t *held_out)
+{
+    struct holdout h = {archive, every};
+    *held_out = 0;
+    if (every == 0)
         return LJ_OK;
-    int64_t before = lj_archive_info(run->archive)->selected;
-    LJ_TRY(lj_archive_narrow(run->archive, run->comm, is_trained, run));
-    int64_t trained = lj_archive_info(run->archive)->selected;
-    run->eval_held_out = before - trained;
-    if (trained > 0 && run->eval_held_out > 0)
+    int64_t before = lj_archive_info(archive)->selected;
+    LJ_TRY(lj_archive_narrow(archive, comm, is_trained, &h));
+    int64_t trained = lj_archive_info(archive)->selected;
+    *held_out = before - trained;
+    if (trained > 0 && *held_out > 0)
         return LJ_OK;
     return lj_fail(LJ_ERR_DATA,
                    "eval.holdout=%lld: holds out %lld of %lld rows, expected some, and some to be "
                    "left; name rows to evaluate by eval.where, or choose another eval.holdout",
-                   (long long)run->config->eval_holdout, (long long)run->eval_held_out,
-                   (long long)before);
+                   (long long)every, (long long)*held_out, (long long)before);
 }
 
-static bool is_query(void *data, int64_t index)
+int lj_run_query_held_out(struct lj_archive *archive, struct lj_comm *comm, int64_t every)
 {
-    const struct lj_run_state *run = data;
-    return is_held_out(run->config->eval_holdout, lj_archive_row(run->eval_query, index));
-}
-
-int lj_run_query_held_out(struct lj_run_state *run)
-{
-    if (run->config->eval_holdout == 0)
-        return LJ_OK;
-    return lj_archive_narrow(run->eval_query, run->comm, is_query, run);
+    struct holdout h = {archive, every};
+    return every > 0 ? lj_archive_narrow(archive, comm, is_query, &h) : LJ_OK;
 }

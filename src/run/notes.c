@@ -4,9 +4,9 @@
  * a path may be mended, or the memory that it needs. */
 #include "run/notes.h"
 
+#include "run/run.h"
 #include "run/state.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <string.h>
 #include <xxhash.h>
@@ -91,9 +91,12 @@ void lj_run_note_write(const struct lj_run_note *note, const char *path, const c
         json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:s}", "settings", note->settings, "result",
                   note->result, "init", note->init, "from", note->from, "tries", note->tries,
                   "code", note->code < 0 ? json_null() : json_integer(note->code), "error", error);
-    if (!object || json_dump_file(object, path, JSON_INDENT(1)) != 0)
-        lj_warn("%s: cannot be written: %s; the next job may repeat this run", path,
-                object ? strerror(errno) : "init=, run.dir or an error's text is no UTF-8");
+    if (!object)
+        lj_warn("%s: cannot be written: init=, run.dir or an error's text is no UTF-8; the next "
+                "job may repeat this run",
+                path);
+    else if (lj_json_write(path, object, 17) != LJ_OK)
+        lj_warn("%s; the next job may repeat this run", lj_error_text());
     json_decref(object);
 }
 

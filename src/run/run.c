@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command `train`: the steps, and what happens between them. Everything here is collective: all
  * ranks decide alike, because whatever a decision depends on came through a reduction. */
-#include "lejepa/run.h"
+#include "run/run.h"
 
 #include "run/state.h"
 
@@ -26,7 +26,7 @@ static int open_archive(struct lj_run_state *run)
     char cache[LJ_PATH_MAX];
     options.cache = lj_run_index_cache(run, cache, false);
     LJ_TRY(lj_archive_open(&run->archive, run->comm, &options));
-    return lj_run_hold_out(run);
+    return lj_run_hold_out(run->archive, run->comm, run->config->eval_holdout, &run->eval_held_out);
 }
 
 /* Fails on every rank alike if init= names weights for a run that has its own. */

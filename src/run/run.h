@@ -10,10 +10,21 @@
 #include "lejepa/run.h"
 
 #include "comm/comm.h"
+#include "data/data.h"
 #include "store/store.h"
 
 /* `collapse` of metrics.jsonl (loss/loss.h) from which on a run has collapsed. */
 #define LJ_COLLAPSED 0.9
+
+/* Says what eval.holdout=-1 stands for in this run. Local.
+ * Errors: LJ_ERR_CONFIG: rows to evaluate are named twice. */
+int lj_run_resolve_holdout(struct lj_config *config) LJ_MUST_USE;
+/* Takes the rows that are held out from those that train. Collective.
+ *   every     in   eval.holdout; 0: none are
+ *   held_out  out  how many
+ * Errors: LJ_ERR_DATA (none is left, or none held out), LJ_ERR_RESOURCE; agreed. */
+int lj_run_hold_out(struct lj_archive *archive, struct lj_comm *comm, int64_t every,
+                    int64_t *held_out) LJ_MUST_USE;
 
 enum { LJ_GRID_NAME_MAX = 256 }; /* bytes of a point's name, with its NUL */
 

@@ -104,17 +104,13 @@ double lj_run_collapse(const struct lj_run_state *run, const struct lj_step_repo
 int lj_run_watch_collapse(struct lj_run_state *run, int64_t finished,
                           const struct lj_step_report *report);
 
-/* ---- holdout.c --------------------------------------------------------------------------- */
+/* ---- holdout.c, beside what run/run.h says of it ----------------------------------------- */
 
-/* Says what eval.holdout=-1 stands for in this run. Local.
- * Errors: LJ_ERR_CONFIG: rows to evaluate are named twice. */
-int lj_run_resolve_holdout(struct lj_config *config) LJ_MUST_USE;
-/* Takes the rows that are held out from those that train. Collective.
- * Errors: LJ_ERR_DATA (none is left, or none held out), LJ_ERR_RESOURCE; agreed. */
-int lj_run_hold_out(struct lj_run_state *run) LJ_MUST_USE;
-/* Leaves of the rows of eval_query those that are held out. Collective.
+/* Leaves of an archive's rows those that are held out. Collective.
+ *   every  in  eval.holdout; 0: all stay
  * Errors: LJ_ERR_RESOURCE; agreed. */
-int lj_run_query_held_out(struct lj_run_state *run) LJ_MUST_USE;
+int lj_run_query_held_out(struct lj_archive *archive, struct lj_comm *comm,
+                          int64_t every) LJ_MUST_USE;
 
 /* ---- evaluation.c ------------------------------------------------------------------------ */
 

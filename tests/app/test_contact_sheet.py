@@ -113,6 +113,27 @@ def test_steps():
     check(all(row["epoch"] == 1 for row in told["rows"]), "step 4 is of the second epoch")
 
 
+def test_held_out():
+    """Rows that an evaluation holds out, one of each ten, are not shown, since they never train."""
+    path, seen = program.archive(here / "held.h5"), set()
+    for step in range(4):
+        _, told, _ = views(f"held{step}", path, f"step={step}", "rows=100", "eval.every=2")
+        seen |= {row["row"] for row in told["rows"] if row["epoch"] == 0}
+    missing = sorted(set(range(64)) - seen)
+    check([row // 10 for row in missing][:6] == list(range(6)), f"held out: {missing}")
+    check(len(missing) in (6, 7), f"held out: {missing}")
+
+
+def test_sparse():
+    """A picture shows objects that fill less of it than what is cut off at both ends."""
+    stored = numpy.zeros((64, 28, 28), "f4")
+    stored[:, 3, 5] = 1000
+    path = program.write_h5(here / "sparse.h5", images=stored)
+    _, told, _ = views("sparse", path)
+    low, high = told["shown_range"][0]
+    check(high > low, f"sparse: {told['shown_range']}")
+
+
 def test_channels():
     """Which channels are shown, and which are dropped."""
     rng = numpy.random.default_rng(5)
@@ -197,6 +218,7 @@ def test_refused():
     no_place = f"out={here / 'none' / 'refused.png'}"
     cases = [
         ([path], 2, "out= is missing"),
+        ([path, f"out={here / 'refused.h5'}"], 2, ".png"),
         ([path, out, "channels=1"], 2, "channels=1"),
         ([path, out, "channels=0,0"], 2, "channels=0,0"),
         ([path, out, "channels=red"], 2, "channels=red"),
@@ -218,6 +240,8 @@ program.at_once(
         test_pixels,
         test_same,
         test_steps,
+        test_held_out,
+        test_sparse,
         test_channels,
         test_angles,
         test_large,

@@ -219,6 +219,28 @@ def test_without_embeddings():
     check("Embeddings" not in read_page("sample=0", run_dir / "report.html").text, "sample=0")
 
 
+def test_far_labels():
+    """Classes are those that occur, whatever their numbers."""
+    labels = numpy.where(numpy.arange(40) % 2 == 0, 5, 1000000).astype("i4")
+    path = program.write_h5(here / "far.h5", images=program.images(40, 3), labels=labels)
+    program.train(here / "far", f"data.archive={path}", "train.steps=1")
+    report("far labels", here / "far")
+    page = read_page("far labels", here / "far" / "report.html")
+    check("No confusion matrix" not in page.text, "far labels: no matrix")
+    found = numbers(here / "far" / "report" / "confusion-1.tsv")
+    check(found.shape == (2, 2) and (found.sum(1) == 20).all(), f"far labels: {found}")
+    check(page.text.count("1000000") >= 2, "far labels: not in the tables")
+
+
+def test_places():
+    """Figures are never put among what runs have written."""
+    for out in (f"{RUN}.html", f"{RUN.parent}.html"):
+        before = sorted(RUN.iterdir()), sorted(RUN.parent.iterdir())
+        ended = report(f"out={out}", RUN, f"out={out}", "sample=0", code=2)
+        check("another name" in ended.err, f"out={out}: {ended.err}")
+        check((sorted(RUN.iterdir()), sorted(RUN.parent.iterdir())) == before, f"{out}: files")
+
+
 def make(name, lines, text="loss.lambda: 0.1\n"):
     """A run written by hand."""
     directory = here / name
@@ -314,6 +336,8 @@ for test in (
     test_run,
     test_embeddings,
     test_without_embeddings,
+    test_far_labels,
+    test_places,
     test_several,
     test_damaged,
     test_without_gnuplot,

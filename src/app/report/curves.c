@@ -28,11 +28,11 @@ static const struct words of_steps[] = {
      "Squared distance between the projections of a sample's views and their centre."},
     {"sigreg", "SIGReg",
      "How far the projections are from an isotropic Gaussian, on random slices. A plateau above "
-     "the "
-     "floor of a Gaussian is normal."},
+     "the floor of a Gaussian is normal."},
     {"collapse", "collapse", "Near 1 all projections are one point, and nothing is learnt."},
     {"lr", "learning rate", "The schedule of the learning rate."},
     {"grad_norm", "norm of the gradient", "Before clipping, if there is any."},
+    {"redraws", "crops drawn again", "How often a view's crop was drawn again (views.redraw)."},
     {"samples_per_s", "samples/s", "Speed since the start of the job."},
     {NULL, NULL, NULL}};
 static const struct words of_evaluations[] = {
@@ -121,10 +121,12 @@ static int draw_column(struct lj_report *report, const struct kind *kind, const 
         int at = lj_history_column(h, column);
         if (at < 0)
             continue;
-        lj_text_add(&figure.script, "%s'%s-%d.tsv' skip 1 every %lld using %d:%d with %s title ",
-                    separator, kind->name, run + 1, (long long)(h->rows / POINTS + 1),
-                    lj_history_column(h, "step") + 1, at + 1,
-                    h->rows < LISTED ? "linespoints" : "lines");
+        int64_t every = h->rows / POINTS + 1;
+        lj_text_add(
+            &figure.script, "%s'%s-%d.tsv' skip 1 every %lld::%lld using %d:%d with %s title ",
+            separator, kind->name, run + 1, (long long)every,
+            (long long)((h->rows - 1) % every), /* the newest is there */
+            lj_history_column(h, "step") + 1, at + 1, h->rows < LISTED ? "linespoints" : "lines");
         lj_text_quoted(&figure.script, report->run[run].name);
         separator = ", \\\n     ";
     }

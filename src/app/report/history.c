@@ -115,6 +115,7 @@ static int read_lines(FILE *file, struct lj_history *steps, struct lj_history *e
         else
             ++*skipped;
         json_decref(object);
+        lj_progress();
     }
     return status;
 }

@@ -123,9 +123,34 @@ static int choose_path(struct lj_report *report, const char *const *dir, int cou
     return LJ_OK;
 }
 
+/* Is the folder the directory of a run, or the one that holds a run? Figures would lie among what
+ * is theirs. */
+static bool is_taken(const struct lj_report *report)
+{
+    char path[LJ_PATH_MAX + 16];
+    struct stat folder, above;
+    snprintf(path, sizeof path, "%s/config.yaml", report->folder);
+    if (access(path, F_OK) == 0)
+        return true;
+    if (stat(report->folder, &folder) != 0)
+        return false;
+    for (int run = 0; run < report->runs; run++) {
+        snprintf(path, sizeof path, "%.4090s/..", report->run[run].dir);
+        if (stat(path, &above) == 0 && above.st_dev == folder.st_dev &&
+            above.st_ino == folder.st_ino)
+            return true;
+    }
+    return false;
+}
+
 static int make_folder(const struct lj_report *report)
 {
     char log[LJ_PATH_MAX + 16];
+    if (is_taken(report))
+        return lj_fail(LJ_ERR_CONFIG,
+                       "out=%s: its figures would lie in %s, among what runs have written; choose "
+                       "another name",
+                       report->path, report->folder);
     if (mkdir(report->folder, 0777) != 0 && errno != EEXIST)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be created: %s", report->folder,
                        strerror(errno));

@@ -13,6 +13,7 @@ bool lj_report_has_rows(const struct lj_report_sample *sample)
 
 void lj_report_sample_free(struct lj_report_sample *s)
 {
+    lj_confusion_destroy(&s->confusion);
     lj_principal_destroy(&s->principal);
     lj_free(s->x);
     lj_free(s->label);
@@ -62,11 +63,29 @@ static void note_rows(struct lj_report_sample *s, const struct lj_archive *archi
         s->label[i] = info->has_labels ? lj_archive_label(archive, index) : -1;
         if (s->label[i] < 0)
             s->label[i] = -1;
-        s->classes = lj_max_i64(s->classes, (int64_t)s->label[i] + 1);
     }
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
+
+/* Labelled rows that have a labelled neighbour. */
+static int count_classes(struct lj_report_sample *s)
+{
+    int64_t known = 0;
+    int32_t *both = lj_alloc_array(2 * s->rows, sizeof *both, "report");
+    if (!both)
+        return LJ_ERR_RESOURCE;
+    for (int64_t r = 0; r < s->rows; r++)
+        if (s->label[r] >= 0 && s->predicted[r] >= 0) {
+            both[known] = s->label[r];
+            both[s->rows + known++] = s->predicted[r];
+        }
+    int status = LJ_OK;
+    if (known > 0)
+        status = lj_confusion_create(&s->confusion, both + s->rows, both, known);
+    lj_free(both);
+    return status;
+}
 
 /* Rank 0, with the embeddings. */
 static int look(struct lj_report_sample *s, struct lj_archive *archive,
@@ -76,6 +95,7 @@ static int look(struct lj_report_sample *s, struct lj_archive *archive,
     LJ_TRY(lj_principal_create(&s->principal, s->x, s->rows, s->width));
     lj_progress();
     LJ_TRY(lj_report_find_neighbours(s));
+    LJ_TRY(count_classes(s));
     return lj_report_draw_pictures(s, archive, pretrained, config);
 }
 

@@ -28,7 +28,7 @@ struct lj_report_sample {
     int64_t dimensions;            /* of the projections */
     float *projection;             /* (rows, dimensions) of one global view of each row, as training
                                       draws it; owned */
-    int64_t classes;               /* 1 + the largest label; 0: no labels */
+    struct lj_confusion confusion; /* of labelled rows, by what the nearest rows tell; owned */
     struct lj_principal principal; /* owned */
     int64_t shown;                 /* rows of the sample in pictures */
     struct lj_report_picture neighbours; /* a line for each row shown: its image, its nearest */

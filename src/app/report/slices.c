@@ -102,7 +102,7 @@ int lj_report_slices(struct lj_report *report, int run)
     lj_figure_begin(&figure, name, "projections along random slices");
     lj_text_add(&figure.script,
                 "set xlabel 'place on the slice'\nset ylabel 'density'\nset yrange [0:*]\n"
-                "plot for [slice=1:%d] '%s.tsv' skip 1 using 1:slice+2 with steps linetype slice "
+                "plot for [slice=1:%d] '%s.tsv' skip 1 using 1:slice+2 with histeps linetype slice "
                 "linewidth 1 dashtype solid title ''.slice, \\\n"
                 "     '%s.tsv' skip 1 using 1:2 with lines linewidth 3 linecolor '#000000' "
                 "dashtype '-' title 'normal'\n",
