@@ -201,8 +201,8 @@
     TEXT(FREE, eval_where, "eval.where", "",                                                       \
         "rows to evaluate, whose labels the kNN predicts; its bank: other rows of data.where")     \
     INT(BITS, eval_holdout, "eval.holdout", -1, -1, 1000000,                                       \
-        "one row of so many is evaluated and never trains; 0: none; -1: 10 with eval.every where " \
-        "neither eval.where nor eval.archive says what to evaluate, else none")                    \
+        "one row of so many is evaluated and does not train; 0: none; -1: 10 with eval.every "     \
+        "where neither eval.where nor eval.archive says what to evaluate, else none")              \
     INT(FREE, eval_bank, "eval.bank", 10000, 1, 100000000,                                         \
         "rows of the kNN bank, spaced evenly over those it may have")                              \
     INT(FREE, eval_queries, "eval.queries", 10000, 1, 100000000,                                   \

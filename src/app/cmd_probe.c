@@ -10,6 +10,7 @@
 #include "store/store.h"
 #include "train/train.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -172,6 +173,19 @@ static int read_share(struct lj_comm *comm, struct side *side)
     return LJ_OK;
 }
 
+/* A row that is not finite has no neighbours and no class. */
+static int check_finite(const struct side *side)
+{
+    const struct lj_features *x = &side->share;
+    for (int64_t i = 0; i < x->rows * x->width; i++)
+        if (!isfinite(x->values[i]))
+            return lj_fail(LJ_ERR_NUMERIC,
+                           "%s: an embedding is not finite; embed again with a checkpoint whose "
+                           "weights are good",
+                           side->path);
+    return LJ_OK;
+}
+
 /* Leaves the labels that rows have. */
 static void drop_unlabelled(struct side *side)
 {
@@ -192,6 +206,10 @@ static int read_both(struct lj_comm *comm, const struct lj_config *c, struct sid
     int status = read_share(comm, train);
     if (status == LJ_OK)
         status = read_share(comm, test);
+    if (status == LJ_OK)
+        status = check_finite(train);
+    if (status == LJ_OK)
+        status = check_finite(test);
     LJ_TRY(lj_agree(comm, status));
     drop_unlabelled(train);
     drop_unlabelled(test);

@@ -13,11 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Beginnings of the names of settings that must be alike, and of those that should be: the paper
- * compares runs of one encoder on one set of data. */
-static const char *const must_agree[] = {
-    "objective", "batch.size", "views.",    "predict.",     "sigreg.grid",     "loss.combine",
-    "vicreg.",   "data.where", "data.size", "data.stretch", "data.full_scale", NULL};
+/* Of the settings that weights depend on, beginnings of the names of those in which runs may
+ * differ, and of those in which they should not: the paper compares runs of one encoder on one set
+ * of data. All others must be alike. */
+static const char *const may_differ[] = {"loss.lambda",   "optim.",      "train.",  "seed",
+                                         "reduce",        "batch.lanes", "memory.", "data.window",
+                                         "sigreg.slices", NULL};
 static const char *const should_agree[] = {"model",       "projector.", "data.archive",
                                            "data.images", "precision",  NULL};
 
@@ -49,7 +50,8 @@ static void note_difference(struct ranking *r, const struct lj_key *key, const c
         if (!strstr(r->differing, key->name))
             snprintf(r->differing + used, sizeof r->differing - used, "%s%s", used ? ", " : "",
                      key->name);
-    } else if (begins_with_one_of(key->name, must_agree) && !r->refused) {
+    } else if (key->role == LJ_KEY_BITS && !begins_with_one_of(key->name, may_differ) &&
+               !r->refused) {
         r->refused = true;
         snprintf(r->refusal, sizeof r->refusal,
                  "%.500s has %s=%.200s, %.500s has %.200s: their losses do not compare", dir,

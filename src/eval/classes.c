@@ -43,3 +43,12 @@ void lj_classes_destroy(struct lj_classes *classes)
     lj_free(classes->member);
     *classes = (struct lj_classes){0};
 }
+
+int lj_count_labels(const int32_t *labels, int64_t rows, int64_t *count)
+{
+    struct lj_classes classes;
+    LJ_TRY(lj_classes_create(&classes, labels, rows));
+    *count = classes.count;
+    lj_classes_destroy(&classes);
+    return LJ_OK;
+}

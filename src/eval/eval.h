@@ -84,6 +84,9 @@ int lj_embed_share(struct lj_comm *comm, const struct lj_embedder *embedder,
 int lj_embeddings_shared(const struct lj_embeddings *train, const struct lj_embeddings *test,
                          int64_t *shared) LJ_MUST_USE;
 
+/* How many different labels rows have. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_count_labels(const int32_t *labels, int64_t rows, int64_t *count) LJ_MUST_USE;
+
 struct lj_accuracy {
     double top1;     /* share of rows that are predicted right */
     double balanced; /* the same for each class that occurs, averaged over classes */
@@ -287,11 +290,11 @@ int lj_projections_gradient(struct lj_objective *objective,
                             const struct lj_projections *projections, int64_t first, int64_t count,
                             float *gradient) LJ_MUST_USE;
 /* Alignment of views: the share of the projections' variance that lies between views of one sample,
- * sum_nv |z_nv - mean_v z_nv|^2 / sum_nv |z_nv - mean|^2. 0: the views of a sample agree; near 1:
- * they are as far apart as views of different samples. Collective; the same bits on any number of
- * ranks.
+ * sum_nv |z_nv - mean_v z_nv|^2 / sum_nv |z_nv - mean|^2. Collective; the same bits on any
+ * number of ranks.
  *   trace      in   of the covariance of lj_projections_rows, as lj_spectrum_of has found it
- *   alignment  out  the same on every rank; NaN: one view only, or nothing varies */
+ *   alignment  out  0: views agree; 1 - 1/V: they are as far apart as those of any samples; the
+ *                    same on every rank; NaN: one view only, or nothing varies */
 void lj_projections_alignment(struct lj_comm *comm, const struct lj_projections *projections,
                               double trace, double *alignment);
 /* What each feature of projections is like. For a standard normal one 0, 1, 0, 0, and

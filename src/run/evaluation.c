@@ -132,7 +132,7 @@ void lj_run_say_left_out(const struct lj_run_state *run)
 {
     const struct lj_config *c = run->config;
     if (c->eval_holdout > 0)
-        lj_say("evaluation: %lld of %lld rows are held out, one of %lld, and never train "
+        lj_say("evaluation: %lld of %lld rows are held out, one of %lld, and do not train "
                "(eval.holdout)",
                (long long)run->eval_held_out,
                (long long)(run->eval_held_out + lj_archive_info(run->archive)->selected),
@@ -205,6 +205,8 @@ struct evaluation {
 static const char *covariance_text(const struct lj_spectrum *s, char text[128])
 {
     char condition[32] = "none";
+    if (!isfinite(s->trace))
+        return "too wide to be looked at";
     if (isfinite(s->condition))
         snprintf(condition, sizeof condition, "%.4g", s->condition);
     snprintf(text, 128, "eigenvalues %.3g .. %.3g  off-diagonal %.3g  condition %s",
@@ -230,20 +232,50 @@ static void report(struct lj_run_state *run, int64_t finished, const struct lj_r
            covariance_text(&s->projections, (char[128]){0}));
 }
 
+/* Largest linear probe, in unknowns, and widest projections whose spectrum is found: what costs
+ * seconds at each evaluation, not minutes. */
+enum { PROBE_UNKNOWNS = 1 << 20, SPECTRUM_WIDTH = 4096 };
+
+/* Labels that name almost every row are no classes, and their probe would take longer than
+ * training. */
+static int can_probe(struct lj_run_state *run, const struct evaluation *e, bool *can)
+{
+    int64_t rows = rows_of_bank(run), unknowns = e->bank.width + 1, classes;
+    LJ_TRY(lj_count_labels(e->bank_labels, rows, &classes));
+    *can = classes <= rows / 2 && classes <= PROBE_UNKNOWNS / unknowns;
+    if (!*can && !run->said_no_probe)
+        lj_say("evaluation: no linear probe, since %lld rows of the bank have %lld classes",
+               (long long)rows, (long long)classes);
+    run->said_no_probe = !*can;
+    return LJ_OK;
+}
+
+static int probe(struct lj_run_state *run, struct evaluation *e)
+{
+    struct lj_probe_result fit;
+    int64_t rows = lj_archive_info(run->eval_query)->selected;
+    bool can = false;
+    e->scores.linear = (struct lj_accuracy){NAN, NAN};
+    LJ_TRY(lj_agree(run->comm, can_probe(run, e, &can)));
+    if (!can)
+        return LJ_OK;
+    LJ_TRY(lj_linear_probe(run->comm, &e->bank, e->bank_labels, &e->query, LJ_PROBE_L2,
+                           LJ_PROBE_ITERATIONS, e->predicted, &fit));
+    e->scores.linear = lj_accuracy_of(e->predicted, e->truth, rows);
+    return LJ_OK;
+}
+
 /* The probe is fitted anew to the embeddings of each evaluation, which nothing flows back from: its
  * accuracy is one of the weights alone, whatever was evaluated before or where the run was resumed.
  * Collective. */
 static int predict(struct lj_run_state *run, struct evaluation *e)
 {
     struct lj_run_scores *s = &e->scores;
-    struct lj_probe_result fit;
     int64_t rows = lj_archive_info(run->eval_query)->selected;
     LJ_TRY(lj_knn(run->comm, &e->bank, e->bank_labels, &e->query, LJ_KNN_NEIGHBOURS,
                   LJ_KNN_TEMPERATURE, e->predicted));
     s->knn = lj_accuracy_of(e->predicted, e->truth, rows);
-    LJ_TRY(lj_linear_probe(run->comm, &e->bank, e->bank_labels, &e->query, LJ_PROBE_L2,
-                           LJ_PROBE_ITERATIONS, e->predicted, &fit));
-    s->linear = lj_accuracy_of(e->predicted, e->truth, rows);
+    LJ_TRY(probe(run, e));
     s->has_labels = true;
     return LJ_OK;
 }
@@ -266,6 +298,17 @@ static int embed(struct lj_run_state *run, const struct evaluation *e)
     return lj_embed_share(run->comm, &embedder, run->eval_query, e->samples, e->values[2]);
 }
 
+/* Of projections that are too wide. */
+static const struct lj_spectrum unknown = {.mean_norm = NAN,
+                                           .effective_rank = NAN,
+                                           .rankme = NAN,
+                                           .participation = NAN,
+                                           .condition = NAN,
+                                           .trace = NAN,
+                                           .eigenvalue_max = NAN,
+                                           .eigenvalue_min = NAN,
+                                           .offdiagonal = NAN};
+
 /* Collective. */
 static int score(struct lj_run_state *run, struct evaluation *e)
 {
@@ -274,7 +317,10 @@ static int score(struct lj_run_state *run, struct evaluation *e)
     s->embeddings.eigenvalues = e->eigenvalues[0];
     s->projections.eigenvalues = e->eigenvalues[1];
     LJ_TRY(lj_spectrum_of(run->comm, &e->query, &s->embeddings));
-    LJ_TRY(lj_spectrum_of(run->comm, &projections, &s->projections));
+    if (projections.width <= SPECTRUM_WIDTH)
+        LJ_TRY(lj_spectrum_of(run->comm, &projections, &s->projections));
+    else
+        s->projections = unknown;
     lj_projections_alignment(run->comm, &e->projections, s->projections.trace, &s->alignment);
     LJ_TRY(lj_projections_sigreg(run->comm, run->info.config, &e->projections, &s->sigreg));
     s->sigreg_floor = lj_sigreg_floor(run->info.config->sigreg_grid);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rows that are evaluated and never train, where no setting names rows to evaluate: one of each
+/* Rows that are evaluated and do not train, where no setting names rows to evaluate: one of each
  * eval.holdout consecutive rows of the archive. */
 #include "run/run.h"
 #include "run/state.h"

@@ -34,6 +34,7 @@ struct lj_run_state {
     const char *sweep_dir;         /* run.dir of the sweep that it is a run of; NULL: of none */
     double asked_s;                /* when the files of the sweep were last looked for */
     int64_t collapsed_steps;       /* steps in a row whose terms show a collapse */
+    bool said_no_probe;            /* that an evaluation has no linear probe */
     bool terminal;                 /* root: standard error is a terminal, so draw a progress bar */
     struct lj_archive *eval_query; /* rows that are evaluated; NULL: no evaluation */
     struct lj_archive *eval_bank;  /* labelled rows that the kNN knows; NULL: no labels, no kNN */

@@ -9,7 +9,7 @@ import h5py
 import numpy
 
 import program
-from program import check, done, read, train
+from program import check, done, read, run, train
 
 holder, here = program.scratch()
 LAYOUTS = [(1, 1), (2, 1), (3, 1), (1, 2), (3, 2)]  # ranks, threads
@@ -297,6 +297,31 @@ def test_probe_chooses_l2():
     check("held-out training rows" in table, f"l2=auto as a table: {table}")
 
 
+def test_no_probe():
+    """Labels that name rows are no classes; projections may be too wide for a spectrum."""
+    path = program.write_h5(
+        here / "ids.h5", images=program.images(120), labels=numpy.arange(120, dtype="i4")
+    )
+    words = [f"data.archive={path}", "eval.every=1", "train.steps=2", "projector.out=4100"]
+    ended = train(here / "ids", *words, ranks=2)
+    check(ended.code == 0, f"labels that name rows: {ended.tail()}")
+    check(ended.err.count("no linear probe") == 1, f"labels that name rows: {ended.err}")
+    last = program.metrics(here / "ids")[-1]
+    check(last["linear_top1"] is None and last["knn_top1"] is not None, f"ids: {last}")
+    check(last["proj_trace"] is None and last["trace"] is not None, f"wide: {last}")
+
+
+def test_not_finite():
+    """No score from embeddings that are not finite, whichever file has one."""
+    good, bad = write_clusters("finite", 60, 0.5), write_clusters("nan", 60, 0.5)
+    with h5py.File(bad, "r+") as file:
+        file["embeddings"][59, 3] = numpy.nan
+    for train_file, test_file in ((good, bad), (bad, good)):
+        for ranks in (1, 3):
+            ended = run(["probe", f"train={train_file}", f"test={test_file}"], ranks)
+            check(ended.code == 5 and "nan.h5" in ended.err, f"NaN: {ended.code} {ended.tail()}")
+
+
 def write_clusters(name, count, noise):
     """Embeddings around a point for each of four classes, the last of which has three rows."""
     random = numpy.random.default_rng(count)
@@ -415,6 +440,8 @@ program.at_once(
         test_evaluated_rows_leave_the_bank,
         test_probe,
         test_probe_chooses_l2,
+        test_no_probe,
+        test_not_finite,
         test_confusion,
         test_fewshot,
     ],

@@ -147,6 +147,8 @@ def test_refused():
         ("sigreg.grid", "b"),
         ("loss.combine", "additive"),
         ("data.where", "split=0"),
+        ("data.nan", "zero"),
+        ("eval.holdout", 10),
     ):
         other = make(key, [1, 1, 1, 1, 1, 1], **{key: value})
         ended = rank(key, [LOW, other], code=2)
