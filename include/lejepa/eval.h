@@ -44,6 +44,7 @@ LJ_API int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder,
  * untrained, the initial ones of its seed) and pixel statistics on every rank. Collective.
  *   path  a checkpoint file, or a run directory (its newest checkpoint). Release with _free. */
 struct lj_pretrained {
+    char file[4096];         /* the checkpoint that was read */
     struct lj_config config; /* the run's */
     struct lj_model *model;  /* owned */
     float *weights;          /* owned */

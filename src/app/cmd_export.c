@@ -65,6 +65,7 @@ static int write_files(const char *path, const struct lj_pretrained *p)
                                     .stretch = lj_data_stretch_word(p->config.data_stretch),
                                     .divisor = whole_divisor(p),
                                     .step = p->step};
+    LJ_TRY(lj_file_spare(path, p->file));
     LJ_TRY(lj_timm_check_place(path));
     char *metadata = lj_timm_metadata(&config);
     if (!metadata)

@@ -117,9 +117,23 @@ static struct lj_embeddings_part *list_parts(const struct lj_archive *archive)
     return list;
 }
 
+/* The file to write is none of those that are read. */
+static int spare_inputs(const struct lj_embed_job *job)
+{
+    const char *out = job->config->arg_out;
+    LJ_TRY(lj_file_spare(out, job->pretrained->file));
+    for (int i = 0; i < lj_archive_info(job->archive)->parts; i++) {
+        struct lj_archive_part part;
+        lj_archive_part(job->archive, i, &part);
+        LJ_TRY(lj_file_spare(out, part.file));
+    }
+    return LJ_OK;
+}
+
 static int create_file(struct target *t, const struct lj_embed_job *job, int64_t *done)
 {
     const struct lj_archive *archive = job->archive;
+    LJ_TRY(spare_inputs(job));
     char *provenance = lj_embed_provenance(job);
     struct lj_embeddings_part *parts = list_parts(archive);
     const struct lj_config *c = job->config;

@@ -56,31 +56,32 @@ static int build(struct lj_pretrained *p)
     return p->weights ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
-static int fill(struct lj_pretrained *p, struct lj_comm *comm, const char *file, bool untrained)
+_Static_assert(sizeof((struct lj_pretrained *)0)->file == LJ_PATH_MAX, "room for any path");
+
+static int fill(struct lj_pretrained *p, struct lj_comm *comm, bool untrained)
 {
     if (untrained)
         lj_params_init(&p->model->params, p->config.seed, 0, p->model->params.elements, p->weights);
     else if (lj_comm_is_root(comm))
-        return lj_checkpoint_read(file, &p->model->params, p->weights, NULL, NULL);
+        return lj_checkpoint_read(p->file, &p->model->params, p->weights, NULL, NULL);
     return LJ_OK;
 }
 
 int lj_pretrained_load(struct lj_pretrained *p, struct lj_comm *comm, const char *path,
                        bool untrained)
 {
-    char file[LJ_PATH_MAX] = "";
     memset(p, 0, sizeof *p);
     int status = LJ_OK;
     if (lj_comm_is_root(comm)) {
-        status = lj_checkpoint_resolve(path, file);
+        status = lj_checkpoint_resolve(path, p->file);
         if (status == LJ_OK)
-            status = read_header(p, file);
+            status = read_header(p, p->file);
     }
     LJ_TRY(lj_agree(comm, status));
     lj_broadcast(comm, p, sizeof *p, 0);
     status = lj_agree(comm, build(p));
     if (status == LJ_OK)
-        status = lj_agree(comm, fill(p, comm, file, untrained));
+        status = lj_agree(comm, fill(p, comm, untrained));
     if (status == LJ_OK)
         lj_broadcast(comm, p->weights, p->model->params.elements * (int64_t)sizeof(float), 0);
     else

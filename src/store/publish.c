@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Length of the directory part of path, its slash included; 0 when there is none. */
@@ -81,6 +82,16 @@ int lj_store_publish(const char *temporary, const char *path, int64_t step)
         return lj_fail(LJ_ERR_RESOURCE, "%s: cannot be renamed to %s: %s", temporary, path,
                        strerror(errno));
     return sync_directory_of(path);
+}
+
+int lj_file_spare(const char *out, const char *input)
+{
+    struct stat written, read;
+    if (stat(out, &written) != 0 || stat(input, &read) != 0 || written.st_dev != read.st_dev ||
+        written.st_ino != read.st_ino)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CONFIG, "out=%s: is the file %s that is read; choose another name", out,
+                   input);
 }
 
 static int write_bytes(const char *path, const void *bytes, size_t count)

@@ -363,6 +363,10 @@ int lj_timm_read(const char *path, int channels, struct lj_timm_pixels *pixels) 
 /* Writes a file of these bytes. Local. Errors: LJ_ERR_RESOURCE; nothing is left then. */
 int lj_file_write(const char *path, const void *bytes, size_t count) LJ_MUST_USE;
 
+/* Refuses to write over what is read: out, if it exists, must be another file than input, by
+ * whatever names. Local. Errors: LJ_ERR_CONFIG, naming out=. */
+int lj_file_spare(const char *out, const char *input) LJ_MUST_USE;
+
 /* Writes a JSON value as indented text. Local.
  *   value   in  NULL, which jansson gives when it has no memory, is an error
  *   digits  in  of numbers, at most; 17: exact

@@ -360,6 +360,20 @@ def command_cases():
         out,
         f"checkpoint={here / 'run'}",
     ], 3, ["missing.h5"]
+    yield "embed over its archive", [
+        "embed",
+        data("good.h5"),
+        f"checkpoint={here / 'run'}",
+        f"out={here / 'run' / '..' / 'good.h5'}",
+    ], 2, ["out=", "good.h5"]
+    newest = sorted((here / "run" / "checkpoints").glob("step-*.h5"))[-1]
+    for command in ("embed", "export"):
+        yield f"{command} over its checkpoint", [
+            command,
+            *([data("good.h5")] if command == "embed" else []),
+            f"checkpoint={here / 'run'}",
+            f"out={newest}",
+        ], 2, ["out=", newest.name]
     yield "embed without out", ["embed", data("good.h5"), f"checkpoint={here / 'run'}"], 2, ["out="]
     yield "probe without labels", [
         "probe",
