@@ -171,10 +171,12 @@ int lj_run_open_evaluation(struct lj_run_state *run)
     if (!lj_archive_info(run->eval_query)->has_labels)
         return lj_agree(run->comm, narrow_query(run));
     if (!c->eval_where[0] && c->eval_holdout == 0)
-        return lj_fail(LJ_ERR_CONFIG,
-                       "eval.where: is empty; name the rows to predict, for example "
-                       "eval.where=split=1 (the bank is data.where), set eval.holdout=10, or set "
-                       "data.labels=none for an evaluation without kNN");
+        return lj_fail(
+            LJ_ERR_CONFIG,
+            "eval.where: is empty; name the rows to predict, for example "
+            "eval.where=split=1 (the bank is data.where), let a new run hold out one row of "
+            "ten by eval.holdout=10, or set data.labels=none for an evaluation without "
+            "kNN");
     LJ_TRY(open_rows(run, c->data_where, &run->eval_bank));
     LJ_TRY(narrow_bank(run));
     LJ_TRY(narrow_query(run));

@@ -157,12 +157,16 @@ static int hand_on(struct lj_trainer *t, const json_t *was, int64_t step, const 
 static int judge(struct lj_trainer *t, const struct lj_checkpoint_header *header, const char *path,
                  const struct lj_config *was, const struct differences *d)
 {
+    /* A hold-out that an evaluation brings takes rows out of training; named rows do not. */
+    bool held_out = was->eval_holdout == 0 && t->config.eval_holdout > 0;
     if (d->refused[0])
         return lj_fail(LJ_ERR_CONFIG,
                        "%s: to continue from it with %s would change what the weights depend on; "
-                       "use the values of before, or another run.dir, or allow it by "
+                       "use the values of before%s, or another run.dir, or allow it by "
                        "resume.change=%s",
-                       path, d->refused, d->keys);
+                       path, d->refused,
+                       held_out ? " (eval.where names rows to evaluate without a hold-out)" : "",
+                       d->keys);
     if (d->allowed[0]) {
         lj_warn("after step %lld this run differs from what it was, as resume.change allows: %s",
                 (long long)header->step, d->allowed);

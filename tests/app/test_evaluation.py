@@ -217,6 +217,19 @@ def test_held_out_continues():
     check(ended.code == 0, f"continued without evaluation: {ended.tail()}")
 
 
+def test_evaluation_begins_later():
+    """A run that began without evaluations takes one of named rows; the message says which word."""
+    path = program.archive(here / "later.h5", 400)
+    words = [f"data.archive={path}", "resume.change=train.steps", "train.steps=2"]
+    train(here / "later", *words)
+    words[2] = "train.steps=4"
+    ended = train(here / "later", *words, "eval.every=1")
+    check(ended.code == 2 and "eval.where names rows" in ended.err, f"later: {ended.tail()}")
+    ended = train(here / "later", *words, "eval.every=1", "eval.where=labels=0")
+    check(ended.code == 0, f"named rows, later: {ended.tail()}")
+    check(program.metrics(here / "later")[-1]["step"] == 4, "named rows, later")
+
+
 def test_collapsed():
     """Equal images: no condition, and SIGReg far above its floor."""
     same = numpy.broadcast_to(program.images(1), (60, 28, 28))
@@ -435,6 +448,7 @@ program.at_once(
         test_beside_labels,
         test_held_out,
         test_held_out_continues,
+        test_evaluation_begins_later,
         test_collapsed,
         test_queries,
         test_evaluated_rows_leave_the_bank,
