@@ -354,27 +354,16 @@ def command_cases():
         out,
         f"checkpoint={here / 'nothing'}",
     ], 4, ["nothing"]
-    yield "embed, missing archive", [
-        "embed",
-        data("missing.h5"),
-        out,
-        f"checkpoint={here / 'run'}",
-    ], 3, ["missing.h5"]
-    yield "embed over its archive", [
-        "embed",
-        data("good.h5"),
-        f"checkpoint={here / 'run'}",
-        f"out={here / 'run' / '..' / 'good.h5'}",
-    ], 2, ["out=", "good.h5"]
-    newest = sorted((here / "run" / "checkpoints").glob("step-*.h5"))[-1]
-    for command in ("embed", "export"):
-        yield f"{command} over its checkpoint", [
-            command,
-            *([data("good.h5")] if command == "embed" else []),
-            f"checkpoint={here / 'run'}",
-            f"out={newest}",
-        ], 2, ["out=", newest.name]
-    yield "embed without out", ["embed", data("good.h5"), f"checkpoint={here / 'run'}"], 2, ["out="]
+    reads = [data("good.h5"), f"checkpoint={here / 'run'}"]
+    newest = max((here / "run" / "checkpoints").glob("step-*.h5"))
+    for words, over in (
+        (["embed", *reads], here / "run" / ".." / "good.h5"),
+        (["embed", *reads], newest),
+        (["export", reads[1]], newest),
+    ):
+        yield f"{words[0]} over {over.name}", [*words, f"out={over}"], 2, ["out=", over.name]
+    yield "embed without out", ["embed", *reads], 2, ["out="]
+    yield "embed, missing archive", ["embed", data("missing.h5"), out, reads[1]], 3, ["missing.h5"]
     yield "probe without labels", [
         "probe",
         *(f"{k}={here / 'unlabelled.h5'}" for k in ("train", "test")),
