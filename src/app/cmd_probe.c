@@ -195,6 +195,18 @@ static void drop_unlabelled(struct side *side)
             side->file.labels[kept++] = side->file.labels[i];
 }
 
+/* Test rows that can only be predicted wrong pull every accuracy down: say so. */
+static int tell_unknown(const struct side *train, const struct side *test)
+{
+    int64_t unknown;
+    LJ_TRY(lj_count_unknown(train->file.labels, train->labelled, test->file.labels, test->labelled,
+                            &unknown));
+    if (unknown > 0)
+        lj_warn("%lld test rows in %s have a label that no row in %s has: they count as wrong",
+                (long long)unknown, test->path, train->path);
+    return LJ_OK;
+}
+
 /* Collective. */
 static int read_both(struct lj_comm *comm, const struct lj_config *c, struct side *train,
                      struct side *test)
@@ -213,7 +225,7 @@ static int read_both(struct lj_comm *comm, const struct lj_config *c, struct sid
     LJ_TRY(lj_agree(comm, status));
     drop_unlabelled(train);
     drop_unlabelled(test);
-    return LJ_OK;
+    return lj_agree(comm, lj_comm_is_root(comm) ? tell_unknown(train, test) : LJ_OK);
 }
 
 /* ---- scores ------------------------------------------------------------------------------ */

@@ -11,11 +11,12 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* -1: no class has that label. */
 static int32_t find(const struct lj_classes *classes, int32_t label)
 {
     const int32_t *at =
         bsearch(&label, classes->label, (size_t)classes->count, sizeof label, ascending);
-    return (int32_t)(at - classes->label);
+    return at ? (int32_t)(at - classes->label) : -1;
 }
 
 int lj_classes_create(struct lj_classes *classes, const int32_t *labels, int64_t rows)
@@ -49,6 +50,18 @@ int lj_count_labels(const int32_t *labels, int64_t rows, int64_t *count)
     struct lj_classes classes;
     LJ_TRY(lj_classes_create(&classes, labels, rows));
     *count = classes.count;
+    lj_classes_destroy(&classes);
+    return LJ_OK;
+}
+
+int lj_count_unknown(const int32_t *known, int64_t known_rows, const int32_t *labels, int64_t rows,
+                     int64_t *count)
+{
+    struct lj_classes classes;
+    LJ_TRY(lj_classes_create(&classes, known, known_rows));
+    *count = 0;
+    for (int64_t i = 0; i < rows; i++)
+        *count += find(&classes, labels[i]) < 0;
     lj_classes_destroy(&classes);
     return LJ_OK;
 }

@@ -87,6 +87,11 @@ int lj_embeddings_shared(const struct lj_embeddings *train, const struct lj_embe
 /* How many different labels rows have. Local. Errors: LJ_ERR_RESOURCE. */
 int lj_count_labels(const int32_t *labels, int64_t rows, int64_t *count) LJ_MUST_USE;
 
+/* How many rows have a label that no known row has: nothing fitted on the known ones can predict
+ * it. Local. Errors: LJ_ERR_RESOURCE. */
+int lj_count_unknown(const int32_t *known, int64_t known_rows, const int32_t *labels, int64_t rows,
+                     int64_t *count) LJ_MUST_USE;
+
 struct lj_accuracy {
     double top1;     /* share of rows that are predicted right */
     double balanced; /* the same for each class that occurs, averaged over classes */

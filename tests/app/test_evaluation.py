@@ -380,6 +380,12 @@ def test_fewshot():
         check(0 < shots[0][f"{kind}_top1_std"] < 0.3, f"few-shot, {kind}: {shots[0]}")
     other = json.loads(done("few-shot, other seed", [*words, *more, "seed=1"]).out)["fewshot"]
     check(other != shots, "few-shot: the same with another seed")
+    check("have a label that no row" not in done("known classes", words).err, "known classes")
+    pair = numpy.eye(2, 12, dtype="f4")[numpy.arange(40) % 2]
+    path = program.write_h5(here / "pair.h5", embeddings=pair, labels=numpy.arange(40) % 2)
+    ended = done("unknown classes", ["probe", f"train={path}", words[2]])
+    unknown = (read(here / "few-query.h5", "labels") >= 2).sum()
+    check(f"{unknown} test rows" in ended.err, f"unknown classes: {ended.err}")
     words = ["probe", f"train={here}/few.h5", f"test={here}/clear.h5", "fewshot=100"]
     table = done("few-shot as a table", words).out
     check("100" in table and "classes with fewer: " in table, f"few-shot: {table}")
