@@ -47,6 +47,10 @@ void lj_image_resize_window(float *out, const float *image, int channels, int64_
 
 /* ---- image_rotate.c ---------------------------------------------------------------------- */
 
+/* The pixels of an image of (height, width) that a box shows when it is rotated about its centre,
+ * and some more. */
+void lj_image_surroundings(struct lj_image_box *around, const struct lj_image_box *box,
+                           double degrees, int64_t height, int64_t width);
 /* Floats of scratch that lj_image_resize_rotated needs. */
 int64_t lj_image_rotate_scratch(int64_t height, int64_t width, int64_t size);
 /* Resizes a box of an image to (size, size), rotated counter-clockwise about the box's centre: what

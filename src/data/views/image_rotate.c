@@ -43,17 +43,24 @@ static int64_t resized_pixels(int64_t count, int64_t length, int64_t size)
     return lj_min_i64((count * size + length - 1) / length, 2 * size);
 }
 
+void lj_image_surroundings(struct lj_image_box *around, const struct lj_image_box *box,
+                           double degrees, int64_t height, int64_t width)
+{
+    const double radians = degrees * 0.017453292519943295;
+    double reach = (fabs(cos(radians)) + fabs(sin(radians))) / 2;
+    surround((double)box->top + (double)box->height / 2, reach * (double)box->height, height,
+             &around->top, &around->height);
+    surround((double)box->left + (double)box->width / 2, reach * (double)box->width, width,
+             &around->left, &around->width);
+}
+
 void lj_image_resize_rotated(float *out, const float *image, int channels, int64_t height,
                              int64_t width, const struct lj_image_box *box, int64_t size,
                              double degrees, float *scratch)
 {
     const double radians = degrees * 0.017453292519943295, c = cos(radians), s = sin(radians);
-    double reach = (fabs(c) + fabs(s)) / 2;
     struct lj_image_box around;
-    surround((double)box->top + (double)box->height / 2, reach * (double)box->height, height,
-             &around.top, &around.height);
-    surround((double)box->left + (double)box->width / 2, reach * (double)box->width, width,
-             &around.left, &around.width);
+    lj_image_surroundings(&around, box, degrees, height, width);
     struct lj_rotation rotation = {.height = resized_pixels(around.height, box->height, size),
                                    .width = resized_pixels(around.width, box->width, size)};
     map_axis(rotation.row, box->top, box->height, around.top, around.height, rotation.height, size,

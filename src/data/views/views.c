@@ -240,22 +240,52 @@ static void finish_channels(float *view, const struct lj_view_recipe *r,
     }
 }
 
-/* Variance of the pixels of a box, in units of the archive's, summed over channels. */
-static double box_variance(const struct lj_view_recipe *r, const float *image,
-                           const struct lj_image_box *box)
+/* A crop as its view shows it: turned around its centre, in units of its sides. */
+struct turned_box {
+    double row, column; /* of the centre */
+    double height, width;
+    double cosine, sine;
+};
+
+static bool is_inside(const struct turned_box *t, int64_t y, int64_t x)
 {
-    double total = 0.0, pixels = (double)(box->height * box->width);
+    double down = ((double)y + 0.5 - t->row) / t->height;
+    double right = ((double)x + 0.5 - t->column) / t->width;
+    return fabs(t->cosine * right + t->sine * down) <= 0.5 &&
+           fabs(t->cosine * down - t->sine * right) <= 0.5;
+}
+
+/* Variance of the image's pixels that a crop shows, in units of the archive's, summed over
+ * channels. */
+static double crop_variance(const struct lj_view_recipe *r, const float *image,
+                            const struct lj_image_box *box, double degrees)
+{
+    const double radians = degrees * 0.017453292519943295;
+    const struct turned_box turned = {.row = (double)box->top + (double)box->height / 2,
+                                      .column = (double)box->left + (double)box->width / 2,
+                                      .cosine = cos(radians),
+                                      .sine = sin(radians),
+                                      .height = (double)box->height,
+                                      .width = (double)box->width};
+    struct lj_image_box around = *box;
+    if (degrees != 0.0)
+        lj_image_surroundings(&around, box, degrees, r->height, r->width);
+    double total = 0.0;
     for (int c = 0; c < r->channels; c++) {
-        double sum = 0.0, squares = 0.0;
-        for (int64_t y = box->top; y < box->top + box->height; y++) {
-            const float *row = image + (c * r->height + y) * r->width + box->left;
-            for (int64_t x = 0; x < box->width; x++) {
+        double sum = 0.0, squares = 0.0, pixels = 0.0;
+        for (int64_t y = around.top; y < around.top + around.height; y++) {
+            const float *row = image + (c * r->height + y) * r->width;
+            for (int64_t x = around.left; x < around.left + around.width; x++) {
+                if (degrees != 0.0 && !is_inside(&turned, y, x))
+                    continue;
                 double z = (double)((row[x] - r->mean[c]) * inverse_std(r, c));
                 sum += z;
                 squares += z * z;
+                pixels++;
             }
         }
-        total += squares / pixels - sum / pixels * (sum / pixels);
+        if (pixels > 0.0)
+            total += squares / pixels - sum / pixels * (sum / pixels);
     }
     return total;
 }
@@ -266,7 +296,7 @@ struct lj_view_source lj_view_source(const struct lj_view_recipe *recipe, const 
     const struct lj_image_box all = {0, 0, recipe->height, recipe->width};
     return (struct lj_view_source){
         .image = image,
-        .enough = recipe->redraw > 0 ? least * box_variance(recipe, image, &all) : 0.0};
+        .enough = recipe->redraw > 0 ? least * crop_variance(recipe, image, &all, 0.0) : 0.0};
 }
 
 /* Draws the plan; afterwards the view's stream gives the noise. A crop sees nothing if its pixels
@@ -281,7 +311,8 @@ static void draw_view(struct lj_view_plan *plan, struct lj_rng *rng, const struc
                      (uint64_t)number + ((uint64_t)redraws << 32));
         lj_view_plan(plan, r, rng);
         plan->redraws = redraws;
-        if (redraws == r->redraw || box_variance(r, source->image, &plan->crop) >= source->enough)
+        if (redraws == r->redraw ||
+            crop_variance(r, source->image, &plan->crop, plan->degrees) >= source->enough)
             return;
     }
 }

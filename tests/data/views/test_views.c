@@ -196,6 +196,36 @@ Test(views, a_crop_that_sees_nothing_is_drawn_again)
     free(image);
 }
 
+/* A rotated crop is judged by what its view shows, not by the box before rotation. */
+Test(views, a_rotated_crop_that_is_kept_shows_the_object)
+{
+    struct lj_view_recipe r = recipe_for(1, 40, 40, 16, false);
+    plain(&r);
+    r.scale[0] = 0.05, r.scale[1] = 0.3;
+    r.rotate_any = 1;
+    r.redraw = 50;
+    float *image = calloc(40 * 40, sizeof *image);
+    for (int y = 18; y < 21; y++)
+        for (int x = 24; x < 27; x++)
+            image[y * 40 + x] = 1.0f;
+    const struct lj_view_source source = lj_view_source(&r, image);
+    int kept = 0;
+    for (int k = 0; k < 400; k++) {
+        struct lj_draw draw = {1, k};
+        struct lj_view_plan plan;
+        lj_view_draw(&plan, &r, &source, 9, &draw, 3);
+        float *view = view_of(&r, image, 9, draw, 3), most = 0;
+        for (int i = 0; i < 16 * 16; i++)
+            most = view[i] > most ? view[i] : most;
+        cr_expect(most > 0.05f || plan.redraws == 50, "view %d at %g degrees shows %g", k,
+                  plan.degrees, (double)most);
+        kept += plan.redraws < 50;
+        free(view);
+    }
+    cr_expect(kept > 380, "%d", kept);
+    free(image);
+}
+
 /* Angles are uniform; where there are none, nothing else is drawn differently. */
 Test(views, a_rotation_by_any_angle_comes_after_all_other_draws)
 {
