@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes places.h5: what small encoders of timm have in their last layers. Of each float32 weights
 and images, the features of its last two layers side by side, and, of a transformer, the softmax of
-its last block's attention (N, heads, T, T), all computed in double precision. The encoders are those of tests/models/test_places.c.
+its last block's attention (N, heads, T, T), all computed in double precision. The
+encoders are those of tests/models/test_places.c.
 
     python3 tests/golden/make_places.py tests/golden/places.h5
 """
