@@ -207,6 +207,9 @@
         "rows of the kNN bank, spaced evenly over those it may have")                              \
     INT(FREE, eval_queries, "eval.queries", 10000, 1, 100000000,                                   \
         "rows to evaluate, spaced evenly over those of eval.where, the labelled ones if any are")  \
+    INT(FREE, eval_layers, "eval.layers", 1, 1, 2,                                                 \
+        "embeddings that are evaluated: 1: the encoder's; 2: features of its last two layers; see "\
+        "layers of embed")                                                                         \
     INT(FREE, checkpoint_every, "checkpoint.every", 0, 0, 1000000000, "steps between checkpoints") \
     REAL(FREE, checkpoint_minutes, "checkpoint.minutes", 30.0, 0.0, 1.0e9,                         \
         "longest time without a checkpoint, whatever checkpoint.every says; 0: no such limit")     \
@@ -291,6 +294,9 @@
         "probe: accuracy from so many labels a class, such as 1,2,5,10,100; 5 draws of each")      \
     TEXT(ARGUMENT, arg_l2, "l2", "0.001",                                                          \
         "probe: L2 strength of the linear probe; auto: the best on a tenth of the training rows")  \
+    INT(ARGUMENT, arg_layers, "layers", 1, 1, 2,                                                   \
+        "embed, report: 1: the encoder's embedding; 2: features of its last two layers (blocks of "\
+        "a ViT, else stages) side by side, without model.head")                                    \
     CHOICE(ARGUMENT, arg_features, "features", LJ_ARG_FEATURES_MODEL,                              \
         WORD(LJ_ARG_FEATURES_MODEL, "model") WORD(LJ_ARG_FEATURES_UNTRAINED, "untrained")          \
         WORD(LJ_ARG_FEATURES_PIXELS, "pixels") WORD(LJ_ARG_FEATURES_PROJECTION, "projection"),     \

@@ -21,8 +21,10 @@ struct lj_embedder {
     const struct lj_config *config;
     bool pixels;      /* raw pixels of the evaluation view instead of the encoder's output */
     bool projections; /* (V, D) projections of config's random views instead, as in training */
+    int64_t layers;   /* 2: features of the encoder's last two layers instead of its output; else 0
+                         or 1 */
 };
-/* Width of a row: the encoder's embedding, C size size pixels, or V D. */
+/* Width of a row: the encoder's embedding, its two layers' features, C size size pixels, or V D. */
 LJ_API int64_t lj_embed_width(const struct lj_embedder *embedder);
 
 /* Takes rows [first, first + count) of the result, (count, width). Called on rank 0 alone, with
@@ -35,7 +37,7 @@ typedef int (*lj_embed_sink)(void *data, int64_t first, int64_t count, const flo
  * Collective over comm, whose ranks share the work; a rank holds a few tiles at a time, whatever
  * the number of rows.
  *   first  in  rows before it are left out, except those of its tile
- * Errors: on every rank alike, the sink's too. */
+ * Errors: on every rank alike, the sink's too; LJ_ERR_CONFIG: the encoder has one layer. */
 LJ_API int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder,
                     struct lj_archive *archive, int64_t rows, int64_t first, lj_embed_sink sink,
                     void *data) LJ_MUST_USE;

@@ -20,7 +20,8 @@ static int embed_archive(struct lj_comm *comm, const struct lj_pretrained *pretr
                                    .config = config,
                                    .pixels = config->arg_features == LJ_ARG_FEATURES_PIXELS,
                                    .projections =
-                                       config->arg_features == LJ_ARG_FEATURES_PROJECTION};
+                                       config->arg_features == LJ_ARG_FEATURES_PROJECTION,
+                                   .layers = config->arg_layers};
     static float zeros[LJ_CHANNELS_MAX], ones[LJ_CHANNELS_MAX];
     for (int c = 0; c < LJ_CHANNELS_MAX; c++)
         ones[c] = 1;
@@ -48,6 +49,12 @@ static int check_words(const struct lj_config *config)
                        "directory of a run");
     if (!config->arg_out[0])
         return lj_fail(LJ_ERR_CONFIG, "embed: out= is missing; give the file to write");
+    if (config->arg_layers == 2 && (config->arg_features == LJ_ARG_FEATURES_PIXELS ||
+                                    config->arg_features == LJ_ARG_FEATURES_PROJECTION))
+        return lj_fail(LJ_ERR_CONFIG,
+                       "embed: layers=2 is about the encoder's layers; leave it out with "
+                       "features=%s",
+                       lj_arg_features_word(config->arg_features));
     return LJ_OK;
 }
 

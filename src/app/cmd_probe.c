@@ -53,6 +53,11 @@ static int check_pair(const struct lj_embeddings *train, const struct lj_embeddi
     if (!train->labels || !test->labels)
         return lj_fail(LJ_ERR_DATA, "%s: has no dataset labels; embed an archive with labels",
                        train->labels ? c->arg_test : c->arg_train);
+    if (train->source.layers != test->source.layers)
+        return lj_fail(LJ_ERR_DATA,
+                       "%s: is of layers=%lld, but %s of layers=%lld; embed both with the same",
+                       c->arg_test, (long long)test->source.layers, c->arg_train,
+                       (long long)train->source.layers);
     if (train->width != test->width)
         return lj_fail(
             LJ_ERR_DATA,

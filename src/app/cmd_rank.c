@@ -125,9 +125,22 @@ static int by_score(const void *a, const void *b)
 
 enum accuracy { KNN, LINEAR };
 
-static double accuracy_of(const struct lj_past_run *run, enum accuracy which)
+/* Does a run have an accuracy by `probe`? Then those count, which are of a probe that has
+ * converged, and no evaluation's: accuracies of two protocols have no common order. */
+static bool is_probed(const struct ranking *r)
 {
-    return which == KNN ? run->knn_top1 : run->linear_top1;
+    for (int i = 0; i < r->count; i++)
+        if (isfinite(r->run[i].probe_top1))
+            return true;
+    return false;
+}
+
+static double accuracy_of(const struct ranking *r, int run, enum accuracy which)
+{
+    const struct lj_past_run *of = &r->run[run];
+    if (which == KNN)
+        return of->knn_top1;
+    return is_probed(r) ? of->probe_top1 : of->linear_top1;
 }
 
 /* Spearman's correlation of the score, its sign turned, with an accuracy, over the runs that have
@@ -141,9 +154,9 @@ static double agreement(const struct ranking *r, enum accuracy which, int64_t *r
         return NAN;
     double *worth = values, *accuracy = values + r->count;
     for (int i = 0; i < r->count; i++)
-        if (isfinite(accuracy_of(&r->run[i], which)) && !has_collapsed(&r->run[i])) {
+        if (isfinite(accuracy_of(r, i, which)) && !has_collapsed(&r->run[i])) {
             worth[*runs] = -r->run[i].score;
-            accuracy[(*runs)++] = accuracy_of(&r->run[i], which);
+            accuracy[(*runs)++] = accuracy_of(r, i, which);
         }
     double rho = lj_spearman(worth, accuracy, *runs);
     lj_free(values);
@@ -159,13 +172,14 @@ static int print_json(const struct ranking *r, double alpha)
     int64_t with_knn, with_linear;
     for (int i = 0; i < r->count; i++) {
         const struct lj_past_run *run = &r->run[i];
-        json_t *o = json_pack(
-            "{s:s, s:o, s:o, s:I, s:f, s:f, s:s, s:I, s:I, s:b, s:b, s:o, s:o}", "run", run->dir,
-            "score", lj_json_number(run->score), "loss", lj_json_number(run->loss), "averaged",
-            (json_int_t)run->averaged, "lambda", run->lambda, "lr", run->lr, "model", run->model,
-            "step", (json_int_t)run->step, "steps", (json_int_t)run->steps, "finished",
-            run->step >= run->steps, "collapsed", has_collapsed(run), "knn_top1",
-            lj_json_number(run->knn_top1), "linear_top1", lj_json_number(run->linear_top1));
+        json_t *o = json_pack("{s:s, s:o, s:o, s:I, s:f, s:f, s:s, s:I, s:I, s:b, s:b, s:o, s:o}",
+                              "run", run->dir, "score", lj_json_number(run->score), "loss",
+                              lj_json_number(run->loss), "averaged", (json_int_t)run->averaged,
+                              "lambda", run->lambda, "lr", run->lr, "model", run->model, "step",
+                              (json_int_t)run->step, "steps", (json_int_t)run->steps, "finished",
+                              run->step >= run->steps, "collapsed", has_collapsed(run), "knn_top1",
+                              lj_json_number(run->knn_top1), "linear_top1",
+                              lj_json_number(accuracy_of(r, i, LINEAR)));
         if (json_array_append_new(runs, o) != 0)
             failed = run->dir;
     }
@@ -174,6 +188,8 @@ static int print_json(const struct ranking *r, double alpha)
             failed = r->left_out[i];
     json_t *object =
         json_pack("{s:f, s:o, s:o}", "alpha", alpha, "runs", runs, "left_out", left_out);
+    json_object_set_new(object, "linear_top1_from",
+                        json_string(is_probed(r) ? "probe.json" : "metrics.jsonl"));
     json_object_set_new(object, "spearman_knn_top1", lj_json_number(agreement(r, KNN, &with_knn)));
     json_object_set_new(object, "spearman_linear_top1",
                         lj_json_number(agreement(r, LINEAR, &with_linear)));
@@ -224,7 +240,7 @@ static void print_table(const struct ranking *r, double alpha)
         printf("%4d %11.6g %11.6g %9.4g %9.4g %16s", i + 1, run->score, run->loss, run->lambda,
                run->lr, steps);
         print_accuracy(run->knn_top1);
-        print_accuracy(run->linear_top1);
+        print_accuracy(accuracy_of(r, i, LINEAR));
         printf("  %-14s %s\n", run->model, run->dir);
     }
     if (unfinished)

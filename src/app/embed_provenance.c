@@ -100,6 +100,8 @@ char *lj_embed_provenance(const struct lj_embed_job *job)
     json_t *object = provenance(job);
     if (object && job->embedder->projections)
         add_views(object, job->config);
+    if (object && job->embedder->layers == 2)
+        json_object_set_new(object, "layers", json_integer(2));
     size_t length = object ? json_dumpb(object, NULL, 0, JSON_COMPACT) : 0;
     char *text = length > 0 ? lj_alloc(length + 1, "provenance") : NULL;
     if (text)

@@ -1,97 +1,85 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run left: settings from config.yaml, losses and accuracies from metrics.jsonl. Lines that
- * are no JSON are passed over: a run that is going on may be writing its last one. */
+/* What a run left: settings from config.yaml, losses and accuracies from metrics.jsonl, the
+ * accuracy of `probe` from probe.json. */
 #include "app/past_run.h"
+
+#include "app/history.h"
 
 #include "loss/loss.h"
 #include "optim/optim.h"
 #include "store/store.h"
 
 #include <math.h>
-#include <string.h>
-#include <unistd.h>
+#include <stdio.h>
 
-enum { LINE_MAX_BYTES = 4096 };
-
-/* NaN if there is no number of that name. */
-static double number_of(const json_t *object, const char *name)
+/* The loss of a logged step; NaN where no update was made. */
+static double loss_of(const struct lj_history *steps, int64_t row)
 {
-    const json_t *value = json_object_get(object, name);
-    return json_is_number(value) ? json_number_value(value) : NAN;
+    if (lj_history_value(steps, row, lj_history_column(steps, "skipped")) == 1)
+        return NAN;
+    return lj_history_value(steps, row, lj_history_column(steps, "loss"));
 }
 
-/* The next line that is an object; NULL: no more. Owned by the caller. */
-static json_t *next_line(FILE *file)
+/* The last logged step, and the samples of an epoch. */
+static void find_end(struct lj_past_run *run, const struct lj_history *steps,
+                     const struct lj_config *c, int64_t *samples)
 {
-    char line[LINE_MAX_BYTES];
-    while (fgets(line, sizeof line, file)) {
-        lj_progress(); /* of sweep, which is guarded; files may be long and slow */
-        json_t *object = json_loads(line, 0, NULL);
-        if (json_is_object(object))
-            return object;
-        json_decref(object);
-    }
-    return NULL;
-}
-
-/* The loss of a line of metrics.jsonl; NaN where it is an evaluation's, or no update was made. */
-static double loss_of(const json_t *line)
-{
-    return json_object_get(line, "skipped") ? NAN : number_of(line, "loss");
-}
-
-/* The last logged step, the samples of an epoch, and the accuracy of the last evaluation. */
-static void read_end(struct lj_past_run *run, FILE *file, const struct lj_config *c,
-                     int64_t *samples)
-{
-    for (json_t *line = next_line(file); line; line = next_line(file)) {
-        double step = number_of(line, "step"), epoch = number_of(line, "epoch");
-        if (isfinite(loss_of(line)) && step > 0 && epoch > 0) {
-            run->step = (int64_t)step;
-            run->collapse = number_of(line, "collapse");
-            *samples = llround(step * (double)c->batch_size / epoch);
-        }
-        double knn = number_of(line, "knn_top1");
-        if (isfinite(knn))
-            run->knn_top1 = knn;
-        json_decref(line);
+    for (int64_t row = 0; row < steps->rows; row++) {
+        double step = lj_history_value(steps, row, lj_history_column(steps, "step"));
+        double epoch = lj_history_value(steps, row, lj_history_column(steps, "epoch"));
+        if (!isfinite(loss_of(steps, row)) || !(step > 0 && epoch > 0))
+            continue;
+        run->step = (int64_t)step;
+        run->collapse = lj_history_value(steps, row, lj_history_column(steps, "collapse"));
+        *samples = llround(step * (double)c->batch_size / epoch);
     }
 }
 
 /* The mean loss of the logged steps among the last ones that make an epoch. */
-static void average_last_epoch(struct lj_past_run *run, FILE *file, const struct lj_config *c,
-                               int64_t samples)
+static void average_last_epoch(struct lj_past_run *run, const struct lj_history *steps,
+                               const struct lj_config *c, int64_t samples)
 {
     double sum = 0;
-    for (json_t *line = next_line(file); line; line = next_line(file)) {
-        double loss = loss_of(line), step = number_of(line, "step");
+    for (int64_t row = 0; row < steps->rows; row++) {
+        double loss = loss_of(steps, row);
+        double step = lj_history_value(steps, row, lj_history_column(steps, "step"));
         double since = ((double)run->step - step) * (double)c->batch_size; /* samples */
         if (isfinite(loss) && since >= 0 && since < (double)samples) {
             sum += loss;
             run->averaged++;
         }
-        json_decref(line);
     }
     run->loss = sum / (double)run->averaged;
 }
 
-static int read_losses(struct lj_past_run *run, const struct lj_config *c)
+/* What both tables of a run say. */
+static int read_tables(struct lj_past_run *run, const struct lj_config *c,
+                       const struct lj_history *steps, const struct lj_history *evaluations)
 {
-    char path[LJ_PATH_MAX];
     int64_t samples = 0;
-    snprintf(path, sizeof path, "%.4000s/metrics.jsonl", run->dir);
-    FILE *file = fopen(path, "r");
-    if (file) {
-        read_end(run, file, c, &samples);
-        rewind(file);
-        average_last_epoch(run, file, c, samples);
-        fclose(file);
-    }
+    find_end(run, steps, c, &samples);
+    average_last_epoch(run, steps, c, samples);
+    run->knn_top1 = lj_history_last(evaluations, "knn_top1");
+    run->linear_top1 = lj_history_last(evaluations, "linear_top1");
     if (run->averaged == 0)
         return lj_fail(LJ_ERR_DATA,
-                       "%s: has no loss of a step; has the run logged one (log.every)?", path);
+                       "%s/metrics.jsonl: has no loss of a step; has the run logged one "
+                       "(log.every)?",
+                       run->dir);
     run->steps = lj_schedule_of(c, samples).steps;
     return LJ_OK;
+}
+
+static int read_metrics(struct lj_past_run *run, const struct lj_config *c)
+{
+    struct lj_history steps, evaluations;
+    int64_t skipped;
+    int status = lj_history_read(run->dir, &steps, &evaluations, &skipped);
+    if (status == LJ_OK)
+        status = read_tables(run, c, &steps, &evaluations);
+    lj_history_free(&steps);
+    lj_history_free(&evaluations);
+    return status;
 }
 
 static double probe_accuracy(const char *dir)
@@ -99,9 +87,10 @@ static double probe_accuracy(const char *dir)
     char path[LJ_PATH_MAX];
     snprintf(path, sizeof path, "%.4000s/probe.json", dir);
     json_t *object = json_load_file(path, 0, NULL);
-    double accuracy = number_of(object, "linear_top1");
+    const json_t *accuracy = json_object_get(object, "linear_top1");
+    double value = json_is_number(accuracy) ? json_number_value(accuracy) : NAN;
     json_decref(object);
-    return accuracy;
+    return value;
 }
 
 /* Is loss / lambda^alpha what orders runs of this objective? */
@@ -121,19 +110,13 @@ static int check_score(const struct lj_config *config, const char *dir, double a
 int lj_past_run_read(struct lj_past_run *run, struct lj_config *config, const char *dir,
                      double alpha)
 {
-    char path[LJ_PATH_MAX];
-    *run = (struct lj_past_run){.dir = dir, .collapse = NAN, .knn_top1 = NAN};
-    snprintf(path, sizeof path, "%.4000s/config.yaml", dir);
-    lj_config_defaults(config);
-    if (access(path, R_OK) != 0)
-        return lj_fail(LJ_ERR_DATA, "%s: is no directory of a run: it has no config.yaml", dir);
-    if (lj_config_read_file(config, path) != LJ_OK)
-        return LJ_ERR_DATA;
+    *run = (struct lj_past_run){.dir = dir, .collapse = NAN};
+    LJ_TRY(lj_history_settings(dir, config));
     snprintf(run->model, sizeof run->model, "%.60s", config->model);
     run->lambda = config->loss_lambda;
     run->lr = config->optim_lr;
-    run->linear_top1 = probe_accuracy(dir);
-    LJ_TRY(read_losses(run, config));
+    run->probe_top1 = probe_accuracy(dir);
+    LJ_TRY(read_metrics(run, config));
     run->score = run->loss / pow(run->lambda, alpha);
     return check_score(config, dir, alpha);
 }

@@ -10,13 +10,13 @@ struct lj_past_run {
     const char *dir; /* not owned */
     char model[64];  /* cut off if longer */
     double lambda, lr;
-    double loss;         /* mean of the logged steps of its last epoch */
-    int64_t averaged;    /* how many they are */
-    double score;        /* loss / lambda^alpha */
-    int64_t step, steps; /* last logged, all of the run */
-    double collapse;     /* of the last logged step, as in metrics.jsonl; NaN: not known */
-    double knn_top1;     /* of the last evaluation; NaN: none */
-    double linear_top1;  /* in probe.json, which `probe json=1` printed; NaN: none */
+    double loss;                  /* mean of the logged steps of its last epoch */
+    int64_t averaged;             /* how many they are */
+    double score;                 /* loss / lambda^alpha */
+    int64_t step, steps;          /* last logged, all of the run */
+    double collapse;              /* of the last logged step, as in metrics.jsonl; NaN: not known */
+    double knn_top1, linear_top1; /* of the last evaluation; NaN: none */
+    double probe_top1; /* linear_top1 in probe.json, which `probe json=1` printed; NaN: none */
 };
 
 /* Reads one.

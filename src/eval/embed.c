@@ -24,6 +24,7 @@ struct work {
     const struct lj_embedder *embedder;
     struct lj_archive *archive;
     struct lj_view_recipe recipe;
+    struct lj_net *last_two;   /* NULL: the encoder's own net will do; owned */
     struct lj_plan *plan;      /* NULL for raw pixels and projections */
     struct lj_project project; /* for projections */
     int64_t rows, width;
@@ -36,7 +37,9 @@ int64_t lj_embed_width(const struct lj_embedder *e)
     struct lj_shape view = lj_model_view(e->model, 0);
     if (e->projections)
         return lj_project_views(e) * lj_project_width(e);
-    return e->pixels ? lj_shape_count(&view) : e->model->embedding;
+    if (e->pixels)
+        return lj_shape_count(&view);
+    return e->layers == 2 ? lj_model_last_two_width(e->model) : e->model->embedding;
 }
 
 static int64_t image_floats(const struct lj_archive *archive)
@@ -78,6 +81,17 @@ static int check_archive(const struct lj_embedder *e, const struct lj_archive_in
         info->images, info->channels, (long long)channels);
 }
 
+/* The net that makes embeddings. */
+static int plan_net(struct work *w, const struct lj_shape *view)
+{
+    const struct lj_model *model = w->embedder->model;
+    if (w->embedder->layers == 2)
+        LJ_TRY(lj_model_last_two(&w->last_two, model));
+    const struct lj_net *net = w->last_two ? w->last_two : model->net[LJ_NET_ENCODER];
+    return lj_plan_create(&w->plan, net, TILE, view,
+                          (struct lj_plan_options){.mode = LJ_PLAN_INFER});
+}
+
 static int prepare(struct work *w)
 {
     const struct lj_embedder *e = w->embedder;
@@ -88,8 +102,7 @@ static int prepare(struct work *w)
     if (e->projections)
         LJ_TRY(lj_project_create(&w->project, e, info, TILE));
     else if (!e->pixels)
-        LJ_TRY(lj_plan_create(&w->plan, e->model->net[LJ_NET_ENCODER], TILE, &view,
-                              (struct lj_plan_options){.mode = LJ_PLAN_INFER}));
+        LJ_TRY(plan_net(w, &view));
     w->width = lj_embed_width(e);
     w->workspaces = omp_get_max_threads();
     w->workspace = lj_alloc_array(w->workspaces, sizeof *w->workspace, "evaluation");
@@ -109,6 +122,7 @@ static void release(struct work *w)
     }
     lj_free(w->workspace);
     lj_plan_destroy(w->plan);
+    lj_net_destroy(w->last_two);
     lj_project_destroy(&w->project);
 }
 

@@ -134,6 +134,14 @@ static lj_val build(const struct lj_encoder *encoder, const struct lj_config *se
     return lj_convnextv2(net, &c);
 }
 
+static void find(const struct lj_encoder *encoder, const struct lj_config *settings,
+                 const struct lj_net *net, struct lj_encoder_places *places)
+{
+    (void)encoder, (void)settings;
+    lj_places_of_stages(places, net, lj_net_find(net, "stages.%d.downsample.0", LJ_STAGES - 1),
+                        lj_net_find(net, "head.norm"));
+}
+
 static void describe(const struct lj_encoder *encoder, const struct lj_config *settings, char *text,
                      size_t capacity)
 {
@@ -205,6 +213,7 @@ const struct lj_encoder_family lj_family_convnextv2 = {.name = "ConvNeXt-V2",
                                                        .weight_decay = 0.05,
                                                        .resolve = resolve,
                                                        .build = build,
+                                                       .find = find,
                                                        .describe = describe,
                                                        .timm = name_in_timm,
                                                        .mark = "stages.0.blocks.0.conv_dw.weight",

@@ -54,6 +54,11 @@ int64_t lj_sum_of_stages(const int64_t blocks[LJ_STAGES]);
 int lj_recognise_stages(const struct lj_encoder_file *file, const struct lj_encoder_family *family,
                         int64_t width, bool flag, const int64_t blocks[LJ_STAGES],
                         struct lj_config *settings) LJ_MUST_USE;
+/* Places of an encoder of stages, whose last map the node named pool reads.
+ *   stage   in  the node that reads the map of the last stage but one
+ *   pooled  in  the node that makes the features */
+void lj_places_of_stages(struct lj_encoder_places *places, const struct lj_net *net, int32_t stage,
+                         int32_t pooled);
 /* Refuses an encoder whose embedding is not the mean over positions.
  * Errors: LJ_ERR_CHECKPOINT. */
 int lj_check_mean_pool(const struct lj_encoder_file *file) LJ_MUST_USE;

@@ -40,6 +40,9 @@ static int build(struct lj_model *m, const struct lj_config *settings, int64_t b
         encoder->family->build(encoder, settings, m->config.channels, m->net[LJ_NET_ENCODER]);
     LJ_TRY(m->net[LJ_NET_ENCODER]->status);
     m->embedding = m->net[LJ_NET_ENCODER]->node[embedding.index].shape.dim[0];
+    m->has_places = encoder->family->find != NULL;
+    if (m->has_places)
+        encoder->family->find(encoder, settings, m->net[LJ_NET_ENCODER], &m->places);
     LJ_TRY(lj_net_create(&m->net[LJ_NET_PROJECTOR], &m->params));
     lj_projector(m->net[LJ_NET_PROJECTOR], m->embedding, &m->config.projector);
     LJ_TRY(m->net[LJ_NET_PROJECTOR]->status);

@@ -39,6 +39,21 @@ struct lj_encoder_file {
     int64_t tensors;
 };
 
+/* Where in an encoder's net its layers end, for what looks into it. A layer is a block of a
+ * transformer, a stage of a convolutional encoder. All values are nodes of the net. */
+struct lj_encoder_places {
+    int32_t layer[2];  /* outputs of the last layer but one, and of the last, (T, C) or (H, W, C);
+                          the first -1: there is one layer */
+    int32_t pooled;    /* what becomes of layer[1] before the head, if there is one: (C). The nodes
+                          in between have one input each */
+    int32_t tokens;    /* layer[1] as it is pooled, normalised if that comes first */
+    int32_t attention; /* of the last layer; -1: it has none */
+    bool by_class;     /* the embedding is that of the class token, which is token 0; else it is the
+                          mean over patches or positions */
+    int64_t prefix;    /* tokens before those of patches */
+    int64_t grid[2];   /* rows and columns of patches or positions, in a global view */
+};
+
 /* What the file of an encoder defines; rows of the table share it when they differ in numbers
  * only. */
 struct lj_encoder_family {
@@ -55,6 +70,9 @@ struct lj_encoder_family {
      * views.global_size, output (embedding). A failure is kept in net->status. */
     lj_val (*build)(const struct lj_encoder *encoder, const struct lj_config *settings,
                     int64_t channels, struct lj_net *net);
+    /* Finds the places in a net that was built; NULL: none are known. places is zero before. */
+    void (*find)(const struct lj_encoder *encoder, const struct lj_config *settings,
+                 const struct lj_net *net, struct lj_encoder_places *places);
     /* The encoder of resolved settings in a few words for the log. */
     void (*describe)(const struct lj_encoder *encoder, const struct lj_config *settings, char *text,
                      size_t capacity);
@@ -128,6 +146,8 @@ struct lj_model {
     struct lj_net *net[LJ_NETS];
     struct lj_segment segment[LJ_SEGMENTS_MAX]; /* one per bucket */
     int64_t embedding;                          /* width */
+    bool has_places;                            /* its family knows them */
+    struct lj_encoder_places places;            /* in the encoder's net */
 };
 
 /* Writes the numbers of automatic values into settings: views.global_size, views.local_size, and
@@ -149,6 +169,21 @@ void lj_model_destroy(struct lj_model *model);
  *   settings  in  those that the model was created with */
 void lj_model_timm(const struct lj_model *model, const struct lj_config *settings,
                    struct lj_timm_model *timm);
+
+/* ---- places.c: what looks into a trained encoder ------------------------------------------ */
+
+/* The encoder with another end: its output are the features of its last two layers side by side,
+ * those of the last but one first. Features are what becomes the embedding, before model.head: a
+ * layer's output goes through the same norm and pooling; where it has another width, as stages
+ * have, only through the pooling. Local.
+ *   net  out  owned by the caller: lj_net_destroy; it has the model's parameters, and must not
+ *             outlive it
+ * Errors: LJ_ERR_CONFIG: the encoder has one layer; LJ_ERR_RESOURCE. */
+int lj_model_last_two(struct lj_net **net, const struct lj_model *model) LJ_MUST_USE;
+/* Width of the output of that net. */
+int64_t lj_model_last_two_width(const struct lj_model *model);
+/* The encoder's net up to a value, which is its output then. Its nodes are borrowed. */
+struct lj_net lj_model_until(const struct lj_model *model, int32_t value);
 
 /* Shape of the encoder's input: a global (0) or a local (1) view. */
 struct lj_shape lj_model_view(const struct lj_model *model, int local);

@@ -159,6 +159,14 @@ static lj_val build(const struct lj_encoder *encoder, const struct lj_config *se
     return lj_resnet(net, &c);
 }
 
+static void find(const struct lj_encoder *encoder, const struct lj_config *settings,
+                 const struct lj_net *net, struct lj_encoder_places *places)
+{
+    (void)encoder, (void)settings;
+    int32_t pool = lj_net_find(net, "pool");
+    lj_places_of_stages(places, net, lj_net_find(net, "layer%d.0.conv1", LJ_STAGES), pool);
+}
+
 static void describe(const struct lj_encoder *encoder, const struct lj_config *settings, char *text,
                      size_t capacity)
 {
@@ -239,6 +247,7 @@ const struct lj_encoder_family lj_family_resnet = {.name = "ResNet",
                                                    .weight_decay = 5e-4,
                                                    .resolve = resolve,
                                                    .build = build,
+                                                   .find = find,
                                                    .describe = describe,
                                                    .timm = name_in_timm,
                                                    .mark = "layer1.0.conv1.weight",

@@ -19,6 +19,18 @@ int64_t lj_sum_of_stages(const int64_t blocks[LJ_STAGES])
     return sum;
 }
 
+void lj_places_of_stages(struct lj_encoder_places *places, const struct lj_net *net, int32_t stage,
+                         int32_t pooled)
+{
+    int32_t last = net->node[lj_net_find(net, "pool")].in[0];
+    const struct lj_shape *map = &net->node[last].shape;
+    *places = (struct lj_encoder_places){.layer = {net->node[stage].in[0], last},
+                                         .pooled = pooled,
+                                         .tokens = last,
+                                         .attention = -1,
+                                         .grid = {map->dim[0], map->dim[1]}};
+}
+
 int lj_check_stages(const struct lj_config *settings)
 {
     if (settings->model_depth <= LJ_STAGE_BLOCKS_MAX)

@@ -131,6 +131,22 @@ static lj_val build(const struct lj_encoder *encoder, const struct lj_config *se
     return lj_vit(net, &c);
 }
 
+static void find(const struct lj_encoder *encoder, const struct lj_config *settings,
+                 const struct lj_net *net, struct lj_encoder_places *places)
+{
+    struct lj_vit_config c = config_of(encoder, settings, 1);
+    int last = (int)c.depth - 1;
+    int32_t norm = lj_net_find(net, "norm"), pool = lj_net_find(net, "pool");
+    places->layer[0] = last > 0 ? net->node[lj_net_find(net, "blocks.%d.norm1", last)].in[0] : -1;
+    places->layer[1] = net->node[c.mean_pool ? pool : norm].in[0];
+    places->pooled = c.mean_pool ? lj_net_find(net, "fc_norm") : pool;
+    places->tokens = net->node[pool].in[0];
+    places->attention = lj_net_find(net, "blocks.%d.attn", last);
+    places->by_class = !c.mean_pool;
+    places->prefix = 1 + c.registers;
+    places->grid[0] = places->grid[1] = c.size / c.patch;
+}
+
 static void describe(const struct lj_encoder *encoder, const struct lj_config *settings, char *text,
                      size_t capacity)
 {
@@ -177,6 +193,7 @@ const struct lj_encoder_family lj_family_vit = {.name = "ViT",
                                                 .weight_decay = 0.05,
                                                 .resolve = resolve,
                                                 .build = build,
+                                                .find = find,
                                                 .describe = describe,
                                                 .timm = name_in_timm,
                                                 .mark = "patch_embed.proj.weight",

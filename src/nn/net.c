@@ -74,6 +74,33 @@ void lj_net_destroy(struct lj_net *net)
     lj_free(net);
 }
 
+int lj_net_copy(struct lj_net **copy, const struct lj_net *net, int count)
+{
+    LJ_TRY(lj_net_create(copy, net->params));
+    struct lj_net *c = *copy;
+    c->node = lj_alloc_array(count, sizeof *c->node, "network");
+    if (!c->node) {
+        lj_net_destroy(c);
+        return LJ_ERR_RESOURCE;
+    }
+    memcpy(c->node, net->node, (size_t)count * sizeof *c->node);
+    c->count = c->capacity = count;
+    return LJ_OK;
+}
+
+int32_t lj_net_find(const struct lj_net *net, const char *format, ...)
+{
+    char name[LJ_NAME_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(name, sizeof name, format, arguments);
+    va_end(arguments);
+    for (int32_t i = 0; i < net->count; i++)
+        if (strcmp(net->node[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
 void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...)
 {
     va_list arguments;
@@ -137,6 +164,16 @@ lj_val lj_net_add(struct lj_net *net, struct lj_node node, const char *name)
         return nothing;
     net->node[net->count] = node;
     return (lj_val){net->count++};
+}
+
+lj_val lj_net_repeat(struct lj_net *net, int32_t of, lj_val x)
+{
+    if (net->status != LJ_OK)
+        return (lj_val){0};
+    struct lj_node node = net->node[of];
+    LJ_CHECK(node.inputs == 1, "%s has several inputs", node.name);
+    node.in[0] = x.index;
+    return lj_net_add(net, node, net->node[of].name);
 }
 
 struct lj_shape lj_net_shape(const struct lj_net *net, lj_val x)

@@ -241,6 +241,12 @@ void lj_net_destroy(struct lj_net *net); /* accepts NULL */
 void lj_net_scope(struct lj_net *net, int32_t block, const char *format, ...) LJ_PRINTF(3, 4);
 /* Twice the multiply-adds of forward for one image of shape `input`; 0 when out of memory. */
 int64_t lj_net_flops(const struct lj_net *net, const struct lj_shape *input);
+/* A network of the first `count` nodes, over the same table of parameters. Local.
+ *   copy  out  owned by the caller
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_net_copy(struct lj_net **copy, const struct lj_net *net, int count) LJ_MUST_USE;
+/* Index of the node of that name, or -1. */
+int32_t lj_net_find(const struct lj_net *net, const char *format, ...) LJ_PRINTF(2, 3);
 /* Scalars of its own that the optimiser trains. */
 int64_t lj_net_trained(const struct lj_net *net);
 
@@ -271,6 +277,11 @@ lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x);
 lj_val lj_relu(struct lj_net *net, const char *name, lj_val x);
 lj_val lj_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val branch,
                    double drop_rate, int64_t layer);
+/* Node `of`, which has one input, a second time: with the same parameters, on value x, which is as
+ * wide as its own input. */
+lj_val lj_net_repeat(struct lj_net *net, int32_t of, lj_val x);
+/* Two values side by side: rows (..., A) and (..., B) to (..., A + B). */
+lj_val lj_concat(struct lj_net *net, const char *name, lj_val a, lj_val b);
 lj_val lj_pool_token(struct lj_net *net, const char *name, lj_val x);
 lj_val lj_pool_mean(struct lj_net *net, const char *name, lj_val x, int64_t skip);
 /* A convolution with a square kernel, zeros around the map. */

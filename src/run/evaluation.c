@@ -229,8 +229,8 @@ static void report(struct lj_run_state *run, int64_t finished, const struct lj_r
         snprintf(views, sizeof views, "  alignment %.3f", s->alignment);
     lj_say("step %8lld  %seffective rank %.1f of %lld  participation %.1f  %s  SIGReg %.3f (floor "
            "%.3f)%s  projections %s",
-           (long long)finished, labels, z->effective_rank, (long long)run->info.model->embedding,
-           z->participation, covariance_text(z, (char[128]){0}), s->sigreg, s->sigreg_floor, views,
+           (long long)finished, labels, z->effective_rank, (long long)s->width, z->participation,
+           covariance_text(z, (char[128]){0}), s->sigreg, s->sigreg_floor, views,
            covariance_text(&s->projections, (char[128]){0}));
 }
 
@@ -282,15 +282,32 @@ static int predict(struct lj_run_state *run, struct evaluation *e)
     return LJ_OK;
 }
 
+static struct lj_embedder embedder_of(const struct lj_run_state *run)
+{
+    const struct lj_trainer_info *t = &run->info;
+    return (struct lj_embedder){.model = t->model,
+                                .weights = lj_trainer_weights(run->trainer),
+                                .mean = t->mean,
+                                .std = t->std,
+                                .config = t->config,
+                                .layers = t->config->eval_layers};
+}
+
+int lj_run_check_layers(const struct lj_run_state *run)
+{
+    const struct lj_model *model = run->info.model;
+    if (run->config->eval_every == 0 || run->config->eval_layers < 2 ||
+        lj_model_last_two_width(model) > 0)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CONFIG,
+                   "eval.layers=2: the encoder (%s) has one layer; choose eval.layers=1",
+                   model->config.text);
+}
+
 /* Collective. */
 static int embed(struct lj_run_state *run, const struct evaluation *e)
 {
-    const struct lj_trainer_info *t = &run->info;
-    struct lj_embedder embedder = {.model = t->model,
-                                   .weights = lj_trainer_weights(run->trainer),
-                                   .mean = t->mean,
-                                   .std = t->std,
-                                   .config = t->config};
+    struct lj_embedder embedder = embedder_of(run);
     if (run->eval_bank)
         LJ_TRY(
             lj_embed_share(run->comm, &embedder, run->eval_bank, rows_of_bank(run), e->values[0]));
@@ -342,11 +359,13 @@ static int64_t share_of(const struct lj_run_state *run, int64_t rows)
 static int prepare(struct lj_run_state *run, struct evaluation *e)
 {
     const struct lj_config *c = run->info.config;
-    int64_t width = run->info.model->embedding, out = run->info.model->config.projector.out;
+    const struct lj_embedder embedder = embedder_of(run);
+    int64_t width = lj_embed_width(&embedder), out = run->info.model->config.projector.out;
     int64_t rows = lj_archive_info(run->eval_query)->selected;
     int64_t bank_rows = run->eval_bank ? rows_of_bank(run) : 0;
     int64_t views = c->views_global + c->views_local;
     e->samples = lj_min_i64(rows, c->batch_size);
+    e->scores.width = width;
     e->bank = (struct lj_features){NULL, share_of(run, bank_rows), width, LJ_FEATURES_BLOCK};
     e->query = (struct lj_features){NULL, share_of(run, rows), width, LJ_FEATURES_BLOCK};
     e->projections = (struct lj_projections){NULL, share_of(run, e->samples), views, out};

@@ -59,6 +59,7 @@ static int set_up(struct lj_run_state *run)
         LJ_TRY(lj_trainer_load_weights(run->trainer, run->config->arg_init, false));
     lj_run_share_limits(run);
     run->info = lj_trainer_info(run->trainer);
+    LJ_TRY(lj_run_check_layers(run));
     int64_t lanes_at_once = (int64_t)run->comm->size * run->info.workers;
     lj_progress_set_turns((run->info.lanes + lanes_at_once - 1) / lanes_at_once);
     lj_root_section_begin(run->comm);

@@ -52,6 +52,7 @@ struct lj_run_state {
 struct lj_run_scores {
     bool has_labels; /* kNN and linear probe have predicted */
     struct lj_accuracy knn, linear;
+    int64_t width;                  /* of the embeddings */
     struct lj_spectrum embeddings;  /* their eigenvalues are borrowed */
     struct lj_spectrum projections; /* likewise; of all views of so many samples: */
     double sigreg, sigreg_floor;    /* of these projections */
@@ -118,6 +119,9 @@ int lj_run_query_held_out(struct lj_archive *archive, struct lj_comm *comm,
 /* Opens the archives of the evaluation, if eval.every asks for one. Collective.
  * Errors: LJ_ERR_CONFIG, or those of lj_archive_open; agreed. */
 int lj_run_open_evaluation(struct lj_run_state *run);
+/* Has the encoder the layers that eval.layers asks for? Local, the same on every rank. Errors:
+ * LJ_ERR_CONFIG. */
+int lj_run_check_layers(const struct lj_run_state *run);
 /* Gives them the limits of the run's archive, which a checkpoint may have brought. Local. */
 void lj_run_share_limits(struct lj_run_state *run);
 /* Logs how many of their rows are left out, and why. Local. */

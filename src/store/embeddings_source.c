@@ -155,11 +155,13 @@ static char *copy_of(json_t *object, const char *name)
 int lj_embeddings_get_source(hid_t file, const char *path, struct lj_embeddings_source *source)
 {
     char *text = NULL;
-    *source = (struct lj_embeddings_source){0};
+    *source = (struct lj_embeddings_source){.layers = 1};
     if (lj_hdf5_get_text(file, "provenance", &text)) {
         json_t *object = json_loads(text, 0, NULL); /* older files have the checkpoint's name */
         source->archive = copy_of(object, "archive");
         source->fingerprint = copy_of(object, "archive_fingerprint");
+        if (json_is_integer(json_object_get(object, "layers")))
+            source->layers = json_integer_value(json_object_get(object, "layers"));
         json_decref(object);
         lj_free(text);
     }

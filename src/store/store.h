@@ -127,6 +127,7 @@ void lj_checkpoint_list_free(struct lj_checkpoint_list *list);
 struct lj_embeddings_source {
     char *archive;          /* data.archive, owned; NULL: not said */
     char *fingerprint;      /* of the archive, owned; NULL: not said */
+    int64_t layers;         /* of the encoder, whose features they are: 1 or 2 */
     int64_t parts;          /* datasets of the archive; 0: not said */
     int64_t *first_row;     /* (parts) ascending: row of the archive; owned, as the others */
     int64_t *rows;          /* (parts) */
@@ -173,8 +174,8 @@ struct lj_embeddings_layout {
     int64_t views;        /* V > 0: instead of embeddings, the dataset projections (V, N, width) */
     int64_t global_views; /* of them: its attribute of that name */
     bool labels, row;     /* whether it has these datasets */
-    const char *provenance; /* JSON object that says what made the embeddings; its members archive
-                               and archive_fingerprint are read back */
+    const char *provenance; /* JSON object that says what made the embeddings; its members archive,
+                               archive_fingerprint and layers are read back */
     int64_t parts;          /* 0: not known */
     const struct lj_embeddings_part *part; /* (parts) in the order of rows */
 };

@@ -13,7 +13,7 @@ holder, here = program.scratch()
 SAMPLES, BATCH = 48, 16  # an epoch has three steps
 
 
-def make(name, losses, knn=None, probe=None, batch=BATCH, **settings):
+def make(name, losses, knn=None, probe=None, linear=None, batch=BATCH, **settings):
     """A run that logged these losses, one a step."""
     directory = here / name
     directory.mkdir()
@@ -28,7 +28,7 @@ def make(name, losses, knn=None, probe=None, batch=BATCH, **settings):
     if knn is not None:
         rows.insert(2, {"step": 2, "epoch": 0.667, "event": "evaluation", "knn_top1": 0.01})
         last = {"step": len(losses), "epoch": rows[-1]["epoch"], "event": "evaluation"}
-        rows.append({**last, "knn_top1": knn})
+        rows.append({**last, "knn_top1": knn, "linear_top1": linear})
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (directory / "metrics.jsonl").write_text(lines)
     if probe is not None:
@@ -112,6 +112,24 @@ def test_ties():
         f"ties: {found}",
     )
     check(found["spearman_linear_top1"] is None, f"no probe: {found}")
+
+
+def test_linear():
+    """By the last evaluations; where a run has been probed, by what `probe` printed alone."""
+    runs = [
+        make(f"linear{i}", [4 - i], knn=0.5, linear=[0.3, 0.1, 0.2][i], loss__lambda=0.05)
+        for i in range(3)
+    ]
+    found, _ = ranked("linear", runs)
+    accuracies = {row["run"]: row["linear_top1"] for row in found["runs"]}
+    check(list(accuracies.values()) == [0.2, 0.1, 0.3], f"linear: {found}")
+    check(found["linear_top1_from"] == "metrics.jsonl", f"linear: {found}")
+    check(math.isclose(found["spearman_linear_top1"], -0.5), f"linear: {found}")
+    found, _ = ranked("probed, too", [*runs, LOW, HIGH], "alpha=0")
+    known = [row["linear_top1"] for row in found["runs"] if row["linear_top1"] is not None]
+    check(known == [0.81, 0.83], f"probed, too: {found}")
+    check(found["linear_top1_from"] == "probe.json", f"probed, too: {found}")
+    check(found["spearman_linear_top1"] == -1, f"probed, too: {found}")
 
 
 def test_epoch():
@@ -229,6 +247,7 @@ test_order()
 test_table()
 test_collapsed()
 test_ties()
+test_linear()
 test_epoch()
 test_refused()
 test_other_encoders()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does timm make the embeddings of `embed` from what `export` writes, and from nothing else? Trains
-small models, exports them, and compares; the first as the script in README.md does it, which is
-run as it stands there. Where timm has no such architecture, its nearest is changed as README.md
-says.
+"""Does timm make the embeddings of `embed`, and those of its layers=2, from what `export` writes,
+and from nothing else? Trains small models, exports them, and compares; the first as the script
+in README.md does it, which is run as it stands there. Where timm has no such architecture, its
+nearest is changed as README.md says.
 
     check_timm.py PROGRAM README
 """
@@ -88,15 +88,37 @@ def encoder_by_timm():
     return small_resnet18(cfg["input_size"][0]).eval(), cfg
 
 
-def embeddings_by_timm(to_images):
-    encoder, cfg = encoder_by_timm()
+def last_two_by_timm(encoder, images):
+    """Features of the last two layers side by side."""
+    if hasattr(encoder, "blocks"):
+        token = encoder.global_pool == "token"
+        layers = encoder.forward_intermediates(images, indices=2, norm=token, output_fmt="NLC",
+                                               return_prefix_tokens=True, intermediates_only=True)
+        return torch.cat([prefix[:, 0] if token else encoder.fc_norm(patches.mean(1))
+                          for patches, prefix in layers], 1)
+    maps = encoder.forward_intermediates(images, indices=2, intermediates_only=True)
+    norm = getattr(getattr(encoder, "head", None), "norm", torch.nn.Identity())
+    return torch.cat([maps[0].mean((2, 3)), norm(maps[1].mean((2, 3), True)).flatten(1)], 1)
+
+
+def images_for_timm(cfg, to_images):
     mean, std = (torch.tensor(cfg[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
     with h5py.File("galaxies.h5") as file:
         images = torch.from_numpy(file["images"][:ROWS].astype("f4"))
     images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
     images = F.interpolate(to_images(images), cfg["input_size"][1:], mode="bilinear",
                            antialias=True)
-    return encoder((images - mean) / std)
+    return (images - mean) / std
+
+
+def compare(wanted, path):
+    with h5py.File(path) as file:
+        found = torch.from_numpy(file["embeddings"][:ROWS])
+    if wanted.shape != found.shape:
+        return False, f"{tuple(found.shape)} instead of {tuple(wanted.shape)}"
+    spread, error = float(found.std(0).max()), float((wanted - found).abs().max())
+    good = error <= TOLERANCE and spread > 100 * TOLERANCE
+    return good, f"largest difference {error:.2g}, spread over images {spread:.2g}"
 
 
 def check(program, readme, settings, pixels, to_images):
@@ -107,18 +129,20 @@ def check(program, readme, settings, pixels, to_images):
     run(program, "train", "data.archive=galaxies.h5", "run.dir=run", *LIGHT, *settings)
     run(program, "export", "checkpoint=run", "out=encoder/model.safetensors")
     run(program, "embed", "checkpoint=run", "data.archive=galaxies.h5", "out=embeddings.h5")
+    run(program, "embed", "checkpoint=run", "data.archive=galaxies.h5", "out=two.h5", "layers=2")
     with torch.no_grad():
+        encoder, cfg = encoder_by_timm()
+        images = images_for_timm(cfg, to_images or (lambda x: x / 255))
+        two = last_two_by_timm(encoder, images)
         if to_images:
-            ours = embeddings_by_timm(to_images)
+            one = encoder(images)
         else:
             names = {}
             exec(script_of(readme), names)
-            ours = names["embeddings"]
-    with h5py.File("embeddings.h5") as file:
-        theirs = torch.from_numpy(file["embeddings"][:ROWS])
-    spread, error = float(theirs.std(0).max()), float((ours - theirs).abs().max())
-    good = error <= TOLERANCE and spread > 100 * TOLERANCE
-    return good, f"largest difference {error:.2g}, spread over images {spread:.2g}"
+            one = names["embeddings"]
+    good, text = compare(one, "embeddings.h5")
+    both_good, both_text = compare(two, "two.h5")
+    return good and both_good, f"{text}; of two layers: {both_text}"
 
 
 def main(program, readme):

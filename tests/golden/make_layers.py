@@ -129,6 +129,7 @@ CASES = {
     "pool_max_apart": ((3, 5, 6, 3), [], pool_max(2, 2, 0)),
     "grn": ((3, 4, 5, 7), [(7,), (7,)], grn),
     "grn_point": ((2, 1, 1, 3), [(3,), (3,)], grn),
+    "concat": ((2, 3, 4), [(5, 4), (5,)], lambda x, w, b: torch.cat([x, F.linear(x, w, b)], -1)),
 }
 
 with h5py.File(sys.argv[1], "w") as f:

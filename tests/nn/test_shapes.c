@@ -67,6 +67,12 @@ static lj_val linear_residual(struct lj_net *net, lj_val x)
     return lj_linear_residual(net, "layer", x, lj_pool_mean(net, "branch", x, 0), LJ_INIT_ZERO, 0);
 }
 
+/* Values of different rows cannot stand side by side. */
+static lj_val concat(struct lj_net *net, lj_val x)
+{
+    return lj_concat(net, "layer", x, lj_pool_mean(net, "mean", x, 0));
+}
+
 static const struct lj_conv_shape window = {.width = 3, .kernel = 5, .stride = 1, .padding = 1};
 
 static lj_val conv(struct lj_net *net, lj_val x)
@@ -120,6 +126,7 @@ Test(shapes, a_layer_names_what_it_cannot_take)
     refuses(stem, row, "an image (C, H, W)", "found (6)");
     refuses(stem, map, "as large as the kernel", "found (2, 2, 6)");
     refuses(linear_residual, tokens, "rows as the trunk", "found (6)");
+    refuses(concat, tokens, "as many rows as the first", "found (6)");
 }
 
 /* A plan for another size of image says so, too. */

@@ -50,7 +50,7 @@ static const struct words of_evaluations[] = {
      "How far projections of rows that are evaluated are from an isotropic Gaussian."},
     {NULL, NULL, NULL}};
 /* Columns that are no quantity of their own; views_per_s is samples_per_s times a constant. */
-static const char *const not_drawn[] = {"step", "epoch", "views_per_s", NULL};
+static const char *const not_drawn[] = {"step", "epoch", "views_per_s", "skipped", NULL};
 
 static const struct lj_history *history_of(const struct lj_report *report, const struct kind *kind,
                                            int run)

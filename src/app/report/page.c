@@ -45,18 +45,12 @@ static int read_run(struct lj_report_run *run, const char *dir)
     run->config = lj_alloc(sizeof *run->config, "report");
     if (!run->config)
         return LJ_ERR_RESOURCE;
-    snprintf(path, sizeof path, "%.4000s/config.yaml", dir);
-    if (access(path, R_OK) != 0)
-        return lj_fail(LJ_ERR_DATA, "%s: is no directory of a run: it has no config.yaml", dir);
-    lj_config_defaults(run->config);
-    if (lj_config_read_file(run->config, path) != LJ_OK)
-        return LJ_ERR_DATA;
+    LJ_TRY(lj_history_settings(dir, run->config));
     snprintf(path, sizeof path, "%.4000s/timing.json", dir);
     run->timing = json_load_file(path, 0, NULL);
-    snprintf(path, sizeof path, "%.4000s/metrics.jsonl", dir);
-    LJ_TRY(lj_history_read(path, &run->steps, &run->evaluations, &run->skipped));
+    LJ_TRY(lj_history_read(dir, &run->steps, &run->evaluations, &run->skipped));
     if (run->skipped > 0)
-        lj_warn("%s: %lld lines are no JSON object with a step, and left out", path,
+        lj_warn("%s/metrics.jsonl: %lld lines are no JSON object with a step, and left out", dir,
                 (long long)run->skipped);
     return LJ_OK;
 }

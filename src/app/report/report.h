@@ -6,7 +6,7 @@
 #ifndef LEJEPA_APP_REPORT_REPORT_H
 #define LEJEPA_APP_REPORT_REPORT_H
 
-#include "app/report/history.h"
+#include "app/history.h"
 #include "app/report/text.h"
 #include "lejepa/config.h"
 

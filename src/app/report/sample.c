@@ -107,7 +107,8 @@ static int embed(struct lj_report_sample *s, struct lj_comm *comm,
                                          .weights = pretrained->weights,
                                          .mean = pretrained->mean,
                                          .std = pretrained->std,
-                                         .config = config};
+                                         .config = config,
+                                         .layers = config->arg_layers};
     struct lj_embedder projector = embedder;
     projector.projections = true;
     config->views_global = 1; /* the first view of training is enough */

@@ -28,6 +28,7 @@
     KIND(batchnorm_batch) \
     KIND(batchnorm_residual_lane) \
     KIND(batchnorm_residual_batch) \
+    KIND(concat) \
     KIND(conv) \
     KIND(stem) \
     KIND(conv_depthwise)

@@ -177,6 +177,25 @@ static void reference_linear_residual(const struct reference_op *op, const doubl
         y[i] += x[i];
 }
 
+/* y = x | linear(x) */
+static lj_val concat(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_concat(net, "layer", x, lj_linear(net, "branch", x, c->op.out, LJ_INIT_NORMAL, 1));
+}
+
+static void reference_concat(const struct reference_op *op, const double *x, const double *const *p,
+                             double *y)
+{
+    double branch[256];
+    reference_linear(op, x, p, branch);
+    for (int64_t r = 0; r < op->images * op->rows; r++, y += op->width + op->out) {
+        for (int64_t j = 0; j < op->width; j++)
+            y[j] = x[r * op->width + j];
+        for (int64_t j = 0; j < op->out; j++)
+            y[op->width + j] = branch[r * op->out + j];
+    }
+}
+
 #define SHAPE(...) .built = {__VA_ARGS__}, .pass = {__VA_ARGS__}
 #define OP(n, ...) .images = n, .op = {.images = n, __VA_ARGS__}
 
@@ -233,6 +252,8 @@ const struct layer_case layer_cases[] = {
      .reference = reference_residual, .build = residual},
     {"linear_residual", "linear_residual", SHAPE(2, {3, 6}), OP(2, .rows = 3, .width = 6, .out = 6),
      .reference = reference_linear_residual, .build = linear_residual},
+    {"concat", "concat", SHAPE(2, {3, 4}), OP(2, .rows = 3, .width = 4, .out = 5),
+     .reference = reference_concat, .build = concat},
     /* Positions of a map, channels last, are rows as any others. */
     {"linear_map", "linear", SHAPE(3, {3, 2, 5}), OP(2, .rows = 6, .width = 5, .out = 7),
      .reference = reference_linear, .build = linear},

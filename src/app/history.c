@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* metrics.jsonl as tables. The names of the columns are those of the file, so that another
- * objective's terms are shown, too. A run that is going on may be writing its last line. */
-#include "app/report/history.h"
+/* The files of a run. The names of the columns of metrics.jsonl are those of the file, so that
+ * another objective's terms are there, too. */
+#include "app/history.h"
+
+#include "store/store.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LINE_MAX_BYTES = 16384 };
 
@@ -42,7 +45,7 @@ static int grow(struct lj_history *history)
 {
     const size_t row_bytes = LJ_HISTORY_COLUMNS * sizeof *history->value;
     int64_t capacity = 2 * history->capacity + 256;
-    double *value = lj_alloc_array(capacity, row_bytes, "report");
+    double *value = lj_alloc_array(capacity, row_bytes, "metrics");
     if (!value)
         return LJ_ERR_RESOURCE;
     if (history->rows > 0)
@@ -81,10 +84,10 @@ static int add_line(struct lj_history *history, json_t *line)
         row[i] = NAN;
     json_object_foreach(line, name, member)
     {
-        bool number = json_is_number(member) || json_is_null(member);
+        bool number = json_is_number(member) || json_is_null(member) || json_is_true(member);
         int column = number ? column_for(history, name) : -1;
-        if (column >= 0 && json_is_number(member))
-            row[column] = json_number_value(member);
+        if (column >= 0 && !json_is_null(member))
+            row[column] = json_is_true(member) ? 1 : json_number_value(member);
     }
     return LJ_OK;
 }
@@ -120,11 +123,23 @@ static int read_lines(FILE *file, struct lj_history *steps, struct lj_history *e
     return status;
 }
 
-int lj_history_read(const char *path, struct lj_history *steps, struct lj_history *evaluations,
+int lj_history_settings(const char *dir, struct lj_config *config)
+{
+    char path[LJ_PATH_MAX];
+    snprintf(path, sizeof path, "%.4000s/config.yaml", dir);
+    lj_config_defaults(config);
+    if (access(path, R_OK) != 0)
+        return lj_fail(LJ_ERR_DATA, "%s: is no directory of a run: it has no config.yaml", dir);
+    return lj_config_read_file(config, path) == LJ_OK ? LJ_OK : LJ_ERR_DATA;
+}
+
+int lj_history_read(const char *dir, struct lj_history *steps, struct lj_history *evaluations,
                     int64_t *skipped)
 {
     *steps = *evaluations = (struct lj_history){0};
     *skipped = 0;
+    char path[LJ_PATH_MAX];
+    snprintf(path, sizeof path, "%.4000s/metrics.jsonl", dir);
     FILE *file = fopen(path, "re");
     if (!file)
         return LJ_OK;
