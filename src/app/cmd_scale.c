@@ -55,6 +55,25 @@ static int report_all(struct lj_comm *comm, struct lj_scale_report *report)
     return lj_root_section_end(comm, status);
 }
 
+/* Trains to the target, if there is one. A failure leaves what was measured to be reported.
+ * Collective. */
+static int train_to_target(struct lj_comm *comm, struct lj_scale_report *report)
+{
+    char text[2048];
+    if (!report->scale.has_target)
+        return LJ_OK;
+    int status = lj_scale_train(&report->scale, comm, report->config);
+    if (status == LJ_OK)
+        return LJ_OK;
+    snprintf(text, sizeof text, "%s", lj_error_text());
+    report->scale.has_target = false;
+    int reported = report_all(comm, report);
+    if (reported != LJ_OK)
+        lj_warn("%s", lj_error_text());
+    lj_error_set(text);
+    return status;
+}
+
 static int resolve(struct lj_comm *comm, struct lj_config *config, struct lj_scale *scale)
 {
     const char *isa;
@@ -71,6 +90,7 @@ static int scale(struct lj_comm *comm, struct lj_config *config, struct lj_scale
     LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? lj_scale_report_prepare(report) : LJ_OK));
     LJ_TRY(open_archive(comm, config, report));
     LJ_TRY(lj_scale_measure(&report->scale, comm, config, report->archive));
+    LJ_TRY(train_to_target(comm, report));
     return report_all(comm, report);
 }
 

@@ -45,27 +45,25 @@ struct figure {
 static const struct figure figures[] = {
     {"scale-step", "seconds of a step: median, least and largest repeat", "set yrange [0:*]\n",
      "(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines"},
-    {"scale-efficiency", "", "set yrange [0:1.2]\n",
+    {"scale-efficiency", "", "set yrange [0:1.2<*<2]\n",
      "(column('efficiency')):(column('efficiency_low')):(column('efficiency_high')) with "
      "yerrorlines"},
     {"scale-exposed", "communication and waiting of a rank, share of a step",
-     "set yrange [0:*]\n"
-     "set format y '%g %%'\n",
+     "set yrange [0:1<*]\nset format y '%g %%'\n",
      "(100*column('exposed_share')) with linespoints"},
     {"scale-bytes", "bytes of a rank in a step, sent or put into reductions",
      "set yrange [0:*]\nset format y '%.1s %cB'\n", "(column('bytes')) with linespoints"},
     {"scale-messages", "messages and collective calls of a rank in a step", "set yrange [0:*]\n",
      "(column('messages')+column('collectives')) with linespoints"},
     {"scale-imbalance", "computing of the busiest rank, above the mean",
-     "set yrange [0:*]\n"
-     "set format y '%g %%'\n",
-     "(100*column('imbalance')) with linespoints"},
+     "set yrange [0:1<*]\nset format y '%g %%'\n", "(100*column('imbalance')) with linespoints"},
 };
 
-/* The ranks at which there is a rung. */
+/* The ranks at which there is a rung, and some room at both ends. */
 static void add_ticks(struct lj_text *script, const struct lj_scale *scale)
 {
-    lj_text_add(script, "set xtics (");
+    lj_text_add(script, "set xrange [%g:%g]\nset xtics (", 0.85 * scale->ladder[0],
+                scale->ladder[scale->counts - 1] / 0.85);
     for (int i = 0; i < scale->counts; i++)
         lj_text_add(script, "%s%d", i ? ", " : "", scale->ladder[i]);
     lj_text_add(script, ")\n");
@@ -102,7 +100,7 @@ static int draw(struct lj_report *files, const struct lj_scale *scale, const str
     bool drawn;
     snprintf(title, sizeof title, "%s", f->title);
     if (!title[0])
-        snprintf(title, sizeof title, "efficiency, of that on %d rank%s, and its interval",
+        snprintf(title, sizeof title, "efficiency, compared with %d rank%s, and its interval",
                  scale->ladder[0], scale->ladder[0] == 1 ? "" : "s");
     lj_figure_begin(&figure, f->name, title);
     lj_text_add(&figure.script,

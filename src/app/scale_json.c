@@ -101,6 +101,24 @@ static json_t *work_json(const struct lj_scale_report *report)
                      "settings", settings_json(c));
 }
 
+/* Apart from the rungs: what an accuracy takes, not what a step does. */
+static json_t *targets_json(const struct lj_scale_report *report)
+{
+    const struct lj_scale *s = &report->scale;
+    char dir[LJ_PATH_MAX];
+    json_t *list = json_array();
+    for (int i = 0; i < s->counts && s->has_target; i++) {
+        const struct lj_run_goal *g = &s->goal[i];
+        lj_scale_target_dir(report->config, s->ladder[i], dir);
+        json_array_append_new(
+            list, json_pack("{s:i, s:I, s:f, s:b, s:f, s:I, s:f, s:s}", "ranks", s->ladder[i],
+                            "batch", (json_int_t)report->config->batch_size, "target_knn_top1",
+                            g->knn_top1, "reached", g->reached, "knn_top1", g->found, "steps",
+                            (json_int_t)g->steps, "seconds", g->seconds, "run", dir));
+    }
+    return list;
+}
+
 json_t *lj_scale_json(const struct lj_scale_report *report)
 {
     const struct lj_scale *s = &report->scale;
@@ -108,11 +126,11 @@ json_t *lj_scale_json(const struct lj_scale_report *report)
     for (int k = 0; k < s->rungs; k++)
         json_array_append_new(rungs, rung_json(report, &s->rung[k]));
     json_t *study = json_pack(
-        "{s:s, s:i, s:i, s:i, s:o, s:s, s:s, s:f, s:o}", "mode",
+        "{s:s, s:i, s:i, s:i, s:o, s:s, s:s, s:f, s:o, s:o}", "mode",
         lj_arg_mode_word(report->config->arg_mode), "repeats", s->repeats, "steps", s->steps,
         "warmup", s->warmup, "baseline", baseline_json(s), "estimate", "median of the repeats",
         "interval", "least and largest of the repeats; of efficiency, from those of both rungs",
-        "open_s", report->open_s, "rungs", rungs);
+        "open_s", report->open_s, "rungs", rungs, "targets", targets_json(report));
     if (!o || !work || !study || json_object_update(o, work) || json_object_update(o, study)) {
         json_decref(o);
         o = NULL;

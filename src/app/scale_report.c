@@ -8,6 +8,23 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+/* A run to the target must begin anew, not continue. */
+static int check_targets(const struct lj_scale_report *report)
+{
+    const struct lj_scale *s = &report->scale;
+    char dir[LJ_PATH_MAX];
+    for (int i = 0; i < s->counts && s->has_target; i++) {
+        lj_scale_target_dir(report->config, s->ladder[i], dir);
+        if (access(dir, F_OK) == 0)
+            return lj_fail(LJ_ERR_CONFIG,
+                           "out=%s: holds %s of an earlier study, which would be continued; remove "
+                           "it, or choose another directory",
+                           report->config->arg_out, dir);
+    }
+    return LJ_OK;
+}
 
 int lj_scale_report_prepare(const struct lj_scale_report *report)
 {
@@ -15,7 +32,7 @@ int lj_scale_report_prepare(const struct lj_scale_report *report)
     if (out[0] && mkdir(out, 0777) != 0 && errno != EEXIST)
         return lj_fail(LJ_ERR_RESOURCE, "out=%s: cannot make the directory: %s", out,
                        strerror(errno));
-    return LJ_OK;
+    return check_targets(report);
 }
 
 static void print_baseline(const struct lj_scale *scale)
@@ -27,6 +44,18 @@ static void print_baseline(const struct lj_scale *scale)
                    r->strong ? "strong" : "weak", r->ranks, r->ranks == 1 ? "" : "s",
                    (long long)r->batch);
     }
+}
+
+static void print_targets(const struct lj_scale *s)
+{
+    if (!s->has_target)
+        return;
+    printf("\nTime to knn_top1 %g, with reading the index, set-up and evaluations:\n%6s %9s %9s %8s"
+           "\n",
+           s->goal[0].knn_top1, "ranks", "steps", "knn_top1", "s");
+    for (int i = 0; i < s->counts; i++)
+        printf("%6d %9lld %9.4f %8.1f%s\n", s->ladder[i], (long long)s->goal[i].steps,
+               s->goal[i].found, s->goal[i].seconds, s->goal[i].reached ? "" : "  not reached");
 }
 
 static void print_table(const struct lj_scale_report *report)
@@ -47,6 +76,7 @@ static void print_table(const struct lj_scale_report *report)
                r->exposed_s, (long long)r->bytes, (long long)r->messages, 100 * r->imbalance,
                r->same_bits ? "same" : "OTHER");
     }
+    print_targets(s);
 }
 
 static int write_files(const struct lj_scale_report *report, const json_t *object)

@@ -18,7 +18,7 @@ struct lj_scale_report {
 };
 
 /* Makes the directory out=, if there is to be one, before hours are spent on what could not be
- * written then. Errors: LJ_ERR_RESOURCE. */
+ * written then. Errors: LJ_ERR_RESOURCE; LJ_ERR_CONFIG: runs to the target are in it already. */
 int lj_scale_report_prepare(const struct lj_scale_report *report) LJ_MUST_USE;
 /* Prints the table, or with json=1 the object, on standard output; with out= also writes
  * scale.json, scale.csv, and a script of gnuplot and its picture for each figure.

@@ -97,6 +97,16 @@ int lj_sweep(struct lj_comm *comm, const struct lj_config *config, const struct 
 
 enum { LJ_LADDER_MAX = 32, LJ_SCALE_REPEATS_MAX = 100 };
 
+/* An accuracy to train to. */
+struct lj_run_goal {
+    double knn_top1; /* to be reached by an evaluation */
+    /* Of the last evaluation: */
+    bool reached;
+    double found; /* its accuracy */
+    int64_t steps;
+    double seconds; /* from the start of the run, which reads its archive's index, to its end */
+};
+
 /* The same training on one number of ranks. */
 struct lj_scale_rung {
     bool strong; /* batch.size as configured; else so many lanes a rank as on the largest rung */
@@ -126,7 +136,9 @@ struct lj_scale_rung {
 /* A scaling study: what is measured, and what was found. */
 struct lj_scale {
     int repeats, steps, warmup;
-    int ladder[LJ_LADDER_MAX], counts; /* (counts) numbers of ranks, ascending */
+    bool has_target;
+    struct lj_run_goal goal[LJ_LADDER_MAX]; /* (counts) of training on each number of ranks */
+    int ladder[LJ_LADDER_MAX], counts;      /* (counts) numbers of ranks, ascending */
     int rungs;
     struct lj_scale_rung rung[2 * LJ_LADDER_MAX]; /* (rungs) strong ones first, ascending */
     char model[256];                              /* what it is, in words; rank 0's */
@@ -134,7 +146,7 @@ struct lj_scale {
 };
 /* Plans the rungs. Local.
  *   scale   out
- *   config  in   mode, ranks, repeats, steps, warmup; batch.size of the largest rung
+ *   config  in   mode, ranks, repeats, steps, warmup, target, out; batch.size of the largest rung
  *   size    in   ranks of the job
  * Errors: LJ_ERR_CONFIG: these and the ranks do not go together. */
 int lj_scale_plan(struct lj_scale *scale, const struct lj_config *config, int size) LJ_MUST_USE;
@@ -147,6 +159,16 @@ int lj_scale_plan(struct lj_scale *scale, const struct lj_config *config, int si
  * Errors, the same on every rank: those of training; never that bits differ. */
 int lj_scale_measure(struct lj_scale *scale, struct lj_comm *comm, const struct lj_config *config,
                      struct lj_archive *archive) LJ_MUST_USE;
+/* Trains to the goal of target= with batch.size on each number of ranks, one after the other, in
+ * run.dir=DIR/target-RANKS each. Collective; all ranks have agreed on a level.
+ *   scale   in/out  planned; sets goal on rank 0
+ *   config  in      DIR is out=
+ * Errors, the same on every rank: those of lj_train, LJ_STOPPED too; LJ_ERR_CONFIG: there are no
+ * labels; never that a goal is not reached. */
+int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm,
+                   const struct lj_config *config) LJ_MUST_USE;
+/* The directory of that run. Local. */
+void lj_scale_target_dir(const struct lj_config *config, int ranks, char dir[LJ_PATH_MAX]);
 /* Medians, extremes and efficiencies from the repeats of all rungs. Local. */
 void lj_scale_judge(struct lj_scale *scale);
 /* The smallest rung of the same mode. Local. */

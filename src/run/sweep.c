@@ -183,7 +183,7 @@ static int train(struct sweep *s, int64_t goes_on)
         s->point.arg_init[0] = 0;
     if (s->config->run_max_seconds > 0)
         s->point.run_max_seconds = fmax(seconds_left(s), 1);
-    int status = lj_run_train(s->group, &s->point, s->config->run_dir);
+    int status = lj_run_train(s->group, &s->point, s->config->run_dir, NULL);
     lj_progress_set_turns(1);
     return status;
 }

@@ -69,6 +69,29 @@ static int check_lanes(const struct lj_scale *s, const struct lj_config *c, int6
     return LJ_OK;
 }
 
+static int read_target(struct lj_scale *s, const struct lj_config *c)
+{
+    char *end = NULL;
+    const char *text = c->arg_target;
+    if (!text[0])
+        return LJ_OK;
+    double accuracy = strncmp(text, "knn:", 4) == 0 ? strtod(text + 4, &end) : 0;
+    if (!end || end == text + 4 || *end || !(accuracy > 0 && accuracy <= 1))
+        return lj_fail(LJ_ERR_CONFIG,
+                       "target=%s: expected knn: and an accuracy above 0, up to 1, "
+                       "such as knn:0.80",
+                       text);
+    if (c->eval_every == 0)
+        return lj_fail(LJ_ERR_CONFIG, "target=%s: needs evaluations: set eval.every", text);
+    if (!c->arg_out[0])
+        return lj_fail(LJ_ERR_CONFIG,
+                       "target=%s: set out=, the directory in which the runs will be", text);
+    s->has_target = true;
+    for (int i = 0; i < s->counts; i++)
+        s->goal[i].knn_top1 = accuracy;
+    return LJ_OK;
+}
+
 static void add_rungs(struct lj_scale *s, bool strong, int64_t lanes, int64_t lane_samples)
 {
     for (int i = 0; i < s->counts; i++) {
@@ -90,6 +113,7 @@ int lj_scale_plan(struct lj_scale *scale, const struct lj_config *config, int si
     LJ_TRY(make_ladder(scale, c->arg_ranks, size));
     LJ_TRY(lj_trainer_lanes(c, 1, &lanes));
     LJ_TRY(check_lanes(scale, c, lanes));
+    LJ_TRY(read_target(scale, c));
     if (c->arg_mode != LJ_ARG_MODE_WEAK)
         add_rungs(scale, true, lanes, c->batch_size / lanes);
     if (c->arg_mode != LJ_ARG_MODE_STRONG)
