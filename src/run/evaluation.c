@@ -7,6 +7,7 @@
  *
  * SIGReg is taken as training takes it, on the projections of all views, of batch.size rows at
  * most, because it grows with their number: so it compares with what steps log. */
+#include "run/run.h"
 #include "run/state.h"
 
 #include "eval/eval.h"
@@ -402,6 +403,22 @@ static void release(struct evaluation *e)
     lj_free(e->bank_labels);
 }
 
+/* Has the run reached its goal? The scores are the same on every rank. */
+static int look_at_goal(const struct lj_run_state *run, int64_t finished,
+                        const struct lj_run_scores *scores)
+{
+    struct lj_run_goal *goal = run->goal;
+    if (!scores->has_labels)
+        return lj_fail(LJ_ERR_CONFIG, "target=: the rows of the evaluation have no labels, of "
+                                      "which kNN needs some: data.labels, eval.where");
+    goal->found = scores->knn.top1;
+    goal->steps = finished;
+    goal->seconds = lj_now_s() - run->begun_s;
+    lj_broadcast(run->comm, &goal->seconds, sizeof goal->seconds, 0);
+    goal->reached = goal->found >= goal->knn_top1;
+    return LJ_OK;
+}
+
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
 {
     struct evaluation e = {0};
@@ -416,6 +433,8 @@ int lj_run_evaluate(struct lj_run_state *run, int64_t finished)
         status = score(run, &e);
     if (status == LJ_OK && lj_comm_is_root(run->comm))
         report(run, finished, &e.scores);
+    if (status == LJ_OK && run->goal)
+        status = look_at_goal(run, finished, &e.scores);
     release(&e);
     lj_phase_end();
     return status;

@@ -45,7 +45,7 @@ static int set_up(struct lj_run_state *run)
 {
     char resume_from[LJ_PATH_MAX] = "";
     const char *isa = lj_isa_name(lj_isa_selected());
-    if (!run->sweep_dir)
+    if (!run->sweep_dir && !run->goal)
         LJ_TRY(lj_runtime_agree(run->comm, &isa));
     LJ_TRY(lj_agree(run->comm, lj_runtime_resolve_precision(run->config)));
     LJ_TRY(lj_agree(run->comm, lj_run_resolve_holdout(run->config)));
@@ -173,6 +173,11 @@ static int judge_step(struct lj_run_state *run, int64_t step, const struct lj_st
     return LJ_OK;
 }
 
+static bool has_reached(const struct lj_run_state *run)
+{
+    return run->goal && run->goal->reached;
+}
+
 static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_save)
 {
     const struct lj_config *c = run->config;
@@ -180,7 +185,8 @@ static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_
     say_saved(run);
     if (due(c->eval_every, finished) || (c->eval_every > 0 && finished == run->info.steps))
         LJ_TRY(lj_run_evaluate(run, finished));
-    if (due(c->checkpoint_every, finished) || asked_to_save || finished == run->info.steps)
+    if (due(c->checkpoint_every, finished) || asked_to_save || finished == run->info.steps ||
+        has_reached(run))
         LJ_TRY(save(run, finished));
     return LJ_OK;
 }
@@ -207,6 +213,8 @@ static int run_steps(struct lj_run_state *run)
         if (report.stop > 0)
             pass_on_stop(run);
         LJ_TRY(after_step(run, step + 1, report.save > 0 || stop));
+        if (has_reached(run))
+            return LJ_OK;
         if (stop)
             LJ_TRY(finish_saving(run));
         if (report.stop > 0 && lj_comm_is_root(run->comm))
@@ -260,7 +268,8 @@ static int train(struct lj_run_state *run)
     return status;
 }
 
-int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *sweep_dir)
+int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *sweep_dir,
+                 struct lj_run_goal *goal)
 {
     lj_memory_reset_peaks();
     struct lj_run_state *run = lj_alloc(sizeof *run, "run");
@@ -268,6 +277,7 @@ int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *swe
     run->comm = comm;
     run->config = config;
     run->sweep_dir = sweep_dir;
+    run->goal = goal;
     run->begun_s = lj_now_s();
     run->terminal = lj_comm_is_root(comm) && isatty(STDERR_FILENO);
     lj_signals_install(); /* a signal during set-up stops the run after its first step */
@@ -284,5 +294,5 @@ int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *swe
 
 int lj_train(struct lj_comm *comm, struct lj_config *config)
 {
-    return lj_run_train(comm, config, NULL);
+    return lj_run_train(comm, config, NULL, NULL);
 }

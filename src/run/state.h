@@ -12,6 +12,8 @@
 
 #include <stdio.h>
 
+struct lj_run_goal; /* of run/run.h */
+
 struct lj_run_state {
     struct lj_comm *comm;
     struct lj_config *config;
@@ -32,6 +34,7 @@ struct lj_run_state {
     int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
     double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
     const char *sweep_dir;         /* run.dir of the sweep that it is a run of; NULL: of none */
+    struct lj_run_goal *goal;      /* an accuracy that ends it; borrowed; NULL: none */
     double asked_s;                /* when the files of the sweep were last looked for */
     int64_t collapsed_steps;       /* steps in a row whose terms show a collapse */
     bool said_no_probe;            /* that an evaluation has no linear probe */
@@ -62,10 +65,12 @@ struct lj_run_scores {
 
 /* ---- run.c ------------------------------------------------------------------------------- */
 
-/* lj_train, as a run of a sweep: all ranks of the sweep have agreed on a level, and it stops with
- * the sweep. Collective over comm.
- *   sweep_dir  in  run.dir of the sweep; NULL: it is no run of a sweep */
-int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *sweep_dir);
+/* lj_train, as a run of a sweep or of a scaling study: all ranks of these have agreed on a level.
+ * Collective over comm.
+ *   sweep_dir  in      run.dir of the sweep, with which it stops; NULL: it is no run of a sweep
+ *   goal       in/out  ends it early; NULL: there is none, nor a study */
+int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *sweep_dir,
+                 struct lj_run_goal *goal);
 
 /* ---- directory.c ------------------------------------------------------------------------- */
 
