@@ -191,6 +191,7 @@ static int run_steps(struct lj_run_state *run)
     struct lj_trainer *t = run->trainer;
     int64_t steps = run->info.steps;
     for (int64_t step = run->info.first_step; step < steps; step++) {
+        lj_trace_step(step);
         bool log = due(run->config->log_every, step + 1) || step + 1 == steps;
         struct lj_step_report report = {.stop = wants_stop(run), .save = wants_save(run)};
         lj_watchdog_feed(step);
@@ -245,7 +246,9 @@ static int train(struct lj_run_state *run)
     lj_phase_reset();
     run->started_s = run->saved_s = lj_now_s();
     run->unsaid_step = -1;
-    int status = end_saving(run, run_steps(run));
+    int status = run_steps(run);
+    lj_trace_step(-1);
+    status = end_saving(run, status);
     if (status == LJ_OK || status == LJ_STOPPED) {
         char text[2048];
         snprintf(text, sizeof text, "%s", lj_error_text());
@@ -256,6 +259,33 @@ static int train(struct lj_run_state *run)
             lj_warn("%s", lj_error_text());
         lj_error_set(text);
     }
+    return status;
+}
+
+/* However training ended, on which all ranks agree, its trace is written. */
+static int end_trace(struct lj_run_state *run, int status)
+{
+    char text[2048];
+    snprintf(text, sizeof text, "%s", lj_error_text());
+    int written = lj_run_trace_write(run->comm, run->config->run_trace, &run->clock);
+    if (status == LJ_OK)
+        return written;
+    if (written != LJ_OK)
+        lj_warn("%s", lj_error_text());
+    lj_error_set(text);
+    return status;
+}
+
+/* Set-up and steps. */
+static int set_up_and_train(struct lj_run_state *run)
+{
+    LJ_TRY(lj_run_trace_begin(run->comm, run->config->run_trace, &run->clock));
+    lj_phase_begin(LJ_PHASE_SETUP);
+    int status = set_up(run);
+    lj_phase_end();
+    if (status == LJ_OK)
+        status = end_trace(run, train(run));
+    lj_trace_stop();
     return status;
 }
 
@@ -270,11 +300,7 @@ int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *swe
     run->begun_s = lj_now_s();
     run->terminal = lj_comm_is_root(comm) && isatty(STDERR_FILENO);
     lj_signals_install(); /* a signal during set-up stops the run after its first step */
-    lj_phase_begin(LJ_PHASE_SETUP);
-    int status = set_up(run);
-    lj_phase_end();
-    if (status == LJ_OK)
-        status = train(run);
+    int status = set_up_and_train(run);
     lj_signals_restore();
     tear_down(run);
     lj_free(run);

@@ -5,6 +5,7 @@
 
 #include "run/lock.h"
 #include "run/tensorboard.h"
+#include "run/trace.h"
 #include "train/train.h"
 
 #include "eval/eval.h"
@@ -31,6 +32,7 @@ struct lj_run_state {
     struct lj_redraws redraws;     /* as summed last: at a logged step, or the end */
     int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
     double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
+    struct lj_clock clock;         /* this rank's at the start; with run.trace */
     const char *sweep_dir;         /* run.dir of the sweep that it is a run of; NULL: of none */
     double asked_s;                /* when the files of the sweep were last looked for */
     int64_t collapsed_steps;       /* steps in a row whose terms show a collapse */
