@@ -3,6 +3,7 @@
 #ifndef LEJEPA_RUN_STATE_H
 #define LEJEPA_RUN_STATE_H
 
+#include "run/deadline.h"
 #include "run/lock.h"
 #include "run/tensorboard.h"
 #include "run/trace.h"
@@ -24,6 +25,7 @@ struct lj_run_state {
     struct lj_run_lock lock;       /* on dir; root only */
     FILE *metrics;                 /* metrics.jsonl; root only */
     double begun_s;                /* when the command began, before set-up; by lj_now_s */
+    struct lj_deadline deadline;   /* root only */
     double started_s;              /* when its first step began */
     double saved_s;                /* when the last checkpoint was begun, or the first step */
     double stood_s;                /* how long training stood still for it */
