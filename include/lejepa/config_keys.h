@@ -237,7 +237,10 @@
         "measure at the start what a product reaches here, in 0.2 s: the report gives shares of "  \
         "it")                                                                                      \
     REAL(FREE, run_max_seconds, "run.max_seconds", 0.0, 0.0, 1.0e9,                                \
-        "wall-clock budget: checkpoint and exit 75; 0: none")
+        "wall-clock budget, in which the last checkpoint is written; exit 75 then; 0: none; the "  \
+        "end of a Slurm job (SLURM_JOB_END_TIME) is one, too")                                     \
+    TEXT(FREE, run_trace, "run.trace", "",                                                         \
+        "file that is to be written at the end, for ui.perfetto.dev: what all ranks did when")
 
 /* Arguments of single commands: same syntax, never part of config.yaml. */
 #define LJ_COMMAND_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                       \

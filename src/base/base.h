@@ -220,6 +220,49 @@ const char *lj_phase_name(enum lj_phase phase);
 /* Sets the seconds of all phases to zero, also of the running one. Main thread only. */
 void lj_phase_reset(void);
 
+/* ---- trace ------------------------------------------------------------------------------- */
+
+/* What this rank did when, for run.trace: spans of the main thread and of messages under way. Spans
+ * of one track follow or contain each other, and never overlap otherwise. */
+enum lj_track {
+    LJ_TRACK_PHASES,        /* of the main thread, one inside the other, inside their step */
+    LJ_TRACK_COLLECTIVES,   /* small ones */
+    LJ_TRACK_GRADIENT_ONE,  /* a bucket under way, and */
+    LJ_TRACK_GRADIENT_NEXT, /* the other one that may be */
+    LJ_TRACK_WEIGHTS,
+    LJ_TRACK_COUNT
+};
+struct lj_span {
+    double begin_s, end_s; /* by lj_now_s */
+    int64_t step;          /* that was running at its end; -1: before the first or after the last */
+    int64_t bytes;         /* that this rank put in */
+    int32_t track;         /* enum lj_track */
+    char name[28];
+};
+/* What is recorded. */
+struct lj_trace {
+    struct lj_span *event; /* (count) in the order of their ends; NULL: nothing is recorded */
+    int64_t count;
+    int64_t every;    /* of so many steps one is recorded, beginning with the first; a power of 2 */
+    int64_t left_out; /* spans of recorded steps that there was no room for */
+};
+/* Begins to record at most so many spans; before, nothing is. When they are full, every other step
+ * is forgotten. Local; main thread, as all of these. Errors: LJ_ERR_RESOURCE. */
+int lj_trace_start(int64_t events) LJ_MUST_USE;
+/* Forgets all and ends recording; nothing if there is none. */
+void lj_trace_stop(void);
+/* A step begins, which ends the one before; -1: none begins. */
+void lj_trace_step(int64_t step);
+/* Records a span, unless nothing is recorded of this step. Cost: some 20 ns.
+ *   name   in  copied; at most 27 bytes
+ *   bytes  in  0 where there is nothing to count */
+void lj_trace_add(enum lj_track track, const char *name, double begin_s, double end_s,
+                  int64_t bytes);
+/* Forgets all but one of so many steps, a power of two, not below that of lj_trace_recorded. */
+void lj_trace_thin(int64_t every);
+/* Owned by the recorder. */
+const struct lj_trace *lj_trace_recorded(void);
+
 /* ---- progress ---------------------------------------------------------------------------- */
 
 /* Notes that work went on: a lane, a bucket, a chunk. Long loops call it, so that the watchdog can

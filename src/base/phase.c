@@ -3,22 +3,15 @@
 #include "base/base.h"
 
 #include <stdatomic.h>
-#include <time.h>
 
 enum { DEPTH_MAX = 16 };
 
 static double seconds[LJ_PHASE_COUNT];
 static enum lj_phase stack[DEPTH_MAX] = {LJ_PHASE_OTHER};
+static double began_s[DEPTH_MAX];
 static int top;
 static double since;
 static atomic_int current = LJ_PHASE_OTHER; /* read by the watchdog's thread */
-
-double lj_now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static void switch_to(enum lj_phase next)
 {
@@ -34,12 +27,15 @@ void lj_phase_begin(enum lj_phase phase)
     LJ_CHECK(top + 1 < DEPTH_MAX, "phases nested too deeply");
     stack[++top] = phase;
     switch_to(phase);
+    began_s[top] = since;
 }
 
 void lj_phase_end(void)
 {
     LJ_CHECK(top > 0, "lj_phase_end without begin");
+    enum lj_phase ended = stack[top];
     switch_to(stack[--top]);
+    lj_trace_add(LJ_TRACK_PHASES, lj_phase_name(ended), began_s[top + 1], since, 0);
 }
 
 enum lj_phase lj_phase_current(void)

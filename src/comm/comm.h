@@ -74,6 +74,12 @@ void lj_comm_nodes(struct lj_comm *comm, int64_t *nodes, int64_t *most_ranks);
 /* True on rank 0, which prints, picks names and writes files. Local. */
 bool lj_comm_is_root(const struct lj_comm *comm);
 
+/* How far this rank's clock (lj_now_s) is ahead of rank 0's. Collective. Cost: eight messages there
+ * and back between rank 0 and each other rank, one rank after the other.
+ *   offset_s  out  0 on rank 0
+ *   error_s   out  the offset is off by at most half of the fastest way there and back */
+void lj_clock_offset(struct lj_comm *comm, double *offset_s, double *error_s);
+
 /* ---- memory of a node -------------------------------------------------------------------- */
 
 /* Memory for what is the same on every rank: once on a node, or, where MPI gives none, once on a

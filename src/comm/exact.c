@@ -13,8 +13,11 @@ void lj_sum_exact(struct lj_comm *comm, struct lj_ledger_entry *entry, int64_t *
                                  MPI_INT64_T, MPI_SUM, comm->mpi->comm));
     if (!entry)
         return;
+    double end = lj_now_s();
+    int64_t bytes = count * (int64_t)sizeof *values;
     entry->calls++;
-    entry->bytes += count * (int64_t)sizeof *values;
-    entry->seconds += lj_now_s() - start;
-    entry->exposed_seconds += lj_now_s() - start;
+    entry->bytes += bytes;
+    entry->seconds += end - start;
+    entry->exposed_seconds += end - start;
+    lj_trace_add(LJ_TRACK_COLLECTIVES, entry->name, start, end, bytes);
 }

@@ -9,6 +9,8 @@
 #include "lejepa/runtime.h"
 #include "run/signals.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -41,6 +43,22 @@ static int check_init(const struct lj_run_state *run, const char *resume_from)
                    init, resume_from);
 }
 
+/* The job script may say when the job ends by run.max_seconds; Slurm says it itself. */
+static void begin_deadline(struct lj_run_state *run)
+{
+    struct lj_deadline *d = &run->deadline;
+    if (!lj_comm_is_root(run->comm))
+        return;
+    lj_deadline_begin(d, run->begun_s, run->config->run_max_seconds, getenv("SLURM_JOB_END_TIME"),
+                      lj_wall_s());
+    lj_deadline_expect(d, lj_trainer_snapshot_bytes(run->trainer));
+    if (!d->because)
+        return;
+    char left[32];
+    lj_duration_text(left, fmax(d->end_s - lj_now_s(), 0));
+    lj_say("saves and ends by itself within %s, because of %s", left, d->because);
+}
+
 static int set_up(struct lj_run_state *run)
 {
     char resume_from[LJ_PATH_MAX] = "";
@@ -65,6 +83,7 @@ static int set_up(struct lj_run_state *run)
     lj_root_section_begin(run->comm);
     LJ_TRY(lj_root_section_end(run->comm, lj_run_open_files(run, run->info.first_step)));
     lj_run_say_left_out(run);
+    begin_deadline(run);
     return lj_run_summary_start(run, isa);
 }
 
@@ -90,17 +109,35 @@ static bool sweep_wants_stop(struct lj_run_state *run)
     return lj_stop_sweep(run->sweep_dir);
 }
 
+static bool evaluates(const struct lj_run_state *run, int64_t finished)
+{
+    int64_t every = run->config->eval_every;
+    return due(every, finished) || (every > 0 && finished == run->info.steps);
+}
+
+/* Is there time for this step, a checkpoint and no more? */
+static bool deadline_is_near(const struct lj_run_state *run, int64_t step)
+{
+    const struct lj_deadline *d = &run->deadline;
+    int saves = 1 + (run->unsaid_step >= 0);
+    int evaluations = evaluates(run, step + 1) + evaluates(run, step + 2);
+    if (!lj_deadline_is_near(d, lj_now_s(), saves, evaluations))
+        return false;
+    lj_say("stops in time: %.1f s are left until %s; a step takes %.3g s, a checkpoint %.3g s%s",
+           d->end_s - lj_now_s(), d->because, d->step_s, d->save_s,
+           d->save_is_guessed ? " (guessed)" : "");
+    return true;
+}
+
 /* Does this rank ask to stop? Every rank looks for signals, since any of them may be the one that
- * gets one; rank 0 also looks at run.max_seconds and for files STOP. */
-static bool wants_stop(struct lj_run_state *run)
+ * gets one; rank 0 also looks at the time and for files STOP. */
+static bool wants_stop(struct lj_run_state *run, int64_t step)
 {
     if (lj_signals_stop())
         return true;
     if (!lj_comm_is_root(run->comm))
         return false;
-    double limit = run->config->run_max_seconds;
-    return lj_stop_file(run->dir) || sweep_wants_stop(run) ||
-           (limit > 0 && lj_now_s() - run->begun_s > limit);
+    return lj_stop_file(run->dir) || sweep_wants_stop(run) || deadline_is_near(run, step);
 }
 
 /* The other groups of a sweep stop, too. */
@@ -127,6 +164,7 @@ static void say_saved(struct lj_run_state *run)
     lj_say("step %8lld  checkpoint written in %.2f s, %.0f MiB; training stood still for %.3f s",
            (long long)run->unsaid_step, seconds,
            (double)lj_trainer_snapshot_bytes(run->trainer) / 1048576, run->stood_s);
+    lj_deadline_saved(&run->deadline, seconds + run->stood_s);
     run->unsaid_step = -1;
 }
 
@@ -178,15 +216,28 @@ static bool has_reached(const struct lj_run_state *run)
     return run->goal && run->goal->reached;
 }
 
-static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_save)
+static int evaluate(struct lj_run_state *run, int64_t finished)
 {
-    const struct lj_config *c = run->config;
+    double begun_s = lj_now_s();
+    LJ_TRY(lj_run_evaluate(run, finished));
+    lj_deadline_evaluated(&run->deadline, lj_now_s() - begun_s);
+    return LJ_OK;
+}
+
+/* Whoever asks for a stop may not wait for an evaluation: it comes after the checkpoint then. */
+static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_save, bool stop)
+{
+    bool saves = due(run->config->checkpoint_every, finished) || asked_to_save ||
+                 finished == run->info.steps;
     lj_watchdog_feed(finished);
     say_saved(run);
-    if (due(c->eval_every, finished) || (c->eval_every > 0 && finished == run->info.steps))
-        LJ_TRY(lj_run_evaluate(run, finished));
-    if (due(c->checkpoint_every, finished) || asked_to_save || finished == run->info.steps ||
-        has_reached(run))
+    if (stop) {
+        LJ_TRY(save(run, finished));
+        LJ_TRY(finish_saving(run));
+    }
+    if (evaluates(run, finished))
+        LJ_TRY(evaluate(run, finished));
+    if ((saves || has_reached(run)) && !stop)
         LJ_TRY(save(run, finished));
     return LJ_OK;
 }
@@ -198,8 +249,10 @@ static int run_steps(struct lj_run_state *run)
     struct lj_trainer *t = run->trainer;
     int64_t steps = run->info.steps;
     for (int64_t step = run->info.first_step; step < steps; step++) {
+        lj_trace_step(step);
         bool log = due(run->config->log_every, step + 1) || step + 1 == steps;
-        struct lj_step_report report = {.stop = wants_stop(run), .save = wants_save(run)};
+        double begun_s = lj_now_s();
+        struct lj_step_report report = {.stop = wants_stop(run, step), .save = wants_save(run)};
         lj_watchdog_feed(step);
         LJ_TRY(lj_trainer_step(t, step, log, &report));
         LJ_TRY(judge_step(run, step, &report));
@@ -209,14 +262,13 @@ static int run_steps(struct lj_run_state *run)
         log_step(run, step + 1, &report);
         LJ_TRY(lj_run_watch_collapse(run, step + 1, &report));
         LJ_TRY(lj_trainer_guard(t, run->config->guard_collapse, log && report.nonfinite == 0));
+        lj_deadline_step(&run->deadline, lj_now_s() - begun_s);
         bool stop = report.stop > 0 && step + 1 < steps;
         if (report.stop > 0)
             pass_on_stop(run);
-        LJ_TRY(after_step(run, step + 1, report.save > 0 || stop));
+        LJ_TRY(after_step(run, step + 1, report.save > 0, stop));
         if (has_reached(run))
             return LJ_OK;
-        if (stop)
-            LJ_TRY(finish_saving(run));
         if (report.stop > 0 && lj_comm_is_root(run->comm))
             lj_stop_file_remove(run->dir);
         if (stop)
@@ -254,7 +306,9 @@ static int train(struct lj_run_state *run)
     lj_phase_reset();
     run->started_s = run->saved_s = lj_now_s();
     run->unsaid_step = -1;
-    int status = end_saving(run, run_steps(run));
+    int status = run_steps(run);
+    lj_trace_step(-1);
+    status = end_saving(run, status);
     if (status == LJ_OK || status == LJ_STOPPED) {
         char text[2048];
         snprintf(text, sizeof text, "%s", lj_error_text());
@@ -265,6 +319,33 @@ static int train(struct lj_run_state *run)
             lj_warn("%s", lj_error_text());
         lj_error_set(text);
     }
+    return status;
+}
+
+/* However training ended, on which all ranks agree, its trace is written. */
+static int end_trace(struct lj_run_state *run, int status)
+{
+    char text[2048];
+    snprintf(text, sizeof text, "%s", lj_error_text());
+    int written = lj_run_trace_write(run->comm, run->config->run_trace, &run->clock);
+    if (status == LJ_OK)
+        return written;
+    if (written != LJ_OK)
+        lj_warn("%s", lj_error_text());
+    lj_error_set(text);
+    return status;
+}
+
+/* Set-up and steps. */
+static int set_up_and_train(struct lj_run_state *run)
+{
+    LJ_TRY(lj_run_trace_begin(run->comm, run->config->run_trace, &run->clock));
+    lj_phase_begin(LJ_PHASE_SETUP);
+    int status = set_up(run);
+    lj_phase_end();
+    if (status == LJ_OK)
+        status = end_trace(run, train(run));
+    lj_trace_stop();
     return status;
 }
 
@@ -281,11 +362,7 @@ int lj_run_train(struct lj_comm *comm, struct lj_config *config, const char *swe
     run->begun_s = lj_now_s();
     run->terminal = lj_comm_is_root(comm) && isatty(STDERR_FILENO);
     lj_signals_install(); /* a signal during set-up stops the run after its first step */
-    lj_phase_begin(LJ_PHASE_SETUP);
-    int status = set_up(run);
-    lj_phase_end();
-    if (status == LJ_OK)
-        status = train(run);
+    int status = set_up_and_train(run);
     lj_signals_restore();
     tear_down(run);
     lj_free(run);

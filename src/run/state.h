@@ -3,8 +3,10 @@
 #ifndef LEJEPA_RUN_STATE_H
 #define LEJEPA_RUN_STATE_H
 
+#include "run/deadline.h"
 #include "run/lock.h"
 #include "run/tensorboard.h"
+#include "run/trace.h"
 #include "train/train.h"
 
 #include "eval/eval.h"
@@ -25,6 +27,7 @@ struct lj_run_state {
     struct lj_run_lock lock;       /* on dir; root only */
     FILE *metrics;                 /* metrics.jsonl; root only */
     double begun_s;                /* when the command began, before set-up; by lj_now_s */
+    struct lj_deadline deadline;   /* root only */
     double started_s;              /* when its first step began */
     double saved_s;                /* when the last checkpoint was begun, or the first step */
     double stood_s;                /* how long training stood still for it */
@@ -33,6 +36,7 @@ struct lj_run_state {
     struct lj_redraws redraws;     /* as summed last: at a logged step, or the end */
     int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
     double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
+    struct lj_clock clock;         /* this rank's at the start; with run.trace */
     const char *sweep_dir;         /* run.dir of the sweep that it is a run of; NULL: of none */
     struct lj_run_goal *goal;      /* an accuracy that ends it; borrowed; NULL: none */
     double asked_s;                /* when the files of the sweep were last looked for */

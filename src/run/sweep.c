@@ -287,6 +287,11 @@ static int sweep(struct sweep *s, struct lj_comm *comm)
 {
     int points = lj_grid_points(s->grid);
     const char *level;
+    if (s->config->run_trace[0])
+        return lj_fail(LJ_ERR_CONFIG,
+                       "run.trace=%s: runs of a sweep would all write it; trace one of them, by "
+                       "`train`",
+                       s->config->run_trace);
     LJ_TRY(lj_runtime_agree(comm, &level));
     lj_root_section_begin(comm);
     LJ_TRY(lj_root_section_end(comm, lj_comm_is_root(comm) ? plan_all(s) : LJ_OK));

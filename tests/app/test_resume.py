@@ -127,6 +127,33 @@ def test_time_limit(case):
     check_same(directory, f"run.max_seconds on {ranks} ranks, then {then}")
 
 
+def test_job_end():
+    """Ends before Slurm would end the job."""
+    directory = here / "job-end"
+    job_end = int(time.time()) + 20
+    more = {"SLURM_JOB_END_TIME": str(job_end)}
+    words = [data, "train.steps=1000000", "checkpoint.every=20"]
+    ended = train(directory, *words, ranks=2, env=more)
+    late = time.time() - job_end
+    check(ended.code == 75 and late < 0, f"{late} s late: {ended.code}: {ended.tail()}")
+    log = (directory / "log.txt").read_text()
+    check("stops in time" in log and "SLURM_JOB_END_TIME" in log, f"the log: {log}")
+    past = train(directory, *words, "run.max_seconds=1e-9", env={"SLURM_JOB_END_TIME": "12"})
+    check(past.code == 75 and past.warnings, f"a job that has ended: {past.tail()}")
+
+
+def test_saves_before_it_evaluates():
+    """A run that stops saves first: an evaluation may take longer than it is given."""
+    directory = here / "saves-first"
+    words = [data, "train.steps=9", "run.max_seconds=1e-9", "eval.every=1"]
+    ended = train(directory, *words, ranks=2, env={"LJ_FAULT": "evaluate:1:1"})
+    names = [path.name for path in program.checkpoints(directory)]
+    check(
+        ended.code == 6 and names == ["step-000000001.h5"],
+        f"the evaluation of a run that stops fails: checkpoints {names}: {ended.tail()}",
+    )
+
+
 killed = []  # whether each kill came before the run's own end
 
 
@@ -251,6 +278,8 @@ program.at_once(
         test_rotation,
         test_damaged_is_not_kept,
         test_saved_by_time,
+        test_job_end,
+        test_saves_before_it_evaluates,
     ],
 )
 program.finish()

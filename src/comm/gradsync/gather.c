@@ -57,7 +57,7 @@ static void send_bucket(struct lj_gradsync *s, int bucket, const float *weights)
             MPI_Isend(part, count, MPI_FLOAT, r, LJ_TAG_WEIGHTS, s->comm->mpi->comm,
                       next_request(&s->gathering));
     s->ledger_weights->messages += s->others_whole;
-    s->ledger_weights->bytes += (int64_t)count * s->others_whole * (int64_t)sizeof *part;
+    s->gathering.bytes += (int64_t)count * s->others_whole * (int64_t)sizeof *part;
 }
 
 void lj_gradsync_gather_start(struct lj_gradsync *s, float *weights)
@@ -68,6 +68,7 @@ void lj_gradsync_gather_start(struct lj_gradsync *s, float *weights)
     LJ_CHECK(!g->under_way, "weights are gathered while they are gathered");
     g->under_way = true;
     g->requests = 0;
+    g->bytes = 0;
     g->started = lj_now_s();
     g->ended = 0;
     for (int b = 0; b < s->buckets && s->shard.whole; b++)
@@ -75,6 +76,7 @@ void lj_gradsync_gather_start(struct lj_gradsync *s, float *weights)
     for (int b = 0; b < s->buckets; b++)
         send_bucket(s, b, weights);
     s->ledger_weights->calls++;
+    s->ledger_weights->bytes += g->bytes;
     s->ledger_weights->exposed_seconds += lj_now_s() - g->started;
 }
 
@@ -107,4 +109,5 @@ void lj_gradsync_gather_finish(struct lj_gradsync *s)
         s->ledger_weights->exposed_seconds += g->ended - start;
     }
     s->ledger_weights->seconds += g->ended - g->started;
+    lj_trace_add(LJ_TRACK_WEIGHTS, "weights", g->started, g->ended, g->bytes);
 }

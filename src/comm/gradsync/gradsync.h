@@ -53,6 +53,7 @@ struct lj_move {
     MPI_Request *request; /* of the messages, (requests) of them in use */
     int requests;
     int *count;            /* (size) elements of each rank's part, for MPI's own reduction */
+    int64_t bytes;         /* that this rank sends */
     double started, ended; /* ended 0: not seen to have completed */
 };
 
@@ -61,6 +62,7 @@ struct lj_gathering {
     MPI_Request *request; /* (requests) */
     int requests;
     bool under_way;
+    int64_t bytes;         /* that this rank sends */
     double started, ended; /* ended 0: not seen to have completed */
 };
 
@@ -100,6 +102,7 @@ struct lj_gradsync {
     int turn;
     MPI_Request nonfinite_request; /* of the sum over ranks of nonfinite_here */
     int64_t nonfinite;             /* of everybody, received */
+    double nonfinite_started;
 
     /* gather.c */
     struct lj_gathering gathering;

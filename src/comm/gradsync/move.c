@@ -111,7 +111,7 @@ static void send_subtrees(struct lj_gradsync *s, struct lj_move *move)
         MPI_Isend(packed, (int)(sums * part.count), MPI_FLOAT, part.rank, LJ_TAG_GRADIENT,
                   s->comm->mpi->comm, &move->request[move->requests++]);
         s->ledger_gradient->messages++;
-        s->ledger_gradient->bytes += sums * part.count * (int64_t)sizeof(float);
+        move->bytes += sums * part.count * (int64_t)sizeof(float);
     }
 }
 
@@ -132,7 +132,7 @@ static void start_reduction(struct lj_gradsync *s, struct lj_move *move)
     }
     MPI_Ireduce_scatter(move->send, move->receive, move->count, MPI_FLOAT, MPI_SUM,
                         s->comm->mpi->comm, &move->request[move->requests++]);
-    s->ledger_gradient->bytes += at * (int64_t)sizeof(float);
+    move->bytes += at * (int64_t)sizeof(float);
 }
 
 /* Adds everybody's subtrees, cut to my part of the bucket, up to the root of the tree; with MPI's
@@ -162,8 +162,12 @@ static void complete(struct lj_gradsync *s, struct lj_move *move)
     LJ_WAIT_IN(MPI_Waitall(move->requests, move->request, MPI_STATUSES_IGNORE));
     lj_phase_end();
     double end = lj_now_s();
+    if (move->ended <= 0)
+        move->ended = end;
     s->ledger_gradient->exposed_seconds += end - start;
-    s->ledger_gradient->seconds += (move->ended > 0 ? move->ended : end) - move->started;
+    s->ledger_gradient->seconds += move->ended - move->started;
+    lj_trace_add(move == s->move ? LJ_TRACK_GRADIENT_ONE : LJ_TRACK_GRADIENT_NEXT, "gradient",
+                 move->started, move->ended, move->bytes);
     take_total(s, move);
     move->bucket = -1;
 }
@@ -182,6 +186,7 @@ static void move_bucket(struct lj_gradsync *s, int bucket)
     complete(s, move);
     move->bucket = bucket;
     move->requests = 0;
+    move->bytes = 0;
     move->started = lj_now_s();
     move->ended = 0;
     s->ledger_gradient->calls++;
@@ -191,11 +196,13 @@ static void move_bucket(struct lj_gradsync *s, int bucket)
         receive_subtrees(s, move);
         send_subtrees(s, move);
     }
+    s->ledger_gradient->bytes += move->bytes;
 }
 
 /* Counts are complete when the last bucket starts. */
 static void sum_nonfinite(struct lj_gradsync *s)
 {
+    s->nonfinite_started = lj_now_s();
     MPI_Iallreduce(&s->nonfinite_here, &s->nonfinite, 1, MPI_INT64_T, MPI_SUM, s->comm->mpi->comm,
                    &s->nonfinite_request);
     s->ledger_nonfinite->calls++;
@@ -235,8 +242,11 @@ static void complete_nonfinite(struct lj_gradsync *s)
     lj_phase_begin(LJ_PHASE_GRADIENT_COMM);
     LJ_WAIT_IN(MPI_Wait(&s->nonfinite_request, MPI_STATUS_IGNORE));
     lj_phase_end();
-    s->ledger_nonfinite->seconds += lj_now_s() - start;
-    s->ledger_nonfinite->exposed_seconds += lj_now_s() - start;
+    double end = lj_now_s();
+    s->ledger_nonfinite->seconds += end - start;
+    s->ledger_nonfinite->exposed_seconds += end - start;
+    lj_trace_add(LJ_TRACK_COLLECTIVES, s->ledger_nonfinite->name, s->nonfinite_started, end,
+                 (int64_t)sizeof s->nonfinite);
 }
 
 void lj_gradsync_finish(struct lj_gradsync *s, int64_t *nonfinite)

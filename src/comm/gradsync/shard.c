@@ -32,11 +32,13 @@ static void share_square_sums(struct lj_gradsync *s, int count)
     double start = lj_now_s();
     LJ_WAIT_IN(MPI_Allreduce(MPI_IN_PLACE, s->square_sums, count, MPI_DOUBLE, MPI_SUM,
                              s->comm->mpi->comm));
-    double seconds = lj_now_s() - start;
+    double end = lj_now_s();
+    int64_t bytes = count * (int64_t)sizeof *s->square_sums;
     ledger->calls++;
-    ledger->bytes += count * (int64_t)sizeof *s->square_sums;
-    ledger->seconds += seconds;
-    ledger->exposed_seconds += seconds;
+    ledger->bytes += bytes;
+    ledger->seconds += end - start;
+    ledger->exposed_seconds += end - start;
+    lj_trace_add(LJ_TRACK_COLLECTIVES, ledger->name, start, end, bytes);
 }
 
 double lj_gradsync_norm(struct lj_gradsync *s)
