@@ -152,6 +152,23 @@ int lj_lanes_sums_between_waves(int64_t lanes, int64_t first, int64_t end, int w
 int64_t lj_lanes_nearest_ranks(int64_t lanes, int size);
 int64_t lj_lanes_nearest(int64_t lanes, int size);
 
+/* A plan of gathering a piece of equal length from every lane: all ranks get all pieces, in the
+ * order of lanes, whatever the number of ranks. */
+struct lj_lane_gather;
+/* Local; the same on every rank.
+ *   gather      out  owned by the caller: lj_lane_gather_destroy
+ *   lanes       in   of the batch, dealt as lj_lanes_of_rank says
+ *   lane_bytes  in   length of a piece
+ *   entry       in   line of the ledger that calls are booked on, which gets the prediction: this
+ *                    rank's own pieces; NULL: none
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_lane_gather_create(struct lj_lane_gather **gather, struct lj_comm *comm, int64_t lanes,
+                          int64_t lane_bytes, struct lj_ledger_entry *entry) LJ_MUST_USE;
+void lj_lane_gather_destroy(struct lj_lane_gather *gather); /* accepts NULL */
+/* One MPI_Allgatherv (broadcasts only above 2^30 bytes). Collective.
+ *   all  (lanes, lane_bytes) in: this rank's pieces, at their places; out: everybody's */
+void lj_lane_gather(struct lj_lane_gather *gather, void *all);
+
 /* ---- gradient reduction ------------------------------------------------------------------ */
 
 /* Sums every lane's gradient along a fixed binary tree over the lanes of the batch, so that the

@@ -262,6 +262,9 @@ struct lj_kernels {
      * p may be s, and ds may be dp, if they are float32. */
     void (*softmax_backward)(void *p, void *ds, enum lj_type type, float *s, const float *dp,
                              const float *logsum, int64_t rows, int64_t count, float scale);
+    /* e = exp(scale (x - 1)) to 1e-5 for scale (x - 1) above -80, x up to about 1; 0 for x =
+     * -infinity. Returns the sum of e, of up to 1024 elements to 1e-5. e may be x. */
+    double (*exp_sum)(float *e, const float *x, int64_t count, float scale);
     /* y = x + a b, b of the given type */
     void (*add_scaled)(float *y, const float *x, float a, const void *b, enum lj_type type,
                        int64_t count);

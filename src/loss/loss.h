@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For other modules. loss: what training minimises. Objectives stand in one table (objective.c):
- * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c) and VICReg (vicreg.c). Whoever trains
- * does not know which of them runs:
+ * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c), VICReg (vicreg.c) and SimCLR
+ * (simclr.c). Whoever trains does not know which of them runs:
  *
  *     lj_objective_find("lejepa", &kind)                     a row of the table
  *     lj_objective_create(&objective, comm, kind, &config, &shape, &ledger)
@@ -43,9 +43,8 @@
  *              /objective/NAME. They must be the same on every rank: made from what came through a
  *              reduction.
  *
- * A row that needs more of other ranks than sums (all projections for negatives, several rounds of
- * centring) gets a collective function, which lj_objective_reduce calls behind the message, and
- * books it on entries of its own in the ledger. */
+ * What a row needs of other ranks beside sums (all projections for negatives, several rounds of
+ * centring) it exchanges itself: `connect` and `exchange` below. */
 enum lj_objective_need {
     LJ_NEED_LABELS = 1,
     LJ_NEED_PREDICTOR = 2,
@@ -100,11 +99,20 @@ struct lj_objective_kind {
     int (*create)(void **state, int64_t *sums, const struct lj_config *config,
                   const struct lj_objective_shape *shape);
     void (*destroy)(void *state); /* accepts NULL */
+    /* For a row that exchanges more than sums; NULL: it does not. Local, behind create; lanes are
+     * dealt as lj_lanes_of_rank says, and all but the last of the batch have lane_rows samples.
+     *   comm    in  borrowed for the life of state
+     *   ledger  in  gets a line for each message, with what is predicted for it; NULL: not booked
+     * Errors: LJ_ERR_RESOURCE. */
+    int (*connect)(void *state, struct lj_comm *comm, struct lj_ledger *ledger);
     /* What is drawn for a step, by (seed, step): the same on every rank. NULL: nothing. */
     void (*begin)(void *state, int64_t step);
     /* Adds a lane's samples to sums. Lanes of different workers run in parallel threads.
      *   nonfinite  in/out  counts values that are not finite or out of range, which contribute 0 */
     void (*add)(void *state, const struct lj_loss_lane *lane, int64_t *sums, int64_t *nonfinite);
+    /* Goes with connect: the exchange, behind the message, unless a rank has failed. Collective.
+     *   samples  in  N of the global batch, 0 allowed */
+    void (*exchange)(void *state, int64_t samples);
     /* From the totals to the terms, and to what the gradient needs. sums stay as they are until
      * `begin`.
      *   samples  in   N of the global batch, at least 1
@@ -121,7 +129,7 @@ struct lj_objective_kind {
 
 /* The row of that name. Local. Errors: LJ_ERR_CONFIG with the names there are. */
 int lj_objective_find(const char *name, const struct lj_objective_kind **kind) LJ_MUST_USE;
-extern const struct lj_objective_kind lj_objective_lejepa, lj_objective_vicreg;
+extern const struct lj_objective_kind lj_objective_lejepa, lj_objective_vicreg, lj_objective_simclr;
 
 /* Number of terms that the row names. */
 int lj_objective_terms(const struct lj_objective_kind *kind);
@@ -160,7 +168,7 @@ struct lj_step_message {
  *   local  in   this rank's status so far. A rank that failed contributes nothing but its failure.
  *   term   out  the loss and its parts; the same bits on every rank
  * Errors: the agreed status if any rank passed local != LJ_OK; then only the error text is defined.
- * Cost: one allreduce of 8 (sums + 5) bytes. */
+ * Cost: one allreduce of 8 (sums + 5) bytes, and the row's exchange. */
 int lj_objective_reduce(struct lj_objective *objective, int local, struct lj_step_message *message,
                         double term[LJ_TERMS_MAX]) LJ_MUST_USE;
 

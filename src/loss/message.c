@@ -43,6 +43,8 @@ int lj_objective_reduce(struct lj_objective *o, int local, struct lj_step_messag
                                         .nonfinite = scalar[LJ_MESSAGE_NONFINITE],
                                         .stop = scalar[LJ_MESSAGE_STOP],
                                         .save = scalar[LJ_MESSAGE_SAVE]};
+    if (o->kind->exchange)
+        o->kind->exchange(o->state, message->samples);
     o->kind->finish(o->state, sums, lj_max_i64(message->samples, 1), term);
     return LJ_OK;
 }

@@ -9,6 +9,7 @@
 static const struct lj_objective_kind *const table[] = {
     &lj_objective_lejepa,
     &lj_objective_vicreg,
+    &lj_objective_simclr,
 };
 enum { ROWS = sizeof table / sizeof *table };
 
@@ -98,6 +99,8 @@ int lj_objective_assemble(struct lj_objective **objective, struct lj_comm *comm,
             (count + LJ_MESSAGE_SCALARS) * (int64_t)sizeof(int64_t);
     }
     int status = allocate_sums(o);
+    if (status == LJ_OK && kind->connect)
+        status = kind->connect(state, comm, ledger);
     if (status == LJ_OK)
         *objective = o;
     else

@@ -346,6 +346,15 @@ static void run_adamw(const struct lj_kernels *k, struct bench *b)
         b->x[2][i] = fabsf(b->x[2][i]);
     k->adamw(b->x[0], b->x[1], b->x[2], b->x[3], b->count, &f);
 }
+/* x up to 1, and -infinity */
+static void run_exp_sum(const struct lj_kernels *k, struct bench *b)
+{
+    for (int64_t i = 0; i < b->count; i++)
+        b->x[1][i] = i % 29 == 28 ? -INFINITY : fminf(1, b->x[1][i]);
+    b->result[0] = k->exp_sum(b->x[0], b->x[1], b->count, 3);
+    for (int64_t i = 28; i < b->count; i += 29)
+        cr_assert_eq(b->x[0][i], 0, "%s: exp(-infinity)", k->name);
+}
 static void run_square_sum(const struct lj_kernels *k, struct bench *b)
 {
     b->result[0] = k->square_sum(b->x[0], b->count);
@@ -398,6 +407,7 @@ static const struct kernel_case cases[] = {
     {"depthwise_weights 5 add", run_depthwise_5_add, 1e-5, 5e-6, false, false},
     {"depthwise_weights 7", run_depthwise_7, 1e-5, 5e-6, false, false},
     {"adamw", run_adamw, 2e-6, 1e-7, true, true},
+    {"exp_sum", run_exp_sum, 3e-6, 1e-30, false, true},
     {"square_sum", run_square_sum, 1e-14, 0, false, true},
 };
 /* Tests of their own: ecf_sums, ecf_gradient and add_fixed in test_ecf_kernels.c, twelve in

@@ -584,6 +584,7 @@ const struct lj_kernels lj_kernels_scalar = {
     .weighted_sum = k_weighted_sum,
     .resample = k_resample,
     .rotate = lj_scalar_rotate,
+    .exp_sum = lj_scalar_exp_sum,
     .affine = k_affine,
     .blend = k_blend,
     .solarize = k_solarize,

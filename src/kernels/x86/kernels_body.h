@@ -389,6 +389,18 @@ static void k_softmax_backward(void *p, void *ds, enum lj_type type, float *s, c
     FOR_TYPE(type, softmax_backward_as, p, ds, s, dp, logsum, rows, count, scale);
 }
 
+static double k_exp_sum(float *e, const float *x, int64_t count, float scale)
+{
+    vec factor = v_set(scale), sum = v_set(0), none = v_set(0);
+    FOR_VECTORS(count)
+    {
+        vec value = exp_inline(v_mul(factor, v_sub(load(x + i, live), v_set(1))));
+        sum = v_add(sum, v_keep(value, none, live));
+        store(e + i, value, live);
+    }
+    return (double)v_sum(sum);
+}
+
 static inline vec relu_of(vec x)
 {
     return v_max(v_set(0), x); /* its second argument if that is NaN */
@@ -459,5 +471,5 @@ static void k_add_matmul(double *restrict out, const double *restrict a, int64_t
         .add_matmul = k_add_matmul, .convert = k_convert, .weighted_sum = k_weighted_sum,       \
         .resample = k_resample, .rotate = k_rotate, .pack = pack_or_null, .affine = k_affine,   \
         .blend = k_blend, .solarize = k_solarize, .luma_sum = k_luma_sum, .grey = k_grey,       \
-        .saturate = k_saturate, .hue = k_hue                                                    \
+        .saturate = k_saturate, .hue = k_hue, .exp_sum = k_exp_sum                              \
     }

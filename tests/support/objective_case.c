@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Cuts a batch into lanes, and runs an objective on them. */
+#include "objective_case.h"
+
+#include "mpi_case.h"
+#include "random.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t lanes_of(const struct lj_objective_case *c)
+{
+    return (c->samples + c->lane_rows - 1) / c->lane_rows;
+}
+
+/* A lane's rows between the batch (V, N, D) and the lane (V, n, D), either way. */
+static void copy_lane(const struct lj_objective_case *c, int64_t lane, int64_t n, float *whole,
+                      float *own, bool back)
+{
+    for (int64_t v = 0; v < c->views; v++) {
+        float *rows = whole + (v * c->samples + lane * c->lane_rows) * c->width;
+        float *mine = own + v * n * c->width;
+        memcpy(back ? rows : mine, back ? mine : rows, (size_t)(n * c->width) * sizeof *mine);
+    }
+}
+
+static struct lj_loss_lane take_lane(const struct lj_objective_case *c, int64_t lane, int64_t first,
+                                     float *proj)
+{
+    int64_t n = lj_min_i64(c->lane_rows, c->samples - lane * c->lane_rows);
+    copy_lane(c, lane, n, (float *)c->z, proj, false);
+    return (struct lj_loss_lane){
+        .worker = (int)(lane % c->workers), .index = lane - first, .n = n, .proj = proj};
+}
+
+int lj_objective_case_create(struct lj_objective **objective, struct lj_comm *comm,
+                             const struct lj_objective_case *c, struct lj_ledger *ledger)
+{
+    struct lj_objective_shape shape = {.views = c->views,
+                                       .global_views = 1,
+                                       .width = c->width,
+                                       .lanes = lanes_of(c),
+                                       .lane_rows = c->lane_rows,
+                                       .workers = c->workers};
+    return lj_objective_create(objective, comm, c->kind, c->config, &shape, ledger);
+}
+
+struct lj_objective_result lj_objective_case_run(struct lj_comm *comm,
+                                                 const struct lj_objective_case *c, float *dz)
+{
+    struct lj_objective *objective = NULL;
+    struct lj_objective_result r = {0};
+    int64_t first, end, lane_floats = c->views * c->lane_rows * c->width;
+    float *proj = calloc((size_t)(2 * lane_floats), sizeof *proj), *dproj = proj + lane_floats;
+    cr_assert_eq(lj_objective_case_create(&objective, comm, c, &r.ledger), LJ_OK, "%s",
+                 lj_error_text());
+    lj_lanes_of_rank(lanes_of(c), comm->size, comm->rank, &first, &end);
+    for (int step = 0; step < 2; step++) { /* the second must find nothing of the first */
+        lj_objective_begin(objective, step);
+        for (int64_t k = first; k < end; k++) {
+            struct lj_loss_lane lane = take_lane(c, k, first, proj);
+            lj_objective_add(objective, &lane);
+        }
+        r.status = lj_objective_reduce(objective, LJ_OK, &r.message, r.term);
+    }
+    for (int64_t k = first; r.status == LJ_OK && k < end; k++) {
+        struct lj_loss_lane lane = take_lane(c, k, first, proj);
+        lj_objective_gradient(objective, &lane, dproj);
+        copy_lane(c, k, lane.n, dz, dproj, true);
+    }
+    lj_objective_destroy(objective);
+    free(proj);
+    return r;
+}
+
+bool lj_objective_case_is_mine(const struct lj_comm *comm, const struct lj_objective_case *c,
+                               int64_t sample)
+{
+    int64_t first, end, lane = sample / c->lane_rows;
+    lj_lanes_of_rank(lanes_of(c), comm->size, comm->rank, &first, &end);
+    return lane >= first && lane < end;
+}
+
+double lj_objective_case_error(const struct lj_comm *comm, const struct lj_objective_case *c,
+                               const float *dz, const double *expected)
+{
+    double largest = 1e-30, error = 0;
+    for (int64_t i = 0; i < c->views * c->samples * c->width; i++) {
+        if (isnan(expected[i]))
+            continue;
+        largest = fmax(largest, fabs(expected[i]));
+        if (lj_objective_case_is_mine(comm, c, i / c->width % c->samples))
+            error = fmax(error, fabs((double)dz[i] - expected[i]));
+    }
+    return error / largest;
+}
+
+float *lj_objective_case_numbers(const struct lj_objective_case *c, float mean, float low,
+                                 float high)
+{
+    int64_t count = c->views * c->samples * c->width;
+    float *z = calloc((size_t)count, sizeof *z);
+    lj_random_normal_f32(z, count, 21);
+    for (int64_t i = 0; i < count; i++)
+        z[i] = mean + z[i] * (low + (high - low) * (float)(i % c->width) / (float)c->width) +
+               0.3f * z[i / c->width * c->width];
+    return z;
+}
+
+void lj_objective_case_assert_bits(struct lj_comm *comm, struct lj_objective_case c)
+{
+    struct lj_comm *single = NULL;
+    int64_t count = c.views * c.samples * c.width, wrong = 0;
+    float *dz = calloc((size_t)count, sizeof *dz), *expected = calloc((size_t)count, sizeof *dz);
+    double term[LJ_TERMS_MAX] = {0};
+    lj_all_assert(comm, lj_comm_first(comm, 1, &single) == LJ_OK, "%s", lj_error_text());
+    if (single) {
+        struct lj_objective_result r = lj_objective_case_run(single, &c, expected);
+        cr_assert_eq(r.status, LJ_OK);
+        memcpy(term, r.term, sizeof term);
+    }
+    lj_broadcast(comm, term, sizeof term, 0);
+    lj_broadcast(comm, expected, count * (int64_t)sizeof *expected, 0);
+    for (c.workers = 1; c.workers <= 3; c.workers += 2) {
+        struct lj_objective_result r = lj_objective_case_run(comm, &c, dz);
+        lj_all_assert(comm, r.status == LJ_OK && memcmp(r.term, term, sizeof term) == 0,
+                      "%d workers: loss %.17g, expected %.17g", c.workers, r.term[0], term[0]);
+        for (int64_t i = 0; i < count; i++)
+            wrong += lj_objective_case_is_mine(comm, &c, i / c.width % c.samples) &&
+                     dz[i] != expected[i];
+        lj_all_assert(comm, wrong == 0, "%lld elements of the gradient differ", (long long)wrong);
+    }
+    lj_comm_destroy(single);
+    free(dz);
+    free(expected);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One step of any objective on a whole batch, cut into lanes that ranks share as in training. */
+#ifndef LEJEPA_TEST_OBJECTIVE_CASE_H
+#define LEJEPA_TEST_OBJECTIVE_CASE_H
+
+#include "loss/loss.h"
+
+/* A global batch, cut into lanes. */
+struct lj_objective_case {
+    const struct lj_objective_kind *kind;
+    const struct lj_config *config;
+    int64_t views, samples, width, lane_rows; /* the last lane may be shorter */
+    int workers;
+    const float *z; /* (V, N, D), the same on every rank */
+};
+
+struct lj_objective_result {
+    int status;
+    struct lj_step_message message;
+    double term[LJ_TERMS_MAX];
+    struct lj_ledger ledger; /* of two steps */
+};
+
+/* lj_objective_create for the case. */
+int lj_objective_case_create(struct lj_objective **objective, struct lj_comm *comm,
+                             const struct lj_objective_case *c,
+                             struct lj_ledger *ledger) LJ_MUST_USE;
+
+/* Runs the step twice, the second time with what the first has left behind. Collective.
+ *   dz  (V, N, D) out: the gradient at this rank's samples; other rows stay as they are */
+struct lj_objective_result lj_objective_case_run(struct lj_comm *comm,
+                                                 const struct lj_objective_case *c, float *dz);
+
+/* Is this sample in a lane of this rank? Local. */
+bool lj_objective_case_is_mine(const struct lj_comm *comm, const struct lj_objective_case *c,
+                               int64_t sample);
+
+/* Largest |dz - expected| of this rank's rows, divided by the largest |expected| of all. Elements
+ * that are NaN in expected are left out. Local.
+ *   dz, expected  (V, N, D) in */
+double lj_objective_case_error(const struct lj_comm *comm, const struct lj_objective_case *c,
+                               const float *dz, const double *expected);
+
+/* Numbers (V, N, D) of this mean whose deviation grows with the column, from `low` to `high`; the
+ * caller frees them. */
+float *lj_objective_case_numbers(const struct lj_objective_case *c, float mean, float low,
+                                 float high);
+
+/* Asserts that terms and gradient have the same bits all on one rank and spread over all, in one
+ * worker and in three. Collective. */
+void lj_objective_case_assert_bits(struct lj_comm *comm, struct lj_objective_case c);
+
+#endif
