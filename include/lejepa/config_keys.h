@@ -194,6 +194,9 @@
         "epochs of linear warm-up from 1 % of the peak")                                           \
     INT(BITS, train_steps, "train.steps", 0, 0, 1000000000000, "steps; 0: from train.epochs")      \
     REAL(BITS, train_epochs, "train.epochs", 100.0, 0.0, 1.0e9, "epochs, when train.steps is 0")   \
+    REAL(BITS, train_average, "train.average", 0.0, 0.0, 0.9999999,                                \
+        "decay of a running average of the weights, such as 0.999, which is evaluated and "        \
+        "exported instead of the last ones; 0: none")                                              \
     INT(FREE, log_every, "log.every", 10, 0, 1000000000, "steps between lines of metrics.jsonl")   \
     CHOICE(FREE, log_tensorboard, "log.tensorboard", LJ_LOG_TENSORBOARD_FALSE,                     \
         WORD(LJ_LOG_TENSORBOARD_FALSE, "false") WORD(LJ_LOG_TENSORBOARD_TRUE, "true"),             \
@@ -281,7 +284,9 @@
     TEXT(ARGUMENT, arg_test, "test", "", "probe: embedding file that is predicted")                \
     TEXT(ARGUMENT, arg_checkpoint, "checkpoint", "",                                               \
         "embed, export: checkpoint file or run directory")                                         \
-    TEXT(ARGUMENT, arg_weights, "weights", "", "import: safetensors file")                         \
+    TEXT(ARGUMENT, arg_weights, "weights", "",                                                     \
+        "import, embed, export: import: safetensors file; embed, export: average or last, of the " \
+        "checkpoint; empty: the average where there is one")                                       \
     TEXT(ARGUMENT, arg_mean, "mean", "",                                                           \
         "import: mean of each channel, in 0..1 as timm has it, such as 0.485,0.456,0.406; else "   \
         "the file's, or the archive's")                                                            \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Installed. Embeddings of an archive by a pretrained encoder.
  *
- *     lj_pretrained_load(&pretrained, comm, "runs/galaxies", false);
+ *     lj_pretrained_load(&pretrained, comm, "runs/galaxies", "", false);
  *     struct lj_embedder embedder = {.model = pretrained.model, .weights = pretrained.weights,
  *     ...}; lj_embed(comm, &embedder, archive, rows, 0, sink, data);
  *     lj_pretrained_free(&pretrained);
@@ -44,12 +44,16 @@ LJ_API int lj_embed(struct lj_comm *comm, const struct lj_embedder *embedder,
 
 /* A model for inference out of a checkpoint: architecture from its configuration, its weights (or,
  * untrained, the initial ones of its seed) and pixel statistics on every rank. Collective.
- *   path  a checkpoint file, or a run directory (its newest checkpoint). Release with _free. */
+ *   path     in  a checkpoint file, or a run directory (its newest checkpoint)
+ *   weights  in  "average", of the weights, which the run must have kept (train.average); "last";
+ *                "": the average where there is one
+ * Release with _free. */
 struct lj_pretrained {
     char file[4096];         /* the checkpoint that was read */
     struct lj_config config; /* the run's */
     struct lj_model *model;  /* owned */
     float *weights;          /* owned */
+    bool averaged;           /* they are the running average of training's weights */
     int channels;
     int64_t size, step;
     float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
@@ -60,7 +64,7 @@ struct lj_pretrained {
     float least[LJ_CHANNELS_MAX], most[LJ_CHANNELS_MAX]; /* range of the pixels of training */
 };
 LJ_API int lj_pretrained_load(struct lj_pretrained *pretrained, struct lj_comm *comm,
-                              const char *path, bool untrained) LJ_MUST_USE;
+                              const char *path, const char *weights, bool untrained) LJ_MUST_USE;
 LJ_API void lj_pretrained_free(struct lj_pretrained *pretrained);
 
 #endif

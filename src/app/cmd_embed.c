@@ -70,7 +70,8 @@ int lj_command_embed(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_runtime_agree(comm, &isa));
     bool untrained = config->arg_features == LJ_ARG_FEATURES_UNTRAINED ||
                      config->arg_features == LJ_ARG_FEATURES_PIXELS;
-    LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint, untrained));
+    LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint, config->arg_weights,
+                              untrained));
     int status = lj_open_for_encoder(comm, &pretrained, config, words,
                                      config->arg_features == LJ_ARG_FEATURES_PIXELS, &archive);
     if (status == LJ_OK)

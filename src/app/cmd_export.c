@@ -88,7 +88,8 @@ int lj_command_export(struct lj_comm *comm, struct lj_config *config,
     if (!config->arg_checkpoint[0] || !config->arg_out[0])
         status = lj_fail(LJ_ERR_CONFIG, "export: give checkpoint= and out=FILE.safetensors");
     LJ_TRY(lj_agree(comm, status));
-    LJ_TRY(lj_pretrained_load(&pretrained, comm, config->arg_checkpoint, false));
+    LJ_TRY(
+        lj_pretrained_load(&pretrained, comm, config->arg_checkpoint, config->arg_weights, false));
     if (lj_comm_is_root(comm))
         status = write_files(config->arg_out, &pretrained);
     lj_pretrained_free(&pretrained);

@@ -76,15 +76,16 @@ static json_t *provenance(const struct lj_embed_job *job)
     char libraries[128];
     lj_matmul_libraries(libraries, sizeof libraries);
     return json_pack(
-        "{s:s, s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:f, s:s, s:o, s:o, s:s, s:s, s:s}",
+        "{s:s, s:s, s:I, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:f, s:s, s:o, s:o, s:s, s:s, s:s}",
         "program", "lejepa_mpi " LJ_VERSION, "checkpoint", c->arg_checkpoint, "step",
-        (json_int_t)job->pretrained->step, "weights_xxh3", hex_of(XXH3_64bits(e->weights, bytes)),
-        "features", lj_arg_features_word(c->arg_features), "archive", c->data_archive,
-        "archive_fingerprint", hex_of(info->fingerprint), "images", name_of(info->images), "labels",
-        name_of(info->labels), "unlabelled", c->data_unlabelled, "where", c->data_where,
-        "normalisation", normalisation(job), "settings_xxh3", hex_of(settings_hash(c)), "kernels",
-        lj_isa_name(lj_isa_selected()), "matmuls", lj_matmul_backend(&matmul), "libraries",
-        libraries);
+        (json_int_t)job->pretrained->step, "weights",
+        job->pretrained->averaged ? "average" : "last", "weights_xxh3",
+        hex_of(XXH3_64bits(e->weights, bytes)), "features", lj_arg_features_word(c->arg_features),
+        "archive", c->data_archive, "archive_fingerprint", hex_of(info->fingerprint), "images",
+        name_of(info->images), "labels", name_of(info->labels), "unlabelled", c->data_unlabelled,
+        "where", c->data_where, "normalisation", normalisation(job), "settings_xxh3",
+        hex_of(settings_hash(c)), "kernels", lj_isa_name(lj_isa_selected()), "matmuls",
+        lj_matmul_backend(&matmul), "libraries", libraries);
 }
 
 /* Which views were projected. */

@@ -283,7 +283,7 @@ void lj_gradsync_gather(struct lj_gradsync *sync, float *weights);
 bool lj_gradsync_gathering(const struct lj_gradsync *sync);
 
 /* Collects arrays laid out like the shards (the moments of the optimiser, say) into whole ones on
- * the root, at most two at a time, while other work goes on. Starting is collective and waits for
+ * the root, at most three at a time, while other work goes on. Starting is collective and waits for
  * nobody; finishing waits for the others.
  *   shard  (elements) in; until finish it stays as it is, but for the root's, which is copied
  *   whole  (bounds[buckets]) out on the root, after finish; NULL elsewhere */

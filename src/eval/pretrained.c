@@ -22,6 +22,7 @@ static int read_header(struct lj_pretrained *p, const char *file)
     struct lj_checkpoint_header header;
     LJ_TRY(lj_checkpoint_read_header(file, &header));
     p->step = header.step;
+    p->averaged = header.has_average;
     p->channels = header.channels;
     int status = LJ_OK;
     if (header.channels < 1 || header.channels > LJ_CHANNELS_MAX)
@@ -58,17 +59,34 @@ static int build(struct lj_pretrained *p)
 
 _Static_assert(sizeof((struct lj_pretrained *)0)->file == LJ_PATH_MAX, "room for any path");
 
+/* Sets p->averaged by what the user wants and the file has. */
+static int choose_weights(struct lj_pretrained *p, const char *wanted)
+{
+    bool average = strcmp(wanted, "average") == 0, last = strcmp(wanted, "last") == 0;
+    if (wanted[0] && !average && !last)
+        return lj_fail(LJ_ERR_CONFIG, "weights=%s: expected average or last", wanted);
+    if (average && !p->averaged)
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "weights=average: %s has no average of the weights; train with "
+                       "train.average=0.999, or leave weights= out",
+                       p->file);
+    p->averaged = p->averaged && !last;
+    return LJ_OK;
+}
+
 static int fill(struct lj_pretrained *p, struct lj_comm *comm, bool untrained)
 {
+    struct lj_checkpoint_arrays arrays = {.weights = p->averaged ? NULL : p->weights,
+                                          .average = p->averaged ? p->weights : NULL};
     if (untrained)
         lj_params_init(&p->model->params, p->config.seed, 0, p->model->params.elements, p->weights);
     else if (lj_comm_is_root(comm))
-        return lj_checkpoint_read(p->file, &p->model->params, p->weights, NULL, NULL);
+        return lj_checkpoint_read(p->file, &p->model->params, &arrays);
     return LJ_OK;
 }
 
 int lj_pretrained_load(struct lj_pretrained *p, struct lj_comm *comm, const char *path,
-                       bool untrained)
+                       const char *weights, bool untrained)
 {
     memset(p, 0, sizeof *p);
     int status = LJ_OK;
@@ -76,6 +94,12 @@ int lj_pretrained_load(struct lj_pretrained *p, struct lj_comm *comm, const char
         status = lj_checkpoint_resolve(path, p->file);
         if (status == LJ_OK)
             status = read_header(p, p->file);
+        if (status == LJ_OK)
+            status = choose_weights(p, weights);
+        p->averaged = p->averaged && !untrained;
+        if (status == LJ_OK && p->averaged)
+            lj_say("%s: the running average of the weights (weights=last has the last ones)",
+                   p->file);
     }
     LJ_TRY(lj_agree(comm, status));
     lj_broadcast(comm, p, sizeof *p, 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. optim: AdamW on this rank's shard of the parameters, and the schedule of the
- * learning rate. All functions are local. */
+/* For other modules. optim: AdamW on this rank's shard of the parameters, the running average of
+ * the weights, and the schedule of the learning rate. All functions are local. */
 #ifndef LEJEPA_OPTIM_OPTIM_H
 #define LEJEPA_OPTIM_OPTIM_H
 
@@ -79,6 +79,17 @@ void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient
  *   gradient  in/out  (shard) scaled in place */
 void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale, float *weights,
                    float *gradient);
+
+/* The decay of the running average in an update: `decay`, less in the first ones.
+ *   step  in  0 for the first update */
+double lj_average_decay(double decay, int64_t step);
+/* One update of the running average of all parameters in this rank's shard, running statistics
+ * included: average <- average + (1 - decay) (weights - average). It works element by element.
+ * Local; OpenMP threads share it.
+ *   weights  in      this rank's array of weights
+ *   average  in/out  (shard) */
+void lj_average_update(const struct lj_shard_layout *shards, double decay, const float *weights,
+                       float *average);
 
 /* The first (which = 0) or second (1) moment, (shard), to be saved and restored. Owned by optim. */
 float *lj_optim_moment(struct lj_optim *optim, int which);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Evaluation while training: effective rank and condition of the embeddings of some rows, the
- * query, and SIGReg of their projections; where there are labels, the accuracy of a kNN, too. The
- * bank is the rows whose labels are known to the kNN, the query those whose labels it predicts.
- * Ranks share the rows of both, and keep the embeddings of theirs. The query is what eval.where or
- * eval.archive say, else rows that are held out, one of eval.holdout.
+/* Evaluation while training, of the weights' running average where there is one: effective rank and
+ * condition of the embeddings of some rows, the query, and SIGReg of their projections; where there
+ * are labels, the accuracy of a kNN, too. The bank is the rows whose labels are known to the kNN,
+ * the query those whose labels it predicts. Ranks share the rows of both, and keep the embeddings
+ * of theirs. The query is what eval.where or eval.archive say, else rows that are held out, one of
+ * eval.holdout.
  *
  * SIGReg is taken as training takes it, on the projections of all views, of batch.size rows at
  * most, because it grows with their number: so it compares with what steps log. */
@@ -306,7 +307,7 @@ int lj_run_check_layers(const struct lj_run_state *run)
 }
 
 /* Collective. */
-static int embed(struct lj_run_state *run, const struct evaluation *e)
+static int embed_by_weights(struct lj_run_state *run, const struct evaluation *e)
 {
     struct lj_embedder embedder = embedder_of(run);
     if (run->eval_bank)
@@ -316,6 +317,15 @@ static int embed(struct lj_run_state *run, const struct evaluation *e)
                           lj_archive_info(run->eval_query)->selected, e->values[1]));
     embedder.projections = true;
     return lj_embed_share(run->comm, &embedder, run->eval_query, e->samples, e->values[2]);
+}
+
+/* By what will be exported. Collective. */
+static int embed(struct lj_run_state *run, const struct evaluation *e)
+{
+    lj_trainer_swap_average(run->trainer);
+    int status = embed_by_weights(run, e);
+    lj_trainer_swap_average(run->trainer);
+    return status;
 }
 
 /* Of projections that are too wide. */

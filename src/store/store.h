@@ -19,11 +19,16 @@ enum { LJ_PATH_MAX = 4096 }; /* bytes of a path, with its NUL */
  *
  *     /weights/<name>                       float32, by timm's names
  *     /optim/moment1/<name>, moment2/<name> float32, state of AdamW, if it was written
+ *     /average/<name>                       float32, running average of the weights, if the run
+ *                                           keeps one
  *     /data/mean, std, least, most          float32 (channels); older files lack the last two
  *     /data/low, high                       float32 (channels), limits of data.stretch, if it has
  *                                           any; older files lack those of asinh
  *     attributes of /                       format, format_version, step, seed, tensors, moments,
- *                                           config (YAML), provenance (JSON), checksum, xxh3
+ *                                           average (from version 2 on), config (YAML), provenance
+ *                                           (JSON), checksum, xxh3
+ *
+ * A file has the least format_version that has room for what it holds: 2 with an average, else 1.
  *
  * Every dataset has attributes role, description and xxh3, the XXH3-64 of its bytes; the xxh3 of /
  * covers the attributes of /. */
@@ -38,6 +43,7 @@ struct lj_checkpoint {
     const float *weights;
     const float *moment1; /* NULL: written without the optimiser's state */
     const float *moment2;
+    const float *average; /* NULL: the run keeps none */
     int channels;
     const float *mean, *std;   /* (channels) of the pixels */
     const float *least, *most; /* (channels) their range; NULL: not known */
@@ -57,6 +63,7 @@ int lj_checkpoint_verify(const char *path) LJ_MUST_USE;
 /* What a checkpoint says of itself, without its weights. */
 struct lj_checkpoint_header {
     int64_t step, seed;
+    bool has_average;
     char *config, *provenance; /* owned */
     int channels;
     float *mean, *std;   /* (channels) owned */
@@ -69,13 +76,16 @@ struct lj_checkpoint_header {
 int lj_checkpoint_read_header(const char *path, struct lj_checkpoint_header *header) LJ_MUST_USE;
 void lj_checkpoint_header_free(struct lj_checkpoint_header *header);
 
-/* Reads into arrays laid out like params. Names and shapes must match exactly; checksums are
- * checked. Local.
- *   weights           out
- *   moment1, moment2  out  NULL: not wanted
+/* What a checkpoint is read into: arrays laid out like params, borrowed; NULL: not wanted. */
+struct lj_checkpoint_arrays {
+    float *weights, *moment1, *moment2;
+    float *average;   /* left as it is where the file has none */
+    bool has_average; /* out */
+};
+/* Reads them. Names and shapes must match exactly; checksums are checked. Local.
  * Errors: LJ_ERR_CHECKPOINT, naming the tensor, what was expected and what was found. */
-int lj_checkpoint_read(const char *path, const struct lj_params *params, float *weights,
-                       float *moment1, float *moment2) LJ_MUST_USE;
+int lj_checkpoint_read(const char *path, const struct lj_params *params,
+                       struct lj_checkpoint_arrays *arrays) LJ_MUST_USE;
 
 /* ---- where checkpoints lie ----------------------------------------------------------------------
  *
@@ -103,8 +113,8 @@ int lj_checkpoint_last(const char *dir, char path[LJ_PATH_MAX]) LJ_MUST_USE;
  *   where  in   a checkpoint, or a directory of them: its newest good one
  *   path   out  the file that was read, or is good and does not fit params; "" when none is good
  * Errors: those of both; the arrays are unspecified then. */
-int lj_checkpoint_load(const char *where, const struct lj_params *params, float *weights,
-                       float *moment1, float *moment2, char path[LJ_PATH_MAX]) LJ_MUST_USE;
+int lj_checkpoint_load(const char *where, const struct lj_params *params,
+                       struct lj_checkpoint_arrays *arrays, char path[LJ_PATH_MAX]) LJ_MUST_USE;
 
 /* The one file that a user means: `where` itself, or the newest good one of a directory. A file is
  * not looked at. Local. Errors: LJ_ERR_CHECKPOINT when a directory holds none. */
@@ -389,8 +399,8 @@ struct lj_weights_source {
     bool whole;      /* the parameters of optional_prefix were there, too */
     uint64_t xxh3;   /* XXH3-64 of the file's bytes */
 };
-/* Reads the weights of a checkpoint, which must have exactly these parameters, or of a safetensors
- * file. The file's first bytes decide which it is. Local.
+/* Reads the weights of a checkpoint, not their average, which must have exactly these parameters,
+ * or of a safetensors file. The file's first bytes decide which it is. Local.
  *   where            in   file, or a directory as for lj_checkpoint_resolve
  *   optional_prefix  in   as for lj_safetensors_read
  *   adaption         in   as for lj_safetensors_read_adapted; NULL: every tensor has to fit

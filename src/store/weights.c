@@ -52,8 +52,9 @@ int lj_weights_read(const char *where, const struct lj_params *params, const cha
     *source = (struct lj_weights_source){.whole = true};
     LJ_TRY(lj_checkpoint_resolve(where, source->file));
     LJ_TRY(identify(source));
+    struct lj_checkpoint_arrays arrays = {.weights = weights};
     if (source->checkpoint)
-        return lj_checkpoint_read(source->file, params, weights, NULL, NULL);
+        return lj_checkpoint_read(source->file, params, &arrays);
     return lj_safetensors_read_adapted(source->file, params, optional_prefix, adaption, weights,
                                        &source->whole);
 }

@@ -10,11 +10,17 @@
 
 /* ---- the snapshot ------------------------------------------------------------------------ */
 
+int lj_trainer_snapshot_arrays(const struct lj_trainer *t)
+{
+    return t->config.train_average > 0 ? LJ_SNAPSHOT_ARRAYS : LJ_SNAPSHOT_AVERAGE;
+}
+
 int lj_trainer_make_snapshot(struct lj_trainer *t)
 {
     bool root = lj_comm_is_root(t->comm);
+    int arrays = lj_trainer_snapshot_arrays(t);
     int64_t elements = root ? t->model->params.elements : lj_gradsync_shard(t->gradsync)->elements;
-    for (int i = root ? LJ_SNAPSHOT_WEIGHTS : LJ_SNAPSHOT_MOMENT1; i < LJ_SNAPSHOT_ARRAYS; i++) {
+    for (int i = root ? LJ_SNAPSHOT_WEIGHTS : LJ_SNAPSHOT_MOMENT1; i < arrays; i++) {
         t->snapshot[i] = lj_alloc_array(elements, sizeof(float), "checkpoint snapshot");
         if (!t->snapshot[i])
             return LJ_ERR_RESOURCE;
@@ -41,11 +47,14 @@ static void take_snapshot(struct lj_trainer *t)
 {
     bool root = lj_comm_is_root(t->comm);
     int64_t shard = lj_gradsync_shard(t->gradsync)->elements;
-    for (int i = 0; i < 2; i++) {
-        float *moment = lj_optim_moment(t->optim, i), *copy = t->snapshot[LJ_SNAPSHOT_MOMENT1 + i];
+    float *const mine[LJ_SNAPSHOT_ARRAYS] = {[LJ_SNAPSHOT_MOMENT1] = lj_optim_moment(t->optim, 0),
+                                             [LJ_SNAPSHOT_MOMENT2] = lj_optim_moment(t->optim, 1),
+                                             [LJ_SNAPSHOT_AVERAGE] = t->average};
+    for (int i = LJ_SNAPSHOT_MOMENT1; i < lj_trainer_snapshot_arrays(t); i++) {
+        float *copy = t->snapshot[i];
         if (!root)
-            memcpy(copy, moment, (size_t)shard * sizeof(float));
-        lj_gradsync_collect_start(t->gradsync, root ? moment : copy, root ? copy : NULL);
+            memcpy(copy, mine[i], (size_t)shard * sizeof(float));
+        lj_gradsync_collect_start(t->gradsync, root ? mine[i] : copy, root ? copy : NULL);
     }
     if (root)
         memcpy(t->snapshot[LJ_SNAPSHOT_WEIGHTS], t->weights,
@@ -73,6 +82,7 @@ static int prepare_writer(struct lj_trainer *t, const char *dir, int64_t finishe
                                        .weights = t->snapshot[LJ_SNAPSHOT_WEIGHTS],
                                        .moment1 = t->snapshot[LJ_SNAPSHOT_MOMENT1],
                                        .moment2 = t->snapshot[LJ_SNAPSHOT_MOMENT2],
+                                       .average = t->snapshot[LJ_SNAPSHOT_AVERAGE],
                                        .channels = lj_archive_info(t->archive)->channels,
                                        .mean = t->mean,
                                        .std = t->std,
@@ -139,5 +149,5 @@ double lj_trainer_checkpoint_seconds(struct lj_trainer *t)
 
 int64_t lj_trainer_snapshot_bytes(const struct lj_trainer *t)
 {
-    return LJ_SNAPSHOT_ARRAYS * t->model->params.elements * (int64_t)sizeof(float);
+    return lj_trainer_snapshot_arrays(t) * t->model->params.elements * (int64_t)sizeof(float);
 }

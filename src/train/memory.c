@@ -178,8 +178,9 @@ static int64_t widest_bucket(const struct lj_params *params)
 static int foresee(struct lj_trainer_memory *memory, struct lj_trainer *t)
 {
     struct lj_params *params = &t->model->params;
-    /* The weights, two moments, the gradient; LJ_SNAPSHOT_ARRAYS of a checkpoint. */
-    int64_t floats = (4 + LJ_SNAPSHOT_ARRAYS) * params->elements;
+    /* The weights, two moments, the gradient, an average; those of a checkpoint. */
+    int64_t arrays = 4 + (t->config.train_average > 0) + lj_trainer_snapshot_arrays(t);
+    int64_t floats = arrays * params->elements;
     floats += 2 * widest_bucket(params); /* the lane's share of a bucket, and their sum */
     memory->state = floats * (int64_t)sizeof(float) + lj_params_pack_layout(params, t->bf16);
     LJ_TRY(check_recompute(t));
@@ -311,6 +312,7 @@ void lj_trainer_release(struct lj_trainer *t)
     lj_free(t->clock);
     lj_free(t->redraws);
     lj_free(t->weights);
+    lj_free(t->average);
     lj_free(t->packed);
     lj_trainer_free_snapshot(t);
 }

@@ -41,38 +41,54 @@ static int take_header(struct lj_trainer *t, const char *path, struct lj_limits 
 
 /* Reads the arrays first, because that decides which file it is. Where they do not fit, a setting
  * that differs is the better message. */
-static int read_on_root(struct lj_trainer *t, const char *where, struct lj_limits *limits)
+static int read_on_root(struct lj_trainer *t, const char *where, struct lj_limits *limits,
+                        bool *has_average)
 {
     char path[LJ_PATH_MAX], reason[2048];
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
-    int status =
-        lj_checkpoint_load(where, &t->model->params, t->weights, t->snapshot[LJ_SNAPSHOT_MOMENT1],
-                           t->snapshot[LJ_SNAPSHOT_MOMENT2], path);
+    struct lj_checkpoint_arrays arrays = {.weights = t->weights,
+                                          .moment1 = t->snapshot[LJ_SNAPSHOT_MOMENT1],
+                                          .moment2 = t->snapshot[LJ_SNAPSHOT_MOMENT2],
+                                          .average = t->snapshot[LJ_SNAPSHOT_AVERAGE]};
+    int status = lj_checkpoint_load(where, &t->model->params, &arrays, path);
     if (!path[0])
         return status;
     snprintf(reason, sizeof reason, "%s", lj_error_text());
     LJ_TRY(take_header(t, path, limits));
+    *has_average = arrays.has_average;
+    if (t->average && !arrays.has_average && status == LJ_OK)
+        lj_warn("%s has no average of the weights (train.average): it begins with the weights of "
+                "step %lld",
+                path, (long long)t->first_step);
     lj_error_set(reason);
     return status;
+}
+
+/* The shards of an array that the root has read. */
+static void deal_out(struct lj_trainer *t, int array, float *mine)
+{
+    lj_gradsync_scatter(t->gradsync, lj_comm_is_root(t->comm) ? t->snapshot[array] : NULL, mine,
+                        lj_gradsync_shard(t->gradsync)->shard_offset);
 }
 
 int lj_trainer_resume(struct lj_trainer *t, const char *where)
 {
     const struct lj_limits *of_rows = lj_archive_limits(t->archive);
     struct lj_limits limits = of_rows ? *of_rows : (struct lj_limits){0};
+    bool has_average = false;
     lj_root_section_begin(t->comm);
-    LJ_TRY(lj_root_section_end(t->comm, read_on_root(t, where, &limits)));
+    LJ_TRY(lj_root_section_end(t->comm, read_on_root(t, where, &limits, &has_average)));
     lj_broadcast(t->comm, &limits, sizeof limits, 0);
     lj_archive_set_limits(t->archive, &limits);
     lj_broadcast(t->comm, &t->first_step, sizeof t->first_step, 0);
+    lj_broadcast(t->comm, &has_average, sizeof has_average, 0);
     lj_broadcast(t->comm, t->mean, sizeof t->mean, 0);
     lj_broadcast(t->comm, t->std, sizeof t->std, 0);
     lj_trainer_spread_weights(t);
-    bool root = lj_comm_is_root(t->comm);
-    for (int i = 0; i < 2; i++)
-        lj_gradsync_scatter(t->gradsync, root ? t->snapshot[LJ_SNAPSHOT_MOMENT1 + i] : NULL,
-                            lj_optim_moment(t->optim, i),
-                            lj_gradsync_shard(t->gradsync)->shard_offset);
+    deal_out(t, LJ_SNAPSHOT_MOMENT1, lj_optim_moment(t->optim, 0));
+    deal_out(t, LJ_SNAPSHOT_MOMENT2, lj_optim_moment(t->optim, 1));
+    if (t->average && has_average)
+        deal_out(t, LJ_SNAPSHOT_AVERAGE, t->average);
     return LJ_OK;
 }

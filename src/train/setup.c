@@ -206,6 +206,7 @@ static int create_collectively(struct lj_trainer *t, const char *resume_from)
     LJ_TRY(make_gradsync(t));
     LJ_TRY(lj_agree(t->comm, make_weights(t)));
     LJ_TRY(lj_agree(t->comm, make_optim(t)));
+    LJ_TRY(lj_agree(t->comm, lj_trainer_make_average(t)));
     LJ_TRY(lj_agree(t->comm, lj_trainer_make_snapshot(t)));
     if (resume_from) {
         LJ_TRY(lj_trainer_resume(t, resume_from));

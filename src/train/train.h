@@ -62,6 +62,10 @@ struct lj_trainer_info lj_trainer_info(const struct lj_trainer *trainer);
 /* The weights after the last step, on ranks with lanes and on the root all of them; borrowed, and
  * valid until the next step. Collective in effect: waits for those that are on their way. */
 const float *lj_trainer_weights(struct lj_trainer *trainer);
+/* Exchanges the weights and their running average, where the trainer keeps one (train.average):
+ * once before an evaluation, of the average then, and once behind it. No step in between.
+ * Collective. */
+void lj_trainer_swap_average(struct lj_trainer *trainer);
 /* FLOP of one step: 3 x 2 x forward multiply-adds of encoder and projector, attention included.
  * Local. */
 double lj_trainer_step_flops(const struct lj_trainer *trainer);

@@ -10,7 +10,13 @@
 #include <jansson.h>
 
 /* What a checkpoint holds of a training. */
-enum { LJ_SNAPSHOT_WEIGHTS, LJ_SNAPSHOT_MOMENT1, LJ_SNAPSHOT_MOMENT2, LJ_SNAPSHOT_ARRAYS };
+enum {
+    LJ_SNAPSHOT_WEIGHTS,
+    LJ_SNAPSHOT_MOMENT1,
+    LJ_SNAPSHOT_MOMENT2,
+    LJ_SNAPSHOT_AVERAGE, /* only where the trainer keeps one */
+    LJ_SNAPSHOT_ARRAYS
+};
 
 struct lj_checkpoint_header; /* of store */
 struct lj_checkpoint;        /* likewise */
@@ -66,12 +72,13 @@ struct lj_trainer {
     const struct lj_objective_kind *objective_kind; /* its row of the table */
     struct lj_gradsync *gradsync;
     struct lj_optim *optim;
+    float *average; /* running average of the weights, (shard); NULL: train.average is 0 */
     struct lj_schedule schedule;
     int64_t steps;                       /* of the whole run */
     int64_t first_step;                  /* of this process: 0, or the one after the checkpoint's */
     int64_t step;                        /* being worked on */
     float *snapshot[LJ_SNAPSHOT_ARRAYS]; /* root: whole arrays of a checkpoint that is written or
-                                            read; elsewhere copies of the moments of my shard */
+                                            read; elsewhere copies of my shards */
     char *snapshot_config, *snapshot_provenance; /* its texts */
     struct lj_writer *writer;                    /* root; else NULL */
     bool writes;     /* a checkpoint was begun, and not yet waited for; on all ranks */
@@ -154,11 +161,19 @@ void lj_trainer_release(struct lj_trainer *t);
  * from there whoever keeps all. Collective. */
 void lj_trainer_draw_weights(struct lj_trainer *t);
 void lj_trainer_spread_weights(struct lj_trainer *t);
+/* average.c: takes room for the running average, if there shall be one; and: it begins as the
+ * weights are. Local. */
+int lj_trainer_make_average(struct lj_trainer *t) LJ_MUST_USE;
+void lj_trainer_begin_average(struct lj_trainer *t);
+/* The weights of this step's update join it. Local. */
+void lj_trainer_update_average(struct lj_trainer *t);
 
 /* checkpoint.c: takes (frees) room for what a checkpoint holds; freeing waits for the
  * writer. Local. */
 int lj_trainer_make_snapshot(struct lj_trainer *t) LJ_MUST_USE;
 void lj_trainer_free_snapshot(struct lj_trainer *t);
+/* Arrays of a snapshot. Local. */
+int lj_trainer_snapshot_arrays(const struct lj_trainer *t);
 /* Between two steps: the root starts to write a snapshot that is whole by now; fails if its writer
  * has failed. Local. Errors: those of lj_checkpoint_write. */
 int lj_trainer_write_on(struct lj_trainer *t) LJ_MUST_USE;

@@ -21,6 +21,7 @@ void lj_pass_update(struct lj_trainer *t, bool want_norm, struct lj_step_report 
     if (clip > 0 && report->grad_norm > clip)
         scale = clip / report->grad_norm;
     lj_optim_step(t->optim, t->step + 1, report->lr, scale, t->weights, gradient);
+    lj_trainer_update_average(t);
     lj_phase_end();
 }
 

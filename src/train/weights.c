@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a trainer starts with: weights, drawn or those of a file, which rank 0 reads and deals out;
- * the normalisation of pixels, where it is not the archive's. */
+ * the normalisation of pixels, where it is not the archive's. And the exchange of weights and their
+ * running average. */
 #include "train/trainer.h"
 
 #include "store/store.h"
@@ -15,6 +16,7 @@ void lj_trainer_draw_weights(struct lj_trainer *t)
         lj_params_init(&t->model->params, t->config.seed, shard->first[b], shard->count[b],
                        t->weights + shard->weights_first[b]);
     lj_gradsync_gather(t->gradsync, t->weights);
+    lj_trainer_begin_average(t);
 }
 
 void lj_trainer_spread_weights(struct lj_trainer *t)
@@ -23,6 +25,7 @@ void lj_trainer_spread_weights(struct lj_trainer *t)
     lj_gradsync_scatter(t->gradsync, lj_comm_is_root(t->comm) ? t->weights : NULL, t->weights,
                         shard->weights_first);
     lj_gradsync_gather(t->gradsync, t->weights);
+    lj_trainer_begin_average(t);
 }
 
 /* What is wrong with an element of a parameter; NULL: nothing. */
@@ -137,4 +140,25 @@ void lj_trainer_normalise_by(struct lj_trainer *t, const float *mean, const floa
     size_t bytes = (size_t)lj_archive_info(t->archive)->channels * sizeof *mean;
     memcpy(t->mean, mean, bytes);
     memcpy(t->std, std, bytes);
+}
+
+static void swap(float *a, float *b, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        float kept = a[i];
+        a[i] = b[i];
+        b[i] = kept;
+    }
+}
+
+void lj_trainer_swap_average(struct lj_trainer *t)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
+    if (!t->average)
+        return;
+    lj_pass_weights(t);
+    for (int b = 0; b < shard->buckets; b++)
+        swap(t->weights + shard->weights_first[b], t->average + shard->shard_offset[b],
+             shard->count[b]);
+    lj_gradsync_gather(t->gradsync, t->weights);
 }

@@ -86,23 +86,24 @@ static void put_pixels(struct fuzz_bytes *b, hid_t file)
 /* Those of / with their checksum, then perhaps one of them of another kind. */
 static void put_attributes(struct fuzz_bytes *b, hid_t file)
 {
-    static const char *const names[] = {"format", "format_version", "step",
-                                        "seed",   "tensors",        "moments",
-                                        "config", "provenance",     "xxh3"};
+    static const char *const names[] = {"format",  "format_version", "step",   "seed",
+                                        "tensors", "moments",        "config", "provenance",
+                                        "xxh3",    "average"};
     static const int64_t counts[] = {TENSORS, TENSORS + 1, 0, -1, INT64_MAX};
     const struct lj_checkpoint_attributes attributes = {
         .step = fuzz_byte(b) - 4,
         .seed = fuzz_byte(b),
         .tensors = counts[lj_max_i64(0, fuzz_below(b, 16) - 11)],
         .moments = fuzz_below(b, 4) != 3,
+        .average = fuzz_below(b, 4) == 3,
         .config = fuzz_below(b, 4) == 3 ? "" : "seed: 1\n",
         .provenance = fuzz_below(b, 4) == 3 ? "{\"pixels\": 12" : "{\"pixels\": \"u8 and more\"}"};
     LJ_CHECK(lj_checkpoint_put_attributes(file, &attributes), "attributes");
     int which = fuzz_below(b, 64);
-    if (which < 64 - 9)
+    if (which < 64 - 10)
         return;
-    H5Adelete(file, names[which - (64 - 9)]);
-    fuzz_put_text(b, file, names[which - (64 - 9)], "lejepa_mpi checkpoint");
+    H5Adelete(file, names[which - (64 - 10)]);
+    fuzz_put_text(b, file, names[which - (64 - 10)], "lejepa_mpi checkpoint");
 }
 
 static void make_file(struct fuzz_bytes *b, const char *path)
@@ -114,6 +115,8 @@ static void make_file(struct fuzz_bytes *b, const char *path)
         put_group(b, file, "/optim/moment1");
         put_group(b, file, "/optim/moment2");
     }
+    if (fuzz_below(b, 4) != 3)
+        put_group(b, file, "/average");
     put_pixels(b, file);
     H5Fclose(file);
 }
@@ -141,18 +144,21 @@ static int read_header(const char *path)
 
 enum { UNTOUCHED = 0x5b };
 
-/* Reads the arrays, those that are wanted; between the tensors nothing is written. Returns the
- * status. */
+/* Reads the weights or, with `moments`, all arrays; between the tensors nothing is written. Returns
+ * the status. */
 static int read_arrays(const char *path, bool moments)
 {
-    static float array[3][ELEMENTS];
+    static float array[4][ELEMENTS];
     uint8_t untouched[sizeof array[0]];
     memset(array, UNTOUCHED, sizeof array);
     memset(untouched, UNTOUCHED, sizeof untouched);
-    int status = lj_checkpoint_read(path, &params, array[0], moments ? array[1] : NULL,
-                                    moments ? array[2] : NULL);
+    struct lj_checkpoint_arrays arrays = {.weights = array[0],
+                                          .moment1 = moments ? array[1] : NULL,
+                                          .moment2 = moments ? array[2] : NULL,
+                                          .average = moments ? array[3] : NULL};
+    int status = lj_checkpoint_read(path, &params, &arrays);
     fuzz_expect(status);
-    for (int a = 0; a < 3; a++)
+    for (int a = 0; a < 4; a++)
         for (int i = 0; i < TENSORS; i++) {
             int64_t end = list[i].offset + list[i].count;
             int64_t next = i + 1 < TENSORS ? list[i + 1].offset : ELEMENTS;

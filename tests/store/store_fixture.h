@@ -16,6 +16,7 @@ struct fixture {
     struct lj_param list[FIXTURE_TENSORS];
     struct lj_params params;
     float weights[FIXTURE_ELEMENTS], moment1[FIXTURE_ELEMENTS], moment2[FIXTURE_ELEMENTS];
+    float average[FIXTURE_ELEMENTS]; /* of the weights, where a test has the checkpoint hold it */
     float mean[3], std[3], least[3], most[3], low[3], high[3];
     struct lj_checkpoint checkpoint;
 };
@@ -54,6 +55,7 @@ static inline bool fixture_create(struct fixture *f)
             f->weights[j] = 0.37f * (float)(j + 1);
             f->moment1[j] = -1e-3f * (float)(j + 2);
             f->moment2[j] = 1e-9f * (float)(j + 3);
+            f->average[j] = 0.36f * (float)(j + 1);
         }
     for (int c = 0; c < 3; c++) {
         f->mean[c] = 0.1f * (float)(c + 1);

@@ -18,7 +18,7 @@ enum { STEPS = 3, SIZES = 5 };
 static const int sizes[SIZES] = {1, 2, 3, 4, 8};
 
 struct outcome {
-    uint64_t weights;
+    uint64_t weights, average;                     /* without train.average both are the weights */
     double loss[STEPS], part[STEPS][LJ_TERMS_MAX]; /* as the objective names them */
 };
 
@@ -75,6 +75,11 @@ static int train(struct lj_comm *comm, const char *from, const char *to, int64_t
             status = lj_trainer_checkpoint(trainer, to, step + 1);
     }
     outcome->weights = lj_trainer_hash(trainer);
+    lj_trainer_swap_average(trainer);
+    outcome->average = lj_trainer_hash(trainer);
+    lj_trainer_swap_average(trainer);
+    if (lj_trainer_hash(trainer) != outcome->weights)
+        status = lj_fail(LJ_ERR_BUG, "the weights are not what they were");
     lj_trainer_destroy(trainer);
     return status;
 }
@@ -236,6 +241,22 @@ Test(exactness, restart_on_other_ranks)
             lj_all_assert(world, got.weights == wanted.weights,
                           "continued after step %lld on %d ranks", (long long)save, sizes[i]);
         }
+    }
+}
+
+/* Of the weights, which it changes no bit of: on any number of ranks, and continued on others. */
+Test(exactness, running_average)
+{
+    const char *const *settings = SETTINGS("batch.size=48", "train.average=0.15");
+    struct outcome wanted = of_one_rank(settings), without = of_one_rank(SETTINGS("batch.size=48"));
+    cr_assert(wanted.weights == without.weights && wanted.average != wanted.weights);
+    expect_on_all_sizes(settings, &wanted);
+    configure(settings);
+    train_on(3, NULL, dir.path, 2);
+    const char *path = lj_tmpdir_file(&dir, "step-000000002.h5");
+    for (int i = 0; i < SIZES; i++) {
+        struct outcome got = train_on(sizes[i], path, NULL, 0);
+        lj_all_assert(world, got.average == wanted.average, "continued on %d ranks", sizes[i]);
     }
 }
 

@@ -149,7 +149,7 @@ int lj_report_sample_make(struct lj_report_sample *s, struct lj_comm *comm, cons
     struct lj_config *config = lj_alloc(sizeof *config, "report");
     int status = lj_agree(comm, pretrained && config ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK)
-        status = lj_pretrained_load(pretrained, comm, dir, false);
+        status = lj_pretrained_load(pretrained, comm, dir, "", false);
     if (status == LJ_OK) {
         *config = *given;
         status = embed_run(s, comm, pretrained, config, rows, words);

@@ -66,7 +66,7 @@ struct lj_gathering {
     double started, ended; /* ended 0: not seen to have completed */
 };
 
-enum { LJ_COLLECTING_MAX = 2 }; /* arrays on their way to the root at once */
+enum { LJ_COLLECTING_MAX = 3 }; /* arrays on their way to the root at once */
 
 struct lj_gradsync {
     struct lj_comm *comm;

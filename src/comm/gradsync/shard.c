@@ -66,7 +66,7 @@ static void lay_out_parts(struct lj_gradsync *s, int bucket)
     }
 }
 
-/* Messages of two arrays. */
+/* Messages of so many arrays. */
 int lj_gradsync_allocate_collecting(struct lj_gradsync *s)
 {
     int64_t messages = 0;

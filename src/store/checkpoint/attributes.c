@@ -9,17 +9,23 @@
 #define FORMAT "lejepa_mpi checkpoint"
 #define CHECKSUM                                                            \
     "XXH3-64 of each dataset's bytes; on / of format_version, step, seed, " \
-    "tensors, moments (int64), format, config, provenance (with NUL)"
-enum { VERSION = 1 };
+    "tensors, moments, if there is one average (int64), format, config, provenance (with NUL)"
+enum { VERSION_PLAIN = 1, VERSION_AVERAGE = 2 };
+
+/* The least that has room for what the file holds, so that older programs read what they can. */
+static int64_t version_of(const struct lj_checkpoint_attributes *a)
+{
+    return a->average ? VERSION_AVERAGE : VERSION_PLAIN;
+}
 
 /* As CHECKSUM says. */
 static uint64_t hash_of(const struct lj_checkpoint_attributes *a)
 {
-    const int64_t numbers[] = {VERSION, a->step, a->seed, a->tensors, a->moments};
+    const int64_t numbers[] = {version_of(a), a->step, a->seed, a->tensors, a->moments, a->average};
     XXH3_state_t *state = XXH3_createState();
     LJ_CHECK(state, "no memory for a checksum");
     XXH3_64bits_reset(state);
-    XXH3_64bits_update(state, numbers, sizeof numbers);
+    XXH3_64bits_update(state, numbers, sizeof numbers - (a->average ? 0 : sizeof *numbers));
     XXH3_64bits_update(state, FORMAT, sizeof FORMAT);
     XXH3_64bits_update(state, a->config, strlen(a->config) + 1);
     XXH3_64bits_update(state, a->provenance, strlen(a->provenance) + 1);
@@ -31,10 +37,11 @@ static uint64_t hash_of(const struct lj_checkpoint_attributes *a)
 bool lj_checkpoint_put_attributes(hid_t file, const struct lj_checkpoint_attributes *a)
 {
     return lj_hdf5_put_text(file, "format", FORMAT) &&
-           lj_hdf5_put_i64(file, "format_version", VERSION) &&
+           lj_hdf5_put_i64(file, "format_version", version_of(a)) &&
            lj_hdf5_put_i64(file, "step", a->step) && lj_hdf5_put_i64(file, "seed", a->seed) &&
            lj_hdf5_put_i64(file, "tensors", a->tensors) &&
            lj_hdf5_put_i64(file, "moments", a->moments) &&
+           (!a->average || lj_hdf5_put_i64(file, "average", a->average)) &&
            lj_hdf5_put_text(file, "config", a->config) &&
            lj_hdf5_put_text(file, "provenance", a->provenance) &&
            lj_hdf5_put_text(file, "checksum", CHECKSUM) &&
@@ -49,22 +56,21 @@ int lj_checkpoint_damaged(const char *path, const char *what, const char *name)
                    path, what, name);
 }
 
-static int check_format(hid_t file, const char *path)
+static int check_format(hid_t file, const char *path, int64_t *version)
 {
     char *format = NULL;
-    int64_t version = 0;
     bool good = lj_hdf5_get_text(file, "format", &format) && strcmp(format, FORMAT) == 0 &&
-                lj_hdf5_get_i64(file, "format_version", &version);
+                lj_hdf5_get_i64(file, "format_version", version);
     lj_free(format);
     if (!good)
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: not a checkpoint of lejepa_mpi: attribute format is not \"%s\"", path,
                        FORMAT);
-    if (version != VERSION)
+    if (*version < VERSION_PLAIN || *version > VERSION_AVERAGE)
         return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: format_version is %lld, this program reads %d; use the version of the "
-                       "program that wrote it",
-                       path, (long long)version, (int)VERSION);
+                       "%s: format_version is %lld, this program reads %d and %d; use the version "
+                       "of the program that wrote it",
+                       path, (long long)*version, (int)VERSION_PLAIN, (int)VERSION_AVERAGE);
     return LJ_OK;
 }
 
@@ -72,11 +78,14 @@ int lj_checkpoint_get_attributes(hid_t file, const char *path, struct lj_checkpo
                                  char **config, char **provenance)
 {
     uint64_t hash = 0;
+    int64_t version = 0;
     *config = *provenance = NULL;
-    LJ_TRY(check_format(file, path));
+    a->average = 0;
+    LJ_TRY(check_format(file, path, &version));
     if (!lj_hdf5_get_i64(file, "step", &a->step) || !lj_hdf5_get_i64(file, "seed", &a->seed) ||
         !lj_hdf5_get_i64(file, "tensors", &a->tensors) ||
         !lj_hdf5_get_i64(file, "moments", &a->moments) ||
+        (version == VERSION_AVERAGE && !lj_hdf5_get_i64(file, "average", &a->average)) ||
         !lj_hdf5_get_text(file, "config", config) ||
         !lj_hdf5_get_text(file, "provenance", provenance) || !lj_hdf5_get_u64(file, "xxh3", &hash))
         return lj_checkpoint_damaged(path, "an attribute of /", "");

@@ -36,7 +36,7 @@ static int verdict_count;
 /* What a checkpoint is read into. */
 struct target {
     const struct lj_params *params;
-    float *weights, *moment1, *moment2;
+    struct lj_checkpoint_arrays *arrays;
 };
 
 /* Step of "step-NNNNNNNNN.h5" (nine digits or more); -1 for any other name. */
@@ -201,16 +201,14 @@ static int check_whole(const char *path, int64_t step, const struct target *targ
     int status = check_header(path, step);
     *good = false;
     if (status == LJ_OK && target)
-        status = lj_checkpoint_read(path, target->params, target->weights, target->moment1,
-                                    target->moment2);
+        status = lj_checkpoint_read(path, target->params, target->arrays);
     else if (status == LJ_OK)
         status = lj_checkpoint_verify(path);
     *good = status == LJ_OK;
     if (status == LJ_ERR_CHECKPOINT && target && check_header(path, step) == LJ_OK &&
         lj_checkpoint_verify(path) == LJ_OK) {
         *good = true; /* again, for its message: */
-        status = lj_checkpoint_read(path, target->params, target->weights, target->moment1,
-                                    target->moment2);
+        status = lj_checkpoint_read(path, target->params, target->arrays);
     }
     if (*good || status == LJ_ERR_CHECKPOINT)
         remember(path, *good);
@@ -277,14 +275,14 @@ int lj_checkpoint_newest(const char *dir, char path[LJ_PATH_MAX])
     return find_newest(dir, NULL, path);
 }
 
-int lj_checkpoint_load(const char *where, const struct lj_params *params, float *weights,
-                       float *moment1, float *moment2, char path[LJ_PATH_MAX])
+int lj_checkpoint_load(const char *where, const struct lj_params *params,
+                       struct lj_checkpoint_arrays *arrays, char path[LJ_PATH_MAX])
 {
-    const struct target target = {params, weights, moment1, moment2};
+    const struct target target = {params, arrays};
     if (is_directory(where))
         return find_newest(where, &target, path);
     snprintf(path, LJ_PATH_MAX, "%s", where);
-    return lj_checkpoint_read(where, params, weights, moment1, moment2);
+    return lj_checkpoint_read(where, params, arrays);
 }
 
 int lj_checkpoint_last(const char *dir, char path[LJ_PATH_MAX])

@@ -238,6 +238,7 @@ static int read_header(struct reader *reader, struct lj_checkpoint_header *heade
     LJ_TRY(read_pixels(reader, header));
     header->step = reader->attributes.step;
     header->seed = reader->attributes.seed;
+    header->has_average = reader->attributes.average != 0;
     header->config = reader->config;
     header->provenance = reader->provenance;
     read_pixel_type(header);
@@ -314,32 +315,34 @@ static int read_array(const struct reader *reader, const char *group,
     return name_surplus(reader, params, group);
 }
 
-static int read_all(const struct reader *reader, const struct lj_params *params, float *weights,
-                    float *moment1, float *moment2)
+static int read_all(const struct reader *reader, const struct lj_params *params,
+                    struct lj_checkpoint_arrays *arrays)
 {
-    if ((moment1 || moment2) && !reader->attributes.moments)
+    if ((arrays->moment1 || arrays->moment2) && !reader->attributes.moments)
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: holds no optimiser state, so training cannot resume from it; use a "
                        "checkpoint that `train` wrote",
                        reader->path);
-    LJ_TRY(read_array(reader, "/weights", params, weights));
-    LJ_TRY(read_array(reader, "/optim/moment1", params, moment1));
-    return read_array(reader, "/optim/moment2", params, moment2);
+    arrays->has_average = reader->attributes.average != 0;
+    LJ_TRY(read_array(reader, "/weights", params, arrays->weights));
+    LJ_TRY(read_array(reader, "/optim/moment1", params, arrays->moment1));
+    LJ_TRY(read_array(reader, "/optim/moment2", params, arrays->moment2));
+    return arrays->has_average ? read_array(reader, "/average", params, arrays->average) : LJ_OK;
 }
 
-int lj_checkpoint_read(const char *path, const struct lj_params *params, float *weights,
-                       float *moment1, float *moment2)
+int lj_checkpoint_read(const char *path, const struct lj_params *params,
+                       struct lj_checkpoint_arrays *arrays)
 {
     struct reader reader;
     LJ_TRY(reader_open(&reader, path));
-    int status = read_all(&reader, params, weights, moment1, moment2);
+    int status = read_all(&reader, params, arrays);
     reader_close(&reader);
     return status;
 }
 
 /* ---- verification ------------------------------------------------------------------------ */
 
-/* Compares a tensor with its checksum and, for a moment, with the shape of its weight. */
+/* Compares a tensor with its checksum and, for one of another group, with its weight's shape. */
 static int verify_tensor(const struct reader *reader, const char *group, const char *name,
                          const struct found *weight, struct found *found)
 {
@@ -360,14 +363,28 @@ static int verify_tensor(const struct reader *reader, const char *group, const c
     return status;
 }
 
+/* The groups beside /weights that have the same tensors; returns how many. */
+static int groups_beside(const struct reader *reader, const char *group[3])
+{
+    int count = 0;
+    if (reader->attributes.moments) {
+        group[count++] = "/optim/moment1";
+        group[count++] = "/optim/moment2";
+    }
+    if (reader->attributes.average)
+        group[count++] = "/average";
+    return count;
+}
+
 static int verify_name(const struct reader *reader, const char *name)
 {
-    struct found weight, moment;
+    struct found weight, beside;
+    const char *group[3];
+    int groups = groups_beside(reader, group);
     LJ_TRY(verify_tensor(reader, "/weights", name, NULL, &weight));
-    if (!reader->attributes.moments)
-        return LJ_OK;
-    LJ_TRY(verify_tensor(reader, "/optim/moment1", name, &weight, &moment));
-    return verify_tensor(reader, "/optim/moment2", name, &weight, &moment);
+    for (int i = 0; i < groups; i++)
+        LJ_TRY(verify_tensor(reader, group[i], name, &weight, &beside));
+    return LJ_OK;
 }
 
 static int verify_all(struct reader *reader)
@@ -377,10 +394,10 @@ static int verify_all(struct reader *reader)
     lj_checkpoint_header_free(&pixels);
     LJ_TRY(status);
     LJ_TRY(check_count(reader, "/weights"));
-    if (reader->attributes.moments) {
-        LJ_TRY(check_count(reader, "/optim/moment1"));
-        LJ_TRY(check_count(reader, "/optim/moment2"));
-    }
+    const char *group[3];
+    int groups = groups_beside(reader, group);
+    for (int i = 0; i < groups; i++)
+        LJ_TRY(check_count(reader, group[i]));
     char name[LJ_NAME_MAX];
     for (int64_t i = 0; i < reader->attributes.tensors; i++) {
         if (!group_name(reader, "/weights", i, name))

@@ -215,6 +215,7 @@ static bool put_attributes(hid_t file, const struct lj_checkpoint *checkpoint)
                                                         .seed = checkpoint->seed,
                                                         .tensors = checkpoint->params->count,
                                                         .moments = checkpoint->moment1 != NULL,
+                                                        .average = checkpoint->average != NULL,
                                                         .config = checkpoint->config,
                                                         .provenance = checkpoint->provenance};
     return lj_checkpoint_put_attributes(file, &attributes);
@@ -233,13 +234,21 @@ static bool put_optimiser(struct output *out, const struct lj_checkpoint *checkp
     return (group < 0 || H5Gclose(group) >= 0) && good;
 }
 
+static bool put_average(struct output *out, const struct lj_checkpoint *checkpoint)
+{
+    return !checkpoint->average ||
+           put_array(out, "/average", "running average of the weights, by timm's names",
+                     checkpoint->params, checkpoint->average);
+}
+
 /* Fills the open file and closes it. Failures of the disk are the driver's to tell afterwards. */
 static bool fill_and_close(struct output *out, const struct lj_checkpoint *checkpoint)
 {
     bool good = put_attributes(out->file, checkpoint) &&
                 put_array(out, "/weights", "parameters of encoder and projector, by timm's names",
                           checkpoint->params, checkpoint->weights) &&
-                put_optimiser(out, checkpoint) && put_pixels(out, checkpoint);
+                put_optimiser(out, checkpoint) && put_average(out, checkpoint) &&
+                put_pixels(out, checkpoint);
     return H5Fclose(out->file) >= 0 && good;
 }
 

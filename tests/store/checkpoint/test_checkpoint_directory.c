@@ -166,7 +166,9 @@ struct arrays {
 static int load(const struct fixture *f, const char *where, struct arrays *a, char *path)
 {
     memset(a, 0, sizeof *a);
-    return lj_checkpoint_load(where, &f->params, a->weights, a->moment1, a->moment2, path);
+    struct lj_checkpoint_arrays arrays = {
+        .weights = a->weights, .moment1 = a->moment1, .moment2 = a->moment2};
+    return lj_checkpoint_load(where, &f->params, &arrays, path);
 }
 
 static bool same_arrays(const struct fixture *f, const struct arrays *a)

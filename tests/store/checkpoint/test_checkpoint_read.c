@@ -18,7 +18,8 @@ static void written(struct fixture *f, char path[LJ_PATH_MAX])
 static int read_weights(const char *path, const struct lj_params *params)
 {
     float weights[FIXTURE_ELEMENTS] = {0};
-    return lj_checkpoint_read(path, params, weights, NULL, NULL);
+    struct lj_checkpoint_arrays arrays = {.weights = weights};
+    return lj_checkpoint_read(path, params, &arrays);
 }
 
 Test(checkpoint_read, round_trip)
@@ -29,7 +30,10 @@ Test(checkpoint_read, round_trip)
           moment2[FIXTURE_ELEMENTS] = {0};
     written(&f, path);
     cr_assert_eq(lj_checkpoint_verify(path), LJ_OK, "%s", lj_error_text());
-    cr_assert_eq(lj_checkpoint_read(path, &f.params, weights, moment1, moment2), LJ_OK);
+    struct lj_checkpoint_arrays arrays = {
+        .weights = weights, .moment1 = moment1, .moment2 = moment2};
+    cr_assert_eq(lj_checkpoint_read(path, &f.params, &arrays), LJ_OK);
+    cr_assert_not(arrays.has_average);
     cr_assert_arr_eq(weights, f.weights, sizeof weights); /* padding stays zero */
     cr_assert_arr_eq(moment1, f.moment1, sizeof weights);
     cr_assert_arr_eq(moment2, f.moment2, sizeof weights);
@@ -234,10 +238,39 @@ Test(checkpoint_read, flipped_anywhere)
             found++;
             continue;
         }
-        cr_assert_eq(lj_checkpoint_read(copy, &f.params, weights, NULL, NULL), LJ_OK);
+        struct lj_checkpoint_arrays arrays = {.weights = weights};
+        cr_assert_eq(lj_checkpoint_read(copy, &f.params, &arrays), LJ_OK);
         cr_assert_arr_eq(weights, f.weights, sizeof weights, "bit %ld", bit);
     }
     cr_assert_gt(found, 1000);
+    fixture_destroy(&f);
+}
+
+/* Of the weights; a file without one leaves the array as it is. */
+Test(checkpoint_read, running_average)
+{
+    struct fixture f;
+    struct lj_checkpoint_header header;
+    char path[LJ_PATH_MAX];
+    float weights[FIXTURE_ELEMENTS] = {0}, average[FIXTURE_ELEMENTS] = {0};
+    struct lj_checkpoint_arrays arrays = {.weights = weights, .average = average};
+    written(&f, path);
+    cr_assert_eq(lj_checkpoint_read(path, &f.params, &arrays), LJ_OK);
+    cr_assert(!arrays.has_average && average[0] == 0);
+    f.checkpoint.average = f.average;
+    cr_assert_eq(lj_checkpoint_write(f.dir, &f.checkpoint, 3), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_checkpoint_verify(path), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_checkpoint_read(path, &f.params, &arrays), LJ_OK, "%s", lj_error_text());
+    cr_assert(arrays.has_average);
+    cr_assert_arr_eq(weights, f.weights, sizeof weights);
+    cr_assert_arr_eq(average, f.average, sizeof average);
+    cr_assert_eq(lj_checkpoint_read_header(path, &header), LJ_OK);
+    cr_assert(header.has_average);
+    lj_checkpoint_header_free(&header);
+    replace(path, "/average/cls_token", 5);
+    cr_assert_eq(lj_checkpoint_verify(path), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "/average/cls_token has shape (5)"), "%s", lj_error_text());
+    cr_assert_eq(read_weights(path, &f.params), LJ_OK); /* which are whole */
     fixture_destroy(&f);
 }
 

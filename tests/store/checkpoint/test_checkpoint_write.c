@@ -103,6 +103,24 @@ Test(checkpoint, keeps_the_newest)
     fixture_destroy(&f);
 }
 
+/* An older program could not know of the average: it is told so by the version. */
+Test(checkpoint, version_of_a_file_with_an_average)
+{
+    struct fixture f;
+    char path[LJ_PATH_MAX];
+    int64_t version = 0, average = 0;
+    cr_assert(fixture_create(&f));
+    f.checkpoint.average = f.average;
+    cr_assert_eq(write_step(&f, 1200, 2), LJ_OK, "%s", lj_error_text());
+    fixture_path(path, &f, 1200);
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    read_attribute(file, "format_version", H5T_NATIVE_INT64, &version);
+    read_attribute(file, "average", H5T_NATIVE_INT64, &average);
+    H5Fclose(file);
+    cr_assert(version == 2 && average == 1);
+    fixture_destroy(&f);
+}
+
 Test(checkpoint, large_texts_and_no_moments)
 {
     struct fixture f;
@@ -123,8 +141,10 @@ Test(checkpoint, large_texts_and_no_moments)
     cr_assert_str_eq(header.provenance, "");
     lj_checkpoint_header_free(&header);
     float moment[FIXTURE_ELEMENTS], weights[FIXTURE_ELEMENTS];
-    cr_assert_eq(lj_checkpoint_read(path, &f.params, weights, NULL, NULL), LJ_OK);
-    cr_assert_eq(lj_checkpoint_read(path, &f.params, weights, moment, NULL), LJ_ERR_CHECKPOINT);
+    struct lj_checkpoint_arrays arrays = {.weights = weights};
+    cr_assert_eq(lj_checkpoint_read(path, &f.params, &arrays), LJ_OK);
+    arrays.moment1 = moment;
+    cr_assert_eq(lj_checkpoint_read(path, &f.params, &arrays), LJ_ERR_CHECKPOINT);
     free(text);
     fixture_destroy(&f);
 }

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`train.average`: the running average of the weights is the recurrence it is said to be, the same
+on any number of ranks and over restarts, changes no weight, and is what is evaluated, embedded and
+exported."""
+
+import json
+import shutil
+
+import h5py
+import numpy
+
+import program
+from program import check, done, run, train
+
+holder, here = program.scratch()
+STEPS, DECAY = 6, 0.3
+data = f"data.archive={program.archive(here / 'archive.h5')}"
+PLAIN = [data, f"train.steps={STEPS}", "checkpoint.every=1", "checkpoint.keep=99", "optim.lr=0.02"]
+PLAIN += ["optim.warmup_epochs=0", "eval.every=3", "eval.where=split=1", "data.where=split=0"]
+WORDS = [*PLAIN, f"train.average={DECAY}"]
+straight, plain = here / "straight", here / "plain"
+
+
+def arrays(directory, step, group):
+    found = {}
+    with h5py.File(directory / f"checkpoints/step-{step:09}.h5") as file:
+        file[group].visititems(
+            lambda name, item: (
+                found.__setitem__(name, item[()]) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    return found
+
+
+def same(what, found, wanted):
+    differ = [name for name in wanted if not numpy.array_equal(found.get(name), wanted[name])]
+    check(found.keys() == wanted.keys() and not differ, f"{what}: these differ: {differ}")
+
+
+def last_tensors(directory, *groups):
+    return program.tensors(program.checkpoints(directory)[-1], groups)
+
+
+def updated(average, weights, step):
+    """The average after the update of a step, 0 for the first."""
+    share = numpy.float32(1 - min(DECAY, (1 + step) / (10 + step)))
+    return {name: average[name] + share * (weights[name] - average[name]) for name in weights}
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+def test_recurrence():
+    """From the weights of every step, in float32, to the bit."""
+    still = here / "still"
+    done("no step", ["train", *program.TINY, *WORDS, f"run.dir={still}", "optim.lr=0"])
+    average = arrays(still, 1, "weights")  # initial ones, but for running statistics
+    for step in range(STEPS):
+        found = arrays(straight, step + 1, "average")
+        average = updated(average, arrays(straight, step + 1, "weights"), step)
+        if step == 0:
+            for name in [name for name in average if "running" in name]:
+                average[name] = found[name]
+        same(f"average after step {step + 1}", found, average)
+        average = found
+
+
+def test_ranks():
+    wanted = last_tensors(straight, "weights", "optim", "average")
+    for ranks in (2, 3):
+        directory = here / f"ranks-{ranks}"
+        ended = train(directory, *WORDS, ranks=ranks)
+        check(ended.code == 0, f"{ranks} ranks: {ended.tail()}")
+        check(
+            last_tensors(directory, "weights", "optim", "average") == wanted,
+            f"{ranks} ranks make other bits",
+        )
+    check(
+        last_tensors(plain, "weights", "optim") == last_tensors(straight, "weights", "optim"),
+        "the average changes the weights",
+    )
+
+
+def resumed(name, source, step):
+    """A directory that a run has left after so many steps."""
+    directory = here / name
+    (directory / "checkpoints").mkdir(parents=True)
+    for path in program.checkpoints(source)[:step]:
+        shutil.copy(path, directory / "checkpoints")
+    return directory
+
+
+def test_restart():
+    directory = resumed("restarted", straight, 4)
+    ended = train(directory, *WORDS, ranks=3)
+    check(ended.code == 0, f"restart: {ended.tail()}")
+    check(
+        last_tensors(directory, "average") == last_tensors(straight, "average"),
+        "the average of a restarted run has other bits",
+    )
+
+
+def test_restart_without():
+    """From a checkpoint that has no average, such as an older one."""
+    directory = resumed("begun", plain, 4)
+    ended = train(directory, *WORDS)
+    check(
+        ended.code == 2 and "resume.change=train.average" in "".join(ended.errors),
+        f"another train.average: exit code {ended.code}: {ended.tail()}",
+    )
+    ended = train(directory, *WORDS, "resume.change=train.average")
+    check(ended.code == 0, f"resume.change=train.average: {ended.tail()}")
+    check(
+        any("has no average" in line and "step 4" in line for line in ended.warnings),
+        f"begun: {ended.warnings}",
+    )
+    wanted = updated(arrays(plain, 4, "weights"), arrays(directory, 5, "weights"), 4)
+    same("an average begun at step 4", arrays(directory, 5, "average"), wanted)
+    directory = resumed("ended", straight, 4)
+    ended = train(directory, *PLAIN, "resume.change=train.average")
+    check(ended.code == 0, f"no more average: {ended.tail()}")
+    with h5py.File(program.checkpoints(directory)[-1]) as file:
+        check("average" not in file, "an average that is not kept any more is in a checkpoint")
+
+
+# ---- what becomes of it --------------------------------------------------------------------------
+
+
+def embeddings(directory, name, *words):
+    out = here / f"{name}.h5"
+    what = ["embed", f"checkpoint={directory}", f"out={out}", data, "data.where=split=1", *words]
+    return done(name, what), program.read(out, "embeddings")
+
+
+def effective_rank(rows):
+    values = numpy.linalg.eigvalsh(numpy.cov(rows.astype("f8").T))
+    share = values[values > 0] / values[values > 0].sum()
+    return numpy.exp(-(share * numpy.log(share)).sum())
+
+
+def test_evaluation():
+    """Evaluations are of the average, and so are embeddings, unless it is said otherwise."""
+    ended, averaged = embeddings(straight, "averaged")
+    check("running average" in ended.err, f"embed does not say which weights: {ended.tail()}")
+    _, last = embeddings(straight, "last", "weights=last")
+    _, chosen = embeddings(straight, "chosen", "weights=average")
+    _, without = embeddings(plain, "without")
+    check(numpy.array_equal(averaged, chosen), "weights=average is not the default")
+    check(numpy.array_equal(last, without), "weights=last are not the weights")
+    for directory, rows, word in [(straight, averaged, "average"), (plain, last, "last")]:
+        scores = [line for line in program.metrics(directory) if "event" in line][-1]
+        check(scores["weights"] == word, f"{directory}: {scores}")
+        check(
+            abs(scores["effective_rank"] / effective_rank(rows) - 1) < 1e-4,
+            f"{word}: effective rank {scores['effective_rank']}, {effective_rank(rows)} of embed",
+        )
+    check(
+        abs(effective_rank(averaged) / effective_rank(last) - 1) > 1e-3,
+        "the average and the last weights are too close for this test",
+    )
+
+
+def safetensors(path):
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header.pop("__metadata__")
+    body = content[8 + length :]
+    return {
+        name: numpy.frombuffer(body[slice(*entry["data_offsets"])], "f4").reshape(entry["shape"])
+        for name, entry in header.items()
+    }
+
+
+def test_export():
+    for words, group in [
+        ([], "average"),
+        (["weights=average"], "average"),
+        (["weights=last"], "weights"),
+    ]:
+        out = here / f"export-{len(words)}-{group}/model.safetensors"
+        out.parent.mkdir()
+        done("export", ["export", f"checkpoint={straight}", f"out={out}", *words])
+        wanted = arrays(straight, STEPS, group)
+        wanted = {name: wanted[name] for name in wanted if not name.startswith("projector.")}
+        same(f"export {words}", safetensors(out), wanted)
+
+
+def test_verify():
+    """A byte of the average that has changed is found."""
+    directory = resumed("damaged", straight, 1)
+    path = program.checkpoints(directory)[0]
+    done("verify", ["checkpoint", "verify", path])
+    with h5py.File(path) as file:
+        place = file["average/cls_token"].id.get_offset()
+    with open(path, "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte[0] ^ 1]))
+    ended = run(["checkpoint", "verify", path])
+    check(
+        ended.code == 4 and "/average/cls_token" in ended.err,
+        f"a damaged average: exit code {ended.code}: {ended.tail()}",
+    )
+
+
+def test_refused():
+    for what, directory, words, code, said in [
+        ("no average", plain, ["weights=average"], 4, "train.average"),
+        ("no such weights", straight, ["weights=middle"], 2, "average or last"),
+    ]:
+        for ranks in (1, 2):
+            ended = run(
+                ["embed", f"checkpoint={directory}", f"out={here}/no.h5", data, *words], ranks
+            )
+            check(
+                ended.code == code and len(ended.errors) == 1,
+                f"{what}: exit code {ended.code}: {ended.errors}",
+            )
+            check(said in "".join(ended.errors), f"{what}: does not say {said}: {ended.errors}")
+    for value in ("1", "-0.1", "nan"):
+        ended = train(here / "never", *PLAIN, f"train.average={value}")
+        check(ended.code == 2, f"train.average={value}: exit code {ended.code}: {ended.tail()}")
+
+
+done("straight", ["train", *program.TINY, *WORDS, f"run.dir={straight}"])
+done("plain", ["train", *program.TINY, *PLAIN, f"run.dir={plain}"])
+test_recurrence()
+test_ranks()
+test_restart()
+test_restart_without()
+test_evaluation()
+test_export()
+test_verify()
+test_refused()
+program.finish()
