@@ -135,7 +135,8 @@ void lj_run_say_left_out(const struct lj_run_state *run)
         lj_say("evaluation: %lld of %lld rows are held out, one of %lld, and do not train "
                "(eval.holdout)",
                (long long)run->eval_held_out,
-               (long long)(run->eval_held_out + lj_archive_info(run->archive)->selected),
+               (long long)(run->eval_held_out + run->info.classes->unlabelled +
+                           lj_archive_info(run->archive)->selected),
                (long long)c->eval_holdout);
     if (!run->eval_query)
         return;

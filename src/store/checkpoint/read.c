@@ -272,6 +272,12 @@ void lj_checkpoint_header_free(struct lj_checkpoint_header *header)
 
 /* ---- whole arrays ------------------------------------------------------------------------ */
 
+/* Does a name begin with prefix? NULL: no. */
+static bool is_left(const char *left, const char *name)
+{
+    return left && strncmp(name, left, strlen(left)) == 0;
+}
+
 static bool wanted(const struct lj_params *params, const char *name)
 {
     for (int i = 0; i < params->count; i++)
@@ -282,11 +288,11 @@ static bool wanted(const struct lj_params *params, const char *name)
 
 /* Fails when the file has a tensor that the model does not have, and names it. */
 static int name_surplus(const struct reader *reader, const struct lj_params *params,
-                        const char *group)
+                        const char *group, const char *left)
 {
     char name[LJ_NAME_MAX];
     for (int64_t i = 0; i < group_links(reader, group); i++)
-        if (group_name(reader, group, i, name) && !wanted(params, name))
+        if (group_name(reader, group, i, name) && !wanted(params, name) && !is_left(left, name))
             return lj_fail(LJ_ERR_CHECKPOINT,
                            "%s: tensor %s/%s is not in the model, which has %d tensors (the file "
                            "%lld); give the configuration that the checkpoint was made with",
@@ -295,14 +301,17 @@ static int name_surplus(const struct reader *reader, const struct lj_params *par
     return check_count(reader, group);
 }
 
+/* left: prefix of tensors that are not read; NULL: all are. */
 static int read_array(const struct reader *reader, const char *group,
-                      const struct lj_params *params, float *values)
+                      const struct lj_params *params, const char *left, float *values)
 {
     if (!values)
         return LJ_OK;
     for (int i = 0; i < params->count; i++) {
         const struct lj_param *param = &params->list[i];
         struct found found;
+        if (is_left(left, param->name))
+            continue;
         LJ_TRY(tensor_open(reader, group, param->name, &found));
         int status = check_shape(reader, group, param->name, &found, param->dims, param->dim);
         if (status != LJ_OK) {
@@ -311,7 +320,7 @@ static int read_array(const struct reader *reader, const char *group,
         }
         LJ_TRY(tensor_read_close(reader, group, param->name, &found, values + param->offset));
     }
-    return name_surplus(reader, params, group);
+    return name_surplus(reader, params, group, left);
 }
 
 static int read_all(const struct reader *reader, const struct lj_params *params, float *weights,
@@ -322,9 +331,9 @@ static int read_all(const struct reader *reader, const struct lj_params *params,
                        "%s: holds no optimiser state, so training cannot resume from it; use a "
                        "checkpoint that `train` wrote",
                        reader->path);
-    LJ_TRY(read_array(reader, "/weights", params, weights));
-    LJ_TRY(read_array(reader, "/optim/moment1", params, moment1));
-    return read_array(reader, "/optim/moment2", params, moment2);
+    LJ_TRY(read_array(reader, "/weights", params, NULL, weights));
+    LJ_TRY(read_array(reader, "/optim/moment1", params, NULL, moment1));
+    return read_array(reader, "/optim/moment2", params, NULL, moment2);
 }
 
 int lj_checkpoint_read(const char *path, const struct lj_params *params, float *weights,
@@ -333,6 +342,16 @@ int lj_checkpoint_read(const char *path, const struct lj_params *params, float *
     struct reader reader;
     LJ_TRY(reader_open(&reader, path));
     int status = read_all(&reader, params, weights, moment1, moment2);
+    reader_close(&reader);
+    return status;
+}
+
+int lj_checkpoint_read_without(const char *path, const struct lj_params *params, const char *left,
+                               float *weights)
+{
+    struct reader reader;
+    LJ_TRY(reader_open(&reader, path));
+    int status = read_array(&reader, "/weights", params, left, weights);
     reader_close(&reader);
     return status;
 }
