@@ -215,22 +215,35 @@ static const char *covariance_text(const struct lj_spectrum *s, char text[128])
     return text;
 }
 
+/* What is said of projections: "" where there are none. */
+static const char *projections_text(const struct lj_run_scores *s, char text[320])
+{
+    char views[48] = "";
+    if (s->classifies)
+        return "";
+    if (isfinite(s->alignment))
+        snprintf(views, sizeof views, "  alignment %.3f", s->alignment);
+    snprintf(text, 320, "  SIGReg %.3f (floor %.3f)%s  projections %s", s->sigreg, s->sigreg_floor,
+             views, covariance_text(&s->projections, (char[128]){0}));
+    return text;
+}
+
 /* Rank 0 tells what came out; nothing of it feeds back into training. */
 static void report(struct lj_run_state *run, int64_t finished, const struct lj_run_scores *s)
 {
-    char labels[96] = "", views[48] = "";
+    char labels[96] = "", classifier[96] = "";
     const struct lj_spectrum *z = &s->embeddings;
     lj_run_log_evaluation(run, finished, s);
     if (s->has_labels)
         snprintf(labels, sizeof labels, "kNN accuracy %.4f (balanced %.4f)  linear %.4f  ",
                  s->knn.top1, s->knn.balanced, s->linear.top1);
-    if (isfinite(s->alignment))
-        snprintf(views, sizeof views, "  alignment %.3f", s->alignment);
-    lj_say("step %8lld  %seffective rank %.1f of %lld  participation %.1f  %s  SIGReg %.3f (floor "
-           "%.3f)%s  projections %s",
-           (long long)finished, labels, z->effective_rank, (long long)run->info.model->embedding,
-           z->participation, covariance_text(z, (char[128]){0}), s->sigreg, s->sigreg_floor, views,
-           covariance_text(&s->projections, (char[128]){0}));
+    if (s->has_labels && s->classifies)
+        snprintf(classifier, sizeof classifier, "classifier accuracy %.4f (balanced %.4f)  ",
+                 s->supervised.top1, s->supervised.balanced);
+    lj_say("step %8lld  %s%seffective rank %.1f of %lld  participation %.1f  %s%s",
+           (long long)finished, classifier, labels, z->effective_rank,
+           (long long)run->info.model->embedding, z->participation,
+           covariance_text(z, (char[128]){0}), projections_text(s, (char[320]){0}));
 }
 
 /* Largest linear probe, in unknowns, and widest projections whose spectrum is found: what costs
@@ -266,6 +279,26 @@ static int probe(struct lj_run_state *run, struct evaluation *e)
     return LJ_OK;
 }
 
+static struct lj_embedder embedder_of(struct lj_run_state *run)
+{
+    const struct lj_trainer_info *t = &run->info;
+    return (struct lj_embedder){.model = t->model,
+                                .weights = lj_trainer_weights(run->trainer),
+                                .mean = t->mean,
+                                .std = t->std,
+                                .config = t->config};
+}
+
+/* What the trained classifier says of the rows. Collective. */
+static int classify(struct lj_run_state *run, struct evaluation *e)
+{
+    int64_t rows = lj_archive_info(run->eval_query)->selected;
+    struct lj_embedder embedder = embedder_of(run);
+    LJ_TRY(lj_classify(run->comm, &embedder, run->info.classes->label, &e->query, e->predicted));
+    e->scores.supervised = lj_accuracy_of(e->predicted, e->truth, rows);
+    return LJ_OK;
+}
+
 /* The probe is fitted anew to the embeddings of each evaluation, which nothing flows back from: its
  * accuracy is one of the weights alone, whatever was evaluated before or where the run was resumed.
  * Collective. */
@@ -277,6 +310,8 @@ static int predict(struct lj_run_state *run, struct evaluation *e)
                   LJ_KNN_TEMPERATURE, e->predicted));
     s->knn = lj_accuracy_of(e->predicted, e->truth, rows);
     LJ_TRY(probe(run, e));
+    if (s->classifies)
+        LJ_TRY(classify(run, e));
     s->has_labels = true;
     return LJ_OK;
 }
@@ -284,17 +319,14 @@ static int predict(struct lj_run_state *run, struct evaluation *e)
 /* Collective. */
 static int embed(struct lj_run_state *run, const struct evaluation *e)
 {
-    const struct lj_trainer_info *t = &run->info;
-    struct lj_embedder embedder = {.model = t->model,
-                                   .weights = lj_trainer_weights(run->trainer),
-                                   .mean = t->mean,
-                                   .std = t->std,
-                                   .config = t->config};
+    struct lj_embedder embedder = embedder_of(run);
     if (run->eval_bank)
         LJ_TRY(
             lj_embed_share(run->comm, &embedder, run->eval_bank, rows_of_bank(run), e->values[0]));
     LJ_TRY(lj_embed_share(run->comm, &embedder, run->eval_query,
                           lj_archive_info(run->eval_query)->selected, e->values[1]));
+    if (e->samples == 0)
+        return LJ_OK;
     embedder.projections = true;
     return lj_embed_share(run->comm, &embedder, run->eval_query, e->samples, e->values[2]);
 }
@@ -311,13 +343,11 @@ static const struct lj_spectrum unknown = {.mean_norm = NAN,
                                            .offdiagonal = NAN};
 
 /* Collective. */
-static int score(struct lj_run_state *run, struct evaluation *e)
+static int score_projections(struct lj_run_state *run, struct evaluation *e)
 {
     struct lj_run_scores *s = &e->scores;
     struct lj_features projections = lj_projections_rows(&e->projections);
-    s->embeddings.eigenvalues = e->eigenvalues[0];
     s->projections.eigenvalues = e->eigenvalues[1];
-    LJ_TRY(lj_spectrum_of(run->comm, &e->query, &s->embeddings));
     if (projections.width <= SPECTRUM_WIDTH)
         LJ_TRY(lj_spectrum_of(run->comm, &projections, &s->projections));
     else
@@ -326,6 +356,16 @@ static int score(struct lj_run_state *run, struct evaluation *e)
     LJ_TRY(lj_projections_sigreg(run->comm, run->info.config, &e->projections, &s->sigreg));
     s->sigreg_floor = lj_sigreg_floor(run->info.config->sigreg_grid);
     s->sigreg_samples = e->samples;
+    return LJ_OK;
+}
+
+/* Collective. */
+static int score(struct lj_run_state *run, struct evaluation *e)
+{
+    e->scores.embeddings.eigenvalues = e->eigenvalues[0];
+    LJ_TRY(lj_spectrum_of(run->comm, &e->query, &e->scores.embeddings));
+    if (!e->scores.classifies)
+        LJ_TRY(score_projections(run, e));
     return run->eval_bank ? predict(run, e) : LJ_OK;
 }
 
@@ -345,7 +385,8 @@ static int prepare(struct lj_run_state *run, struct evaluation *e)
     int64_t rows = lj_archive_info(run->eval_query)->selected;
     int64_t bank_rows = run->eval_bank ? rows_of_bank(run) : 0;
     int64_t views = c->views_global + c->views_local;
-    e->samples = lj_min_i64(rows, c->batch_size);
+    e->scores.classifies = lj_model_classifies(c);
+    e->samples = e->scores.classifies ? 0 : lj_min_i64(rows, c->batch_size);
     e->bank = (struct lj_features){NULL, share_of(run, bank_rows), width, LJ_FEATURES_BLOCK};
     e->query = (struct lj_features){NULL, share_of(run, rows), width, LJ_FEATURES_BLOCK};
     e->projections = (struct lj_projections){NULL, share_of(run, e->samples), views, out};
