@@ -150,8 +150,8 @@
         WORD(LJ_PROJECTOR_NORM_LAYER, "layer") WORD(LJ_PROJECTOR_NORM_NONE, "none"),               \
         "normalisation of hidden layers: over the global batch, over a lane, a row, none")         \
     TEXT(BITS, objective, "objective", "lejepa",                                                   \
-        "what training minimises: lejepa, vicreg, simclr; an unknown name is answered with all "   \
-        "there are")                                                                               \
+        "what training minimises: lejepa, simclr, supervised, vicreg; an unknown name is "         \
+        "answered with all there are")                                                             \
     REAL(BITS, loss_lambda, "loss.lambda", 0.05, 0.0, 1.0e6, "weight of SIGReg")                   \
     CHOICE(BITS, loss_combine, "loss.combine", LJ_LOSS_COMBINE_CONVEX,                             \
         WORD(LJ_LOSS_COMBINE_CONVEX, "convex") WORD(LJ_LOSS_COMBINE_ADDITIVE, "additive"),         \
@@ -174,10 +174,16 @@
     REAL(BITS, simclr_temperature, "simclr.temperature", 0.5, 0.03, 1.0e3,                         \
         "objective=simclr: what cosines are divided by; SimCLR's own: 0.5 for CIFAR-10, 0.1 for "  \
         "ImageNet")                                                                                \
+    INT(BITS, supervised_classes, "supervised.classes", 0, 0, 65536,                               \
+        "objective=supervised: classes of its linear classifier; 0: as many as the labels have")   \
+    REAL(BITS, supervised_smoothing, "supervised.smoothing", 0.0, 0.0, 1.0,                        \
+        "objective=supervised: label smoothing, the share of a target spread over all classes")    \
     INT(BITS, batch_size, "batch.size", 256, 1, 1073741824, "samples of the global batch")         \
     INT(BITS, batch_lanes, "batch.lanes", 0, 0, 1073741824,                                        \
         "equal parts of the batch, the unit of computation; 0: 8 samples each")                    \
     REAL(BITS, optim_lr, "optim.lr", 0.0005, 0.0, 1.0e3, "peak learning rate")                     \
+    REAL(BITS, optim_encoder_lr, "optim.encoder_lr", 1.0, 0.0, 1.0e3,                              \
+        "learning rate of the encoder, in units of optim.lr; below 1 for fine-tuning, 0: frozen")  \
     REAL(BITS, optim_lr_floor, "optim.lr_floor", -1.0, -1.0, 1.0e3,                                \
         "learning rate at the end; -1: optim.lr / 1000")                                           \
     REAL(BITS, optim_weight_decay, "optim.weight_decay", -1.0, -1.0, 1.0e3,                        \

@@ -49,6 +49,8 @@ struct lj_step_report {
  * checkpoints: its newest good one; may be NULL), exactly those of the checkpoint, and the first
  * step is the one after it. Collective over comm; comm and archive are borrowed.
  *   config   in   copied; all ranks pass the same
+ *   archive  in   of an objective that needs labels, opened with them, on comm; it keeps only its
+ *                 rows that have one
  *   trainer  out  owned by the caller
  * Errors: config (objective, lanes, sizes), data (fewer samples than a batch), checkpoint, memory:
  * the same on every rank. */

@@ -77,6 +77,14 @@ int64_t lj_features_set_turns(struct lj_comm *comm, const struct lj_features *x)
 int lj_embed_share(struct lj_comm *comm, const struct lj_embedder *embedder,
                    struct lj_archive *archive, int64_t rows, float *mine) LJ_MUST_USE;
 
+/* What the classifier of a model (lj_model_classifies) takes embeddings for. Collective.
+ *   label      (classes) in                     the label of each class
+ *   x          in   shared by lj_features_share
+ *   predicted  (rows of all ranks)         out  labels, on every rank
+ * Errors: LJ_ERR_RESOURCE, agreed. */
+int lj_classify(struct lj_comm *comm, const struct lj_embedder *embedder, const int32_t *label,
+                const struct lj_features *x, int32_t *predicted) LJ_MUST_USE;
+
 /* How many rows of `test` are in `train`, too: the same row of the same part of an archive, or of
  * the same archive where a file does not name parts. Local.
  *   shared  out  -1: the files do not say enough to know

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For other modules. loss: what training minimises. Objectives stand in one table (objective.c):
- * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c), VICReg (vicreg.c) and SimCLR
- * (simclr.c). Whoever trains does not know which of them runs:
+ * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c), VICReg (vicreg.c), SimCLR
+ * (simclr.c) and, on labels, supervised (supervised.c). Whoever trains does not know which of them
+ * runs:
  *
  *     lj_objective_find("lejepa", &kind)                     a row of the table
  *     lj_objective_create(&objective, comm, kind, &config, &shape, &ledger)
@@ -24,12 +25,12 @@
 /* ---- a row of the table ------------------------------------------------------------------ */
 
 /* What an objective can ask of the trainer besides projections. The trainer says in struct
- * lj_objective_shape what it gives, today nothing of this; lj_objective_create refuses a row that
- * asks for more. Where each of them will go:
+ * lj_objective_shape what it gives, today labels; lj_objective_create refuses a row that asks for
+ * more. Where each of them goes, or will go:
  *
- *   LABELS     the class of each sample. The loader (data) puts labels (n) beside the images of
- *              struct lj_batch; struct lj_loss_lane gets `const int32_t *labels`.
- *   PREDICTOR  a head behind the projector, or a classifier. `models` builds it as a third net over
+ *   LABELS     the class of each sample. The trainer keeps rows without a label out, numbers the
+ *              classes (train/labels.c) and puts `labels` into struct lj_loss_lane.
+ *   PREDICTOR  a head behind the projector. `models` builds it as a third net over
  *              the same table of parameters, so that optimiser, gradient tree and checkpoints take
  *              it as they take the projector; the trainer runs it as one more pass behind
  *              lj_pass_project; struct lj_loss_lane gets `const float *predicted`, and `gradient`
@@ -67,10 +68,11 @@ struct lj_objective_shape {
 
 /* A lane of this rank, worked on by one thread. */
 struct lj_loss_lane {
-    int worker;        /* 0 .. workers - 1: which of the lanes worked on at once */
-    int64_t index;     /* counts this rank's lanes from 0 */
-    int64_t n;         /* samples */
-    const float *proj; /* (V, n, D) view-major, global views first */
+    int worker;            /* 0 .. workers - 1: which of the lanes worked on at once */
+    int64_t index;         /* counts this rank's lanes from 0 */
+    int64_t n;             /* samples */
+    const float *proj;     /* (V, n, D) view-major, global views first */
+    const int32_t *labels; /* (n) class of each sample, from 0 on; NULL unless the row needs them */
 };
 
 /* Name of a term in metrics.jsonl and in lines of the log, there with so many decimals. */
@@ -86,6 +88,7 @@ struct lj_objective_kind {
     const char *name; /* value of the setting `objective` */
     const char *text; /* a line: what it is, and its source */
     unsigned needs;   /* enum lj_objective_need */
+    bool classifies;  /* its projections are logits of the classes, made by a linear classifier */
     /* The small allreduce: its name in the ledger, and what its bytes do not depend on. */
     const char *message, *message_text;
     const char *against_collapse;      /* advice when the projections collapse: "raise ..." */
@@ -129,7 +132,8 @@ struct lj_objective_kind {
 
 /* The row of that name. Local. Errors: LJ_ERR_CONFIG with the names there are. */
 int lj_objective_find(const char *name, const struct lj_objective_kind **kind) LJ_MUST_USE;
-extern const struct lj_objective_kind lj_objective_lejepa, lj_objective_vicreg, lj_objective_simclr;
+extern const struct lj_objective_kind lj_objective_lejepa, lj_objective_simclr,
+    lj_objective_supervised, lj_objective_vicreg;
 
 /* Number of terms that the row names. */
 int lj_objective_terms(const struct lj_objective_kind *kind);

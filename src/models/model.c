@@ -1,6 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is trained: encoder and projector over one table of parameters. */
+/* What is trained: encoder and projector, or classifier in its place, over one table of
+ * parameters. */
 #include "models/encoders.h"
+
+bool lj_model_classifies(const struct lj_config *settings)
+{
+    return settings->supervised_classes > 0;
+}
+
+static struct lj_projector_config projector_of(const struct lj_config *settings)
+{
+    if (lj_model_classifies(settings))
+        return (struct lj_projector_config){
+            .layers = 1, .out = settings->supervised_classes, .norm = LJ_PROJECTOR_NORM_NONE};
+    return (struct lj_projector_config){.hidden = settings->projector_hidden,
+                                        .layers = settings->projector_layers,
+                                        .out = settings->projector_out,
+                                        .norm = settings->projector_norm};
+}
 
 int lj_model_resolve(struct lj_config *settings, int64_t size)
 {
@@ -24,10 +41,7 @@ static int note_facts(struct lj_model_config *facts, const struct lj_config *set
     facts->channels = channels;
     facts->size[0] = settings->views_global_size;
     facts->size[1] = settings->views_local_size;
-    facts->projector = (struct lj_projector_config){.hidden = settings->projector_hidden,
-                                                    .layers = settings->projector_layers,
-                                                    .out = settings->projector_out,
-                                                    .norm = settings->projector_norm};
+    facts->projector = projector_of(settings);
     facts->encoder->family->describe(facts->encoder, settings, facts->text, sizeof facts->text);
     return LJ_OK;
 }

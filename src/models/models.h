@@ -128,6 +128,10 @@ lj_val lj_projector(struct lj_net *net, int64_t width, const struct lj_projector
 
 /* ---- what is trained -------------------------------------------------------------------- */
 
+/* Is the projector of these settings a linear classifier (supervised.classes above 0, which the
+ * trainer sets)? Then projector.* say nothing. */
+bool lj_model_classifies(const struct lj_config *settings);
+
 /* What the settings came to. */
 struct lj_model_config {
     const struct lj_encoder *encoder;

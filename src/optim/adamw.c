@@ -41,6 +41,7 @@ static void add_overlap(struct lj_optim *o, const struct lj_param *param,
         (struct lj_optim_range){.shard = shards->offset[bucket] + low - first,
                                 .weights = shards->weights[bucket] + low - first,
                                 .count = high - low,
+                                .lr = bucket < o->config.encoder_buckets ? o->config.encoder_lr : 1,
                                 .treatment = treatment_of(o, param)};
 }
 
@@ -118,8 +119,7 @@ void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale
                    float *gradient)
 {
     const struct lj_optim_config *c = &optim->config;
-    struct lj_adamw_factors factors = {.lr = (float)lr,
-                                       .beta1 = (float)c->beta1,
+    struct lj_adamw_factors factors = {.beta1 = (float)c->beta1,
                                        .beta2 = (float)c->beta2,
                                        .eps = (float)c->eps,
                                        .correct1 = (float)(1 / (1 - pow(c->beta1, (double)step))),
@@ -128,6 +128,7 @@ void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale
         const struct lj_optim_range *part = &optim->range[s];
         if (part->treatment == LJ_TREAT_STATISTIC)
             continue;
+        factors.lr = (float)(part->lr * lr);
         factors.decay = part->treatment == LJ_TREAT_DECAY ? (float)c->weight_decay : 0;
 #pragma omp parallel for schedule(static) if (part->count > 4 * CHUNK)
         for (int64_t at = 0; at < part->count; at += CHUNK)

@@ -29,6 +29,7 @@ struct lj_optim_range {
     int64_t shard;   /* its first element in the shard (gradient, moments) */
     int64_t weights; /* its first element in this rank's array of weights */
     int64_t count;   /* elements */
+    double lr;       /* their learning rate, in units of that of the step */
     enum lj_treatment treatment;
 };
 
@@ -38,6 +39,8 @@ struct lj_optim_config {
     double eps;                /* added to the root of the second moment */
     double weight_decay;       /* multiplied by the learning rate */
     bool decay_matrices_only;  /* biases, norms, tokens and positions are not decayed */
+    int encoder_buckets;       /* the first so many buckets are the encoder's */
+    double encoder_lr;         /* its learning rate, in units of that of the step */
     double statistic_momentum; /* weight of the newest batch statistic in the running one */
     int64_t lanes;             /* G: the statistics of all lanes are summed, and divided by this */
 };

@@ -137,7 +137,8 @@ void lj_run_say_left_out(const struct lj_run_state *run)
         lj_say("evaluation: %lld of %lld rows are held out, one of %lld, and do not train "
                "(eval.holdout)",
                (long long)run->eval_held_out,
-               (long long)(run->eval_held_out + lj_archive_info(run->archive)->selected),
+               (long long)(run->eval_held_out + run->info.classes->unlabelled +
+                           lj_archive_info(run->archive)->selected),
                (long long)c->eval_holdout);
     if (!run->eval_query)
         return;
@@ -218,22 +219,35 @@ static const char *covariance_text(const struct lj_spectrum *s, char text[128])
     return text;
 }
 
+/* What is said of projections: "" where there are none. */
+static const char *projections_text(const struct lj_run_scores *s, char text[320])
+{
+    char views[48] = "";
+    if (s->classifies)
+        return "";
+    if (isfinite(s->alignment))
+        snprintf(views, sizeof views, "  alignment %.3f", s->alignment);
+    snprintf(text, 320, "  SIGReg %.3f (floor %.3f)%s  projections %s", s->sigreg, s->sigreg_floor,
+             views, covariance_text(&s->projections, (char[128]){0}));
+    return text;
+}
+
 /* Rank 0 tells what came out; nothing of it feeds back into training. */
 static void report(struct lj_run_state *run, int64_t finished, const struct lj_run_scores *s)
 {
-    char labels[96] = "", views[48] = "";
+    char labels[96] = "", classifier[96] = "";
     const struct lj_spectrum *z = &s->embeddings;
     lj_run_log_evaluation(run, finished, s);
     if (s->has_labels)
         snprintf(labels, sizeof labels, "kNN accuracy %.4f (balanced %.4f)  linear %.4f  ",
                  s->knn.top1, s->knn.balanced, s->linear.top1);
-    if (isfinite(s->alignment))
-        snprintf(views, sizeof views, "  alignment %.3f", s->alignment);
-    lj_say("step %8lld  %seffective rank %.1f of %lld  participation %.1f  %s  SIGReg %.3f (floor "
-           "%.3f)%s  projections %s",
-           (long long)finished, labels, z->effective_rank, (long long)s->width, z->participation,
-           covariance_text(z, (char[128]){0}), s->sigreg, s->sigreg_floor, views,
-           covariance_text(&s->projections, (char[128]){0}));
+    if (s->has_labels && s->classifies)
+        snprintf(classifier, sizeof classifier, "classifier accuracy %.4f (balanced %.4f)  ",
+                 s->supervised.top1, s->supervised.balanced);
+    lj_say("step %8lld  %s%seffective rank %.1f of %lld  participation %.1f  %s%s",
+           (long long)finished, classifier, labels, z->effective_rank, (long long)s->width,
+           z->participation, covariance_text(z, (char[128]){0}),
+           projections_text(s, (char[320]){0}));
 }
 
 /* Largest linear probe, in unknowns, and widest projections whose spectrum is found: what costs
@@ -269,21 +283,6 @@ static int probe(struct lj_run_state *run, struct evaluation *e)
     return LJ_OK;
 }
 
-/* The probe is fitted anew to the embeddings of each evaluation, which nothing flows back from: its
- * accuracy is one of the weights alone, whatever was evaluated before or where the run was resumed.
- * Collective. */
-static int predict(struct lj_run_state *run, struct evaluation *e)
-{
-    struct lj_run_scores *s = &e->scores;
-    int64_t rows = lj_archive_info(run->eval_query)->selected;
-    LJ_TRY(lj_knn(run->comm, &e->bank, e->bank_labels, &e->query, LJ_KNN_NEIGHBOURS,
-                  LJ_KNN_TEMPERATURE, e->predicted));
-    s->knn = lj_accuracy_of(e->predicted, e->truth, rows);
-    LJ_TRY(probe(run, e));
-    s->has_labels = true;
-    return LJ_OK;
-}
-
 static struct lj_embedder embedder_of(const struct lj_run_state *run)
 {
     const struct lj_trainer_info *t = &run->info;
@@ -295,11 +294,48 @@ static struct lj_embedder embedder_of(const struct lj_run_state *run)
                                 .layers = t->config->eval_layers};
 }
 
+/* What the trained classifier says of the rows, by the weights that embedded them. Collective. */
+static int classify(struct lj_run_state *run, struct evaluation *e)
+{
+    int64_t rows = lj_archive_info(run->eval_query)->selected;
+    struct lj_embedder embedder = embedder_of(run);
+    lj_trainer_swap_average(run->trainer);
+    int status =
+        lj_classify(run->comm, &embedder, run->info.classes->label, &e->query, e->predicted);
+    lj_trainer_swap_average(run->trainer);
+    LJ_TRY(status);
+    e->scores.supervised = lj_accuracy_of(e->predicted, e->truth, rows);
+    return LJ_OK;
+}
+
+/* The probe is fitted anew to the embeddings of each evaluation, which nothing flows back from: its
+ * accuracy is one of the weights alone, whatever was evaluated before or where the run was resumed.
+ * Collective. */
+static int predict(struct lj_run_state *run, struct evaluation *e)
+{
+    struct lj_run_scores *s = &e->scores;
+    int64_t rows = lj_archive_info(run->eval_query)->selected;
+    LJ_TRY(lj_knn(run->comm, &e->bank, e->bank_labels, &e->query, LJ_KNN_NEIGHBOURS,
+                  LJ_KNN_TEMPERATURE, e->predicted));
+    s->knn = lj_accuracy_of(e->predicted, e->truth, rows);
+    LJ_TRY(probe(run, e));
+    if (s->classifies)
+        LJ_TRY(classify(run, e));
+    s->has_labels = true;
+    return LJ_OK;
+}
+
 int lj_run_check_layers(const struct lj_run_state *run)
 {
     const struct lj_model *model = run->info.model;
-    if (run->config->eval_every == 0 || run->config->eval_layers < 2 ||
-        lj_model_last_two_width(model) > 0)
+    if (run->config->eval_every == 0 || run->config->eval_layers < 2)
+        return LJ_OK;
+    if (lj_model_classifies(run->config))
+        return lj_fail(LJ_ERR_CONFIG,
+                       "eval.layers=2: the classifier of objective=%s takes the last "
+                       "layer; choose eval.layers=1",
+                       run->config->objective);
+    if (lj_model_last_two_width(model) > 0)
         return LJ_OK;
     return lj_fail(LJ_ERR_CONFIG,
                    "eval.layers=2: the encoder (%s) has one layer; choose eval.layers=1",
@@ -315,6 +351,8 @@ static int embed_by_weights(struct lj_run_state *run, const struct evaluation *e
             lj_embed_share(run->comm, &embedder, run->eval_bank, rows_of_bank(run), e->values[0]));
     LJ_TRY(lj_embed_share(run->comm, &embedder, run->eval_query,
                           lj_archive_info(run->eval_query)->selected, e->values[1]));
+    if (e->samples == 0)
+        return LJ_OK;
     embedder.projections = true;
     return lj_embed_share(run->comm, &embedder, run->eval_query, e->samples, e->values[2]);
 }
@@ -340,13 +378,11 @@ static const struct lj_spectrum unknown = {.mean_norm = NAN,
                                            .offdiagonal = NAN};
 
 /* Collective. */
-static int score(struct lj_run_state *run, struct evaluation *e)
+static int score_projections(struct lj_run_state *run, struct evaluation *e)
 {
     struct lj_run_scores *s = &e->scores;
     struct lj_features projections = lj_projections_rows(&e->projections);
-    s->embeddings.eigenvalues = e->eigenvalues[0];
     s->projections.eigenvalues = e->eigenvalues[1];
-    LJ_TRY(lj_spectrum_of(run->comm, &e->query, &s->embeddings));
     if (projections.width <= SPECTRUM_WIDTH)
         LJ_TRY(lj_spectrum_of(run->comm, &projections, &s->projections));
     else
@@ -355,6 +391,16 @@ static int score(struct lj_run_state *run, struct evaluation *e)
     LJ_TRY(lj_projections_sigreg(run->comm, run->info.config, &e->projections, &s->sigreg));
     s->sigreg_floor = lj_sigreg_floor(run->info.config->sigreg_grid);
     s->sigreg_samples = e->samples;
+    return LJ_OK;
+}
+
+/* Collective. */
+static int score(struct lj_run_state *run, struct evaluation *e)
+{
+    e->scores.embeddings.eigenvalues = e->eigenvalues[0];
+    LJ_TRY(lj_spectrum_of(run->comm, &e->query, &e->scores.embeddings));
+    if (!e->scores.classifies)
+        LJ_TRY(score_projections(run, e));
     return run->eval_bank ? predict(run, e) : LJ_OK;
 }
 
@@ -375,7 +421,8 @@ static int prepare(struct lj_run_state *run, struct evaluation *e)
     int64_t rows = lj_archive_info(run->eval_query)->selected;
     int64_t bank_rows = run->eval_bank ? rows_of_bank(run) : 0;
     int64_t views = c->views_global + c->views_local;
-    e->samples = lj_min_i64(rows, c->batch_size);
+    e->scores.classifies = lj_model_classifies(c);
+    e->samples = e->scores.classifies ? 0 : lj_min_i64(rows, c->batch_size);
     e->scores.width = width;
     e->bank = (struct lj_features){NULL, share_of(run, bank_rows), width, LJ_FEATURES_BLOCK};
     e->query = (struct lj_features){NULL, share_of(run, rows), width, LJ_FEATURES_BLOCK};

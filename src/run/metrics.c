@@ -107,6 +107,15 @@ static void put_spectrum(struct lj_run_state *run, const char *prefix, const str
     }
 }
 
+static void put_projections(struct lj_run_state *run, const struct lj_run_scores *scores)
+{
+    put_spectrum(run, "proj_", &scores->projections);
+    put_eval(run, "alignment", scores->alignment);
+    put_eval(run, "sigreg", scores->sigreg);
+    put_eval(run, "sigreg_floor", scores->sigreg_floor);
+    put_eval(run, "sigreg_samples", (double)scores->sigreg_samples);
+}
+
 void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
                            const struct lj_run_scores *scores)
 {
@@ -119,12 +128,13 @@ void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
         put_eval(run, "linear_top1", scores->linear.top1);
         put_eval(run, "linear_balanced", scores->linear.balanced);
     }
+    if (scores->has_labels && scores->classifies) {
+        put_eval(run, "supervised_top1", scores->supervised.top1);
+        put_eval(run, "supervised_balanced", scores->supervised.balanced);
+    }
     put_spectrum(run, "", &scores->embeddings);
-    put_spectrum(run, "proj_", &scores->projections);
-    put_eval(run, "alignment", scores->alignment);
-    put_eval(run, "sigreg", scores->sigreg);
-    put_eval(run, "sigreg_floor", scores->sigreg_floor);
-    put_eval(run, "sigreg_samples", (double)scores->sigreg_samples);
+    if (!scores->classifies)
+        put_projections(run, scores);
     end_line(run);
 }
 

@@ -24,7 +24,8 @@ static bool due(int64_t every, int64_t finished)
 static int open_archive(struct lj_run_state *run)
 {
     struct lj_archive_options options = lj_archive_options_of(run->config);
-    options.skip_labels = true; /* evaluation opens archives of its own */
+    /* Evaluation opens archives of its own. */
+    options.skip_labels = !lj_trainer_needs_labels(run->config);
     char cache[LJ_PATH_MAX];
     options.cache = lj_run_index_cache(run, cache, false);
     LJ_TRY(lj_archive_open(&run->archive, run->comm, &options));

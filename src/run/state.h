@@ -58,7 +58,8 @@ struct lj_run_state {
 /* What an evaluation found. */
 struct lj_run_scores {
     bool has_labels; /* kNN and linear probe have predicted */
-    struct lj_accuracy knn, linear;
+    bool classifies; /* so has the classifier that is trained; then there are no projections */
+    struct lj_accuracy knn, linear, supervised;
     int64_t width;                  /* of the embeddings */
     struct lj_spectrum embeddings;  /* their eigenvalues are borrowed */
     struct lj_spectrum projections; /* likewise; of all views of so many samples: */

@@ -87,6 +87,12 @@ struct lj_checkpoint_arrays {
 int lj_checkpoint_read(const char *path, const struct lj_params *params,
                        struct lj_checkpoint_arrays *arrays) LJ_MUST_USE;
 
+/* The same without the tensors whose names begin with a prefix, in params and in the file: their
+ * weights stay as they are. Local. Errors: likewise.
+ *   left  in  the prefix */
+int lj_checkpoint_read_without(const char *path, const struct lj_params *params, const char *left,
+                               float *weights) LJ_MUST_USE;
+
 /* ---- where checkpoints lie ----------------------------------------------------------------------
  *
  * A run directory RUN keeps them as RUN/checkpoints/step-NNNNNNNNN.h5, with nine digits of the step
@@ -396,18 +402,19 @@ int lj_png_write(const char *path, int64_t width, int64_t height,
 struct lj_weights_source {
     char file[LJ_PATH_MAX];
     bool checkpoint; /* else safetensors */
-    bool whole;      /* the parameters of optional_prefix were there, too */
+    bool whole;      /* the parameters of optional_prefix were read, too */
     uint64_t xxh3;   /* XXH3-64 of the file's bytes */
 };
 /* Reads the weights of a checkpoint, not their average, which must have exactly these parameters,
  * or of a safetensors file. The file's first bytes decide which it is. Local.
  *   where            in   file, or a directory as for lj_checkpoint_resolve
  *   optional_prefix  in   as for lj_safetensors_read
+ *   leave            in   of a checkpoint, leave the parameters of optional_prefix as they are
  *   adaption         in   as for lj_safetensors_read_adapted; NULL: every tensor has to fit
  *   source           out  unspecified after a failure
  * Errors: those of lj_checkpoint_read and lj_safetensors_read. */
 int lj_weights_read(const char *where, const struct lj_params *params, const char *optional_prefix,
-                    const struct lj_adaption *adaption, float *weights,
+                    bool leave, const struct lj_adaption *adaption, float *weights,
                     struct lj_weights_source *source) LJ_MUST_USE;
 
 #endif

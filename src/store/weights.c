@@ -46,13 +46,15 @@ static int identify(struct lj_weights_source *source)
 }
 
 int lj_weights_read(const char *where, const struct lj_params *params, const char *optional_prefix,
-                    const struct lj_adaption *adaption, float *weights,
+                    bool leave, const struct lj_adaption *adaption, float *weights,
                     struct lj_weights_source *source)
 {
-    *source = (struct lj_weights_source){.whole = true};
+    *source = (struct lj_weights_source){.whole = !leave};
     LJ_TRY(lj_checkpoint_resolve(where, source->file));
     LJ_TRY(identify(source));
     struct lj_checkpoint_arrays arrays = {.weights = weights};
+    if (source->checkpoint && leave)
+        return lj_checkpoint_read_without(source->file, params, optional_prefix, weights);
     if (source->checkpoint)
         return lj_checkpoint_read(source->file, params, &arrays);
     return lj_safetensors_read_adapted(source->file, params, optional_prefix, adaption, weights,

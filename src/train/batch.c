@@ -22,6 +22,8 @@ int lj_trainer_next_batch(struct lj_trainer *t)
     if (status == LJ_OK && t->loader) {
         wait_for_batch(t);
         status = lj_loader_next(t->loader, t->step, &t->batch);
+        if (status == LJ_OK && t->labels)
+            lj_trainer_take_labels(t);
     }
     lj_phase_end();
     t->failed = status != LJ_OK;

@@ -83,8 +83,16 @@ static void add_difference(struct differences *d, const struct lj_config *config
         append(d->keys, ",", "%s", key);
 }
 
+/* Which labels there are decides on the weights only where the objective reads them. */
+static bool decides_on_weights(const struct lj_key *key, bool labels)
+{
+    bool of_labels =
+        strcmp(key->name, "data.labels") == 0 || strcmp(key->name, "data.unlabelled") == 0;
+    return key->role == LJ_KEY_BITS || (labels && of_labels);
+}
+
 static void compare_settings(struct differences *d, const struct lj_config *now,
-                             const struct lj_config *was)
+                             const struct lj_config *was, bool labels)
 {
     char now_text[LJ_TEXT_MAX], was_text[LJ_TEXT_MAX];
     int count = 0;
@@ -92,7 +100,7 @@ static void compare_settings(struct differences *d, const struct lj_config *now,
     for (int i = 0; i < count; i++) {
         lj_config_value_text(now, &keys[i], now_text, sizeof now_text);
         lj_config_value_text(was, &keys[i], was_text, sizeof was_text);
-        if (keys[i].role == LJ_KEY_BITS && strcmp(now_text, was_text) != 0)
+        if (decides_on_weights(&keys[i], labels) && strcmp(now_text, was_text) != 0)
             add_difference(d, now, keys[i].name, now_text, was_text);
     }
 }
@@ -112,6 +120,16 @@ static void compare_archive(struct differences *d, const struct lj_trainer *t, c
     if (strcmp(now_text, was_text) != 0)
         add_difference(d, &t->config, "data.archive", "files of other names, sizes or shapes",
                        was_text[0] ? was_text : "unknown");
+}
+
+/* The classes of a classifier: another one would be trained on what a number stood for before. */
+static void compare_classes(struct differences *d, const struct lj_trainer *t, const json_t *now,
+                            const json_t *was)
+{
+    const json_t *now_labels = json_object_get(now, "classes");
+    const json_t *was_labels = json_object_get(was, "classes");
+    if (now_labels && was_labels && !json_equal(now_labels, was_labels))
+        add_difference(d, &t->config, "data.labels", "other labels", "of other classes");
 }
 
 /* What rounds in its own way cannot always be had again, so it is no reason to refuse. */
@@ -199,8 +217,9 @@ int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoi
         status = lj_config_read_text(was, header->config, path);
     }
     if (status == LJ_OK) {
-        compare_settings(d, &t->config, was);
+        compare_settings(d, &t->config, was, t->classes.classes > 0);
         compare_archive(d, t, made_now, made);
+        compare_classes(d, t, made_now, made);
         status = judge(t, header, path, was, d);
     }
     if (status == LJ_OK) {

@@ -9,6 +9,7 @@ struct lj_trainer_info lj_trainer_info(const struct lj_trainer *t)
     struct lj_trainer_info info = {.config = &t->config,
                                    .objective = t->objective_kind,
                                    .model = t->model,
+                                   .classes = &t->classes,
                                    .mean = t->mean,
                                    .std = t->std,
                                    .lanes = t->lanes,

@@ -311,6 +311,8 @@ void lj_trainer_release(struct lj_trainer *t)
     lj_free(t->sync_sums);
     lj_free(t->clock);
     lj_free(t->redraws);
+    lj_free(t->labels);
+    lj_free(t->classes.label);
     lj_free(t->weights);
     lj_free(t->average);
     lj_free(t->packed);

@@ -252,8 +252,11 @@ static float *projections(struct lj_trainer *t, int64_t k, int worker, bool grad
 
 static struct lj_loss_lane lane_of_loss(struct lj_trainer *t, int64_t k, int worker)
 {
-    return (struct lj_loss_lane){
-        .worker = worker, .index = k, .n = t->n, .proj = projections(t, k, worker, false)};
+    return (struct lj_loss_lane){.worker = worker,
+                                 .index = k,
+                                 .n = t->n,
+                                 .proj = projections(t, k, worker, false),
+                                 .labels = t->labels ? t->labels + k * t->n : NULL};
 }
 
 static void add_to_loss(struct lj_trainer *t, int64_t k, int worker)

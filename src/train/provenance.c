@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a checkpoint comes from, as JSON in its attribute provenance: the program, its ranks, the
- * archive and the type of its pixels, what rounds in its own way, what continuations changed, and
- * the file that the first weights came from, if it was one. The last two are handed on from
- * checkpoint to checkpoint. Root only. */
+ * archive and the type of its pixels, what rounds in its own way, what continuations changed, the
+ * file that the first weights came from, if it was one, and the labels of a classifier's classes.
+ * Changes and file are handed on from checkpoint to checkpoint. Root only. */
 #include "train/trainer.h"
 
 #include "kernels/kernels.h"
@@ -27,6 +27,15 @@ int lj_trainer_note_source(struct lj_trainer *t, const struct lj_weights_source 
                                source->file);
 }
 
+/* The label of each class of a classifier; NULL: there is none, or no memory. */
+static json_t *labels_of_classes(const struct lj_trainer *t)
+{
+    json_t *labels = t->classes.classes > 0 ? json_array() : NULL;
+    for (int64_t k = 0; labels && k < t->classes.classes; k++)
+        json_array_append_new(labels, json_integer(t->classes.label[k]));
+    return labels;
+}
+
 json_t *lj_trainer_provenance(const struct lj_trainer *t)
 {
     const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
@@ -42,6 +51,8 @@ json_t *lj_trainer_provenance(const struct lj_trainer *t)
                   "libraries", libraries, "processor", processor, "changes", t->changes);
     if (object && t->source)
         json_object_set(object, "weights_from", t->source);
+    if (object && t->classes.classes > 0)
+        json_object_set_new(object, "classes", labels_of_classes(t));
     if (!object)
         lj_fail(LJ_ERR_RESOURCE, "out of memory for a checkpoint's provenance");
     return object;

@@ -30,7 +30,8 @@ static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
                        "%lld ranks, or more lanes",
                        size, (long long)lanes, (long long)lanes);
     int64_t n = c->batch_size / lanes;
-    if (c->projector_norm == LJ_PROJECTOR_NORM_LANE && c->projector_layers > 1 && n < LANE_SAMPLES)
+    bool by_lane = c->projector_norm == LJ_PROJECTOR_NORM_LANE && c->projector_layers > 1;
+    if (by_lane && !lj_model_classifies(c) && n < LANE_SAMPLES)
         return lj_fail(LJ_ERR_CONFIG,
                        "batch.size=%lld in %lld lanes gives lanes of %lld samples; "
                        "projector.norm=lane needs at least %d for its statistics: use "
@@ -109,15 +110,20 @@ static int make_objective(struct lj_trainer *t)
     struct lj_objective_shape shape = {
         .views = lj_views_per_sample(t),
         .global_views = t->views[0],
-        .width = t->config.projector_out,
+        .width = t->model->config.projector.out,
         .lanes = t->lanes,
         .my_lanes = lj_my_lanes(t),
         .lane_rows = t->n,
         .workers = t->workers,
         /* Where even the encoder runs again rather than be kept, so do the objective's smaller
          * matmuls. */
-        .caches = t->config.memory_recompute != LJ_MEMORY_RECOMPUTE_LANES};
-    LJ_TRY(lj_objective_find(t->config.objective, &t->objective_kind));
+        .caches = t->config.memory_recompute != LJ_MEMORY_RECOMPUTE_LANES,
+        .gives = t->classes.classes > 0 ? LJ_NEED_LABELS : 0};
+    if (shape.gives & LJ_NEED_LABELS) {
+        t->labels = lj_alloc_array(lj_my_lanes(t) * t->n, sizeof *t->labels, "labels");
+        if (!t->labels)
+            return LJ_ERR_RESOURCE;
+    }
     return lj_objective_create(&t->objective, t->comm, t->objective_kind, &t->config, &shape,
                                &t->ledger);
 }
@@ -187,6 +193,8 @@ static int make_optim(struct lj_trainer *t)
                                      .weight_decay = c->optim_weight_decay,
                                      .decay_matrices_only =
                                          c->optim_decay_on != LJ_OPTIM_DECAY_ON_ALL,
+                                     .encoder_buckets = lj_encoder_buckets(t),
+                                     .encoder_lr = c->optim_encoder_lr,
                                      .statistic_momentum = 0.1,
                                      .lanes = t->lanes};
     return lj_optim_create(&t->optim, &t->model->params, &shards, &config);
@@ -202,6 +210,7 @@ static int make_loader(struct lj_trainer *t)
 
 static int create_collectively(struct lj_trainer *t, const char *resume_from)
 {
+    LJ_TRY(lj_trainer_find_classes(t));
     LJ_TRY(lj_agree(t->comm, prepare_locally(t)));
     LJ_TRY(make_gradsync(t));
     LJ_TRY(lj_agree(t->comm, make_weights(t)));

@@ -18,11 +18,19 @@ enum lj_pass_kind { LJ_PASS_GLOBAL, LJ_PASS_LOCAL, LJ_PASS_PROJECTOR, LJ_PASS_KI
  * first moves early and a lane's share stays in the cache. */
 enum { LJ_BUCKET_BYTES = 4 << 20 };
 
+/* What the labels of the training rows came to, where the objective needs them. */
+struct lj_trainer_labels {
+    int64_t classes;    /* 0: the objective needs no labels */
+    int32_t *label;     /* (classes) of each class, ascending */
+    int64_t unlabelled; /* rows that have none, and do not train */
+};
+
 /* What a trainer is made of and where it begins. Everything is borrowed from the trainer. */
 struct lj_trainer_info {
     const struct lj_config *config; /* with automatic values resolved */
     const struct lj_objective_kind *objective;
     const struct lj_model *model;
+    const struct lj_trainer_labels *classes;
     const float *mean, *std; /* (channels) of the pixels */
     int64_t lanes;           /* of the global batch */
     int64_t samples_per_lane;
@@ -38,6 +46,10 @@ struct lj_trainer_info {
     int64_t first_step; /* 0, or the one after the checkpoint's */
     int64_t steps;      /* of the whole run */
 };
+/* Does the objective of a configuration need labels? Then the trainer's archive is to be opened
+ * with them. Local. */
+bool lj_trainer_needs_labels(const struct lj_config *config);
+
 /* The lanes of a configuration's global batch. Local.
  *   ranks  in  that shall train
  * Errors: LJ_ERR_CONFIG: batch.size, batch.lanes and ranks do not go together. */
@@ -99,7 +111,8 @@ double lj_trainer_checkpoint_seconds(struct lj_trainer *trainer);
 int64_t lj_trainer_snapshot_bytes(const struct lj_trainer *trainer);
 
 /* Replaces the weights by those of a file, before the first step; the log and later checkpoints say
- * which. A file without a projector leaves the projector its own. Collective: rank 0 reads.
+ * which. A file without a projector leaves the projector its own; a classifier is always new.
+ * Collective: rank 0 reads.
  *   where  in  safetensors file (timm's names), checkpoint, or run directory: its newest checkpoint
  *   adapt  in  a safetensors file may be of images of other channels or of another size, and is
  *              adapted as lj_safetensors_read_adapted says

@@ -60,6 +60,8 @@ struct lj_trainer {
     float least[LJ_CHANNELS_MAX], most[LJ_CHANNELS_MAX]; /* pixels of training */
     struct lj_loader *loader;                            /* NULL on ranks without lanes */
     struct lj_batch batch;
+    struct lj_trainer_labels classes; /* empty unless the objective needs labels */
+    int32_t *labels;                  /* (my lanes, n) class of each sample; NULL likewise */
     int64_t *redraws;          /* (my lanes) crops of the step's views that were drawn again */
     struct lj_redraws redrawn; /* of them, on this rank */
     struct lj_ledger_entry *redraws_ledger; /* NULL: views.redraw is 0 */
@@ -143,6 +145,13 @@ void lj_pass_gather(struct lj_trainer *t);
 /* Completes the new weights, if any are on their way, and packs them: before anything reads
  * t->weights or t->packed. Collective in effect: it waits for the others. */
 void lj_pass_weights(struct lj_trainer *t);
+
+/* labels.c: leaves the rows of the archive that have a label, and numbers the classes that they
+ * have, if the objective needs labels; then supervised.classes is their number. Collective.
+ * Errors: LJ_ERR_DATA (no labels, fewer than two classes, or too many), LJ_ERR_CONFIG; agreed. */
+int lj_trainer_find_classes(struct lj_trainer *t) LJ_MUST_USE;
+/* The labels of the batch become classes, in t->labels. Local. */
+void lj_trainer_take_labels(struct lj_trainer *t);
 
 /* batch.c: waits for the batch of t->step (local); then the small allreduce of the objective's
  * sums and of the step's message (collective): terms of the loss, and who failed, asks to stop or

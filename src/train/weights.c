@@ -114,15 +114,17 @@ static int load_on_root(struct lj_trainer *t, const char *where, bool adapt)
     lj_model_timm(t->model, &t->config, &timm);
     struct lj_adaption adaption = {
         .first_conv = timm.first_conv, .classifier = timm.classifier, .prefix = timm.prefix};
-    LJ_TRY(lj_weights_read(where, &t->model->params, "projector.", adapt ? &adaption : NULL,
-                           t->weights, &source));
+    LJ_TRY(lj_weights_read(where, &t->model->params, "projector.", t->classes.classes > 0,
+                           adapt ? &adaption : NULL, t->weights, &source));
     LJ_TRY(check_encoder(t, &source, adapt));
     LJ_TRY(check_values(t, source.file));
     lj_say("%s from %s %s (xxh3 %016llx)%s",
            source.whole ? "weights of encoder and projector" : "weights of the encoder",
            source.checkpoint ? "checkpoint" : "safetensors", source.file,
            (unsigned long long)source.xxh3,
-           source.whole ? "" : "; it has no projector, which starts random");
+           source.whole             ? ""
+           : t->classes.classes > 0 ? "; the classifier starts random"
+                                    : "; it has no projector, which starts random");
     return lj_trainer_note_source(t, &source);
 }
 

@@ -101,6 +101,34 @@ Test(adamw, zero_gradient_only_decays)
     }
 }
 
+/* The first buckets are the encoder's, with a learning rate of its own. */
+Test(adamw, the_encoder_has_its_learning_rate)
+{
+    static const int64_t first[] = {0, 16}, count[] = {16, 16};
+    struct lj_shard_layout shards = {2, first, count, first, first, 32};
+    struct lj_param list[] = {param(0, 16, true, LJ_ROLE_WEIGHT),
+                              param(16, 16, true, LJ_ROLE_WEIGHT)};
+    struct lj_optim_config c = config;
+    c.encoder_buckets = 1;
+    for (int tenths = 0; tenths <= 20; tenths += 5) {
+        float w[2][32], g[32];
+        c.encoder_lr = 0.1 * tenths;
+        struct lj_optim *apart = create(list, 2, &shards, &c),
+                        *alike = create(list, 2, &shards, &config);
+        for (int i = 0; i < 32; i++)
+            w[0][i] = w[1][i] = 1;
+        lj_random_normal_f32(g, 32, 2);
+        lj_optim_step(apart, 1, 0.1, 1, w[0], g);
+        lj_optim_step(alike, 1, 0.1, 1, w[1], g);
+        for (int i = 0; i < 32; i++) {
+            double share = i < 16 ? c.encoder_lr : 1;
+            cr_assert_float_eq(w[0][i] - 1, share * (double)(w[1][i] - 1), 1e-6, "element %d", i);
+        }
+        lj_optim_destroy(apart);
+        lj_optim_destroy(alike);
+    }
+}
+
 /* Clipping: scale 1/4 acts as a gradient of a quarter, and is left in the gradient. */
 Test(adamw, scale_acts_on_the_gradient)
 {

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /* Writes `images` (rows, channels, size, size) float32 of pseudo-random pixels, in chunks of 7
- * rows. Fails the test if it cannot. */
+ * rows, and `labels` (rows) of three classes, 0, 3 and 12. Fails the test if it cannot. */
 void lj_train_archive_write(const char *path, int64_t rows, int64_t channels, int64_t size);
 /* Makes a directory with such an archive, of 100 images of 2 channels and 16 x 16 pixels, and opens
  * it. Collective.

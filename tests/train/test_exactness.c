@@ -284,6 +284,21 @@ Test(exactness, vicreg)
     }
 }
 
+/* A classifier on labels: on any number of ranks, in any way of computing. */
+Test(exactness, supervised)
+{
+    const char *const *plain = SETTINGS("batch.size=48", "objective=supervised");
+    struct outcome wanted = of_one_rank(plain);
+    cr_assert(wanted.part[0][1] > 0 && wanted.part[0][1] < 1); /* the share that is right */
+    expect_on_all_sizes(plain, &wanted);
+    expect_on_all_sizes(
+        SETTINGS("batch.size=48", "objective=supervised", "memory.recompute=lanes", "threads=2"),
+        &wanted);
+    struct outcome other =
+        of_one_rank(SETTINGS("batch.size=48", "objective=supervised", "optim.encoder_lr=0.5"));
+    cr_assert(other.loss[0] == wanted.loss[0] && other.loss[2] != wanted.loss[2]);
+}
+
 /* Continued after a step on other ranks than began: as if nothing had happened. */
 static void check_restart(const char *const *settings, const struct outcome *wanted)
 {

@@ -29,6 +29,8 @@ static const struct words of_steps[] = {
     {"sigreg", "SIGReg",
      "How far the projections are from an isotropic Gaussian, on random slices. A plateau above "
      "the floor of a Gaussian is normal."},
+    {"top1", "accuracy in training",
+     "Share of the views of a step whose class the classifier tells."},
     {"collapse", "collapse", "Near 1 all projections are one point, and nothing is learnt."},
     {"lr", "learning rate", "The schedule of the learning rate."},
     {"grad_norm", "norm of the gradient", "Before clipping, if there is any."},
@@ -40,6 +42,8 @@ static const struct words of_evaluations[] = {
      "Share of the evaluated rows whose class the 20 nearest rows tell."},
     {"linear_top1", "accuracy of the linear probe",
      "Share of the evaluated rows whose class a linear map of the embedding tells."},
+    {"supervised_top1", "accuracy of the trained classifier",
+     "Share of the evaluated rows whose class the classifier of objective=supervised tells."},
     {"effective_rank", "effective rank of embeddings",
      "How many directions the embeddings use: exp of the entropy of the covariance's eigenvalues."},
     {"proj_effective_rank", "effective rank of projections",

@@ -14,11 +14,15 @@ enum { NAMES_MAX = 256 }; /* names of datasets that are listed */
 
 static void say_model(const struct lj_trainer_info *t)
 {
-    lj_say("model: %s; embedding %lld; projector %lld-%lld (%s); %.2f M parameters",
-           t->model->config.text, (long long)t->model->embedding,
-           (long long)t->model->config.projector.hidden, (long long)t->model->config.projector.out,
-           lj_projector_norm_word(t->model->config.projector.norm),
-           (double)t->model->params.trained * 1e-6);
+    const struct lj_projector_config *p = &t->model->config.projector;
+    char head[96];
+    if (lj_model_classifies(t->config))
+        snprintf(head, sizeof head, "linear classifier of %lld classes", (long long)p->out);
+    else
+        snprintf(head, sizeof head, "projector %lld-%lld (%s)", (long long)p->hidden,
+                 (long long)p->out, lj_projector_norm_word(p->norm));
+    lj_say("model: %s; embedding %lld; %s; %.2f M parameters", t->model->config.text,
+           (long long)t->model->embedding, head, (double)t->model->params.trained * 1e-6);
 }
 
 static void say_batch(const struct lj_trainer_info *t)

@@ -273,6 +273,12 @@ void lj_checkpoint_header_free(struct lj_checkpoint_header *header)
 
 /* ---- whole arrays ------------------------------------------------------------------------ */
 
+/* Does a name begin with prefix? NULL: no. */
+static bool is_left(const char *left, const char *name)
+{
+    return left && strncmp(name, left, strlen(left)) == 0;
+}
+
 static bool wanted(const struct lj_params *params, const char *name)
 {
     for (int i = 0; i < params->count; i++)
@@ -283,11 +289,11 @@ static bool wanted(const struct lj_params *params, const char *name)
 
 /* Fails when the file has a tensor that the model does not have, and names it. */
 static int name_surplus(const struct reader *reader, const struct lj_params *params,
-                        const char *group)
+                        const char *group, const char *left)
 {
     char name[LJ_NAME_MAX];
     for (int64_t i = 0; i < group_links(reader, group); i++)
-        if (group_name(reader, group, i, name) && !wanted(params, name))
+        if (group_name(reader, group, i, name) && !wanted(params, name) && !is_left(left, name))
             return lj_fail(LJ_ERR_CHECKPOINT,
                            "%s: tensor %s/%s is not in the model, which has %d tensors (the file "
                            "%lld); give the configuration that the checkpoint was made with",
@@ -296,14 +302,17 @@ static int name_surplus(const struct reader *reader, const struct lj_params *par
     return check_count(reader, group);
 }
 
+/* left: prefix of tensors that are not read; NULL: all are. */
 static int read_array(const struct reader *reader, const char *group,
-                      const struct lj_params *params, float *values)
+                      const struct lj_params *params, const char *left, float *values)
 {
     if (!values)
         return LJ_OK;
     for (int i = 0; i < params->count; i++) {
         const struct lj_param *param = &params->list[i];
         struct found found;
+        if (is_left(left, param->name))
+            continue;
         LJ_TRY(tensor_open(reader, group, param->name, &found));
         int status = check_shape(reader, group, param->name, &found, param->dims, param->dim);
         if (status != LJ_OK) {
@@ -312,7 +321,7 @@ static int read_array(const struct reader *reader, const char *group,
         }
         LJ_TRY(tensor_read_close(reader, group, param->name, &found, values + param->offset));
     }
-    return name_surplus(reader, params, group);
+    return name_surplus(reader, params, group, left);
 }
 
 static int read_all(const struct reader *reader, const struct lj_params *params,
@@ -324,10 +333,11 @@ static int read_all(const struct reader *reader, const struct lj_params *params,
                        "checkpoint that `train` wrote",
                        reader->path);
     arrays->has_average = reader->attributes.average != 0;
-    LJ_TRY(read_array(reader, "/weights", params, arrays->weights));
-    LJ_TRY(read_array(reader, "/optim/moment1", params, arrays->moment1));
-    LJ_TRY(read_array(reader, "/optim/moment2", params, arrays->moment2));
-    return arrays->has_average ? read_array(reader, "/average", params, arrays->average) : LJ_OK;
+    LJ_TRY(read_array(reader, "/weights", params, NULL, arrays->weights));
+    LJ_TRY(read_array(reader, "/optim/moment1", params, NULL, arrays->moment1));
+    LJ_TRY(read_array(reader, "/optim/moment2", params, NULL, arrays->moment2));
+    return arrays->has_average ? read_array(reader, "/average", params, NULL, arrays->average)
+                               : LJ_OK;
 }
 
 int lj_checkpoint_read(const char *path, const struct lj_params *params,
@@ -336,6 +346,16 @@ int lj_checkpoint_read(const char *path, const struct lj_params *params,
     struct reader reader;
     LJ_TRY(reader_open(&reader, path));
     int status = read_all(&reader, params, arrays);
+    reader_close(&reader);
+    return status;
+}
+
+int lj_checkpoint_read_without(const char *path, const struct lj_params *params, const char *left,
+                               float *weights)
+{
+    struct reader reader;
+    LJ_TRY(reader_open(&reader, path));
+    int status = read_array(&reader, "/weights", params, left, weights);
     reader_close(&reader);
     return status;
 }

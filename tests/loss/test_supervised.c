@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The objective supervised over several ranks: golden values of PyTorch, a reference in double by
+ * central differences, the same bits for the same lanes, and what is not finite. */
+#include "loss/loss.h"
+
+#include "golden.h"
+#include "gradcheck.h"
+#include "mpi_case.h"
+#include "random.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOSS, TOP1, TERMS };
+
+/* A global batch, cut into lanes. */
+struct batch {
+    int64_t views, samples, classes, lane_rows;
+    int workers;
+    const float *z; /* (V, N, K) */
+    const int32_t *label;
+    double smoothing;
+};
+
+struct result {
+    int status;
+    struct lj_step_message message;
+    double term[LJ_TERMS_MAX];
+    struct lj_ledger ledger;
+};
+
+static struct lj_config config;
+
+static int64_t lanes_of(const struct batch *b)
+{
+    return (b->samples + b->lane_rows - 1) / b->lane_rows;
+}
+
+static int64_t count_of(const struct batch *b)
+{
+    return b->views * b->samples * b->classes;
+}
+
+/* A lane's rows between the batch (V, N, K) and the lane (V, n, K), either way. */
+static void copy_lane(const struct batch *b, int64_t lane, int64_t n, float *whole, float *own,
+                      bool back)
+{
+    for (int64_t v = 0; v < b->views; v++) {
+        float *rows = whole + (v * b->samples + lane * b->lane_rows) * b->classes;
+        float *mine = own + v * n * b->classes;
+        memcpy(back ? rows : mine, back ? mine : rows, (size_t)(n * b->classes) * sizeof *mine);
+    }
+}
+
+static struct lj_loss_lane take_lane(const struct batch *b, int64_t lane, int64_t first,
+                                     float *proj)
+{
+    int64_t n = lj_min_i64(b->lane_rows, b->samples - lane * b->lane_rows);
+    copy_lane(b, lane, n, (float *)b->z, proj, false);
+    return (struct lj_loss_lane){.worker = (int)(lane % b->workers),
+                                 .index = lane - first,
+                                 .n = n,
+                                 .proj = proj,
+                                 .labels = b->label + lane * b->lane_rows};
+}
+
+static int create(struct lj_objective **objective, struct lj_comm *comm, const struct batch *b,
+                  struct lj_ledger *ledger)
+{
+    struct lj_objective_shape shape = {.views = b->views,
+                                       .global_views = 1,
+                                       .width = b->classes,
+                                       .lanes = lanes_of(b),
+                                       .lane_rows = b->lane_rows,
+                                       .workers = b->workers,
+                                       .gives = LJ_NEED_LABELS};
+    config.supervised_smoothing = b->smoothing;
+    return lj_objective_create(objective, comm, &lj_objective_supervised, &config, &shape, ledger);
+}
+
+/* Collective. dz (V, N, K): rows of other ranks stay as they are. */
+static struct result run(struct lj_comm *comm, const struct batch *b, float *dz)
+{
+    struct lj_objective *objective = NULL;
+    struct result r = {0};
+    int64_t first, end, lane_floats = b->views * b->lane_rows * b->classes;
+    float *proj = calloc((size_t)(2 * lane_floats), sizeof *proj), *dproj = proj + lane_floats;
+    lj_config_defaults(&config);
+    cr_assert_eq(create(&objective, comm, b, &r.ledger), LJ_OK, "%s", lj_error_text());
+    lj_lanes_of_rank(lanes_of(b), comm->size, comm->rank, &first, &end);
+    for (int step = 0; step < 2; step++) { /* the second must find nothing of the first */
+        lj_objective_begin(objective, step);
+        for (int64_t k = first; k < end; k++) {
+            struct lj_loss_lane lane = take_lane(b, k, first, proj);
+            lj_objective_add(objective, &lane);
+        }
+        r.status = lj_objective_reduce(objective, LJ_OK, &r.message, r.term);
+    }
+    for (int64_t k = first; r.status == LJ_OK && k < end; k++) {
+        struct lj_loss_lane lane = take_lane(b, k, first, proj);
+        lj_objective_gradient(objective, &lane, dproj);
+        copy_lane(b, k, lane.n, dz, dproj, true);
+    }
+    lj_objective_destroy(objective);
+    free(proj);
+    return r;
+}
+
+/* Is this row of the batch in a lane of this rank? */
+static bool is_mine(const struct lj_comm *comm, const struct batch *b, int64_t row)
+{
+    int64_t first, end, lane = row % b->samples / b->lane_rows;
+    lj_lanes_of_rank(lanes_of(b), comm->size, comm->rank, &first, &end);
+    return lane >= first && lane < end;
+}
+
+/* Largest |dz - expected| of this rank's rows, divided by the largest |expected| of all. */
+static double gradient_error(const struct lj_comm *comm, const struct batch *b, const float *dz,
+                             const double *expected)
+{
+    double largest = 1e-30, error = 0;
+    for (int64_t i = 0; i < count_of(b); i++) {
+        largest = fmax(largest, fabs(expected[i]));
+        if (is_mine(comm, b, i / b->classes))
+            error = fmax(error, fabs((double)dz[i] - expected[i]));
+    }
+    return error / largest;
+}
+
+/* ---- golden ------------------------------------------------------------------------------ */
+
+static struct lj_golden golden(const char *shape, const char *name, const char *what)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%s/%s/%s", shape, name, what);
+    return lj_golden_f64("supervised.h5", path);
+}
+
+/* What one setting gives, in whole lanes and in lanes that cut blocks. */
+static void golden_setting(struct lj_comm *comm, struct batch b, const char *shape,
+                           const char *name)
+{
+    struct lj_golden smoothing = golden(shape, name, "smoothing"),
+                     terms = golden(shape, name, "terms"),
+                     gradient = golden(shape, name, "gradient");
+    float *dz = calloc((size_t)count_of(&b), sizeof *dz);
+    b.smoothing = smoothing.f64[0];
+    for (b.lane_rows = 7; b.lane_rows <= 64; b.lane_rows += 57) {
+        struct result r = run(comm, &b, dz);
+        lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
+        lj_all_assert(comm, r.message.samples == b.samples, "%lld", (long long)r.message.samples);
+        for (int i = 0; i < TERMS; i++)
+            lj_all_assert(comm, fabs(r.term[i] - terms.f64[i]) < 1e-6 * terms.f64[i],
+                          "%s, term %d: %.12g not %.12g", shape, i, r.term[i], terms.f64[i]);
+        double error = gradient_error(comm, &b, dz, gradient.f64);
+        lj_all_assert(comm, error < 2e-6, "%s %s: gradient off by %g", shape, name, error);
+    }
+    free(dz);
+    lj_golden_free(&smoothing);
+    lj_golden_free(&terms);
+    lj_golden_free(&gradient);
+}
+
+static void golden_shape(struct lj_comm *comm, const char *shape)
+{
+    static const char *const names[] = {"plain", "smooth", "flat"};
+    char path[64];
+    snprintf(path, sizeof path, "%s/z", shape);
+    struct lj_golden z = lj_golden_f32("supervised.h5", path);
+    snprintf(path, sizeof path, "%s/labels", shape);
+    struct lj_golden labels = lj_golden_i64("supervised.h5", path);
+    int32_t *label = calloc((size_t)labels.count, sizeof *label);
+    for (int64_t i = 0; i < labels.count; i++)
+        label[i] = (int32_t)labels.i64[i];
+    struct batch b = {z.shape[0], z.shape[1], z.shape[2], 0, 1, z.f32, label, 0};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        golden_setting(comm, b, shape, names[i]);
+    free(label);
+    lj_golden_free(&z);
+    lj_golden_free(&labels);
+}
+
+Test(supervised, golden_values, .timeout = 60)
+{
+    struct lj_comm *comm = lj_case_begin();
+    golden_shape(comm, "two");
+    golden_shape(comm, "ten");
+    lj_case_end(comm);
+}
+
+/* ---- reference in double, from the definition -------------------------------------------- */
+
+static double reference_loss(const double *z, int64_t count, void *batch)
+{
+    const struct batch *b = batch;
+    int64_t K = b->classes, rows = count / K;
+    double loss = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        double sum = 0;
+        for (int64_t j = 0; j < K; j++)
+            sum += exp(z[r * K + j]);
+        for (int64_t j = 0; j < K; j++) {
+            double target = b->smoothing / (double)K;
+            target += j == b->label[r % b->samples] ? 1 - b->smoothing : 0;
+            loss -= target * (z[r * K + j] - log(sum)) / (double)rows;
+        }
+    }
+    return loss;
+}
+
+/* Logits of this deviation, and labels of which the first is the commonest. */
+static void fill(const struct batch *b, float deviation, float *z, int32_t *label)
+{
+    lj_random_normal_f32(z, count_of(b), 21);
+    for (int64_t i = 0; i < count_of(b); i++)
+        z[i] *= deviation;
+    for (int64_t i = 0; i < b->samples; i++)
+        label[i] = (int32_t)(i % 3 == 1 ? i % b->classes : 0);
+}
+
+/* The loss against the reference, the gradient against its central differences. */
+static void compare(struct lj_comm *comm, struct batch b, float deviation)
+{
+    int64_t count = count_of(&b);
+    float *z = calloc((size_t)(2 * count), sizeof *z), *dz = z + count;
+    double *z64 = calloc((size_t)(2 * count), sizeof *z64), *expected = z64 + count;
+    int32_t *label = calloc((size_t)b.samples, sizeof *label);
+    fill(&b, deviation, z, label);
+    b.z = z;
+    b.label = label;
+    for (int64_t i = 0; i < count; i++)
+        z64[i] = (double)z[i];
+    double loss = reference_loss(z64, count, &b);
+    for (int64_t i = 0; i < count; i++) {
+        double x = z64[i], step = 1e-5;
+        z64[i] = x + step;
+        expected[i] = reference_loss(z64, count, &b);
+        z64[i] = x - step;
+        expected[i] = (expected[i] - reference_loss(z64, count, &b)) / (2 * step);
+        z64[i] = x;
+    }
+    struct result r = run(comm, &b, dz);
+    lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
+    lj_all_assert(comm, fabs(r.term[LOSS] - loss) < 1e-6 * fmax(loss, 1), "%.12g, expected %.12g",
+                  r.term[LOSS], loss);
+    double error = gradient_error(comm, &b, dz, expected);
+    lj_all_assert(comm, error < 1e-5, "V %lld N %lld K %lld: gradient off by %g",
+                  (long long)b.views, (long long)b.samples, (long long)b.classes, error);
+    free(z);
+    free(z64);
+    free(label);
+}
+
+/* Sizes that cut blocks and lanes; fewer lanes than ranks; one example. */
+Test(supervised, agrees_with_central_differences, .timeout = 60)
+{
+    struct lj_comm *comm = lj_case_begin();
+    compare(comm, (struct batch){1, 1, 2, 1, 1, NULL, NULL, 0}, 1);
+    compare(comm, (struct batch){3, 11, 4, 4, 2, NULL, NULL, 0.1}, 2);
+    compare(comm, (struct batch){2, 70, 3, 70, 1, NULL, NULL, 0}, 1);
+    compare(comm, (struct batch){1, 35, 37, 6, 3, NULL, NULL, 0.3}, 10);
+    lj_case_end(comm);
+}
+
+/* ---- properties -------------------------------------------------------------------------- */
+
+/* All on one rank, or spread, in one worker or three: the same bits. */
+Test(supervised, bits_depend_on_the_lanes_only, .timeout = 60)
+{
+    struct lj_comm *comm = lj_case_begin(), *single;
+    int32_t label[61];
+    struct batch b = {3, 61, 17, 6, 1, NULL, label, 0.1};
+    int64_t count = count_of(&b), wrong = 0;
+    float *z = calloc((size_t)(3 * count), sizeof *z), *dz = z + count, *expected = dz + count;
+    double term[LJ_TERMS_MAX] = {0};
+    fill(&b, 2, z, label);
+    b.z = z;
+    lj_all_assert(comm, lj_comm_first(comm, 1, &single) == LJ_OK, "%s", lj_error_text());
+    if (single) {
+        struct result r = run(single, &b, expected);
+        cr_assert_eq(r.status, LJ_OK);
+        memcpy(term, r.term, sizeof term);
+    }
+    lj_broadcast(comm, term, sizeof term, 0);
+    lj_broadcast(comm, expected, count * (int64_t)sizeof *expected, 0);
+    for (b.workers = 1; b.workers <= 3; b.workers += 2) {
+        struct result r = run(comm, &b, dz);
+        lj_all_assert(comm, r.status == LJ_OK && memcmp(r.term, term, sizeof term) == 0,
+                      "%d workers: loss %.17g, expected %.17g", b.workers, r.term[0], term[0]);
+        for (int64_t i = 0; i < count; i++)
+            wrong += is_mine(comm, &b, i / b.classes) && dz[i] != expected[i];
+        lj_all_assert(comm, wrong == 0, "%lld elements of the gradient differ", (long long)wrong);
+    }
+    lj_comm_destroy(single);
+    free(z);
+    lj_case_end(comm);
+}
+
+/* One message of 8 (2 + 5) bytes, as predicted. */
+Test(supervised, bytes_of_the_message, .timeout = 60)
+{
+    struct lj_comm *comm = lj_case_begin();
+    int32_t label[10];
+    float z[3 * 10 * 4], dz[3 * 10 * 4];
+    struct batch b = {3, 10, 4, 2, 1, z, label, 0};
+    fill(&b, 1, z, label);
+    struct result r = run(comm, &b, dz);
+    const struct lj_ledger_entry *entry = &r.ledger.entry[0];
+    lj_all_assert(comm, r.ledger.count == 1 && strcmp(entry->name, "supervised") == 0, "ledger");
+    lj_all_assert(comm, entry->calls == 2 && entry->bytes == 2 * 8 * 7, "%lld calls, %lld bytes",
+                  (long long)entry->calls, (long long)entry->bytes);
+    lj_all_assert(comm, entry->predicted_bytes_per_call == 8 * 7, "prediction");
+    lj_case_end(comm);
+}
+
+/* Logits far apart: no overflow, and a loss that is as small or as large as they say. */
+Test(supervised, logits_far_apart, .timeout = 60)
+{
+    struct lj_comm *comm = lj_case_begin();
+    static const int32_t label[2] = {0, 0};
+    static const struct {
+        float own, other;
+        double loss;
+    } cases[] = {{1000, 0, 0}, {0, 1000, 1000}, {20, 0, 2.0611536e-9}, {3, 3, 0.69314718}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float z[4] = {cases[i].own, cases[i].other, cases[i].own, cases[i].other}, dz[4];
+        struct batch b = {1, 2, 2, 2, 1, z, label, 0};
+        struct result r = run(comm, &b, dz);
+        lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
+        lj_all_assert(comm, fabs(r.term[LOSS] - cases[i].loss) < 1e-7 * fmax(1, cases[i].loss),
+                      "%g, %g: loss %g", (double)cases[i].own, (double)cases[i].other,
+                      r.term[LOSS]);
+        lj_all_assert(comm, r.term[LOSS] >= 0, "loss %g", r.term[LOSS]);
+        lj_all_assert(comm, r.term[TOP1] == (cases[i].own >= cases[i].other), "top1 %g",
+                      r.term[TOP1]);
+    }
+    lj_case_end(comm);
+}
+
+/* Rows that are not finite, and a loss that could make the totals wrap, are counted on every
+ * rank. */
+Test(supervised, nonfinite_rows_are_counted, .timeout = 60)
+{
+    static const struct {
+        float value;
+        bool counted;
+    } cases[] = {{NAN, true},   {INFINITY, true}, {-INFINITY, true},
+                 {1e30f, true}, {-1e30f, false},  {1e6f, false}};
+    struct lj_comm *comm = lj_case_begin();
+    int32_t label[40];
+    float z[2 * 40 * 4], dz[2 * 40 * 4];
+    struct batch b = {2, 40, 4, 4, 1, z, label, 0};
+    fill(&b, 1, z, label);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        z[(40 + 30) * 4 + 2] = cases[i].value; /* not of the sample's class */
+        struct result r = run(comm, &b, dz);
+        lj_all_assert(comm, r.status == LJ_OK, "%s", lj_error_text());
+        lj_all_assert(comm, (r.message.nonfinite > 0) == cases[i].counted, "%g: %lld counted",
+                      (double)cases[i].value, (long long)r.message.nonfinite);
+        lj_all_assert(comm, isfinite(r.term[LOSS]), "%g: loss %g", (double)cases[i].value,
+                      r.term[LOSS]);
+    }
+    lj_case_end(comm);
+}
+
+Test(supervised, what_cannot_be_is_refused, .timeout = 60)
+{
+    struct lj_comm *comm = lj_case_begin();
+    struct lj_objective *objective = NULL;
+    struct batch b = {1, 8, 1, 4, 1, NULL, NULL, 0};
+    lj_config_defaults(&config);
+    lj_all_assert(comm, create(&objective, comm, &b, NULL) == LJ_ERR_CONFIG, "one class");
+    lj_all_assert(comm, strstr(lj_error_text(), "classes"), "%s", lj_error_text());
+    b.classes = 2;
+    config.guard_collapse = 1;
+    lj_all_assert(comm, create(&objective, comm, &b, NULL) == LJ_ERR_CONFIG, "guard.collapse");
+    lj_all_assert(comm, strstr(lj_error_text(), "guard.collapse"), "%s", lj_error_text());
+    lj_case_end(comm);
+}
