@@ -25,20 +25,28 @@ Test(weights, kind_is_told_by_the_content)
     snprintf(misnamed, sizeof misnamed, "%s/x.safetensors", f.dir);
     snprintf(tensors, sizeof tensors, "%s/y.h5", f.dir);
 
-    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", NULL, weights, &source), LJ_OK,
-                 "%s", lj_error_text());
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", false, NULL, weights, &source),
+                 LJ_OK, "%s", lj_error_text());
     cr_assert_str_eq(source.file, checkpoint);
     cr_assert(source.checkpoint && source.whole);
     cr_assert_arr_eq(weights, f.weights, sizeof weights);
     uint64_t xxh3 = source.xxh3;
     cr_assert_eq(rename(checkpoint, misnamed), 0);
-    cr_assert_eq(lj_weights_read(misnamed, &f.params, "projector.", NULL, weights, &source), LJ_OK);
+    cr_assert_eq(lj_weights_read(misnamed, &f.params, "projector.", false, NULL, weights, &source),
+                 LJ_OK);
     cr_assert(source.checkpoint && source.whole && source.xxh3 == xxh3);
+
+    memset(weights, 0, sizeof weights); /* a projector of another kind keeps its own */
+    cr_assert_eq(lj_weights_read(misnamed, &f.params, "projector.", true, NULL, weights, &source),
+                 LJ_OK, "%s", lj_error_text());
+    cr_assert(source.checkpoint && !source.whole);
+    cr_assert_eq(weights[0], f.weights[0]);
+    cr_assert_eq(weights[147], 0, "the projector's own stay");
 
     memset(weights, 0, sizeof weights);
     cr_assert_eq(lj_safetensors_write(tensors, &f.params, f.weights, "projector.", NULL), LJ_OK);
-    cr_assert_eq(lj_weights_read(tensors, &f.params, "projector.", NULL, weights, &source), LJ_OK,
-                 "%s", lj_error_text());
+    cr_assert_eq(lj_weights_read(tensors, &f.params, "projector.", false, NULL, weights, &source),
+                 LJ_OK, "%s", lj_error_text());
     cr_assert(!source.checkpoint && !source.whole && source.xxh3 != xxh3);
     cr_assert_eq(weights[0], f.weights[0]);
     cr_assert_eq(weights[147], 0, "the projector's own stay");
@@ -54,7 +62,8 @@ Test(weights, hash_is_that_of_the_bytes)
     cr_assert(fixture_create(&f));
     snprintf(path, sizeof path, "%s/x", f.dir);
     write_text(path, "abc");
-    cr_assert_eq(lj_weights_read(path, &f.params, NULL, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, false, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
     cr_assert_eq(source.xxh3, 0x78af5f94892f3950u); /* `xxhsum -H3` of abc */
     fixture_destroy(&f);
 }
@@ -66,15 +75,18 @@ Test(weights, refused)
     char path[128];
     float weights[FIXTURE_ELEMENTS];
     cr_assert(fixture_create(&f));
-    cr_assert_eq(lj_weights_read(f.dir, &f.params, NULL, NULL, weights, &source),
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, NULL, false, NULL, weights, &source),
                  LJ_ERR_CHECKPOINT);
     snprintf(path, sizeof path, "%s/x", f.dir);
-    cr_assert_eq(lj_weights_read(path, &f.params, NULL, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, false, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
     cr_assert(strstr(lj_error_text(), "No such file"), "%s", lj_error_text());
     write_text(path, "");
-    cr_assert_eq(lj_weights_read(path, &f.params, NULL, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, false, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
     write_text(path, "\x89HDF\r\n\x1a\nand nothing more");
-    cr_assert_eq(lj_weights_read(path, &f.params, NULL, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, false, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
     cr_assert(strstr(lj_error_text(), "HDF5"), "%s", lj_error_text());
     fixture_destroy(&f);
 }
