@@ -8,9 +8,9 @@
 
 static const struct lj_objective_kind *const table[] = {
     &lj_objective_lejepa,
+    &lj_objective_simclr,
     &lj_objective_supervised,
     &lj_objective_vicreg,
-    &lj_objective_simclr,
 };
 enum { ROWS = sizeof table / sizeof *table };
 
