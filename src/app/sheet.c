@@ -165,11 +165,15 @@ static struct lj_image_box image_place(const struct lj_sheet *s, int64_t row, in
 
 /* ---- drawing ----------------------------------------------------------------------------- */
 
+unsigned char lj_byte_of(double share)
+{
+    return (unsigned char)lrint(255 * fmin(fmax(share, 0), 1));
+}
+
 static unsigned char byte_of(const struct lj_sheet *s, int c, float value)
 {
     float range = s->high[c] - s->low[c];
-    float share = range > 0 ? (value - s->low[c]) / range : 0.5f;
-    return (unsigned char)lrintf(255.0f * fminf(fmaxf(share, 0.0f), 1.0f));
+    return lj_byte_of(range > 0 ? (double)((value - s->low[c]) / range) : 0.5);
 }
 
 /* Draws planes (channels, h, w), pixels as squares of `zoom`, into a place of their size times

@@ -19,6 +19,9 @@ struct lj_sheet {
     float high[LJ_CHANNELS_MAX];   /* as 255 */
 };
 
+/* 0..1 as a byte of a picture; what is beyond is cut off. */
+unsigned char lj_byte_of(double share);
+
 /* Reads the argument `channels`. Errors: LJ_ERR_CONFIG. */
 int lj_sheet_choose(struct lj_sheet *sheet, const char *text, int channels) LJ_MUST_USE;
 

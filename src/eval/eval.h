@@ -157,6 +157,20 @@ int lj_knn(struct lj_comm *comm, const struct lj_features *bank, const int32_t *
            const struct lj_features *query, int k, double temperature,
            int32_t *predicted) LJ_MUST_USE;
 
+/* The parts of it, for whoever knows the neighbours. Local. The weight of one is relative to the
+ * nearest one's, which changes no winner and cannot overflow. */
+double lj_knn_weight(double similarity, double nearest, double temperature);
+/* The class with the most weight, the lower of equals; -1: count is 0.
+ *   label, weight  (count) in  of each neighbour */
+int32_t lj_knn_vote(const int32_t *label, const double *weight, int count);
+
+/* The k most similar other rows of each row, by cosine; ties go to the lower row. Local; threads
+ * share the work.
+ *   near        (rows, k) out  the most similar first; -1: there are no more
+ *   similarity  (rows, k) out
+ * Errors: LJ_ERR_RESOURCE. Cost: a matmul of rows x rows x width, in tiles. */
+int lj_neighbours(const struct lj_features *x, int k, int32_t *near, float *similarity) LJ_MUST_USE;
+
 /* The evaluation's linear probe. On embeddings of the example archive so many iterations predict as
  * well as the 320 to convergence, to 0.002. */
 #define LJ_PROBE_L2         1e-3

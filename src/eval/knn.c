@@ -8,8 +8,6 @@
  * send them to all. The similarity of a row of zeros to any other is 0. */
 #include "eval/knn.h"
 
-#include "eval/classes.h"
-
 #include "kernels/kernels.h"
 
 #include <math.h>
@@ -26,19 +24,19 @@ struct neighbour {
 };
 
 struct search {
-    struct lj_comm *comm;
+    struct lj_comm *comm; /* NULL: this rank has all rows */
     const struct lj_features *bank, *query;
     const int32_t *bank_labels; /* (bank_rows) */
     int64_t bank_rows, rows;    /* of all ranks */
     int k;
-    double temperature;
-    struct lj_classes classes;
+    bool others;               /* the bank is the query, and a row is not its own neighbour */
     int64_t most;              /* rows of a piece of the bank */
     float *piece;              /* (most, width) owned; unused on one rank, which has them all */
     float *scale;              /* (most) owned: 1 / norm of each row of the piece */
     struct neighbour *nearest; /* (query->rows, k) owned: heaps, the farthest on top */
     float *tile;               /* (threads, QUERIES, BANK) owned */
-    double *votes;             /* (threads, classes) owned */
+    int32_t *label;            /* (threads, k) owned: of a query's neighbours */
+    double *weight;            /* (threads, k) owned: theirs */
     int64_t *bytes;            /* (ranks) owned: what each sends */
 };
 
@@ -85,17 +83,21 @@ static float scale_of(const float *row, int64_t width)
 }
 
 /* Offers `count` bank rows from `first` with their dot products and scales to one query's heap. A
- * dot product that is not a number counts as the least similarity. */
+ * dot product that is not a number counts as the least similarity.
+ *   itself  in  the query's own row of the bank, which is left out; -1: it is none of it */
 static void offer(struct neighbour *heap, int k, const float *dots, const float *scale,
-                  float query_scale, int64_t first, int64_t count)
+                  float query_scale, int64_t first, int64_t count, int64_t itself)
 {
     for (int64_t j = 0; j < count; j++) {
         struct neighbour next = {dots[j] * query_scale * scale[j], first + j};
+        int64_t before = next.row - (itself >= 0 && next.row > itself);
+        if (next.row == itself)
+            continue;
         if (isnan(next.similarity))
             next.similarity = -2.0f;
-        if (next.row < k) {
-            heap[next.row] = next;
-            sift_up(heap, next.row);
+        if (before < k) {
+            heap[before] = next;
+            sift_up(heap, before);
         } else if (farther(&heap[0], &next)) {
             heap[0] = next;
             sift_down(heap, k);
@@ -108,24 +110,25 @@ static int nearest_first(const void *a, const void *b)
     return farther(b, a) ? -1 : farther(a, b);
 }
 
-/* Class with the most weight, the lower of equals. Weights are relative to the nearest row's, which
- * changes no winner and cannot overflow. */
-static int32_t vote(const struct search *search, struct neighbour *nearest, double *votes)
+double lj_knn_weight(double similarity, double nearest, double temperature)
 {
-    const int32_t *member = search->classes.member;
-    qsort(nearest, (size_t)search->k, sizeof *nearest, nearest_first);
-    for (int i = 0; i < search->k; i++)
-        votes[member[nearest[i].row]] = 0.0;
-    for (int i = 0; i < search->k; i++)
-        votes[member[nearest[i].row]] += exp(
-            ((double)nearest[i].similarity - (double)nearest[0].similarity) / search->temperature);
-    int32_t best = member[nearest[0].row];
-    for (int i = 1; i < search->k; i++) {
-        int32_t class = member[nearest[i].row];
-        if (votes[class] > votes[best] || (votes[class] == votes[best] && class < best))
-            best = class;
+    return exp((similarity - nearest) / temperature);
+}
+
+int32_t lj_knn_vote(const int32_t *label, const double *weight, int count)
+{
+    double most = 0;
+    int32_t best = -1;
+    for (int i = 0; i < count; i++) {
+        double votes = 0;
+        for (int j = 0; j < count; j++)
+            votes += label[j] == label[i] ? weight[j] : 0;
+        if (i == 0 || votes > most || (votes == most && label[i] < best)) {
+            most = votes;
+            best = label[i];
+        }
     }
-    return search->classes.label[best];
+    return best;
 }
 
 /* My queries of the tile from `at` meet bank rows [first, first + count). */
@@ -142,7 +145,7 @@ static void scan_tile(const struct search *s, int64_t at, const float *piece, in
                 tile, BANK);
         for (int64_t r = 0; r < rows; r++)
             offer(s->nearest + (at + r) * s->k, s->k, tile + r * BANK, s->scale + b,
-                  scale_of(query + r * width, width), first + b, n);
+                  scale_of(query + r * width, width), first + b, n, s->others ? at + r : -1);
     }
 }
 
@@ -150,7 +153,7 @@ static void scan_tile(const struct search *s, int64_t at, const float *piece, in
 static const float *fetch_piece(const struct search *s, int64_t first, int64_t count)
 {
     int64_t width = s->bank->width, begin = 0, end = 0, mine = 0;
-    if (s->comm->size == 1)
+    if (!s->comm || s->comm->size == 1)
         return s->bank->values + first * width;
     for (int r = 0; r < s->comm->size; r++) {
         lj_features_share(s->bank_rows, s->comm->size, r, &begin, &end);
@@ -182,43 +185,58 @@ static void scan_bank(struct search *s)
     }
 }
 
+/* Sorts the neighbours of a query; returns the class that they tell.
+ *   label, weight  (k) work space */
+static int32_t predict_one(const struct search *s, struct neighbour *nearest, double temperature,
+                           int32_t *label, double *weight)
+{
+    qsort(nearest, (size_t)s->k, sizeof *nearest, nearest_first);
+    for (int i = 0; i < s->k; i++) {
+        label[i] = s->bank_labels[nearest[i].row];
+        weight[i] = lj_knn_weight((double)nearest[i].similarity, (double)nearest[0].similarity,
+                                  temperature);
+    }
+    return lj_knn_vote(label, weight, s->k);
+}
+
 /* predicted: of all ranks' queries; every rank fills in its own, then all receive them. */
-static void predict(const struct search *s, int32_t *predicted)
+static void predict(const struct search *s, double temperature, int32_t *predicted)
 {
     int64_t first, end;
     lj_features_share(s->rows, s->comm->size, s->comm->rank, &first, &end);
 #pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < s->query->rows; r++)
+    for (int64_t r = 0; r < s->query->rows; r++) {
+        int64_t mine = (int64_t)omp_get_thread_num() * s->k;
         predicted[first + r] =
-            vote(s, s->nearest + r * s->k, s->votes + omp_get_thread_num() * s->classes.count);
+            predict_one(s, s->nearest + r * s->k, temperature, s->label + mine, s->weight + mine);
+    }
     lj_features_gather(s->comm, s->rows, predicted, sizeof *predicted, s->bytes);
 }
 
 static int allocate(struct search *s)
 {
-    int64_t threads = omp_get_max_threads();
+    int64_t threads = omp_get_max_threads(), ranks = s->comm ? s->comm->size : 1;
     int64_t tiles = lj_knn_piece_floats / lj_max_i64(s->bank->width * BANK, 1);
     s->most = lj_min_i64(lj_max_i64(tiles, 1) * BANK, s->bank_rows);
-    LJ_TRY(lj_classes_create(&s->classes, s->bank_labels, s->bank_rows));
-    bool passed = s->comm->size > 1;
-    s->piece = lj_alloc_array(passed ? s->most * s->bank->width : 0, sizeof *s->piece, "kNN");
+    s->piece = lj_alloc_array(ranks > 1 ? s->most * s->bank->width : 0, sizeof *s->piece, "kNN");
     s->scale = lj_alloc_array(s->most, sizeof *s->scale, "kNN");
     s->nearest = lj_alloc_array(s->query->rows * s->k, sizeof *s->nearest, "kNN");
     s->tile = lj_alloc_array(threads * QUERIES * BANK, sizeof *s->tile, "kNN");
-    s->votes = lj_alloc_array(threads * s->classes.count, sizeof *s->votes, "kNN");
-    s->bytes = lj_alloc_array(s->comm->size, sizeof *s->bytes, "kNN");
-    bool all = s->piece && s->scale && s->nearest && s->tile && s->votes && s->bytes;
+    s->label = lj_alloc_array(threads * s->k, sizeof *s->label, "kNN");
+    s->weight = lj_alloc_array(threads * s->k, sizeof *s->weight, "kNN");
+    s->bytes = lj_alloc_array(ranks, sizeof *s->bytes, "kNN");
+    bool all = s->piece && s->scale && s->nearest && s->tile && s->label && s->weight && s->bytes;
     return all ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 static void release(struct search *s)
 {
-    lj_classes_destroy(&s->classes);
     lj_free(s->piece);
     lj_free(s->scale);
     lj_free(s->nearest);
     lj_free(s->tile);
-    lj_free(s->votes);
+    lj_free(s->label);
+    lj_free(s->weight);
     lj_free(s->bytes);
 }
 
@@ -231,8 +249,7 @@ int lj_knn(struct lj_comm *comm, const struct lj_features *bank, const int32_t *
                        .bank_labels = bank_labels,
                        .bank_rows = lj_all_sum(comm, bank->rows),
                        .rows = lj_all_sum(comm, query->rows),
-                       .k = k,
-                       .temperature = temperature};
+                       .k = k};
     if (k < 1 || s.bank_rows < k)
         return lj_fail(LJ_ERR_DATA,
                        "kNN: k is %d and the bank has %lld rows, expected 1 <= k <= rows; use more "
@@ -242,9 +259,29 @@ int lj_knn(struct lj_comm *comm, const struct lj_features *bank, const int32_t *
     int status = lj_agree(comm, allocate(&s));
     if (status == LJ_OK) {
         scan_bank(&s);
-        predict(&s, predicted);
+        predict(&s, temperature, predicted);
     }
     lj_progress_set_turns(before);
+    release(&s);
+    return status;
+}
+
+int lj_neighbours(const struct lj_features *x, int k, int32_t *near, float *similarity)
+{
+    int found = (int)lj_min_i64(k, x->rows - 1);
+    struct search s = {
+        .bank = x, .query = x, .bank_rows = x->rows, .rows = x->rows, .k = found, .others = true};
+    int status = allocate(&s);
+    if (status == LJ_OK)
+        scan_bank(&s);
+    for (int64_t r = 0; status == LJ_OK && r < x->rows; r++) {
+        struct neighbour *nearest = s.nearest + r * found;
+        qsort(nearest, (size_t)found, sizeof *nearest, nearest_first);
+        for (int i = 0; i < k; i++) {
+            near[r * k + i] = i < found ? (int32_t)nearest[i].row : -1;
+            similarity[r * k + i] = i < found ? nearest[i].similarity : 0;
+        }
+    }
     release(&s);
     return status;
 }

@@ -186,6 +186,8 @@ void lj_model_timm(const struct lj_model *model, const struct lj_config *setting
 int lj_model_last_two(struct lj_net **net, const struct lj_model *model) LJ_MUST_USE;
 /* Width of the output of that net. */
 int64_t lj_model_last_two_width(const struct lj_model *model);
+/* Heads of the attention of its last layer; 0: it has none. */
+int64_t lj_model_heads(const struct lj_model *model);
 /* The encoder's net up to a value, which is its output then. Its nodes are borrowed. */
 struct lj_net lj_model_until(const struct lj_model *model, int32_t value);
 

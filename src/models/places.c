@@ -9,6 +9,13 @@ struct lj_net lj_model_until(const struct lj_model *model, int32_t value)
     return net;
 }
 
+int64_t lj_model_heads(const struct lj_model *model)
+{
+    if (!model->has_places || model->places.attention < 0)
+        return 0;
+    return model->net[LJ_NET_ENCODER]->node[model->places.attention].ints[0];
+}
+
 int64_t lj_model_last_two_width(const struct lj_model *model)
 {
     const struct lj_encoder_places *places = &model->places;

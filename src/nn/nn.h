@@ -271,6 +271,14 @@ lj_val lj_linear_residual(struct lj_net *net, const char *name, lj_val trunk, lj
                           enum lj_init init, double init_scale);
 lj_val lj_layernorm(struct lj_net *net, const char *name, lj_val x, double eps);
 lj_val lj_attention(struct lj_net *net, const char *name, lj_val qkv, int64_t heads);
+/* The weights by which such a node mixes tokens, the softmax in it: row t of a head says what token
+ * t takes from each. Local.
+ *   in       in   (T, 3 C), shape of qkv
+ *   qkv      in   (images, T, 3 C)
+ *   weights  out  (images, heads, T, T)
+ * Errors: LJ_ERR_CONFIG (as for the builder), LJ_ERR_RESOURCE. */
+int lj_attention_weights(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                         const float *qkv, float *weights) LJ_MUST_USE;
 /* Global response normalisation of a map (H, W, C), image by image; at first y = x. */
 lj_val lj_grn(struct lj_net *net, const char *name, lj_val x);
 lj_val lj_gelu(struct lj_net *net, const char *name, lj_val x);

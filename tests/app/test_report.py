@@ -15,6 +15,7 @@ import urllib.parse
 import numpy
 
 import program
+import vit_in_numpy
 from program import check, run
 
 holder, here = program.scratch()
@@ -195,6 +196,55 @@ def test_embeddings():
     check((files / "neighbours-1.png").stat().st_size > 1000, "neighbours: no picture")
 
 
+def parts_of(directory, rows, patch, heads):
+    """Tokens of patches and attention of the rows shown, by numpy."""
+    w, mean, std = vit_in_numpy.load(program.checkpoints(directory)[-1])
+    images = program.read(DATA, "images")[rows, ..., None] / 255
+    tokens, attention = vit_in_numpy.run((images - mean) / std, w, patch, heads)
+    return w, tokens, attention
+
+
+def test_parts():
+    """Colours of tokens and attention are those of the encoder in numpy: of the class token; and,
+    where the embedding is a mean over patches, of these."""
+    small = ["model.width=24", "model.depth=2", "model.heads=3", "model.patch=4", "train.steps=4"]
+    for name, more in (
+        ("by-class", ["model.registers=2"]),
+        ("by-mean", ["model.pool=mean", "model.head=5"]),
+    ):
+        ended = program.train(here / name, f"data.archive={DATA}", *small, *more, "optim.lr=0.01")
+        check(ended.code == 0, f"{name}: {ended.tail()}")
+        report(name, here / name, "sample=24", ranks=2)
+        page, files = read_page(name, here / name / "report.html"), here / name / "report"
+        shown = [i * 24 // 8 * 96 // 24 for i in range(8)]
+        w, tokens, attention = parts_of(here / name, shown, 4, 3)
+        prefix = tokens.shape[1] - 49
+        check(prefix == (3 if name == "by-class" else 1), f"{name}: {tokens.shape}")
+        found = numbers(files / "attention-1.tsv", 1)
+        check((found[::49, 0] == shown).all(), f"{name}: rows {found[::49, 0]}")
+        check((found[:49, 1] * 7 + found[:49, 2] == range(49)).all(), f"{name}: places")
+        if name == "by-class":
+            tokens = vit_in_numpy.norm(tokens, w, "norm")
+            wanted = attention[:, :, 0, prefix:]
+            check("Attention of the class token" in page.text, f"{name}: {page.text[-3000:]}")
+        else:
+            wanted = attention[:, :, prefix:, prefix:].mean(2)
+            check("Attention that patches receive" in page.text, f"{name}: {page.text[-3000:]}")
+        found = found[:, 3:].reshape(8, 49, 3).transpose(0, 2, 1)
+        check(abs(found - wanted).max() < 1e-5, f"{name}: {abs(found - wanted).max()}")
+        check(wanted.std() > 1e-5, f"{name}: all weights are alike: {wanted.std()}")
+        wanted = vit_in_numpy.colours(tokens[:, prefix:].reshape(-1, tokens.shape[2]))
+        found = numbers(files / "tokens-1.tsv", 1)[:, 3:]
+        check(abs(found - wanted).max() < 1e-4, f"{name}: colours {abs(found - wanted).max()}")
+        check((files / "attention-1.png").stat().st_size > 1000, f"{name}: no picture")
+    words = [word for word in program.TINY if not word.startswith("model")]
+    words += ["model=resnet", "model.width=4", "model.depth=1", "train.steps=1"]
+    program.done("resnet", ["train", *words, f"run.dir={here / 'resnet'}", f"data.archive={DATA}"])
+    report("resnet", here / "resnet", "sample=24")
+    left = {path.name for path in (here / "resnet" / "report").iterdir()}
+    check("tokens-1.png" in left and "attention-1.tsv" not in left, f"resnet: {left}")
+
+
 def test_without_embeddings():
     """No labels, no archive, sample=0, another archive."""
     plain = program.write_h5(here / "plain.h5", images=program.images(40, 3))
@@ -335,6 +385,7 @@ def test_refusals():
 for test in (
     test_run,
     test_embeddings,
+    test_parts,
     test_without_embeddings,
     test_far_labels,
     test_places,

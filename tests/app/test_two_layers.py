@@ -21,7 +21,6 @@ ENCODERS = {
     "resnet": ["model=resnet", "model.width=4", "model.depth=1", *DEEP[1:]],
     "convnextv2": ["model=convnextv2", "model.width=4", "model.depth=1", *DEEP[1:]],
 }
-NO_VIT = "model.width=16 model.depth=1 model.heads=1 model.patch=7 model=vit".split()
 
 
 def embed(name, *words, ranks=1):
@@ -37,7 +36,7 @@ def provenance(path):
 
 def test_features():
     for name, words in ENCODERS.items():
-        plain = [word for word in program.TINY if name == "vit" or word not in NO_VIT]
+        plain = [word for word in program.TINY if name == "vit" or not word.startswith("model")]
         done(name, ["train", *plain, f"run.dir={here / name}", *words])
         made_by = f"checkpoint={here / name}"
         one = read(embed(f"{name}-1", made_by), "embeddings")

@@ -119,6 +119,41 @@ Test(places, features_of_the_last_two_layers_are_those_of_timm)
     }
 }
 
+/* The softmax of the last block, from what its qkv makes of images. */
+Test(places, attention_of_the_last_block_is_that_of_timm)
+{
+    for (int i = 0; i < 2; i++) {
+        struct lj_golden x = golden(cases[i].group, "x");
+        struct lj_golden attention = golden(cases[i].group, "attention");
+        struct lj_model *model = create(cases[i].word, x.shape[1]);
+        const struct lj_net *net = model->net[LJ_NET_ENCODER];
+        const struct lj_node *node = &net->node[model->places.attention];
+        const struct lj_net until = lj_model_until(model, node->in[0]);
+        cr_assert_eq(lj_model_heads(model), attention.shape[1]);
+        cr_assert_eq(model->places.prefix + model->places.grid[0] * model->places.grid[1],
+                     attention.shape[2]);
+        float *weights = weights_of(model, cases[i].group), *qkv = run(&until, weights, &x);
+        float *found = calloc((size_t)attention.count, sizeof *found);
+        cr_assert_eq(
+            lj_attention_weights(node, &net->node[node->in[0]].shape, x.shape[0], qkv, found),
+            LJ_OK, "%s", lj_error_text());
+        compare("attention", found, &attention);
+        free(found);
+        free(qkv);
+        free(weights);
+        lj_model_destroy(model);
+        lj_golden_free(&attention);
+        lj_golden_free(&x);
+    }
+}
+
+Test(places, a_convolutional_encoder_has_no_attention)
+{
+    struct lj_model *model = create(cases[2].word, 2);
+    cr_assert_eq(lj_model_heads(model), 0);
+    lj_model_destroy(model);
+}
+
 /* Where there is no head, the last layer's features are the embedding, to the bit; and those of a
  * stage before the last are means of its map. */
 Test(places, the_last_layers_features_are_the_embedding)

@@ -44,6 +44,7 @@ int lj_report_embeddings(struct lj_report *report)
         LJ_TRY(lj_report_covariance(report, run));
         LJ_TRY(lj_report_slices(report, run));
         LJ_TRY(lj_report_tokens(report, run));
+        LJ_TRY(lj_report_attention(report, run));
         LJ_TRY(lj_report_neighbours(report, run));
         LJ_TRY(lj_report_confusion(report, run));
         lj_text_add(&report->page, "</div>\n");

@@ -124,3 +124,75 @@ int lj_report_tokens(struct lj_report *report, int run)
     lj_figure_end(report);
     return LJ_OK;
 }
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+static int write_attention(const struct lj_report *report, const struct lj_report_sample *s,
+                           const char *name)
+{
+    struct lj_text table = {0};
+    int64_t patches = s->grid[0] * s->grid[1];
+    lj_text_add(&table, "row\ty\tx");
+    for (int64_t h = 0; h < s->heads; h++)
+        lj_text_add(&table, "\thead %lld", (long long)h + 1);
+    for (int64_t t = 0; t < s->shown * patches; t++) {
+        int64_t line = t / patches, patch = t % patches;
+        lj_text_add(&table, "\n%lld\t%lld\t%lld", (long long)s->row[lj_report_shown(s, line, 0)],
+                    (long long)(patch / s->grid[1]), (long long)(patch % s->grid[1]));
+        for (int64_t h = 0; h < s->heads; h++)
+            lj_text_add(&table, "\t%.9g", s->attention[(line * s->heads + h) * patches + patch]);
+    }
+    lj_text_add(&table, "\n");
+    return lj_report_write_table(report, name, &table);
+}
+
+/* A row for each image and head: what all patches have, and where the most is. */
+static void list_attention(struct lj_report *report, const struct lj_report_sample *s)
+{
+    static const char *const heading[] = {"row", "head", "on patches", "largest", "y", "x"};
+    int64_t patches = s->grid[0] * s->grid[1];
+    lj_table_begin(report, "Table: attention by head (of each patch: attention-*.tsv)", false,
+                   heading, 6);
+    for (int64_t i = 0; i < s->shown * s->heads; i++) {
+        const double *map = s->attention + i * patches;
+        char number[32];
+        double sum = 0;
+        int64_t most = 0;
+        for (int64_t patch = 0; patch < patches; patch++) {
+            sum += map[patch];
+            most = map[patch] > map[most] ? patch : most;
+        }
+        snprintf(number, sizeof number, "%lld",
+                 (long long)s->row[lj_report_shown(s, i / s->heads, 0)]);
+        lj_row_begin(report, number);
+        lj_cell_integer(report, i % s->heads + 1);
+        lj_cell_number(report, sum);
+        lj_cell_number(report, map[most]);
+        lj_cell_integer(report, most / s->grid[1]);
+        lj_cell_integer(report, most % s->grid[1]);
+    }
+    lj_table_end(report);
+}
+
+int lj_report_attention(struct lj_report *report, int run)
+{
+    const struct lj_report_sample *s = report->run[run].sample;
+    char name[64];
+    if (s->heads == 0)
+        return LJ_OK;
+    LJ_TRY(write_attention(report, s, lj_report_name(name, "attention", run)));
+    LJ_TRY(show_picture(
+        report, name, &s->maps,
+        "Images, and below each what the heads of the last attention look at. The table below has "
+        "their sums and largest weights.",
+        s->by_class
+            ? "Attention of the class token, which becomes the embedding, to the patches: a "
+              "map for each head of the last block, at most 16. White is a head's largest "
+              "weight. What is not on patches is on the class token itself and registers."
+            : "Attention that patches receive from all patches on average: a map for each "
+              "head of the last block, at most 16. White is a head's largest weight. The "
+              "embedding is the mean over patches, so that no class token stands for it."));
+    list_attention(report, s);
+    lj_figure_end(report);
+    return LJ_OK;
+}

@@ -37,11 +37,6 @@ static int create(struct lj_report_picture *p, int64_t height, int64_t width)
     return p->rgb ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
-static unsigned char byte_of(double share)
-{
-    return (unsigned char)lrint(255 * fmin(fmax(share, 0), 1));
-}
-
 /* Draws the square of an image that evaluation looks at. */
 static int draw_image(struct lj_report_picture *p, const struct drawing *d, const float *image,
                       int64_t top, int64_t left)
@@ -60,12 +55,27 @@ static int draw_image(struct lj_report_picture *p, const struct drawing *d, cons
         double range = (double)d->sheet.high[c] - (double)d->sheet.low[c];
         double value = (double)small[(c * TILE + y) * TILE + x] - (double)d->sheet.low[c];
         p->rgb[3 * ((top + y) * p->width + left + x) + e % 3] =
-            byte_of(range > 0 ? value / range : 0.5);
+            lj_byte_of(range > 0 ? value / range : 0.5);
     }
     int status = small && scratch ? LJ_OK : LJ_ERR_RESOURCE;
     lj_free(small);
     lj_free(scratch);
     return status;
+}
+
+/* Draws the attention of a head as squares of grey; the largest weight is white. */
+static void draw_head(struct lj_report_picture *p, const struct lj_report_sample *s,
+                      const double *map, int64_t top, int64_t left)
+{
+    double most = 0;
+    for (int64_t i = 0; i < s->grid[0] * s->grid[1]; i++)
+        most = fmax(most, map[i]);
+    for (int64_t y = 0; y < TILE; y++)
+        for (int64_t x = 0; x < TILE; x++) {
+            double weight = map[y * s->grid[0] / TILE * s->grid[1] + x * s->grid[1] / TILE];
+            memset(&p->rgb[3 * ((top + y) * p->width + left + x)],
+                   lj_byte_of(most > 0 ? weight / most : 0), 3);
+        }
 }
 
 /* Draws the tokens of an image as squares of their colours. */
@@ -77,7 +87,8 @@ static void draw_tokens(struct lj_report_picture *p, const struct lj_report_samp
         for (int64_t x = 0; x < TILE; x++) {
             int64_t token = y * s->grid[0] / TILE * s->grid[1] + x * s->grid[1] / TILE;
             for (int i = 0; i < 3; i++)
-                p->rgb[3 * ((top + y) * p->width + left + x) + i] = byte_of(colour[3 * token + i]);
+                p->rgb[3 * ((top + y) * p->width + left + x) + i] =
+                    lj_byte_of(colour[3 * token + i]);
         }
 }
 
@@ -114,8 +125,9 @@ static int draw_neighbours(struct lj_report_sample *s, const struct drawing *d)
     return LJ_OK;
 }
 
-static int draw_token_lines(struct lj_report_sample *s, const struct drawing *d,
-                            const struct lj_pretrained *pretrained)
+/* What the encoder says of the parts of the images shown. */
+static int draw_parts(struct lj_report_sample *s, const struct drawing *d,
+                      const struct lj_pretrained *pretrained)
 {
     const float *shown[LJ_REPORT_SHOWN];
     for (int64_t line = 0; line < s->shown; line++)
@@ -124,9 +136,18 @@ static int draw_token_lines(struct lj_report_sample *s, const struct drawing *d,
     if (!s->colour)
         return LJ_OK;
     LJ_TRY(create(&s->tokens, 2 * STEP, s->shown * STEP));
+    LJ_TRY(lj_report_find_attention(s, pretrained, &d->recipe, shown, s->shown));
+    int64_t heads = lj_min_i64(s->heads, LJ_REPORT_HEADS), patches = s->grid[0] * s->grid[1];
+    if (heads > 0)
+        LJ_TRY(create(&s->maps, (1 + heads) * STEP, s->shown * STEP));
     for (int64_t line = 0; line < s->shown; line++) {
         LJ_TRY(draw_image(&s->tokens, d, shown[line], 0, line * STEP));
         draw_tokens(&s->tokens, s, line, STEP, line * STEP);
+        if (heads > 0)
+            LJ_TRY(draw_image(&s->maps, d, shown[line], 0, line * STEP));
+        for (int64_t h = 0; h < heads; h++)
+            draw_head(&s->maps, s, s->attention + (line * s->heads + h) * patches, (1 + h) * STEP,
+                      line * STEP);
     }
     return LJ_OK;
 }
@@ -142,7 +163,7 @@ int lj_report_draw_pictures(struct lj_report_sample *s, struct lj_archive *archi
     if (status == LJ_OK)
         status = draw_neighbours(s, &d);
     if (status == LJ_OK)
-        status = draw_token_lines(s, &d, pretrained);
+        status = draw_parts(s, &d, pretrained);
     for (int i = 0; i < LJ_REPORT_SHOWN * LJ_REPORT_PLACES; i++)
         lj_free(d.image[i]);
     return status;

@@ -97,6 +97,7 @@ int lj_report_map(struct lj_report *report, int run) LJ_MUST_USE;
 int lj_report_covariance(struct lj_report *report, int run) LJ_MUST_USE;
 int lj_report_slices(struct lj_report *report, int run) LJ_MUST_USE;
 int lj_report_tokens(struct lj_report *report, int run) LJ_MUST_USE;
+int lj_report_attention(struct lj_report *report, int run) LJ_MUST_USE;
 int lj_report_neighbours(struct lj_report *report, int run) LJ_MUST_USE;
 int lj_report_confusion(struct lj_report *report, int run) LJ_MUST_USE;
 

@@ -25,6 +25,8 @@ void lj_report_sample_free(struct lj_report_sample *s)
     lj_free(s->neighbours.rgb);
     lj_free(s->tokens.rgb);
     lj_free(s->colour);
+    lj_free(s->maps.rgb);
+    lj_free(s->attention);
     *s = (struct lj_report_sample){0};
 }
 

@@ -34,11 +34,19 @@ struct lj_report_sample {
     struct lj_report_picture neighbours; /* a line for each row shown: its image, its nearest */
     struct lj_report_picture tokens; /* images of the rows shown, colours of their tokens below */
     int64_t grid[2];                 /* rows and columns of tokens */
-    double *colour; /* (shown, grid, 3) red, green, blue, 0..1; owned; NULL: the encoder has no
+    double *colour;    /* (shown, grid, 3) red, green, blue, 0..1; owned; NULL: the encoder has no
                        tokens */
+    int64_t heads;     /* of the last attention; 0: there is none */
+    bool by_class;     /* it is that of the class token; else the mean over patches */
+    double *attention; /* (shown, heads, grid) weight of each patch; owned */
+    struct lj_report_picture maps; /* images of the rows shown, and their attention below */
 };
 
-enum { LJ_REPORT_SHOWN = 8, LJ_REPORT_PLACES = 8 }; /* lines, and images of a line, at most */
+enum {
+    LJ_REPORT_SHOWN = 8,  /* lines at most */
+    LJ_REPORT_PLACES = 8, /* images of a line */
+    LJ_REPORT_HEADS = 16  /* heads in a picture */
+};
 /* The row of the sample whose image is at a place of a line, from the left; -1: none. Local. */
 int64_t lj_report_shown(const struct lj_report_sample *sample, int64_t line, int64_t place);
 
@@ -62,6 +70,26 @@ bool lj_report_has_rows(const struct lj_report_sample *sample);
 /* Finds near, similarity and predicted: the LJ_KNN_NEIGHBOURS most similar of the other rows, whose
  * labels vote as in lj_knn. Local. Errors: LJ_ERR_RESOURCE. Cost: rows^2 width. */
 int lj_report_find_neighbours(struct lj_report_sample *sample) LJ_MUST_USE;
+
+/* ---- inside.c ---------------------------------------------------------------------------- */
+
+/* Shape of a value of the encoder's net. */
+struct lj_shape lj_report_inside_shape(const struct lj_pretrained *pretrained, int32_t value);
+/* That value for these images. Local. Errors: LJ_ERR_RESOURCE.
+ *   images  in   (count) of (channels, height, width) of the recipe
+ *   values  out  (count, shape of the value) owned by the caller */
+int lj_report_inside(const struct lj_pretrained *pretrained, const struct lj_view_recipe *recipe,
+                     const float *const *images, int64_t count, int32_t value,
+                     float **values) LJ_MUST_USE;
+
+/* ---- attention.c ------------------------------------------------------------------------- */
+
+/* Finds heads, by_class and attention for these images, after grid. Local. Errors as of tokens.c.
+ *   images  in  (count) of (channels, height, width) of the recipe */
+int lj_report_find_attention(struct lj_report_sample *sample,
+                             const struct lj_pretrained *pretrained,
+                             const struct lj_view_recipe *recipe, const float *const *images,
+                             int64_t count) LJ_MUST_USE;
 
 /* ---- tokens.c ---------------------------------------------------------------------------- */
 

@@ -7,64 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* The part of an encoder's net up to its last tokens (T, C) or positions (H, W, C). The nodes are
- * borrowed. */
-struct trunk {
-    struct lj_net net;
-    struct lj_shape shape; /* of the last value */
-};
-
-static bool find_trunk(struct trunk *t, const struct lj_model *model)
-{
-    t->net = *model->net[LJ_NET_ENCODER];
-    while (t->net.count > 1 && t->net.node[t->net.count - 1].shape.dims < 2)
-        t->net.count--;
-    t->shape = t->net.node[t->net.count - 1].shape;
-    return t->net.count > 1;
-}
-
-/* Rows and columns of the grid; returns the tokens before it. */
-static int64_t find_grid(const struct trunk *t, const struct lj_config *config, int64_t grid[2])
-{
-    if (t->shape.dims == 3) {
-        grid[0] = t->shape.dim[0];
-        grid[1] = t->shape.dim[1];
-        return 0;
-    }
-    grid[0] = grid[1] =
-        config->model_patch > 0 ? config->views_global_size / config->model_patch : 0;
-    return t->shape.dim[0] - grid[0] * grid[1];
-}
-
-/* tokens (images, shape) out */
-static int run_trunk(const struct trunk *t, const struct lj_pretrained *p,
-                     const struct lj_view_recipe *recipe, const float *const *images, int64_t count,
-                     float *tokens)
-{
-    struct lj_plan *plan = NULL;
-    struct lj_shape view = lj_model_view(p->model, 0);
-    LJ_TRY(lj_plan_create(&plan, &t->net, count, &view,
-                          (struct lj_plan_options){.mode = LJ_PLAN_INFER}));
-    int64_t bytes =
-        lj_max_i64(lj_plan_scratch(plan), lj_view_scratch(recipe) * (int64_t)sizeof(float));
-    struct lj_pass pass = {.arena = lj_alloc_array(lj_plan_arena(plan), sizeof(float), "report"),
-                           .scratch = lj_alloc_array(bytes, 1, "report"),
-                           .weights = p->weights,
-                           .n = count};
-    int status = pass.arena && pass.scratch ? LJ_OK : LJ_ERR_RESOURCE;
-    for (int64_t i = 0; status == LJ_OK && i < count; i++)
-        lj_view_centre(recipe, images[i], lj_plan_value(plan, &pass, 0) + i * lj_shape_count(&view),
-                       pass.scratch);
-    if (status == LJ_OK) {
-        lj_forward(plan, &pass, 1, t->net.count);
-        memcpy(tokens, lj_plan_value(plan, &pass, t->net.count - 1),
-               (size_t)(count * lj_shape_count(&t->shape)) * sizeof *tokens);
-    }
-    lj_free(pass.arena);
-    lj_free(pass.scratch);
-    lj_plan_destroy(plan);
-    return status;
-}
+enum { LEAST_PLACES = 4 }; /* fewer have no three axes */
 
 /* The tokens of patches alone, one after the other. */
 static void drop_prefix(float *tokens, int64_t count, int64_t rows, int64_t prefix, int64_t width)
@@ -104,20 +47,17 @@ int lj_report_find_tokens(struct lj_report_sample *s, const struct lj_pretrained
                           const struct lj_view_recipe *recipe, const float *const *images,
                           int64_t count)
 {
-    struct trunk trunk;
-    if (!find_trunk(&trunk, p->model))
+    const struct lj_encoder_places *places = &p->model->places;
+    if (!p->model->has_places || places->grid[0] * places->grid[1] < LEAST_PLACES)
         return LJ_OK;
-    int64_t prefix = find_grid(&trunk, &p->config, s->grid);
-    int64_t rows = lj_shape_rows(&trunk.shape), width = lj_shape_features(&trunk.shape);
-    if (prefix < 0 || rows - prefix < 4)
-        return LJ_OK;
-    float *tokens = lj_alloc_array(count * rows * width, sizeof *tokens, "report");
-    int status = tokens ? LJ_OK : LJ_ERR_RESOURCE;
-    if (status == LJ_OK)
-        status = run_trunk(&trunk, p, recipe, images, count, tokens);
+    const struct lj_shape shape = lj_report_inside_shape(p, places->tokens);
+    int64_t rows = lj_shape_rows(&shape), width = lj_shape_features(&shape);
+    float *tokens = NULL;
+    memcpy(s->grid, places->grid, sizeof s->grid);
+    int status = lj_report_inside(p, recipe, images, count, places->tokens, &tokens);
     if (status == LJ_OK) {
-        drop_prefix(tokens, count, rows, prefix, width);
-        status = colour(s, tokens, count * (rows - prefix), width);
+        drop_prefix(tokens, count, rows, places->prefix, width);
+        status = colour(s, tokens, count * (rows - places->prefix), width);
     }
     lj_free(tokens);
     return status;

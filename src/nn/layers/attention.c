@@ -173,15 +173,21 @@ static float scale_of(const struct workspace *d)
     return 1.0f / sqrtf((float)d->size);
 }
 
+/* p (count, T, T) = softmax of the pairs' scores; logsum (count, T). */
+static void weigh(const struct lj_call *c, const struct workspace *d, int64_t first, int64_t count,
+                  void *p, float *logsum)
+{
+    gather_qkv(c, d, first, count);
+    scores(d, count, d->q, d->k, d->s);
+    lj_kernels()->softmax(p, d->type, logsum, d->s, count * d->tokens, d->tokens, scale_of(d));
+}
+
 static void forward(const struct lj_call *c)
 {
     struct workspace d = make_workspace(c);
     for (int64_t first = 0; first < d.pairs; first += d.at_once) {
         int64_t count = lj_min_i64(d.at_once, d.pairs - first);
-        gather_qkv(c, &d, first, count);
-        scores(&d, count, d.q, d.k, d.s);
-        lj_kernels()->softmax(d.p, d.type, c->saved + first * d.tokens, d.s, count * d.tokens,
-                              d.tokens, scale_of(&d));
+        weigh(c, &d, first, count, d.p, c->saved + first * d.tokens);
         mix(&d, count, false, d.p, d.v, d.out);
         put_back(&d, first, count, c->y, d.width, 0, d.out, false);
     }
@@ -232,4 +238,24 @@ lj_val lj_attention(struct lj_net *net, const char *name, lj_val qkv, int64_t he
     struct lj_node node = {
         .kind = &lj_kind_attention, .inputs = 1, .in = {qkv.index}, .ints = {heads}};
     return lj_net_add(net, node, name);
+}
+
+int lj_attention_weights(const struct lj_node *node, const struct lj_shape *in, int64_t images,
+                         const float *qkv, float *weights)
+{
+    struct lj_need need = {0};
+    struct lj_shape out;
+    LJ_TRY(shape(node, in, images, &out, &need));
+    void *scratch = lj_alloc_array(need.scratch, 1, "attention");
+    float *logsum = lj_alloc_array(images * need.saved, sizeof *logsum, "attention");
+    int status = scratch && logsum ? LJ_OK : LJ_ERR_RESOURCE;
+    const struct lj_call c = {
+        .node = node, .images = images, .in_shape = {*in}, .x = {qkv}, .scratch = scratch};
+    struct workspace d = make_workspace(&c);
+    for (int64_t first = 0; status == LJ_OK && first < d.pairs; first += d.at_once)
+        weigh(&c, &d, first, lj_min_i64(d.at_once, d.pairs - first),
+              weights + first * d.tokens * d.tokens, logsum + first * d.tokens);
+    lj_free(logsum);
+    lj_free(scratch);
+    return status;
 }
