@@ -51,6 +51,7 @@ int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm, const struct lj
     int status = lj_agree(comm, of_run ? LJ_OK : LJ_ERR_RESOURCE);
     for (int i = 0; status == LJ_OK && i < scale->counts; i++) {
         status = train_on(comm, scale->ladder[i], config, of_run, &scale->goal[i]);
+        scale->trained += status == LJ_OK;
         if (status == LJ_OK)
             say_goal(&scale->goal[i], scale->ladder[i]);
     }
