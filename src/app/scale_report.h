@@ -12,7 +12,7 @@ struct lj_scale_report {
     const struct lj_config *config;
     struct lj_archive *archive;
     struct lj_scale scale;
-    double open_s;                 /* to open the archive */
+    double open_s;                 /* to open the archive and take its statistics */
     int64_t nodes, ranks_per_node; /* of the job */
     int ranks;                     /* of the job */
 };

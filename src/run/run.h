@@ -114,7 +114,7 @@ struct lj_scale_rung {
     int64_t batch, lanes;
     /* Measured, on rank 0 only. */
     int64_t nodes;
-    double setup_s;                        /* from the open archive to the first step */
+    double setup_s;                        /* of set-up, before the first step */
     double repeat_s[LJ_SCALE_REPEATS_MAX]; /* (repeats) of a step, each a mean over the steps of a
                                               repeat, on the slowest rank */
     double step_s;                         /* their median */
@@ -144,6 +144,7 @@ struct lj_scale {
     struct lj_scale_rung rung[2 * LJ_LADDER_MAX]; /* (rungs) strong ones first, ascending */
     char model[256];                              /* what it is, in words; rank 0's */
     int64_t parameters;
+    int threads; /* of a rank; rank 0's */
 };
 /* Plans the rungs. Local.
  *   scale   out

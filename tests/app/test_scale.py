@@ -103,7 +103,8 @@ def test_ladder():
         ],
         f"baseline {found['baseline']}",
     )
-    check((found["ranks"], found["nodes"]) == (3, 1), "ranks and nodes of the job")
+    of_job = [found[key] for key in ("ranks", "nodes", "ranks_per_node", "threads")]
+    check(of_job == [3, 1, 3, 1], f"ranks, nodes, ranks of a node, threads: {of_job}")
     check(found["settings"]["batch.size"] == "48", f"settings {found['settings']}")
     check_files(found)
 
