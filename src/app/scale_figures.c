@@ -5,6 +5,8 @@
 #include "app/report/report.h"
 
 #include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char *const columns =
     "mode,ranks,nodes,batch,step_s,step_s_low,step_s_high,samples_per_s,efficiency,efficiency_low,"
@@ -120,10 +122,16 @@ static int draw(struct lj_report *files, const struct lj_scale *scale, const str
 int lj_scale_figures(const struct lj_scale_report *report)
 {
     static struct lj_report files; /* too large for the stack */
+    char log[LJ_PATH_MAX];
+    struct stat of_log;
+    snprintf(log, sizeof log, "%.4000s/gnuplot.log", report->config->arg_out);
+    unlink(log);
     snprintf(files.folder, sizeof files.folder, "%.4000s", report->config->arg_out);
     LJ_TRY(lj_scale_csv(report));
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
         LJ_TRY(draw(&files, &report->scale, &figures[i]));
+    if (stat(log, &of_log) == 0 && of_log.st_size == 0) /* gnuplot had nothing to say */
+        unlink(log);
     lj_say("%s: scale.json, scale.csv, figures: %d, drawn: %d", files.folder, files.figures,
            files.drawn);
     return LJ_OK;
