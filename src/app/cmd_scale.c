@@ -7,47 +7,49 @@
 
 #include <stdio.h>
 
-/* Opens the archive as `train` does, without labels. Collective. */
+/* Opens the archive as `train` does, without labels, and takes the statistics of its pixels, so
+ * that no rung has to. Collective. */
 static int open_archive(struct lj_comm *comm, const struct lj_config *config,
                         struct lj_scale_report *report)
 {
     int64_t held_out;
+    float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
     struct lj_archive_options options = lj_archive_options_of(config);
     options.skip_labels = true;
     double begun_s = lj_now_s();
     LJ_TRY(lj_archive_open(&report->archive, comm, &options));
+    LJ_TRY(lj_run_hold_out(report->archive, comm, config->eval_holdout, &held_out));
+    LJ_TRY(lj_archive_statistics(report->archive, comm, mean, std));
     report->open_s = lj_now_s() - begun_s;
-    return lj_run_hold_out(report->archive, comm, config->eval_holdout, &held_out);
+    return LJ_OK;
 }
 
 /* Other bits are an error of the program, except where they were asked for. */
 static int judge_bits(const struct lj_scale *scale, const struct lj_config *config)
 {
     int differ = 0;
-    for (int k = 0; k < scale->rungs; k++)
+    for (int k = 0; k < scale->measured; k++)
         differ += !scale->rung[k].same_bits;
     if (differ == 0)
         return LJ_OK;
     if (config->reduce == LJ_REDUCE_FAST) {
         lj_warn("%d of %d rungs gave other bits than %d rank%s with the same batch, as reduce=fast "
                 "allows",
-                differ, scale->rungs, scale->ladder[0], scale->ladder[0] == 1 ? "" : "s");
+                differ, scale->measured, scale->ladder[0], scale->ladder[0] == 1 ? "" : "s");
         return LJ_OK;
     }
     return lj_fail(LJ_ERR_BUG,
                    "scale: %d of %d rungs gave other bits than %d rank%s with the same batch; "
                    "please report this with the lines above",
-                   differ, scale->rungs, scale->ladder[0], scale->ladder[0] == 1 ? "" : "s");
+                   differ, scale->measured, scale->ladder[0], scale->ladder[0] == 1 ? "" : "s");
 }
 
 /* Rank 0 writes; then all judge by what it has. */
 static int report_all(struct lj_comm *comm, struct lj_scale_report *report)
 {
     int status = LJ_OK;
-    lj_comm_nodes(comm, &report->nodes, &report->ranks_per_node);
-    report->ranks = comm->size;
     lj_root_section_begin(comm);
-    if (lj_comm_is_root(comm)) {
+    if (lj_comm_is_root(comm) && report->scale.measured > 0) {
         status = lj_scale_report_write(report);
         if (status == LJ_OK)
             status = judge_bits(&report->scale, report->config);
@@ -55,43 +57,41 @@ static int report_all(struct lj_comm *comm, struct lj_scale_report *report)
     return lj_root_section_end(comm, status);
 }
 
-/* Trains to the target, if there is one. A failure leaves what was measured to be reported.
- * Collective. */
-static int train_to_target(struct lj_comm *comm, struct lj_scale_report *report)
+static int resolve(struct lj_comm *comm, struct lj_config *config, struct lj_scale_report *report)
+{
+    const char *isa;
+    LJ_TRY(lj_agree(comm, lj_scale_plan(&report->scale, config, comm->size)));
+    LJ_TRY(lj_agree(comm, lj_use_example(config)));
+    LJ_TRY(lj_runtime_agree(comm, &isa));
+    LJ_TRY(lj_agree(comm, lj_runtime_resolve_precision(config)));
+    lj_comm_nodes(comm, &report->nodes, &report->ranks_per_node);
+    report->ranks = comm->size;
+    return lj_agree(comm, lj_run_resolve_holdout(config));
+}
+
+static int measure(struct lj_comm *comm, struct lj_scale_report *report)
+{
+    LJ_TRY(lj_scale_measure(&report->scale, comm, report->config, report->archive,
+                            lj_scale_report_keep, report));
+    return report->scale.has_target ? lj_scale_train(&report->scale, comm, report->config) : LJ_OK;
+}
+
+/* What ends the study before its time leaves the rungs so far to be reported. */
+static int scale(struct lj_comm *comm, struct lj_config *config, struct lj_scale_report *report)
 {
     char text[2048];
-    if (!report->scale.has_target)
-        return LJ_OK;
-    int status = lj_scale_train(&report->scale, comm, report->config);
-    if (status == LJ_OK)
-        return LJ_OK;
+    LJ_TRY(resolve(comm, config, report));
+    LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? lj_scale_report_prepare(report) : LJ_OK));
+    LJ_TRY(open_archive(comm, config, report));
+    int status = measure(comm, report);
     snprintf(text, sizeof text, "%s", lj_error_text());
-    report->scale.has_target = false;
     int reported = report_all(comm, report);
+    if (status == LJ_OK)
+        return reported;
     if (reported != LJ_OK)
         lj_warn("%s", lj_error_text());
     lj_error_set(text);
     return status;
-}
-
-static int resolve(struct lj_comm *comm, struct lj_config *config, struct lj_scale *scale)
-{
-    const char *isa;
-    LJ_TRY(lj_agree(comm, lj_scale_plan(scale, config, comm->size)));
-    LJ_TRY(lj_agree(comm, lj_use_example(config)));
-    LJ_TRY(lj_runtime_agree(comm, &isa));
-    LJ_TRY(lj_agree(comm, lj_runtime_resolve_precision(config)));
-    return lj_agree(comm, lj_run_resolve_holdout(config));
-}
-
-static int scale(struct lj_comm *comm, struct lj_config *config, struct lj_scale_report *report)
-{
-    LJ_TRY(resolve(comm, config, &report->scale));
-    LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? lj_scale_report_prepare(report) : LJ_OK));
-    LJ_TRY(open_archive(comm, config, report));
-    LJ_TRY(lj_scale_measure(&report->scale, comm, config, report->archive));
-    LJ_TRY(train_to_target(comm, report));
-    return report_all(comm, report);
 }
 
 int lj_command_scale(struct lj_comm *comm, struct lj_config *config,

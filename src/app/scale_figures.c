@@ -5,17 +5,20 @@
 #include "app/report/report.h"
 
 #include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char *const columns =
     "mode,ranks,nodes,batch,step_s,step_s_low,step_s_high,samples_per_s,efficiency,efficiency_low,"
     "efficiency_high,exposed_s,exposed_share,bytes,messages,collectives,imbalance,setup_s,"
     "same_bits,predicted_s\n";
 
-static int write_csv(const struct lj_scale_report *report, const struct lj_report *files)
+int lj_scale_csv(const struct lj_scale_report *report)
 {
+    char path[LJ_PATH_MAX];
     struct lj_text csv = {0};
     lj_text_add(&csv, "%s", columns);
-    for (int k = 0; k < report->scale.rungs; k++) {
+    for (int k = 0; k < report->scale.measured; k++) {
         const struct lj_scale_rung *r = &report->scale.rung[k];
         double predicted_s = lj_scale_predict(report, r);
         lj_text_add(&csv, "%s,%d,%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,",
@@ -31,7 +34,8 @@ static int write_csv(const struct lj_scale_report *report, const struct lj_repor
             lj_text_add(&csv, "%.9g", predicted_s);
         lj_text_add(&csv, "\n");
     }
-    int status = lj_report_write_file(files, "scale", ".csv", &csv);
+    snprintf(path, sizeof path, "%.4000s/scale.csv", report->config->arg_out);
+    int status = lj_text_write(&csv, path);
     lj_text_free(&csv);
     return status;
 }
@@ -71,12 +75,13 @@ static void add_ticks(struct lj_text *script, const struct lj_scale *scale)
 
 static bool has_mode(const struct lj_scale *scale, bool strong)
 {
-    for (int k = 0; k < scale->rungs; k++)
+    for (int k = 0; k < scale->measured; k++)
         if (scale->rung[k].strong == strong)
             return true;
     return false;
 }
 
+/* Lines of the two modes lie side by side, so that both intervals are seen. */
 static void add_plot(struct lj_text *script, const struct lj_scale *scale, const char *value)
 {
     const char *separator = "plot ";
@@ -85,9 +90,9 @@ static void add_plot(struct lj_text *script, const struct lj_scale *scale, const
         if (!has_mode(scale, strong))
             continue;
         lj_text_add(script,
-                    "%s'scale.csv' using (strcol('mode') eq '%s' ? column('ranks') : NaN):%s "
+                    "%s'scale.csv' using (strcol('mode') eq '%s' ? %s*column('ranks') : NaN):%s "
                     "title '%s'",
-                    separator, mode, value, mode);
+                    separator, mode, strong ? "0.99" : "1.01", value, mode);
         separator = ", \\\n     ";
     }
     lj_text_add(script, "\n");
@@ -104,7 +109,9 @@ static int draw(struct lj_report *files, const struct lj_scale *scale, const str
                  scale->ladder[0], scale->ladder[0] == 1 ? "" : "s");
     lj_figure_begin(&figure, f->name, title);
     lj_text_add(&figure.script,
-                "set datafile separator comma\nset datafile columnheaders\nset logscale x 2\n"
+                "set object rectangle from screen 0,0 to screen 1,1 fillcolor '#ffffff' fillstyle "
+                "solid noborder behind\nset datafile separator comma\nset datafile "
+                "columnheaders\nset logscale x 2\n"
                 "set xlabel 'ranks'\n%s",
                 f->settings);
     add_ticks(&figure.script, scale);
@@ -115,10 +122,16 @@ static int draw(struct lj_report *files, const struct lj_scale *scale, const str
 int lj_scale_figures(const struct lj_scale_report *report)
 {
     static struct lj_report files; /* too large for the stack */
+    char log[LJ_PATH_MAX];
+    struct stat of_log;
+    snprintf(log, sizeof log, "%.4000s/gnuplot.log", report->config->arg_out);
+    unlink(log);
     snprintf(files.folder, sizeof files.folder, "%.4000s", report->config->arg_out);
-    LJ_TRY(write_csv(report, &files));
+    LJ_TRY(lj_scale_csv(report));
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
         LJ_TRY(draw(&files, &report->scale, &figures[i]));
+    if (stat(log, &of_log) == 0 && of_log.st_size == 0) /* gnuplot had nothing to say */
+        unlink(log);
     lj_say("%s: scale.json, scale.csv, figures: %d, drawn: %d", files.folder, files.figures,
            files.drawn);
     return LJ_OK;

@@ -62,7 +62,7 @@ static json_t *settings_json(const struct lj_config *config)
 static json_t *baseline_json(const struct lj_scale *scale)
 {
     json_t *list = json_array();
-    for (int k = 0; k < scale->rungs; k++)
+    for (int k = 0; k < scale->measured; k++)
         if (lj_scale_baseline(scale, &scale->rung[k]) == &scale->rung[k])
             json_array_append_new(list, json_pack("{s:s, s:i, s:I}", "mode",
                                                   scale->rung[k].strong ? "strong" : "weak",
@@ -75,16 +75,14 @@ static json_t *machine_json(const struct lj_scale_report *report)
 {
     const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
     char libraries[128], processor[64];
-    int threads = 0;
     lj_matmul_libraries(libraries, sizeof libraries);
     lj_processor_name(processor, sizeof processor);
-    if (lj_threads_use(report->config->threads, &threads) != LJ_OK)
-        threads = 0;
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:i}", "program",
                      "lejepa_mpi " LJ_VERSION, "kernels", lj_isa_name(lj_isa_selected()),
                      "processor", processor, "matmuls", lj_matmul_backend(&matmul), "libraries",
                      libraries, "ranks", report->ranks, "nodes", (json_int_t)report->nodes,
-                     "ranks_per_node", (json_int_t)report->ranks_per_node, "threads", threads);
+                     "ranks_per_node", (json_int_t)report->ranks_per_node, "threads",
+                     report->scale.threads);
 }
 
 static json_t *work_json(const struct lj_scale_report *report)
@@ -107,7 +105,7 @@ static json_t *targets_json(const struct lj_scale_report *report)
     const struct lj_scale *s = &report->scale;
     char dir[LJ_PATH_MAX];
     json_t *list = json_array();
-    for (int i = 0; i < s->counts && s->has_target; i++) {
+    for (int i = 0; i < s->trained; i++) {
         const struct lj_run_goal *g = &s->goal[i];
         lj_scale_target_dir(report->config, s->ladder[i], dir);
         json_array_append_new(
@@ -123,7 +121,7 @@ json_t *lj_scale_json(const struct lj_scale_report *report)
 {
     const struct lj_scale *s = &report->scale;
     json_t *o = machine_json(report), *work = work_json(report), *rungs = json_array();
-    for (int k = 0; k < s->rungs; k++)
+    for (int k = 0; k < s->measured; k++)
         json_array_append_new(rungs, rung_json(report, &s->rung[k]));
     json_t *study = json_pack(
         "{s:s, s:i, s:i, s:i, s:o, s:s, s:s, s:f, s:o, s:o}", "mode",

@@ -37,10 +37,10 @@ int lj_scale_report_prepare(const struct lj_scale_report *report)
 
 static void print_baseline(const struct lj_scale *scale)
 {
-    for (int k = 0; k < scale->rungs; k++) {
+    for (int k = 0; k < scale->measured; k++) {
         const struct lj_scale_rung *r = &scale->rung[k];
         if (lj_scale_baseline(scale, r) == r)
-            printf("%s scaling: efficiency is that of %d rank%s with batch.size=%lld\n",
+            printf("baseline of %s scaling: %d rank%s with batch.size=%lld\n",
                    r->strong ? "strong" : "weak", r->ranks, r->ranks == 1 ? "" : "s",
                    (long long)r->batch);
     }
@@ -48,12 +48,12 @@ static void print_baseline(const struct lj_scale *scale)
 
 static void print_targets(const struct lj_scale *s)
 {
-    if (!s->has_target)
+    if (s->trained == 0)
         return;
     printf("\nTime to knn_top1 %g, with reading the index, set-up and evaluations:\n%6s %9s %9s %8s"
            "\n",
            s->goal[0].knn_top1, "ranks", "steps", "knn_top1", "s");
-    for (int i = 0; i < s->counts; i++)
+    for (int i = 0; i < s->trained; i++)
         printf("%6d %9lld %9.4f %8.1f%s\n", s->ladder[i], (long long)s->goal[i].steps,
                s->goal[i].found, s->goal[i].seconds, s->goal[i].reached ? "" : "  not reached");
 }
@@ -67,7 +67,7 @@ static void print_table(const struct lj_scale_report *report)
     print_baseline(s);
     printf("\n%-6s %6s %7s %9s %-21s %10s %-15s %9s %12s %8s %9s  %s\n", "mode", "ranks", "batch",
            "step s", "", "efficiency", "", "exposed s", "bytes", "messages", "imbalance", "bits");
-    for (int k = 0; k < s->rungs; k++) {
+    for (int k = 0; k < s->measured; k++) {
         const struct lj_scale_rung *r = &s->rung[k];
         printf("%-6s %6d %7lld %9.4f %9.4f .. %-8.4f %10.3f %6.3f .. %-5.3f %9.4f %12lld %8lld "
                "%8.1f%%  %s\n",
@@ -79,12 +79,22 @@ static void print_table(const struct lj_scale_report *report)
     print_targets(s);
 }
 
-static int write_files(const struct lj_scale_report *report, const json_t *object)
+static int write_json(const struct lj_scale_report *report, const json_t *object)
 {
     char path[LJ_PATH_MAX];
     snprintf(path, sizeof path, "%.4000s/scale.json", report->config->arg_out);
-    LJ_TRY(lj_json_write(path, object, 9));
-    return lj_scale_figures(report);
+    return lj_json_write(path, object, 9);
+}
+
+int lj_scale_report_keep(void *data)
+{
+    const struct lj_scale_report *report = data;
+    if (!report->config->arg_out[0])
+        return LJ_OK;
+    json_t *object = lj_scale_json(report);
+    int status = write_json(report, object);
+    json_decref(object);
+    return status == LJ_OK ? lj_scale_csv(report) : status;
 }
 
 int lj_scale_report_write(const struct lj_scale_report *report)
@@ -96,7 +106,9 @@ int lj_scale_report_write(const struct lj_scale_report *report)
     else
         print_table(report);
     if (status == LJ_OK && report->config->arg_out[0])
-        status = write_files(report, object);
+        status = write_json(report, object);
+    if (status == LJ_OK && report->config->arg_out[0])
+        status = lj_scale_figures(report);
     json_decref(object);
     return status;
 }

@@ -12,7 +12,7 @@ struct lj_scale_report {
     const struct lj_config *config;
     struct lj_archive *archive;
     struct lj_scale scale;
-    double open_s;                 /* to open the archive */
+    double open_s;                 /* to open the archive and take its statistics */
     int64_t nodes, ranks_per_node; /* of the job */
     int ranks;                     /* of the job */
 };
@@ -20,6 +20,10 @@ struct lj_scale_report {
 /* Makes the directory out=, if there is to be one, before hours are spent on what could not be
  * written then. Errors: LJ_ERR_RESOURCE; LJ_ERR_CONFIG: runs to the target are in it already. */
 int lj_scale_report_prepare(const struct lj_scale_report *report) LJ_MUST_USE;
+/* Writes scale.json and scale.csv with the rungs so far, if there is an out=.
+ *   report  in  a struct lj_scale_report
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_scale_report_keep(void *report) LJ_MUST_USE;
 /* Prints the table, or with json=1 the object, on standard output; with out= also writes
  * scale.json, scale.csv, and a script of gnuplot and its picture for each figure.
  * Errors: LJ_ERR_RESOURCE. */
@@ -30,7 +34,9 @@ json_t *lj_scale_json(const struct lj_scale_report *report);
 /* Seconds of a rung's step by a model of machine and network; NaN: there is none for it. */
 double lj_scale_predict(const struct lj_scale_report *report, const struct lj_scale_rung *rung);
 
-/* scale_figures.c: scale.csv, and the figures, which read it. Errors: LJ_ERR_RESOURCE. */
+/* scale_figures.c: scale.csv, with the rungs so far. Errors: LJ_ERR_RESOURCE. */
+int lj_scale_csv(const struct lj_scale_report *report) LJ_MUST_USE;
+/* The figures, which read it. Errors: LJ_ERR_RESOURCE. */
 int lj_scale_figures(const struct lj_scale_report *report) LJ_MUST_USE;
 
 #endif

@@ -8,7 +8,7 @@
  * and the same training on several numbers of ranks:
  *
  *     lj_scale_plan(scale, config, comm->size);      the rungs of the ladder
- *     lj_scale_measure(scale, comm, config, archive); */
+ *     lj_scale_measure(scale, comm, config, archive, keep, data); */
 #ifndef LEJEPA_RUN_RUN_H
 #define LEJEPA_RUN_RUN_H
 
@@ -114,7 +114,7 @@ struct lj_scale_rung {
     int64_t batch, lanes;
     /* Measured, on rank 0 only. */
     int64_t nodes;
-    double setup_s;                        /* from the open archive to the first step */
+    double setup_s;                        /* of set-up, before the first step */
     double repeat_s[LJ_SCALE_REPEATS_MAX]; /* (repeats) of a step, each a mean over the steps of a
                                               repeat, on the slowest rank */
     double step_s;                         /* their median */
@@ -137,12 +137,14 @@ struct lj_scale_rung {
 struct lj_scale {
     int repeats, steps, warmup;
     bool has_target;
+    int trained;                            /* to the target, so far; rank 0's */
     struct lj_run_goal goal[LJ_LADDER_MAX]; /* (counts) of training on each number of ranks */
     int ladder[LJ_LADDER_MAX], counts;      /* (counts) numbers of ranks, ascending */
-    int rungs;
+    int rungs, measured;                    /* how many, and how many so far; the latter rank 0's */
     struct lj_scale_rung rung[2 * LJ_LADDER_MAX]; /* (rungs) strong ones first, ascending */
     char model[256];                              /* what it is, in words; rank 0's */
     int64_t parameters;
+    int threads; /* of a rank; rank 0's */
 };
 /* Plans the rungs. Local.
  *   scale   out
@@ -156,9 +158,11 @@ int lj_scale_plan(struct lj_scale *scale, const struct lj_config *config, int si
  * agreed on a level.
  *   scale    in/out  planned; what is measured is rank 0's
  *   archive  in      opened over comm; borrowed
- * Errors, the same on every rank: those of training; never that bits differ. */
+ *   keep     in      called on rank 0 with data when a rung is measured, which a job that is ended
+ *                    later has not measured for nothing then; its failure ends the study
+ * Errors, the same on every rank: those of training and of keep; never that bits differ. */
 int lj_scale_measure(struct lj_scale *scale, struct lj_comm *comm, const struct lj_config *config,
-                     struct lj_archive *archive) LJ_MUST_USE;
+                     struct lj_archive *archive, int (*keep)(void *data), void *data) LJ_MUST_USE;
 /* Trains to the goal of target= with batch.size on each number of ranks, one after the other, in
  * run.dir=DIR/target-RANKS each. Collective; all ranks have agreed on a level.
  *   scale   in/out  planned; sets goal on rank 0
@@ -169,7 +173,7 @@ int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm,
                    const struct lj_config *config) LJ_MUST_USE;
 /* The directory of that run. Local. */
 void lj_scale_target_dir(const struct lj_config *config, int ranks, char dir[LJ_PATH_MAX]);
-/* Medians, extremes and efficiencies from the repeats of all rungs. Local. */
+/* Medians, extremes and efficiencies from the repeats of measured rungs. Local. */
 void lj_scale_judge(struct lj_scale *scale);
 /* The smallest rung of the same mode. Local. */
 const struct lj_scale_rung *lj_scale_baseline(const struct lj_scale *scale,

@@ -93,6 +93,7 @@ Test(scale, efficiency_is_of_medians_and_its_interval_of_extremes)
     set_repeats(1, (double[]){5, 4, 6, 5, 5});
     set_repeats(2, (double[]){4, 4, 4, 4, 4}); /* weak */
     set_repeats(3, (double[]){5, 8, 5, 5, 4});
+    scale.measured = scale.rungs;
     lj_scale_judge(&scale);
     const struct lj_scale_rung *r = scale.rung;
     cr_assert(r[0].step_s == 8 && r[0].step_s_low == 7 && r[0].step_s_high == 10);
@@ -110,6 +111,7 @@ Test(scale, an_even_number_of_repeats_has_a_median_between_two)
     cr_assert_eq(plan(64, 0, "1", LJ_ARG_MODE_STRONG, 1), LJ_OK);
     scale.repeats = 6;
     memcpy(scale.rung[0].repeat_s, (double[]){6, 1, 5, 2, 4, 3}, 6 * sizeof(double));
+    scale.measured = scale.rungs;
     lj_scale_judge(&scale);
     cr_assert_eq(scale.rung[0].step_s, 3.5);
 }

@@ -21,9 +21,9 @@ int lj_run_read_ranks(const char *text, int most, int *ranks, int *count)
         if (end == at || (*end && *end != ',') || value <= last || value > 1048576 ||
             *count == most)
             return lj_fail(LJ_ERR_CONFIG, "ranks=%s: expected %s", text,
-                           most == 1 ? "a number of ranks"
-                                     : "at most 32 ascending numbers of ranks, separated by "
-                                       "commas, such as 1,2,4");
+                           most == 1 ? "one number of ranks"
+                                     : "ascending numbers of ranks, separated by commas, such as "
+                                       "1,2,4");
         ranks[(*count)++] = (int)value;
         if (!*end)
             return LJ_OK;
@@ -150,9 +150,9 @@ const struct lj_scale_rung *lj_scale_baseline(const struct lj_scale *scale,
 
 void lj_scale_judge(struct lj_scale *scale)
 {
-    for (int k = 0; k < scale->rungs; k++)
+    for (int k = 0; k < scale->measured; k++)
         summarise(&scale->rung[k], scale->repeats);
-    for (int k = 0; k < scale->rungs; k++) {
+    for (int k = 0; k < scale->measured; k++) {
         struct lj_scale_rung *rung = &scale->rung[k];
         const struct lj_scale_rung *base = lj_scale_baseline(scale, rung);
         /* Samples of a rank in a step, over those of the baseline. */

@@ -51,6 +51,7 @@ static int create(const struct lj_scale_work *work, struct lj_trainer **trainer)
     int64_t lanes_at_once = (int64_t)work->comm->size * info.workers;
     lj_progress_set_turns((info.lanes + lanes_at_once - 1) / lanes_at_once);
     snprintf(work->scale->model, sizeof work->scale->model, "%s", info.model->config.text);
+    work->scale->threads = info.workers;
     work->scale->parameters = info.model->params.trained;
     return LJ_OK;
 }

@@ -3,7 +3,7 @@
  * sleep in lj_wait_for_all. Rank 0 is in every rung and keeps what was found. */
 #include "run/scale/scale.h"
 
-#include <string.h>
+#include <stdio.h>
 
 struct study {
     struct lj_comm *comm;
@@ -12,6 +12,8 @@ struct study {
     struct lj_archive *archive;
     struct lj_scale *scale;
     struct lj_scale_bits *reference; /* (rungs) owned: of two steps of each rung's batch */
+    int (*keep)(void *data);
+    void *data;
 };
 
 /* The settings of a rung: those of the study, but for the batch. Evaluation would have ranks
@@ -83,12 +85,23 @@ static int make_rung(struct study *s, int k)
 
 static void say_rung(const struct lj_scale *scale, const struct lj_scale_rung *rung)
 {
-    lj_say("scale: %s, %d rank%s, batch.size=%lld: a step takes %.4f s (%.4f to %.4f); efficiency "
-           "%.3f (%.3f to %.3f) of that on %d; %s",
+    char efficiency[96] = "the baseline";
+    if (lj_scale_baseline(scale, rung) != rung)
+        snprintf(efficiency, sizeof efficiency, "efficiency %.3f (%.3f to %.3f)", rung->efficiency,
+                 rung->efficiency_low, rung->efficiency_high);
+    lj_say("scale: %s, %d rank%s, batch.size=%lld: a step takes %.4f s (%.4f to %.4f); %s; %s",
            rung->strong ? "strong" : "weak", rung->ranks, rung->ranks == 1 ? "" : "s",
-           (long long)rung->batch, rung->step_s, rung->step_s_low, rung->step_s_high,
-           rung->efficiency, rung->efficiency_low, rung->efficiency_high,
-           lj_scale_baseline(scale, rung)->ranks, rung->same_bits ? "same bits" : "OTHER BITS");
+           (long long)rung->batch, rung->step_s, rung->step_s_low, rung->step_s_high, efficiency,
+           rung->same_bits ? "same bits" : "OTHER BITS");
+}
+
+/* Root. */
+static int conclude_rung(struct study *s, int k)
+{
+    s->scale->measured = k + 1;
+    lj_scale_judge(s->scale);
+    say_rung(s->scale, &s->scale->rung[k]);
+    return s->keep(s->data);
 }
 
 static int make_rungs(struct study *s)
@@ -96,18 +109,22 @@ static int make_rungs(struct study *s)
     LJ_TRY(make_references(s));
     for (int k = 0; k < s->scale->rungs; k++) {
         LJ_TRY(make_rung(s, k));
-        if (!lj_comm_is_root(s->comm))
-            continue;
-        lj_scale_judge(s->scale);
-        say_rung(s->scale, &s->scale->rung[k]);
+        lj_root_section_begin(s->comm);
+        int status = lj_comm_is_root(s->comm) ? conclude_rung(s, k) : LJ_OK;
+        LJ_TRY(lj_root_section_end(s->comm, status));
     }
     return LJ_OK;
 }
 
 int lj_scale_measure(struct lj_scale *scale, struct lj_comm *comm, const struct lj_config *config,
-                     struct lj_archive *archive)
+                     struct lj_archive *archive, int (*keep)(void *data), void *data)
 {
-    struct study s = {.comm = comm, .config = config, .archive = archive, .scale = scale};
+    struct study s = {.comm = comm,
+                      .config = config,
+                      .archive = archive,
+                      .scale = scale,
+                      .keep = keep,
+                      .data = data};
     s.of_rung = lj_alloc(sizeof *s.of_rung, "scale");
     s.reference = lj_alloc_array(scale->rungs, sizeof *s.reference, "scale");
     int status = lj_agree(comm, s.of_rung && s.reference ? LJ_OK : LJ_ERR_RESOURCE);

@@ -11,9 +11,9 @@ void lj_scale_target_dir(const struct lj_config *config, int ranks, char dir[LJ_
 
 static void say_goal(const struct lj_run_goal *goal, int ranks)
 {
-    lj_say("scale: %d rank%s: %s knn_top1 %.4f (target %g) after %lld steps, %.1f s", ranks,
+    lj_say("scale: %d rank%s: %s knn_top1 %.4f (target %g) after %lld step%s, %.1f s", ranks,
            ranks == 1 ? "" : "s", goal->reached ? "reached" : "ended at", goal->found,
-           goal->knn_top1, (long long)goal->steps, goal->seconds);
+           goal->knn_top1, (long long)goal->steps, goal->steps == 1 ? "" : "s", goal->seconds);
 }
 
 /* Collective over the ranks of the run. */
@@ -51,6 +51,7 @@ int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm, const struct lj
     int status = lj_agree(comm, of_run ? LJ_OK : LJ_ERR_RESOURCE);
     for (int i = 0; status == LJ_OK && i < scale->counts; i++) {
         status = train_on(comm, scale->ladder[i], config, of_run, &scale->goal[i]);
+        scale->trained += status == LJ_OK;
         if (status == LJ_OK)
             say_goal(&scale->goal[i], scale->ladder[i]);
     }
