@@ -239,7 +239,7 @@
 /* Arguments of single commands: same syntax, never part of config.yaml. */
 #define LJ_COMMAND_KEYS(INT, REAL, PAIR, TEXT, CHOICE, WORD)                                       \
     TEXT(ARGUMENT, arg_out, "out", "",                                                             \
-        "embed, inspect, views, pack, report, export, import: file or directory to write")         \
+        "embed, inspect, views, pack, report, scale, export, import: file or directory to write")  \
     TEXT(ARGUMENT, arg_resume_change, "resume.change", "",                                         \
         "train, sweep: settings, separated by commas, that may differ from those of the "          \
         "checkpoint that the run continues from")                                                  \
@@ -247,15 +247,26 @@
     INT(ARGUMENT, arg_slices, "slices", 3, 0, 1000,                                                \
         "diagnose: so many of the worst slices are shown: direction, histogram, rows at the ends") \
     INT(ARGUMENT, arg_json, "json", 0, 0, 1,                                                       \
-        "probe, diagnose, rank, sweep, inspect: 1: one JSON object on standard output")            \
+        "probe, diagnose, rank, scale, sweep, inspect: 1: one JSON object on standard output")     \
     REAL(ARGUMENT, arg_alpha, "alpha", 0.4, 0.0, 10.0,                                             \
         "rank, sweep: runs are ordered by loss / lambda^alpha")                                    \
     INT(ARGUMENT, arg_force, "force", 0, 0, 1,                                                     \
         "rank, sweep: 1: order runs whose losses do not compare, too")                             \
     TEXT(ARGUMENT, arg_grid, "grid", "",                                                           \
         "sweep: KEY=VALUE|VALUE;KEY=VALUE|...; in a YAML file a mapping of lists")                 \
-    INT(ARGUMENT, arg_ranks, "ranks", 0, 0, 1048576,                                               \
-        "sweep: ranks of one run; 0: as few as make as many runs at once as there are")            \
+    TEXT(ARGUMENT, arg_ranks, "ranks", "",                                                         \
+        "sweep, scale: ranks of each run of a sweep (0: as few as make as many runs at once as "   \
+        "there are); of the rungs of scale, such as 1,2,4 (empty: powers of two, and all ranks)")  \
+    CHOICE(ARGUMENT, arg_mode, "mode", LJ_ARG_MODE_BOTH,                                           \
+        WORD(LJ_ARG_MODE_BOTH, "both") WORD(LJ_ARG_MODE_WEAK, "weak")                              \
+        WORD(LJ_ARG_MODE_STRONG, "strong"),                                                        \
+        "scale: weak: the lanes of a rank stay the same; strong: batch.size does; both")           \
+    INT(ARGUMENT, arg_repeats, "repeats", 5, 5, 100, "scale: times that each rung is measured")    \
+    INT(ARGUMENT, arg_steps, "steps", 10, 1, 1000000, "scale: steps of each repeat")               \
+    INT(ARGUMENT, arg_warmup, "warmup", 3, 2, 1000000,                                             \
+        "scale: steps of each rung before it is measured; the first two tell its bits")            \
+    TEXT(ARGUMENT, arg_target, "target", "",                                                       \
+        "scale: knn:0.80: also trains, on each number of ranks, until kNN reaches this accuracy")  \
     TEXT(ARGUMENT, arg_train, "train", "", "probe: embedding file the probes are fitted on")       \
     TEXT(ARGUMENT, arg_test, "test", "", "probe: embedding file that is predicted")                \
     TEXT(ARGUMENT, arg_checkpoint, "checkpoint", "",                                               \

@@ -32,6 +32,8 @@ int lj_command_rank(struct lj_comm *comm, struct lj_config *config,
                     const struct lj_call_words *words);
 int lj_command_report(struct lj_comm *comm, struct lj_config *config,
                       const struct lj_call_words *words);
+int lj_command_scale(struct lj_comm *comm, struct lj_config *config,
+                     const struct lj_call_words *words);
 int lj_command_sweep(struct lj_comm *comm, struct lj_config *config,
                      const struct lj_call_words *words);
 int lj_command_export(struct lj_comm *comm, struct lj_config *config,

@@ -43,6 +43,8 @@ static const struct command commands[] = {
      "which run is best, without labels? rank RUN_DIR ..."},
     {"report", lj_command_report, INT_MAX, false, true, false, READING " threads guard.stall_s",
      "a page with curves, times and settings: report RUN_DIR ... [out=report.html]"},
+    {"scale", lj_command_scale, 0, false, true, false, NULL,
+     "time and traffic of steps on 1, 2, 4 .. ranks of this job: scale [out=DIR]"},
     {"sweep", lj_command_sweep, 0, false, true, false, NULL,
      "the runs of a grid of settings, ranked: sweep FILE.yaml run.dir=DIR"},
     {"inspect", lj_command_inspect, 0, false, false, true, READING " batch.size",

@@ -68,6 +68,9 @@ void lj_all_gather_bytes(struct lj_comm *comm, const void *mine, void *all,
  *   data  (bytes) in on rank from, out on the root */
 void lj_pass_to_root(struct lj_comm *comm, int from, void *data, int64_t bytes);
 
+/* On how many nodes the ranks are, and the most ranks of a node. Collective. */
+void lj_comm_nodes(struct lj_comm *comm, int64_t *nodes, int64_t *most_ranks);
+
 /* True on rank 0, which prints, picks names and writes files. Local. */
 bool lj_comm_is_root(const struct lj_comm *comm);
 

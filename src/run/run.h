@@ -3,7 +3,12 @@
  *
  *     lj_grid_create(&grid, config);                 which runs
  *     lj_sweep(comm, config, grid, code);            makes them
- *     lj_grid_dir(grid, k, dir);                     where the k-th is */
+ *     lj_grid_dir(grid, k, dir);                     where the k-th is
+ *
+ * and the same training on several numbers of ranks:
+ *
+ *     lj_scale_plan(scale, config, comm->size);      the rungs of the ladder
+ *     lj_scale_measure(scale, comm, config, archive); */
 #ifndef LEJEPA_RUN_RUN_H
 #define LEJEPA_RUN_RUN_H
 
@@ -12,6 +17,8 @@
 #include "comm/comm.h"
 #include "data/data.h"
 #include "store/store.h"
+
+#include <jansson.h>
 
 /* `collapse` of metrics.jsonl (loss/loss.h) from which on a run has collapsed. */
 #define LJ_COLLAPSED 0.9
@@ -25,6 +32,33 @@ int lj_run_resolve_holdout(struct lj_config *config) LJ_MUST_USE;
  * Errors: LJ_ERR_DATA (none is left, or none held out), LJ_ERR_RESOURCE; agreed. */
 int lj_run_hold_out(struct lj_archive *archive, struct lj_comm *comm, int64_t every,
                     int64_t *held_out) LJ_MUST_USE;
+
+/* Reads numbers of ranks: ascending, separated by commas. Local.
+ *   text   in   of ranks=; "" or "0": none is given
+ *   most   in   numbers
+ *   ranks  (most) out
+ *   count  out
+ * Errors: LJ_ERR_CONFIG. */
+int lj_run_read_ranks(const char *text, int most, int *ranks, int *count) LJ_MUST_USE;
+
+/* ---- where time went --------------------------------------------------------------------- */
+
+/* Seconds of a phase, over the ranks. */
+struct lj_phase_row {
+    double min;
+    double mean;
+    double max;
+    int slowest; /* the rank of max */
+};
+/* The phases of all ranks since the last lj_phase_reset. Collective.
+ *   rows  (LJ_PHASE_COUNT) out  on every rank
+ * Errors: LJ_ERR_RESOURCE; agreed. */
+int lj_run_gather_phases(struct lj_comm *comm, struct lj_phase_row *rows) LJ_MUST_USE;
+/* `phases` and `ledger` of timing.json, owned by the caller. Local. */
+json_t *lj_run_phases_json(const struct lj_phase_row *rows);
+json_t *lj_run_ledger_json(const struct lj_ledger *ledger);
+
+/* ---- sweep ------------------------------------------------------------------------------- */
 
 enum { LJ_GRID_NAME_MAX = 256 }; /* bytes of a point's name, with its NUL */
 
@@ -58,5 +92,65 @@ int lj_sweep_groups(int size, int64_t ranks, int points);
  * of a run. */
 int lj_sweep(struct lj_comm *comm, const struct lj_config *config, const struct lj_grid *grid,
              int64_t *code) LJ_MUST_USE;
+
+/* ---- scale ------------------------------------------------------------------------------- */
+
+enum { LJ_LADDER_MAX = 32, LJ_SCALE_REPEATS_MAX = 100 };
+
+/* The same training on one number of ranks. */
+struct lj_scale_rung {
+    bool strong; /* batch.size as configured; else so many lanes a rank as on the largest rung */
+    int ranks;
+    int64_t batch, lanes;
+    /* Measured, on rank 0 only. */
+    int64_t nodes;
+    double setup_s;                        /* from the open archive to the first step */
+    double repeat_s[LJ_SCALE_REPEATS_MAX]; /* (repeats) of a step, each a mean over the steps of a
+                                              repeat, on the slowest rank */
+    double step_s;                         /* their median */
+    double step_s_low, step_s_high;        /* the least and the largest of them */
+    /* Of the throughput of a rank, as a share of that on the smallest rung of the same mode; the
+     * interval is that of the extremes of both. */
+    double efficiency, efficiency_low, efficiency_high;
+    double
+        exposed_s; /* of a step in which a rank only communicates or waits for it; mean of ranks */
+    double imbalance;    /* seconds in which a rank computes, most over mean, less 1 */
+    int64_t bytes;       /* that a rank sends or puts into reductions in a step, at most */
+    int64_t messages;    /* of a step to one other rank each, at most over ranks */
+    int64_t collectives; /* calls of a step in which MPI decides who sends what */
+    struct lj_phase_row phase[LJ_PHASE_COUNT];
+    struct lj_ledger ledger; /* rank 0's */
+    bool same_bits;          /* as on the smallest number of ranks with the same batch */
+};
+
+/* A scaling study: what is measured, and what was found. */
+struct lj_scale {
+    int repeats, steps, warmup;
+    int ladder[LJ_LADDER_MAX], counts; /* (counts) numbers of ranks, ascending */
+    int rungs;
+    struct lj_scale_rung rung[2 * LJ_LADDER_MAX]; /* (rungs) strong ones first, ascending */
+    char model[256];                              /* what it is, in words; rank 0's */
+    int64_t parameters;
+};
+/* Plans the rungs. Local.
+ *   scale   out
+ *   config  in   mode, ranks, repeats, steps, warmup; batch.size of the largest rung
+ *   size    in   ranks of the job
+ * Errors: LJ_ERR_CONFIG: these and the ranks do not go together. */
+int lj_scale_plan(struct lj_scale *scale, const struct lj_config *config, int size) LJ_MUST_USE;
+/* Trains on the first ranks of comm, on one rung after the other, and measures; no checkpoints, no
+ * evaluation. The others wait without using their cores. Before that, the first two steps of each
+ * batch are trained on the smallest number of ranks, for their bits. Collective; all ranks have
+ * agreed on a level.
+ *   scale    in/out  planned; what is measured is rank 0's
+ *   archive  in      opened over comm; borrowed
+ * Errors, the same on every rank: those of training; never that bits differ. */
+int lj_scale_measure(struct lj_scale *scale, struct lj_comm *comm, const struct lj_config *config,
+                     struct lj_archive *archive) LJ_MUST_USE;
+/* Medians, extremes and efficiencies from the repeats of all rungs. Local. */
+void lj_scale_judge(struct lj_scale *scale);
+/* The smallest rung of the same mode. Local. */
+const struct lj_scale_rung *lj_scale_baseline(const struct lj_scale *scale,
+                                              const struct lj_scale_rung *rung);
 
 #endif

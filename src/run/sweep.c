@@ -265,19 +265,20 @@ int lj_sweep_groups(int size, int64_t ranks, int points)
 
 static int split(struct sweep *s, struct lj_comm *comm)
 {
-    int64_t ranks = s->config->arg_ranks;
+    int ranks = 0, given = 0;
+    LJ_TRY(lj_run_read_ranks(s->config->arg_ranks, 1, &ranks, &given));
     int points = lj_grid_points(s->grid), groups = lj_sweep_groups(comm->size, ranks, points);
     if (ranks > comm->size)
-        return lj_fail(LJ_ERR_CONFIG, "ranks=%lld: the job has %d", (long long)ranks, comm->size);
-    LJ_TRY(lj_comm_groups(comm, groups, ranks > 0 ? (int)ranks : comm->size / groups, &s->group));
+        return lj_fail(LJ_ERR_CONFIG, "ranks=%d: the job has %d", ranks, comm->size);
+    LJ_TRY(lj_comm_groups(comm, groups, ranks > 0 ? ranks : comm->size / groups, &s->group));
     int64_t done = 0;
     for (int k = 0; k < points; k++)
         done += s->plan[k] == IS_DONE;
     lj_say("sweep: %d runs, of which %lld are finished; %d at once, on %d ranks each", points,
-           (long long)done, groups, ranks > 0 ? (int)ranks : comm->size / groups);
+           (long long)done, groups, ranks > 0 ? ranks : comm->size / groups);
     if (ranks > 0 && comm->size % ranks != 0)
-        lj_warn("ranks=%lld does not divide %d ranks: %lld of them have nothing to do",
-                (long long)ranks, comm->size, (long long)(comm->size % ranks));
+        lj_warn("ranks=%d does not divide %d ranks: %d of them have nothing to do", ranks,
+                comm->size, comm->size % ranks);
     return LJ_OK;
 }
 

@@ -112,8 +112,8 @@ static bool draw(struct lj_report *report, const char *name)
     int code = run_gnuplot(report->folder, script);
     report->without_gnuplot = code == NOT_STARTED;
     if (code == NOT_STARTED)
-        lj_warn("gnuplot cannot be started: the page has tables only; with gnuplot installed, "
-                "report again, or run gnuplot *.gp in %s",
+        lj_warn("gnuplot cannot be started: there are tables only; with gnuplot installed, run "
+                "gnuplot *.gp in %s, or give the command again",
                 report->folder);
     else if (code != 0 || access(picture, R_OK) != 0)
         lj_warn("gnuplot failed with %s/%s; its messages are in gnuplot.log there", report->folder,
@@ -123,16 +123,24 @@ static bool draw(struct lj_report *report, const char *name)
 
 /* ---- the page's side ----------------------------------------------------------------------- */
 
-int lj_figure_draw(struct lj_report *report, struct lj_figure *figure, const char *caption)
+int lj_figure_make(struct lj_report *report, struct lj_figure *figure, bool *drawn)
 {
-    struct lj_text *page = &report->page;
     int status = lj_report_write_file(report, figure->name, ".gp", &figure->script);
     lj_text_free(&figure->script);
     LJ_TRY(status);
+    *drawn = draw(report, figure->name);
     report->figures++;
+    report->drawn += *drawn;
+    return LJ_OK;
+}
+
+int lj_figure_draw(struct lj_report *report, struct lj_figure *figure, const char *caption)
+{
+    struct lj_text *page = &report->page;
+    bool drawn;
+    LJ_TRY(lj_figure_make(report, figure, &drawn));
     lj_text_add(page, "<figure>\n");
-    if (draw(report, figure->name)) {
-        report->drawn++;
+    if (drawn) {
         lj_text_add(page, "<img width=\"600\" height=\"360\" src=\"");
         lj_text_url(page, report->folder_name);
         lj_text_add(page, "/%s.svg\" alt=\"", figure->name);

@@ -55,7 +55,12 @@ int lj_report_write_table(const struct lj_report *report, const char *name,
                           struct lj_text *table) LJ_MUST_USE;
 /* Begins a script: size, colours, title. What is added then ends with a plot command. */
 void lj_figure_begin(struct lj_figure *figure, const char *name, const char *title);
-/* Writes the script, runs gnuplot, and puts the picture into the page, inside an element that
+/* Writes the script and runs gnuplot. Frees the script.
+ *   report  in/out  of it, the folder, and what is known of gnuplot
+ *   drawn   out     there is a picture; else a warning says why not
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_figure_make(struct lj_report *report, struct lj_figure *figure, bool *drawn) LJ_MUST_USE;
+/* Makes a figure and puts the picture into the page, inside an element that
  * lj_figure_end ends; tables of the same numbers come between. Frees the script.
  *   caption  in  what there is to see, plain text
  * A figure that cannot be drawn is warned about, and the page says so. Errors: LJ_ERR_RESOURCE. */

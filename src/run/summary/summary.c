@@ -3,6 +3,7 @@
 #include "run/summary/summary.h"
 
 #include "kernels/kernels.h"
+#include "run/run.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -219,37 +220,7 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
 
 /* ---- end --------------------------------------------------------------------------------- */
 
-/* Seconds of a phase, over the ranks. */
-struct phase_row {
-    double min;
-    double mean;
-    double max;
-    int slowest; /* the rank of max */
-};
-
-static void gather_phases(struct lj_run_state *run, double *all, struct phase_row *rows)
-{
-    double mine[LJ_PHASE_COUNT];
-    int size = run->comm->size;
-    for (int p = 0; p < LJ_PHASE_COUNT; p++)
-        mine[p] = lj_phase_seconds((enum lj_phase)p);
-    lj_all_gather_f64(run->comm, mine, LJ_PHASE_COUNT, all);
-    for (int p = 0; p < LJ_PHASE_COUNT; p++) {
-        struct phase_row row = {.min = all[p]};
-        for (int r = 0; r < size; r++) {
-            double s = all[r * LJ_PHASE_COUNT + p];
-            row.mean += s / size;
-            row.min = s < row.min ? s : row.min;
-            if (s > row.max) {
-                row.max = s;
-                row.slowest = r;
-            }
-        }
-        rows[p] = row;
-    }
-}
-
-static void say_phases(const struct phase_row *rows, double total)
+static void say_phases(const struct lj_phase_row *rows, double total)
 {
     lj_say("%-24s %10s %10s %10s  %5s  %s", "phase", "min s", "mean s", "max s", "share",
            "slowest");
@@ -297,7 +268,7 @@ static void advise(const struct lj_run_state *run, const struct lj_layer_table *
 
 /* The sentence for a run that arithmetic bounds: the share of time in matmuls, and how near to the
  * peak they come. */
-static void judge_arithmetic(const struct lj_run_state *run, const struct phase_row *rows,
+static void judge_arithmetic(const struct lj_run_state *run, const struct lj_phase_row *rows,
                              const struct lj_layer_table *layers, double total, char *text,
                              size_t capacity)
 {
@@ -317,7 +288,7 @@ static void judge_arithmetic(const struct lj_run_state *run, const struct phase_
 }
 
 /* One sentence on what bounds the run's speed, and what to do about it. */
-static void make_verdict(const struct lj_run_state *run, const struct phase_row *rows,
+static void make_verdict(const struct lj_run_state *run, const struct lj_phase_row *rows,
                          const struct lj_layer_table *layers, double total, char *text,
                          size_t capacity)
 {
@@ -348,36 +319,9 @@ static void make_verdict(const struct lj_run_state *run, const struct phase_row 
         judge_arithmetic(run, rows, layers, total, text, capacity);
 }
 
-static json_t *phases_json(const struct phase_row *rows)
-{
-    json_t *list = json_array();
-    for (int p = 0; p < LJ_PHASE_COUNT; p++)
-        if (rows[p].max > 0)
-            json_array_append_new(list,
-                                  json_pack("{s:s, s:f, s:f, s:f}", "name",
-                                            lj_phase_name((enum lj_phase)p), "min_s", rows[p].min,
-                                            "mean_s", rows[p].mean, "max_s", rows[p].max));
-    return list;
-}
-
-static json_t *ledger_json(const struct lj_ledger *ledger)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < ledger->count; i++) {
-        const struct lj_ledger_entry *e = &ledger->entry[i];
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:f}", "name", e->name, "collective",
-                            e->collective, "calls", (json_int_t)e->calls, "bytes_per_call",
-                            (json_int_t)(e->calls ? e->bytes / e->calls : 0),
-                            "predicted_bytes_per_call", (json_int_t)e->predicted_bytes_per_call,
-                            "seconds", e->seconds, "exposed_seconds", e->exposed_seconds));
-    }
-    return list;
-}
-
 /* What is logged at the end. */
 struct ending {
-    struct phase_row rows[LJ_PHASE_COUNT];
+    struct lj_phase_row rows[LJ_PHASE_COUNT];
     struct lj_layer_table layers;
     struct lj_memory_row memory;
 };
@@ -389,9 +333,9 @@ static int write_timing(struct lj_run_state *run, const struct ending *end, doub
     snprintf(path, sizeof path, "%.4000s/timing.json", run->dir);
     json_t *peak = run->peak_gflops > 0 ? json_real(run->peak_gflops) : json_null();
     json_t *all = json_pack(
-        "{s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:o, s:s}", "phases", phases_json(end->rows), "layers",
-        lj_run_layers_json(&end->layers), "ledger", ledger_json(run->info.ledger), "memory",
-        lj_run_memory_json(&end->memory), "samples_per_s", samples_per_s, "views_per_s",
+        "{s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:o, s:s}", "phases", lj_run_phases_json(end->rows),
+        "layers", lj_run_layers_json(&end->layers), "ledger", lj_run_ledger_json(run->info.ledger),
+        "memory", lj_run_memory_json(&end->memory), "samples_per_s", samples_per_s, "views_per_s",
         samples_per_s * (double)(run->info.views[0] + run->info.views[1]), "gflops", gflops,
         "peak_gflops", peak, "verdict", verdict);
     int written = all ? json_dump_file(all, path, JSON_INDENT(1)) : -1;
@@ -437,10 +381,8 @@ static int tell_end(struct lj_run_state *run, const struct ending *end)
 int lj_run_summary_end(struct lj_run_state *run)
 {
     struct ending end;
-    double *all = lj_alloc_array((int64_t)run->comm->size * LJ_PHASE_COUNT, sizeof *all, "summary");
-    int status = lj_agree(run->comm, all ? LJ_OK : LJ_ERR_RESOURCE);
+    int status = lj_run_gather_phases(run->comm, end.rows);
     if (status == LJ_OK) {
-        gather_phases(run, all, end.rows);
         end.memory = lj_run_gather_memory(run);
         status = lj_run_gather_layers(run, &end.layers);
         if (run->config->views_redraw > 0)
@@ -448,6 +390,5 @@ int lj_run_summary_end(struct lj_run_state *run)
     }
     if (status == LJ_OK)
         status = lj_agree(run->comm, lj_comm_is_root(run->comm) ? tell_end(run, &end) : LJ_OK);
-    lj_free(all);
     return status;
 }

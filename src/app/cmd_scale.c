@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* scale: the same training on one number of ranks after the other, inside one job. */
+#include "app/app.h"
+#include "app/scale_report.h"
+
+#include "lejepa/runtime.h"
+
+#include <stdio.h>
+
+/* Opens the archive as `train` does, without labels. Collective. */
+static int open_archive(struct lj_comm *comm, const struct lj_config *config,
+                        struct lj_scale_report *report)
+{
+    int64_t held_out;
+    struct lj_archive_options options = lj_archive_options_of(config);
+    options.skip_labels = true;
+    double begun_s = lj_now_s();
+    LJ_TRY(lj_archive_open(&report->archive, comm, &options));
+    report->open_s = lj_now_s() - begun_s;
+    return lj_run_hold_out(report->archive, comm, config->eval_holdout, &held_out);
+}
+
+/* Other bits are an error of the program, except where they were asked for. */
+static int judge_bits(const struct lj_scale *scale, const struct lj_config *config)
+{
+    int differ = 0;
+    for (int k = 0; k < scale->rungs; k++)
+        differ += !scale->rung[k].same_bits;
+    if (differ == 0)
+        return LJ_OK;
+    if (config->reduce == LJ_REDUCE_FAST) {
+        lj_warn("%d of %d rungs gave other bits than %d rank%s with the same batch, as reduce=fast "
+                "allows",
+                differ, scale->rungs, scale->ladder[0], scale->ladder[0] == 1 ? "" : "s");
+        return LJ_OK;
+    }
+    return lj_fail(LJ_ERR_BUG,
+                   "scale: %d of %d rungs gave other bits than %d rank%s with the same batch; "
+                   "please report this with the lines above",
+                   differ, scale->rungs, scale->ladder[0], scale->ladder[0] == 1 ? "" : "s");
+}
+
+/* Rank 0 writes; then all judge by what it has. */
+static int report_all(struct lj_comm *comm, struct lj_scale_report *report)
+{
+    int status = LJ_OK;
+    lj_comm_nodes(comm, &report->nodes, &report->ranks_per_node);
+    report->ranks = comm->size;
+    lj_root_section_begin(comm);
+    if (lj_comm_is_root(comm)) {
+        status = lj_scale_report_write(report);
+        if (status == LJ_OK)
+            status = judge_bits(&report->scale, report->config);
+    }
+    return lj_root_section_end(comm, status);
+}
+
+static int resolve(struct lj_comm *comm, struct lj_config *config, struct lj_scale *scale)
+{
+    const char *isa;
+    LJ_TRY(lj_agree(comm, lj_scale_plan(scale, config, comm->size)));
+    LJ_TRY(lj_agree(comm, lj_use_example(config)));
+    LJ_TRY(lj_runtime_agree(comm, &isa));
+    LJ_TRY(lj_agree(comm, lj_runtime_resolve_precision(config)));
+    return lj_agree(comm, lj_run_resolve_holdout(config));
+}
+
+static int scale(struct lj_comm *comm, struct lj_config *config, struct lj_scale_report *report)
+{
+    LJ_TRY(resolve(comm, config, &report->scale));
+    LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? lj_scale_report_prepare(report) : LJ_OK));
+    LJ_TRY(open_archive(comm, config, report));
+    LJ_TRY(lj_scale_measure(&report->scale, comm, config, report->archive));
+    return report_all(comm, report);
+}
+
+int lj_command_scale(struct lj_comm *comm, struct lj_config *config,
+                     const struct lj_call_words *words)
+{
+    (void)words;
+    struct lj_scale_report *report = lj_alloc(sizeof *report, "scale");
+    int status = lj_agree(comm, report ? LJ_OK : LJ_ERR_RESOURCE);
+    if (status == LJ_OK) {
+        report->config = config;
+        status = scale(comm, config, report);
+        lj_archive_close(report->archive);
+    }
+    lj_free(report);
+    return status;
+}

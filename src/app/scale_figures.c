@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* scale.csv, and the figures, whose scripts all read it. */
+#include "app/scale_report.h"
+
+#include "app/report/report.h"
+
+#include <math.h>
+
+static const char *const columns =
+    "mode,ranks,nodes,batch,step_s,step_s_low,step_s_high,samples_per_s,efficiency,efficiency_low,"
+    "efficiency_high,exposed_s,exposed_share,bytes,messages,collectives,imbalance,setup_s,"
+    "same_bits,predicted_s\n";
+
+static int write_csv(const struct lj_scale_report *report, const struct lj_report *files)
+{
+    struct lj_text csv = {0};
+    lj_text_add(&csv, "%s", columns);
+    for (int k = 0; k < report->scale.rungs; k++) {
+        const struct lj_scale_rung *r = &report->scale.rung[k];
+        double predicted_s = lj_scale_predict(report, r);
+        lj_text_add(&csv, "%s,%d,%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,",
+                    r->strong ? "strong" : "weak", r->ranks, (long long)r->nodes,
+                    (long long)r->batch, r->step_s, r->step_s_low, r->step_s_high,
+                    (double)r->batch / r->step_s, r->efficiency, r->efficiency_low,
+                    r->efficiency_high);
+        lj_text_add(&csv, "%.9g,%.9g,%lld,%lld,%lld,%.9g,%.9g,%s,", r->exposed_s,
+                    r->exposed_s / r->step_s, (long long)r->bytes, (long long)r->messages,
+                    (long long)r->collectives, r->imbalance, r->setup_s,
+                    r->same_bits ? "true" : "false");
+        if (isfinite(predicted_s))
+            lj_text_add(&csv, "%.9g", predicted_s);
+        lj_text_add(&csv, "\n");
+    }
+    int status = lj_report_write_file(files, "scale", ".csv", &csv);
+    lj_text_free(&csv);
+    return status;
+}
+
+/* One figure: a line for each mode. */
+struct figure {
+    const char *name, *title, *settings;
+    const char *value; /* gnuplot's expression of columns, and how it is drawn */
+};
+
+static const struct figure figures[] = {
+    {"scale-step", "seconds of a step: median, least and largest repeat", "set yrange [0:*]\n",
+     "(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines"},
+    {"scale-efficiency", "", "set yrange [0:1.2]\n",
+     "(column('efficiency')):(column('efficiency_low')):(column('efficiency_high')) with "
+     "yerrorlines"},
+    {"scale-exposed", "communication and waiting of a rank, share of a step",
+     "set yrange [0:*]\n"
+     "set format y '%g %%'\n",
+     "(100*column('exposed_share')) with linespoints"},
+    {"scale-bytes", "bytes of a rank in a step, sent or put into reductions",
+     "set yrange [0:*]\nset format y '%.1s %cB'\n", "(column('bytes')) with linespoints"},
+    {"scale-messages", "messages and collective calls of a rank in a step", "set yrange [0:*]\n",
+     "(column('messages')+column('collectives')) with linespoints"},
+    {"scale-imbalance", "computing of the busiest rank, above the mean",
+     "set yrange [0:*]\n"
+     "set format y '%g %%'\n",
+     "(100*column('imbalance')) with linespoints"},
+};
+
+/* The ranks at which there is a rung. */
+static void add_ticks(struct lj_text *script, const struct lj_scale *scale)
+{
+    lj_text_add(script, "set xtics (");
+    for (int i = 0; i < scale->counts; i++)
+        lj_text_add(script, "%s%d", i ? ", " : "", scale->ladder[i]);
+    lj_text_add(script, ")\n");
+}
+
+static bool has_mode(const struct lj_scale *scale, bool strong)
+{
+    for (int k = 0; k < scale->rungs; k++)
+        if (scale->rung[k].strong == strong)
+            return true;
+    return false;
+}
+
+static void add_plot(struct lj_text *script, const struct lj_scale *scale, const char *value)
+{
+    const char *separator = "plot ";
+    for (int strong = 1; strong >= 0; strong--) {
+        const char *mode = strong ? "strong" : "weak";
+        if (!has_mode(scale, strong))
+            continue;
+        lj_text_add(script,
+                    "%s'scale.csv' using (strcol('mode') eq '%s' ? column('ranks') : NaN):%s "
+                    "title '%s'",
+                    separator, mode, value, mode);
+        separator = ", \\\n     ";
+    }
+    lj_text_add(script, "\n");
+}
+
+static int draw(struct lj_report *files, const struct lj_scale *scale, const struct figure *f)
+{
+    struct lj_figure figure;
+    char title[128];
+    bool drawn;
+    snprintf(title, sizeof title, "%s", f->title);
+    if (!title[0])
+        snprintf(title, sizeof title, "efficiency, of that on %d rank%s, and its interval",
+                 scale->ladder[0], scale->ladder[0] == 1 ? "" : "s");
+    lj_figure_begin(&figure, f->name, title);
+    lj_text_add(&figure.script,
+                "set datafile separator comma\nset datafile columnheaders\nset logscale x 2\n"
+                "set xlabel 'ranks'\n%s",
+                f->settings);
+    add_ticks(&figure.script, scale);
+    add_plot(&figure.script, scale, f->value);
+    return lj_figure_make(files, &figure, &drawn);
+}
+
+int lj_scale_figures(const struct lj_scale_report *report)
+{
+    static struct lj_report files; /* too large for the stack */
+    snprintf(files.folder, sizeof files.folder, "%.4000s", report->config->arg_out);
+    LJ_TRY(write_csv(report, &files));
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        LJ_TRY(draw(&files, &report->scale, &figures[i]));
+    lj_say("%s: scale.json, scale.csv, figures: %d, drawn: %d", files.folder, files.figures,
+           files.drawn);
+    return LJ_OK;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The report of scale: a table on standard output, files in the directory out=. */
+#include "app/scale_report.h"
+
+#include "app/app.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int lj_scale_report_prepare(const struct lj_scale_report *report)
+{
+    const char *out = report->config->arg_out;
+    if (out[0] && mkdir(out, 0777) != 0 && errno != EEXIST)
+        return lj_fail(LJ_ERR_RESOURCE, "out=%s: cannot make the directory: %s", out,
+                       strerror(errno));
+    return LJ_OK;
+}
+
+static void print_baseline(const struct lj_scale *scale)
+{
+    for (int k = 0; k < scale->rungs; k++) {
+        const struct lj_scale_rung *r = &scale->rung[k];
+        if (lj_scale_baseline(scale, r) == r)
+            printf("%s scaling: efficiency is that of %d rank%s with batch.size=%lld\n",
+                   r->strong ? "strong" : "weak", r->ranks, r->ranks == 1 ? "" : "s",
+                   (long long)r->batch);
+    }
+}
+
+static void print_table(const struct lj_scale_report *report)
+{
+    const struct lj_scale *s = &report->scale;
+    printf("%s, %.2f M parameters; median of %d repeats of %d steps, least and largest beside it; "
+           "reading and views included\n",
+           s->model, (double)s->parameters * 1e-6, s->repeats, s->steps);
+    print_baseline(s);
+    printf("\n%-6s %6s %7s %9s %-21s %10s %-15s %9s %12s %8s %9s  %s\n", "mode", "ranks", "batch",
+           "step s", "", "efficiency", "", "exposed s", "bytes", "messages", "imbalance", "bits");
+    for (int k = 0; k < s->rungs; k++) {
+        const struct lj_scale_rung *r = &s->rung[k];
+        printf("%-6s %6d %7lld %9.4f %9.4f .. %-8.4f %10.3f %6.3f .. %-5.3f %9.4f %12lld %8lld "
+               "%8.1f%%  %s\n",
+               r->strong ? "strong" : "weak", r->ranks, (long long)r->batch, r->step_s,
+               r->step_s_low, r->step_s_high, r->efficiency, r->efficiency_low, r->efficiency_high,
+               r->exposed_s, (long long)r->bytes, (long long)r->messages, 100 * r->imbalance,
+               r->same_bits ? "same" : "OTHER");
+    }
+}
+
+static int write_files(const struct lj_scale_report *report, const json_t *object)
+{
+    char path[LJ_PATH_MAX];
+    snprintf(path, sizeof path, "%.4000s/scale.json", report->config->arg_out);
+    LJ_TRY(lj_json_write(path, object, 9));
+    return lj_scale_figures(report);
+}
+
+int lj_scale_report_write(const struct lj_scale_report *report)
+{
+    json_t *object = lj_scale_json(report);
+    int status = LJ_OK;
+    if (report->config->arg_json)
+        status = lj_print_json(object, 9);
+    else
+        print_table(report);
+    if (status == LJ_OK && report->config->arg_out[0])
+        status = write_files(report, object);
+    json_decref(object);
+    return status;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to app. What `scale` found, as a table, JSON, CSV and figures. All local, on rank 0. */
+#ifndef LEJEPA_APP_SCALE_REPORT_H
+#define LEJEPA_APP_SCALE_REPORT_H
+
+#include "run/run.h"
+
+#include <jansson.h>
+
+/* Everything but the scale's numbers is borrowed. */
+struct lj_scale_report {
+    const struct lj_config *config;
+    struct lj_archive *archive;
+    struct lj_scale scale;
+    double open_s;                 /* to open the archive */
+    int64_t nodes, ranks_per_node; /* of the job */
+    int ranks;                     /* of the job */
+};
+
+/* Makes the directory out=, if there is to be one, before hours are spent on what could not be
+ * written then. Errors: LJ_ERR_RESOURCE. */
+int lj_scale_report_prepare(const struct lj_scale_report *report) LJ_MUST_USE;
+/* Prints the table, or with json=1 the object, on standard output; with out= also writes
+ * scale.json, scale.csv, and a script of gnuplot and its picture for each figure.
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_scale_report_write(const struct lj_scale_report *report) LJ_MUST_USE;
+
+/* scale_json.c: the object, owned by the caller; NULL: LJ_ERR_RESOURCE. */
+json_t *lj_scale_json(const struct lj_scale_report *report);
+/* Seconds of a rung's step by a model of machine and network; NaN: there is none for it. */
+double lj_scale_predict(const struct lj_scale_report *report, const struct lj_scale_rung *rung);
+
+/* scale_figures.c: scale.csv, and the figures, which read it. Errors: LJ_ERR_RESOURCE. */
+int lj_scale_figures(const struct lj_scale_report *report) LJ_MUST_USE;
+
+#endif

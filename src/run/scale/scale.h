@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to run. A rung of a scaling study. */
+#ifndef LEJEPA_RUN_SCALE_H
+#define LEJEPA_RUN_SCALE_H
+
+#include "run/run.h"
+#include "train/train.h"
+
+enum { LJ_SCALE_CHECKED = 2 }; /* steps whose bits are compared */
+
+/* What two steps come to. All of it is compared, so it begins as zero bytes. */
+struct lj_scale_bits {
+    uint64_t weights; /* hash of all, after them */
+    double term[LJ_SCALE_CHECKED][LJ_TERMS_MAX];
+    double grad_norm[LJ_SCALE_CHECKED];
+};
+bool lj_scale_same(const struct lj_scale_bits *a, const struct lj_scale_bits *b);
+
+/* A rung in the making; everything is borrowed. */
+struct lj_scale_work {
+    struct lj_comm *comm;           /* the ranks of the rung */
+    const struct lj_config *config; /* with its batch */
+    struct lj_archive *archive;
+    struct lj_scale *scale;
+    struct lj_scale_rung *rung;
+};
+/* Trains two steps. Collective over the rung.
+ *   bits  out  on rank 0 of it
+ * Errors: those of training; agreed. */
+int lj_scale_reference(const struct lj_scale_work *work, struct lj_scale_bits *bits) LJ_MUST_USE;
+/* Trains and measures. Collective over the rung.
+ *   bits  out  of the first two steps, on rank 0
+ * Errors: those of training; agreed. */
+int lj_scale_rung(const struct lj_scale_work *work, struct lj_scale_bits *bits) LJ_MUST_USE;
+
+#endif
