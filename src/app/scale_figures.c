@@ -9,7 +9,27 @@
 static const char *const columns =
     "mode,ranks,nodes,batch,step_s,step_s_low,step_s_high,samples_per_s,efficiency,efficiency_low,"
     "efficiency_high,exposed_s,exposed_share,bytes,messages,collectives,imbalance,setup_s,"
-    "same_bits,predicted_s\n";
+    "same_bits,predicted_s,predicted_efficiency,row\n";
+
+static void add_prediction(struct lj_text *csv, const struct lj_scale_prediction *p,
+                           const char *row)
+{
+    if (isfinite(p->step_s))
+        lj_text_add(csv, "%.9g,%.9g,%s\n", p->step_s, p->efficiency, row);
+    else
+        lj_text_add(csv, ",,%s\n", row);
+}
+
+/* Rows that nobody measured have their own word in the last column. */
+static void add_foreseen(struct lj_text *csv, const struct lj_scale *scale)
+{
+    for (int k = 0; k < scale->foreseen_count; k++) {
+        const struct lj_scale_foreseen *f = &scale->foreseen[k];
+        lj_text_add(csv, "%s,%d,%lld,%lld,,,,,,,,,,,,,,,,", f->strong ? "strong" : "weak", f->ranks,
+                    (long long)f->nodes, (long long)f->batch);
+        add_prediction(csv, &f->prediction, "prediction");
+    }
+}
 
 static int write_csv(const struct lj_scale_report *report, const struct lj_report *files)
 {
@@ -17,7 +37,6 @@ static int write_csv(const struct lj_scale_report *report, const struct lj_repor
     lj_text_add(&csv, "%s", columns);
     for (int k = 0; k < report->scale.rungs; k++) {
         const struct lj_scale_rung *r = &report->scale.rung[k];
-        double predicted_s = lj_scale_predict(report, r);
         lj_text_add(&csv, "%s,%d,%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,",
                     r->strong ? "strong" : "weak", r->ranks, (long long)r->nodes,
                     (long long)r->batch, r->step_s, r->step_s_low, r->step_s_high,
@@ -27,10 +46,9 @@ static int write_csv(const struct lj_scale_report *report, const struct lj_repor
                     r->exposed_s / r->step_s, (long long)r->bytes, (long long)r->messages,
                     (long long)r->collectives, r->imbalance, r->setup_s,
                     r->same_bits ? "true" : "false");
-        if (isfinite(predicted_s))
-            lj_text_add(&csv, "%.9g", predicted_s);
-        lj_text_add(&csv, "\n");
+        add_prediction(&csv, &r->prediction, "measured");
     }
+    add_foreseen(&csv, &report->scale);
     int status = lj_report_write_file(files, "scale", ".csv", &csv);
     lj_text_free(&csv);
     return status;
@@ -39,35 +57,41 @@ static int write_csv(const struct lj_scale_report *report, const struct lj_repor
 /* One figure: a line for each mode. */
 struct figure {
     const char *name, *title, *settings;
-    const char *value; /* gnuplot's expression of columns, and how it is drawn */
+    const char *value;     /* gnuplot's expression of columns, and how it is drawn */
+    const char *predicted; /* the column that predicts it; NULL: none does */
 };
 
 static const struct figure figures[] = {
     {"scale-step", "seconds of a step: median, least and largest repeat", "set yrange [0:*]\n",
-     "(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines"},
+     "(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines",
+     "predicted_s"},
     {"scale-efficiency", "", "set yrange [0:1.2]\n",
      "(column('efficiency')):(column('efficiency_low')):(column('efficiency_high')) with "
-     "yerrorlines"},
+     "yerrorlines",
+     "predicted_efficiency"},
     {"scale-exposed", "communication and waiting of a rank, share of a step",
      "set yrange [0:*]\n"
      "set format y '%g %%'\n",
-     "(100*column('exposed_share')) with linespoints"},
+     "(100*column('exposed_share')) with linespoints", NULL},
     {"scale-bytes", "bytes of a rank in a step, sent or put into reductions",
-     "set yrange [0:*]\nset format y '%.1s %cB'\n", "(column('bytes')) with linespoints"},
+     "set yrange [0:*]\nset format y '%.1s %cB'\n", "(column('bytes')) with linespoints", NULL},
     {"scale-messages", "messages and collective calls of a rank in a step", "set yrange [0:*]\n",
-     "(column('messages')+column('collectives')) with linespoints"},
+     "(column('messages')+column('collectives')) with linespoints", NULL},
     {"scale-imbalance", "computing of the busiest rank, above the mean",
      "set yrange [0:*]\n"
      "set format y '%g %%'\n",
-     "(100*column('imbalance')) with linespoints"},
+     "(100*column('imbalance')) with linespoints", NULL},
 };
 
-/* The ranks at which there is a rung. */
-static void add_ticks(struct lj_text *script, const struct lj_scale *scale)
+/* The ranks at which there is a rung or, if they are drawn, a prediction. */
+static void add_ticks(struct lj_text *script, const struct lj_scale *scale, bool predicted)
 {
     lj_text_add(script, "set xtics (");
     for (int i = 0; i < scale->counts; i++)
         lj_text_add(script, "%s%d", i ? ", " : "", scale->ladder[i]);
+    for (int k = 0; k < scale->foreseen_count && predicted; k++)
+        if (scale->foreseen[k].strong == scale->foreseen[0].strong)
+            lj_text_add(script, ", %d", scale->foreseen[k].ranks);
     lj_text_add(script, ")\n");
 }
 
@@ -79,7 +103,16 @@ static bool has_mode(const struct lj_scale *scale, bool strong)
     return false;
 }
 
-static void add_plot(struct lj_text *script, const struct lj_scale *scale, const char *value)
+/* What a model says, dashed: beside the measured rungs, and alone where predict= asks for it. */
+static void add_predicted(struct lj_text *script, const char *mode, const char *column)
+{
+    lj_text_add(script,
+                ", \\\n     'scale.csv' using (strcol('mode') eq '%s' ? column('ranks') : NaN):"
+                "(column('%s')) with linespoints dashtype 2 title '%s, prediction'",
+                mode, column, mode);
+}
+
+static void add_plot(struct lj_text *script, const struct lj_scale *scale, const struct figure *f)
 {
     const char *separator = "plot ";
     for (int strong = 1; strong >= 0; strong--) {
@@ -89,7 +122,9 @@ static void add_plot(struct lj_text *script, const struct lj_scale *scale, const
         lj_text_add(script,
                     "%s'scale.csv' using (strcol('mode') eq '%s' ? column('ranks') : NaN):%s "
                     "title '%s'",
-                    separator, mode, value, mode);
+                    separator, mode, f->value, mode);
+        if (f->predicted && isfinite(scale->rung[scale->rungs - 1].prediction.step_s))
+            add_predicted(script, mode, f->predicted);
         separator = ", \\\n     ";
     }
     lj_text_add(script, "\n");
@@ -109,8 +144,8 @@ static int draw(struct lj_report *files, const struct lj_scale *scale, const str
                 "set datafile separator comma\nset datafile columnheaders\nset logscale x 2\n"
                 "set xlabel 'ranks'\n%s",
                 f->settings);
-    add_ticks(&figure.script, scale);
-    add_plot(&figure.script, scale, f->value);
+    add_ticks(&figure.script, scale, f->predicted != NULL);
+    add_plot(&figure.script, scale, f);
     return lj_figure_make(files, &figure, &drawn);
 }
 

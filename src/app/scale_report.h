@@ -15,6 +15,8 @@ struct lj_scale_report {
     double open_s;                 /* to open the archive */
     int64_t nodes, ranks_per_node; /* of the job */
     int ranks;                     /* of the job */
+    struct lj_network network;
+    struct lj_network_model model; /* of it */
 };
 
 /* Makes the directory out=, if there is to be one, before hours are spent on what could not be
@@ -27,8 +29,14 @@ int lj_scale_report_write(const struct lj_scale_report *report) LJ_MUST_USE;
 
 /* scale_json.c: the object, owned by the caller; NULL: LJ_ERR_RESOURCE. */
 json_t *lj_scale_json(const struct lj_scale_report *report);
-/* Seconds of a rung's step by a model of machine and network; NaN: there is none for it. */
-double lj_scale_predict(const struct lj_scale_report *report, const struct lj_scale_rung *rung);
+/* The same of what probe=net measures, and of the rows of predict=; both are part of the object. */
+json_t *lj_scale_network_json(const struct lj_scale_report *report);
+json_t *lj_scale_foreseen_json(const struct lj_scale *scale);
+json_t *lj_scale_prediction_json(const struct lj_scale_prediction *prediction);
+
+/* scale_network.c: prints links and samples, or with json=1 the object; with out= writes
+ * network.json. Errors: LJ_ERR_RESOURCE. */
+int lj_scale_network_write(const struct lj_scale_report *report) LJ_MUST_USE;
 
 /* scale_figures.c: scale.csv, and the figures, which read it. Errors: LJ_ERR_RESOURCE. */
 int lj_scale_figures(const struct lj_scale_report *report) LJ_MUST_USE;

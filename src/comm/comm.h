@@ -154,12 +154,12 @@ const char *lj_pattern_word(enum lj_pattern pattern);
 
 struct lj_network_sample {
     enum lj_pattern pattern;
-    enum lj_level level;       /* of its slowest messages */
-    int ranks, per_node;       /* that take part, of them on a node */
-    int pairs;                 /* LJ_PATTERN_PAIRS: how many at once */
-    int peers;                 /* LJ_PATTERN_EXCHANGE: to how many ranks each one sends */
-    int64_t bytes;             /* of a message; of the vector that is summed */
-    int repeats;               /* measurements, of the slowest rank each */
+    enum lj_level level; /* of its slowest messages */
+    int ranks, per_node; /* that take part, of them on a node */
+    int pairs;           /* LJ_PATTERN_PAIRS: how many at once */
+    int messages;  /* LJ_PATTERN_EXCHANGE: that each rank sends, to as many ranks as there are */
+    int64_t bytes; /* of a message; of the vector that is summed */
+    int repeats;   /* measurements, of the slowest rank each */
     double seconds, low, high; /* their median and quartiles */
 };
 

@@ -37,7 +37,7 @@ static struct lj_network make_samples(int nodes)
             for (s.pairs = 1; s.pairs <= 4; s.pairs += 3)
                 add(&n, s);
             s.pattern = LJ_PATTERN_EXCHANGE;
-            for (s.peers = 1; s.peers <= 3; s.peers += 2)
+            for (s.messages = 1; s.messages <= 16; s.messages += 15)
                 add(&n, s);
             s.pattern = LJ_PATTERN_ALLREDUCE;
             add(&n, s);

@@ -169,7 +169,7 @@ static void fit_exchange(const struct lj_network *n, enum lj_level level, struct
     for (int i = 0; i < n->count; i++) {
         const struct lj_network_sample *s = &n->sample[i];
         if (is_of(s, LJ_PATTERN_EXCHANGE, level))
-            add_row(&p, (double[]){s->peers, (double)s->peers * (double)s->bytes},
+            add_row(&p, (double[]){s->messages, (double)s->messages * (double)s->bytes},
                     link->L + 2 * link->o, s->seconds);
     }
     solve(&p, x);
@@ -268,7 +268,7 @@ double lj_network_predict(const struct lj_network_model *model, const struct lj_
     case LJ_PATTERN_POST:
         return link->o;
     case LJ_PATTERN_EXCHANGE:
-        return first + lj_network_exchange_s(link, s->peers, s->peers * s->bytes);
+        return first + lj_network_exchange_s(link, s->messages, s->messages * s->bytes);
     default:
         return lj_network_sum_s(model, (struct lj_placement){s->ranks, s->per_node}, s->bytes);
     }

@@ -13,9 +13,8 @@
 
 enum {
     BUFFER_BYTES =
-        16 << 20, /* of messages that a rank sends at once, and as many that it receives */
-    PEERS_MAX = 16,
-    POSTS = 16, /* messages under way at once when their posting is timed */
+        16 << 20,      /* of messages that a rank sends at once, and as many that it receives */
+    MESSAGES_MAX = 16, /* of a rank under way at once, in an exchange or when they are posted */
     REPEATS_MIN = 3,
     REPEATS_MAX = 101,
     INNER_MAX = 64, /* calls in a row that are timed together */
@@ -41,7 +40,7 @@ struct measuring {
     MPI_Comm two;   /* of two nodes, as many ranks of each: one node's, then the other's */
     int between;    /* ranks of each of them */
     char *send, *receive;
-    MPI_Request request[2 * (PEERS_MAX > POSTS ? PEERS_MAX : POSTS)];
+    MPI_Request request[2 * MESSAGES_MAX];
     double times[REPEATS_MAX];
     double sample_s, started_s, budget_s;
 };
@@ -54,7 +53,7 @@ struct work {
     const struct lj_network_sample *sample;
     MPI_Comm group;
     int rank, size; /* in the group */
-    int stride;     /* LJ_PATTERN_EXCHANGE: between a rank and its peers */
+    int stride;     /* LJ_PATTERN_EXCHANGE: between a rank and those it sends to */
 };
 
 /* Rank i and rank i + size / 2 talk. Returns half the time of there and back. */
@@ -80,29 +79,31 @@ static double run_post(const struct work *w)
     double seconds = 0;
     if (w->rank != 0 && w->rank != half)
         return 0;
-    for (int i = 0; i < POSTS && w->rank == half; i++)
+    for (int i = 0; i < MESSAGES_MAX && w->rank == half; i++)
         MPI_Irecv(w->m->receive + i * count, count, MPI_BYTE, 0, TAG, w->group, &w->m->request[i]);
     double start = lj_now_s();
-    for (int i = 0; i < POSTS && w->rank == 0; i++)
+    for (int i = 0; i < MESSAGES_MAX && w->rank == 0; i++)
         MPI_Isend(w->m->send, count, MPI_BYTE, half, TAG, w->group, &w->m->request[i]);
     if (w->rank == 0)
-        seconds = (lj_now_s() - start) / POSTS;
-    MPI_Waitall(POSTS, w->m->request, MPI_STATUSES_IGNORE);
+        seconds = (lj_now_s() - start) / MESSAGES_MAX;
+    MPI_Waitall(MESSAGES_MAX, w->m->request, MPI_STATUSES_IGNORE);
     return seconds;
 }
 
+/* The other ranks take turns. Those of one pair arrive in the order in which they are sent. */
 static double run_exchange(const struct work *w)
 {
     int64_t bytes = w->sample->bytes;
-    int peers = w->sample->peers, n = 0;
+    int messages = w->sample->messages, others = w->size / w->stride - 1, n = 0;
     double start = lj_now_s();
-    for (int i = 1; i <= peers; i++)
-        MPI_Irecv(w->m->receive + (i - 1) * bytes, (int)bytes, MPI_BYTE,
-                  (w->rank + w->size - i * w->stride % w->size) % w->size, TAG, w->group,
+    for (int i = 0; i < messages; i++)
+        MPI_Irecv(w->m->receive + i * bytes, (int)bytes, MPI_BYTE,
+                  (w->rank + w->size - (1 + i % others) * w->stride) % w->size, TAG, w->group,
                   &w->m->request[n++]);
-    for (int i = 1; i <= peers; i++)
-        MPI_Isend(w->m->send + (i - 1) * bytes, (int)bytes, MPI_BYTE,
-                  (w->rank + i * w->stride) % w->size, TAG, w->group, &w->m->request[n++]);
+    for (int i = 0; i < messages; i++)
+        MPI_Isend(w->m->send + i * bytes, (int)bytes, MPI_BYTE,
+                  (w->rank + (1 + i % others) * w->stride) % w->size, TAG, w->group,
+                  &w->m->request[n++]);
     MPI_Waitall(n, w->m->request, MPI_STATUSES_IGNORE);
     return lj_now_s() - start;
 }
@@ -209,20 +210,20 @@ static void take_pairs(struct measuring *m, enum lj_level level, MPI_Comm group,
     take(m, group, s, 0);
 }
 
-/* Every rank of the group with one peer, then with as many as there are. */
+/* Every rank of the group sends one message, then several: so first messages and gaps are told
+ * apart. */
 static void take_exchanges(struct measuring *m, enum lj_level level, MPI_Comm group, int ranks,
                            int per_node)
 {
     int stride = level == LJ_LEVEL_NODE ? 1 : per_node;
-    int most = (int)lj_min_i64(ranks / stride - 1, PEERS_MAX);
     struct lj_network_sample s = {
         .pattern = LJ_PATTERN_EXCHANGE, .level = level, .ranks = ranks, .per_node = per_node};
     for (int i = 0; i < MESSAGES; i++) {
         s.bytes = message_bytes[i];
-        s.peers = 1;
+        s.messages = 1;
         take(m, group, s, stride);
-        s.peers = most;
-        if (most > 1 && most * s.bytes <= BUFFER_BYTES)
+        s.messages = MESSAGES_MAX;
+        if (s.messages * s.bytes <= BUFFER_BYTES)
             take(m, group, s, stride);
     }
 }
@@ -261,7 +262,7 @@ static void measure_node(struct measuring *m)
 }
 
 /* Sums of the first rank of each node know the network alone, those of all ranks both levels. The
- * exchange wants ranks in blocks, or peers would be on the same node. */
+ * exchange wants ranks in blocks, or ranks would send to their own node. */
 static void measure_network(struct measuring *m)
 {
     struct lj_network *n = m->network;

@@ -52,7 +52,8 @@ static int create(const struct lj_scale_work *work, struct lj_trainer **trainer)
     lj_progress_set_turns((info.lanes + lanes_at_once - 1) / lanes_at_once);
     snprintf(work->scale->model, sizeof work->scale->model, "%s", info.model->config.text);
     work->scale->parameters = info.model->params.trained;
-    return LJ_OK;
+    work->rung->workers = info.workers;
+    return lj_agree(work->comm, lj_scale_keep_buckets(work->scale, &info.model->params));
 }
 
 int lj_scale_reference(const struct lj_scale_work *work, struct lj_scale_bits *bits)
