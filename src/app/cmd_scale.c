@@ -20,6 +20,25 @@ static int open_archive(struct lj_comm *comm, const struct lj_config *config,
     return lj_run_hold_out(report->archive, comm, config->eval_holdout, &held_out);
 }
 
+static int measure_network(struct lj_comm *comm, struct lj_scale_report *report)
+{
+    const double budget_s = 2;
+    lj_say("scale: measuring the links between %d ranks", comm->size);
+    LJ_TRY(lj_network_measure(comm, budget_s, &report->network));
+    lj_network_fit(&report->network, &report->model);
+    return LJ_OK;
+}
+
+/* probe=net. */
+static int probe_network(struct lj_comm *comm, struct lj_scale_report *report)
+{
+    if (comm->size < 2)
+        return lj_agree(comm, lj_fail(LJ_ERR_CONFIG, "probe=net: one rank has no links; start the "
+                                                     "job on 2 ranks or more"));
+    LJ_TRY(measure_network(comm, report));
+    return lj_agree(comm, lj_comm_is_root(comm) ? lj_scale_network_write(report) : LJ_OK);
+}
+
 /* Other bits are an error of the program, except where they were asked for. */
 static int judge_bits(const struct lj_scale *scale, const struct lj_config *config)
 {
@@ -57,25 +76,6 @@ static int report_all(struct lj_comm *comm, struct lj_scale_report *report)
     return lj_root_section_end(comm, status);
 }
 
-static int measure_network(struct lj_comm *comm, struct lj_scale_report *report)
-{
-    const double budget_s = 2;
-    lj_say("scale: measuring the links between %d ranks", comm->size);
-    LJ_TRY(lj_network_measure(comm, budget_s, &report->network));
-    lj_network_fit(&report->network, &report->model);
-    return LJ_OK;
-}
-
-/* probe=net. */
-static int probe_network(struct lj_comm *comm, struct lj_scale_report *report)
-{
-    if (comm->size < 2)
-        return lj_agree(comm, lj_fail(LJ_ERR_CONFIG, "probe=net: one rank has no links; start the "
-                                                     "job on 2 ranks or more"));
-    LJ_TRY(measure_network(comm, report));
-    return lj_agree(comm, lj_comm_is_root(comm) ? lj_scale_network_write(report) : LJ_OK);
-}
-
 static int resolve(struct lj_comm *comm, struct lj_config *config, struct lj_scale *scale)
 {
     const char *isa;
@@ -96,8 +96,8 @@ static int scale(struct lj_comm *comm, struct lj_config *config, struct lj_scale
     if (alone)
         return probe_network(comm, report);
     LJ_TRY(open_archive(comm, config, report));
-    LJ_TRY(measure_network(comm, report));
     LJ_TRY(lj_scale_measure(&report->scale, comm, config, report->archive));
+    LJ_TRY(measure_network(comm, report));
     return report_all(comm, report);
 }
 

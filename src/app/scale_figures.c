@@ -5,6 +5,7 @@
 #include "app/report/report.h"
 
 #include <math.h>
+#include <string.h>
 
 static const char *const columns =
     "mode,ranks,nodes,batch,step_s,step_s_low,step_s_high,samples_per_s,efficiency,efficiency_low,"
@@ -57,31 +58,36 @@ static int write_csv(const struct lj_scale_report *report, const struct lj_repor
 /* One figure: a line for each mode. */
 struct figure {
     const char *name, *title, *settings;
-    const char *value;     /* gnuplot's expression of columns, and how it is drawn */
-    const char *predicted; /* the column that predicts it; NULL: none does */
+    const char *value; /* gnuplot's expression of columns, and how it is drawn */
 };
 
 static const struct figure figures[] = {
     {"scale-step", "seconds of a step: median, least and largest repeat", "set yrange [0:*]\n",
-     "(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines",
-     "predicted_s"},
+     "(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines"},
     {"scale-efficiency", "", "set yrange [0:1.2]\n",
      "(column('efficiency')):(column('efficiency_low')):(column('efficiency_high')) with "
-     "yerrorlines",
-     "predicted_efficiency"},
+     "yerrorlines"},
     {"scale-exposed", "communication and waiting of a rank, share of a step",
      "set yrange [0:*]\n"
      "set format y '%g %%'\n",
-     "(100*column('exposed_share')) with linespoints", NULL},
+     "(100*column('exposed_share')) with linespoints"},
     {"scale-bytes", "bytes of a rank in a step, sent or put into reductions",
-     "set yrange [0:*]\nset format y '%.1s %cB'\n", "(column('bytes')) with linespoints", NULL},
+     "set yrange [0:*]\nset format y '%.1s %cB'\n", "(column('bytes')) with linespoints"},
     {"scale-messages", "messages and collective calls of a rank in a step", "set yrange [0:*]\n",
-     "(column('messages')+column('collectives')) with linespoints", NULL},
+     "(column('messages')+column('collectives')) with linespoints"},
     {"scale-imbalance", "computing of the busiest rank, above the mean",
      "set yrange [0:*]\n"
      "set format y '%g %%'\n",
-     "(100*column('imbalance')) with linespoints", NULL},
+     "(100*column('imbalance')) with linespoints"},
 };
+
+/* The column that predicts what a figure shows; NULL: none does. */
+static const char *predicted_column(const struct figure *f)
+{
+    if (strcmp(f->name, "scale-step") == 0)
+        return "predicted_s";
+    return strcmp(f->name, "scale-efficiency") == 0 ? "predicted_efficiency" : NULL;
+}
 
 /* The ranks at which there is a rung or, if they are drawn, a prediction. */
 static void add_ticks(struct lj_text *script, const struct lj_scale *scale, bool predicted)
@@ -114,7 +120,7 @@ static void add_predicted(struct lj_text *script, const char *mode, const char *
 
 static void add_plot(struct lj_text *script, const struct lj_scale *scale, const struct figure *f)
 {
-    const char *separator = "plot ";
+    const char *separator = "plot ", *predicted = predicted_column(f);
     for (int strong = 1; strong >= 0; strong--) {
         const char *mode = strong ? "strong" : "weak";
         if (!has_mode(scale, strong))
@@ -123,8 +129,8 @@ static void add_plot(struct lj_text *script, const struct lj_scale *scale, const
                     "%s'scale.csv' using (strcol('mode') eq '%s' ? column('ranks') : NaN):%s "
                     "title '%s'",
                     separator, mode, f->value, mode);
-        if (f->predicted && isfinite(scale->rung[scale->rungs - 1].prediction.step_s))
-            add_predicted(script, mode, f->predicted);
+        if (predicted && isfinite(scale->rung[scale->rungs - 1].prediction.step_s))
+            add_predicted(script, mode, predicted);
         separator = ", \\\n     ";
     }
     lj_text_add(script, "\n");
@@ -144,7 +150,7 @@ static int draw(struct lj_report *files, const struct lj_scale *scale, const str
                 "set datafile separator comma\nset datafile columnheaders\nset logscale x 2\n"
                 "set xlabel 'ranks'\n%s",
                 f->settings);
-    add_ticks(&figure.script, scale, f->predicted != NULL);
+    add_ticks(&figure.script, scale, predicted_column(f) != NULL);
     add_plot(&figure.script, scale, f);
     return lj_figure_make(files, &figure, &drawn);
 }

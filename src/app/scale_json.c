@@ -101,12 +101,13 @@ json_t *lj_scale_json(const struct lj_scale_report *report)
     for (int k = 0; k < s->rungs; k++)
         json_array_append_new(rungs, rung_json(report, &s->rung[k]));
     json_t *study = json_pack(
-        "{s:s, s:i, s:i, s:i, s:o, s:s, s:s, s:f, s:o, s:o, s:o}", "mode",
+        "{s:s, s:i, s:i, s:i, s:o, s:s, s:s, s:f, s:o}", "mode",
         lj_arg_mode_word(report->config->arg_mode), "repeats", s->repeats, "steps", s->steps,
         "warmup", s->warmup, "baseline", baseline_json(s), "estimate", "median of the repeats",
         "interval", "least and largest of the repeats; of efficiency, from those of both rungs",
-        "open_s", report->open_s, "rungs", rungs, "predictions", lj_scale_foreseen_json(s),
-        "network", lj_scale_network_json(report));
+        "open_s", report->open_s, "rungs", rungs);
+    json_object_set_new(study, "predictions", lj_scale_foreseen_json(s));
+    json_object_set_new(study, "network", lj_scale_network_json(report));
     if (!o || !work || !study || json_object_update(o, work) || json_object_update(o, study)) {
         json_decref(o);
         o = NULL;

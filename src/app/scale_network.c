@@ -3,6 +3,7 @@
 #include "app/app.h"
 #include "app/scale_report.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static json_t *sample_json(const struct lj_scale_report *report, const struct lj_network_sample *s)
@@ -34,6 +35,8 @@ static json_t *level_json(const struct lj_network_model *m, enum lj_level level)
 json_t *lj_scale_network_json(const struct lj_scale_report *report)
 {
     const struct lj_network *n = &report->network;
+    if (n->ranks == 0) /* not measured, or not yet */
+        return json_null();
     json_t *samples = json_array(), *levels = json_array();
     for (int i = 0; i < n->count; i++)
         json_array_append_new(samples, sample_json(report, &n->sample[i]));
@@ -55,16 +58,17 @@ static json_t *cost_json(const struct lj_cost *c)
 json_t *lj_scale_prediction_json(const struct lj_scale_prediction *p)
 {
     json_t *ledger = json_array();
-    if (!(p->step_s > 0)) { /* no model */
+    if (!isfinite(p->step_s)) {
         json_decref(ledger);
         return json_null();
     }
     for (int i = 0; i < p->cost.count; i++)
         json_array_append_new(ledger, cost_json(&p->cost.entry[i]));
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:s}", "step_s", p->step_s,
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:s}", "step_s", p->step_s,
                      "efficiency", p->efficiency, "arithmetic_s", p->arithmetic_s, "update_s",
                      p->update_s, "data_s", p->data_s, "rest_s", p->rest_s, "exposed_s",
-                     p->cost.exposed_s, "ledger", ledger, "bound", p->bound);
+                     p->cost.exposed_s, "bytes", (json_int_t)p->cost.bytes, "messages",
+                     (json_int_t)p->cost.messages, "ledger", ledger, "bound", p->bound);
 }
 
 json_t *lj_scale_foreseen_json(const struct lj_scale *scale)

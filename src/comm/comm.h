@@ -261,7 +261,8 @@ struct lj_cost {
 struct lj_step_cost {
     struct lj_cost entry[LJ_LEDGER_MAX];
     int count;
-    double exposed_s; /* of all entries */
+    double exposed_s;        /* of all entries */
+    int64_t messages, bytes; /* of the rank that sends most, sums included */
 };
 /* What the lines of the ledger take in a step on place.ranks ranks. What moves inside a node is
  * copied by processors, which do nothing else meanwhile: it counts as exposed. What moves between

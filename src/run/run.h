@@ -102,7 +102,7 @@ enum { LJ_LADDER_MAX = 32, LJ_SCALE_REPEATS_MAX = 100 };
 /* What a step on some number of ranks should take: what ranks compute from a rung that was
  * measured, communication from the model of the network. */
 struct lj_scale_prediction {
-    double step_s;       /* NaN: the network has not been measured */
+    double step_s;       /* NaN: not predicted, or the network was not measured */
     double arithmetic_s; /* lane by lane: views, encoder, projector, objective */
     double update_s;     /* the optimiser, of a rank's shard */
     double data_s;       /* waiting for the batch */

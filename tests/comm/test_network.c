@@ -274,7 +274,8 @@ Test(network, backward_hides_buckets)
     double node_s = entry_of(&copied, "gradient")->node_s;
     cr_assert_gt(node_s, 0);
     double first_s = truth.link[0].L + 2 * truth.link[0].o;
-    assert_near(entry_of(&copied, "gradient")->exposed_s, node_s + first_s, "what is copied");
+    assert_near(entry_of(&copied, "gradient")->exposed_s, node_s - 3 * first_s,
+                "what is copied, and the last of four first messages");
     assert_near(g->seconds, shown->seconds, "what moves");
     cr_assert_geq(entry_of(&bare, "weights")->exposed_s, entry_of(&bare, "weights")->node_s);
     assert_near(bare.exposed_s,

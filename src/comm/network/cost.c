@@ -34,6 +34,7 @@ static void cost_sum(struct costing *c, const char *name, int64_t bytes, double 
     struct lj_placement node = {(int)lj_min_i64(place.ranks, place.per_node), place.per_node};
     struct lj_cost *entry = add_entry(c, name);
     entry->bytes = (int64_t)llround((double)bytes * calls);
+    c->cost->bytes += entry->bytes;
     entry->seconds = calls * lj_network_sum_s(c->model, place, bytes);
     entry->node_s = fmin(calls * lj_network_sum_s(c->model, node, bytes), entry->seconds);
     entry->network_s = entry->seconds - entry->node_s;
@@ -74,6 +75,7 @@ static void cost_sums(struct costing *c)
 /* What a rank's messages take at each level. */
 struct moving {
     double first_s; /* until the first message arrives; 0: there is none */
+    enum lj_level first_level;
     double level_s[LJ_LEVELS];
 };
 
@@ -85,8 +87,10 @@ static struct moving time_of(const struct lj_network_model *model, const struct 
         int64_t messages = lj_max_i64(t->sent[level], t->received[level]);
         int64_t bytes = lj_max_i64(t->sent_bytes[level], t->received_bytes[level]);
         moving.level_s[level] = lj_network_exchange_s(link, messages, bytes);
-        if (messages > 0)
-            moving.first_s = fmax(moving.first_s, link->L + 2 * link->o);
+        if (messages > 0 && link->L + 2 * link->o >= moving.first_s) {
+            moving.first_s = link->L + 2 * link->o;
+            moving.first_level = (enum lj_level)level;
+        }
     }
     return moving;
 }
@@ -103,35 +107,21 @@ static void add_traffic(struct lj_traffic *sum, const struct lj_traffic *t)
 
 static void keep_slowest(struct moving *slowest, const struct moving *m)
 {
-    slowest->first_s = fmax(slowest->first_s, m->first_s);
+    if (m->first_s >= slowest->first_s) {
+        slowest->first_s = m->first_s;
+        slowest->first_level = m->first_level;
+    }
     for (int level = 0; level < LJ_LEVELS; level++)
         slowest->level_s[level] = fmax(slowest->level_s[level], m->level_s[level]);
 }
 
-static void keep_busiest(struct lj_cost *entry, const struct lj_traffic *t)
+/* Time of messages, by level. */
+static void book(struct lj_cost *entry, const struct moving *m)
 {
-    int64_t messages = 0, bytes = 0;
-    for (int level = 0; level < LJ_LEVELS; level++) {
-        messages += t->sent[level];
-        bytes += t->sent_bytes[level];
-    }
-    entry->messages = lj_max_i64(entry->messages, messages);
-    entry->bytes = lj_max_i64(entry->bytes, bytes);
-}
-
-typedef struct lj_traffic (*traffic_of)(const struct lj_traffic_table *table, int bucket, int rank);
-
-/* Messages and bytes of a step, of the rank that sends most. */
-static void count_busiest(struct costing *c, traffic_of of, struct lj_cost *entry)
-{
-    for (int rank = 0; rank < c->step->place.ranks; rank++) {
-        struct lj_traffic sum = {0};
-        for (int b = 0; b < c->step->plan->buckets; b++) {
-            struct lj_traffic t = of(c->table, b, rank);
-            add_traffic(&sum, &t);
-        }
-        keep_busiest(entry, &sum);
-    }
+    bool node = m->first_level == LJ_LEVEL_NODE;
+    entry->node_s += m->level_s[LJ_LEVEL_NODE] + (node ? m->first_s : 0);
+    entry->network_s += m->level_s[LJ_LEVEL_NETWORK] + (node ? 0 : m->first_s);
+    entry->seconds = entry->node_s + entry->network_s;
 }
 
 /* One bucket on its way to the owners of its parts, on the rank for which that takes longest. */
@@ -151,10 +141,9 @@ static struct moving bucket_time(struct costing *c, int bucket)
     return slowest;
 }
 
-static void cost_gradient(struct costing *c)
+static void time_gradient(struct costing *c, struct lj_cost *entry)
 {
     const struct lj_gradsync_plan *plan = c->step->plan;
-    struct lj_cost *entry = add_entry(c, "gradient");
     const double all = (double)plan->bounds[plan->buckets];
     double now = 0, arrived = 0, before = 0; /* when buckets b + 1 and b + 2 had arrived */
     for (int b = plan->buckets - 1; b >= 0; b--) {
@@ -162,35 +151,67 @@ static void cost_gradient(struct costing *c)
         now += c->step->backward_s * (double)(plan->bounds[b + 1] - plan->bounds[b]) / all;
         now = fmax(now, before) + m.level_s[LJ_LEVEL_NODE];
         double arrives = fmax(now, arrived) + m.first_s + m.level_s[LJ_LEVEL_NETWORK];
-        entry->node_s += m.level_s[LJ_LEVEL_NODE];
-        entry->network_s += m.first_s + m.level_s[LJ_LEVEL_NETWORK];
+        book(entry, &m);
         before = arrived;
         arrived = arrives;
     }
-    entry->seconds = entry->node_s + entry->network_s;
     entry->exposed_s = fmax(now, arrived) - c->step->backward_s;
-    count_busiest(c, lj_traffic_gradient, entry);
 }
 
 /* All buckets are under way at once. */
-static void cost_weights(struct costing *c)
+static void time_weights(struct costing *c, struct lj_cost *entry, const struct moving *slowest)
 {
-    struct lj_cost *entry = add_entry(c, "weights");
+    double hidden_s = slowest->first_s + slowest->level_s[LJ_LEVEL_NETWORK];
+    book(entry, slowest);
+    entry->exposed_s = slowest->level_s[LJ_LEVEL_NODE] + fmax(hidden_s - c->step->between_s, 0);
+}
+
+typedef struct lj_traffic (*traffic_of)(const struct lj_traffic_table *table, int bucket, int rank);
+
+/* Of all buckets. */
+static struct lj_traffic traffic_of_step(const struct costing *c, traffic_of of, int rank)
+{
+    struct lj_traffic sum = {0};
+    for (int b = 0; b < c->step->plan->buckets; b++) {
+        struct lj_traffic t = of(c->table, b, rank);
+        add_traffic(&sum, &t);
+    }
+    return sum;
+}
+
+static void keep_busiest(int64_t *messages, int64_t *bytes, const struct lj_traffic *t)
+{
+    int64_t sent_bytes = 0, sent = 0;
+    for (int level = 0; level < LJ_LEVELS; level++) {
+        sent += t->sent[level];
+        sent_bytes += t->sent_bytes[level];
+    }
+    *messages = lj_max_i64(*messages, sent);
+    *bytes = lj_max_i64(*bytes, sent_bytes);
+}
+
+static void cost_messages(struct costing *c)
+{
+    const struct lj_gradsync_plan *plan = c->step->plan;
+    struct lj_cost *gradient = add_entry(c, "gradient"), *weights = add_entry(c, "weights");
     struct moving slowest = {0};
     for (int rank = 0; rank < c->step->place.ranks; rank++) {
-        struct lj_traffic sum = {0};
-        for (int b = 0; b < c->step->plan->buckets; b++) {
-            struct lj_traffic t = lj_traffic_weights(c->table, b, rank);
-            add_traffic(&sum, &t);
-        }
-        struct moving m = time_of(c->model, &sum);
+        struct lj_traffic g = {0}, w = traffic_of_step(c, lj_traffic_weights, rank);
+        struct moving m = time_of(c->model, &w);
+        if (!plan->fast)
+            g = traffic_of_step(c, lj_traffic_gradient, rank);
         keep_slowest(&slowest, &m);
-        keep_busiest(entry, &sum);
+        keep_busiest(&gradient->messages, &gradient->bytes, &g);
+        keep_busiest(&weights->messages, &weights->bytes, &w);
+        add_traffic(&g, &w);
+        keep_busiest(&c->cost->messages, &c->cost->bytes, &g);
     }
-    entry->node_s = slowest.level_s[LJ_LEVEL_NODE];
-    entry->network_s = slowest.first_s + slowest.level_s[LJ_LEVEL_NETWORK];
-    entry->seconds = entry->node_s + entry->network_s;
-    entry->exposed_s = entry->node_s + fmax(entry->network_s - c->step->between_s, 0);
+    if (plan->fast) { /* the ledger counts what a rank puts in */
+        gradient->bytes = plan->bounds[plan->buckets] * (int64_t)sizeof(float);
+        c->cost->bytes += gradient->bytes;
+    }
+    time_gradient(c, gradient);
+    time_weights(c, weights, &slowest);
 }
 
 int lj_network_cost(const struct lj_network_model *model, const struct lj_network_step *step,
@@ -200,9 +221,8 @@ int lj_network_cost(const struct lj_network_model *model, const struct lj_networ
     *cost = (struct lj_step_cost){0};
     LJ_TRY(lj_traffic_create(&c.table, step->plan, step->place));
     if (step->place.ranks > 1) {
+        cost_messages(&c);
         cost_sums(&c);
-        cost_gradient(&c);
-        cost_weights(&c);
     }
     lj_traffic_destroy(c.table);
     for (int i = 0; i < cost->count; i++)

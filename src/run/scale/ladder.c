@@ -74,8 +74,12 @@ static void add_rungs(struct lj_scale *s, bool strong, int64_t lanes, int64_t la
     for (int i = 0; i < s->counts; i++) {
         int ranks = s->ladder[i];
         int64_t of_rung = strong ? lanes : lanes / s->ladder[s->counts - 1] * ranks;
-        s->rung[s->rungs++] = (struct lj_scale_rung){
-            .strong = strong, .ranks = ranks, .lanes = of_rung, .batch = of_rung * lane_samples};
+        s->rung[s->rungs++] =
+            (struct lj_scale_rung){.strong = strong,
+                                   .ranks = ranks,
+                                   .lanes = of_rung,
+                                   .batch = of_rung * lane_samples,
+                                   .prediction = {.step_s = NAN, .efficiency = NAN}};
     }
 }
 
