@@ -284,6 +284,12 @@
     INT(ARGUMENT, arg_steps, "steps", 10, 1, 1000000, "scale: steps of each repeat")               \
     INT(ARGUMENT, arg_warmup, "warmup", 3, 2, 1000000,                                             \
         "scale: steps of each rung before it is measured; the first two tell its bits")            \
+    TEXT(ARGUMENT, arg_predict, "predict", "",                                                     \
+        "scale: numbers of ranks, such as 1024,4096, for which a model of machine and network "    \
+        "predicts a step")                                                                         \
+    CHOICE(ARGUMENT, arg_probe, "probe", LJ_ARG_PROBE_NONE,                                        \
+        WORD(LJ_ARG_PROBE_NONE, "none") WORD(LJ_ARG_PROBE_NET, "net"),                             \
+        "scale: net: measures the links between the ranks, and nothing else")                      \
     TEXT(ARGUMENT, arg_target, "target", "",                                                       \
         "scale: knn:0.80: also trains, on each number of ranks, until kNN reaches this accuracy")  \
     TEXT(ARGUMENT, arg_train, "train", "", "probe: embedding file the probes are fitted on")       \

@@ -24,6 +24,25 @@ static int open_archive(struct lj_comm *comm, const struct lj_config *config,
     return LJ_OK;
 }
 
+static int measure_network(struct lj_comm *comm, struct lj_scale_report *report)
+{
+    const double budget_s = 2;
+    lj_say("scale: measuring the links between %d ranks", comm->size);
+    LJ_TRY(lj_network_measure(comm, budget_s, &report->network));
+    lj_network_fit(&report->network, &report->model);
+    return LJ_OK;
+}
+
+/* probe=net. */
+static int probe_network(struct lj_comm *comm, struct lj_scale_report *report)
+{
+    if (comm->size < 2)
+        return lj_agree(comm, lj_fail(LJ_ERR_CONFIG, "probe=net: one rank has no links; start the "
+                                                     "job on 2 ranks or more"));
+    LJ_TRY(measure_network(comm, report));
+    return lj_agree(comm, lj_comm_is_root(comm) ? lj_scale_network_write(report) : LJ_OK);
+}
+
 /* Other bits are an error of the program, except where they were asked for. */
 static int judge_bits(const struct lj_scale *scale, const struct lj_config *config)
 {
@@ -50,7 +69,9 @@ static int report_all(struct lj_comm *comm, struct lj_scale_report *report)
     int status = LJ_OK;
     lj_root_section_begin(comm);
     if (lj_comm_is_root(comm) && report->scale.measured > 0) {
-        status = lj_scale_report_write(report);
+        status = lj_scale_report_foresee(report);
+        if (status == LJ_OK)
+            status = lj_scale_report_write(report);
         if (status == LJ_OK)
             status = judge_bits(&report->scale, report->config);
     }
@@ -61,6 +82,7 @@ static int resolve(struct lj_comm *comm, struct lj_config *config, struct lj_sca
 {
     const char *isa;
     LJ_TRY(lj_agree(comm, lj_scale_plan(&report->scale, config, comm->size)));
+    LJ_TRY(lj_agree(comm, lj_scale_check_predict(config, comm->size)));
     LJ_TRY(lj_agree(comm, lj_use_example(config)));
     LJ_TRY(lj_runtime_agree(comm, &isa));
     LJ_TRY(lj_agree(comm, lj_runtime_resolve_precision(config)));
@@ -71,6 +93,7 @@ static int resolve(struct lj_comm *comm, struct lj_config *config, struct lj_sca
 
 static int measure(struct lj_comm *comm, struct lj_scale_report *report)
 {
+    LJ_TRY(measure_network(comm, report));
     LJ_TRY(lj_scale_measure(&report->scale, comm, report->config, report->archive,
                             lj_scale_report_keep, report));
     return report->scale.has_target ? lj_scale_train(&report->scale, comm, report->config) : LJ_OK;
@@ -80,8 +103,12 @@ static int measure(struct lj_comm *comm, struct lj_scale_report *report)
 static int scale(struct lj_comm *comm, struct lj_config *config, struct lj_scale_report *report)
 {
     char text[2048];
-    LJ_TRY(resolve(comm, config, report));
+    bool alone = config->arg_probe == LJ_ARG_PROBE_NET;
+    if (!alone)
+        LJ_TRY(resolve(comm, config, report));
     LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? lj_scale_report_prepare(report) : LJ_OK));
+    if (alone)
+        return probe_network(comm, report);
     LJ_TRY(open_archive(comm, config, report));
     int status = measure(comm, report);
     snprintf(text, sizeof text, "%s", lj_error_text());
@@ -104,6 +131,7 @@ int lj_command_scale(struct lj_comm *comm, struct lj_config *config,
         report->config = config;
         status = scale(comm, config, report);
         lj_archive_close(report->archive);
+        lj_scale_release(&report->scale);
     }
     lj_free(report);
     return status;

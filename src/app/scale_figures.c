@@ -5,13 +5,34 @@
 #include "app/report/report.h"
 
 #include <math.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const columns =
     "mode,ranks,nodes,batch,step_s,step_s_low,step_s_high,samples_per_s,efficiency,efficiency_low,"
     "efficiency_high,exposed_s,exposed_share,bytes,messages,collectives,imbalance,setup_s,"
-    "same_bits,predicted_s\n";
+    "same_bits,predicted_s,predicted_efficiency,row\n";
+
+static void add_prediction(struct lj_text *csv, const struct lj_scale_prediction *p,
+                           const char *row)
+{
+    if (isfinite(p->step_s))
+        lj_text_add(csv, "%.9g,%.9g,%s\n", p->step_s, p->efficiency, row);
+    else
+        lj_text_add(csv, ",,%s\n", row);
+}
+
+/* Rows that nobody measured have their own word in the last column. */
+static void add_foreseen(struct lj_text *csv, const struct lj_scale *scale)
+{
+    for (int k = 0; k < scale->foreseen_count; k++) {
+        const struct lj_scale_foreseen *f = &scale->foreseen[k];
+        lj_text_add(csv, "%s,%d,%lld,%lld,,,,,,,,,,,,,,,,", f->strong ? "strong" : "weak", f->ranks,
+                    (long long)f->nodes, (long long)f->batch);
+        add_prediction(csv, &f->prediction, "prediction");
+    }
+}
 
 int lj_scale_csv(const struct lj_scale_report *report)
 {
@@ -20,7 +41,6 @@ int lj_scale_csv(const struct lj_scale_report *report)
     lj_text_add(&csv, "%s", columns);
     for (int k = 0; k < report->scale.measured; k++) {
         const struct lj_scale_rung *r = &report->scale.rung[k];
-        double predicted_s = lj_scale_predict(report, r);
         lj_text_add(&csv, "%s,%d,%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,",
                     r->strong ? "strong" : "weak", r->ranks, (long long)r->nodes,
                     (long long)r->batch, r->step_s, r->step_s_low, r->step_s_high,
@@ -30,10 +50,9 @@ int lj_scale_csv(const struct lj_scale_report *report)
                     r->exposed_s / r->step_s, (long long)r->bytes, (long long)r->messages,
                     (long long)r->collectives, r->imbalance, r->setup_s,
                     r->same_bits ? "true" : "false");
-        if (isfinite(predicted_s))
-            lj_text_add(&csv, "%.9g", predicted_s);
-        lj_text_add(&csv, "\n");
+        add_prediction(&csv, &r->prediction, "measured");
     }
+    add_foreseen(&csv, &report->scale);
     snprintf(path, sizeof path, "%.4000s/scale.csv", report->config->arg_out);
     int status = lj_text_write(&csv, path);
     lj_text_free(&csv);
@@ -63,13 +82,26 @@ static const struct figure figures[] = {
      "set yrange [0:1<*]\nset format y '%g %%'\n", "(100*column('imbalance')) with linespoints"},
 };
 
-/* The ranks at which there is a rung, and some room at both ends. */
-static void add_ticks(struct lj_text *script, const struct lj_scale *scale)
+/* The column that predicts what a figure shows; NULL: none does. */
+static const char *predicted_column(const struct figure *f)
 {
-    lj_text_add(script, "set xrange [%g:%g]\nset xtics (", 0.85 * scale->ladder[0],
-                scale->ladder[scale->counts - 1] / 0.85);
+    if (strcmp(f->name, "scale-step") == 0)
+        return "predicted_s";
+    return strcmp(f->name, "scale-efficiency") == 0 ? "predicted_efficiency" : NULL;
+}
+
+/* The ranks at which there is a rung or, if they are drawn, a prediction, and room at both ends. */
+static void add_ticks(struct lj_text *script, const struct lj_scale *scale, bool predicted)
+{
+    int last = scale->ladder[scale->counts - 1];
+    for (int k = 0; k < scale->foreseen_count && predicted; k++)
+        last = scale->foreseen[k].ranks > last ? scale->foreseen[k].ranks : last;
+    lj_text_add(script, "set xrange [%g:%g]\nset xtics (", 0.85 * scale->ladder[0], last / 0.85);
     for (int i = 0; i < scale->counts; i++)
         lj_text_add(script, "%s%d", i ? ", " : "", scale->ladder[i]);
+    for (int k = 0; k < scale->foreseen_count && predicted; k++)
+        if (scale->foreseen[k].strong == scale->foreseen[0].strong)
+            lj_text_add(script, ", %d", scale->foreseen[k].ranks);
     lj_text_add(script, ")\n");
 }
 
@@ -81,10 +113,19 @@ static bool has_mode(const struct lj_scale *scale, bool strong)
     return false;
 }
 
-/* Lines of the two modes lie side by side, so that both intervals are seen. */
-static void add_plot(struct lj_text *script, const struct lj_scale *scale, const char *value)
+/* What a model says, dashed: beside the measured rungs, and alone where predict= asks for it. */
+static void add_predicted(struct lj_text *script, const char *mode, const char *column)
 {
-    const char *separator = "plot ";
+    lj_text_add(script,
+                ", \\\n     'scale.csv' using (strcol('mode') eq '%s' ? column('ranks') : NaN):"
+                "(column('%s')) with linespoints dashtype 2 title '%s, prediction'",
+                mode, column, mode);
+}
+
+/* Lines of the two modes lie side by side, so that both intervals are seen. */
+static void add_plot(struct lj_text *script, const struct lj_scale *scale, const struct figure *f)
+{
+    const char *separator = "plot ", *predicted = predicted_column(f);
     for (int strong = 1; strong >= 0; strong--) {
         const char *mode = strong ? "strong" : "weak";
         if (!has_mode(scale, strong))
@@ -92,7 +133,9 @@ static void add_plot(struct lj_text *script, const struct lj_scale *scale, const
         lj_text_add(script,
                     "%s'scale.csv' using (strcol('mode') eq '%s' ? %s*column('ranks') : NaN):%s "
                     "title '%s'",
-                    separator, mode, strong ? "0.99" : "1.01", value, mode);
+                    separator, mode, strong ? "0.99" : "1.01", f->value, mode);
+        if (predicted && isfinite(scale->rung[scale->measured - 1].prediction.step_s))
+            add_predicted(script, mode, predicted);
         separator = ", \\\n     ";
     }
     lj_text_add(script, "\n");
@@ -114,8 +157,8 @@ static int draw(struct lj_report *files, const struct lj_scale *scale, const str
                 "columnheaders\nset logscale x 2\n"
                 "set xlabel 'ranks'\n%s",
                 f->settings);
-    add_ticks(&figure.script, scale);
-    add_plot(&figure.script, scale, f->value);
+    add_ticks(&figure.script, scale, predicted_column(f) != NULL);
+    add_plot(&figure.script, scale, f);
     return lj_figure_make(files, &figure, &drawn);
 }
 

@@ -5,15 +5,7 @@
 
 #include "kernels/kernels.h"
 
-#include <math.h>
 #include <stdio.h>
-
-double lj_scale_predict(const struct lj_scale_report *report, const struct lj_scale_rung *rung)
-{
-    (void)report;
-    (void)rung;
-    return NAN;
-}
 
 static json_t *repeats_json(const struct lj_scale_rung *rung, int repeats)
 {
@@ -34,11 +26,12 @@ static json_t *rung_json(const struct lj_scale_report *report, const struct lj_s
                   (double)r->batch / r->step_s, "efficiency", r->efficiency, "efficiency_low",
                   r->efficiency_low, "efficiency_high", r->efficiency_high);
     json_t *more = json_pack(
-        "{s:f, s:I, s:I, s:I, s:f, s:f, s:b, s:o, s:o, s:o}", "exposed_s", r->exposed_s, "bytes",
-        (json_int_t)r->bytes, "messages", (json_int_t)r->messages, "collectives",
+        "{s:f, s:I, s:I, s:I, s:f, s:f, s:b, s:o, s:o, s:o, s:o}", "exposed_s", r->exposed_s,
+        "bytes", (json_int_t)r->bytes, "messages", (json_int_t)r->messages, "collectives",
         (json_int_t)r->collectives, "imbalance", r->imbalance, "setup_s", r->setup_s, "same_bits",
-        r->same_bits, "predicted_s", lj_json_number(lj_scale_predict(report, r)), "phases",
-        lj_run_phases_json(r->phase), "ledger", lj_run_ledger_json(&r->ledger));
+        r->same_bits, "predicted_s", lj_json_number(r->prediction.step_s), "prediction",
+        lj_scale_prediction_json(&r->prediction), "phases", lj_run_phases_json(r->phase), "ledger",
+        lj_run_ledger_json(&r->ledger));
     json_object_update(o, more);
     json_decref(more);
     return o;
@@ -129,6 +122,8 @@ json_t *lj_scale_json(const struct lj_scale_report *report)
         "warmup", s->warmup, "baseline", baseline_json(s), "estimate", "median of the repeats",
         "interval", "least and largest of the repeats; of efficiency, from those of both rungs",
         "open_s", report->open_s, "rungs", rungs, "targets", targets_json(report));
+    json_object_set_new(study, "predictions", lj_scale_foreseen_json(s));
+    json_object_set_new(study, "network", lj_scale_network_json(report));
     if (!o || !work || !study || json_object_update(o, work) || json_object_update(o, study)) {
         json_decref(o);
         o = NULL;

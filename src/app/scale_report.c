@@ -65,18 +65,46 @@ static void print_table(const struct lj_scale_report *report)
            "reading and views included\n",
            s->model, (double)s->parameters * 1e-6, s->repeats, s->steps);
     print_baseline(s);
-    printf("\n%-6s %6s %7s %9s %-21s %10s %-15s %9s %12s %8s %9s  %s\n", "mode", "ranks", "batch",
-           "step s", "", "efficiency", "", "exposed s", "bytes", "messages", "imbalance", "bits");
+    printf("\n%-6s %6s %7s %9s %-21s %10s %-15s %9s %12s %8s %9s  %-5s  %s\n", "mode", "ranks",
+           "batch", "step s", "", "efficiency", "", "exposed s", "bytes", "messages", "imbalance",
+           "bits", "predicted s");
     for (int k = 0; k < s->measured; k++) {
         const struct lj_scale_rung *r = &s->rung[k];
         printf("%-6s %6d %7lld %9.4f %9.4f .. %-8.4f %10.3f %6.3f .. %-5.3f %9.4f %12lld %8lld "
-               "%8.1f%%  %s\n",
+               "%8.1f%%  %-5s  %.4f\n",
                r->strong ? "strong" : "weak", r->ranks, (long long)r->batch, r->step_s,
                r->step_s_low, r->step_s_high, r->efficiency, r->efficiency_low, r->efficiency_high,
                r->exposed_s, (long long)r->bytes, (long long)r->messages, 100 * r->imbalance,
-               r->same_bits ? "same" : "OTHER");
+               r->same_bits ? "same" : "OTHER", r->prediction.step_s);
     }
     print_targets(s);
+}
+
+/* Rows that nobody measured, and for all rows what bounds a step. */
+static void print_predictions(const struct lj_scale *s)
+{
+    for (int k = 0; k < s->foreseen_count; k++) {
+        const struct lj_scale_foreseen *f = &s->foreseen[k];
+        if (k == 0)
+            printf("\nprediction, not measured\n%-6s %6s %7s %9s %10s %9s\n", "mode", "ranks",
+                   "batch", "step s", "efficiency", "exposed s");
+        printf("%-6s %6d %7lld %9.4f %10.3f %9.4f\n", f->strong ? "strong" : "weak", f->ranks,
+               (long long)f->batch, f->prediction.step_s, f->prediction.efficiency,
+               f->prediction.cost.exposed_s);
+    }
+    printf("\nby the model of machine and network:\n");
+    for (int k = 0; k < s->measured; k++)
+        printf("%-6s %6d %s\n", s->rung[k].strong ? "strong" : "weak", s->rung[k].ranks,
+               s->rung[k].prediction.bound);
+    bool guesses = false;
+    for (int k = 0; k < s->foreseen_count; k++) {
+        guesses = guesses || s->foreseen[k].guesses_network;
+        printf("%-6s %6d %s\n", s->foreseen[k].strong ? "strong" : "weak", s->foreseen[k].ranks,
+               s->foreseen[k].prediction.bound);
+    }
+    if (guesses)
+        printf("no network between nodes was measured; predictions take it for as fast as the "
+               "memory of a node\n");
 }
 
 static int write_json(const struct lj_scale_report *report, const json_t *object)
@@ -86,11 +114,17 @@ static int write_json(const struct lj_scale_report *report, const json_t *object
     return lj_json_write(path, object, 9);
 }
 
+int lj_scale_report_foresee(struct lj_scale_report *report)
+{
+    return lj_scale_foresee(&report->scale, report->config, &report->network, &report->model);
+}
+
 int lj_scale_report_keep(void *data)
 {
-    const struct lj_scale_report *report = data;
+    struct lj_scale_report *report = data;
     if (!report->config->arg_out[0])
         return LJ_OK;
+    LJ_TRY(lj_scale_report_foresee(report));
     json_t *object = lj_scale_json(report);
     int status = write_json(report, object);
     json_decref(object);
@@ -101,10 +135,12 @@ int lj_scale_report_write(const struct lj_scale_report *report)
 {
     json_t *object = lj_scale_json(report);
     int status = LJ_OK;
-    if (report->config->arg_json)
+    if (report->config->arg_json) {
         status = lj_print_json(object, 9);
-    else
+    } else {
         print_table(report);
+        print_predictions(&report->scale);
+    }
     if (status == LJ_OK && report->config->arg_out[0])
         status = write_json(report, object);
     if (status == LJ_OK && report->config->arg_out[0])

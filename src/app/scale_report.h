@@ -15,13 +15,17 @@ struct lj_scale_report {
     double open_s;                 /* to open the archive and take its statistics */
     int64_t nodes, ranks_per_node; /* of the job */
     int ranks;                     /* of the job */
+    struct lj_network network;
+    struct lj_network_model model; /* of it */
 };
 
 /* Makes the directory out=, if there is to be one, before hours are spent on what could not be
  * written then. Errors: LJ_ERR_RESOURCE; LJ_ERR_CONFIG: runs to the target are in it already. */
 int lj_scale_report_prepare(const struct lj_scale_report *report) LJ_MUST_USE;
+/* Predicts the rungs so far, and what predict= asks for. Errors: LJ_ERR_RESOURCE. */
+int lj_scale_report_foresee(struct lj_scale_report *report) LJ_MUST_USE;
 /* Writes scale.json and scale.csv with the rungs so far, if there is an out=.
- *   report  in  a struct lj_scale_report
+ *   report  in/out  a struct lj_scale_report
  * Errors: LJ_ERR_RESOURCE. */
 int lj_scale_report_keep(void *report) LJ_MUST_USE;
 /* Prints the table, or with json=1 the object, on standard output; with out= also writes
@@ -31,8 +35,14 @@ int lj_scale_report_write(const struct lj_scale_report *report) LJ_MUST_USE;
 
 /* scale_json.c: the object, owned by the caller; NULL: LJ_ERR_RESOURCE. */
 json_t *lj_scale_json(const struct lj_scale_report *report);
-/* Seconds of a rung's step by a model of machine and network; NaN: there is none for it. */
-double lj_scale_predict(const struct lj_scale_report *report, const struct lj_scale_rung *rung);
+/* The same of what probe=net measures, and of the rows of predict=; both are part of the object. */
+json_t *lj_scale_network_json(const struct lj_scale_report *report);
+json_t *lj_scale_foreseen_json(const struct lj_scale *scale);
+json_t *lj_scale_prediction_json(const struct lj_scale_prediction *prediction);
+
+/* scale_network.c: prints links and samples, or with json=1 the object; with out= writes
+ * network.json. Errors: LJ_ERR_RESOURCE. */
+int lj_scale_network_write(const struct lj_scale_report *report) LJ_MUST_USE;
 
 /* scale_figures.c: scale.csv, with the rungs so far. Errors: LJ_ERR_RESOURCE. */
 int lj_scale_csv(const struct lj_scale_report *report) LJ_MUST_USE;

@@ -134,6 +134,149 @@ void lj_ledger_restart(struct lj_ledger *ledger);
 void lj_sum_exact(struct lj_comm *comm, struct lj_ledger_entry *entry, int64_t *values,
                   int64_t count);
 
+/* ---- network ----------------------------------------------------------------------------- */
+
+/* What a step's communication costs, on the ranks there are and on others: links are measured in
+ * the ways in which a step uses them, a LogGP model is fitted, and from the plan of the reduction
+ * it follows what each line of the ledger would take.
+ *
+ *     lj_network_measure(comm, 3, &network);      a few seconds, all ranks together
+ *     lj_network_fit(&network, &model);
+ *     lj_network_cost(&model, &step, &cost);      seconds of each line of the ledger */
+
+/* What lies between two ranks: the memory of their node, or the network between nodes. */
+enum lj_level { LJ_LEVEL_NODE, LJ_LEVEL_NETWORK, LJ_LEVELS };
+const char *lj_level_word(enum lj_level level);
+
+enum lj_pattern {
+    LJ_PATTERN_PAIRS,     /* messages to and fro in pairs of ranks at once; half the time of both */
+    LJ_PATTERN_POST,      /* a rank's own time for one message that it sends without waiting */
+    LJ_PATTERN_EXCHANGE,  /* every rank sends messages to others and receives as many, as buckets
+                             of gradients and new weights move */
+    LJ_PATTERN_ALLREDUCE, /* a sum of 64-bit integers, as lj_sum_exact */
+    LJ_PATTERNS
+};
+const char *lj_pattern_word(enum lj_pattern pattern);
+
+struct lj_network_sample {
+    enum lj_pattern pattern;
+    enum lj_level level; /* of its slowest messages */
+    int ranks, per_node; /* that take part, of them on a node */
+    int pairs;           /* LJ_PATTERN_PAIRS: how many at once */
+    int messages;  /* LJ_PATTERN_EXCHANGE: that each rank sends, to as many ranks as there are */
+    int64_t bytes; /* of a message; of the vector that is summed */
+    int repeats;   /* measurements, of the slowest rank each */
+    double seconds, low, high; /* their median and quartiles */
+};
+
+enum { LJ_NETWORK_SAMPLES_MAX = 128 };
+struct lj_network {
+    int ranks, nodes, per_node; /* per_node: the most ranks of a node */
+    bool blocks;                /* the ranks of each node follow each other, per_node of each */
+    int count;
+    struct lj_network_sample sample[LJ_NETWORK_SAMPLES_MAX];
+};
+
+/* Measures the links between the ranks of comm: pairs and exchanges of a node (that of rank 0) and
+ * between nodes, sums of both, over the sizes of messages that a step has. One rank: no sample.
+ * Collective; every rank receives the same numbers.
+ *   budget_s  in  about how long to measure; a slow network takes longer, as each sample is taken
+ *                 three times at least
+ * Errors, on every rank alike: LJ_ERR_RESOURCE. */
+int lj_network_measure(struct lj_comm *comm, double budget_s,
+                       struct lj_network *network) LJ_MUST_USE;
+
+/* The parameters of LogGP at one level, in seconds and seconds a byte. A message of m bytes between
+ * two ranks takes L + 2 o + m G. */
+struct lj_link {
+    bool measured; /* false: the other level's parameters stand here */
+    double L;      /* latency */
+    double o;      /* a rank's own time for a message at either end */
+    double g;      /* between messages of a rank that sends and receives as many */
+    double G;      /* a byte of one pair that is alone */
+    double busy_G; /* a byte of a pair when all ranks talk in pairs */
+    double full_G; /* a byte each way of a rank when all ranks send and receive */
+};
+/* What a sum over ranks takes in rounds and bytes at one level. Up to LJ_SUM_SHORT bytes each of
+ * the log2 rounds moves the vector; beyond, each takes twice a round's time and the vector moves
+ * about twice in all. */
+struct lj_sum_cost {
+    double round_s, byte_s;           /* short vectors */
+    double long_round_s, long_byte_s; /* long ones */
+};
+enum { LJ_SUM_SHORT = 8192 };
+struct lj_network_model {
+    struct lj_link link[LJ_LEVELS];
+    struct lj_sum_cost sum[LJ_LEVELS];
+    int samples;       /* that it was fitted to; 0: it says that nothing takes time */
+    double error;      /* median over samples of |model - measured| / measured */
+    double error_most; /* the largest */
+};
+
+/* Least squares of relative errors; no parameter is negative. Local. */
+void lj_network_fit(const struct lj_network *network, struct lj_network_model *model);
+/* What the model says that the sample takes, in seconds. Local. */
+double lj_network_predict(const struct lj_network_model *model,
+                          const struct lj_network_sample *sample);
+
+/* Ranks, the same number on each node but the last, those of a node following each other. */
+struct lj_placement {
+    int ranks, per_node;
+};
+/* A sum of so many bytes over all ranks, in seconds; 0 on one rank. Local. */
+double lj_network_sum_s(const struct lj_network_model *model, struct lj_placement place,
+                        int64_t bytes);
+
+/* Messages of a rank and their bytes, by level. */
+struct lj_traffic {
+    int64_t sent[LJ_LEVELS], sent_bytes[LJ_LEVELS];
+    int64_t received[LJ_LEVELS], received_bytes[LJ_LEVELS];
+};
+/* Who sends what in a step of a planned reduction, on any number of ranks. */
+struct lj_traffic_table;
+struct lj_gradsync_plan;
+/* Allocates. Local.
+ *   table  out  owned by the caller: lj_traffic_destroy
+ *   plan   in   borrowed for the life of the table, with its bounds
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_traffic_create(struct lj_traffic_table **table, const struct lj_gradsync_plan *plan,
+                      struct lj_placement place) LJ_MUST_USE;
+/* Accepts NULL. Local. */
+void lj_traffic_destroy(struct lj_traffic_table *table);
+/* Of a bucket, what a rank sends and receives of gradients (of the exact reduction) and of new
+ * weights. Local. */
+struct lj_traffic lj_traffic_gradient(const struct lj_traffic_table *table, int bucket, int rank);
+struct lj_traffic lj_traffic_weights(const struct lj_traffic_table *table, int bucket, int rank);
+
+/* A step whose communication is asked for. */
+struct lj_network_step {
+    const struct lj_gradsync_plan
+        *plan; /* lanes, buckets, bounds, fast, whole_everywhere are read */
+    struct lj_placement place;
+    const struct lj_ledger *ledger; /* of a run of any number of ranks: its sums and their bytes */
+    int64_t steps;     /* that the ledger has counted; 0: one call a step of each sum */
+    double backward_s; /* seconds in which buckets of gradients travel unseen */
+    double between_s;  /* and in which weights do: waiting for the batch, views */
+};
+struct lj_cost {
+    const char *name;          /* the ledger's line */
+    double seconds, exposed_s; /* of a step; exposed: that make the step longer */
+    double node_s, network_s;  /* parts of seconds, by level */
+    int64_t messages, bytes;   /* that the busiest rank sends; a sum's bytes as in the ledger */
+};
+struct lj_step_cost {
+    struct lj_cost entry[LJ_LEDGER_MAX];
+    int count;
+    double exposed_s;        /* of all entries */
+    int64_t messages, bytes; /* of the rank that sends most, sums included */
+};
+/* What the lines of the ledger take in a step on place.ranks ranks. What moves inside a node is
+ * copied by processors, which do nothing else meanwhile: it counts as exposed. What moves between
+ * nodes is exposed where backward, or the time between two steps' arithmetic, does not hide it.
+ * Local. Errors: LJ_ERR_RESOURCE. */
+int lj_network_cost(const struct lj_network_model *model, const struct lj_network_step *step,
+                    struct lj_step_cost *cost) LJ_MUST_USE;
+
 /* ---- lanes ------------------------------------------------------------------------------- */
 
 /* Lanes [first, end) of rank r of P: floor(rG/P) .. floor((r+1)G/P), G = lanes of

@@ -19,4 +19,10 @@ struct lj_comm_mpi {
  * that a test of the splitting can lower it. */
 extern int64_t lj_comm_bytes_max;
 
+/* Splits off a communicator whose failing calls end the job as those of comm do; the caller frees
+ * it. Collective over comm. The ranks of this node; the ranks of one colour, in order of key:
+ * MPI_COMM_NULL for those of colour MPI_UNDEFINED. start.c. */
+MPI_Comm lj_split_nodes(struct lj_comm *comm);
+MPI_Comm lj_split(struct lj_comm *comm, int colour, int key);
+
 #endif

@@ -4,10 +4,8 @@
 
 void lj_comm_nodes(struct lj_comm *comm, int64_t *nodes, int64_t *most_ranks)
 {
-    MPI_Comm node = MPI_COMM_NULL;
+    MPI_Comm node = lj_split_nodes(comm);
     int rank = 0, size = 0;
-    LJ_WAIT_IN(MPI_Comm_split_type(comm->mpi->comm, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
-                                   &node));
     MPI_Comm_rank(node, &rank);
     MPI_Comm_size(node, &size);
     MPI_Comm_free(&node);

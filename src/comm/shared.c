@@ -19,24 +19,6 @@ struct lj_shared {
     int64_t bytes;
 };
 
-/* Splits off a communicator whose failing calls end the job as those of comm do. Collective. */
-static MPI_Comm split(struct lj_comm *comm, bool by_node, int colour)
-{
-    MPI_Comm part = MPI_COMM_NULL, whole = comm->mpi->comm;
-    MPI_Errhandler handler;
-    if (by_node)
-        LJ_WAIT_IN(
-            MPI_Comm_split_type(whole, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &part));
-    else
-        LJ_WAIT_IN(MPI_Comm_split(whole, colour, comm->rank, &part));
-    if (part == MPI_COMM_NULL)
-        return part;
-    MPI_Comm_get_errhandler(whole, &handler);
-    MPI_Comm_set_errhandler(part, handler);
-    MPI_Errhandler_free(&handler);
-    return part;
-}
-
 static int rank_of(MPI_Comm comm)
 {
     int rank = 0;
@@ -101,8 +83,8 @@ int lj_shared_create(struct lj_shared **shared, struct lj_comm *comm, int64_t by
     struct lj_shared *made = lj_alloc(sizeof *made, label);
     LJ_TRY(lj_agree(comm, made ? LJ_OK : LJ_ERR_RESOURCE));
     *made = (struct lj_shared){.window = MPI_WIN_NULL, .bytes = bytes};
-    made->node = split(comm, true, 0);
-    made->leaders = split(comm, false, rank_of(made->node) == 0 ? 0 : MPI_UNDEFINED);
+    made->node = lj_split_nodes(comm);
+    made->leaders = lj_split(comm, rank_of(made->node) == 0 ? 0 : MPI_UNDEFINED, comm->rank);
     int size = 1;
     MPI_Comm_size(made->node, &size);
     if (size > 1 && bytes > 0)

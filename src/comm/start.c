@@ -149,6 +149,31 @@ int lj_comm_groups(struct lj_comm *comm, int groups, int each, struct lj_comm **
     return lj_agree(comm, status);
 }
 
+static MPI_Comm with_handler_of(MPI_Comm whole, MPI_Comm part)
+{
+    MPI_Errhandler of_whole;
+    if (part == MPI_COMM_NULL)
+        return part;
+    MPI_Comm_get_errhandler(whole, &of_whole);
+    MPI_Comm_set_errhandler(part, of_whole);
+    MPI_Errhandler_free(&of_whole);
+    return part;
+}
+
+MPI_Comm lj_split_nodes(struct lj_comm *comm)
+{
+    MPI_Comm part = MPI_COMM_NULL, whole = comm->mpi->comm;
+    LJ_WAIT_IN(MPI_Comm_split_type(whole, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &part));
+    return with_handler_of(whole, part);
+}
+
+MPI_Comm lj_split(struct lj_comm *comm, int colour, int key)
+{
+    MPI_Comm part = MPI_COMM_NULL, whole = comm->mpi->comm;
+    LJ_WAIT_IN(MPI_Comm_split(whole, colour, key, &part));
+    return with_handler_of(whole, part);
+}
+
 bool lj_comm_is_root(const struct lj_comm *comm)
 {
     return comm->rank == 0;

@@ -34,12 +34,14 @@ int lj_run_hold_out(struct lj_archive *archive, struct lj_comm *comm, int64_t ev
                     int64_t *held_out) LJ_MUST_USE;
 
 /* Reads numbers of ranks: ascending, separated by commas. Local.
- *   text   in   of ranks=; "" or "0": none is given
+ *   key    in   the setting, for messages
+ *   text   in   its value; "" or "0": none is given
  *   most   in   numbers
  *   ranks  (most) out
  *   count  out
  * Errors: LJ_ERR_CONFIG. */
-int lj_run_read_ranks(const char *text, int most, int *ranks, int *count) LJ_MUST_USE;
+int lj_run_read_ranks(const char *key, const char *text, int most, int *ranks,
+                      int *count) LJ_MUST_USE;
 
 /* ---- where time went --------------------------------------------------------------------- */
 
@@ -107,6 +109,19 @@ struct lj_run_goal {
     double seconds; /* from the start of the run, which reads its archive's index, to its end */
 };
 
+/* What a step on some number of ranks should take: what ranks compute from a rung that was
+ * measured, communication from the model of the network. */
+struct lj_scale_prediction {
+    double step_s;       /* NaN: not predicted, or the network was not measured */
+    double arithmetic_s; /* lane by lane: views, encoder, projector, objective */
+    double update_s;     /* the optimiser, of a rank's shard */
+    double data_s;       /* waiting for the batch */
+    double rest_s;       /* packing of weights, and what no phase has */
+    double efficiency;   /* as of a rung, against the same baseline, which was measured */
+    struct lj_step_cost cost;
+    char bound[512]; /* a sentence: what takes most of the step */
+};
+
 /* The same training on one number of ranks. */
 struct lj_scale_rung {
     bool strong; /* batch.size as configured; else so many lanes a rank as on the largest rung */
@@ -131,6 +146,17 @@ struct lj_scale_rung {
     struct lj_phase_row phase[LJ_PHASE_COUNT];
     struct lj_ledger ledger; /* rank 0's */
     bool same_bits;          /* as on the smallest number of ranks with the same batch */
+    int workers;             /* lanes that rank 0 works on at once */
+    struct lj_scale_prediction prediction; /* from the baseline's arithmetic */
+};
+/* The same training on a number of ranks that predict= asks for. */
+struct lj_scale_foreseen {
+    bool strong;
+    int ranks;
+    int64_t nodes, batch, lanes;
+    bool guesses_network; /* no network between nodes was measured, and it is taken for as fast as
+                             the memory of a node */
+    struct lj_scale_prediction prediction; /* from the arithmetic of the mode's largest rung */
 };
 
 /* A scaling study: what is measured, and what was found. */
@@ -144,7 +170,11 @@ struct lj_scale {
     struct lj_scale_rung rung[2 * LJ_LADDER_MAX]; /* (rungs) strong ones first, ascending */
     char model[256];                              /* what it is, in words; rank 0's */
     int64_t parameters;
-    int threads; /* of a rank; rank 0's */
+    int threads;     /* of a rank; rank 0's */
+    int buckets;     /* of gradients; rank 0's, as bounds */
+    int64_t *bounds; /* (buckets + 1) first parameter of each; owned: lj_scale_release */
+    int foreseen_count;
+    struct lj_scale_foreseen foreseen[2 * LJ_LADDER_MAX]; /* strong ones first, ascending */
 };
 /* Plans the rungs. Local.
  *   scale   out
@@ -173,6 +203,19 @@ int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm,
                    const struct lj_config *config) LJ_MUST_USE;
 /* The directory of that run. Local. */
 void lj_scale_target_dir(const struct lj_config *config, int ranks, char dir[LJ_PATH_MAX]);
+/* Predicts a step of each rung and, with predict=, on other numbers of ranks. Local, on rank 0
+ * after rungs were measured.
+ *   scale    in/out  measured; out: prediction of each rung, foreseen
+ *   config   in      predict=, mode, reduce
+ *   network  in      of all ranks; model: fitted to it
+ * Errors: LJ_ERR_CONFIG: predict= is no list of ranks; LJ_ERR_RESOURCE. */
+int lj_scale_foresee(struct lj_scale *scale, const struct lj_config *config,
+                     const struct lj_network *network,
+                     const struct lj_network_model *model) LJ_MUST_USE;
+/* Checks predict= before hours are spent. Local. Errors: LJ_ERR_CONFIG. */
+int lj_scale_check_predict(const struct lj_config *config, int size) LJ_MUST_USE;
+/* Frees what a scale owns. Local. */
+void lj_scale_release(struct lj_scale *scale);
 /* Medians, extremes and efficiencies from the repeats of measured rungs. Local. */
 void lj_scale_judge(struct lj_scale *scale);
 /* The smallest rung of the same mode. Local. */

@@ -266,7 +266,7 @@ int lj_sweep_groups(int size, int64_t ranks, int points)
 static int split(struct sweep *s, struct lj_comm *comm)
 {
     int ranks = 0, given = 0;
-    LJ_TRY(lj_run_read_ranks(s->config->arg_ranks, 1, &ranks, &given));
+    LJ_TRY(lj_run_read_ranks("ranks", s->config->arg_ranks, 1, &ranks, &given));
     int points = lj_grid_points(s->grid), groups = lj_sweep_groups(comm->size, ranks, points);
     if (ranks > comm->size)
         return lj_fail(LJ_ERR_CONFIG, "ranks=%d: the job has %d", ranks, comm->size);

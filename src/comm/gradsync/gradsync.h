@@ -125,7 +125,9 @@ enum { LJ_TAG_GRADIENT = 1, LJ_TAG_WEIGHTS, LJ_TAG_COLLECT };
 int lj_gradsync_lay_out(struct lj_gradsync *sync, const struct lj_gradsync_plan *plan) LJ_MUST_USE;
 void lj_gradsync_free_layout(struct lj_gradsync *sync);
 
-/* How the bucket is dealt out; the part dealt at a turn, 0 .. size - 1; the turn of a rank. */
+/* How the bucket is dealt out, here and among any number of ranks; the part dealt at a turn,
+ * 0 .. size - 1; the turn of a rank. */
+struct lj_deal lj_deal_among(int size, const int64_t *bounds, int bucket);
 struct lj_deal lj_deal_of(const struct lj_gradsync *sync, int bucket);
 struct lj_part lj_deal_part(const struct lj_deal *deal, int turn);
 int lj_deal_turn(const struct lj_deal *deal, int rank);

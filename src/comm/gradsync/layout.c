@@ -10,16 +10,21 @@ static void *take(int64_t count, size_t size)
     return lj_alloc_array(count, size, "gradient reduction");
 }
 
-struct lj_deal lj_deal_of(const struct lj_gradsync *s, int bucket)
+struct lj_deal lj_deal_among(int size, const int64_t *bounds, int bucket)
 {
-    int64_t size = s->comm->size, dealt = s->bounds[bucket] / LJ_SHARD_ALIGN;
-    int64_t units = (s->bounds[bucket + 1] - s->bounds[bucket]) / LJ_SHARD_ALIGN;
-    return (struct lj_deal){.size = (int)size,
+    int64_t dealt = bounds[bucket] / LJ_SHARD_ALIGN;
+    int64_t units = (bounds[bucket + 1] - bounds[bucket]) / LJ_SHARD_ALIGN;
+    return (struct lj_deal){.size = size,
                             .dealer = (int)(dealt % size),
                             .parts = (int)lj_min_i64(units, size),
-                            .first = s->bounds[bucket],
+                            .first = bounds[bucket],
                             .each = units / size,
                             .more = units % size};
+}
+
+struct lj_deal lj_deal_of(const struct lj_gradsync *s, int bucket)
+{
+    return lj_deal_among(s->comm->size, s->bounds, bucket);
 }
 
 struct lj_part lj_deal_part(const struct lj_deal *deal, int turn)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int lj_run_read_ranks(const char *text, int most, int *ranks, int *count)
+int lj_run_read_ranks(const char *key, const char *text, int most, int *ranks, int *count)
 {
     char *end;
     *count = 0;
@@ -20,10 +20,10 @@ int lj_run_read_ranks(const char *text, int most, int *ranks, int *count)
         int last = *count > 0 ? ranks[*count - 1] : 0;
         if (end == at || (*end && *end != ',') || value <= last || value > 1048576 ||
             *count == most)
-            return lj_fail(LJ_ERR_CONFIG, "ranks=%s: expected %s", text,
+            return lj_fail(LJ_ERR_CONFIG, "%s=%s: expected %s", key, text,
                            most == 1 ? "one number of ranks"
-                                     : "ascending numbers of ranks, separated by commas, such as "
-                                       "1,2,4");
+                                     : "at most 32 ascending numbers of ranks, separated by "
+                                       "commas, such as 1,2,4");
         ranks[(*count)++] = (int)value;
         if (!*end)
             return LJ_OK;
@@ -34,7 +34,7 @@ int lj_run_read_ranks(const char *text, int most, int *ranks, int *count)
 
 static int make_ladder(struct lj_scale *s, const char *text, int size)
 {
-    LJ_TRY(lj_run_read_ranks(text, LJ_LADDER_MAX, s->ladder, &s->counts));
+    LJ_TRY(lj_run_read_ranks("ranks", text, LJ_LADDER_MAX, s->ladder, &s->counts));
     if (s->counts == 0) {
         for (int ranks = 1; ranks < size; ranks *= 2)
             s->ladder[s->counts++] = ranks;
@@ -97,8 +97,12 @@ static void add_rungs(struct lj_scale *s, bool strong, int64_t lanes, int64_t la
     for (int i = 0; i < s->counts; i++) {
         int ranks = s->ladder[i];
         int64_t of_rung = strong ? lanes : lanes / s->ladder[s->counts - 1] * ranks;
-        s->rung[s->rungs++] = (struct lj_scale_rung){
-            .strong = strong, .ranks = ranks, .lanes = of_rung, .batch = of_rung * lane_samples};
+        s->rung[s->rungs++] =
+            (struct lj_scale_rung){.strong = strong,
+                                   .ranks = ranks,
+                                   .lanes = of_rung,
+                                   .batch = of_rung * lane_samples,
+                                   .prediction = {.step_s = NAN, .efficiency = NAN}};
     }
 }
 

@@ -53,7 +53,8 @@ static int create(const struct lj_scale_work *work, struct lj_trainer **trainer)
     snprintf(work->scale->model, sizeof work->scale->model, "%s", info.model->config.text);
     work->scale->threads = info.workers;
     work->scale->parameters = info.model->params.trained;
-    return LJ_OK;
+    work->rung->workers = info.workers;
+    return lj_agree(work->comm, lj_scale_keep_buckets(work->scale, &info.model->params));
 }
 
 int lj_scale_reference(const struct lj_scale_work *work, struct lj_scale_bits *bits)

@@ -24,6 +24,10 @@ struct lj_scale_work {
     struct lj_scale *scale;
     struct lj_scale_rung *rung;
 };
+/* predict.c: keeps how the parameters are cut into buckets, once. Local.
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_scale_keep_buckets(struct lj_scale *scale, const struct lj_params *params) LJ_MUST_USE;
+
 /* Trains two steps. Collective over the rung.
  *   bits  out  on rank 0 of it
  * Errors: those of training; agreed. */
