@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -147,6 +148,21 @@ int lj_comm_groups(struct lj_comm *comm, int groups, int each, struct lj_comm **
         MPI_Comm_split(comm->mpi->comm, group < groups ? group : MPI_UNDEFINED, comm->rank, &part));
     int status = part == MPI_COMM_NULL ? LJ_OK : wrap(sub, part, true);
     return lj_agree(comm, status);
+}
+
+/* What the library says of itself goes on for lines; blanks in it may be many. */
+void lj_comm_library(char *text, size_t capacity)
+{
+    char all[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length = 0;
+    size_t at = 0;
+    MPI_Get_library_version(all, &length);
+    for (int i = 0; i < length && !strchr(",\n", all[i]) && at + 1 < capacity; i++) {
+        bool blank = all[i] == ' ' || all[i] == '\t';
+        if (!blank || (at > 0 && text[at - 1] != ' '))
+            text[at++] = blank ? ' ' : all[i];
+    }
+    text[at] = 0;
 }
 
 bool lj_comm_is_root(const struct lj_comm *comm)
