@@ -67,15 +67,16 @@ static json_t *baseline_json(const struct lj_scale *scale)
 static json_t *machine_json(const struct lj_scale_report *report)
 {
     const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
-    char libraries[128], processor[64];
+    char libraries[128], processor[64], mpi[128];
     lj_matmul_libraries(libraries, sizeof libraries);
     lj_processor_name(processor, sizeof processor);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:i}", "program",
+    lj_comm_library(mpi, sizeof mpi);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:i}", "program",
                      "lejepa_mpi " LJ_VERSION, "kernels", lj_isa_name(lj_isa_selected()),
                      "processor", processor, "matmuls", lj_matmul_backend(&matmul), "libraries",
-                     libraries, "ranks", report->ranks, "nodes", (json_int_t)report->nodes,
-                     "ranks_per_node", (json_int_t)report->ranks_per_node, "threads",
-                     report->scale.threads);
+                     libraries, "mpi", mpi, "ranks", report->ranks, "nodes",
+                     (json_int_t)report->nodes, "ranks_per_node",
+                     (json_int_t)report->ranks_per_node, "threads", report->scale.threads);
 }
 
 static json_t *work_json(const struct lj_scale_report *report)

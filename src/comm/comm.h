@@ -71,6 +71,9 @@ void lj_pass_to_root(struct lj_comm *comm, int from, void *data, int64_t bytes);
 /* On how many nodes the ranks are, and the most ranks of a node. Collective. */
 void lj_comm_nodes(struct lj_comm *comm, int64_t *nodes, int64_t *most_ranks);
 
+/* Name and version of the MPI library, as "Open MPI v4.1.4" or "MPICH Version: 4.0.2". Local. */
+void lj_comm_library(char *text, size_t capacity);
+
 /* True on rank 0, which prints, picks names and writes files. Local. */
 bool lj_comm_is_root(const struct lj_comm *comm);
 

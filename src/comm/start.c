@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -172,6 +173,21 @@ MPI_Comm lj_split(struct lj_comm *comm, int colour, int key)
     MPI_Comm part = MPI_COMM_NULL, whole = comm->mpi->comm;
     LJ_WAIT_IN(MPI_Comm_split(whole, colour, key, &part));
     return with_handler_of(whole, part);
+}
+
+/* What the library says of itself goes on for lines; blanks in it may be many. */
+void lj_comm_library(char *text, size_t capacity)
+{
+    char all[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length = 0;
+    size_t at = 0;
+    MPI_Get_library_version(all, &length);
+    for (int i = 0; i < length && !strchr(",\n", all[i]) && at + 1 < capacity; i++) {
+        bool blank = all[i] == ' ' || all[i] == '\t';
+        if (!blank || (at > 0 && text[at - 1] != ' '))
+            text[at++] = blank ? ' ' : all[i];
+    }
+    text[at] = 0;
 }
 
 bool lj_comm_is_root(const struct lj_comm *comm)

@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import statistics
@@ -79,7 +80,7 @@ def test_ladder():
     program.has_keys(
         "the object",
         found,
-        "program kernels processor matmuls libraries ranks nodes ranks_per_node threads model "
+        "program kernels processor matmuls libraries mpi ranks nodes ranks_per_node threads model "
         "parameters archive archive_fingerprint seed precision reduce settings mode repeats steps "
         "warmup baseline estimate interval open_s rungs",
     )
@@ -105,6 +106,7 @@ def test_ladder():
     )
     of_job = [found[key] for key in ("ranks", "nodes", "ranks_per_node", "threads")]
     check(of_job == [3, 1, 3, 1], f"ranks, nodes, ranks of a node, threads: {of_job}")
+    check(re.fullmatch(r"(Open MPI|MPICH)\b.* v?\d+\.\d+\S*", found["mpi"]), f"mpi: {found['mpi']}")
     check(found["settings"]["batch.size"] == "48", f"settings {found['settings']}")
     check_files(found)
 
