@@ -77,7 +77,6 @@ static void print_table(const struct lj_scale_report *report)
                r->exposed_s, (long long)r->bytes, (long long)r->messages, 100 * r->imbalance,
                r->same_bits ? "same" : "OTHER", r->prediction.step_s);
     }
-    print_targets(s);
 }
 
 /* Rows that nobody measured, and for all rows what bounds a step. */
@@ -140,6 +139,7 @@ int lj_scale_report_write(const struct lj_scale_report *report)
     } else {
         print_table(report);
         print_predictions(&report->scale);
+        print_targets(&report->scale);
     }
     if (status == LJ_OK && report->config->arg_out[0])
         status = write_json(report, object);

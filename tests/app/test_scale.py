@@ -93,7 +93,7 @@ def test_ladder():
     for rung in rungs:
         program.has_keys("a rung", rung, KEYS)
         check(rung["same_bits"] is True, f"{rung['mode']}, {rung['ranks']}: other bits")
-        check(rung["predicted_s"] is None, f"predicted: {rung['predicted_s']}")
+        check(rung["predicted_s"] > 0, f"predicted: {rung['predicted_s']}")
         check_times(rung, rungs[0 if rung["mode"] == "strong" else 3])
         check_traffic(rung)
     check(
@@ -136,9 +136,9 @@ def check_files(found):
 def test_table():
     """One mode, the default ladder, and lanes that strong rungs do not share evenly."""
     ended = scale("table", "mode=strong", "batch.size=32")
-    rows = [line for line in ended.out.splitlines() if line.startswith("strong ")]
+    rows = [line for line in ended.out.splitlines() if line.startswith("strong ") and ".." in line]
     check([row.split()[1] for row in rows] == ["1", "2", "3"], f"table: {ended.out}")
-    check(all(row.split()[-1] == "same" for row in rows), f"table: {ended.out}")
+    check(all(row.split()[-2] == "same" for row in rows), f"table: {ended.out}")
     named = "baseline of strong scaling: 1 rank with batch.size=32" in ended.out
     check(named, f"table: no baseline: {ended.out}")
 
@@ -204,13 +204,15 @@ def test_waiting():
     process = start(["scale", *WORDS, *words], 2, env={"OMPI_MCA_mpi_yield_when_idle": "0"})
     while process.poll() is None and len(program.rank_processes(mark)) < 2:
         time.sleep(0.02)
-    time.sleep(2)
-    if check(process.poll() is None, "waiting: the job has ended"):
+    works, waits = 0, 1
+    for _ in range(10):  # first the links are measured, on both
+        if waits < 0.1 * works or not check(process.poll() is None, "waiting: the job has ended"):
+            break
         ranks = program.rank_processes(mark)
         before = [clock_ticks(ranks[rank]) for rank in (0, 1)]
         time.sleep(3)
         works, waits = (clock_ticks(ranks[rank]) - before[rank] for rank in (0, 1))
-        check(waits < 0.1 * works, f"waiting: {waits} ticks of a core, the other uses {works}")
+    check(waits < 0.1 * works, f"waiting: {waits} ticks of a core, the other uses {works}")
     os.killpg(process.pid, signal.SIGKILL)
     end(process)
 
