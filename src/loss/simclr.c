@@ -16,9 +16,10 @@
  *
  * The small allreduce sums u, and the cosines of positives, from which follow the mean cosines of
  * positives and of negatives. Then every rank gathers u of all rows, makes the row sums of its own
- * lanes, and gathers all row sums: 4 R D and 8 R bytes, which every rank keeps. Rows and columns
- * are cut by their places in the lane and in the batch, so that no bit depends on the ranks. A row
- * that is not finite, or has no direction because it is 0, counts as nonfinite; its u is 0. */
+ * lanes, and gathers all row sums. Every rank keeps both, and 1 / r: 4 R D + 12 R bytes. Cosines
+ * are made twice, in tiles that are cut by their places in the lane and in the batch, so that no
+ * bit depends on the ranks. A row that is not finite, or has no direction because it is 0, counts
+ * as nonfinite; its u is 0. */
 #include "loss/objective.h"
 
 #include "kernels/kernels.h"
