@@ -210,6 +210,18 @@ static double collapse(const struct lj_config *c, const double *term)
     return apart < 1 ? share * (1 - apart) : 0;
 }
 
+static int traffic(struct lj_objective_traffic *traffic, const struct lj_config *c,
+                   const struct lj_objective_shape *shape, int ranks)
+{
+    (void)ranks;
+    double t[LJ_KNOTS_MAX], weight[LJ_KNOTS_MAX];
+    int64_t knots = lj_sigreg_knots(c->sigreg_grid, t, weight);
+    traffic[0] =
+        lj_objective_message(&lj_objective_lejepa, 2 * shape->views * c->sigreg_slices * knots + 1,
+                             "8 (2 V M K + 6), M slices, K knots");
+    return 1;
+}
+
 static void describe(const struct lj_config *c, char *text, size_t capacity)
 {
     snprintf(text, capacity,
@@ -237,6 +249,7 @@ const struct lj_objective_kind lj_objective_lejepa = {
     .finish = finish,
     .gradient = gradient,
     .collapse = collapse,
+    .traffic = traffic,
     .describe = describe,
 };
 

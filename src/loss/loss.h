@@ -81,6 +81,15 @@ struct lj_term {
     int decimals;
 };
 
+/* One of the messages of a step, by its formula. */
+struct lj_objective_traffic {
+    const char *name, *collective; /* as in the ledger */
+    int64_t bytes;                 /* that a rank puts in, the one with the most lanes */
+    const char *formula;           /* of bytes, where every rank has N / P samples */
+};
+/* The most messages of a row. */
+enum { LJ_TRAFFIC_MAX = 4 };
+
 /* An objective: one row, one file. Sums over samples are integers (fixed point), so that their bits
  * depend on the lanes only: `add` adds a lane's share, rounded once per block of LJ_BLOCK_ROWS
  * rows; everything behind the reduction is computed from the totals by each rank alike. */
@@ -126,6 +135,11 @@ struct lj_objective_kind {
     /* How much of a collapse the terms show: about 1 or above where all projections are one point,
      * much less in a healthy run that has left its beginning. NULL: they cannot tell. */
     double (*collapse)(const struct lj_config *config, const double *term);
+    /* Local: what a step of so many ranks moves, known without them. NULL: it has no formula.
+     *   traffic  out  (LJ_TRAFFIC_MAX), the message first
+     * Returns the number of messages. */
+    int (*traffic)(struct lj_objective_traffic *traffic, const struct lj_config *config,
+                   const struct lj_objective_shape *shape, int ranks);
     /* The settings in a line, for the log. */
     void (*describe)(const struct lj_config *config, char *text, size_t capacity);
 };
@@ -134,6 +148,9 @@ struct lj_objective_kind {
 int lj_objective_find(const char *name, const struct lj_objective_kind **kind) LJ_MUST_USE;
 extern const struct lj_objective_kind lj_objective_lejepa, lj_objective_simclr,
     lj_objective_supervised, lj_objective_vicreg;
+
+/* Row i of the table; NULL behind the last. Local. */
+const struct lj_objective_kind *lj_objective_at(int i);
 
 /* Number of terms that the row names. */
 int lj_objective_terms(const struct lj_objective_kind *kind);

@@ -31,6 +31,21 @@ int lj_objective_find(const char *name, const struct lj_objective_kind **kind)
                    names);
 }
 
+const struct lj_objective_kind *lj_objective_at(int i)
+{
+    return i < ROWS ? table[i] : NULL;
+}
+
+struct lj_objective_traffic lj_objective_message(const struct lj_objective_kind *kind, int64_t sums,
+                                                 const char *formula)
+{
+    return (struct lj_objective_traffic){.name = kind->message,
+                                         .collective = "MPI_Allreduce",
+                                         .bytes =
+                                             (sums + LJ_MESSAGE_SCALARS) * (int64_t)sizeof(int64_t),
+                                         .formula = formula};
+}
+
 int lj_objective_terms(const struct lj_objective_kind *kind)
 {
     int count = 0;

@@ -35,6 +35,10 @@ int lj_objective_assemble(struct lj_objective **objective, struct lj_comm *comm,
                           const struct lj_objective_kind *kind, void *state, int64_t count,
                           int workers, int64_t lane_rows, struct lj_ledger *ledger) LJ_MUST_USE;
 
+/* The traffic of a row's small allreduce. Local. */
+struct lj_objective_traffic lj_objective_message(const struct lj_objective_kind *kind, int64_t sums,
+                                                 const char *formula);
+
 /* All sums and scalars to 0. */
 void lj_objective_clear(struct lj_objective *objective);
 

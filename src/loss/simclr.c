@@ -16,9 +16,10 @@
  *
  * The small allreduce sums u, and the cosines of positives, from which follow the mean cosines of
  * positives and of negatives. Then every rank gathers u of all rows, makes the row sums of its own
- * lanes, and gathers all row sums: 4 R D and 8 R bytes, which every rank keeps. Rows and columns
- * are cut by their places in the lane and in the batch, so that no bit depends on the ranks. A row
- * that is not finite, or has no direction because it is 0, counts as nonfinite; its u is 0. */
+ * lanes, and gathers all row sums. Every rank keeps both, and 1 / r: 4 R D + 12 R bytes. Cosines
+ * are made twice, in tiles that are cut by their places in the lane and in the batch, so that no
+ * bit depends on the ranks. A row that is not finite, or has no direction because it is 0, counts
+ * as nonfinite; its u is 0. */
 #include "loss/objective.h"
 
 #include "kernels/kernels.h"
@@ -31,6 +32,10 @@
 /* A tile of cosines: rows of a lane by rows of the batch. It stays in the second-level cache. */
 enum { TILE_ROWS = 64, TILE_COLUMNS = 1024 };
 static const double shortest = 1e-12; /* length that a direction is taken of */
+
+/* Lines of the ledger. */
+static const char projections[] = "projections", row_sums[] = "row sums";
+static const char gather[] = "MPI_Allgatherv";
 
 enum term { LOSS, POSITIVE, NEGATIVE };
 
@@ -142,7 +147,7 @@ static int create(void **state, int64_t *sums, const struct lj_config *config,
 
 static struct lj_ledger_entry *line(struct lj_ledger *ledger, const char *name)
 {
-    return ledger ? lj_ledger_entry(ledger, name, "MPI_Allgatherv") : NULL;
+    return ledger ? lj_ledger_entry(ledger, name, gather) : NULL;
 }
 
 static int connect(void *state, struct lj_comm *comm, struct lj_ledger *ledger)
@@ -153,9 +158,9 @@ static int connect(void *state, struct lj_comm *comm, struct lj_ledger *ledger)
     l->my_lanes = end - l->first_lane;
     LJ_TRY(lj_lane_gather_create(&l->rows, comm, l->shape.lanes,
                                  rows * l->shape.width * (int64_t)sizeof *l->unit,
-                                 line(ledger, "projections")));
+                                 line(ledger, projections)));
     return lj_lane_gather_create(&l->row_sums, comm, l->shape.lanes, rows * (int64_t)sizeof *l->sum,
-                                 line(ledger, "row sums"));
+                                 line(ledger, row_sums));
 }
 
 /* ---- sums -------------------------------------------------------------------------------- */
@@ -374,6 +379,25 @@ static double collapse(const struct lj_config *c, const double *term)
     return fmax(term[NEGATIVE], 0);
 }
 
+static int traffic(struct lj_objective_traffic *traffic, const struct lj_config *c,
+                   const struct lj_objective_shape *shape, int ranks)
+{
+    (void)c;
+    int64_t lanes = (shape->lanes + ranks - 1) / ranks;
+    int64_t rows = lanes * shape->views * shape->lane_rows;
+    traffic[0] = lj_objective_message(&lj_objective_simclr, shape->width + 1, "8 (D + 6)");
+    traffic[1] =
+        (struct lj_objective_traffic){.name = projections,
+                                      .collective = gather,
+                                      .bytes = rows * shape->width * (int64_t)sizeof(float),
+                                      .formula = "4 V D N / P"};
+    traffic[2] = (struct lj_objective_traffic){.name = row_sums,
+                                               .collective = gather,
+                                               .bytes = rows * (int64_t)sizeof(double),
+                                               .formula = "8 V N / P"};
+    return 3;
+}
+
 static void describe(const struct lj_config *c, char *text, size_t capacity)
 {
     snprintf(text, capacity,
@@ -398,5 +422,6 @@ const struct lj_objective_kind lj_objective_simclr = {
     .finish = finish,
     .gradient = gradient,
     .collapse = collapse,
+    .traffic = traffic,
     .describe = describe,
 };

@@ -270,6 +270,16 @@ static double collapse(const struct lj_config *c, const double *term)
 
 /* ---- the row ----------------------------------------------------------------------------- */
 
+static int traffic(struct lj_objective_traffic *traffic, const struct lj_config *c,
+                   const struct lj_objective_shape *shape, int ranks)
+{
+    (void)c, (void)ranks;
+    int64_t V = shape->views, D = shape->width;
+    traffic[0] = lj_objective_message(&lj_objective_vicreg, V * (D + D * (D + 1) / 2) + 1,
+                                      "8 (V (D + D (D + 1) / 2) + 6)");
+    return 1;
+}
+
 static void describe(const struct lj_config *c, char *text, size_t capacity)
 {
     snprintf(text, capacity,
@@ -295,5 +305,6 @@ const struct lj_objective_kind lj_objective_vicreg = {
     .finish = finish,
     .gradient = gradient,
     .collapse = collapse,
+    .traffic = traffic,
     .describe = describe,
 };

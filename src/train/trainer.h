@@ -154,8 +154,9 @@ int lj_trainer_find_classes(struct lj_trainer *t) LJ_MUST_USE;
 void lj_trainer_take_labels(struct lj_trainer *t);
 
 /* batch.c: waits for the batch of t->step (local); then the small allreduce of the objective's
- * sums and of the step's message (collective): terms of the loss, and who failed, asks to stop or
- * to save. What was nonfinite or out of range is added to report->nonfinite. */
+ * sums and of the step's message (collective), and what else the objective exchanges: terms of the
+ * loss, and who failed, asks to stop or to save. What was nonfinite or out of range is added to
+ * report->nonfinite. */
 int lj_trainer_next_batch(struct lj_trainer *t);
 int lj_trainer_agree(struct lj_trainer *t, int local, struct lj_step_report *report);
 

@@ -79,6 +79,22 @@ def test_objectives():
         ],
         "timing.json lacks vicreg's message",
     )
+    ended = train(here / "simclr", *WORDS, "objective=simclr", "simclr.temperature=0.1", ranks=3)
+    check(ended.code == 0, f"objective=simclr: {ended.tail()}")
+    row = program.metrics(here / "simclr")[0]
+    has_keys("metrics.jsonl of simclr", row, "loss positive negative collapse")
+    check(abs(row["collapse"] - max(row["negative"], 0)) < 1e-8, f"simclr: {row}")
+    check(re.search(r"SimCLR, temperature 0.1", ended.err), f"simclr: {ended.tail()}")
+    ledger = json.loads((here / "simclr" / "timing.json").read_text())["ledger"]
+    rows = {entry["name"]: entry for entry in ledger}
+    # of rank 0, which has none of 2 lanes of 8 samples in 3 views
+    for name, count in {"simclr": 8 * (8 + 6), "projections": 0, "row sums": 0}.items():
+        check(rows[name]["bytes_per_call"] == count, f"timing.json: {rows[name]}")
+        check(rows[name]["bytes_per_call"] == rows[name]["predicted_bytes_per_call"], name)
+    for word in ("views.global=1", "batch.size=1"):
+        words = [*WORDS, "objective=simclr", "views.local=0", "views.global=2", word]
+        ended = train(here / "refused", *words)
+        check(ended.code == 2 and word.split("=")[0] in ended.err, f"{word}: {ended.tail()}")
     ended = train(here / "unknown", *WORDS, "objective=lejep")
     check(
         ended.code == 2 and "expected one of lejepa, simclr" in ended.err,

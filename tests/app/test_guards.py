@@ -66,6 +66,14 @@ def test_one_point():
         check("collapse" not in ended.err, f"{objective}: {ended.warnings}")
         last = program.metrics(here / f"spread-{objective}")[-1]
         check(0 <= last["collapse"] < 0.5, f"{objective}: {last}")
+    # SimCLR has no weight that takes its negatives away; a fresh network that learns nothing does.
+    still = ["objective=simclr", "projector.norm=layer", "optim.lr=0", "train.steps=105"]
+    ended = train(here / "point-simclr", data, *still, "optim.warmup_epochs=0", ranks=2)
+    said = [line for line in ended.warnings if "collapse" in line]
+    check(ended.code == 0 and len(said) == 1, f"simclr: {ended.code}, {ended.warnings}")
+    check("nearly one point" in said[0] and "simclr.temperature" in said[0], said[0])
+    last = program.metrics(here / "point-simclr")[-1]
+    check(0.9 < last["collapse"] <= 1, f"simclr: {last}")
     # A fresh projector without normalisation over the batch begins near one point; projections that
     # lie far apart have as large a SIGReg.
     fresh = ["projector.norm=layer", "optim.warmup_epochs=1000", "guard.collapse=0.5"]

@@ -193,6 +193,45 @@ static void check_gather_bytes(bool in_place)
     lj_all_assert(world, wrong == 0 && all[total] == 0, "%lld bytes are wrong", (long long)wrong);
 }
 
+/* Pieces of 7 bytes of some lanes, in one call or split. */
+static void check_gather_lanes(int64_t lanes, int64_t most)
+{
+    enum { PIECE = 7 };
+    unsigned char all[128] = {0};
+    int64_t first, end, wrong = 0, usual = lj_comm_bytes_max;
+    struct lj_lane_gather *gather = NULL;
+    struct lj_ledger_entry entry = {0};
+    lj_comm_bytes_max = most;
+    int status = lj_lane_gather_create(&gather, world, lanes, PIECE, &entry);
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    lj_lanes_of_rank(lanes, world->size, world->rank, &first, &end);
+    for (int64_t i = first * PIECE; i < end * PIECE; i++)
+        all[i] = pattern(i, 3);
+    lj_lane_gather(gather, all);
+    for (int64_t i = 0; i < (int64_t)sizeof all; i++)
+        wrong += all[i] != (i < lanes * PIECE ? pattern(i, 3) : 0);
+    lj_all_assert(world, wrong == 0, "%lld of %lld bytes are wrong", (long long)wrong,
+                  (long long)lanes * PIECE);
+    int64_t mine = (end - first) * PIECE;
+    lj_all_assert(world,
+                  entry.calls == 1 && entry.bytes == mine && entry.predicted_bytes_per_call == mine,
+                  "%lld bytes, predicted %lld", (long long)entry.bytes,
+                  (long long)entry.predicted_bytes_per_call);
+    lj_lane_gather_destroy(gather);
+    lj_comm_bytes_max = usual;
+}
+
+/* Fewer lanes than ranks, as many, more; at the limit of a call's bytes, and above it. */
+Test(collect_mpi, pieces_of_lanes_reach_every_rank, .timeout = 60)
+{
+    world = lj_case_begin();
+    for (int64_t lanes = 1; lanes <= 11; lanes++) {
+        check_gather_lanes(lanes, lj_comm_bytes_max);
+        check_gather_lanes(lanes, 56);
+    }
+    lj_case_end(world);
+}
+
 Test(collect_mpi, values_reach_every_rank, .timeout = 60)
 {
     world = lj_case_begin();

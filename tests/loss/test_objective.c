@@ -15,6 +15,8 @@ Test(objective, rows_are_found_by_name)
     cr_assert(kind == &lj_objective_vicreg && lj_objective_terms(kind) == 4);
     cr_assert_eq(lj_objective_find("supervised", &kind), LJ_OK);
     cr_assert(kind == &lj_objective_supervised && lj_objective_terms(kind) == 2);
+    cr_assert_eq(lj_objective_find("simclr", &kind), LJ_OK);
+    cr_assert(kind == &lj_objective_simclr && lj_objective_terms(kind) == 3);
 }
 
 Test(objective, an_unknown_name_is_answered_with_those_there_are)
@@ -22,7 +24,7 @@ Test(objective, an_unknown_name_is_answered_with_those_there_are)
     const struct lj_objective_kind *kind = NULL;
     cr_assert_eq(lj_objective_find("lejep", &kind), LJ_ERR_CONFIG);
     cr_assert(strstr(lj_error_text(), "'lejep'") &&
-                  strstr(lj_error_text(), "lejepa, supervised, vicreg"),
+                  strstr(lj_error_text(), "lejepa, simclr, supervised, vicreg"),
               "%s", lj_error_text());
     cr_assert_eq(lj_objective_find("", &kind), LJ_ERR_CONFIG);
 }

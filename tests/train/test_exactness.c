@@ -260,20 +260,21 @@ Test(exactness, running_average)
     }
 }
 
-/* Another objective, which sums products instead of cosines: on any number of ranks, in any way of
- * computing, and continued on others after a step. */
-Test(exactness, vicreg)
+/* Another objective: on any number of ranks, in any way of computing, and continued on others after
+ * a step.
+ *   terms  in  how many terms it has */
+static void check_objective(const char *objective, int terms)
 {
     static const int ranks[] = {1, 2, 3, 5};
-    const char *const *vicreg =
-        SETTINGS("batch.size=48", "objective=vicreg", "projector.out=37", "projector.norm=batch");
-    struct outcome wanted = of_one_rank(vicreg), lejepa = of_one_rank(SETTINGS("batch.size=48"));
-    cr_assert(wanted.part[0][3] > 0 && !same(&wanted, &lejepa)); /* it has a fourth term */
-    expect_on_all_sizes(vicreg, &wanted);
-    expect_on_all_sizes(SETTINGS("batch.size=48", "objective=vicreg", "projector.out=37",
+    const char *const *settings =
+        SETTINGS("batch.size=48", objective, "projector.out=37", "projector.norm=batch");
+    struct outcome wanted = of_one_rank(settings), lejepa = of_one_rank(SETTINGS("batch.size=48"));
+    cr_assert(wanted.part[0][terms - 1] != 0 && !same(&wanted, &lejepa));
+    expect_on_all_sizes(settings, &wanted);
+    expect_on_all_sizes(SETTINGS("batch.size=48", objective, "projector.out=37",
                                  "projector.norm=batch", "memory.recompute=lanes", "threads=2"),
                         &wanted);
-    configure(vicreg);
+    configure(settings);
     train_on(2, NULL, dir.path, 1);
     for (int i = 0; i < 4; i++) {
         struct outcome whole = train_on(ranks[i], NULL, NULL, 0);
@@ -282,6 +283,18 @@ Test(exactness, vicreg)
         lj_all_assert(world, same(&whole, &wanted), "%d ranks", ranks[i]);
         lj_all_assert(world, rest.weights == wanted.weights, "continued on %d ranks", ranks[i]);
     }
+}
+
+/* Sums products instead of cosines. */
+Test(exactness, vicreg)
+{
+    check_objective("objective=vicreg", 4);
+}
+
+/* Gathers all projections. */
+Test(exactness, simclr)
+{
+    check_objective("objective=simclr", 3);
 }
 
 /* A classifier on labels: on any number of ranks, in any way of computing. */

@@ -90,6 +90,7 @@ static void check_precision(const char *precision)
     CHECK_STEPS(precision, "threads=2", "projector.norm=lane");
     CHECK_STEPS(precision, "threads=2", "memory.recompute=lanes");
     CHECK_STEPS(precision, "threads=1", "memory.recompute=blocks");
+    CHECK_STEPS(precision, "threads=2", "objective=simclr");
 }
 
 Test(no_allocation, after_the_first_step)

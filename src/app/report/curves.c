@@ -31,6 +31,8 @@ static const struct words of_steps[] = {
      "the floor of a Gaussian is normal."},
     {"top1", "accuracy in training",
      "Share of the views of a step whose class the classifier tells."},
+    {"positive", "cosine of positives", "Mean cosine of two views of a sample."},
+    {"negative", "cosine of negatives", "Mean cosine of views of two samples."},
     {"collapse", "collapse", "Near 1 all projections are one point, and nothing is learnt."},
     {"lr", "learning rate", "The schedule of the learning rate."},
     {"grad_norm", "norm of the gradient", "Before clipping, if there is any."},
