@@ -25,23 +25,51 @@ Test(weights, kind_is_told_by_the_content)
     snprintf(misnamed, sizeof misnamed, "%s/x.safetensors", f.dir);
     snprintf(tensors, sizeof tensors, "%s/y.h5", f.dir);
 
-    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", NULL, weights, &source), LJ_OK,
-                 "%s", lj_error_text());
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", false, NULL, weights, &source),
+                 LJ_OK, "%s", lj_error_text());
     cr_assert_str_eq(source.file, checkpoint);
     cr_assert(source.checkpoint && source.whole);
     cr_assert_arr_eq(weights, f.weights, sizeof weights);
     uint64_t xxh3 = source.xxh3;
     cr_assert_eq(rename(checkpoint, misnamed), 0);
-    cr_assert_eq(lj_weights_read(misnamed, &f.params, "projector.", NULL, weights, &source), LJ_OK);
+    cr_assert_eq(lj_weights_read(misnamed, &f.params, "projector.", false, NULL, weights, &source),
+                 LJ_OK);
     cr_assert(source.checkpoint && source.whole && source.xxh3 == xxh3);
 
     memset(weights, 0, sizeof weights);
     cr_assert_eq(lj_safetensors_write(tensors, &f.params, f.weights, "projector.", NULL), LJ_OK);
-    cr_assert_eq(lj_weights_read(tensors, &f.params, "projector.", NULL, weights, &source), LJ_OK,
-                 "%s", lj_error_text());
+    cr_assert_eq(lj_weights_read(tensors, &f.params, "projector.", false, NULL, weights, &source),
+                 LJ_OK, "%s", lj_error_text());
     cr_assert(!source.checkpoint && !source.whole && source.xxh3 != xxh3);
     cr_assert_eq(weights[0], f.weights[0]);
     cr_assert_eq(weights[147], 0, "the projector's own stay");
+    fixture_destroy(&f);
+}
+
+/* Of a checkpoint with another projector the encoder can be read alone; with another encoder it
+ * cannot. */
+Test(weights, the_encoder_of_a_checkpoint)
+{
+    struct fixture f;
+    struct lj_weights_source source;
+    float weights[FIXTURE_ELEMENTS] = {0};
+    cr_assert(fixture_create(&f));
+    cr_assert_eq(lj_checkpoint_write(f.dir, &f.checkpoint, 1), LJ_OK, "%s", lj_error_text());
+    f.list[3].dim[0] = 2;
+    f.list[3].count = 2;
+    f.params.count = 4; /* no projector.scale */
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", false, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
+    memset(weights, 0, sizeof weights);
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", true, NULL, weights, &source),
+                 LJ_OK, "%s", lj_error_text());
+    cr_assert(source.checkpoint && !source.whole);
+    for (int i = 0; i < FIXTURE_ELEMENTS; i++)
+        cr_assert_eq(weights[i], i < 144 ? f.weights[i] : 0, "element %d", i);
+    f.list[0].dim[2] = f.list[0].count = 4;
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", true, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "cls_token"), "%s", lj_error_text());
     fixture_destroy(&f);
 }
 
@@ -54,7 +82,8 @@ Test(weights, hash_is_that_of_the_bytes)
     cr_assert(fixture_create(&f));
     snprintf(path, sizeof path, "%s/x", f.dir);
     write_text(path, "abc");
-    cr_assert_eq(lj_weights_read(path, &f.params, NULL, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, false, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
     cr_assert_eq(source.xxh3, 0x78af5f94892f3950u); /* `xxhsum -H3` of abc */
     fixture_destroy(&f);
 }
@@ -66,15 +95,18 @@ Test(weights, refused)
     char path[128];
     float weights[FIXTURE_ELEMENTS];
     cr_assert(fixture_create(&f));
-    cr_assert_eq(lj_weights_read(f.dir, &f.params, NULL, NULL, weights, &source),
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, NULL, false, NULL, weights, &source),
                  LJ_ERR_CHECKPOINT);
     snprintf(path, sizeof path, "%s/x", f.dir);
-    cr_assert_eq(lj_weights_read(path, &f.params, NULL, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, false, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
     cr_assert(strstr(lj_error_text(), "No such file"), "%s", lj_error_text());
     write_text(path, "");
-    cr_assert_eq(lj_weights_read(path, &f.params, NULL, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, false, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
     write_text(path, "\x89HDF\r\n\x1a\nand nothing more");
-    cr_assert_eq(lj_weights_read(path, &f.params, NULL, NULL, weights, &source), LJ_ERR_CHECKPOINT);
+    cr_assert_eq(lj_weights_read(path, &f.params, NULL, false, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
     cr_assert(strstr(lj_error_text(), "HDF5"), "%s", lj_error_text());
     fixture_destroy(&f);
 }
