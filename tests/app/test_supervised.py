@@ -204,6 +204,12 @@ def test_other_commands():
     if check(ended.code == 0, f"init= of a supervised run: {ended.tail()}"):
         encoder = split(weights(here / "few"))[0]
         check(encoder == split(weights(tuned))[0], "init= of a supervised run: another encoder")
+    ended = train(here / "again", data, *STILL, f"init={tuned}")
+    if check(ended.code == 0, f"pretraining from a supervised run: {ended.tail()}"):
+        encoder = split(weights(here / "again"))[0]
+        check(encoder == split(weights(tuned))[0], "pretraining: another encoder")
+        log = (here / "again" / "log.txt").read_text()
+        check("it has no projector, which starts random" in log, f"pretraining: {log}")
     done("export", ["export", f"checkpoint={tuned}", f"out={here / 'tuned.safetensors'}"])
     logits = here / "logits.h5"
     done(
