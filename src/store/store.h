@@ -406,7 +406,9 @@ struct lj_weights_source {
     uint64_t xxh3;   /* XXH3-64 of the file's bytes */
 };
 /* Reads the weights of a checkpoint, not their average, which must have exactly these parameters,
- * or of a safetensors file. The file's first bytes decide which it is. Local.
+ * or of a safetensors file. The file's first bytes decide which it is. A classifier of a checkpoint
+ * (its provenance has `classes`) is not read, as if the parameters of optional_prefix were missing.
+ * Local.
  *   where            in   file, or a directory as for lj_checkpoint_resolve
  *   optional_prefix  in   as for lj_safetensors_read
  *   leave            in   of a checkpoint, leave the parameters of optional_prefix as they are

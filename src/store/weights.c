@@ -45,18 +45,40 @@ static int identify(struct lj_weights_source *source)
     return status;
 }
 
+/* Is the projector of a checkpoint a classifier, whose classes mean nothing to other runs? */
+static int has_classifier(const char *path, bool *classifier)
+{
+    struct lj_checkpoint_header header;
+    LJ_TRY(lj_checkpoint_read_header(path, &header));
+    json_t *provenance = json_loads(header.provenance, 0, NULL);
+    *classifier = json_object_get(provenance, "classes") != NULL;
+    json_decref(provenance);
+    lj_checkpoint_header_free(&header);
+    return LJ_OK;
+}
+
+static int read_checkpoint(struct lj_weights_source *source, const struct lj_params *params,
+                           const char *optional_prefix, bool leave, float *weights)
+{
+    bool classifier = false;
+    if (optional_prefix && !leave)
+        LJ_TRY(has_classifier(source->file, &classifier));
+    source->whole = !leave && !classifier;
+    struct lj_checkpoint_arrays arrays = {.weights = weights};
+    if (source->whole)
+        return lj_checkpoint_read(source->file, params, &arrays);
+    return lj_checkpoint_read_without(source->file, params, optional_prefix, weights);
+}
+
 int lj_weights_read(const char *where, const struct lj_params *params, const char *optional_prefix,
                     bool leave, const struct lj_adaption *adaption, float *weights,
                     struct lj_weights_source *source)
 {
-    *source = (struct lj_weights_source){.whole = !leave};
+    *source = (struct lj_weights_source){.whole = true};
     LJ_TRY(lj_checkpoint_resolve(where, source->file));
     LJ_TRY(identify(source));
-    struct lj_checkpoint_arrays arrays = {.weights = weights};
-    if (source->checkpoint && leave)
-        return lj_checkpoint_read_without(source->file, params, optional_prefix, weights);
     if (source->checkpoint)
-        return lj_checkpoint_read(source->file, params, &arrays);
+        return read_checkpoint(source, params, optional_prefix, leave, weights);
     return lj_safetensors_read_adapted(source->file, params, optional_prefix, adaption, weights,
                                        &source->whole);
 }

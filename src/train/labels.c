@@ -88,7 +88,7 @@ static int check_classes(const struct lj_trainer *t)
         config->supervised_classes != c->classes)
         return lj_fail(LJ_ERR_CONFIG,
                        "supervised.classes=%lld, but the rows that train have labels of %lld "
-                       "classes in %s; leave it out",
+                       "classes in %s; set it to 0",
                        (long long)config->supervised_classes, (long long)c->classes, name);
     return LJ_OK;
 }

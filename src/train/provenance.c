@@ -27,10 +27,10 @@ int lj_trainer_note_source(struct lj_trainer *t, const struct lj_weights_source 
                                source->file);
 }
 
-/* The label of each class of a classifier; NULL: there is none, or no memory. */
+/* The label of each class of a classifier; NULL: no memory. */
 static json_t *labels_of_classes(const struct lj_trainer *t)
 {
-    json_t *labels = t->classes.classes > 0 ? json_array() : NULL;
+    json_t *labels = json_array();
     for (int64_t k = 0; labels && k < t->classes.classes; k++)
         json_array_append_new(labels, json_integer(t->classes.label[k]));
     return labels;
@@ -51,7 +51,7 @@ json_t *lj_trainer_provenance(const struct lj_trainer *t)
                   "libraries", libraries, "processor", processor, "changes", t->changes);
     if (object && t->source)
         json_object_set(object, "weights_from", t->source);
-    if (object && t->classes.classes > 0)
+    if (object && lj_model_classifies(&t->config))
         json_object_set_new(object, "classes", labels_of_classes(t));
     if (!object)
         lj_fail(LJ_ERR_RESOURCE, "out of memory for a checkpoint's provenance");

@@ -114,7 +114,7 @@ static int load_on_root(struct lj_trainer *t, const char *where, bool adapt)
     lj_model_timm(t->model, &t->config, &timm);
     struct lj_adaption adaption = {
         .first_conv = timm.first_conv, .classifier = timm.classifier, .prefix = timm.prefix};
-    LJ_TRY(lj_weights_read(where, &t->model->params, "projector.", t->classes.classes > 0,
+    LJ_TRY(lj_weights_read(where, &t->model->params, "projector.", lj_model_classifies(&t->config),
                            adapt ? &adaption : NULL, t->weights, &source));
     LJ_TRY(check_encoder(t, &source, adapt));
     LJ_TRY(check_values(t, source.file));
@@ -122,9 +122,9 @@ static int load_on_root(struct lj_trainer *t, const char *where, bool adapt)
            source.whole ? "weights of encoder and projector" : "weights of the encoder",
            source.checkpoint ? "checkpoint" : "safetensors", source.file,
            (unsigned long long)source.xxh3,
-           source.whole             ? ""
-           : t->classes.classes > 0 ? "; the classifier starts random"
-                                    : "; it has no projector, which starts random");
+           source.whole                      ? ""
+           : lj_model_classifies(&t->config) ? "; the classifier starts random"
+                                             : "; it has no projector, which starts random");
     return lj_trainer_note_source(t, &source);
 }
 

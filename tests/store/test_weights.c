@@ -53,6 +53,40 @@ Test(weights, kind_is_told_by_the_content)
     fixture_destroy(&f);
 }
 
+/* Of a checkpoint with another projector the encoder can be read alone; with another encoder it
+ * cannot. */
+Test(weights, the_encoder_of_a_checkpoint)
+{
+    struct fixture f;
+    struct lj_weights_source source;
+    float weights[FIXTURE_ELEMENTS] = {0};
+    cr_assert(fixture_create(&f));
+    cr_assert_eq(lj_checkpoint_write(f.dir, &f.checkpoint, 1), LJ_OK, "%s", lj_error_text());
+    f.list[3].dim[0] = 2;
+    f.list[3].count = 2;
+    f.params.count = 4; /* no projector.scale */
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", false, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
+    memset(weights, 0, sizeof weights);
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", true, NULL, weights, &source),
+                 LJ_OK, "%s", lj_error_text());
+    cr_assert(source.checkpoint && !source.whole);
+    for (int i = 0; i < FIXTURE_ELEMENTS; i++)
+        cr_assert_eq(weights[i], i < 144 ? f.weights[i] : 0, "element %d", i);
+    f.checkpoint.provenance = "{\"classes\": [0, 1]}";
+    f.list[3].dim[0] = f.list[3].count = 3;
+    f.params.count = FIXTURE_TENSORS;
+    cr_assert_eq(lj_checkpoint_write(f.dir, &f.checkpoint, 1), LJ_OK, "%s", lj_error_text());
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", false, NULL, weights, &source),
+                 LJ_OK, "%s", lj_error_text());
+    cr_assert(!source.whole && weights[147] == 0, "a classifier was read");
+    f.list[0].dim[2] = f.list[0].count = 4;
+    cr_assert_eq(lj_weights_read(f.dir, &f.params, "projector.", true, NULL, weights, &source),
+                 LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "cls_token"), "%s", lj_error_text());
+    fixture_destroy(&f);
+}
+
 Test(weights, hash_is_that_of_the_bytes)
 {
     struct fixture f;

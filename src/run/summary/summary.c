@@ -28,7 +28,7 @@ static void say_model(const struct lj_trainer_info *t)
 static void say_batch(const struct lj_trainer_info *t)
 {
     const struct lj_config *c = t->config;
-    char objective[512];
+    char objective[512], encoder[64] = "";
     lj_say(
         "batch: %lld samples in %lld lanes of %lld; views: %lld global %lld px, %lld local %lld px",
         (long long)c->batch_size, (long long)t->lanes, (long long)t->samples_per_lane,
@@ -36,9 +36,11 @@ static void say_batch(const struct lj_trainer_info *t)
         (long long)t->model->config.size[1]);
     t->objective->describe(c, objective, sizeof objective);
     lj_say("loss: %s", objective);
-    lj_say("schedule: %lld steps, warm-up %.0f, learning rate %g to %g, AdamW decay %g on %s",
-           (long long)t->steps, t->warmup_steps, t->lr_peak, t->lr_floor, c->optim_weight_decay,
-           lj_optim_decay_on_word(c->optim_decay_on));
+    if (c->optim_encoder_lr != 1)
+        snprintf(encoder, sizeof encoder, " (encoder: times %g)", c->optim_encoder_lr);
+    lj_say("schedule: %lld steps, warm-up %.0f, learning rate %g to %g%s, AdamW decay %g on %s",
+           (long long)t->steps, t->warmup_steps, t->lr_peak, t->lr_floor, encoder,
+           c->optim_weight_decay, lj_optim_decay_on_word(c->optim_decay_on));
     if (c->train_average > 0)
         lj_say("average: of the weights, decay %g; it is evaluated, embedded and exported",
                c->train_average);
