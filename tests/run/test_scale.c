@@ -74,11 +74,11 @@ Test(scale, what_cannot_be_is_refused)
 Test(scale, one_number_of_ranks_is_read_for_a_sweep)
 {
     int ranks = 0, count = 0;
-    cr_assert_eq(lj_run_read_ranks("0", 1, &ranks, &count), LJ_OK);
+    cr_assert_eq(lj_run_read_ranks("ranks", "0", 1, &ranks, &count), LJ_OK);
     cr_assert_eq(count, 0);
-    cr_assert_eq(lj_run_read_ranks("4", 1, &ranks, &count), LJ_OK);
+    cr_assert_eq(lj_run_read_ranks("ranks", "4", 1, &ranks, &count), LJ_OK);
     cr_assert(count == 1 && ranks == 4);
-    check_refused(lj_run_read_ranks("1,2", 1, &ranks, &count), "ranks=1,2");
+    check_refused(lj_run_read_ranks("ranks", "1,2", 1, &ranks, &count), "ranks=1,2");
 }
 
 static void set_repeats(int k, const double seconds[5])
