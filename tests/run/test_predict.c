@@ -51,7 +51,7 @@ static void make_study(const char *predict)
     }
     bounds[1] = 64 * UNIT;
     bounds[2] = 128 * UNIT;
-    scale.rungs = 6;
+    scale.rungs = scale.measured = 6;
     scale.steps = STEPS;
     scale.repeats = REPEATS;
     scale.buckets = 2;
