@@ -319,7 +319,7 @@ static int end_trace(struct lj_run_state *run, int status)
 {
     char text[2048];
     snprintf(text, sizeof text, "%s", lj_error_text());
-    int written = lj_run_trace_write(run->comm, run->config->run_trace, &run->clock);
+    int written = lj_run_trace_write(&run->trace, run->comm);
     if (status == LJ_OK)
         return written;
     if (written != LJ_OK)
@@ -331,7 +331,7 @@ static int end_trace(struct lj_run_state *run, int status)
 /* Set-up and steps. */
 static int set_up_and_train(struct lj_run_state *run)
 {
-    LJ_TRY(lj_run_trace_begin(run->comm, run->config->run_trace, &run->clock));
+    LJ_TRY(lj_run_trace_begin(&run->trace, run->comm, run->config));
     lj_phase_begin(LJ_PHASE_SETUP);
     int status = set_up(run);
     lj_phase_end();
