@@ -62,10 +62,10 @@ while [ "$code" -gt 128 ] && kill -0 "$child" 2>/dev/null; do # it was the wait 
     code=$?
 done
 
-# 75: stopped early with a good checkpoint. It goes on when its time was over, and not when somebody
-# touched STOP or deleted the job.
+# 75: stopped early with a good checkpoint, to go on; unless a file STOP or qdel asked for it.
 sleep 1 # until tee has written all
-if [ "$code" -eq 75 ] && [ "$warned" = no ] && grep --quiet '^stops in time' "$messages"; then
+if [ "$code" -eq 75 ] && [ "$warned" = no ] &&
+    ! grep --quiet '^stops because of .*/STOP' "$messages"; then
     echo "train.sh: submits itself again, to continue"
     qsub -v "LEJEPA_YAML=$settings,LEJEPA_MPI=$program" "$PBS_O_WORKDIR/jobs/pbs/train.sh"
 fi

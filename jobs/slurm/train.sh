@@ -53,14 +53,16 @@ else
     launch=(mpirun -n "$SLURM_NTASKS" --map-by "slot:PE=$threads" --bind-to core)
 fi
 
-# Bytes of the run's log, which tells why a run ended.
+# Bytes of the run's log, which says why a run ended.
 log_bytes() {
     stat --format=%s "$directory/log.txt" 2>/dev/null || echo 0
 }
 
-# mpirun and srun pass USR1 on to the ranks, which save and stop; of TERM they would die.
-warned=no
-trap 'warned=yes; kill -USR1 "$child"' USR1 TERM
+# mpirun and srun pass USR1 on to the ranks, which save and stop. TERM comes to this script only when
+# the job is cancelled.
+cancelled=no
+trap 'kill -USR1 "$child"' USR1
+trap 'cancelled=yes; kill -USR1 "$child"' TERM
 
 before=$(log_bytes)
 "${launch[@]}" "$program" train "${words[@]}" &
@@ -72,11 +74,11 @@ while [ "$code" -gt 128 ] && kill -0 "$child" 2>/dev/null; do # it was the wait 
     code=$?
 done
 
-# 75: stopped early with a good checkpoint. Who touched STOP does not want it to go on.
-out_of_time() {
-    tail --bytes="+$((before + 1))" "$directory/log.txt" | grep --quiet '^stops in time'
+# 75: stopped early with a good checkpoint, to go on; unless a file STOP or scancel asked for it.
+stopped_by_hand() {
+    tail --bytes="+$((before + 1))" "$directory/log.txt" | grep --quiet '^stops because of .*/STOP'
 }
-if [ "$code" -eq 75 ] && { [ "$warned" = yes ] || out_of_time; }; then
+if [ "$code" -eq 75 ] && [ "$cancelled" = no ] && ! stopped_by_hand; then
     echo "train.sh: requeueing job $SLURM_JOB_ID, to continue"
     scontrol requeue "$SLURM_JOB_ID" && sleep 60 # Slurm ends this script meanwhile
 fi

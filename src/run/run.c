@@ -146,6 +146,15 @@ static void pass_on_stop(const struct lj_run_state *run)
         lj_stop_sweep_ask(run->sweep_dir);
 }
 
+/* Job scripts start a run again that stopped, unless the log says this. */
+static void take_stop_file(const struct lj_run_state *run)
+{
+    if (!lj_comm_is_root(run->comm) || !lj_stop_file(run->dir))
+        return;
+    lj_say("stops because of %s/STOP", run->dir);
+    lj_stop_file_remove(run->dir);
+}
+
 /* Does this rank ask to save? Every rank looks for signals, rank 0 also at checkpoint.minutes. */
 static bool wants_save(const struct lj_run_state *run)
 {
@@ -261,8 +270,8 @@ static int run_steps(struct lj_run_state *run)
         if (report.stop > 0)
             pass_on_stop(run);
         LJ_TRY(after_step(run, step + 1, report.save > 0, stop));
-        if (report.stop > 0 && lj_comm_is_root(run->comm))
-            lj_stop_file_remove(run->dir);
+        if (report.stop > 0)
+            take_stop_file(run);
         if (stop)
             return lj_fail(LJ_STOPPED,
                            "stopped at step %lld of %lld on request, checkpoint written; resubmit "

@@ -98,18 +98,32 @@ def test_preempted(slurm, script):
     check(newest(directory) == straight(STEPS, 2), f"{name}: other bits")
 
 
-def test_cancelled(slurm):
-    job, directory = begin(slurm, "cancelled", "--ntasks=2")
+def test_terminated(slurm):
+    """The ranks of srun get TERM themselves, as before a preemption of which --signal does not
+    warn."""
+    job, directory = begin(slurm, "terminated", "--ntasks=2", script="srun.sh")
     begun(slurm, directory, job)
+    cluster.call("scancel", "--signal=TERM", job)
+    finished(slurm, job, "terminated", 1)
+    check(newest(directory) == straight(STEPS, 2), "terminated: other bits")
+
+
+def test_cancelled(slurm, script):
+    """Does not come back, and what it left goes on by hand."""
+    name = f"cancelled-{script}"
+    job, directory = begin(slurm, name, "--ntasks=2", script=script)
     slurm.wait(lambda: steps_of(directory) > 160, "a checkpoint")
     cluster.call("scancel", job)
     row = slurm.ended(job)
-    check(row["JobState"] == "CANCELLED" and row["Restarts"] == "0", f"cancelled: {row}")
+    good = row["JobState"] == "CANCELLED" and row["Restarts"] == "0"
+    check(good, f"{name}: {row['JobState']}: {show(name)}")
     slurm.wait(lambda: not program.rank_processes(directory), "the end of the ranks", 30)
     again = ["train", *words(), f"run.dir={directory}"]
     ended = program.run(again, 2, 200)
-    check(ended.code == 0, f"after scancel: exit code {ended.code}: {ended.tail()}")
-    check(newest(directory) == straight(STEPS, 2), "after scancel: other bits")
+    check(ended.code == 0, f"{name}: exit code {ended.code}: {ended.tail()}")
+    check(newest(directory) == straight(STEPS, 2), f"{name}: other bits")
+    row = slurm.job(job)
+    check(row["JobState"] == "CANCELLED", f"{name}: is {row['JobState']} again: {show(name)}")
 
 
 def test_out_of_time(slurm):
@@ -151,7 +165,9 @@ def main():
             lambda: test_threads(slurm),
             lambda: test_preempted(slurm, "train.sh"),
             lambda: test_preempted(slurm, "srun.sh"),
-            lambda: test_cancelled(slurm),
+            lambda: test_terminated(slurm),
+            lambda: test_cancelled(slurm, "train.sh"),
+            lambda: test_cancelled(slurm, "srun.sh"),
             lambda: test_seeds(slurm),
             lambda: test_out_of_time(slurm),
         ):
