@@ -58,8 +58,8 @@ log_bytes() {
     stat --format=%s "$directory/log.txt" 2>/dev/null || echo 0
 }
 
-# mpirun and srun pass USR1 on to the ranks, which save and stop. TERM comes to this script only when
-# the job is cancelled.
+# mpirun and srun pass USR1 on to the ranks, which save and stop. TERM comes to this script only
+# when the job is cancelled.
 cancelled=no
 trap 'kill -USR1 "$child"' USR1
 trap 'cancelled=yes; kill -USR1 "$child"' TERM
