@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Sees to it that what building and running lejepa_mpi needs is there; with the argument "test" also
-# what the test suite needs. On Debian and its descendants it installs what is missing, as root or
-# with sudo; elsewhere, or without those rights, it says what to ask for. Does nothing when all is
-# there. Exit 1 when something is missing that a build needs; what only tests need may be missing:
-# those tests are skipped.
+# what the test suite needs, with "slurm" what the suite `slurm` needs (daemons of Slurm, which
+# Debian starts once it has a configuration). On Debian and its descendants it installs what is
+# missing, as root or with sudo; elsewhere, or without those rights, it says what to ask for. Does
+# nothing when all is there. Exit 1 when something is missing that a build needs; what only tests
+# need may be missing: those tests are skipped.
 set -euo pipefail
 
 # What a build needs: what pkg-config calls it (a choice: |), or a command or a header; then the
@@ -33,7 +34,8 @@ module:hwloc                 libhwloc-dev              hwloc-devel       hwloc
 # What tests need besides, on Debian. Words joined by | name one thing in different releases.
 test_packages=(git clang clang-format-14 'libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-dev'
                libomp-dev libcriterion-dev python3-minimal python3-numpy python3-h5py python3-torch
-               hdf5-tools valgrind gnuplot-nox)
+               hdf5-tools valgrind gnuplot-nox shellcheck)
+slurm_packages=(slurm-wlm munge)
 
 say() {
     echo "install-deps.sh: $*" >&2
@@ -101,11 +103,23 @@ if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
     fi
 fi
 
+asked=()
+for what in "$@"; do
+    case $what in
+    test) asked+=("${test_packages[@]}") ;;
+    slurm) asked+=("${slurm_packages[@]}") ;;
+    *)
+        say "error: $what is none of its arguments, which are test and slurm"
+        exit 2
+        ;;
+    esac
+done
+
 wanted=$(missing 2)
 for_tests=()
-if [ "${1:-}" = test ] && [ "$may_install" = yes ]; then
+if [ ${#asked[@]} -gt 0 ] && [ "$may_install" = yes ]; then
     absent=()
-    for package in "${test_packages[@]}"; do
+    for package in "${asked[@]}"; do
         is_installed "$package" || absent+=("$package")
     done
     [ ${#absent[@]} -eq 0 ] || "${as_root[@]}" apt-get update -qq
@@ -117,7 +131,7 @@ fi
 [ -n "$wanted" ] || [ ${#for_tests[@]} -gt 0 ] || exit 0
 
 if [ "$may_install" = yes ]; then
-    [ "${1:-}" = test ] || "${as_root[@]}" apt-get update -qq
+    [ ${#asked[@]} -gt 0 ] || "${as_root[@]}" apt-get update -qq
     # shellcheck disable=SC2086
     install_packages $wanted ${for_tests[@]+"${for_tests[@]}"}
     wanted=$(missing 2)

@@ -43,13 +43,17 @@ int lj_threads_use(int64_t wanted, int *threads)
     char units[256];
     bool checks = wanted > 1 && !getenv("LJ_OVERSUBSCRIBE");
     int bound = checks ? lj_threads_binding(units, sizeof units) : 0;
+    const char *places = omp_get_proc_bind() == omp_proc_bind_false
+                             ? ""
+                             : "; OMP_PLACES and OMP_PROC_BIND bind its main thread: unset them";
     if (bound > 0 && bound < wanted)
         return lj_fail(
             LJ_ERR_CONFIG,
             "threads: %lld wanted, but this process is bound to %d processing unit%s (%s); "
             "use mpirun --map-by ppr:1:numa:PE=%lld --bind-to core, or --bind-to none, or "
-            "threads=%d",
-            (long long)wanted, bound, bound == 1 ? "" : "s", units, (long long)wanted, bound);
+            "threads=%d%s",
+            (long long)wanted, bound, bound == 1 ? "" : "s", units, (long long)wanted, bound,
+            places);
     omp_set_dynamic(0); /* a thread that OpenMP ends takes its cached matmuls with it */
     omp_set_num_threads((int)wanted);
     *threads = (int)wanted;

@@ -6,7 +6,7 @@
  * why the ranks' can be made to agree. */
 #include "base/base.h"
 
-#include <stdio.h>
+#include <string.h>
 
 static struct lj_trace trace;
 static int64_t capacity;
@@ -74,7 +74,7 @@ void lj_trace_add(enum lj_track track, const char *name, double begin_s, double 
     struct lj_span *span = &trace.event[trace.count++];
     *span = (struct lj_span){
         .begin_s = begin_s, .end_s = end_s, .step = step, .bytes = bytes, .track = (int)track};
-    snprintf(span->name, sizeof span->name, "%s", name);
+    strncpy(span->name, name, sizeof span->name - 1);
 }
 
 void lj_trace_step(int64_t next)

@@ -148,6 +148,15 @@ static void pass_on_stop(const struct lj_run_state *run)
         lj_stop_sweep_ask(run->sweep_dir);
 }
 
+/* Job scripts start a run again that stopped, unless the log says this. */
+static void take_stop_file(const struct lj_run_state *run)
+{
+    if (!lj_comm_is_root(run->comm) || !lj_stop_file(run->dir))
+        return;
+    lj_say("stops because of %s/STOP", run->dir);
+    lj_stop_file_remove(run->dir);
+}
+
 /* Does this rank ask to save? Every rank looks for signals, rank 0 also at checkpoint.minutes. */
 static bool wants_save(const struct lj_run_state *run)
 {
@@ -270,8 +279,8 @@ static int run_steps(struct lj_run_state *run)
         LJ_TRY(after_step(run, step + 1, report.save > 0, stop));
         if (has_reached(run))
             return LJ_OK;
-        if (report.stop > 0 && lj_comm_is_root(run->comm))
-            lj_stop_file_remove(run->dir);
+        if (report.stop > 0)
+            take_stop_file(run);
         if (stop)
             return lj_fail(LJ_STOPPED,
                            "stopped at step %lld of %lld on request, checkpoint written; resubmit "
@@ -328,7 +337,7 @@ static int end_trace(struct lj_run_state *run, int status)
 {
     char text[2048];
     snprintf(text, sizeof text, "%s", lj_error_text());
-    int written = lj_run_trace_write(run->comm, run->config->run_trace, &run->clock);
+    int written = lj_run_trace_write(&run->trace, run->comm);
     if (status == LJ_OK)
         return written;
     if (written != LJ_OK)
@@ -340,7 +349,7 @@ static int end_trace(struct lj_run_state *run, int status)
 /* Set-up and steps. */
 static int set_up_and_train(struct lj_run_state *run)
 {
-    LJ_TRY(lj_run_trace_begin(run->comm, run->config->run_trace, &run->clock));
+    LJ_TRY(lj_run_trace_begin(&run->trace, run->comm, run->config));
     lj_phase_begin(LJ_PHASE_SETUP);
     int status = set_up(run);
     lj_phase_end();

@@ -36,7 +36,7 @@ struct lj_run_state {
     struct lj_redraws redraws;     /* as summed last: at a logged step, or the end */
     int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
     double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
-    struct lj_clock clock;         /* this rank's at the start; with run.trace */
+    struct lj_run_trace trace;     /* of run.trace */
     const char *sweep_dir;         /* run.dir of the sweep that it is a run of; NULL: of none */
     struct lj_run_goal *goal;      /* an accuracy that ends it; borrowed; NULL: none */
     double asked_s;                /* when the files of the sweep were last looked for */

@@ -5,8 +5,6 @@
  * so that spans inside others stay inside. */
 #include "run/trace.h"
 
-#include "store/store.h"
-
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -37,6 +35,34 @@ static int64_t capacity_of(int size)
 
 /* ---- begin ------------------------------------------------------------------------------- */
 
+/* The name of the file before its ending and the ending, if it has one. */
+static void cut_ending(const char *path, int *stem, const char **ending)
+{
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    bool has = dot && dot > path && dot > (slash ? slash + 1 : path);
+    *ending = has ? dot : path + strlen(path);
+    *stem = (int)(*ending - path);
+}
+
+/* Puts the name of the checkpoint that the run continues from into that of its trace. */
+static int name_by_checkpoint(char path[LJ_PATH_MAX], const struct lj_config *config)
+{
+    char directory[LJ_PATH_MAX], last[LJ_PATH_MAX] = "";
+    const char *ending;
+    int stem = 0, of_step = 0;
+    if (!config->run_dir[0])
+        return LJ_OK;
+    LJ_TRY(lj_checkpoint_directory(config->run_dir, directory));
+    LJ_TRY(lj_checkpoint_last(directory, last));
+    if (!last[0])
+        return LJ_OK;
+    const char *name = strrchr(last, '/') + 1;
+    cut_ending(name, &of_step, &ending);
+    cut_ending(config->run_trace, &stem, &ending);
+    snprintf(path, LJ_PATH_MAX, "%.*s-%.*s%s", stem, config->run_trace, of_step, name, ending);
+    return LJ_OK;
+}
+
 static int check_name(const char *path)
 {
     char directory[LJ_PATH_MAX];
@@ -44,9 +70,9 @@ static int check_name(const char *path)
     int length = slash ? (int)(slash - path) + 1 : 0;
     snprintf(directory, sizeof directory, "%.*s.", length, path);
     if (access(path, F_OK) == 0)
-        return lj_fail(LJ_ERR_CONFIG, "run.trace=%s: exists; name a file that does not", path);
+        return lj_fail(LJ_ERR_CONFIG, "run.trace: %s exists; name a file that does not", path);
     if (access(directory, W_OK | X_OK) != 0)
-        return lj_fail(LJ_ERR_CONFIG, "run.trace=%s: cannot be made in %.*s: %s", path,
+        return lj_fail(LJ_ERR_CONFIG, "run.trace: %s cannot be made in %.*s: %s", path,
                        length ? length : 1, length ? path : ".", strerror(errno));
     return LJ_OK;
 }
@@ -59,12 +85,21 @@ static struct lj_clock compare_clock(struct lj_comm *comm)
     return clock;
 }
 
-int lj_run_trace_begin(struct lj_comm *comm, const char *path, struct lj_clock *clock)
+static int choose_name(char path[LJ_PATH_MAX], const struct lj_config *config)
 {
-    if (!path[0])
+    snprintf(path, LJ_PATH_MAX, "%s", config->run_trace);
+    if (access(path, F_OK) == 0)
+        LJ_TRY(name_by_checkpoint(path, config));
+    return check_name(path);
+}
+
+int lj_run_trace_begin(struct lj_run_trace *trace, struct lj_comm *comm,
+                       const struct lj_config *config)
+{
+    if (!config->run_trace[0])
         return LJ_OK;
-    LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? check_name(path) : LJ_OK));
-    *clock = compare_clock(comm);
+    LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? choose_name(trace->path, config) : LJ_OK));
+    trace->begin = compare_clock(comm);
     int status = lj_agree(comm, lj_trace_start(capacity_of(comm->size)));
     if (status != LJ_OK)
         lj_trace_stop();
@@ -176,7 +211,7 @@ static int close_file(FILE *file, const char *unfinished, const char *path)
     int reason = errno;
     unlink(unfinished);
     return lj_fail(LJ_ERR_RESOURCE,
-                   "run.trace=%s: cannot be written: %s; free space or name "
+                   "run.trace: %s cannot be written: %s; free space or name "
                    "another place",
                    path, strerror(reason));
 }
@@ -192,8 +227,8 @@ static int write_file(struct lj_comm *comm, const char *path, const struct share
     if (lj_comm_is_root(comm) && status == LJ_OK) {
         file = fopen(unfinished, "w");
         if (!file)
-            status = lj_fail(LJ_ERR_RESOURCE, "run.trace=%s: %s cannot be made: %s", path,
-                             unfinished, strerror(errno));
+            status = lj_fail(LJ_ERR_RESOURCE, "run.trace: %s cannot be made: %s", unfinished,
+                             strerror(errno));
     }
     if (file)
         put_head(file, share, comm->size, every);
@@ -215,10 +250,10 @@ static void say_written(const char *path, const struct share *share, int size, i
            size, size == 1 ? "" : "s", steps);
 }
 
-int lj_run_trace_write(struct lj_comm *comm, const char *path, const struct lj_clock *clock)
+int lj_run_trace_write(const struct lj_run_trace *trace, struct lj_comm *comm)
 {
-    const struct lj_trace *trace = lj_trace_recorded();
-    if (!trace->event)
+    const struct lj_trace *mine = lj_trace_recorded();
+    if (!mine->event)
         return LJ_OK;
     lj_trace_step(-1);
     struct share *share = lj_alloc_array(comm->size, sizeof *share, "trace");
@@ -226,16 +261,16 @@ int lj_run_trace_write(struct lj_comm *comm, const char *path, const struct lj_c
         lj_alloc_array(lj_comm_is_root(comm) ? PIECE : 0, sizeof *piece, "trace");
     int status = lj_agree(comm, share && piece ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK) {
-        int64_t every = lj_all_max(comm, trace->every);
+        int64_t every = lj_all_max(comm, mine->every);
         lj_trace_thin(every);
-        struct share mine = {.count = (double)trace->count,
-                             .left_out = (double)trace->left_out,
-                             .begin = *clock,
+        struct share here = {.count = (double)mine->count,
+                             .left_out = (double)mine->left_out,
+                             .begin = trace->begin,
                              .end = compare_clock(comm)};
-        lj_all_gather_f64(comm, (const double *)&mine, SHARE_NUMBERS, (double *)share);
-        status = write_file(comm, path, share, piece, every);
+        lj_all_gather_f64(comm, (const double *)&here, SHARE_NUMBERS, (double *)share);
+        status = write_file(comm, trace->path, share, piece, every);
         if (status == LJ_OK)
-            say_written(path, share, comm->size, every);
+            say_written(trace->path, share, comm->size, every);
     }
     lj_trace_stop();
     lj_free(piece);

@@ -5,7 +5,10 @@
 #ifndef LEJEPA_RUN_TRACE_H
 #define LEJEPA_RUN_TRACE_H
 
+#include "lejepa/config.h"
+
 #include "comm/comm.h"
+#include "store/store.h"
 
 /* A clock compared with rank 0's. */
 struct lj_clock {
@@ -14,15 +17,21 @@ struct lj_clock {
     double error_s;  /* the offset is off by less */
 };
 
-/* Records from now on. Collective.
- *   path   in   run.trace; "": nothing is recorded
- *   clock  out  of this rank, now
- * Errors: LJ_ERR_CONFIG: path exists, or cannot be made; LJ_ERR_RESOURCE; agreed. */
-int lj_run_trace_begin(struct lj_comm *comm, const char *path, struct lj_clock *clock) LJ_MUST_USE;
+struct lj_run_trace {
+    char path[LJ_PATH_MAX]; /* root only */
+    struct lj_clock begin;
+};
+
+/* Records from now on; nothing without run.trace. Collective.
+ *   trace   out  the file is run.trace or, where that exists and the run continues from a
+ *                checkpoint, has the name of this behind its own: the same command may be given
+ *                again
+ *   config  in   run.trace, run.dir
+ * Errors: LJ_ERR_CONFIG: the file exists, or cannot be made; LJ_ERR_RESOURCE; agreed. */
+int lj_run_trace_begin(struct lj_run_trace *trace, struct lj_comm *comm,
+                       const struct lj_config *config) LJ_MUST_USE;
 /* Writes the file, and ends recording; nothing if nothing is recorded. Collective.
- *   clock  in  as lj_run_trace_begin gave it
  * Errors: LJ_ERR_RESOURCE; agreed. */
-int lj_run_trace_write(struct lj_comm *comm, const char *path,
-                       const struct lj_clock *clock) LJ_MUST_USE;
+int lj_run_trace_write(const struct lj_run_trace *trace, struct lj_comm *comm) LJ_MUST_USE;
 
 #endif

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The guards against training on what is worthless: collapsed projections, values that are not
-finite. And what is said when memory is short."""
+finite. And what is said when memory or cores are short."""
 
 import pathlib
 import re
@@ -162,6 +162,14 @@ def test_out_of_memory():
     )
 
 
+def test_places_of_openmp():
+    """They bind the main thread to one of the cores that a rank may have."""
+    for variable, value in (("OMP_PLACES", "cores"), ("OMP_PROC_BIND", "close")):
+        ended = train(here / "places", data, "threads=2", env={variable: value})
+        said = len(ended.errors) == 1 and "OMP_PLACES" in ended.errors[0]
+        check(ended.code == 2 and said, f"{variable}={value}: {ended.code}: {ended.tail()}")
+
+
 program.at_once(
     lambda test: test(),
     [
@@ -171,6 +179,7 @@ program.at_once(
         test_above_the_limit,
         test_not_finite,
         test_out_of_memory,
+        test_places_of_openmp,
     ],
 )
 program.finish()

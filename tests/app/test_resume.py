@@ -111,6 +111,8 @@ def test_stop_file(case):
     (directory / "STOP").touch()
     stopped(directory, process, f"STOP on {ranks} ranks")
     check(not (directory / "STOP").exists(), "STOP is left: it would stop the continuation")
+    said = f"stops because of {directory}/STOP" in (directory / "log.txt").read_text()
+    check(said, "the log does not say why the run stopped, which job scripts look for")
     continue_run(directory, then, f"STOP on {ranks} ranks")
     check_same(directory, f"STOP on {ranks} ranks, then {then}")
 

@@ -120,6 +120,23 @@ def test_stopped():
         check(0 in steps and steps[-1] >= 3 - other["every"], f"rank {rank}: steps {steps}")
 
 
+def test_continued():
+    """The same command, given again, goes on and writes a file of its own."""
+    path = here / "continued.v1.json"
+    words = [data, "train.steps=4", "checkpoint.every=2", f"run.trace={path}"]
+    failed = train(here / "continued", *words, ranks=2, env={"LJ_FAULT": "step:1:3"})
+    before = path.read_bytes()
+    again = train(here / "continued", *words, ranks=2)
+    check(failed.code == 6 and again.code == 0, f"continued: {again.code}: {again.tail()}")
+    check(path.read_bytes() == before, "the first trace was written over")
+    steps = [
+        span["args"]["step"]
+        for span in load(here / "continued.v1-step-000000002.json")[1]
+        if span["name"] == "step" and span["pid"] == 0
+    ]
+    check(steps == [2, 3], f"continued: steps {steps}")
+
+
 def test_failed():
     """An error on which all ranks agree."""
     path = here / "failed.json"
@@ -155,6 +172,7 @@ def test_refused():
 test_content()
 test_bound()
 test_stopped()
+test_continued()
 test_failed()
 test_refused()
 program.finish()

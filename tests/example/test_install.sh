@@ -34,7 +34,8 @@ done
 
 # The example, outside the build tree.
 export PKG_CONFIG_PATH=${package%/*}${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
-export LD_LIBRARY_PATH=$(pkg-config --variable=libdir lejepa)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+libdir=$(pkg-config --variable=libdir lejepa)
+export LD_LIBRARY_PATH=$libdir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 cd "$target"
 # The words of pkg-config are flags: split on purpose.
 # shellcheck disable=SC2046

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """House style, checked: format, include DAG, banned calls, licence lines, lengths, unfinished
-notes.
+notes, shell scripts.
 
     check_style.py ROOT         checks the tree; one line per complaint, exit 1 if any
     check_style.py --self-test  feeds itself one bad example of each kind and expects a complaint
@@ -272,9 +272,29 @@ def check_circles(texts):
                 yield f"{path}: is in a circle of calls between files of its module"
 
 
+def shell_scripts(root, paths):
+    for path in paths:
+        if path.endswith(".sh") or (root / path).read_bytes().startswith(b"#!/usr/bin/env bash"):
+            yield path
+
+
+def check_shell(root, paths):
+    """Syntax of shell scripts, and what shellcheck finds, where it is installed."""
+    for path in paths:
+        run = subprocess.run(["bash", "-n", path], cwd=root, stderr=subprocess.PIPE, text=True,
+                             check=False)
+        if run.returncode:
+            yield f"{path}: {run.stderr.strip()}"
+    if shutil.which("shellcheck") and paths:
+        run = subprocess.run(["shellcheck", "--severity=warning", "--format=gcc", *paths], cwd=root,
+                             stdout=subprocess.PIPE, text=True, check=False)
+        yield from run.stdout.splitlines()
+
+
 def check_tree(root):
     paths = list(files(root))
     complaints = check_format(root, [p for p in paths if p.endswith((".c", ".h"))])
+    complaints += check_shell(root, list(shell_scripts(root, paths)))
     complaints += check_test_names((p, (root / p).read_text())
                                    for p in paths if p.endswith("meson.build"))
     texts = {path: (root / path).read_text() for path in paths}
@@ -360,6 +380,13 @@ def self_test(directory):
         (root / path).write_text(text)
         if bool(check_format(root, [path])) != bad:
             wrong.append(f"format of {path}: {check_format(root, [path])}")
+    scripts = [("bad.sh", "if true; then\n", True), ("good.sh", "#!/bin/bash\ntrue\n", False)]
+    if shutil.which("shellcheck"):
+        scripts.append(("doubtful.sh", "#!/bin/bash\nunused=$(false)\n", True))
+    for path, text, bad in scripts:
+        (root / path).write_text(text)
+        if bool(list(check_shell(root, [path]))) != bad:
+            wrong.append(f"shell script {path}: {list(check_shell(root, [path]))}")
     return wrong
 
 
