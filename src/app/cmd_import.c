@@ -14,7 +14,6 @@
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -64,18 +63,14 @@ static bool same_stretch(const struct lj_config *config, const struct lj_archive
 /* Numbers separated by commas, one for each channel; least: all are above it. */
 static int read_list(const char *name, const char *text, int channels, double least, double *values)
 {
-    for (int c = 0; c < channels; c++) {
-        char *end;
-        values[c] = strtod(text, &end);
-        bool good = end > text && isfinite((float)values[c]) && values[c] > least &&
-                    *end == (c < channels - 1 ? ',' : 0);
-        if (!good)
-            return lj_fail(LJ_ERR_CONFIG,
-                           "%s=: expected %d numbers separated by commas, one for each channel%s",
-                           name, channels, least == 0 ? ", above 0" : "");
-        text = end + 1;
-    }
-    return LJ_OK;
+    bool good = lj_read_numbers(text, channels, values) == channels;
+    for (int c = 0; c < channels; c++)
+        good = good && isfinite((float)values[c]) && values[c] > least;
+    if (good)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_CONFIG,
+                   "%s=: expected %d numbers separated by commas, one for each channel%s", name,
+                   channels, least == 0 ? ", above 0" : "");
 }
 
 /* mean= and std=, which stand for pixels as this configuration stretches them. */

@@ -31,19 +31,18 @@ static int read_l2(const char *text, struct lj_probe_report *report)
 
 static int read_fewshot(const char *text, struct lj_probe_report *report)
 {
-    char *end;
-    for (const char *at = text; *text; at = end + 1) {
-        int64_t labels = strtoll(at, &end, 10);
-        if (end == at || labels < 1 || labels > INT32_MAX || (*end && *end != ',') ||
-            report->fewshots == LJ_FEWSHOT_MAX)
-            return lj_fail(LJ_ERR_CONFIG,
-                           "fewshot=%s: expected at most %d numbers of labels from 1 on, separated "
-                           "by commas, such as 1,2,5,10,100",
-                           text, LJ_FEWSHOT_MAX);
-        report->fewshot[report->fewshots++].labels = labels;
-        if (!*end)
-            break;
-    }
+    double labels[LJ_FEWSHOT_MAX];
+    int count = text[0] ? lj_read_numbers(text, LJ_FEWSHOT_MAX, labels) : 0;
+    bool good = count >= 0;
+    for (int i = 0; i < count; i++)
+        good = good && labels[i] >= 1 && labels[i] <= INT32_MAX && labels[i] == floor(labels[i]);
+    if (!good)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "fewshot=%s: expected at most %d numbers of labels from 1 on, separated "
+                       "by commas, such as 1,2,5,10,100",
+                       text, LJ_FEWSHOT_MAX);
+    for (int i = 0; i < count; i++)
+        report->fewshot[report->fewshots++].labels = (int64_t)labels[i];
     return LJ_OK;
 }
 

@@ -127,8 +127,7 @@ static json_t *range_json(const struct show *s)
 
 static bool is_png(const char *path)
 {
-    size_t length = strlen(path);
-    return length > 4 && strcmp(path + length - 4, ".png") == 0;
+    return strlen(path) > strlen(".png") && lj_ends_with(path, ".png");
 }
 
 /* views.json beside views.png. */

@@ -120,10 +120,8 @@ static int answer_alone(int argc, char **argv)
 /* A '/' before the first '=' makes it a path: no key has one. */
 static bool is_setting(const char *word)
 {
-    size_t length = strlen(word);
-    return word[strcspn(word, "=/")] == '=' ||
-           (length > 5 && strcmp(word + length - 5, ".yaml") == 0) ||
-           (length > 4 && strcmp(word + length - 4, ".yml") == 0);
+    return word[strcspn(word, "=/")] == '=' || lj_ends_with(word, ".yaml") ||
+           lj_ends_with(word, ".yml");
 }
 
 static bool is_action(const char *word)

@@ -24,30 +24,20 @@ enum { COLOURS = sizeof colours / sizeof *colours };
 
 /* ---- channels and range ------------------------------------------------------------------ */
 
-static int fail_channels(const char *text, int channels)
-{
-    return lj_fail(LJ_ERR_CONFIG,
-                   "channels=%.80s: expected one channel, three separated by commas, or all; the "
-                   "images have channels 0 to %d",
-                   text, channels - 1);
-}
-
 static int read_channels(struct lj_sheet *s, const char *text, int channels)
 {
-    int used = 0, count = 0;
-    for (const char *at = text; count < 3; at += used + 1) {
-        if (sscanf(at, "%d%n", &s->panel[0][count], &used) != 1 || s->panel[0][count] < 0 ||
-            s->panel[0][count] >= channels)
-            return fail_channels(text, channels);
-        count++;
-        if (at[used] == 0 && count == 3)
-            return LJ_OK;
-        if (at[used] != ',')
-            break;
-    }
-    if (count != 1 || text[used] != 0)
-        return fail_channels(text, channels);
-    s->panel[0][1] = s->panel[0][2] = s->panel[0][0];
+    double channel[3];
+    int count = lj_read_numbers(text, 3, channel);
+    bool good = count == 1 || count == 3;
+    for (int i = 0; i < count; i++)
+        good = good && channel[i] >= 0 && channel[i] < channels && channel[i] == floor(channel[i]);
+    if (!good)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "channels=%.80s: expected one channel, three separated by commas, or all; "
+                       "the images have channels 0 to %d",
+                       text, channels - 1);
+    for (int i = 0; i < 3; i++)
+        s->panel[0][i] = (int)channel[count == 3 ? i : 0];
     return LJ_OK;
 }
 

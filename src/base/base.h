@@ -81,6 +81,15 @@ void lj_log_only(const char *format, ...) LJ_PRINTF(1, 2);
 /* For one of several runs at once: lines on standard error begin with [name], and what lj_say says
  * goes to log.txt only, once it is open. "": the run is the only one. */
 void lj_log_set_run(const char *name);
+/* Does the name end so? */
+bool lj_ends_with(const char *name, const char *end);
+/* Is it one of the names? names ends with NULL. */
+bool lj_is_one_of(const char *name, const char *const *names);
+/* Reads numbers separated by commas, such as "0.5,1,2".
+ *   values  out  (most)
+ * Returns how many they are; -1: they are none, not finite, more than `most`, or it is another
+ * text. */
+int lj_read_numbers(const char *text, int most, double *values);
 /* "1h05m" or "3m20s", for what is left of a run. */
 void lj_duration_text(char text[32], double seconds);
 /* A bar of 24 characters, of which a share from 0 to 1 is filled. */

@@ -356,6 +356,9 @@ struct lj_slice {
 /* Lower edge of a bin (1 .. LJ_SLICE_BINS - 1), and the share that N(0, 1) has in a bin. Local. */
 double lj_slice_edge(int bin);
 double lj_slice_gaussian(int bin);
+/* Adds the samples of this rank to what a slice has. Local.
+ *   first  in  number of the first of them */
+void lj_slice_take(struct lj_slice *slice, const struct lj_projections *projections, int64_t first);
 /* Looks along `count` directions, which are given, all else of the slices being 0. Collective; the
  * same on any number of ranks, and on each of them. Errors, on every rank alike: LJ_ERR_RESOURCE.
  */

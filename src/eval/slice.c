@@ -63,8 +63,7 @@ static void take(struct lj_slice *slice, const struct lj_slice_row *row)
     slice->tail = low;
 }
 
-/* All rows of this rank, on one direction. */
-static void take_rows(struct lj_slice *slice, const struct lj_projections *p, int64_t first)
+void lj_slice_take(struct lj_slice *slice, const struct lj_projections *p, int64_t first)
 {
     const float *z = p->values;
     for (int64_t i = 0; i < p->samples; i++) {
@@ -103,7 +102,7 @@ int lj_slices_look(struct lj_comm *comm, const struct lj_projections *p, int64_t
     int64_t before = lj_features_set_turns(comm, &rows);
     for (int64_t i = 0; i < count && status == LJ_OK; i++) {
         const float *direction = slice[i].direction;
-        take_rows(&slice[i], p, first);
+        lj_slice_take(&slice[i], p, first);
         for (int r = 0; r < comm->size; r++)
             bytes[r] = (int64_t)sizeof *slice;
         lj_all_gather_bytes(comm, &slice[i], all, bytes);

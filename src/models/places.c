@@ -46,11 +46,14 @@ int lj_model_last_two(struct lj_net **net, const struct lj_model *model)
     if (!model->has_places || places->layer[0] < 0)
         return lj_fail(LJ_ERR_CONFIG, "layers=2: the encoder (%s) has one layer; choose layers=1",
                        model->config.text);
-    LJ_TRY(lj_net_copy(net, model->net[LJ_NET_ENCODER], places->pooled + 1));
-    lj_val first = pool_again(*net, places);
-    lj_concat(*net, "features", first, (lj_val){places->pooled});
-    int status = (*net)->status;
-    if (status != LJ_OK)
-        lj_net_destroy(*net);
+    struct lj_net *copy;
+    LJ_TRY(lj_net_copy(&copy, model->net[LJ_NET_ENCODER], places->pooled + 1));
+    lj_val first = pool_again(copy, places);
+    lj_concat(copy, "features", first, (lj_val){places->pooled});
+    int status = copy->status;
+    if (status == LJ_OK)
+        *net = copy;
+    else
+        lj_net_destroy(copy);
     return status;
 }

@@ -76,8 +76,8 @@ void lj_net_destroy(struct lj_net *net)
 
 int lj_net_copy(struct lj_net **copy, const struct lj_net *net, int count)
 {
-    LJ_TRY(lj_net_create(copy, net->params));
-    struct lj_net *c = *copy;
+    struct lj_net *c;
+    LJ_TRY(lj_net_create(&c, net->params));
     c->node = lj_alloc_array(count, sizeof *c->node, "network");
     if (!c->node) {
         lj_net_destroy(c);
@@ -85,6 +85,7 @@ int lj_net_copy(struct lj_net **copy, const struct lj_net *net, int count)
     }
     memcpy(c->node, net->node, (size_t)count * sizeof *c->node);
     c->count = c->capacity = count;
+    *copy = c;
     return LJ_OK;
 }
 

@@ -11,26 +11,18 @@
 #include <string.h>
 #include <xxhash.h>
 
-static bool is_one_of(const char *name, const char *const *names)
-{
-    for (; *names; names++)
-        if (strcmp(name, *names) == 0)
-            return true;
-    return false;
-}
-
 static bool makes_result(const struct lj_key *key)
 {
     static const char *const others[] = {"data.archive",    "data.images", "data.labels",
                                          "data.unlabelled", "init",        NULL};
-    return key->role == LJ_KEY_BITS || is_one_of(key->name, others);
+    return key->role == LJ_KEY_BITS || lj_is_one_of(key->name, others);
 }
 
 static bool may_fail(const struct lj_key *key)
 {
     static const char *const arguments[] = {"init", "resume.change", NULL};
     if (key->role == LJ_KEY_ARGUMENT)
-        return is_one_of(key->name, arguments);
+        return lj_is_one_of(key->name, arguments);
     return strcmp(key->name, "run.dir") != 0;
 }
 

@@ -49,14 +49,6 @@ static const char *const known[] = {"attn_drop_rate",
                                     NULL};
 static const char *const compared[] = {"global_pool", "num_heads", NULL};
 
-static bool is_one_of(const char *name, const char *const *list)
-{
-    for (; *list; list++)
-        if (strcmp(name, *list) == 0)
-            return true;
-    return false;
-}
-
 /* An argument that is not known may change what the tensors compute. */
 static int check_known(const char *from, const json_t *arguments)
 {
@@ -64,7 +56,7 @@ static int check_known(const char *from, const json_t *arguments)
     json_t *value;
     json_object_foreach((json_t *)arguments, key, value)
     {
-        if (!is_one_of(key, known))
+        if (!lj_is_one_of(key, known))
             return lj_fail(LJ_ERR_CHECKPOINT,
                            "%s: its encoder was made with the argument %.64s, which this program "
                            "does not know; if it changes nothing, remove it there",
@@ -82,7 +74,7 @@ static int compare_arguments(const char *from, const json_t *theirs, const json_
     json_object_foreach((json_t *)ours, key, value)
     {
         const json_t *other = json_object_get(theirs, key);
-        if (!other || json_equal(other, value) || (adapted && !is_one_of(key, compared)) ||
+        if (!other || json_equal(other, value) || (adapted && !lj_is_one_of(key, compared)) ||
             (json_is_number(other) && json_number_value(other) == json_number_value(value)))
             continue;
         char *has = lj_timm_text_of(other, JSON_ENCODE_ANY);

@@ -38,9 +38,7 @@ static const char *fault_of(float value, bool variance)
 
 static bool is_variance(const struct lj_param *param)
 {
-    static const char end[] = "running_var";
-    size_t length = strlen(param->name), tail = sizeof end - 1;
-    return length >= tail && strcmp(param->name + length - tail, end) == 0;
+    return lj_ends_with(param->name, "running_var");
 }
 
 /* A first step that is not finite would be blamed on an image. */

@@ -110,7 +110,10 @@ def test_report():
     page = here / "page.html"
     done("report", ["report", here / "vit", f"out={page}", "layers=2", "sample=64"])
     width = read(here / "vit-2.h5", "embeddings").shape[1]
-    check(f"{width}" in page.read_text(encoding="utf-8"), "report: width of two layers")
+    said = f"width {width}, features of the last two layers"
+    check(said in page.read_text(encoding="utf-8"), "report: width of two layers")
+    rows = (here / "page" / "spectrum-1.tsv").read_text().splitlines()
+    check(len(rows) == 1 + width, f"report: a spectrum of {len(rows) - 1}")
 
 
 test_features()

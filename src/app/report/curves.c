@@ -145,14 +145,6 @@ static int draw_column(struct lj_report *report, const struct kind *kind, const 
 
 /* ---- which columns ------------------------------------------------------------------------- */
 
-static bool is_among(const char *name, const char *const *names)
-{
-    for (; *names; names++)
-        if (strcmp(name, *names) == 0)
-            return true;
-    return false;
-}
-
 static const struct words *words_for(const char *column, const struct words *words)
 {
     for (; words->column; words++)
@@ -181,7 +173,7 @@ static int draw_columns(struct lj_report *report, const struct kind *kind, int r
             words_for(column, kind->evaluations ? of_evaluations : of_steps);
         if (!words && !kind->evaluations)
             words = &other;
-        if (words && !is_among(column, not_drawn) && !had_before(report, kind, run, column))
+        if (words && !lj_is_one_of(column, not_drawn) && !had_before(report, kind, run, column))
             LJ_TRY(draw_column(report, kind, column, words));
     }
     return LJ_OK;

@@ -15,6 +15,8 @@ static void introduce(struct lj_report *report, int run)
         lj_text_add(page, "Checkpoint of step %lld, %lld rows, spaced evenly, of ",
                     (long long)s->step, (long long)s->rows);
         lj_text_html(page, s->archive);
+        lj_text_add(page, "; width %lld%s", (long long)s->width,
+                    s->layers == 2 ? ", features of the last two layers (layers=2)" : "");
     } else {
         lj_text_add(page, "No embeddings: ");
         lj_text_html(page, s->why);

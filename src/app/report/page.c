@@ -109,8 +109,7 @@ static int choose_path(struct lj_report *report, const char *const *dir, int cou
                         : snprintf(report->path, sizeof report->path, "%s/report.html", dir[0]);
     if (length >= LJ_PATH_MAX - 64)
         return lj_fail(LJ_ERR_RESOURCE, "%s: path too long; choose a shorter one", out);
-    if (length < 6 || strcmp(report->path + length - 5, ".html") != 0 ||
-        report->path[length - 6] == '/')
+    if (length < 6 || !lj_ends_with(report->path, ".html") || report->path[length - 6] == '/')
         return lj_fail(LJ_ERR_CONFIG, "out=%s: the page needs a name that ends in .html", out);
     snprintf(report->folder, sizeof report->folder, "%.*s", length - 5, report->path);
     report->folder_name = last_part(report->folder);

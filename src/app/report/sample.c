@@ -119,6 +119,7 @@ static int embed(struct lj_report_sample *s, struct lj_comm *comm,
     s->width = lj_embed_width(&embedder);
     s->dimensions = lj_embed_width(&projector);
     s->step = pretrained->step;
+    s->layers = config->arg_layers;
     LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? allocate(s) : LJ_OK));
     LJ_TRY(lj_embed(comm, &embedder, archive, s->rows, 0, keep, s));
     LJ_TRY(lj_embed(comm, &projector, archive, s->rows, 0, keep_projections, s));

@@ -18,6 +18,7 @@ struct lj_report_sample {
     char why[1024];      /* why there are none; plain text */
     char archive[LJ_TEXT_MAX];
     int64_t step;                  /* of the checkpoint */
+    int64_t layers;                /* whose features the embeddings are: 1 or 2 */
     float *x;                      /* (rows, width) owned */
     int32_t *label;                /* (rows) -1: it has none; owned */
     int32_t *predicted;            /* (rows) class that the nearest rows tell; -1: none; owned */

@@ -374,7 +374,7 @@ static void remove_leftovers(const char *dir)
         char name[64], path[LJ_PATH_MAX];
         size_t length = strlen(entry->d_name);
         if (entry->d_name[0] != '.' || length < 5 || length > sizeof name ||
-            strcmp(entry->d_name + length - 4, ".tmp") != 0)
+            !lj_ends_with(entry->d_name, ".tmp"))
             continue;
         snprintf(name, sizeof name, "%.*s", (int)length - 5, entry->d_name + 1);
         if (step_of_name(name) >= 0 &&

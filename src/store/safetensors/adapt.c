@@ -8,12 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t length = strlen(name), tail = strlen(end);
-    return length >= tail && strcmp(name + length - tail, end) == 0;
-}
-
 /* Is it a tensor of the layer so called: "fc" has fc.weight, not fc_norm.weight? */
 static bool belongs_to(const char *name, const char *layer)
 {
@@ -122,10 +116,10 @@ int lj_safetensors_fit(const struct lj_safetensors_reading *r, const struct lj_s
 bool lj_safetensors_is_zero(const struct lj_safetensors_reading *r, const struct lj_param *param)
 {
     static const char bias[] = "attn.qkv.bias";
-    if (!ends_with(param->name, bias))
+    if (!lj_ends_with(param->name, bias))
         return false;
     for (int64_t i = 0; i < r->table->count; i++)
-        if (ends_with(r->table->list[i].name, bias))
+        if (lj_ends_with(r->table->list[i].name, bias))
             return false;
     return true;
 }
@@ -164,7 +158,7 @@ static int scale_layer(const struct lj_safetensors_reading *r, const struct lj_p
 {
     char name[2 * LJ_NAME_MAX];
     for (int i = 0; i < SCALED; i++) {
-        if (!ends_with(param->name, scaled[i].layer))
+        if (!lj_ends_with(param->name, scaled[i].layer))
             continue;
         int block = (int)(strlen(param->name) - strlen(scaled[i].layer));
         snprintf(name, sizeof name, "%.*s%s", block, param->name, scaled[i].gamma);
@@ -198,7 +192,7 @@ static bool is_layer_scale(const struct lj_safetensors_reading *r, const char *n
 {
     char layer[2 * LJ_NAME_MAX];
     for (int i = 0; i < SCALED; i++) {
-        if (!ends_with(name, scaled[i].gamma))
+        if (!lj_ends_with(name, scaled[i].gamma))
             continue;
         int block = (int)(strlen(name) - strlen(scaled[i].gamma));
         snprintf(layer, sizeof layer, "%.*s%s", block, name, scaled[i].layer);
@@ -218,7 +212,7 @@ static bool is_of_classifier(const struct lj_safetensors_reading *r, const char 
 
 bool lj_safetensors_is_settled(const struct lj_safetensors_reading *r, const char *name)
 {
-    return is_of_classifier(r, name) || ends_with(name, ".num_batches_tracked") ||
+    return is_of_classifier(r, name) || lj_ends_with(name, ".num_batches_tracked") ||
            is_layer_scale(r, name);
 }
 
