@@ -216,7 +216,8 @@ struct lj_network_model {
     double error_most; /* the largest */
 };
 
-/* Least squares of relative errors; no parameter is negative. Local. */
+/* Least squares of relative errors, in which single samples that are far off count less; no
+ * parameter is negative. Local. */
 void lj_network_fit(const struct lj_network *network, struct lj_network_model *model);
 /* What the model says that the sample takes, in seconds. Local. */
 double lj_network_predict(const struct lj_network_model *model,

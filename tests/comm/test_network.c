@@ -117,6 +117,24 @@ Test(network, noise_makes_no_negative_parameter)
     }
 }
 
+/* The network let one message through at once: the others still say what a byte takes. */
+Test(network, one_fast_sample_does_not_rule)
+{
+    struct lj_network n = make_samples(4);
+    struct lj_network_model m;
+    const struct lj_link *network = &m.link[LJ_LEVEL_NETWORK];
+    struct lj_network_sample *fast = NULL;
+    for (int i = 0; i < n.count; i++)
+        if (n.sample[i].pattern == LJ_PATTERN_PAIRS && n.sample[i].level == LJ_LEVEL_NETWORK &&
+            n.sample[i].pairs == 1 && n.sample[i].bytes == 262144)
+            fast = &n.sample[i];
+    cr_assert_not_null(fast);
+    fast->seconds /= 30;
+    lj_network_fit(&n, &m);
+    cr_assert_gt(network->G, 0.5 * truth.link[LJ_LEVEL_NETWORK].G);
+    cr_assert_lt(network->G, 1.5 * truth.link[LJ_LEVEL_NETWORK].G);
+}
+
 /* ---- messages ---------------------------------------------------------------------------- */
 
 struct total {
