@@ -312,6 +312,7 @@ void lj_trainer_release(struct lj_trainer *t)
     lj_free(t->redraws);
     lj_free(t->labels);
     lj_free(t->classes.label);
+    lj_free(t->classes.rows);
     lj_free(t->weights);
     lj_free(t->packed);
     lj_trainer_free_snapshot(t);
