@@ -81,7 +81,7 @@ def test_objectives():
     )
     ended = train(here / "unknown", *WORDS, "objective=lejep")
     check(
-        ended.code == 2 and "expected one of lejepa, vicreg" in ended.err,
+        ended.code == 2 and "expected one of lejepa, supervised, vicreg" in ended.err,
         f"objective=lejep: {ended.code} {ended.err}",
     )
 
