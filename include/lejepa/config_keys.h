@@ -176,6 +176,9 @@
         "ImageNet")                                                                                \
     INT(BITS, supervised_classes, "supervised.classes", 0, 0, 65536,                               \
         "objective=supervised: classes of its linear classifier; 0: as many as the labels have")   \
+    CHOICE(BITS, supervised_balance, "supervised.balance", LJ_SUPERVISED_BALANCE_FALSE,            \
+        WORD(LJ_SUPERVISED_BALANCE_FALSE, "false") WORD(LJ_SUPERVISED_BALANCE_TRUE, "true"),       \
+        "objective=supervised: classes weigh alike in the loss, however many rows they have")      \
     REAL(BITS, supervised_smoothing, "supervised.smoothing", 0.0, 0.0, 1.0,                        \
         "objective=supervised: label smoothing, the share of a target spread over all classes")    \
     INT(BITS, batch_size, "batch.size", 256, 1, 1073741824, "samples of the global batch")         \

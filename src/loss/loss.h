@@ -64,6 +64,9 @@ struct lj_objective_shape {
     int workers;          /* lanes worked on at once (threads) */
     bool caches;          /* the objective may keep arrays of a lane from `add` to `gradient` */
     unsigned gives;       /* enum lj_objective_need: what the caller gives */
+    const int64_t
+        *class_rows; /* (D) training rows of each class, where the row classifies; borrowed
+                                  during creation */
 };
 
 /* A lane of this rank, worked on by one thread. */

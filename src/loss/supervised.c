@@ -4,6 +4,8 @@
  * logits z (V, N, K), p = softmax(z), and label smoothing s:
  *   loss = - 1 / (V N) sum_nv sum_j q_nj log p_nvj,   q_nj = s / K + (1 - s) [j = y_n]
  *   dz_nvj = (p_nvj - q_nj) / (V N)
+ * With supervised.balance each example is weighted by R / (K R_y), R_y of the R training rows being
+ * of its class, so that all classes have the same part in the loss of an epoch.
  * Smoothing as in Szegedy et al. 2016, arXiv 1512.00567, and PyTorch's label_smoothing.
  *
  * Its sums: the loss, by blocks of at most 32 rows of one lane in fixed point at 2^-32, and the
@@ -24,6 +26,7 @@ struct supervised {
     double smoothing;
     int64_t blocks;  /* of rows that the global batch adds up, at most */
     int64_t samples; /* N, after finish */
+    double *weight;  /* (K) of an example of the class */
     float **scratch; /* (workers) (LJ_BLOCK_ROWS, K), then LJ_BLOCK_ROWS */
 };
 
@@ -52,13 +55,25 @@ static void destroy(void *state)
     for (int s = 0; l->scratch && s < l->shape.workers; s++)
         lj_free(l->scratch[s]);
     lj_free(l->scratch);
+    lj_free(l->weight);
     lj_free(l);
+}
+
+/* rows (K): of each class; NULL: classes weigh what they have. */
+static void weigh(struct supervised *l, const int64_t *rows)
+{
+    int64_t K = l->shape.width, all = 0;
+    for (int64_t k = 0; rows && k < K; k++)
+        all += rows[k];
+    for (int64_t k = 0; k < K; k++)
+        l->weight[k] = rows ? (double)all / ((double)K * (double)rows[k]) : 1;
 }
 
 static int allocate(struct supervised *l)
 {
+    l->weight = lj_alloc_array(l->shape.width, sizeof *l->weight, "loss");
     l->scratch = lj_alloc_array(l->shape.workers, sizeof *l->scratch, "loss");
-    if (!l->scratch)
+    if (!l->weight || !l->scratch)
         return LJ_ERR_RESOURCE;
     for (int s = 0; s < l->shape.workers; s++) {
         l->scratch[s] = lj_alloc_array(LJ_BLOCK_ROWS * (l->shape.width + 1), sizeof(float), "loss");
@@ -81,11 +96,14 @@ static int create(void **state, int64_t *sums, const struct lj_config *config,
         shape->lanes * shape->views * ((shape->lane_rows + LJ_BLOCK_ROWS - 1) / LJ_BLOCK_ROWS);
     *sums = SUMS;
     int status = allocate(l);
-    if (status == LJ_OK)
-        *state = l;
-    else
+    if (status != LJ_OK) {
         destroy(l);
-    return status;
+        return status;
+    }
+    bool balance = config->supervised_balance == LJ_SUPERVISED_BALANCE_TRUE;
+    weigh(l, balance ? shape->class_rows : NULL);
+    *state = l;
+    return LJ_OK;
 }
 
 /* ---- sums -------------------------------------------------------------------------------- */
@@ -108,7 +126,8 @@ static double loss_of(const struct supervised *l, const float *z, const float *p
         return (double)NAN;
     double largest = (double)z[top], own = -log(fmin((double)p[top], 1));
     double mean = sum / (double)K, target = (double)z[label];
-    return own + (1 - l->smoothing) * (largest - target) + l->smoothing * (largest - mean);
+    double loss = own + (1 - l->smoothing) * (largest - target) + l->smoothing * (largest - mean);
+    return l->weight[label] * loss;
 }
 
 static void add(void *state, const struct lj_loss_lane *lane, int64_t *sums, int64_t *nonfinite)
@@ -147,7 +166,7 @@ static void gradient(void *state, const struct lj_loss_lane *lane, float *dproj)
 {
     struct supervised *l = state;
     int64_t K = l->shape.width, n = lane->n;
-    float share = (float)(1 / ((double)l->samples * (double)l->shape.views));
+    double examples = (double)l->samples * (double)l->shape.views;
     float spread = (float)(l->smoothing / (double)K), own = (float)(1 - l->smoothing);
     float *logsum = l->scratch[lane->worker] + LJ_BLOCK_ROWS * K;
     int64_t rows = l->shape.views * n;
@@ -157,7 +176,9 @@ static void gradient(void *state, const struct lj_loss_lane *lane, float *dproj)
                               lj_min_i64(LJ_BLOCK_ROWS, rows - r), K, 1);
     for (int64_t r = 0; r < rows; r++) {
         float *dz = dproj + r * K;
-        dz[lane->labels[r % n]] -= own;
+        int32_t label = lane->labels[r % n];
+        float share = (float)(l->weight[label] / examples);
+        dz[label] -= own;
         for (int64_t j = 0; j < K; j++)
             dz[j] = (dz[j] - spread) * share;
     }
@@ -167,10 +188,13 @@ static void gradient(void *state, const struct lj_loss_lane *lane, float *dproj)
 
 static void describe(const struct lj_config *c, char *text, size_t capacity)
 {
-    snprintf(text, capacity,
-             "cross-entropy over %lld classes, label smoothing %g; each view is an example of its "
-             "sample's class, N global",
-             (long long)c->supervised_classes, c->supervised_smoothing);
+    snprintf(
+        text, capacity,
+        "cross-entropy over %lld classes%s, label smoothing %g; each view is an example of its "
+        "sample's class, N global",
+        (long long)c->supervised_classes,
+        c->supervised_balance == LJ_SUPERVISED_BALANCE_TRUE ? ", which weigh alike" : "",
+        c->supervised_smoothing);
 }
 
 const struct lj_objective_kind lj_objective_supervised = {

@@ -37,25 +37,39 @@ static int too_many(const struct lj_trainer *t)
                    t->config.data_archive, lj_archive_info(t->archive)->labels, CLASSES_MAX);
 }
 
+/* A new class at its place. */
+static void insert(struct lj_trainer_labels *c, int64_t at, int32_t label)
+{
+    int64_t behind = c->classes - at;
+    memmove(c->label + at + 1, c->label + at, (size_t)behind * sizeof *c->label);
+    memmove(c->rows + at + 1, c->rows + at, (size_t)behind * sizeof *c->rows);
+    c->label[at] = label;
+    c->rows[at] = 0;
+    c->classes++;
+}
+
 /* The classes of all selected rows, and how many rows have none. */
 static int collect(struct lj_trainer *t)
 {
     struct lj_trainer_labels *c = &t->classes;
     int64_t rows = lj_archive_info(t->archive)->selected;
     c->label = lj_alloc_array(CLASSES_MAX, sizeof *c->label, "labels");
-    if (!c->label)
+    c->rows = lj_alloc_array(CLASSES_MAX, sizeof *c->rows, "labels");
+    if (!c->label || !c->rows)
         return LJ_ERR_RESOURCE;
     for (int64_t i = 0; i < rows; i++) {
         int32_t label = lj_archive_label(t->archive, i);
-        int64_t at = place_of(c, label);
-        c->unlabelled += label < 0;
-        if (label < 0 || (at < c->classes && c->label[at] == label))
+        if (label < 0) {
+            c->unlabelled++;
             continue;
-        if (c->classes == CLASSES_MAX)
-            return too_many(t);
-        memmove(c->label + at + 1, c->label + at, (size_t)(c->classes - at) * sizeof *c->label);
-        c->label[at] = label;
-        c->classes++;
+        }
+        int64_t at = place_of(c, label);
+        if (at == c->classes || c->label[at] != label) {
+            if (c->classes == CLASSES_MAX)
+                return too_many(t);
+            insert(c, at, label);
+        }
+        c->rows[at]++;
     }
     return LJ_OK;
 }
@@ -115,13 +129,18 @@ static void say_classes(const struct lj_trainer *t)
 {
     const struct lj_trainer_labels *c = &t->classes;
     const struct lj_archive_info *info = lj_archive_info(t->archive);
+    int64_t fewest = c->rows[0], most = c->rows[0];
     char left_out[64] = "";
+    for (int64_t k = 1; k < c->classes; k++) {
+        fewest = lj_min_i64(fewest, c->rows[k]);
+        most = lj_max_i64(most, c->rows[k]);
+    }
     if (c->unlabelled > 0)
         snprintf(left_out, sizeof left_out, "; %lld have no label and do not train",
                  (long long)c->unlabelled);
-    lj_say("labels: %s, %lld classes from %d to %d, of %lld rows%s", info->labels,
-           (long long)c->classes, c->label[0], c->label[c->classes - 1], (long long)info->selected,
-           left_out);
+    lj_say("labels: %s, %lld classes, %d to %d, of %lld to %lld rows each, %lld in all%s",
+           info->labels, (long long)c->classes, c->label[0], c->label[c->classes - 1],
+           (long long)fewest, (long long)most, (long long)info->selected, left_out);
 }
 
 int lj_trainer_find_classes(struct lj_trainer *t)

@@ -313,6 +313,7 @@ void lj_trainer_release(struct lj_trainer *t)
     lj_free(t->redraws);
     lj_free(t->labels);
     lj_free(t->classes.label);
+    lj_free(t->classes.rows);
     lj_free(t->weights);
     lj_free(t->average);
     lj_free(t->packed);

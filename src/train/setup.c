@@ -118,7 +118,8 @@ static int make_objective(struct lj_trainer *t)
         /* Where even the encoder runs again rather than be kept, so do the objective's smaller
          * matmuls. */
         .caches = t->config.memory_recompute != LJ_MEMORY_RECOMPUTE_LANES,
-        .gives = t->classes.classes > 0 ? LJ_NEED_LABELS : 0};
+        .gives = t->classes.classes > 0 ? LJ_NEED_LABELS : 0,
+        .class_rows = t->classes.rows};
     if (shape.gives & LJ_NEED_LABELS) {
         t->labels = lj_alloc_array(lj_my_lanes(t) * t->n, sizeof *t->labels, "labels");
         if (!t->labels)

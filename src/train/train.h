@@ -22,6 +22,7 @@ enum { LJ_BUCKET_BYTES = 4 << 20 };
 struct lj_trainer_labels {
     int64_t classes;    /* 0: the objective needs no labels */
     int32_t *label;     /* (classes) of each class, ascending */
+    int64_t *rows;      /* (classes) that have it */
     int64_t unlabelled; /* rows that have none, and do not train */
 };
 

@@ -22,6 +22,7 @@ struct batch {
     const float *z; /* (V, N, K) */
     const int32_t *label;
     double smoothing;
+    bool balanced; /* class k has k + 1 training rows */
 };
 
 struct result {
@@ -66,6 +67,8 @@ static struct lj_loss_lane take_lane(const struct batch *b, int64_t lane, int64_
                                  .labels = b->label + lane * b->lane_rows};
 }
 
+enum { CLASSES_MAX = 64 };
+
 static int create(struct lj_objective **objective, struct lj_comm *comm, const struct batch *b,
                   struct lj_ledger *ledger)
 {
@@ -76,7 +79,13 @@ static int create(struct lj_objective **objective, struct lj_comm *comm, const s
                                        .lane_rows = b->lane_rows,
                                        .workers = b->workers,
                                        .gives = LJ_NEED_LABELS};
+    int64_t rows[CLASSES_MAX];
+    for (int64_t k = 0; k < b->classes; k++)
+        rows[k] = k + 1;
+    shape.class_rows = rows;
     config.supervised_smoothing = b->smoothing;
+    config.supervised_balance =
+        b->balanced ? LJ_SUPERVISED_BALANCE_TRUE : LJ_SUPERVISED_BALANCE_FALSE;
     return lj_objective_create(objective, comm, &lj_objective_supervised, &config, &shape, ledger);
 }
 
@@ -142,11 +151,15 @@ static struct lj_golden golden(const char *shape, const char *name, const char *
 static void golden_setting(struct lj_comm *comm, struct batch b, const char *shape,
                            const char *name)
 {
+    char path[64];
+    snprintf(path, sizeof path, "%s/%s/balanced", shape, name);
     struct lj_golden smoothing = golden(shape, name, "smoothing"),
+                     balanced = lj_golden_i64("supervised.h5", path),
                      terms = golden(shape, name, "terms"),
                      gradient = golden(shape, name, "gradient");
     float *dz = calloc((size_t)count_of(&b), sizeof *dz);
     b.smoothing = smoothing.f64[0];
+    b.balanced = balanced.i64[0];
     for (b.lane_rows = 7; b.lane_rows <= 64; b.lane_rows += 57) {
         struct result r = run(comm, &b, dz);
         lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
@@ -159,13 +172,14 @@ static void golden_setting(struct lj_comm *comm, struct batch b, const char *sha
     }
     free(dz);
     lj_golden_free(&smoothing);
+    lj_golden_free(&balanced);
     lj_golden_free(&terms);
     lj_golden_free(&gradient);
 }
 
 static void golden_shape(struct lj_comm *comm, const char *shape)
 {
-    static const char *const names[] = {"plain", "smooth", "flat"};
+    static const char *const names[] = {"plain", "smooth", "flat", "balanced", "smooth_balanced"};
     char path[64];
     snprintf(path, sizeof path, "%s/z", shape);
     struct lj_golden z = lj_golden_f32("supervised.h5", path);
@@ -174,7 +188,7 @@ static void golden_shape(struct lj_comm *comm, const char *shape)
     int32_t *label = calloc((size_t)labels.count, sizeof *label);
     for (int64_t i = 0; i < labels.count; i++)
         label[i] = (int32_t)labels.i64[i];
-    struct batch b = {z.shape[0], z.shape[1], z.shape[2], 0, 1, z.f32, label, 0};
+    struct batch b = {z.shape[0], z.shape[1], z.shape[2], 0, 1, z.f32, label, 0, false};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         golden_setting(comm, b, shape, names[i]);
     free(label);
@@ -257,10 +271,10 @@ static void compare(struct lj_comm *comm, struct batch b, float deviation)
 Test(supervised, agrees_with_central_differences, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
-    compare(comm, (struct batch){1, 1, 2, 1, 1, NULL, NULL, 0}, 1);
-    compare(comm, (struct batch){3, 11, 4, 4, 2, NULL, NULL, 0.1}, 2);
-    compare(comm, (struct batch){2, 70, 3, 70, 1, NULL, NULL, 0}, 1);
-    compare(comm, (struct batch){1, 35, 37, 6, 3, NULL, NULL, 0.3}, 10);
+    compare(comm, (struct batch){1, 1, 2, 1, 1, NULL, NULL, 0, false}, 1);
+    compare(comm, (struct batch){3, 11, 4, 4, 2, NULL, NULL, 0.1, false}, 2);
+    compare(comm, (struct batch){2, 70, 3, 70, 1, NULL, NULL, 0, false}, 1);
+    compare(comm, (struct batch){1, 35, 37, 6, 3, NULL, NULL, 0.3, false}, 10);
     lj_case_end(comm);
 }
 
@@ -271,7 +285,7 @@ Test(supervised, bits_depend_on_the_lanes_only, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin(), *single;
     int32_t label[61];
-    struct batch b = {3, 61, 17, 6, 1, NULL, label, 0.1};
+    struct batch b = {3, 61, 17, 6, 1, NULL, label, 0.1, false};
     int64_t count = count_of(&b), wrong = 0;
     float *z = calloc((size_t)(3 * count), sizeof *z), *dz = z + count, *expected = dz + count;
     double term[LJ_TERMS_MAX] = {0};
@@ -304,7 +318,7 @@ Test(supervised, bytes_of_the_message, .timeout = 60)
     struct lj_comm *comm = lj_case_begin();
     int32_t label[10];
     float z[3 * 10 * 4], dz[3 * 10 * 4];
-    struct batch b = {3, 10, 4, 2, 1, z, label, 0};
+    struct batch b = {3, 10, 4, 2, 1, z, label, 0, false};
     fill(&b, 1, z, label);
     struct result r = run(comm, &b, dz);
     const struct lj_ledger_entry *entry = &r.ledger.entry[0];
@@ -326,7 +340,7 @@ Test(supervised, logits_far_apart, .timeout = 60)
     } cases[] = {{1000, 0, 0}, {0, 1000, 1000}, {20, 0, 2.0611536e-9}, {3, 3, 0.69314718}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         float z[4] = {cases[i].own, cases[i].other, cases[i].own, cases[i].other}, dz[4];
-        struct batch b = {1, 2, 2, 2, 1, z, label, 0};
+        struct batch b = {1, 2, 2, 2, 1, z, label, 0, false};
         struct result r = run(comm, &b, dz);
         lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
         lj_all_assert(comm, fabs(r.term[LOSS] - cases[i].loss) < 1e-7 * fmax(1, cases[i].loss),
@@ -351,7 +365,7 @@ Test(supervised, nonfinite_rows_are_counted, .timeout = 60)
     struct lj_comm *comm = lj_case_begin();
     int32_t label[40];
     float z[2 * 40 * 4], dz[2 * 40 * 4];
-    struct batch b = {2, 40, 4, 4, 1, z, label, 0};
+    struct batch b = {2, 40, 4, 4, 1, z, label, 0, false};
     fill(&b, 1, z, label);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         z[(40 + 30) * 4 + 2] = cases[i].value; /* not of the sample's class */
@@ -369,7 +383,7 @@ Test(supervised, what_cannot_be_is_refused, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
     struct lj_objective *objective = NULL;
-    struct batch b = {1, 8, 1, 4, 1, NULL, NULL, 0};
+    struct batch b = {1, 8, 1, 4, 1, NULL, NULL, 0, false};
     lj_config_defaults(&config);
     lj_all_assert(comm, create(&objective, comm, &b, NULL) == LJ_ERR_CONFIG, "one class");
     lj_all_assert(comm, strstr(lj_error_text(), "classes"), "%s", lj_error_text());
