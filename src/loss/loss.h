@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For other modules. loss: what training minimises. Objectives stand in one table (objective.c):
- * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c) and VICReg (vicreg.c). Whoever trains
- * does not know which of them runs:
+ * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c), VICReg (vicreg.c) and BYOL (byol.c).
+ * Whoever trains does not know which of them runs:
  *
  *     lj_objective_find("lejepa", &kind)                     a row of the table
  *     lj_objective_create(&objective, comm, kind, &config, &shape, &ledger)
@@ -24,20 +24,18 @@
 /* ---- a row of the table ------------------------------------------------------------------ */
 
 /* What an objective can ask of the trainer besides projections. The trainer says in struct
- * lj_objective_shape what it gives, today nothing of this; lj_objective_create refuses a row that
- * asks for more. Where each of them will go:
+ * lj_objective_shape what it gives; lj_objective_create refuses a row that asks for more. Where
+ * each of them goes, or will go:
  *
  *   LABELS     the class of each sample. The loader (data) puts labels (n) beside the images of
  *              struct lj_batch; struct lj_loss_lane gets `const int32_t *labels`.
- *   PREDICTOR  a head behind the projector, or a classifier. `models` builds it as a third net over
- *              the same table of parameters, so that optimiser, gradient tree and checkpoints take
- *              it as they take the projector; the trainer runs it as one more pass behind
- *              lj_pass_project; struct lj_loss_lane gets `const float *predicted`, and `gradient`
- *              writes d(loss)/d(predicted), too.
- *   AVERAGE    projections by a moving average of the network. The trainer keeps the average beside
- *              the weights, updates it where it updates them (update.c: shards, then the gather),
- *              runs it forward only, and checkpoints it as /average; struct lj_loss_lane gets
- *              `const float *averaged` (V, n, D).
+ *   PREDICTOR  a head behind the projector. `models` builds it as a third net over the same table
+ *              of parameters, so that optimiser, gradient tree and checkpoints take it as they take
+ *              the projector; the trainer runs it as one more pass behind the projector's, and
+ *              `proj` of struct lj_loss_lane, with its gradient, is what it gives.
+ *   AVERAGE    projections of the global views by a moving average of the network, the target. The
+ *              trainer keeps the average beside the weights (train/average.c), runs it forward
+ *              only, and checkpoints it as /average; `averaged` of struct lj_loss_lane.
  *   STATE      arrays of the objective's own that outlive a step, like a centre, a queue or
  *              prototypes. The row names them (name, count, address); a checkpoint stores them as
  *              /objective/NAME. They must be the same on every rank: made from what came through a
@@ -71,7 +69,9 @@ struct lj_loss_lane {
     int worker;        /* 0 .. workers - 1: which of the lanes worked on at once */
     int64_t index;     /* counts this rank's lanes from 0 */
     int64_t n;         /* samples */
-    const float *proj; /* (V, n, D) view-major, global views first */
+    const float *proj; /* (V, n, D) view-major, global views first; with a predictor predictions */
+    const float *averaged; /* (global views, n, D) projections by the average of the network; NULL
+                              unless the row needs them */
 };
 
 /* Name of a term in metrics.jsonl and in lines of the log, there with so many decimals. */
@@ -121,7 +121,7 @@ struct lj_objective_kind {
 
 /* The row of that name. Local. Errors: LJ_ERR_CONFIG with the names there are. */
 int lj_objective_find(const char *name, const struct lj_objective_kind **kind) LJ_MUST_USE;
-extern const struct lj_objective_kind lj_objective_lejepa, lj_objective_vicreg;
+extern const struct lj_objective_kind lj_objective_byol, lj_objective_lejepa, lj_objective_vicreg;
 
 /* Number of terms that the row names. */
 int lj_objective_terms(const struct lj_objective_kind *kind);

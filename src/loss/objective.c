@@ -9,6 +9,7 @@
 static const struct lj_objective_kind *const table[] = {
     &lj_objective_lejepa,
     &lj_objective_vicreg,
+    &lj_objective_byol,
 };
 enum { ROWS = sizeof table / sizeof *table };
 

@@ -112,7 +112,7 @@ void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
 {
     begin_line(run, finished);
     fprintf(run->metrics, ", \"event\": \"evaluation\", \"weights\": \"%s\"",
-            run->config->train_average > 0 ? "average" : "last");
+            run->info.averages ? "average" : "last");
     if (scores->has_labels) {
         put_eval(run, "knn_top1", scores->knn.top1);
         put_eval(run, "knn_balanced", scores->knn.balanced);
