@@ -156,3 +156,87 @@ Test(target, drops_no_branch)
     lj_all_assert(world, lj_all_min(world, whole == dropped) == 1, "%g %g", (double)whole,
                   (double)dropped);
 }
+
+/* ---- the gradient ------------------------------------------------------------------------ */
+
+/* The loss of the last step's batch and targets by the weights as they are. */
+static double loss_of(struct lj_trainer *t)
+{
+    struct lj_step_report report = {0};
+    lj_pass_weights(t);
+    lj_trainer_pack_weights(t);
+    lj_pass_encode(t, &report);
+    lj_pass_project(t, &report);
+    lj_pass_loss(t);
+    return lj_trainer_agree(t, LJ_OK, &report) == LJ_OK ? report.term[0] : (double)NAN;
+}
+
+static bool begins_with(const char *name, const char *prefix)
+{
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+/* Is the parameter of that net? */
+static bool is_of(const struct lj_param *param, int net)
+{
+    bool predictor = begins_with(param->name, "projector.predictor.");
+    bool projector = begins_with(param->name, "projector.") && !predictor;
+    bool of[LJ_NETS] = {!projector && !predictor, projector, predictor};
+    return param->role == LJ_ROLE_WEIGHT && of[net];
+}
+
+/* Moves the weights of a net along its gradient. Returns the gradient's square. */
+static double move(struct lj_trainer *t, int net, double by)
+{
+    const float *gradient = lj_gradsync_shard(t->gradsync)->gradient;
+    double square = 0;
+    for (int p = 0; p < t->model->params.count; p++) {
+        const struct lj_param *param = &t->model->params.list[p];
+        for (int64_t i = 0; is_of(param, net) && i < param->count; i++) {
+            double g = (double)gradient[param->offset + i];
+            t->weights[param->offset + i] += (float)(by * g);
+            square += g * g;
+        }
+    }
+    return square;
+}
+
+/* How far the loss's change along the gradient of a net is from what that gradient says, relative to
+ * it. */
+static double error_along(struct lj_trainer *t, int net)
+{
+    double square = move(t, net, 0), by = 1e-4 / square;
+    move(t, net, by);
+    double above = loss_of(t);
+    move(t, net, -2 * by);
+    double slope = (above - loss_of(t)) / (2 * by);
+    move(t, net, by);
+    return square > 1e-6 ? fabs(slope / square - 1) : 1;
+}
+
+/* The loss changes along the gradient of each net as the gradient says: it came down from the
+ * predictions, and nothing of it through the targets. On one rank, whose shard is all of it. Kinks
+ * of ReLU make some tenths of a per cent. */
+Test(target, gradient_agrees_with_central_differences)
+{
+    struct lj_trainer *t = NULL;
+    struct lj_comm *single = NULL;
+    struct lj_step_report report = {0};
+    configure(SETTINGS("views.local=2", "optim.lr=0", "optim.lr_floor=0", "projector.norm=batch"));
+    lj_all_assert(world, lj_comm_first(world, 1, &single) == LJ_OK, "%s", lj_error_text());
+    int status = LJ_OK;
+    double apart = 0, wrong = 0; /* of the loss made again; of the worst net's gradient, relative */
+    if (single)
+        status = lj_trainer_create(&t, single, &config, archive, NULL);
+    if (single && status == LJ_OK)
+        status = lj_trainer_step(t, 0, false, &report);
+    if (single && status == LJ_OK)
+        apart = fabs(loss_of(t) - report.term[0]);
+    for (int net = 0; single && status == LJ_OK && net < LJ_NETS; net++)
+        wrong = fmax(wrong, error_along(t, net));
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    lj_all_assert(world, apart < 1e-5 && wrong < 0.01, "loss off by %g, gradient by %g", apart,
+                  wrong);
+    lj_trainer_destroy(t);
+    lj_comm_destroy(single);
+}
