@@ -201,8 +201,7 @@ static double move(struct lj_trainer *t, int net, double by)
     return square;
 }
 
-/* How far the loss's change along the gradient of a net is from what that gradient says, relative to
- * it. */
+/* How far the change of the loss along a net's gradient is from what that says, relative to it. */
 static double error_along(struct lj_trainer *t, int net)
 {
     double square = move(t, net, 0), by = 1e-4 / square;
@@ -211,7 +210,7 @@ static double error_along(struct lj_trainer *t, int net)
     move(t, net, -2 * by);
     double slope = (above - loss_of(t)) / (2 * by);
     move(t, net, by);
-    return square > 1e-6 ? fabs(slope / square - 1) : 1;
+    return square > 1e-6 && isfinite(slope) ? fabs(slope / square - 1) : 1;
 }
 
 /* The loss changes along the gradient of each net as the gradient says: it came down from the
