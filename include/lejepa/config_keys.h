@@ -149,8 +149,11 @@
         WORD(LJ_PROJECTOR_NORM_BATCH, "batch") WORD(LJ_PROJECTOR_NORM_LANE, "lane")                \
         WORD(LJ_PROJECTOR_NORM_LAYER, "layer") WORD(LJ_PROJECTOR_NORM_NONE, "none"),               \
         "normalisation of hidden layers: over the global batch, over a lane, a row, none")         \
+    INT(BITS, predictor_hidden, "predictor.hidden", 0, 0, 65536,                                   \
+        "objective=byol: hidden width of the predictor behind the projector; 0: "                  \
+        "projector.hidden")                                                                        \
     TEXT(BITS, objective, "objective", "lejepa",                                                   \
-        "what training minimises: lejepa, simclr, supervised, vicreg; an unknown name is "         \
+        "what training minimises: lejepa, byol, simclr, supervised, vicreg; an unknown name is "   \
         "answered with all there are")                                                             \
     REAL(BITS, loss_lambda, "loss.lambda", 0.05, 0.0, 1.0e6, "weight of SIGReg")                   \
     CHOICE(BITS, loss_combine, "loss.combine", LJ_LOSS_COMBINE_CONVEX,                             \
@@ -181,6 +184,9 @@
         "objective=supervised: classes weigh alike in the loss, however many rows they have")      \
     REAL(BITS, supervised_smoothing, "supervised.smoothing", 0.0, 0.0, 1.0,                        \
         "objective=supervised: label smoothing, the share of a target spread over all classes")    \
+    REAL(BITS, target_momentum, "target.momentum", 0.996, 0.0, 1.0,                                \
+        "objective=byol: decay of the average of weights that makes the targets, at first; rises " \
+        "to 1 by a cosine")                                                                        \
     INT(BITS, batch_size, "batch.size", 256, 1, 1073741824, "samples of the global batch")         \
     INT(BITS, batch_lanes, "batch.lanes", 0, 0, 1073741824,                                        \
         "equal parts of the batch, the unit of computation; 0: 8 samples each")                    \

@@ -98,8 +98,7 @@ int lj_pretrained_load(struct lj_pretrained *p, struct lj_comm *comm, const char
             status = choose_weights(p, weights);
         p->averaged = p->averaged && !untrained;
         if (status == LJ_OK && p->averaged)
-            lj_say("%s: the running average of the weights (weights=last has the last ones)",
-                   p->file);
+            lj_say("%s: its running average of the weights, not the last ones", p->file);
     }
     LJ_TRY(lj_agree(comm, status));
     lj_broadcast(comm, p, sizeof *p, 0);

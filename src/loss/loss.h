@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For other modules. loss: what training minimises. Objectives stand in one table (objective.c):
- * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c), VICReg (vicreg.c), SimCLR
- * (simclr.c) and, on labels, supervised (supervised.c). Whoever trains does not know which of them
- * runs:
+ * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c), BYOL (byol.c), SimCLR (simclr.c),
+ * VICReg (vicreg.c) and, on labels, supervised (supervised.c). Whoever trains does not know which
+ * of them runs:
  *
  *     lj_objective_find("lejepa", &kind)                     a row of the table
  *     lj_objective_create(&objective, comm, kind, &config, &shape, &ledger)
@@ -25,20 +25,18 @@
 /* ---- a row of the table ------------------------------------------------------------------ */
 
 /* What an objective can ask of the trainer besides projections. The trainer says in struct
- * lj_objective_shape what it gives, today labels; lj_objective_create refuses a row that asks for
- * more. Where each of them goes, or will go:
+ * lj_objective_shape what it gives; lj_objective_create refuses a row that asks for more. Where
+ * each of them goes, or will go:
  *
  *   LABELS     the class of each sample. The trainer keeps rows without a label out, numbers the
  *              classes (train/labels.c) and puts `labels` into struct lj_loss_lane.
- *   PREDICTOR  a head behind the projector. `models` builds it as a third net over
- *              the same table of parameters, so that optimiser, gradient tree and checkpoints take
- *              it as they take the projector; the trainer runs it as one more pass behind
- *              lj_pass_project; struct lj_loss_lane gets `const float *predicted`, and `gradient`
- *              writes d(loss)/d(predicted), too.
- *   AVERAGE    projections by a moving average of the network. The trainer keeps the average beside
- *              the weights, updates it where it updates them (update.c: shards, then the gather),
- *              runs it forward only, and checkpoints it as /average; struct lj_loss_lane gets
- *              `const float *averaged` (V, n, D).
+ *   PREDICTOR  a head behind the projector. `models` builds it as a third net over the same table
+ *              of parameters, so that optimiser, gradient tree and checkpoints take it as they take
+ *              the projector; the trainer runs it as one more pass behind the projector's, and
+ *              `proj` of struct lj_loss_lane, with its gradient, is what it gives.
+ *   AVERAGE    projections of the global views by a moving average of the network, the target. The
+ *              trainer keeps the average beside the weights (train/average.c), runs it forward
+ *              only, and checkpoints it as /average; `averaged` of struct lj_loss_lane.
  *   STATE      arrays of the objective's own that outlive a step, like a centre, a queue or
  *              prototypes. The row names them (name, count, address); a checkpoint stores them as
  *              /objective/NAME. They must be the same on every rank: made from what came through a
@@ -71,11 +69,14 @@ struct lj_objective_shape {
 
 /* A lane of this rank, worked on by one thread. */
 struct lj_loss_lane {
-    int worker;            /* 0 .. workers - 1: which of the lanes worked on at once */
-    int64_t index;         /* counts this rank's lanes from 0 */
-    int64_t n;             /* samples */
-    const float *proj;     /* (V, n, D) view-major, global views first */
-    const int32_t *labels; /* (n) class of each sample, from 0 on; NULL unless the row needs them */
+    int worker;        /* 0 .. workers - 1: which of the lanes worked on at once */
+    int64_t index;     /* counts this rank's lanes from 0 */
+    int64_t n;         /* samples */
+    const float *proj; /* (V, n, D) view-major, global views first; with a predictor predictions */
+    const float *averaged; /* (global views, n, D) projections by the average of the network; NULL
+                              unless the row needs them */
+    const int32_t *labels; /* (n) class of each sample, from 0 on; NULL unless the row needs
+                                 them */
 };
 
 /* Name of a term in metrics.jsonl and in lines of the log, there with so many decimals. */
@@ -149,7 +150,7 @@ struct lj_objective_kind {
 
 /* The row of that name. Local. Errors: LJ_ERR_CONFIG with the names there are. */
 int lj_objective_find(const char *name, const struct lj_objective_kind **kind) LJ_MUST_USE;
-extern const struct lj_objective_kind lj_objective_lejepa, lj_objective_simclr,
+extern const struct lj_objective_kind lj_objective_byol, lj_objective_lejepa, lj_objective_simclr,
     lj_objective_supervised, lj_objective_vicreg;
 
 /* Row i of the table; NULL behind the last. Local. */

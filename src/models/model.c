@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is trained: encoder and projector, or classifier in its place, over one table of
+/* What is trained: encoder, projector or a classifier in its place, and for some objectives a
+ * predictor, over one table of
  * parameters. */
 #include "models/encoders.h"
 
@@ -42,8 +43,20 @@ static int note_facts(struct lj_model_config *facts, const struct lj_config *set
     facts->size[0] = settings->views_global_size;
     facts->size[1] = settings->views_local_size;
     facts->projector = projector_of(settings);
+    if (settings->predictor_hidden > 0) /* as BYOL has it: one hidden layer, as wide as it came */
+        facts->predictor = (struct lj_projector_config){.hidden = settings->predictor_hidden,
+                                                        .layers = 2,
+                                                        .out = settings->projector_out,
+                                                        .norm = settings->projector_norm};
     facts->encoder->family->describe(facts->encoder, settings, facts->text, sizeof facts->text);
     return LJ_OK;
+}
+
+static int build_predictor(struct lj_model *m)
+{
+    LJ_TRY(lj_net_create(&m->net[LJ_NET_PREDICTOR], &m->params));
+    lj_predictor(m->net[LJ_NET_PREDICTOR], m->config.projector.out, &m->config.predictor);
+    return m->net[LJ_NET_PREDICTOR]->status;
 }
 
 static int build(struct lj_model *m, const struct lj_config *settings, int64_t bucket_bytes)
@@ -60,7 +73,10 @@ static int build(struct lj_model *m, const struct lj_config *settings, int64_t b
     LJ_TRY(lj_net_create(&m->net[LJ_NET_PROJECTOR], &m->params));
     lj_projector(m->net[LJ_NET_PROJECTOR], m->embedding, &m->config.projector);
     LJ_TRY(m->net[LJ_NET_PROJECTOR]->status);
-    return lj_params_layout(&m->params, m->net, LJ_NETS, bucket_bytes, m->segment, LJ_SEGMENTS_MAX);
+    if (m->config.predictor.layers > 0)
+        LJ_TRY(build_predictor(m));
+    int nets = m->net[LJ_NET_PREDICTOR] ? LJ_NETS : LJ_NET_PREDICTOR;
+    return lj_params_layout(&m->params, m->net, nets, bucket_bytes, m->segment, LJ_SEGMENTS_MAX);
 }
 
 int lj_model_create(struct lj_model **model, const struct lj_config *settings, int64_t channels,

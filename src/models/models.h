@@ -125,6 +125,8 @@ struct lj_projector_config {
 };
 /* Adds the projector to net: input (width), output (out). Names as torchvision.ops.MLP. */
 lj_val lj_projector(struct lj_net *net, int64_t width, const struct lj_projector_config *config);
+/* Adds a predictor, which is built alike; its names have "predictor." behind "projector.". */
+lj_val lj_predictor(struct lj_net *net, int64_t width, const struct lj_projector_config *config);
 
 /* ---- what is trained -------------------------------------------------------------------- */
 
@@ -137,17 +139,17 @@ struct lj_model_config {
     const struct lj_encoder *encoder;
     int64_t channels; /* of an image */
     int64_t size[2];  /* pixels of global and of local views: size x size */
-    struct lj_projector_config projector;
-    char text[160]; /* the encoder in a few words */
+    struct lj_projector_config projector, predictor; /* predictor.layers 0: there is none */
+    char text[160];                                  /* the encoder in a few words */
 };
 
 enum { LJ_SEGMENTS_MAX = 4096 };
-enum { LJ_NET_ENCODER, LJ_NET_PROJECTOR, LJ_NETS };
+enum { LJ_NET_ENCODER, LJ_NET_PROJECTOR, LJ_NET_PREDICTOR, LJ_NETS };
 
 struct lj_model {
     struct lj_model_config config;
     struct lj_params params;
-    struct lj_net *net[LJ_NETS];
+    struct lj_net *net[LJ_NETS];                /* [LJ_NET_PREDICTOR] NULL without a predictor */
     struct lj_segment segment[LJ_SEGMENTS_MAX]; /* one per bucket */
     int64_t embedding;                          /* width */
     bool has_places;                            /* its family knows them */
@@ -161,7 +163,7 @@ struct lj_model {
  * Errors: LJ_ERR_CONFIG: no such encoder, or settings it cannot take, or does not have. */
 int lj_model_resolve(struct lj_config *settings, int64_t size) LJ_MUST_USE;
 
-/* Builds encoder and projector.
+/* Builds encoder and projector, and a predictor where predictor.hidden is above 0.
  *   settings      in   resolved
  *   bucket_bytes  in   about the size of a gradient bucket
  *   model         out  owned by the caller */

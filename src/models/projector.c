@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The projector: an MLP whose hidden layers are normalised; its last layer is bare. Tensor names
- * are those of torchvision.ops.MLP, which counts linear, norm, activation and dropout. */
+/* Projector and predictor: MLPs whose hidden layers are normalised; the last layer is bare. Tensor
+ * names are those of torchvision.ops.MLP, which counts linear, norm, activation and dropout. */
 #include "models/models.h"
 
 #include <math.h>
@@ -27,21 +27,33 @@ static lj_val default_linear(struct lj_net *n, const char *name, lj_val x, int64
     return lj_linear(n, name, x, out, LJ_INIT_UNIFORM, 1 / sqrt((double)in));
 }
 
-lj_val lj_projector(struct lj_net *n, int64_t width, const struct lj_projector_config *c)
+/* Names of tensors begin with "projector." and the prefix. */
+static lj_val mlp(struct lj_net *n, const char *prefix, int64_t width,
+                  const struct lj_projector_config *c)
 {
-    char name[16];
+    char name[32];
     int64_t in = width;
     lj_net_scope(n, -1, "projector");
     lj_val x = lj_input(n, (struct lj_shape){1, {width}}, true);
     for (int layer = 0; layer + 1 < (int)c->layers; layer++) {
-        snprintf(name, sizeof name, "%d", 4 * layer);
+        snprintf(name, sizeof name, "%s%d", prefix, 4 * layer);
         x = default_linear(n, name, x, in, c->hidden);
-        snprintf(name, sizeof name, "%d", 4 * layer + 1);
+        snprintf(name, sizeof name, "%s%d", prefix, 4 * layer + 1);
         x = normalise(n, name, x, c->norm);
-        snprintf(name, sizeof name, "%d", 4 * layer + 2);
+        snprintf(name, sizeof name, "%s%d", prefix, 4 * layer + 2);
         x = lj_relu(n, name, x);
         in = c->hidden;
     }
-    snprintf(name, sizeof name, "%d", 4 * (int)(c->layers - 1));
+    snprintf(name, sizeof name, "%s%d", prefix, 4 * (int)(c->layers - 1));
     return default_linear(n, name, x, in, c->out); /* (D) */
+}
+
+lj_val lj_projector(struct lj_net *n, int64_t width, const struct lj_projector_config *c)
+{
+    return mlp(n, "", width, c);
+}
+
+lj_val lj_predictor(struct lj_net *n, int64_t width, const struct lj_projector_config *c)
+{
+    return mlp(n, "predictor.", width, c);
 }

@@ -390,6 +390,7 @@ struct lj_pass {
     float statistic_share;        /* of this pass in the update of running statistics: 1 when a lane
                                      has one pass through the net, 0 leaves them alone */
     bool train;                   /* drop path on; batch statistics instead of running ones */
+    bool drops_nothing;           /* drop path off all the same */
     int64_t seed;                 /* of the run. It names the draws of drop path, together with: */
     int64_t step;                 /* of training, */
     int64_t first_sample;         /* place in the global batch of this lane's first sample */

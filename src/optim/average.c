@@ -5,7 +5,7 @@
  * grows to the one that is set, as TensorFlow's ExponentialMovingAverage has it with num_updates:
  *   d(t) = min(d, (1 + t) / (10 + t))
  * The average is then one of about the last tenth of the run, until that is longer than
- * 1 / (1 - d). */
+ * 1 / (1 - d). An objective's target has a decay of its own: BYOL's, which rises to 1. */
 #include "optim/optim.h"
 
 #include <math.h>
@@ -17,6 +17,11 @@ double lj_average_decay(double decay, int64_t step)
 {
     double t = (double)step;
     return fmin(decay, (1 + t) / (10 + t));
+}
+
+double lj_target_decay(double momentum, int64_t step, int64_t steps)
+{
+    return 1 - (1 - momentum) * 0.5 * (1 + cos(M_PI * (double)step / (double)steps));
 }
 
 static void average_chunk(float *average, const float *weights, int64_t count, float share)

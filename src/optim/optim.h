@@ -86,6 +86,9 @@ void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale
 /* The decay of the running average in an update: `decay`, less in the first ones.
  *   step  in  0 for the first update */
 double lj_average_decay(double decay, int64_t step);
+/* The same of the average that is an objective's target: from `momentum` in the first step to 1 at
+ * the end of `steps`, by half a cosine. */
+double lj_target_decay(double momentum, int64_t step, int64_t steps);
 /* One update of the running average of all parameters in this rank's shard, running statistics
  * included: average <- average + (1 - decay) (weights - average). It works element by element.
  * Local; OpenMP threads share it.

@@ -120,8 +120,9 @@ void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
                            const struct lj_run_scores *scores)
 {
     begin_line(run, finished);
-    fprintf(run->metrics, ", \"event\": \"evaluation\", \"weights\": \"%s\"",
-            run->config->train_average > 0 ? "average" : "last");
+    fprintf(run->metrics, ", \"event\": \"evaluation\"");
+    if (run->info.averages)
+        fprintf(run->metrics, ", \"weights\": \"average\"");
     if (scores->has_labels) {
         put_eval(run, "knn_top1", scores->knn.top1);
         put_eval(run, "knn_balanced", scores->knn.balanced);

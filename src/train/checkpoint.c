@@ -12,7 +12,7 @@
 
 int lj_trainer_snapshot_arrays(const struct lj_trainer *t)
 {
-    return t->config.train_average > 0 ? LJ_SNAPSHOT_ARRAYS : LJ_SNAPSHOT_AVERAGE;
+    return lj_averages(t) ? LJ_SNAPSHOT_ARRAYS : LJ_SNAPSHOT_AVERAGE;
 }
 
 int lj_trainer_make_snapshot(struct lj_trainer *t)

@@ -23,7 +23,8 @@ struct lj_trainer_info lj_trainer_info(const struct lj_trainer *t)
                                    .lr_peak = t->schedule.peak,
                                    .lr_floor = t->schedule.floor,
                                    .first_step = t->first_step,
-                                   .steps = t->steps};
+                                   .steps = t->steps,
+                                   .averages = lj_averages(t)};
     for (int part = 0; part < LJ_PASS_KINDS; part++)
         info.plan[part] = t->plan[part];
     return info;
@@ -58,15 +59,28 @@ uint64_t lj_trainer_hash(struct lj_trainer *t)
     return XXH3_64bits(t->weights, (size_t)elements * sizeof(float));
 }
 
+/* Of a view's forward pass through encoder and projector. */
+static double projected_flops(const struct lj_trainer *t, int local)
+{
+    struct lj_shape view = lj_model_view(t->model, local), row = {1, {t->model->embedding}};
+    return (double)lj_net_flops(t->model->net[LJ_NET_ENCODER], &view) +
+           (double)lj_net_flops(t->model->net[LJ_NET_PROJECTOR], &row);
+}
+
+static double predictor_flops(const struct lj_trainer *t)
+{
+    const struct lj_net *net = t->model->net[LJ_NET_PREDICTOR];
+    struct lj_shape row = {1, {t->model->config.projector.out}};
+    return net ? (double)lj_net_flops(net, &row) : 0;
+}
+
 double lj_trainer_step_flops(const struct lj_trainer *t)
 {
-    struct lj_shape row = {1, {t->model->embedding}};
-    double projector = (double)lj_net_flops(t->model->net[LJ_NET_PROJECTOR], &row), sum = 0;
+    double sum = 0;
     for (int part = 0; part < 2; part++) {
-        struct lj_shape view = lj_model_view(t->model, part);
-        if (t->views[part] > 0)
-            sum += (double)t->views[part] *
-                   ((double)lj_net_flops(t->model->net[LJ_NET_ENCODER], &view) + projector);
+        double views = (double)t->views[part], once = views > 0 ? projected_flops(t, part) : 0;
+        bool twice = part == LJ_PASS_GLOBAL && t->plan[LJ_PASS_TARGET];
+        sum += views * (3 * (once + predictor_flops(t)) + (twice ? once : 0));
     }
-    return 3 * sum * (double)t->config.batch_size;
+    return sum * (double)t->config.batch_size;
 }

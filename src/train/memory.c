@@ -39,26 +39,38 @@ static void weigh_statistics(struct lj_trainer *t)
     }
     for (int part = LJ_PASS_GLOBAL; part <= LJ_PASS_LOCAL; part++)
         t->statistic_share[part] = (float)(pixels[part] / (pixels[0] + pixels[1]));
-    t->statistic_share[LJ_PASS_PROJECTOR] = 1;
+    for (int part = LJ_PASS_PROJECTOR; part < LJ_PASS_KINDS; part++)
+        t->statistic_share[part] = 1;
 }
 
-/* Room for the sums of any node with statistics of the global batch, and what its allreduce
- * carries. */
-static void measure_sums(struct lj_trainer *t)
+/* Adds the allreduces of the passes at work, a node's `each` time, and the integers that they
+ * carry. */
+static void count_sums(struct lj_trainer *t, int64_t each, int64_t *calls, int64_t *integers)
 {
-    int64_t nodes = 0, integers = 0;
     for (int net = 0; net < LJ_NETS; net++) {
         int passes = 0;
         for (int part = 0; part < LJ_PASS_KINDS; part++)
             passes += lj_passes_net(t, part, net);
-        for (int i = 0; i < t->model->net[net]->count; i++) {
+        for (int i = 0; passes > 0 && i < t->model->net[net]->count; i++) {
             int64_t count = passes * lj_node_sync_count(&t->model->net[net]->node[i]);
             t->sync_count = lj_max_i64(t->sync_count, count);
-            nodes += count > 0;
-            integers += count > 0 ? count + 1 : 0;
+            *calls += count > 0 ? each : 0;
+            *integers += count > 0 ? each * (count + 1) : 0;
         }
     }
-    t->sync_bytes = nodes > 0 ? integers * (int64_t)sizeof(int64_t) / nodes : 0;
+}
+
+/* Room for the sums of any node with statistics of the global batch, and what its allreduces carry
+ * in the mean: one forward and one backward, and in the target's passes one forward. */
+static void measure_sums(struct lj_trainer *t)
+{
+    int64_t calls = 0, integers = 0;
+    count_sums(t, 2, &calls, &integers);
+    t->by_target = true;
+    if (t->plan[LJ_PASS_TARGET])
+        count_sums(t, 1, &calls, &integers);
+    t->by_target = false;
+    t->sync_bytes = calls > 0 ? integers * (int64_t)sizeof(int64_t) / calls : 0;
 }
 
 static struct lj_plan_options plan_options(const struct lj_trainer *t, enum lj_plan_mode mode)
@@ -87,10 +99,19 @@ static int plan_encoder(const struct lj_trainer *t, enum lj_memory_recompute rec
 
 static int plan_parts(struct lj_trainer *t)
 {
-    struct lj_shape row = {1, {t->model->embedding}};
+    struct lj_shape row = {1, {t->model->embedding}},
+                    projection = {1, {t->model->config.projector.out}};
+    int64_t images = lj_views_per_sample(t) * t->n;
     LJ_TRY(plan_encoder(t, t->config.memory_recompute, t->plan));
-    return lj_plan_create(&t->plan[LJ_PASS_PROJECTOR], t->model->net[LJ_NET_PROJECTOR],
-                          lj_views_per_sample(t) * t->n, &row, plan_options(t, LJ_PLAN_TRAIN));
+    LJ_TRY(lj_plan_create(&t->plan[LJ_PASS_PROJECTOR], t->model->net[LJ_NET_PROJECTOR], images,
+                          &row, plan_options(t, LJ_PLAN_TRAIN)));
+    if (t->model->net[LJ_NET_PREDICTOR])
+        LJ_TRY(lj_plan_create(&t->plan[LJ_PASS_PREDICTOR], t->model->net[LJ_NET_PREDICTOR], images,
+                              &projection, plan_options(t, LJ_PLAN_TRAIN)));
+    if (lj_has_target(t))
+        LJ_TRY(lj_plan_create(&t->plan[LJ_PASS_TARGET], t->model->net[LJ_NET_PROJECTOR],
+                              t->views[0] * t->n, &row, plan_options(t, LJ_PLAN_INFER)));
+    return LJ_OK;
 }
 
 /* ---- what each memory.recompute takes ---------------------------------------------------- */
@@ -115,7 +136,8 @@ static int64_t bytes_with(const struct lj_trainer *t, enum lj_memory_recompute r
         floats += status == LJ_OK && plan[part] ? kept * lj_plan_arena(plan[part]) : 0;
         lj_plan_destroy(plan[part]);
     }
-    floats += lj_my_lanes(t) * lj_plan_arena(t->plan[LJ_PASS_PROJECTOR]);
+    for (int part = LJ_PASS_PROJECTOR; part < LJ_PASS_KINDS; part++)
+        floats += t->plan[part] ? lj_my_lanes(t) * lj_plan_arena(t->plan[part]) : 0;
     if (by_lane)
         floats += aside(t, workers) * t->model->params.bounds[lj_encoder_buckets(t)];
     return status == LJ_OK ? floats * (int64_t)sizeof(float) : -1;
@@ -179,10 +201,11 @@ static int foresee(struct lj_trainer_memory *memory, struct lj_trainer *t)
 {
     struct lj_params *params = &t->model->params;
     /* The weights, two moments, the gradient, an average; those of a checkpoint. */
-    int64_t arrays = 4 + (t->config.train_average > 0) + lj_trainer_snapshot_arrays(t);
+    int64_t arrays = 4 + lj_averages(t) + lj_has_target(t) + lj_trainer_snapshot_arrays(t);
     int64_t floats = arrays * params->elements;
     floats += 2 * widest_bucket(params); /* the lane's share of a bucket, and their sum */
-    memory->state = floats * (int64_t)sizeof(float) + lj_params_pack_layout(params, t->bf16);
+    int64_t packed = lj_params_pack_layout(params, t->bf16);
+    memory->state = floats * (int64_t)sizeof(float) + packed * (lj_has_target(t) ? 2 : 1);
     LJ_TRY(check_recompute(t));
     LJ_TRY(plan_parts(t));
     int64_t bytes = bytes_with(t, t->config.memory_recompute, t->workers);
@@ -203,7 +226,9 @@ int lj_trainer_memory(struct lj_trainer_memory *memory, struct lj_model *model,
     t->views[0] = config->views_global;
     t->views[1] = config->views_local;
     t->bf16 = config->precision == LJ_PRECISION_BF16;
-    int status = foresee(memory, t);
+    int status = lj_objective_find(config->objective, &t->objective_kind);
+    if (status == LJ_OK)
+        status = foresee(memory, t);
     for (int part = 0; part < LJ_PASS_KINDS; part++)
         lj_plan_destroy(t->plan[part]);
     lj_free(t);
@@ -228,7 +253,7 @@ static int refuse_activations(const struct lj_trainer *t)
  * lies in that thread's memory. */
 static int take_arenas(struct lj_trainer *t, enum lj_pass_kind part)
 {
-    bool shared = t->by_lane && part != LJ_PASS_PROJECTOR;
+    bool shared = t->by_lane && lj_net_of(part) == LJ_NET_ENCODER;
     if (!t->plan[part])
         return LJ_OK;
     t->arenas[part] = shared ? t->workers : (int)lj_my_lanes(t);
@@ -278,7 +303,9 @@ int lj_trainer_plan(struct lj_trainer *t)
     int64_t packed = lj_params_pack_layout(&t->model->params, t->bf16);
     bool packs = packed > 0 && lj_my_lanes(t) > 0;
     t->packed = packs ? lj_alloc_array(packed, 1, "packed weights") : NULL;
-    if (packs && !t->packed)
+    t->target_packed =
+        packs && lj_has_target(t) ? lj_alloc_array(packed, 1, "packed weights") : NULL;
+    if (packs && (!t->packed || (lj_has_target(t) && !t->target_packed)))
         return LJ_ERR_RESOURCE;
     LJ_TRY(check_recompute(t));
     LJ_TRY(plan_parts(t));
@@ -316,6 +343,9 @@ void lj_trainer_release(struct lj_trainer *t)
     lj_free(t->classes.rows);
     lj_free(t->weights);
     lj_free(t->average);
+    lj_free(t->target);
+    lj_free(t->target_packed);
+    lj_free(t->averaged);
     lj_free(t->packed);
     lj_trainer_free_snapshot(t);
 }

@@ -9,15 +9,16 @@
 struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind part, int64_t k,
                                int worker)
 {
-    bool shared = t->by_lane && part != LJ_PASS_PROJECTOR;
+    bool shared = t->by_lane && lj_net_of(part) == LJ_NET_ENCODER;
     return (struct lj_pass){.arena = t->arena[part][shared ? worker : k],
                             .scratch = t->scratch[worker],
-                            .weights = t->weights,
-                            .packed = t->packed,
+                            .weights = t->by_target ? t->target : t->weights,
+                            .packed = t->by_target ? t->target_packed : t->packed,
                             .sync = t->sync_sums[0] + (part == LJ_PASS_LOCAL ? t->sync_stride : 0),
                             .sync_images = t->lanes * lj_plan_images(t->plan[part]),
                             .statistic_share = t->statistic_share[part],
                             .train = true,
+                            .drops_nothing = t->by_target,
                             .seed = t->config.seed,
                             .step = t->step,
                             .first_sample = (t->first_lane + k) * t->n,
@@ -153,17 +154,37 @@ static void share_statistics(struct lj_trainer *t, int net, int node, bool backw
     report->nonfinite += t->sync_sums[0][count];
 }
 
-/* A lane's embeddings of global, then of local views become the projector's input. */
-static void hand_up(struct lj_trainer *t, int64_t k, int worker)
+/* The pass that reads what comes out of a net; LJ_PASS_KINDS: the objective does. */
+static enum lj_pass_kind part_above(const struct lj_trainer *t, int net)
 {
-    struct lj_pass projector = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, worker);
-    float *rows = lj_plan_value(t->plan[LJ_PASS_PROJECTOR], &projector, 0);
-    int last = nodes_of(t, LJ_NET_ENCODER) - 1;
+    for (int part = 0; part < LJ_PASS_KINDS; part++)
+        if (lj_passes_net(t, part, net + 1))
+            return (enum lj_pass_kind)part;
+    return LJ_PASS_KINDS;
+}
+
+/* Floats of what a pass makes of a lane. */
+static int64_t output_floats(const struct lj_trainer *t, int part)
+{
+    int64_t width =
+        lj_net_of(part) == LJ_NET_ENCODER ? t->model->embedding : t->model->config.projector.out;
+    return lj_plan_images(t->plan[part]) * width;
+}
+
+/* What a net has made of a lane, of global, then of local views, becomes the next one's input. */
+static void hand_up(struct lj_trainer *t, int net, int64_t k, int worker)
+{
+    enum lj_pass_kind to = part_above(t, net);
+    if (to == LJ_PASS_KINDS)
+        return;
+    struct lj_pass above = lj_trainer_pass(t, to, k, worker);
+    float *rows = lj_plan_value(t->plan[to], &above, 0);
+    int last = nodes_of(t, net) - 1;
     for (int part = 0; part < LJ_PASS_KINDS; part++) {
-        if (!lj_passes_net(t, part, LJ_NET_ENCODER))
+        if (!lj_passes_net(t, part, net))
             continue;
         struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
-        int64_t count = lj_plan_images(t->plan[part]) * t->model->embedding;
+        int64_t count = output_floats(t, part);
         memcpy(rows, lj_plan_value(t->plan[part], &pass, last), (size_t)count * sizeof *rows);
         rows += count;
     }
@@ -178,8 +199,8 @@ static void forward_lane(struct lj_trainer *t, int net, int first, int end, int6
         struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
         lj_forward(t->plan[part], &pass, first, end);
     }
-    if (net == LJ_NET_ENCODER && end == nodes_of(t, net))
-        hand_up(t, k, worker);
+    if (end == nodes_of(t, net))
+        hand_up(t, net, k, worker);
     lj_fault_slow("lane", t->step);
     lj_progress();
 }
@@ -237,25 +258,54 @@ void lj_pass_project(struct lj_trainer *t, struct lj_step_report *report)
 {
     lj_phase_begin(LJ_PHASE_PROJECTOR);
     forward_net(t, LJ_NET_PROJECTOR, report);
+    if (t->plan[LJ_PASS_PREDICTOR] && !t->by_target)
+        forward_net(t, LJ_NET_PREDICTOR, report);
     lj_phase_end();
+}
+
+/* The target's projections of a lane leave the arena, which the trained network needs next. */
+static void keep_averaged(struct lj_trainer *t, int64_t k, int worker)
+{
+    struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_TARGET, k, worker);
+    const struct lj_plan *plan = t->plan[LJ_PASS_TARGET];
+    int64_t count = output_floats(t, LJ_PASS_TARGET);
+    memcpy(t->averaged + k * count, lj_plan_value(plan, &pass, nodes_of(t, LJ_NET_PROJECTOR) - 1),
+           (size_t)count * sizeof *t->averaged);
+}
+
+/* It works in the arenas of the trained network, whose inputs its forward pass leaves alone; where
+ * the encoder runs lane by lane, views are made once more. */
+void lj_pass_target(struct lj_trainer *t, struct lj_step_report *report)
+{
+    if (!t->plan[LJ_PASS_TARGET])
+        return;
+    t->by_target = true;
+    lj_pass_encode(t, report);
+    lj_pass_project(t, report);
+    run_lanes(t, keep_averaged);
+    t->by_target = false;
 }
 
 /* ---- loss -------------------------------------------------------------------------------- */
 
+/* What the objective sees of a lane: projections, or predictions. */
 static float *projections(struct lj_trainer *t, int64_t k, int worker, bool gradient)
 {
-    struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, worker);
-    const struct lj_plan *plan = t->plan[LJ_PASS_PROJECTOR];
-    int last = nodes_of(t, LJ_NET_PROJECTOR) - 1;
+    enum lj_pass_kind part = lj_last_part(t);
+    struct lj_pass pass = lj_trainer_pass(t, part, k, worker);
+    const struct lj_plan *plan = t->plan[part];
+    int last = nodes_of(t, lj_net_of(part)) - 1;
     return gradient ? lj_plan_gradient(plan, &pass, last) : lj_plan_value(plan, &pass, last);
 }
 
 static struct lj_loss_lane lane_of_loss(struct lj_trainer *t, int64_t k, int worker)
 {
+    int64_t averaged = t->averaged ? output_floats(t, LJ_PASS_TARGET) : 0;
     return (struct lj_loss_lane){.worker = worker,
                                  .index = k,
                                  .n = t->n,
                                  .proj = projections(t, k, worker, false),
+                                 .averaged = t->averaged ? t->averaged + k * averaged : NULL,
                                  .labels = t->labels ? t->labels + k * t->n : NULL};
 }
 
@@ -317,21 +367,32 @@ static void backward_lane(struct lj_trainer *t, int bucket, int64_t k, int worke
     lj_progress();
 }
 
-/* The projector's gradient at its input becomes the encoder's at its output. */
-static void hand_down(struct lj_trainer *t, int64_t k, int worker)
+/* The gradient at the next net's input becomes that at a net's output. */
+static void hand_down(struct lj_trainer *t, int net, int64_t k, int worker)
 {
-    struct lj_pass projector = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, worker);
-    const float *rows = lj_plan_gradient(t->plan[LJ_PASS_PROJECTOR], &projector, 0);
-    int last = nodes_of(t, LJ_NET_ENCODER) - 1;
+    enum lj_pass_kind from = part_above(t, net);
+    struct lj_pass above = lj_trainer_pass(t, from, k, worker);
+    const float *rows = lj_plan_gradient(t->plan[from], &above, 0);
+    int last = nodes_of(t, net) - 1;
     for (int part = 0; part < LJ_PASS_KINDS; part++) {
-        if (!lj_passes_net(t, part, LJ_NET_ENCODER))
+        if (!lj_passes_net(t, part, net))
             continue;
         struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
-        int64_t count = lj_plan_images(t->plan[part]) * t->model->embedding;
+        int64_t count = output_floats(t, part);
         float *gradient = lj_plan_gradient(t->plan[part], &pass, last);
         memcpy(gradient, rows, (size_t)count * sizeof *rows);
         rows += count;
     }
+}
+
+static void hand_to_projector(struct lj_trainer *t, int64_t k, int worker)
+{
+    hand_down(t, LJ_NET_PROJECTOR, k, worker);
+}
+
+static void hand_to_encoder(struct lj_trainer *t, int64_t k, int worker)
+{
+    hand_down(t, LJ_NET_ENCODER, k, worker);
 }
 
 /* One bucket over the lanes of a wave. */
@@ -362,7 +423,7 @@ static void encode_again(struct lj_trainer *t, int64_t k, int worker)
         make_views(t, k, worker);
         encode(t, k, worker);
     }
-    hand_down(t, k, worker);
+    hand_to_encoder(t, k, worker);
 }
 
 /* All buckets of the encoder over one wave after the other; a bucket starts moving in the last. */
@@ -398,11 +459,15 @@ static void backward_net(struct lj_trainer *t, int net, struct lj_step_report *r
 void lj_pass_backward(struct lj_trainer *t, struct lj_step_report *report)
 {
     lj_phase_begin(LJ_PHASE_BACKWARD);
+    if (t->plan[LJ_PASS_PREDICTOR]) {
+        backward_net(t, LJ_NET_PREDICTOR, report);
+        run_lanes(t, hand_to_projector);
+    }
     backward_net(t, LJ_NET_PROJECTOR, report);
     if (t->by_lane) {
         backward_by_lane(t);
     } else {
-        run_lanes(t, hand_down);
+        run_lanes(t, hand_to_encoder);
         backward_net(t, LJ_NET_ENCODER, report);
     }
     lj_phase_end();

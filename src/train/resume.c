@@ -58,9 +58,8 @@ static int read_on_root(struct lj_trainer *t, const char *where, struct lj_limit
     LJ_TRY(take_header(t, path, limits));
     *has_average = arrays.has_average;
     if (t->average && !arrays.has_average && status == LJ_OK)
-        lj_warn("%s has no average of the weights (train.average): it begins with the weights of "
-                "step %lld",
-                path, (long long)t->first_step);
+        lj_warn("%s has no average of the weights: it begins with the weights of step %lld", path,
+                (long long)t->first_step);
     lj_error_set(reason);
     return status;
 }
@@ -90,5 +89,7 @@ int lj_trainer_resume(struct lj_trainer *t, const char *where)
     deal_out(t, LJ_SNAPSHOT_MOMENT2, lj_optim_moment(t->optim, 1));
     if (t->average && has_average)
         deal_out(t, LJ_SNAPSHOT_AVERAGE, t->average);
+    if (lj_has_target(t))
+        lj_trainer_fill_target(t);
     return LJ_OK;
 }

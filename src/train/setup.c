@@ -105,6 +105,26 @@ static int make_model(struct lj_trainer *t)
     return lj_view_recipe(&t->recipe[1], &t->config, info, true, size[1], t->mean, t->std);
 }
 
+/* Settings of what only some objectives have. */
+static int resolve_objective(struct lj_trainer *t)
+{
+    struct lj_config *c = &t->config;
+    LJ_TRY(lj_objective_find(c->objective, &t->objective_kind));
+    bool predicts = t->objective_kind->needs & LJ_NEED_PREDICTOR;
+    if (!predicts && c->predictor_hidden > 0)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "predictor.hidden=%lld: objective=%s has no predictor; leave it out",
+                       (long long)c->predictor_hidden, c->objective);
+    if (lj_has_target(t) && c->train_average > 0)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "train.average=%g: objective=%s keeps an average of the weights itself, by "
+                       "target.momentum, which is evaluated and exported; leave train.average out",
+                       c->train_average, c->objective);
+    if (predicts && c->predictor_hidden == 0)
+        c->predictor_hidden = c->projector_hidden;
+    return LJ_OK;
+}
+
 static int make_objective(struct lj_trainer *t)
 {
     struct lj_objective_shape shape = {
@@ -118,7 +138,8 @@ static int make_objective(struct lj_trainer *t)
         /* Where even the encoder runs again rather than be kept, so do the objective's smaller
          * matmuls. */
         .caches = t->config.memory_recompute != LJ_MEMORY_RECOMPUTE_LANES,
-        .gives = t->classes.classes > 0 ? LJ_NEED_LABELS : 0,
+        .gives = LJ_NEED_PREDICTOR | LJ_NEED_AVERAGE |
+                 (t->classes.classes > 0 ? (unsigned)LJ_NEED_LABELS : 0),
         .class_rows = t->classes.rows};
     if (shape.gives & LJ_NEED_LABELS) {
         t->labels = lj_alloc_array(lj_my_lanes(t) * t->n, sizeof *t->labels, "labels");
@@ -137,6 +158,7 @@ static int prepare_locally(struct lj_trainer *t)
         return lj_fail(LJ_ERR_RESOURCE, "out of memory: trainer");
     LJ_TRY(lj_threads_use(t->config.threads, &t->workers));
     LJ_TRY(deal_lanes(t));
+    LJ_TRY(resolve_objective(t));
     t->by_lane = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_LANES &&
                  lj_my_lanes(t) > t->workers; /* else each lane has a worker that keeps it */
     LJ_TRY(make_model(t));

@@ -11,8 +11,17 @@
 #include "loss/loss.h"
 #include "models/models.h"
 
-/* The passes of a lane: the encoder on its global and on its local views, the projector on all. */
-enum lj_pass_kind { LJ_PASS_GLOBAL, LJ_PASS_LOCAL, LJ_PASS_PROJECTOR, LJ_PASS_KINDS };
+/* The passes of a lane: the encoder on its global and on its local views, the projector on all, and
+ * the predictor behind it. The target of an objective, an average of the weights, has the encoder's
+ * pass on global views and a pass of the projector of its own. */
+enum lj_pass_kind {
+    LJ_PASS_GLOBAL,
+    LJ_PASS_LOCAL,
+    LJ_PASS_PROJECTOR,
+    LJ_PASS_PREDICTOR,
+    LJ_PASS_TARGET,
+    LJ_PASS_KINDS
+};
 
 /* About the size of a bucket of gradients: large enough for the network, small enough that the
  * first moves early and a lane's share stays in the cache. */
@@ -37,7 +46,8 @@ struct lj_trainer_info {
     int64_t samples_per_lane;
     int64_t views[2];                          /* of a sample: global, local */
     int workers;                               /* lanes worked on at once */
-    const struct lj_plan *plan[LJ_PASS_KINDS]; /* [LJ_PASS_LOCAL] NULL without local views */
+    const struct lj_plan *plan[LJ_PASS_KINDS]; /* NULL: this run has no such pass */
+    bool averages;                             /* keeps a running average of the weights */
     /* By memory.recompute: bytes that activations and sums of gradients set aside take on this rank
      * with that setting; 0: none, or the encoder cannot be trained so. */
     const int64_t *recompute_bytes;
@@ -79,8 +89,8 @@ const float *lj_trainer_weights(struct lj_trainer *trainer);
  * once before an evaluation, of the average then, and once behind it. No step in between.
  * Collective. */
 void lj_trainer_swap_average(struct lj_trainer *trainer);
-/* FLOP of one step: 3 x 2 x forward multiply-adds of encoder and projector, attention included.
- * Local. */
+/* FLOP of one step: 3 x 2 x forward multiply-adds of encoder, projector and predictor, attention
+ * included, and 2 x those of the target's passes. Local. */
 double lj_trainer_step_flops(const struct lj_trainer *trainer);
 
 /* Crops of views that saw nothing and were drawn again (views.redraw). */

@@ -37,7 +37,7 @@ struct lj_trainer {
     int workers;                         /* lanes worked on at once: OpenMP threads */
     bool by_lane; /* memory.recompute: lanes, of which this rank has more than workers */
 
-    struct lj_plan *plan[LJ_PASS_KINDS]; /* [LJ_PASS_LOCAL] NULL without local views */
+    struct lj_plan *plan[LJ_PASS_KINDS]; /* NULL: this run has no such pass */
     float **arena[LJ_PASS_KINDS];        /* (arenas) memory of a plan: one for each of my lanes, for
                                             each worker where the encoder runs lane by lane */
     int arenas[LJ_PASS_KINDS];
@@ -74,7 +74,13 @@ struct lj_trainer {
     const struct lj_objective_kind *objective_kind; /* its row of the table */
     struct lj_gradsync *gradsync;
     struct lj_optim *optim;
-    float *average; /* running average of the weights, (shard); NULL: train.average is 0 */
+    float *average; /* running average of the weights, (shard); NULL: lj_averages says no */
+    /* Of an objective that compares with projections by that average, on ranks with lanes: */
+    float *target;       /* the average, laid out like weights */
+    void *target_packed; /* its packed forms; NULL where none pays */
+    double target_decay; /* of the update that is on its way */
+    float *averaged;     /* (my lanes) (global views, n, D) the target's projections */
+    bool by_target;      /* the passes at work are the target's */
     struct lj_schedule schedule;
     int64_t steps;                       /* of the whole run */
     int64_t first_step;                  /* of this process: 0, or the one after the checkpoint's */
@@ -101,11 +107,41 @@ static inline int lj_encoder_buckets(const struct lj_trainer *t)
     return buckets;
 }
 
-/* Does this run have the pass `part`, and does it go through `net`? The encoder has one pass for
- * each size of views, the projector one for all views. */
+static inline int lj_net_of(int part)
+{
+    static const int net[LJ_PASS_KINDS] = {[LJ_PASS_GLOBAL] = LJ_NET_ENCODER,
+                                           [LJ_PASS_LOCAL] = LJ_NET_ENCODER,
+                                           [LJ_PASS_PROJECTOR] = LJ_NET_PROJECTOR,
+                                           [LJ_PASS_PREDICTOR] = LJ_NET_PREDICTOR,
+                                           [LJ_PASS_TARGET] = LJ_NET_PROJECTOR};
+    return net[part];
+}
+
+/* Does this run have the pass `part`, and does it go through `net`, now that the passes at work are
+ * the target's or are not? The encoder has one pass for each size of views, the projector one for
+ * all views. */
 static inline bool lj_passes_net(const struct lj_trainer *t, int part, int net)
 {
-    return t->plan[part] && (part == LJ_PASS_PROJECTOR) == (net == LJ_NET_PROJECTOR);
+    bool of_target = part == LJ_PASS_GLOBAL || part == LJ_PASS_TARGET;
+    bool at_work = t->by_target ? of_target : part != LJ_PASS_TARGET;
+    return t->plan[part] && at_work && lj_net_of(part) == net;
+}
+
+/* The pass whose output the objective sees. */
+static inline enum lj_pass_kind lj_last_part(const struct lj_trainer *t)
+{
+    return t->plan[LJ_PASS_PREDICTOR] ? LJ_PASS_PREDICTOR : LJ_PASS_PROJECTOR;
+}
+
+/* Does the objective compare with projections by an average of the weights? */
+static inline bool lj_has_target(const struct lj_trainer *t)
+{
+    return t->objective_kind && (t->objective_kind->needs & LJ_NEED_AVERAGE);
+}
+
+static inline bool lj_averages(const struct lj_trainer *t)
+{
+    return t->config.train_average > 0 || lj_has_target(t);
 }
 
 static inline int64_t lj_views_per_sample(const struct lj_trainer *t)
@@ -129,6 +165,9 @@ void lj_pass_views(struct lj_trainer *t);
  * and one in lj_pass_backward. Adds the number of values out of range to report->nonfinite. */
 void lj_pass_encode(struct lj_trainer *t, struct lj_step_report *report);
 void lj_pass_project(struct lj_trainer *t, struct lj_step_report *report);
+/* The target's projections of my lanes' global views, where the objective asks for them. Collective
+ * as lj_pass_encode and lj_pass_project are. */
+void lj_pass_target(struct lj_trainer *t, struct lj_step_report *report);
 /* My lanes' shares of the objective's sums; then, after the reduction, the gradient at the
  * projections. */
 void lj_pass_loss(struct lj_trainer *t);
@@ -160,7 +199,7 @@ void lj_trainer_take_labels(struct lj_trainer *t);
 int lj_trainer_next_batch(struct lj_trainer *t);
 int lj_trainer_agree(struct lj_trainer *t, int local, struct lj_step_report *report);
 
-/* update.c: makes t->packed follow the weights. Local. */
+/* update.c: makes t->packed follow the weights, and the target's its own. Local. */
 void lj_trainer_pack_weights(struct lj_trainer *t);
 
 /* memory.c */
@@ -175,8 +214,12 @@ void lj_trainer_spread_weights(struct lj_trainer *t);
  * weights are. Local. */
 int lj_trainer_make_average(struct lj_trainer *t) LJ_MUST_USE;
 void lj_trainer_begin_average(struct lj_trainer *t);
-/* The weights of this step's update join it. Local. */
+/* The weights of this step's update join it; and, when they have all arrived, the target's copy of
+ * it. Local. */
 void lj_trainer_update_average(struct lj_trainer *t);
+void lj_trainer_update_target(struct lj_trainer *t);
+/* weights.c: the target's copy becomes what the average is. Collective. */
+void lj_trainer_fill_target(struct lj_trainer *t);
 
 /* checkpoint.c: takes (frees) room for what a checkpoint holds; freeing waits for the
  * writer. Local. */

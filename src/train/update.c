@@ -29,6 +29,8 @@ void lj_trainer_pack_weights(struct lj_trainer *t)
 {
     if (t->packed)
         lj_params_pack(&t->model->params, t->bf16, t->weights, t->packed, t->workers);
+    if (t->target && t->target_packed)
+        lj_params_pack(&t->model->params, t->bf16, t->target, t->target_packed, t->workers);
 }
 
 void lj_pass_gather(struct lj_trainer *t)
@@ -45,6 +47,7 @@ void lj_pass_weights(struct lj_trainer *t)
         return;
     lj_phase_begin(LJ_PHASE_WEIGHT_COMM);
     lj_gradsync_gather_finish(t->gradsync);
+    lj_trainer_update_target(t);
     lj_trainer_pack_weights(t);
     t->gathers = false;
     lj_phase_end();

@@ -162,3 +162,12 @@ void lj_trainer_swap_average(struct lj_trainer *t)
              shard->count[b]);
     lj_gradsync_gather(t->gradsync, t->weights);
 }
+
+void lj_trainer_fill_target(struct lj_trainer *t)
+{
+    int64_t elements = lj_gradsync_shard(t->gradsync)->weights_elements;
+    lj_trainer_swap_average(t);
+    if (t->target)
+        memcpy(t->target, t->weights, (size_t)elements * sizeof *t->target);
+    lj_trainer_swap_average(t);
+}

@@ -97,7 +97,7 @@ def test_objectives():
         check(ended.code == 2 and word.split("=")[0] in ended.err, f"{word}: {ended.tail()}")
     ended = train(here / "unknown", *WORDS, "objective=lejep")
     check(
-        ended.code == 2 and "expected one of lejepa, simclr" in ended.err,
+        ended.code == 2 and "expected one of lejepa, byol, simclr" in ended.err,
         f"objective=lejep: {ended.code} {ended.err}",
     )
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`train.average`: the running average of the weights is the recurrence it is said to be, the same
 on any number of ranks and over restarts, changes no weight, and is what is evaluated, embedded and
-exported."""
+exported. And the average that is the target of `objective=byol`."""
 
 import json
 import shutil
@@ -148,9 +148,9 @@ def test_evaluation():
     _, without = embeddings(plain, "without")
     check(numpy.array_equal(averaged, chosen), "weights=average is not the default")
     check(numpy.array_equal(last, without), "weights=last are not the weights")
-    for directory, rows, word in [(straight, averaged, "average"), (plain, last, "last")]:
+    for directory, rows, word in [(straight, averaged, "average"), (plain, last, None)]:
         scores = [line for line in program.metrics(directory) if "event" in line][-1]
-        check(scores["weights"] == word, f"{directory}: {scores}")
+        check(scores.get("weights") == word, f"{directory}: {scores}")
         check(
             abs(scores["effective_rank"] / effective_rank(rows) - 1) < 1e-4,
             f"{word}: effective rank {scores['effective_rank']}, {effective_rank(rows)} of embed",
@@ -185,6 +185,57 @@ def test_export():
         wanted = arrays(straight, STEPS, group)
         wanted = {name: wanted[name] for name in wanted if not name.startswith("projector.")}
         same(f"export {words}", safetensors(out), wanted)
+
+
+# ---- the target of an objective ------------------------------------------------------------------
+
+
+def test_byol():
+    """Its decay rises to 1 by half a cosine; what leaves is the encoder alone."""
+    directory = here / "byol"
+    words = [word for word in PLAIN if not word.startswith("eval.every")]
+    words += ["objective=byol", "target.momentum=0.4", f"run.dir={directory}", "eval.every=6"]
+    ended = done("byol", ["train", *program.TINY, *words], ranks=2)
+    check("loss: BYOL" in ended.err and "predictor of hidden width 16" in ended.err, ended.tail())
+    for step in range(1, STEPS):
+        decay = 1 - (1 - 0.4) * 0.5 * (1 + numpy.cos(numpy.pi * step / STEPS))
+        weights = arrays(directory, step + 1, "weights")
+        average = arrays(directory, step, "average")
+        share = numpy.float32(1 - decay)
+        wanted = {name: average[name] + share * (weights[name] - average[name]) for name in weights}
+        same(f"target after step {step + 1}", arrays(directory, step + 1, "average"), wanted)
+    check("projector.predictor.0.weight" in weights, f"no predictor among {sorted(weights)}")
+    lines = program.metrics(directory)
+    program.has_keys("metrics.jsonl of byol", lines[0], "loss spread collapse")
+    check([line["weights"] for line in lines if "event" in line] == ["average"], f"{lines[-1]}")
+    ledger = json.loads((directory / "timing.json").read_text())["ledger"]
+    for entry in ledger:
+        if entry["name"] in ("byol", "batchnorm"):
+            check(entry["bytes_per_call"] == entry["predicted_bytes_per_call"], f"{entry}")
+    check("byol" in [entry["name"] for entry in ledger], f"{ledger}")
+    out = here / "export-byol/model.safetensors"
+    out.parent.mkdir()
+    done("export", ["export", f"checkpoint={directory}", f"out={out}"])
+    names = [name for name in arrays(directory, STEPS, "weights") if "projector" not in name]
+    check(sorted(safetensors(out)) == sorted(names), f"export of byol: {sorted(safetensors(out))}")
+    done("embed", ["embed", f"checkpoint={directory}", f"out={here}/byol.h5", data])
+
+
+def test_byol_refused():
+    for words, said in [
+        (["objective=byol", "train.average=0.9"], "leave train.average out"),
+        (["predictor.hidden=8"], "has no predictor"),
+        (["objective=byol", "views.global=1", "views.local=0"], "at least 2"),
+        (["objective=byol", "target.momentum=1.1"], "target.momentum"),
+    ]:
+        ended = train(here / "never", *PLAIN, *words)
+        check(
+            ended.code == 2 and said in "".join(ended.errors),
+            f"{words}: exit code {ended.code}: {ended.errors}",
+        )
+
+
+# ---- what is not right ---------------------------------------------------------------------------
 
 
 def test_verify():
@@ -233,6 +284,8 @@ test_restart()
 test_restart_without()
 test_evaluation()
 test_export()
+test_byol()
+test_byol_refused()
 test_verify()
 test_refused()
 program.finish()

@@ -24,7 +24,7 @@ Test(objective, an_unknown_name_is_answered_with_those_there_are)
     const struct lj_objective_kind *kind = NULL;
     cr_assert_eq(lj_objective_find("lejep", &kind), LJ_ERR_CONFIG);
     cr_assert(strstr(lj_error_text(), "'lejep'") &&
-                  strstr(lj_error_text(), "lejepa, simclr, supervised, vicreg"),
+                  strstr(lj_error_text(), "lejepa, byol, simclr, supervised, vicreg"),
               "%s", lj_error_text());
     cr_assert_eq(lj_objective_find("", &kind), LJ_ERR_CONFIG);
 }

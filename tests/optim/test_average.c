@@ -74,6 +74,16 @@ Test(average, keeps_what_does_not_move)
     cr_assert(average[0] == 0.1f && average[1] >= 0);
 }
 
+/* As BYOL has it: 1 - (1 - momentum) (cos(pi k / K) + 1) / 2. */
+Test(average, of_a_target_ends_at_one)
+{
+    cr_assert_float_eq(lj_target_decay(0.996, 0, 100), 0.996, 1e-15);
+    cr_assert_float_eq(lj_target_decay(0.996, 50, 100), 0.998, 1e-15);
+    cr_assert_float_eq(lj_target_decay(0.996, 25, 100), 1 - 0.004 * (sqrt(0.5) + 1) / 2, 1e-15);
+    cr_assert_float_eq(lj_target_decay(0.996, 100, 100), 1, 1e-15);
+    cr_assert_float_eq(lj_target_decay(1, 3, 100), 1, 1e-15);
+}
+
 Test(average, begins_short)
 {
     cr_assert_float_eq(lj_average_decay(0.999, 0), 0.1, 1e-15);

@@ -260,6 +260,36 @@ Test(exactness, running_average)
     }
 }
 
+/* An objective with a predictor and a target that is an average of the weights: on any number of
+ * ranks, in any way of computing, and continued on others, as if nothing had happened. */
+Test(exactness, byol)
+{
+    const char *const *byol = SETTINGS("batch.size=48", "objective=byol", "target.momentum=0.5",
+                                       "projector.norm=batch", "predictor.hidden=20");
+    struct outcome wanted = of_one_rank(byol);
+    cr_assert(wanted.loss[0] > 0 && wanted.loss[1] != wanted.loss[0]);
+    cr_assert(wanted.average != wanted.weights);
+    expect_on_all_sizes(byol, &wanted);
+    expect_on_all_sizes(SETTINGS("batch.size=48", "objective=byol", "target.momentum=0.5",
+                                 "projector.norm=batch", "predictor.hidden=20",
+                                 "memory.recompute=lanes", "threads=2"),
+                        &wanted);
+    expect_on_all_sizes(SETTINGS("batch.size=48", "objective=byol", "target.momentum=0.5",
+                                 "projector.norm=batch", "predictor.hidden=20",
+                                 "memory.recompute=blocks"),
+                        &wanted);
+    configure(byol);
+    train_on(3, NULL, dir.path, 2);
+    const char *path = lj_tmpdir_file(&dir, "step-000000002.h5");
+    for (int i = 0; i < SIZES; i++) {
+        struct outcome got = train_on(sizes[i], path, NULL, 0);
+        lj_all_assert(world,
+                      got.weights == wanted.weights && got.average == wanted.average &&
+                          got.loss[2] == wanted.loss[2],
+                      "continued on %d ranks", sizes[i]);
+    }
+}
+
 /* Another objective: on any number of ranks, in any way of computing, and continued on others after
  * a step.
  *   terms  in  how many terms it has */

@@ -23,7 +23,7 @@ static float keep_scale(const struct lj_call *c, int64_t image)
 {
     const struct lj_pass *pass = c->pass;
     double rate = c->node->real;
-    if (!pass->train || rate <= 0)
+    if (!pass->train || pass->drops_nothing || rate <= 0)
         return 1;
     image += c->first_image;
     int64_t place = pass->first_sample + image % pass->n, view = pass->first_view + image / pass->n;

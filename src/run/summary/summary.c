@@ -41,9 +41,9 @@ static void say_batch(const struct lj_trainer_info *t)
     lj_say("schedule: %lld steps, warm-up %.0f, learning rate %g to %g%s, AdamW decay %g on %s",
            (long long)t->steps, t->warmup_steps, t->lr_peak, t->lr_floor, encoder,
            c->optim_weight_decay, lj_optim_decay_on_word(c->optim_decay_on));
-    if (c->train_average > 0)
+    if (t->averages)
         lj_say("average: of the weights, decay %g; it is evaluated, embedded and exported",
-               c->train_average);
+               c->train_average > 0 ? c->train_average : c->target_momentum);
 }
 
 /* Logs settings of views that do nothing for these pixels. */
