@@ -7,11 +7,8 @@
 #include <string.h>
 
 static const struct lj_objective_kind *const table[] = {
-    &lj_objective_lejepa,
-    &lj_objective_byol,
-    &lj_objective_simclr,
-    &lj_objective_supervised,
-    &lj_objective_vicreg,
+    &lj_objective_lejepa,     &lj_objective_byol,   &lj_objective_simclr,
+    &lj_objective_supervised, &lj_objective_vicreg,
 };
 enum { ROWS = sizeof table / sizeof *table };
 
