@@ -5,6 +5,7 @@
 #include "app/app.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -65,18 +66,24 @@ static void print_table(const struct lj_scale_report *report)
            "reading and views included\n",
            s->model, (double)s->parameters * 1e-6, s->repeats, s->steps);
     print_baseline(s);
-    printf("\n%-6s %6s %7s %9s %-21s %10s %-15s %9s %12s %8s %9s  %-5s  %s\n", "mode", "ranks",
+    printf("\n%-6s %6s %7s %9s %-21s %10s %-15s %9s %12s %8s %9s %11s  %s\n", "mode", "ranks",
            "batch", "step s", "", "efficiency", "", "exposed s", "bytes", "messages", "imbalance",
-           "bits", "predicted s");
+           "predicted s", "bits");
     for (int k = 0; k < s->measured; k++) {
         const struct lj_scale_rung *r = &s->rung[k];
         printf("%-6s %6d %7lld %9.4f %9.4f .. %-8.4f %10.3f %6.3f .. %-5.3f %9.4f %12lld %8lld "
-               "%8.1f%%  %-5s  %.4f\n",
+               "%8.1f%% %11.4f  %s\n",
                r->strong ? "strong" : "weak", r->ranks, (long long)r->batch, r->step_s,
                r->step_s_low, r->step_s_high, r->efficiency, r->efficiency_low, r->efficiency_high,
                r->exposed_s, (long long)r->bytes, (long long)r->messages, 100 * r->imbalance,
-               r->same_bits ? "same" : "OTHER", r->prediction.step_s);
+               r->prediction.step_s, r->same_bits ? "same" : "OTHER");
     }
+}
+
+static void print_bound(bool strong, int ranks, const struct lj_scale_prediction *p)
+{
+    printf("%6d rank%s, %s: %s\n", ranks, ranks == 1 ? "" : "s", strong ? "strong" : "weak",
+           p->bound);
 }
 
 /* Rows that nobody measured, and for all rows what bounds a step. */
@@ -91,15 +98,15 @@ static void print_predictions(const struct lj_scale *s)
                (long long)f->batch, f->prediction.step_s, f->prediction.efficiency,
                f->prediction.cost.exposed_s);
     }
+    if (!isfinite(s->rung[0].prediction.step_s))
+        return;
     printf("\nby the model of machine and network:\n");
     for (int k = 0; k < s->measured; k++)
-        printf("%-6s %6d %s\n", s->rung[k].strong ? "strong" : "weak", s->rung[k].ranks,
-               s->rung[k].prediction.bound);
+        print_bound(s->rung[k].strong, s->rung[k].ranks, &s->rung[k].prediction);
     bool guesses = false;
     for (int k = 0; k < s->foreseen_count; k++) {
         guesses = guesses || s->foreseen[k].guesses_network;
-        printf("%-6s %6d %s\n", s->foreseen[k].strong ? "strong" : "weak", s->foreseen[k].ranks,
-               s->foreseen[k].prediction.bound);
+        print_bound(s->foreseen[k].strong, s->foreseen[k].ranks, &s->foreseen[k].prediction);
     }
     if (guesses)
         printf("no network between nodes was measured; predictions take it for as fast as the "

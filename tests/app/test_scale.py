@@ -138,7 +138,7 @@ def test_table():
     ended = scale("table", "mode=strong", "batch.size=32")
     rows = [line for line in ended.out.splitlines() if line.startswith("strong ") and ".." in line]
     check([row.split()[1] for row in rows] == ["1", "2", "3"], f"table: {ended.out}")
-    check(all(row.split()[-2] == "same" for row in rows), f"table: {ended.out}")
+    check(all(row.split()[-1] == "same" for row in rows), f"table: {ended.out}")
     named = "baseline of strong scaling: 1 rank with batch.size=32" in ended.out
     check(named, f"table: no baseline: {ended.out}")
 
