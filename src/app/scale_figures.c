@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* scale.csv, and the figures, whose scripts all read it. */
+/* scale.csv, the figures, whose scripts all read it, and the page that shows them. */
 #include "app/scale_report.h"
-
-#include "app/report/report.h"
 
 #include <math.h>
 #include <string.h>
@@ -63,23 +61,52 @@ int lj_scale_csv(const struct lj_scale_report *report)
 struct figure {
     const char *name, *title, *settings;
     const char *value; /* gnuplot's expression of columns, and how it is drawn */
+    const char *caption;
+    const char *column[6]; /* of the page's table, as lj_scale_page_rungs has them */
 };
 
 static const struct figure figures[] = {
-    {"scale-step", "seconds of a step: median, least and largest repeat", "set yrange [0:*]\n",
-     "(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines"},
-    {"scale-efficiency", "", "set yrange [0:1.2<*<2]\n",
+    {"scale-step",
+     "seconds of a step: median, least and largest repeat",
+     "set yrange [0:*]\n",
+     "(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines",
+     "Seconds of a step: the median of the repeats, bars from the least to the largest. Dashed: "
+     "the model's prediction.",
+     {"batch", "step_s", "step_s_low", "step_s_high", "predicted_step_s", NULL}},
+    {"scale-efficiency",
+     "",
+     "set yrange [0:1.2<*<2]\n",
      "(column('efficiency')):(column('efficiency_low')):(column('efficiency_high')) with "
-     "yerrorlines"},
-    {"scale-exposed", "communication and waiting of a rank, share of a step",
+     "yerrorlines",
+     "Samples a second and rank, as a share of the baseline's; bars from the extremes of both. "
+     "Dashed: the model's prediction.",
+     {"batch", "efficiency", "efficiency_low", "efficiency_high", "predicted_efficiency", NULL}},
+    {"scale-exposed",
+     "communication and waiting of a rank, share of a step",
      "set yrange [0:1<*]\nset format y '%g %%'\n",
-     "(100*column('exposed_share')) with linespoints"},
-    {"scale-bytes", "bytes of a rank in a step, sent or put into reductions",
-     "set yrange [0:*]\nset format y '%.1s %cB'\n", "(column('bytes')) with linespoints"},
-    {"scale-messages", "messages and collective calls of a rank in a step", "set yrange [0:*]\n",
-     "(column('messages')+column('collectives')) with linespoints"},
-    {"scale-imbalance", "computing of the busiest rank, above the mean",
-     "set yrange [0:1<*]\nset format y '%g %%'\n", "(100*column('imbalance')) with linespoints"},
+     "(100*column('exposed_share')) with linespoints",
+     "What no arithmetic hides: the seconds in which a rank only communicates or waits for it, "
+     "mean over ranks, as a share of the step.",
+     {"exposed_s", "exposed_share", "predicted_exposed_s", NULL}},
+    {"scale-bytes",
+     "bytes of a rank in a step, sent or put into reductions",
+     "set yrange [0:*]\nset format y '%.1s %cB'\n",
+     "(column('bytes')) with linespoints",
+     "Bytes that the busiest rank sends or puts into reductions.",
+     {"bytes", "predicted_bytes", NULL}},
+    {"scale-messages",
+     "messages and collective calls of a rank in a step",
+     "set yrange [0:*]\n",
+     "(column('messages')+column('collectives')) with linespoints",
+     "Messages to one other rank each, and calls in which MPI decides who sends what, added, on "
+     "the rank that has most.",
+     {"messages", "collectives", "predicted_messages", NULL}},
+    {"scale-imbalance",
+     "computing of the busiest rank, above the mean",
+     "set yrange [0:1<*]\nset format y '%g %%'\n",
+     "(100*column('imbalance')) with linespoints",
+     "Seconds in which the busiest rank computes, above the mean of the ranks.",
+     {"imbalance", NULL}},
 };
 
 /* The column that predicts what a figure shows; NULL: none does. */
@@ -141,11 +168,12 @@ static void add_plot(struct lj_text *script, const struct lj_scale *scale, const
     lj_text_add(script, "\n");
 }
 
-static int draw(struct lj_report *files, const struct lj_scale *scale, const struct figure *f)
+/* A figure, in the page with its table. */
+static int draw(struct lj_report *page, const struct lj_scale *scale, const json_t *object,
+                const struct figure *f)
 {
     struct lj_figure figure;
-    char title[128];
-    bool drawn;
+    char title[128], summary[160];
     snprintf(title, sizeof title, "%s", f->title);
     if (!title[0])
         snprintf(title, sizeof title, "efficiency, compared with %d rank%s, and its interval",
@@ -159,23 +187,41 @@ static int draw(struct lj_report *files, const struct lj_scale *scale, const str
                 f->settings);
     add_ticks(&figure.script, scale, predicted_column(f) != NULL);
     add_plot(&figure.script, scale, f);
-    return lj_figure_make(files, &figure, &drawn);
+    LJ_TRY(lj_figure_draw(page, &figure, f->caption));
+    snprintf(summary, sizeof summary, "Table: %s", title);
+    lj_scale_page_rungs(page, object, summary, false, f->column);
+    lj_figure_end(page);
+    return LJ_OK;
 }
 
-int lj_scale_figures(const struct lj_scale_report *report)
+static int make_page(struct lj_report *page, const struct lj_scale *scale, const json_t *object)
 {
-    static struct lj_report files; /* too large for the stack */
+    lj_scale_page_head(page, object);
+    lj_text_add(&page->page, "<div class=\"figures\">\n");
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        LJ_TRY(draw(page, scale, object, &figures[i]));
+    lj_text_add(&page->page, "</div>\n");
+    lj_scale_page_rest(page, object);
+    return lj_page_end(page);
+}
+
+int lj_scale_figures(const struct lj_scale_report *report, const json_t *object)
+{
+    static struct lj_report page; /* too large for the stack */
     char log[LJ_PATH_MAX];
     struct stat of_log;
     snprintf(log, sizeof log, "%.4000s/gnuplot.log", report->config->arg_out);
     unlink(log);
-    snprintf(files.folder, sizeof files.folder, "%.4000s", report->config->arg_out);
+    snprintf(page.path, sizeof page.path, "%.4000s/scale.html", report->config->arg_out);
+    snprintf(page.folder, sizeof page.folder, "%.4000s", report->config->arg_out);
+    page.folder_name = ".";
     LJ_TRY(lj_scale_csv(report));
-    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
-        LJ_TRY(draw(&files, &report->scale, &figures[i]));
+    int status = make_page(&page, &report->scale, object);
+    lj_text_free(&page.page);
+    LJ_TRY(status);
     if (stat(log, &of_log) == 0 && of_log.st_size == 0) /* gnuplot had nothing to say */
         unlink(log);
-    lj_say("%s: scale.json, scale.csv, figures: %d, drawn: %d", files.folder, files.figures,
-           files.drawn);
+    lj_say("%s: scale.html, scale.json, scale.csv, figures: %d, drawn: %d", page.folder,
+           page.figures, page.drawn);
     return LJ_OK;
 }

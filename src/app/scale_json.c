@@ -25,13 +25,14 @@ static json_t *rung_json(const struct lj_scale_report *report, const struct lj_s
                   repeats_json(r, report->scale.repeats), "samples_per_s",
                   (double)r->batch / r->step_s, "efficiency", r->efficiency, "efficiency_low",
                   r->efficiency_low, "efficiency_high", r->efficiency_high);
-    json_t *more = json_pack(
-        "{s:f, s:I, s:I, s:I, s:f, s:f, s:b, s:o, s:o, s:o, s:o}", "exposed_s", r->exposed_s,
-        "bytes", (json_int_t)r->bytes, "messages", (json_int_t)r->messages, "collectives",
-        (json_int_t)r->collectives, "imbalance", r->imbalance, "setup_s", r->setup_s, "same_bits",
-        r->same_bits, "predicted_s", lj_json_number(r->prediction.step_s), "prediction",
-        lj_scale_prediction_json(&r->prediction), "phases", lj_run_phases_json(r->phase), "ledger",
-        lj_run_ledger_json(&r->ledger));
+    json_t *more =
+        json_pack("{s:f, s:f, s:I, s:I, s:I, s:f, s:f, s:b, s:o, s:o, s:o, s:o}", "exposed_s",
+                  r->exposed_s, "exposed_share", r->exposed_s / r->step_s, "bytes",
+                  (json_int_t)r->bytes, "messages", (json_int_t)r->messages, "collectives",
+                  (json_int_t)r->collectives, "imbalance", r->imbalance, "setup_s", r->setup_s,
+                  "same_bits", r->same_bits, "predicted_s", lj_json_number(r->prediction.step_s),
+                  "prediction", lj_scale_prediction_json(&r->prediction), "phases",
+                  lj_run_phases_json(r->phase), "ledger", lj_run_ledger_json(&r->ledger));
     json_object_update(o, more);
     json_decref(more);
     return o;

@@ -151,7 +151,7 @@ int lj_scale_report_write(const struct lj_scale_report *report)
     if (status == LJ_OK && report->config->arg_out[0])
         status = write_json(report, object);
     if (status == LJ_OK && report->config->arg_out[0])
-        status = lj_scale_figures(report);
+        status = lj_scale_figures(report, object);
     json_decref(object);
     return status;
 }

@@ -3,6 +3,7 @@
 #ifndef LEJEPA_APP_SCALE_REPORT_H
 #define LEJEPA_APP_SCALE_REPORT_H
 
+#include "app/report/report.h"
 #include "run/run.h"
 
 #include <jansson.h>
@@ -29,7 +30,7 @@ int lj_scale_report_foresee(struct lj_scale_report *report) LJ_MUST_USE;
  * Errors: LJ_ERR_RESOURCE. */
 int lj_scale_report_keep(void *report) LJ_MUST_USE;
 /* Prints the table, or with json=1 the object, on standard output; with out= also writes
- * scale.json, scale.csv, and a script of gnuplot and its picture for each figure.
+ * scale.json, scale.csv, a script of gnuplot and its picture for each figure, and scale.html.
  * Errors: LJ_ERR_RESOURCE. */
 int lj_scale_report_write(const struct lj_scale_report *report) LJ_MUST_USE;
 
@@ -46,7 +47,17 @@ int lj_scale_network_write(const struct lj_scale_report *report) LJ_MUST_USE;
 
 /* scale_figures.c: scale.csv, with the rungs so far. Errors: LJ_ERR_RESOURCE. */
 int lj_scale_csv(const struct lj_scale_report *report) LJ_MUST_USE;
-/* The figures, which read it. Errors: LJ_ERR_RESOURCE. */
-int lj_scale_figures(const struct lj_scale_report *report) LJ_MUST_USE;
+/* The figures, which read it, and the page around them, scale.html.
+ *   object  in  of lj_scale_json: what the page's tables say
+ * Errors: LJ_ERR_RESOURCE. */
+int lj_scale_figures(const struct lj_scale_report *report, const json_t *object) LJ_MUST_USE;
+
+/* scale_page.c: what of the page comes before the figures, and after them. */
+void lj_scale_page_head(struct lj_report *page, const json_t *object);
+void lj_scale_page_rest(struct lj_report *page, const json_t *object);
+/* A table of the rungs, measured and predicted.
+ *   column  (to NULL) in  members of a rung; of its prediction after "predicted_" */
+void lj_scale_page_rungs(struct lj_report *page, const json_t *object, const char *summary,
+                         bool open, const char *const *column);
 
 #endif

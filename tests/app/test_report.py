@@ -3,78 +3,26 @@
 """report: the page, its figures and tables, and what it says of runs that are not as they should
 be. Pictures are drawn where gnuplot is installed, which the tests do without, too."""
 
-import html.parser
 import json
 import math
-import os
-import pathlib
 import re
 import shutil
-import urllib.parse
 
 import numpy
 
 import program
 import vit_in_numpy
+from pages import read_page, without_gnuplot
 from program import check, run
 
 holder, here = program.scratch()
-VOID = {"meta", "img", "br", "link"}
-OPTIONAL_END = {"tr", "td", "th"}  # as HTML allows
 NASTY = "it's a \"run\" $(touch ran) `touch ran` & <i>x</i> %41#"
-
-
-class Page(html.parser.HTMLParser):
-    """Elements, checked for nesting, and the cells of the tables."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path, self.open, self.figures, self.images, self.tags = path, [], [], [], []
-        self.text, self.problems = "", []
-        self.feed(path.read_text(encoding="utf-8"))
-        self.close()
-        if self.open:
-            self.problems.append(f"not closed: {self.open}")
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        if tag == "figure":
-            self.figures.append([])
-        elif self.figures and "figure" in self.open:
-            self.figures[-1].append(tag)
-        if tag == "img":
-            self.images.append(dict(attrs))
-        if tag not in VOID | OPTIONAL_END:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag in OPTIONAL_END:
-            return
-        if not self.open or self.open.pop() != tag:
-            self.problems.append(f"</{tag}> at {self.getpos()}")
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def report(what, *words, code=0, ranks=1, **more):
     ended = run(["report", *words], ranks, **more)
     check(ended.code == code, f"{what}: exit code {ended.code}, expected {code}: {ended.tail()}")
     return ended
-
-
-def read_page(what, path):
-    page = Page(path)
-    check(not page.problems, f"{what}: {page.problems[:3]}")
-    for tags in page.figures:
-        check("table" in tags and "figcaption" in tags, f"{what}: a figure has only {tags}")
-    for image in page.images:
-        check(image.get("alt"), f"{what}: no alt text: {image}")
-        target = path.parent / urllib.parse.unquote(image["src"])
-        check(target.is_file(), f"{what}: no picture {target}")
-    check("script" not in page.tags and "link" not in page.tags, f"{what}: {set(page.tags)}")
-    check("http" not in page.text, f"{what}: an address of the network")
-    return page
 
 
 def table(path):
@@ -355,13 +303,8 @@ def test_without_gnuplot():
     bare = make("bare", '{"step": 1, "loss": 2}\n{"step": 2, "loss": 1}\n')
     (bare / "report").mkdir()
     (bare / "report/steps-loss.svg").write_text("old")
-    programs = here / "programs"
-    programs.mkdir()
-    for directory in map(pathlib.Path, os.get_exec_path()):
-        for path in directory.iterdir() if directory.is_dir() else ():
-            if path.name != "gnuplot" and not (programs / path.name).is_symlink():
-                (programs / path.name).symlink_to(path)
-    ended = report("without gnuplot", bare, "sample=0", env={"PATH": str(programs)})
+    environment = without_gnuplot(here / "programs")
+    ended = report("without gnuplot", bare, "sample=0", env=environment)
     check(len(ended.warnings) == 1 and "gnuplot" in ended.warnings[0], f"no gnuplot: {ended.err}")
     page = read_page("without gnuplot", bare / "report.html")
     check(not page.images and len(page.figures) == 1, f"no gnuplot: {page.images}")

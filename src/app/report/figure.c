@@ -134,6 +134,12 @@ int lj_figure_make(struct lj_report *report, struct lj_figure *figure, bool *dra
     return LJ_OK;
 }
 
+/* The figures are in no folder of their own. */
+static bool beside_page(const struct lj_report *report)
+{
+    return strcmp(report->folder_name, ".") == 0;
+}
+
 int lj_figure_draw(struct lj_report *report, struct lj_figure *figure, const char *caption)
 {
     struct lj_text *page = &report->page;
@@ -148,8 +154,9 @@ int lj_figure_draw(struct lj_report *report, struct lj_figure *figure, const cha
         lj_text_add(page, ". The numbers are in the table below.\">\n");
     } else {
         lj_text_add(page, "<p>Not drawn. With gnuplot, in the directory ");
-        lj_text_html(page, report->folder_name);
-        lj_text_add(page, " beside this page: <code>gnuplot %s.gp</code></p>\n", figure->name);
+        lj_text_html(page, beside_page(report) ? "of this page" : report->folder_name);
+        lj_text_add(page, "%s: <code>gnuplot %s.gp</code></p>\n",
+                    beside_page(report) ? "" : " beside this page", figure->name);
     }
     lj_text_add(page, "<figcaption>");
     lj_text_html(page, caption);
@@ -207,4 +214,16 @@ void lj_cell_number(struct lj_report *report, double value)
 void lj_cell_integer(struct lj_report *report, int64_t value)
 {
     lj_text_add(&report->page, "<td class=\"number\">%lld</td>", (long long)value);
+}
+
+void lj_cell_json(struct lj_report *report, const json_t *value)
+{
+    if (json_is_string(value))
+        lj_cell_text(report, json_string_value(value));
+    else if (json_is_boolean(value))
+        lj_cell_text(report, json_is_true(value) ? "yes" : "no");
+    else if (json_is_integer(value))
+        lj_cell_integer(report, json_integer_value(value));
+    else
+        lj_cell_number(report, json_is_real(value) ? json_real_value(value) : NAN);
 }

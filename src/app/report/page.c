@@ -152,19 +152,31 @@ static int make_folder(const struct lj_report *report)
     return LJ_OK;
 }
 
-static void begin_page(struct lj_report *report)
+void lj_page_begin(struct lj_text *page, const char *title, const char *heading)
 {
-    struct lj_text *page = &report->page;
     lj_text_add(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
                       "<title>");
-    for (int run = 0; run < report->runs; run++) {
-        lj_text_add(page, run ? ", " : "");
-        lj_text_html(page, report->run[run].name);
-    }
-    lj_text_add(page,
-                "</title>\n<style>\n%s</style>\n</head>\n<body>\n<main>\n<h1>LeJEPA: %s</h1>\n",
-                style, report->runs > 1 ? "runs side by side" : "report of a run");
+    lj_text_html(page, title);
+    lj_text_add(page, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<main>\n<h1>", style);
+    lj_text_html(page, heading);
+    lj_text_add(page, "</h1>\n");
+}
+
+int lj_page_end(struct lj_report *report)
+{
+    lj_text_add(&report->page, "</main>\n</body>\n</html>\n");
+    return lj_text_write(&report->page, report->path);
+}
+
+static void begin_page(struct lj_report *report)
+{
+    struct lj_text *page = &report->page, title = {0};
+    for (int run = 0; run < report->runs; run++)
+        lj_text_add(&title, "%s%s", run ? ", " : "", report->run[run].name);
+    lj_page_begin(page, title.length ? title.bytes : "",
+                  report->runs > 1 ? "LeJEPA: runs side by side" : "LeJEPA: report of a run");
+    lj_text_free(&title);
     lj_text_add(page, "<p class=\"dim\">Every figure is a table, a gnuplot script and a picture in "
                       "the directory ");
     lj_text_html(page, report->folder_name);
@@ -183,8 +195,7 @@ int lj_report_write(struct lj_report *report)
         LJ_TRY(parts[i](report));
         lj_progress();
     }
-    lj_text_add(&report->page, "</main>\n</body>\n</html>\n");
-    LJ_TRY(lj_text_write(&report->page, report->path));
+    LJ_TRY(lj_page_end(report));
     lj_say("%s: %d run%s, figures: %d, drawn: %d; their tables and scripts are in %s", report->path,
            report->runs, report->runs == 1 ? "" : "s", report->figures, report->drawn,
            report->folder);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to app. The page that the command report writes, and its parts. A part of the page is a
+/* Private to app. The page that the command report writes, and its parts; scale makes its page by
+ * the same functions. A part of the page is a
  * file; each figure of it is a table beside the page (NAME.tsv), a script of gnuplot that draws it
  * (NAME.gp), the picture (NAME.svg), and the same numbers as a table in the page. All local: rank 0
  * reports. */
@@ -30,7 +31,7 @@ struct lj_report {
     int runs;
     char path[LJ_PATH_MAX];   /* of the page */
     char folder[LJ_PATH_MAX]; /* of the figures: the path without ".html" */
-    const char *folder_name;  /* the last part of it, by which the page names it; borrowed */
+    const char *folder_name;  /* the last part of it, or ".": as the page sees it; borrowed */
     struct lj_text page;
     bool without_gnuplot; /* it cannot be started */
     int figures, drawn;
@@ -81,6 +82,8 @@ void lj_row_begin(struct lj_report *report, const char *heading);
 void lj_cell_text(struct lj_report *report, const char *words);
 void lj_cell_number(struct lj_report *report, double value);
 void lj_cell_integer(struct lj_report *report, int64_t value);
+/* Texts and numbers as above, yes or no; a dash for anything else, NULL too. */
+void lj_cell_json(struct lj_report *report, const json_t *value);
 
 /* ---- parts of the page, in its order; each returns LJ_OK or LJ_ERR_RESOURCE --------------- */
 
@@ -103,6 +106,11 @@ int lj_report_confusion(struct lj_report *report, int run) LJ_MUST_USE;
 
 /* ---- page.c ------------------------------------------------------------------------------ */
 
+/* Adds the head of a page, which loads nothing but the pictures beside it, up to its heading; title
+ * and heading are plain text. */
+void lj_page_begin(struct lj_text *page, const char *title, const char *heading);
+/* Adds the end and writes the page to its path. Errors: LJ_ERR_RESOURCE. */
+int lj_page_end(struct lj_report *report) LJ_MUST_USE;
 /* Decides the name of the page and reads the runs.
  *   report      out  zero before; owned by the caller, also after a failure: lj_report_close
  *   dir, count  in   directories of runs, borrowed; those that cannot be read are warned of and
