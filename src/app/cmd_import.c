@@ -218,7 +218,7 @@ int lj_command_import(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_runtime_agree(comm, &isa));
     LJ_TRY(lj_agree(comm, lj_runtime_resolve_precision(config)));
     struct lj_archive_options options = lj_archive_options_of(config);
-    options.skip_labels = true;
+    options.skip_labels = !lj_trainer_needs_labels(config);
     LJ_TRY(lj_archive_open(&archive, comm, &options));
     status = import_into(comm, config, archive);
     lj_archive_close(archive);

@@ -5,20 +5,24 @@
 
 #include "lejepa/runtime.h"
 
+#include "train/train.h"
+
 #include <stdio.h>
 
-/* Opens the archive as `train` does, without labels, and takes the statistics of its pixels, so
- * that no rung has to. Collective. */
+/* Opens the archive as `train` does, with labels only where the objective needs them, and takes the
+ * statistics of its pixels, so that no rung has to. The rows that train are the same on ranks that
+ * join in later rungs. Collective. */
 static int open_archive(struct lj_comm *comm, const struct lj_config *config,
                         struct lj_scale_report *report)
 {
     int64_t held_out;
     float mean[LJ_CHANNELS_MAX], std[LJ_CHANNELS_MAX];
     struct lj_archive_options options = lj_archive_options_of(config);
-    options.skip_labels = true;
+    options.skip_labels = !lj_trainer_needs_labels(config);
     double begun_s = lj_now_s();
     LJ_TRY(lj_archive_open(&report->archive, comm, &options));
     LJ_TRY(lj_run_hold_out(report->archive, comm, config->eval_holdout, &held_out));
+    LJ_TRY(lj_trainer_leave_labelled(report->archive, comm, config));
     LJ_TRY(lj_archive_statistics(report->archive, comm, mean, std));
     report->open_s = lj_now_s() - begun_s;
     return LJ_OK;

@@ -69,6 +69,7 @@ int lj_classify(struct lj_comm *comm, const struct lj_embedder *embedder, const 
 {
     struct work w = {.embedder = embedder, .label = label};
     int64_t rows = lj_all_sum(comm, x->rows), first, end;
+    LJ_CHECK(x->width == embedder->model->embedding, "a classifier takes embeddings of one layer");
     int status = lj_agree(comm, prepare(&w, comm->size));
     if (status == LJ_OK) {
         int64_t before = lj_features_set_turns(comm, x);

@@ -330,7 +330,7 @@ int lj_run_check_layers(const struct lj_run_state *run)
     const struct lj_model *model = run->info.model;
     if (run->config->eval_every == 0 || run->config->eval_layers < 2)
         return LJ_OK;
-    if (lj_model_classifies(run->config))
+    if (lj_model_classifies(run->info.config))
         return lj_fail(LJ_ERR_CONFIG,
                        "eval.layers=2: the classifier of objective=%s takes the last "
                        "layer; choose eval.layers=1",

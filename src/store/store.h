@@ -293,10 +293,13 @@ struct lj_adaption {
  *   - attn.qkv.bias missing in all blocks: zero
  *   - layer scale (ls1.gamma, ls2.gamma) is multiplied into the layer before it
  * Log lines tell what was done. Tensors that have no place are refused, except for the classifier
- * and counts of batches. */
+ * and counts of batches.
+ *   leave     in  leave the parameters of optional_prefix as they are, whatever the file has
+ *   adaption  in  NULL: none of this; every tensor has to fit, and others are warned of */
 int lj_safetensors_read_adapted(const char *path, const struct lj_params *params,
-                                const char *optional_prefix, const struct lj_adaption *adaption,
-                                float *weights, bool *whole) LJ_MUST_USE;
+                                const char *optional_prefix, bool leave,
+                                const struct lj_adaption *adaption, float *weights,
+                                bool *whole) LJ_MUST_USE;
 
 /* ---- timm's configuration ---------------------------------------------------------------- */
 
@@ -411,7 +414,7 @@ struct lj_weights_source {
  * Local.
  *   where            in   file, or a directory as for lj_checkpoint_resolve
  *   optional_prefix  in   as for lj_safetensors_read
- *   leave            in   of a checkpoint, leave the parameters of optional_prefix as they are
+ *   leave            in   leave the parameters of optional_prefix as they are
  *   adaption         in   as for lj_safetensors_read_adapted; NULL: every tensor has to fit
  *   source           out  unspecified after a failure
  * Errors: those of lj_checkpoint_read and lj_safetensors_read. */

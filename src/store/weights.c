@@ -79,6 +79,6 @@ int lj_weights_read(const char *where, const struct lj_params *params, const cha
     LJ_TRY(identify(source));
     if (source->checkpoint)
         return read_checkpoint(source, params, optional_prefix, leave, weights);
-    return lj_safetensors_read_adapted(source->file, params, optional_prefix, adaption, weights,
-                                       &source->whole);
+    return lj_safetensors_read_adapted(source->file, params, optional_prefix, leave, adaption,
+                                       weights, &source->whole);
 }

@@ -112,6 +112,14 @@ static bool has_label(void *archive, int64_t index)
     return lj_archive_label(archive, index) >= 0;
 }
 
+int lj_trainer_leave_labelled(struct lj_archive *archive, struct lj_comm *comm,
+                              const struct lj_config *config)
+{
+    if (!lj_trainer_needs_labels(config) || !lj_archive_info(archive)->has_labels)
+        return LJ_OK;
+    return lj_archive_narrow(archive, comm, has_label, archive);
+}
+
 static int find_locally(struct lj_trainer *t)
 {
     struct lj_config *c = &t->config;

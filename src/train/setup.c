@@ -12,6 +12,13 @@ enum { LANE_SAMPLES = 8 };
 
 /* ---- lanes ------------------------------------------------------------------------------- */
 
+/* Known before the trainer has found the classes. */
+static bool classifies(const struct lj_config *c)
+{
+    const struct lj_objective_kind *kind = NULL;
+    return lj_objective_find(c->objective, &kind) == LJ_OK && kind->classifies;
+}
+
 static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
 {
     if (c->batch_size % lanes != 0 && c->batch_lanes)
@@ -31,7 +38,7 @@ static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
                        size, (long long)lanes, (long long)lanes);
     int64_t n = c->batch_size / lanes;
     bool by_lane = c->projector_norm == LJ_PROJECTOR_NORM_LANE && c->projector_layers > 1;
-    if (by_lane && !lj_model_classifies(c) && n < LANE_SAMPLES)
+    if (by_lane && !classifies(c) && n < LANE_SAMPLES)
         return lj_fail(LJ_ERR_CONFIG,
                        "batch.size=%lld in %lld lanes gives lanes of %lld samples; "
                        "projector.norm=lane needs at least %d for its statistics: use "

@@ -60,6 +60,11 @@ struct lj_trainer_info {
 /* Does the objective of a configuration need labels? Then the trainer's archive is to be opened
  * with them. Local. */
 bool lj_trainer_needs_labels(const struct lj_config *config);
+/* Leaves the rows of an archive that have a label, if the objective needs labels and the archive
+ * has some. A trainer does so by itself; before trainers on some of comm's ranks, all must have.
+ * Collective. Errors: those of lj_archive_narrow; agreed. */
+int lj_trainer_leave_labelled(struct lj_archive *archive, struct lj_comm *comm,
+                              const struct lj_config *config) LJ_MUST_USE;
 
 /* The lanes of a configuration's global batch. Local.
  *   ranks  in  that shall train

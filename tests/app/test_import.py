@@ -291,6 +291,17 @@ def test_heads():
     check("model.heads=6" in log, f"named: {log}")
 
 
+def test_classifier():
+    """Of a supervised run the encoder is imported; its classifier starts random."""
+    tensors = {**vit(), "projector.0.weight": drawn(3, WIDTH), "projector.0.bias": drawn(3)}
+    log, checkpoint = imported("classifier", tensors, 3, "objective=supervised", **ARGUMENTS)
+    check("the classifier starts random" in log, f"classifier: {log}")
+    check((weight(checkpoint, "norm.bias") == tensors["norm.bias"]).all(), "another encoder")
+    found = weight(checkpoint, "projector.0.weight")
+    check(found.shape == (3, WIDTH), f"classifier: {found.shape}")
+    check((found != tensors["projector.0.weight"]).any(), "classifier: that of the file")
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 
 
@@ -417,6 +428,7 @@ program.at_once(
         test_heads,
         test_pixels,
         test_not_finite,
+        test_classifier,
         test_refused,
     ],
 )

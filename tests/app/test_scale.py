@@ -14,6 +14,8 @@ import signal
 import statistics
 import time
 
+import numpy
+
 import program
 from program import TINY, check, end, run, start
 
@@ -249,8 +251,22 @@ def test_target_not_reached():
     check(len(rungs) == 2, f"no labels: what was measured is not reported: {ended.out}")
 
 
+def test_labels():
+    """A classifier is measured like any objective, on the rows that have a label."""
+    rows = numpy.arange(96)
+    labels = numpy.where(rows % 8 == 7, -1, rows % 3)
+    path = program.write_h5(here / "labels.h5", images=program.images(96), labels=labels)
+    words = ["objective=supervised", f"data.archive={path}", "ranks=1,2,3", "mode=strong"]
+    lanes = ["batch.lanes=12", "projector.norm=lane"]  # a classifier has no such norm
+    found = scale("supervised", *words, *lanes, "json=1", f"out={here}/supervised", "steps=1")
+    rungs = json.loads(found.out)["rungs"] if found.code == 0 else []
+    check([rung["same_bits"] for rung in rungs] == [True] * 3, f"supervised: {found.tail()}")
+    check("3 classes from 0 to 2" in found.err, f"supervised: {found.err}")
+
+
 TESTS = (
     test_ladder,
+    test_labels,
     test_table,
     test_other_bits,
     test_refused,

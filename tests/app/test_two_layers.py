@@ -72,6 +72,13 @@ def test_refused():
     words = [f"data.archive={archive}", "train.steps=1", "eval.every=1", "eval.layers=2"]
     ended = train(here / "shallow-eval", *words, ranks=2)
     check(ended.code == 2 and "eval.layers=1" in ended.err, f"eval.layers: {ended.tail()}")
+    deep = [*DEEP, "data.where=split=0", "eval.where=split=1", "eval.every=2", "eval.layers=2"]
+    for number, classes in enumerate(([], ["supervised.classes=3"])):
+        words = [*deep, "objective=supervised", *classes]
+        ended = train(here / f"classifier-{number}", *words, ranks=2)
+        check(ended.code == 2 and "the classifier of" in ended.err, f"{words}: {ended.tail()}")
+    ended = train(here / "no-classifier", *deep, "supervised.classes=5")
+    check(ended.code == 0, f"supervised.classes without a classifier: {ended.tail()}")
 
 
 def test_not_continued():

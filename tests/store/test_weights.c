@@ -53,6 +53,31 @@ Test(weights, kind_is_told_by_the_content)
     fixture_destroy(&f);
 }
 
+/* Of a safetensors file that has a projector, of this kind or of another one, too. */
+Test(weights, the_encoder_of_tensors)
+{
+    struct fixture f;
+    struct lj_weights_source source;
+    char path[128];
+    float weights[FIXTURE_ELEMENTS];
+    cr_assert(fixture_create(&f));
+    snprintf(path, sizeof path, "%s/x", f.dir);
+    cr_assert_eq(lj_safetensors_write(path, &f.params, f.weights, NULL, NULL), LJ_OK);
+    for (int kind = 0; kind < 2; kind++) {
+        struct lj_adaption adaption = {.first_conv = "", .classifier = "", .prefix = 1};
+        f.list[3].dim[0] = f.list[3].count = 3 - kind;
+        f.params.count = FIXTURE_TENSORS - kind;
+        memset(weights, 0, sizeof weights);
+        cr_assert_eq(lj_weights_read(path, &f.params, "projector.", true, kind ? &adaption : NULL,
+                                     weights, &source),
+                     LJ_OK, "%s", lj_error_text());
+        cr_assert(!source.checkpoint && !source.whole);
+        for (int i = 0; i < FIXTURE_ELEMENTS; i++)
+            cr_assert_eq(weights[i], i < 144 ? f.weights[i] : 0, "element %d", i);
+    }
+    fixture_destroy(&f);
+}
+
 /* Of a checkpoint with another projector the encoder can be read alone; with another encoder it
  * cannot. */
 Test(weights, the_encoder_of_a_checkpoint)

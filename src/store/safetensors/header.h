@@ -40,6 +40,7 @@ struct lj_safetensors_reading {
     const char *path;
     const struct lj_safetensors *table;
     const struct lj_params *params;
+    const char *left;                   /* beginning of the names that are not read; NULL: none */
     const struct lj_adaption *adaption; /* NULL: every tensor has to fit */
     struct lj_timm_images images;       /* with an adaption: those of the file */
     float *weights;

@@ -44,7 +44,8 @@ static int answer_surplus(const struct lj_safetensors_reading *r)
     size_t at = 0;
     for (int64_t i = 0; i < r->table->count; i++) {
         const char *name = r->table->list[i].name;
-        if (wanted(r->params, name) || (r->adaption && lj_safetensors_is_settled(r, name)))
+        if (wanted(r->params, name) || starts_with(name, r->left) ||
+            (r->adaption && lj_safetensors_is_settled(r, name)))
             continue;
         if (surplus++ < SHOWN)
             at += (size_t)snprintf(names + at, sizeof names - at, "%s%.*s", at ? ", " : "",
@@ -73,16 +74,16 @@ static bool holds_any(const struct lj_safetensors *table, const char *prefix)
 static int read_wanted(const struct lj_safetensors_reading *r, const char *optional_prefix,
                        bool *whole)
 {
-    bool none_optional = !holds_any(r->table, optional_prefix);
+    bool none_optional = r->left || !holds_any(r->table, optional_prefix);
     *whole = true;
     for (int i = 0; i < r->params->count; i++) {
         const struct lj_param *param = &r->params->list[i];
         const struct lj_safetensor *tensor = lj_safetensors_find(r->table, param->name);
         lj_progress();
-        if (tensor)
-            LJ_TRY(read_tensor(r, tensor, param));
-        else if (none_optional && starts_with(param->name, optional_prefix))
+        if (none_optional && starts_with(param->name, optional_prefix))
             *whole = false;
+        else if (tensor)
+            LJ_TRY(read_tensor(r, tensor, param));
         else if (r->adaption && lj_safetensors_is_zero(r, param))
             memset(r->weights + param->offset, 0, (size_t)param->count * sizeof *r->weights);
         else
@@ -106,8 +107,8 @@ static int read_images(struct lj_safetensors_reading *r)
 }
 
 int lj_safetensors_read_adapted(const char *path, const struct lj_params *params,
-                                const char *optional_prefix, const struct lj_adaption *adaption,
-                                float *weights, bool *whole)
+                                const char *optional_prefix, bool leave,
+                                const struct lj_adaption *adaption, float *weights, bool *whole)
 {
     struct lj_safetensors table;
     int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -119,6 +120,7 @@ int lj_safetensors_read_adapted(const char *path, const struct lj_params *params
                                              .path = path,
                                              .table = &table,
                                              .params = params,
+                                             .left = leave ? optional_prefix : NULL,
                                              .adaption = adaption,
                                              .weights = weights};
     if (status == LJ_OK && adaption)
@@ -133,5 +135,5 @@ int lj_safetensors_read_adapted(const char *path, const struct lj_params *params
 int lj_safetensors_read(const char *path, const struct lj_params *params,
                         const char *optional_prefix, float *weights, bool *whole)
 {
-    return lj_safetensors_read_adapted(path, params, optional_prefix, NULL, weights, whole);
+    return lj_safetensors_read_adapted(path, params, optional_prefix, false, NULL, weights, whole);
 }
