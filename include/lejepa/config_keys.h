@@ -192,7 +192,8 @@
         "equal parts of the batch, the unit of computation; 0: 8 samples each")                    \
     REAL(BITS, optim_lr, "optim.lr", 0.0005, 0.0, 1.0e3, "peak learning rate")                     \
     REAL(BITS, optim_encoder_lr, "optim.encoder_lr", 1.0, 0.0, 1.0e3,                              \
-        "learning rate of the encoder, in units of optim.lr; below 1 for fine-tuning, 0: frozen")  \
+        "learning rate of the encoder, in units of optim.lr; below 1 for fine-tuning, 0: frozen, " \
+        "and in evaluation mode")                                                                  \
     REAL(BITS, optim_lr_floor, "optim.lr_floor", -1.0, -1.0, 1.0e3,                                \
         "learning rate at the end; -1: optim.lr / 1000")                                           \
     REAL(BITS, optim_weight_decay, "optim.weight_decay", -1.0, -1.0, 1.0e3,                        \

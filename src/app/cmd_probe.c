@@ -46,6 +46,20 @@ static int read_fewshot(const char *text, struct lj_probe_report *report)
     return LJ_OK;
 }
 
+/* A probe fitted to what some weights make of images says nothing of what others make of them. */
+static int check_weights(const struct lj_embeddings_source *train,
+                         const struct lj_embeddings_source *test, const struct lj_config *c)
+{
+    if (!train->weights_hash || !test->weights_hash ||
+        strcmp(train->weights_hash, test->weights_hash) == 0)
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA,
+                   "%s: made by other weights (%s, xxh3 %s) than %s (%s, xxh3 %s); embed both with "
+                   "the same checkpoint and weights",
+                   c->arg_test, test->weights ? test->weights : "last", test->weights_hash,
+                   c->arg_train, train->weights ? train->weights : "last", train->weights_hash);
+}
+
 static int check_pair(const struct lj_embeddings *train, const struct lj_embeddings *test,
                       const struct lj_config *c)
 {
@@ -63,7 +77,7 @@ static int check_pair(const struct lj_embeddings *train, const struct lj_embeddi
             "%s: embeddings of width %lld, but %s has width %lld; embed both with the same "
             "checkpoint and features",
             c->arg_test, (long long)test->width, c->arg_train, (long long)train->width);
-    return LJ_OK;
+    return check_weights(&train->source, &test->source, c);
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */

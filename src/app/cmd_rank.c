@@ -143,18 +143,42 @@ static double accuracy_of(const struct ranking *r, int run, enum accuracy which)
     return is_probed(r) ? of->probe_top1 : of->linear_top1;
 }
 
+/* Does a run's accuracy count in a correlation? */
+static bool counts(const struct ranking *r, int run, enum accuracy which)
+{
+    return isfinite(accuracy_of(r, run, which)) && !has_collapsed(&r->run[run]);
+}
+
+/* Are those that count of the same weights and layers? A probe's file does not say. */
+static bool is_one_protocol(const struct ranking *r, enum accuracy which)
+{
+    const struct lj_past_run *first = NULL;
+    bool same = true;
+    for (int i = 0; i < r->count; i++) {
+        if (!counts(r, i, which))
+            continue;
+        first = first ? first : &r->run[i];
+        same = same && r->run[i].layers == first->layers &&
+               r->run[i].averaged_weights == first->averaged_weights;
+    }
+    return same || (which == LINEAR && is_probed(r));
+}
+
 /* Spearman's correlation of the score, its sign turned, with an accuracy, over the runs that have
- * one and have not collapsed: 1 where the order is that of the accuracies. NaN: undefined.
+ * one and have not collapsed: 1 where the order is that of the accuracies. NaN: undefined, or of
+ * two protocols.
  *   runs  out  how many they are */
 static double agreement(const struct ranking *r, enum accuracy which, int64_t *runs)
 {
     double *values = lj_alloc_array(2 * (int64_t)r->count, sizeof *values, "rank");
     *runs = 0;
-    if (!values)
+    if (!values || !is_one_protocol(r, which)) {
+        lj_free(values);
         return NAN;
+    }
     double *worth = values, *accuracy = values + r->count;
     for (int i = 0; i < r->count; i++)
-        if (isfinite(accuracy_of(r, i, which)) && !has_collapsed(&r->run[i])) {
+        if (counts(r, i, which)) {
             worth[*runs] = -r->run[i].score;
             accuracy[(*runs)++] = accuracy_of(r, i, which);
         }
@@ -268,6 +292,9 @@ static int rank_with(struct ranking *r, const char *const *dir, int count,
     read_runs(r, dir, count, alpha);
     LJ_TRY(check_runs(r, options->arg_force));
     qsort(r->run, (size_t)r->count, sizeof *r->run, by_score);
+    if (!is_one_protocol(r, KNN) || !is_one_protocol(r, LINEAR))
+        lj_warn("the runs' evaluations differ in eval.layers, or are of running averages and of "
+                "last weights: their accuracies do not compare, and are not correlated");
     if (options->arg_json)
         return print_json(r, alpha);
     print_table(r, alpha);

@@ -115,6 +115,8 @@ int lj_past_run_read(struct lj_past_run *run, struct lj_config *config, const ch
     snprintf(run->model, sizeof run->model, "%.60s", config->model);
     run->lambda = config->loss_lambda;
     run->lr = config->optim_lr;
+    run->layers = config->eval_layers;
+    run->averaged_weights = config->train_average > 0;
     run->probe_top1 = probe_accuracy(dir);
     LJ_TRY(read_metrics(run, config));
     run->score = run->loss / pow(run->lambda, alpha);

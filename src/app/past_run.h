@@ -16,6 +16,8 @@ struct lj_past_run {
     int64_t step, steps;          /* last logged, all of the run */
     double collapse;              /* of the last logged step, as in metrics.jsonl; NaN: not known */
     double knn_top1, linear_top1; /* of the last evaluation; NaN: none */
+    int64_t layers;               /* eval.layers */
+    bool averaged_weights;        /* evaluations are of the weights' running average */
     double probe_top1; /* linear_top1 in probe.json, which `probe json=1` printed; NaN: none */
 };
 

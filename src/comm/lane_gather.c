@@ -69,8 +69,11 @@ void lj_lane_gather(struct lj_lane_gather *g, void *all)
         gather_split(g, all);
     if (!g->entry)
         return;
+    double end = lj_now_s();
+    int64_t bytes = g->bytes_of_rank[g->comm->rank];
     g->entry->calls++;
-    g->entry->bytes += g->bytes_of_rank[g->comm->rank];
-    g->entry->seconds += lj_now_s() - start;
-    g->entry->exposed_seconds += lj_now_s() - start;
+    g->entry->bytes += bytes;
+    g->entry->seconds += end - start;
+    g->entry->exposed_seconds += end - start;
+    lj_trace_add(LJ_TRACK_COLLECTIVES, g->entry->name, start, end, bytes);
 }

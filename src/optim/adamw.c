@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 
 #include <math.h>
+#include <string.h>
 
 struct lj_optim {
     struct lj_optim_config config; /* a copy */
@@ -92,7 +93,9 @@ void lj_optim_statistics(struct lj_optim *optim, float *weights, float *gradient
     float share = 1.0f / (float)optim->config.lanes;
     for (int s = 0; s < optim->ranges; s++) {
         const struct lj_optim_range *part = &optim->range[s];
-        if (part->treatment != LJ_TREAT_STATISTIC)
+        if (part->lr == 0)
+            memset(gradient + part->shard, 0, (size_t)part->count * sizeof *gradient);
+        if (part->treatment != LJ_TREAT_STATISTIC || part->lr == 0)
             continue;
         float *running = weights + part->weights, *sum = gradient + part->shard;
         for (int64_t i = 0; i < part->count; i++) {
@@ -126,7 +129,7 @@ void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale
                                        .correct2 = (float)(1 / (1 - pow(c->beta2, (double)step)))};
     for (int s = 0; s < optim->ranges; s++) {
         const struct lj_optim_range *part = &optim->range[s];
-        if (part->treatment == LJ_TREAT_STATISTIC)
+        if (part->treatment == LJ_TREAT_STATISTIC || part->lr == 0)
             continue;
         factors.lr = (float)(part->lr * lr);
         factors.decay = part->treatment == LJ_TREAT_DECAY ? (float)c->weight_decay : 0;

@@ -40,7 +40,8 @@ struct lj_optim_config {
     double weight_decay;       /* multiplied by the learning rate */
     bool decay_matrices_only;  /* biases, norms, tokens and positions are not decayed */
     int encoder_buckets;       /* the first so many buckets are the encoder's */
-    double encoder_lr;         /* its learning rate, in units of that of the step */
+    double encoder_lr;         /* its learning rate, in units of that of the step; 0: it, and its
+                                  running statistics, stay as they are */
     double statistic_momentum; /* weight of the newest batch statistic in the running one */
     int64_t lanes;             /* G: the statistics of all lanes are summed, and divided by this */
 };
@@ -67,7 +68,8 @@ int lj_optim_create(struct lj_optim **optim, const struct lj_params *params,
 void lj_optim_destroy(struct lj_optim *optim); /* accepts NULL */
 
 /* Updates the running statistics r in this rank's shard: r <- r + momentum (mean over lanes - r).
- * Then sets their gradient to 0, so that a norm of the gradient counts trained parameters only.
+ * Then sets their gradient to 0, and that of an encoder that stays as it is, so that a norm of the
+ * gradient counts trained parameters only.
  * Local.
  *   weights   in/out  this rank's array of weights
  *   gradient  in/out  (shard) of a statistic: the sum of the lanes' values */

@@ -130,6 +130,41 @@ static int check_labels(const struct lj_run_state *run)
                    (long long)run->eval_overlap);
 }
 
+/* Warns if rows to predict have labels that no known row has.
+ *   whose  in  what knows the labels, for the message */
+static int warn_unknown(const struct lj_run_state *run, const int32_t *query, const int32_t *known,
+                        int64_t known_rows, const char *whose)
+{
+    int64_t rows = lj_archive_info(run->eval_query)->selected, unknown;
+    LJ_TRY(lj_count_unknown(known, known_rows, query, rows, &unknown));
+    if (unknown > 0)
+        lj_warn("evaluation: %lld of %lld rows to predict have a label that no row %s has: they "
+                "count as wrong",
+                (long long)unknown, (long long)rows, whose);
+    return LJ_OK;
+}
+
+static int look_for_unknown(const struct lj_run_state *run)
+{
+    const struct lj_trainer_labels *classes = run->info.classes;
+    int32_t *query = labels_of(run->eval_query), *bank = labels_of(run->eval_bank);
+    int status = query && bank ? LJ_OK : LJ_ERR_RESOURCE;
+    if (status == LJ_OK)
+        status =
+            warn_unknown(run, query, bank, rows_of_bank(run), "of the bank (kNN, linear probe)");
+    if (status == LJ_OK && lj_model_classifies(run->info.config))
+        status = warn_unknown(run, query, classes->label, classes->classes, "that trains");
+    lj_free(query);
+    lj_free(bank);
+    return status;
+}
+
+int lj_run_warn_unknown(const struct lj_run_state *run)
+{
+    bool looks = run->eval_bank && lj_comm_is_root(run->comm);
+    return lj_agree(run->comm, looks ? look_for_unknown(run) : LJ_OK);
+}
+
 void lj_run_say_left_out(const struct lj_run_state *run)
 {
     const struct lj_config *c = run->config;

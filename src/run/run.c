@@ -84,6 +84,7 @@ static int set_up(struct lj_run_state *run)
     lj_root_section_begin(run->comm);
     LJ_TRY(lj_root_section_end(run->comm, lj_run_open_files(run, run->info.first_step)));
     lj_run_say_left_out(run);
+    LJ_TRY(lj_run_warn_unknown(run));
     begin_deadline(run);
     return lj_run_summary_start(run, isa);
 }

@@ -136,6 +136,9 @@ int lj_run_check_layers(const struct lj_run_state *run);
 void lj_run_share_limits(struct lj_run_state *run);
 /* Logs how many of their rows are left out, and why. Local. */
 void lj_run_say_left_out(const struct lj_run_state *run);
+/* Warns of rows whose label neither the bank nor the classifier knows. Collective. Errors:
+ * LJ_ERR_RESOURCE; agreed. */
+int lj_run_warn_unknown(const struct lj_run_state *run) LJ_MUST_USE;
 /* Embeds the rows by the present weights, scores and logs. Collective. */
 int lj_run_evaluate(struct lj_run_state *run, int64_t finished);
 /* Closes the archives. Local. */

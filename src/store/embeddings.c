@@ -137,6 +137,8 @@ void lj_embeddings_free(struct lj_embeddings *embeddings)
     lj_free(embeddings->row);
     lj_free(embeddings->source.archive);
     lj_free(embeddings->source.fingerprint);
+    lj_free(embeddings->source.weights);
+    lj_free(embeddings->source.weights_hash);
     lj_free(embeddings->source.first_row);
     lj_free(embeddings->source.rows);
     lj_free(embeddings->source.fingerprints);

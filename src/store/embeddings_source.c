@@ -160,6 +160,10 @@ int lj_embeddings_get_source(hid_t file, const char *path, struct lj_embeddings_
         json_t *object = json_loads(text, 0, NULL); /* older files have the checkpoint's name */
         source->archive = copy_of(object, "archive");
         source->fingerprint = copy_of(object, "archive_fingerprint");
+        const char *features = json_string_value(json_object_get(object, "features"));
+        source->weights = copy_of(object, "weights");
+        if (features && strcmp(features, "pixels") != 0)
+            source->weights_hash = copy_of(object, "weights_xxh3");
         if (json_is_integer(json_object_get(object, "layers")))
             source->layers = json_integer_value(json_object_get(object, "layers"));
         json_decref(object);

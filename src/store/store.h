@@ -144,6 +144,8 @@ struct lj_embeddings_source {
     char *archive;          /* data.archive, owned; NULL: not said */
     char *fingerprint;      /* of the archive, owned; NULL: not said */
     int64_t layers;         /* of the encoder, whose features they are: 1 or 2 */
+    char *weights;          /* of the encoder: "last" or "average", owned; NULL: not said */
+    char *weights_hash;     /* of them, owned; NULL: not said, or the features are none of theirs */
     int64_t parts;          /* datasets of the archive; 0: not said */
     int64_t *first_row;     /* (parts) ascending: row of the archive; owned, as the others */
     int64_t *rows;          /* (parts) */
@@ -191,7 +193,8 @@ struct lj_embeddings_layout {
     int64_t global_views; /* of them: its attribute of that name */
     bool labels, row;     /* whether it has these datasets */
     const char *provenance; /* JSON object that says what made the embeddings; its members archive,
-                               archive_fingerprint and layers are read back */
+                               archive_fingerprint, features, layers, weights and weights_xxh3 are
+                               read back */
     int64_t parts;          /* 0: not known */
     const struct lj_embeddings_part *part; /* (parts) in the order of rows */
 };

@@ -132,6 +132,27 @@ static void compare_classes(struct differences *d, const struct lj_trainer *t, c
         add_difference(d, &t->config, "data.labels", "other labels", "of other classes");
 }
 
+/* Do the same rows have labels that train, as far as settings say? */
+static bool same_rows(const struct lj_config *now, const struct lj_config *was)
+{
+    return strcmp(now->data_where, was->data_where) == 0 &&
+           now->eval_holdout == was->eval_holdout &&
+           !(now->data_unlabelled < was->data_unlabelled) &&
+           !(now->data_unlabelled > was->data_unlabelled);
+}
+
+/* The label of each row that trains, unless something said already why it is another one. */
+static void compare_labels(struct differences *d, const struct lj_trainer *t,
+                           const struct lj_config *was_config, const json_t *now, const json_t *was)
+{
+    const char *now_text = text_of(now, "labels_xxh3"), *was_text = text_of(was, "labels_xxh3");
+    bool same_archive =
+        strcmp(text_of(now, "archive_fingerprint"), text_of(was, "archive_fingerprint")) == 0;
+    if (now_text[0] && was_text[0] && strcmp(now_text, was_text) != 0 && same_archive &&
+        same_rows(&t->config, was_config))
+        add_difference(d, &t->config, "data.labels", "other labels of the same rows", was_text);
+}
+
 /* What rounds in its own way cannot always be had again, so it is no reason to refuse. */
 static void warn_of_arithmetic(const json_t *now, const json_t *was)
 {
@@ -220,6 +241,7 @@ int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoi
         compare_settings(d, &t->config, was, t->classes.classes > 0);
         compare_archive(d, t, made_now, made);
         compare_classes(d, t, made_now, made);
+        compare_labels(d, t, was, made_now, made);
         status = judge(t, header, path, was, d);
     }
     if (status == LJ_OK) {

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <xxhash.h>
 
 /* More labels than that are names of rows. */
 enum { CLASSES_MAX = 65536 };
@@ -46,6 +47,22 @@ static void insert(struct lj_trainer_labels *c, int64_t at, int32_t label)
     c->label[at] = label;
     c->rows[at] = 0;
     c->classes++;
+}
+
+/* XXH3-64 of the labelled rows: number of the row, label. */
+static void hash_labels(struct lj_trainer *t)
+{
+    int64_t rows = lj_archive_info(t->archive)->selected;
+    XXH3_state_t *state = XXH3_createState();
+    LJ_CHECK(state, "no memory for a checksum");
+    XXH3_64bits_reset(state);
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t pair[2] = {lj_archive_row(t->archive, i), lj_archive_label(t->archive, i)};
+        if (pair[1] >= 0)
+            XXH3_64bits_update(state, pair, sizeof pair);
+    }
+    t->classes.hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
 }
 
 /* The classes of all selected rows, and how many rows have none. */
@@ -128,6 +145,7 @@ static int find_locally(struct lj_trainer *t)
         LJ_TRY(check_labels(t));
         LJ_TRY(collect(t));
         LJ_TRY(check_classes(t));
+        hash_labels(t);
     }
     c->supervised_classes = t->objective_kind->classifies ? t->classes.classes : 0;
     return LJ_OK;

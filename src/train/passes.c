@@ -17,7 +17,7 @@ struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind par
                             .sync = t->sync_sums[0] + (part == LJ_PASS_LOCAL ? t->sync_stride : 0),
                             .sync_images = t->lanes * lj_plan_images(t->plan[part]),
                             .statistic_share = t->statistic_share[part],
-                            .train = true,
+                            .train = lj_net_of(part) != LJ_NET_ENCODER || !lj_encoder_is_frozen(t),
                             .drops_nothing = t->by_target,
                             .seed = t->config.seed,
                             .step = t->step,

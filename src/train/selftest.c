@@ -5,14 +5,35 @@
 
 #include "lejepa/runtime.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { STEPS = 4 };
 
 struct outcome {
-    uint64_t weights;
+    uint64_t weights, average; /* hashes; average: where there is none, of the weights */
     double loss[STEPS];
 };
+
+/* Takes over the objective and what it reads, but for what makes it large. */
+static int take_objective(struct lj_config *config, const struct lj_config *given)
+{
+    static const char *const beginning[] = {"objective",     "loss.",       "predict.",
+                                            "vicreg.",       "simclr.",     "supervised.",
+                                            "train.average", "data.labels", "data.unlabelled"};
+    char text[LJ_TEXT_MAX], word[LJ_TEXT_MAX + 128];
+    int count = 0;
+    const struct lj_key *key = lj_config_keys(&count);
+    for (int i = 0; i < count; i++)
+        for (size_t k = 0; k < sizeof beginning / sizeof *beginning; k++) {
+            if (strncmp(key[i].name, beginning[k], strlen(beginning[k])) != 0)
+                continue;
+            lj_config_value_text(given, &key[i], text, sizeof text);
+            snprintf(word, sizeof word, "%s=%s", key[i].name, text);
+            LJ_TRY(lj_config_assign(config, word));
+        }
+    return LJ_OK;
+}
 
 /* 8 lanes of 8 samples of a model small enough for a minute on any machine, every feature on. */
 static int small_config(struct lj_config *config, const struct lj_config *given)
@@ -33,7 +54,7 @@ static int small_config(struct lj_config *config, const struct lj_config *given)
     memcpy(config->data_images, given->data_images, sizeof config->data_images);
     memcpy(config->data_where, given->data_where, sizeof config->data_where);
     config->data_axes = given->data_axes;
-    return LJ_OK;
+    return take_objective(config, given);
 }
 
 static int train_small(struct lj_comm *comm, const struct lj_config *config,
@@ -50,6 +71,8 @@ static int train_small(struct lj_comm *comm, const struct lj_config *config,
         outcome->loss[step] = report.term[0];
     }
     outcome->weights = lj_trainer_hash(trainer);
+    lj_trainer_swap_average(trainer);
+    outcome->average = lj_trainer_hash(trainer);
     lj_trainer_destroy(trainer);
     return status;
 }
@@ -98,6 +121,35 @@ static int compare_sizes(struct lj_comm *comm, const struct lj_config *config,
     return LJ_OK;
 }
 
+/* With labels only where the objective needs them. Collective. */
+static int open_archive(struct lj_comm *comm, const struct lj_config *config,
+                        struct lj_archive **archive)
+{
+    struct lj_archive_options options = {.files = config->data_archive,
+                                         .images = config->data_images,
+                                         .labels = config->data_labels,
+                                         .unlabelled = &config->data_unlabelled,
+                                         .skip_labels = !lj_trainer_needs_labels(config),
+                                         .where = config->data_where,
+                                         .axes = config->data_axes,
+                                         .stretch = LJ_DATA_STRETCH_NONE,
+                                         .nan = LJ_DATA_NAN_ERROR};
+    LJ_TRY(lj_archive_open(archive, comm, &options));
+    return lj_trainer_leave_labelled(*archive, comm, config);
+}
+
+static void say_what(const struct lj_comm *comm, const struct lj_config *config)
+{
+    char average[64] = "";
+    if (config->train_average > 0)
+        snprintf(average, sizeof average, " train.average=%g", config->train_average);
+    lj_say("selftest: objective=%s%s, %d steps of a small model", config->objective, average,
+           STEPS);
+    if (comm->size == 1)
+        lj_say("selftest on one rank compares nothing; launch it as mpirun -n 4 lejepa_mpi "
+               "selftest");
+}
+
 int lj_selftest(struct lj_comm *comm, const struct lj_config *given)
 {
     const char *isa = "";
@@ -110,18 +162,8 @@ int lj_selftest(struct lj_comm *comm, const struct lj_config *given)
     if (status == LJ_OK)
         status = lj_agree(comm, lj_runtime_resolve_precision(config));
     if (status == LJ_OK) {
-        if (comm->size == 1)
-            lj_say("selftest on one rank compares nothing; launch it as mpirun -n 4 lejepa_mpi "
-                   "selftest");
-        struct lj_archive_options options = {.files = config->data_archive,
-                                             .images = config->data_images,
-                                             .labels = "",
-                                             .skip_labels = true,
-                                             .where = config->data_where,
-                                             .axes = config->data_axes,
-                                             .stretch = LJ_DATA_STRETCH_NONE,
-                                             .nan = LJ_DATA_NAN_ERROR};
-        status = lj_archive_open(&archive, comm, &options);
+        say_what(comm, config);
+        status = open_archive(comm, config, &archive);
     }
     if (status == LJ_OK)
         status = compare_sizes(comm, config, archive);

@@ -33,6 +33,7 @@ struct lj_trainer_labels {
     int32_t *label;     /* (classes) of each class, ascending */
     int64_t *rows;      /* (classes) that have it */
     int64_t unlabelled; /* rows that have none, and do not train */
+    uint64_t hash;      /* of the rows that train and their labels */
 };
 
 /* What a trainer is made of and where it begins. Everything is borrowed from the trainer. */

@@ -99,6 +99,13 @@ static inline int64_t lj_my_lanes(const struct lj_trainer *t)
     return t->failed ? 0 : t->end_lane - t->first_lane;
 }
 
+/* An encoder that does not learn is what evaluation and export take it for, running statistics
+ * too. */
+static inline bool lj_encoder_is_frozen(const struct lj_trainer *t)
+{
+    return t->config.optim_encoder_lr == 0;
+}
+
 static inline int lj_encoder_buckets(const struct lj_trainer *t)
 {
     int buckets = 0;

@@ -540,6 +540,17 @@ def test_bare():
 def test_selftest():
     ended = done("selftest", ["selftest"], 3)
     check("selftest passed" in ended.err, f"selftest: {ended.tail()}")
+    hashes = {ended.err.split("weights ")[1].split()[0]}
+    for objective in ("simclr", "vicreg", "supervised"):
+        words = [f"objective={objective}", "train.average=0.9"]
+        ended = done(objective, ["selftest", *words], 2)
+        for word in (*words, "selftest passed"):
+            check(word in ended.err, f"selftest of {objective}: no {word}: {ended.tail()}")
+        hashes.add(ended.err.split("weights ")[1].split()[0])
+    check(len(hashes) == 4, f"selftest: objectives of the same weights {hashes}")
+    archive = program.write_h5(here / "bare.h5", images=program.images(96))
+    ended = run(["selftest", "objective=supervised", f"data.archive={archive}"])
+    check(ended.code == 3 and "needs labels" in ended.err, f"selftest: {ended.tail()}")
 
 
 test_train()

@@ -47,6 +47,10 @@ def ranked(what, directories, *words, **more):
     return json.loads(ended.out) if ended.out else {}, ended
 
 
+def correlations(found):
+    return [found[f"spearman_{name}_top1"] for name in ("knn", "linear")]
+
+
 def names(found):
     return [row["run"].rsplit("/", 1)[-1] for row in found.get("runs", [])]
 
@@ -243,7 +247,25 @@ def test_real_runs():
         check(row["finished"] and row["steps"] == 6 and row["knn_top1"] is not None, f"real: {row}")
 
 
+def test_protocols():
+    """Accuracies of other layers or weights have no common order; a probe's are not concerned."""
+    one = [make(f"one-{k}", [k] * 6, knn=k / 9, linear=k / 8) for k in (1, 2, 3)]
+    layers = make("layers", [4] * 6, knn=0.1, linear=0.2, eval__layers=2)
+    average = make("average", [5] * 6, knn=0.1, linear=0.2, train__average=0.9)
+    found, ended = ranked("one protocol", one)
+    check(None not in correlations(found) and not ended.warnings, f"one protocol: {found}")
+    for other in (layers, average):
+        found, ended = ranked("protocols", [*one, other])
+        check(correlations(found) == [None, None], f"{other}: {found}")
+        check("do not compare" in "".join(ended.warnings), f"{other}: {ended.warnings}")
+        check("Spearman" not in rank("protocols", [*one, other]).out, f"{other}: in the table")
+    probed = [make(f"probed-{k}", [k] * 6, probe=k / 8, eval__layers=k) for k in (1, 2)]
+    found, ended = ranked("probed", probed)
+    check(not ended.warnings and found["spearman_linear_top1"], f"probed: {found}")
+
+
 test_order()
+test_protocols()
 test_table()
 test_collapsed()
 test_ties()

@@ -148,6 +148,10 @@ def test_evaluation():
     _, without = embeddings(plain, "without")
     check(numpy.array_equal(averaged, chosen), "weights=average is not the default")
     check(numpy.array_equal(last, without), "weights=last are not the weights")
+    pair = [f"train={here / 'averaged.h5'}", f"test={here / 'last.h5'}", "overlap=allow"]
+    ended = program.run(["probe", *pair])
+    check(ended.code == 3, f"probe of two weights: exit code {ended.code}: {ended.tail()}")
+    check("other weights (last" in ended.err, f"probe of two weights: {ended.tail()}")
     for directory, rows, word in [(straight, averaged, "average"), (plain, last, None)]:
         scores = [line for line in program.metrics(directory) if "event" in line][-1]
         check(scores.get("weights") == word, f"{directory}: {scores}")

@@ -151,6 +151,8 @@ def test_unseen():
     )
     if check(ended.code == 0, f"unseen classes: {ended.tail()}"):
         found = evaluations(directory)[-1]
+        for word in ("20 of 24 rows", "of the bank", "that trains"):
+            check(word in "".join(ended.warnings), f"unseen classes: no '{word}': {ended.tail()}")
         check(0 < found["supervised_top1"] <= 4 / 24, f"unseen classes: {found}")
         check(found["supervised_balanced"] <= 0.5, f"unseen classes: {found}")
 
@@ -179,6 +181,40 @@ def test_start(case):
     still, moved = split(weights(directory))
     check(still == encoder, f"{what}: a frozen encoder moved")
     check(all(moved[name] != head[name] for name in head), f"{what}: the classifier stood still")
+
+
+def statistics(directory):
+    found = program.tensors(program.checkpoints(directory)[-1], ["weights"])
+    return {name: found[name] for name in found if "running" in name and "proj" not in name}
+
+
+def test_frozen():
+    """A frozen encoder is the one that evaluation and export see: its running statistics stay, and
+    training normalises by them; the norm that is clipped is that of the classifier."""
+    tiny = [word for word in program.TINY if not word.startswith("model")]
+    shape = [*tiny, "model=resnet", "model.width=4", "model.depth=1", data, "log.every=1"]
+    start = here / "resnet"
+    done("resnet", ["train", *shape, "train.steps=3", f"run.dir={start}"])
+    frozen = [*shape, "objective=supervised", f"init={start}", "optim.encoder_lr=0"]
+    found = {}
+    for name, words, ranks in (
+        ("still-1", [], 1),
+        ("still-2", ["memory.recompute=blocks"], 2),
+        ("still-batch", ["model.norm=batch"], 2),
+        ("still-norm", ["optim.clip=1e-9"], 1),
+        ("moving", ["optim.encoder_lr=1e-9"], 1),
+    ):
+        directory = here / name
+        done(name, ["train", *frozen, *words, "train.steps=3", f"run.dir={directory}"], ranks)
+        found[name] = [(row["loss"], row["grad_norm"]) for row in program.metrics(directory)]
+        same = statistics(directory) == statistics(start)
+        check(same == (name != "moving"), f"{name}: statistics stay: {same}")
+        same = split(weights(directory))[0] == split(weights(start))[0]
+        check(same or name == "moving", f"{name}: another encoder")
+    check(found["still-1"] == found["still-2"], f"other bits: {found}")
+    check(found["still-1"][0] == found["still-batch"][0], f"normalised by the batch: {found}")
+    check(found["still-1"][0][0] != found["moving"][0][0], f"normalised by the lane: {found}")
+    check(found["still-1"][0][1] < found["moving"][0][1], f"norm of the encoder: {found}")
 
 
 def make_sources():
@@ -268,7 +304,12 @@ def test_refused(case):
 def test_other_labels():
     """A run does not go on with what its numbers did not stand for."""
     path = program.write_h5(
-        here / "two.h5", images=program.images(64), one=ROWS % 3, two=ROWS % 3 + 5, three=ROWS % 3
+        here / "two.h5",
+        images=program.images(64),
+        one=ROWS % 3,
+        two=ROWS % 3 + 5,
+        three=ROWS % 3,
+        part=(ROWS >= 4).astype("u1"),
     )
     words = [f"data.archive={path}", "objective=supervised"]
     ended = train(here / "two", *words, "data.labels=one", "train.steps=1")
@@ -277,6 +318,24 @@ def test_other_labels():
         ended = train(here / "two", *words, f"data.labels={name}", "train.steps=2")
         check(ended.code == 2, f"labels {name}: exit code {ended.code}: {ended.tail()}")
         check("data.labels" in "".join(ended.errors), f"labels {name}: {ended.errors}")
+    with h5py.File(path, "a") as file:
+        file["one"][:4] = (ROWS[:4] + 1) % 3
+    words += ["data.labels=one", "train.steps=2"]
+    ended = train(here / "two", *words, "resume.change=train.steps")
+    check(ended.code == 2, f"labels in place: exit code {ended.code}: {ended.tail()}")
+    check("data.labels=other labels of the same" in ended.err, f"labels in place: {ended.tail()}")
+    rows = ["data.where=part=1", "resume.change=train.steps,data.where"]
+    ended = train(here / "two", *words, *rows)
+    check(ended.code == 0, f"other rows: exit code {ended.code}: {ended.tail()}")
+    ended = train(here / "two", *words, "train.steps=3", "resume.change=train.steps,data.where")
+    check(ended.code == 0, f"all rows: exit code {ended.code}: {ended.tail()}")
+    with h5py.File(path, "a") as file:
+        file["one"][:4] = (ROWS[:4] + 2) % 3
+    ended = train(
+        here / "two", *words, "train.steps=4", "resume.change=train.steps,data.labels"
+    )
+    check(ended.code == 0, f"allowed labels: exit code {ended.code}: {ended.tail()}")
+    check("other labels" in "".join(ended.warnings), f"allowed labels: {ended.tail()}")
 
 
 make_sources()
@@ -286,6 +345,7 @@ program.at_once(
 program.at_once(
     test_refused, [(n, case, ranks) for n, case in enumerate(REFUSED) for ranks in (1, 2)]
 )
+test_frozen()
 test_classes()
 test_unseen()
 test_other_labels()

@@ -169,7 +169,20 @@ def test_refused():
     check(ended.code == 2 and "sweep" in ended.errors[0], f"sweep: {ended.code}: {ended.tail()}")
 
 
+def test_gathers():
+    """What an objective gathers is in the trace, as often as in the ledger."""
+    path = here / "simclr.json"
+    words = ["objective=simclr", "train.steps=2", "batch.lanes=4", f"run.trace={path}"]
+    ended = train(here / "simclr", data, *words, ranks=2)
+    check(ended.code == 0, f"simclr: exit code {ended.code}: {ended.tail()}")
+    names = collections.Counter(span["name"] for span in load(path)[1])
+    for name in ("projections", "row sums"):
+        check(names[name] == 2 * 2, f"simclr: {names[name]} spans of {name}: {names}")
+    check_nested(load(path)[1])
+
+
 test_content()
+test_gathers()
 test_bound()
 test_stopped()
 test_continued()
