@@ -332,10 +332,13 @@ static int train(struct lj_run_state *run)
     return status;
 }
 
-/* However training ended, on which all ranks agree, its trace is written. */
+/* However training ended, on which all ranks agree, its trace is written, unless there was no step
+ * to make. */
 static int end_trace(struct lj_run_state *run, int status)
 {
     char text[2048];
+    if (run->info.first_step >= run->info.steps)
+        return status;
     snprintf(text, sizeof text, "%s", lj_error_text());
     int written = lj_run_trace_write(&run->trace, run->comm);
     if (status == LJ_OK)
