@@ -18,26 +18,32 @@ static bool keeps(int64_t of_step)
     return of_step < 0 || (of_step - first) % trace.every == 0;
 }
 
-/* Forgets what is not kept. Returns whether the rest may shrink further. */
-static bool compact(void)
+/* Forgets what is not kept. */
+static void compact(void)
 {
     int64_t kept = 0;
-    bool shrinks = false;
     for (int64_t i = 0; i < trace.count; i++)
-        if (keeps(trace.event[i].step)) {
+        if (keeps(trace.event[i].step))
             trace.event[kept++] = trace.event[i];
-            shrinks = shrinks || trace.event[i].step > first;
-        }
     trace.count = kept;
-    return shrinks;
+}
+
+/* Is there a step that could be forgotten? The first one never is. */
+static bool has_later_steps(void)
+{
+    for (int64_t i = 0; i < trace.count; i++)
+        if (trace.event[i].step > first)
+            return true;
+    return false;
 }
 
 static bool make_room(void)
 {
     while (trace.count == capacity) {
-        trace.every *= 2;
-        if (!compact() && trace.count == capacity)
+        if (!has_later_steps())
             return false;
+        trace.every *= 2;
+        compact();
     }
     return true;
 }

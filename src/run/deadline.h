@@ -32,7 +32,8 @@ void lj_deadline_evaluated(struct lj_deadline *deadline, double seconds);
 /* Is it the last moment to ask for a stop? The request comes through with the step that begins, and
  * one that does not ask has another step before it can.
  *   now_s        in  by lj_now_s
- *   saves        in  checkpoints to be written: 1, and 1 for another one being written
+ *   saves        in  checkpoints to be written: 1, and 1 each for another one being written and
+ *                    one due after the step
  *   evaluations  in  in these two steps */
 bool lj_deadline_is_near(const struct lj_deadline *deadline, double now_s, int saves,
                          int evaluations);

@@ -45,11 +45,9 @@ static int check_init(const struct lj_run_state *run, const char *resume_from)
 }
 
 /* The job script may say when the job ends by run.max_seconds; Slurm says it itself. */
-static void begin_deadline(struct lj_run_state *run)
+static void begin_deadline_of_root(struct lj_run_state *run)
 {
     struct lj_deadline *d = &run->deadline;
-    if (!lj_comm_is_root(run->comm))
-        return;
     lj_deadline_begin(d, run->begun_s, run->config->run_max_seconds, getenv("SLURM_JOB_END_TIME"),
                       lj_wall_s());
     lj_deadline_expect(d, lj_trainer_snapshot_bytes(run->trainer));
@@ -58,6 +56,13 @@ static void begin_deadline(struct lj_run_state *run)
     char left[32];
     lj_duration_text(left, fmax(d->end_s - lj_now_s(), 0));
     lj_say("saves and ends by itself within %s, because of %s", left, d->because);
+}
+
+static void begin_deadline(struct lj_run_state *run)
+{
+    if (lj_comm_is_root(run->comm))
+        begin_deadline_of_root(run);
+    run->has_deadline = lj_all_max(run->comm, run->deadline.because != NULL) > 0;
 }
 
 static int set_up(struct lj_run_state *run)
@@ -117,17 +122,35 @@ static bool evaluates(const struct lj_run_state *run, int64_t finished)
     return due(every, finished) || (every > 0 && finished == run->info.steps);
 }
 
-/* Is there time for this step, a checkpoint and no more? */
-static bool deadline_is_near(const struct lj_run_state *run, int64_t step)
+/* Is checkpoint.minutes over? */
+static bool saves_late(const struct lj_run_state *run)
+{
+    double most_s = 60 * run->config->checkpoint_minutes;
+    return most_s > 0 && lj_now_s() - run->saved_s > most_s;
+}
+
+static void say_near(const struct lj_run_state *run)
 {
     const struct lj_deadline *d = &run->deadline;
-    int saves = 1 + (run->unsaid_step >= 0);
-    int evaluations = evaluates(run, step + 1) + evaluates(run, step + 2);
-    if (!lj_deadline_is_near(d, lj_now_s(), saves, evaluations))
-        return false;
-    lj_say("stops in time: %.1f s are left until %s; a step takes %.3g s, a checkpoint %.3g s%s",
-           d->end_s - lj_now_s(), d->because, d->step_s, d->save_s,
+    double left_s = d->end_s - lj_now_s();
+    lj_say("stops %s: %.1f s %s %s; a step takes %.3g s, a checkpoint %.3g s%s",
+           left_s < 0 ? "too late" : "in time", fabs(left_s),
+           left_s < 0 ? "have passed since" : "are left until", d->because, d->step_s, d->save_s,
            d->save_is_guessed ? " (guessed)" : "");
+    if (run->done == 0)
+        lj_warn("set-up takes %.1f s and leaves time for one step: ask for a longer job",
+                run->started_s - run->begun_s);
+}
+
+/* Is there time for this step, what follows it, a checkpoint and no more? */
+static bool deadline_is_near(const struct lj_run_state *run, int64_t step)
+{
+    bool being_written = run->unsaid_step >= 0;
+    bool to_begin = due(run->config->checkpoint_every, step + 1) || saves_late(run);
+    int evaluations = evaluates(run, step + 1) + evaluates(run, step + 2);
+    if (!lj_deadline_is_near(&run->deadline, lj_now_s(), 1 + being_written + to_begin, evaluations))
+        return false;
+    say_near(run);
     return true;
 }
 
@@ -161,9 +184,7 @@ static void take_stop_file(const struct lj_run_state *run)
 /* Does this rank ask to save? Every rank looks for signals, rank 0 also at checkpoint.minutes. */
 static bool wants_save(const struct lj_run_state *run)
 {
-    double most_s = 60 * run->config->checkpoint_minutes;
-    bool late = most_s > 0 && lj_now_s() - run->saved_s > most_s;
-    return lj_signals_take_save() || (late && lj_comm_is_root(run->comm));
+    return lj_signals_take_save() || (lj_comm_is_root(run->comm) && saves_late(run));
 }
 
 /* Says once of each checkpoint that it is on disk. */
@@ -235,20 +256,42 @@ static int evaluate(struct lj_run_state *run, int64_t finished)
     return LJ_OK;
 }
 
-/* Whoever asks for a stop may not wait for an evaluation: it comes after the checkpoint then. */
-static int after_step(struct lj_run_state *run, int64_t finished, bool asked_to_save, bool stop)
+/* May a run that stops still evaluate? The next job does not make up for it. Collective. */
+static bool has_time_to_evaluate(struct lj_run_state *run, int64_t finished)
 {
-    bool saves = due(run->config->checkpoint_every, finished) || asked_to_save ||
-                 finished == run->info.steps;
+    const struct lj_deadline *d = &run->deadline;
+    bool lacks = d->because && (d->evaluate_s == 0 || lj_now_s() + d->evaluate_s > d->end_s);
+    if (!lj_all_max(run->comm, lacks))
+        return true;
+    lj_say("step %8lld  evaluation left out, as time may not suffice for it", (long long)finished);
+    return false;
+}
+
+/* An evaluation of unknown length may outlast the job: what there is comes to disk before. */
+static bool saves_for_safety(const struct lj_run_state *run, int64_t finished)
+{
+    return run->has_deadline && run->deadline.evaluate_s == 0 && evaluates(run, finished);
+}
+
+/* A checkpoint comes before an evaluation, for which whoever asks for a stop may not wait. */
+static int after_step(struct lj_run_state *run, int64_t finished,
+                      const struct lj_step_report *report)
+{
+    bool stop = report->stop > 0 && finished < run->info.steps;
+    bool safety = saves_for_safety(run, finished);
+    bool saves = due(run->config->checkpoint_every, finished) || report->save > 0 || stop ||
+                 safety || finished == run->info.steps;
     lj_watchdog_feed(finished);
     say_saved(run);
-    if (stop) {
+    if (saves)
         LJ_TRY(save(run, finished));
+    if (stop || safety)
         LJ_TRY(finish_saving(run));
-    }
-    if (evaluates(run, finished))
+    if (report->stop > 0)
+        take_stop_file(run);
+    if (evaluates(run, finished) && (!stop || has_time_to_evaluate(run, finished)))
         LJ_TRY(evaluate(run, finished));
-    if ((saves || has_reached(run)) && !stop)
+    if (has_reached(run) && !saves)
         LJ_TRY(save(run, finished));
     return LJ_OK;
 }
@@ -277,11 +320,9 @@ static int run_steps(struct lj_run_state *run)
         bool stop = report.stop > 0 && step + 1 < steps;
         if (report.stop > 0)
             pass_on_stop(run);
-        LJ_TRY(after_step(run, step + 1, report.save > 0, stop));
+        LJ_TRY(after_step(run, step + 1, &report));
         if (has_reached(run))
             return LJ_OK;
-        if (report.stop > 0)
-            take_stop_file(run);
         if (stop)
             return lj_fail(LJ_STOPPED,
                            "stopped at step %lld of %lld on request, checkpoint written; resubmit "
@@ -333,10 +374,13 @@ static int train(struct lj_run_state *run)
     return status;
 }
 
-/* However training ended, on which all ranks agree, its trace is written. */
+/* However training ended, on which all ranks agree, its trace is written, unless there was no step
+ * to make. */
 static int end_trace(struct lj_run_state *run, int status)
 {
     char text[2048];
+    if (run->info.first_step >= run->info.steps)
+        return status;
     snprintf(text, sizeof text, "%s", lj_error_text());
     int written = lj_run_trace_write(&run->trace, run->comm);
     if (status == LJ_OK)

@@ -27,7 +27,8 @@ struct lj_run_state {
     struct lj_run_lock lock;       /* on dir; root only */
     FILE *metrics;                 /* metrics.jsonl; root only */
     double begun_s;                /* when the command began, before set-up; by lj_now_s */
-    struct lj_deadline deadline;   /* root only */
+    struct lj_deadline deadline;   /* its end is the root's only */
+    bool has_deadline;             /* the same on every rank */
     double started_s;              /* when its first step began */
     double saved_s;                /* when the last checkpoint was begun, or the first step */
     double stood_s;                /* how long training stood still for it */

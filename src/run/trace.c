@@ -15,7 +15,8 @@
 /* Spans of all ranks together, of about 110 bytes each in the file; a rank has room for at least so
  * many, whatever their number, and at most for so many. */
 enum { SPANS_TOTAL = 1 << 18, SPANS_LEAST = 256, SPANS_MOST = 1 << 16 };
-enum { PIECE = 4096 }; /* spans that travel to rank 0 at once */
+enum { PIECE = 4096 };     /* spans that travel to rank 0 at once */
+enum { AGAIN_MOST = 999 }; /* traces of runs that continue from the same checkpoint */
 
 /* What rank 0 must know of a rank before it receives its spans. All doubles, to be gathered. */
 struct share {
@@ -44,7 +45,8 @@ static void cut_ending(const char *path, int *stem, const char **ending)
     *stem = (int)(*ending - path);
 }
 
-/* Puts the name of the checkpoint that the run continues from into that of its trace. */
+/* Puts the name of the checkpoint that the run continues from into that of its trace, and a number
+ * if it has continued from there before. */
 static int name_by_checkpoint(char path[LJ_PATH_MAX], const struct lj_config *config)
 {
     char directory[LJ_PATH_MAX], last[LJ_PATH_MAX] = "";
@@ -60,6 +62,9 @@ static int name_by_checkpoint(char path[LJ_PATH_MAX], const struct lj_config *co
     cut_ending(name, &of_step, &ending);
     cut_ending(config->run_trace, &stem, &ending);
     snprintf(path, LJ_PATH_MAX, "%.*s-%.*s%s", stem, config->run_trace, of_step, name, ending);
+    for (int k = 2; access(path, F_OK) == 0 && k <= AGAIN_MOST; k++)
+        snprintf(path, LJ_PATH_MAX, "%.*s-%.*s-%d%s", stem, config->run_trace, of_step, name, k,
+                 ending);
     return LJ_OK;
 }
 

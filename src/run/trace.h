@@ -24,8 +24,8 @@ struct lj_run_trace {
 
 /* Records from now on; nothing without run.trace. Collective.
  *   trace   out  the file is run.trace or, where that exists and the run continues from a
- *                checkpoint, has the name of this behind its own: the same command may be given
- *                again
+ *                checkpoint, has the name of this behind its own, and a number where that exists,
+ *                too: the same command may be given again
  *   config  in   run.trace, run.dir
  * Errors: LJ_ERR_CONFIG: the file exists, or cannot be made; LJ_ERR_RESOURCE; agreed. */
 int lj_run_trace_begin(struct lj_run_trace *trace, struct lj_comm *comm,

@@ -145,15 +145,37 @@ def test_job_end():
 
 
 def test_saves_before_it_evaluates():
-    """A run that stops saves first: an evaluation may take longer than it is given."""
-    directory = here / "saves-first"
-    words = [data, "train.steps=9", "run.max_seconds=1e-9", "eval.every=1"]
-    ended = train(directory, *words, ranks=2, env={"LJ_FAULT": "evaluate:1:1"})
+    """An evaluation may take longer than a job is given: where a checkpoint is due it comes first,
+    and before an evaluation of unknown length there always is one."""
+    for what, words in (
+        ("due", ["checkpoint.every=2"]),
+        ("the first with a deadline", ["checkpoint.every=0", "run.max_seconds=1000"]),
+    ):
+        directory = here / f"saves-first-{what[:3]}"
+        words = [data, "train.steps=9", "eval.every=2", *words]
+        ended = train(directory, *words, ranks=2, env={"LJ_FAULT": "evaluate:1:2"})
+        names = [path.name for path in program.checkpoints(directory)]
+        check(
+            ended.code == 6 and names == ["step-000000002.h5"],
+            f"{what}: the evaluation fails: checkpoints {names}: {ended.tail()}",
+        )
+
+
+def test_stops_without_evaluating():
+    """A run whose time is over saves, removes STOP and ends."""
+    directory = here / "no-time"
+    words = [data, "train.steps=9", "run.max_seconds=1e-9", "eval.every=1", "checkpoint.every=0"]
+    ended = train(directory, *words, ranks=2)
     names = [path.name for path in program.checkpoints(directory)]
-    check(
-        ended.code == 6 and names == ["step-000000001.h5"],
-        f"the evaluation of a run that stops fails: checkpoints {names}: {ended.tail()}",
-    )
+    check(ended.code == 75 and names == ["step-000000001.h5"], f"no time: {names}: {ended.tail()}")
+    for text in ("stops too late", "evaluation left out", "ask for a longer job"):
+        check(text in ended.err, f"no time: it does not say '{text}': {ended.tail()}")
+    check("knn" not in (directory / "metrics.jsonl").read_text(), "no time: it has evaluated")
+    (directory / "STOP").touch()
+    words = [data, "train.steps=9", "eval.every=1"]
+    ended = train(directory, *words, env={"LJ_FAULT": "evaluate:0:2"})
+    gone = not (directory / "STOP").exists()
+    check(ended.code == 6 and gone, f"STOP stays if the evaluation fails: {ended.tail()}")
 
 
 killed = []  # whether each kill came before the run's own end
@@ -282,6 +304,7 @@ program.at_once(
         test_saved_by_time,
         test_job_end,
         test_saves_before_it_evaluates,
+        test_stops_without_evaluating,
     ],
 )
 program.finish()

@@ -135,6 +135,30 @@ def test_continued():
         if span["name"] == "step" and span["pid"] == 0
     ]
     check(steps == [2, 3], f"continued: steps {steps}")
+    idle = train(here / "continued", *words, ranks=2)
+    check(idle.code == 0, f"nothing to do: {idle.code}: {idle.tail()}")
+    check(not list(here.glob("continued.v1-step-000000004*")), "a trace of no steps was written")
+
+
+def test_continued_again():
+    """From the same checkpoint, as the first attempt saved none."""
+    path = here / "again.json"
+    words = [data, "train.steps=4", "checkpoint.every=2", f"run.trace={path}"]
+    train(here / "again", *words, env={"LJ_FAULT": "step:0:3"})
+    for name in ("again-step-000000002.json", "again-step-000000002-2.json"):
+        failed = train(here / "again", *words, env={"LJ_FAULT": "step:0:2"})
+        check(failed.code == 6, f"{name}: exit code {failed.code}: {failed.tail()}")
+        check((here / name).exists(), f"{name} was not written")
+
+
+def test_no_room():
+    """Not even for the first step: what is left out is counted."""
+    path = here / "full.json"
+    words = [data, "train.steps=12", "batch.lanes=8", f"run.trace={path}"]
+    ended = train(here / "full", *words, env={"LJ_TRACE_SPANS": "5"})
+    check(ended.code == 0, f"no room: exit code {ended.code}: {ended.tail()}")
+    other, spans = load(path)
+    check(len(spans) == 5 and other["every"] == 1 and other["spans_left_out"] > 64, f"{other}")
 
 
 def test_failed():
@@ -186,6 +210,8 @@ test_gathers()
 test_bound()
 test_stopped()
 test_continued()
+test_continued_again()
+test_no_room()
 test_failed()
 test_refused()
 program.finish()
