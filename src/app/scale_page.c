@@ -39,10 +39,16 @@ static void add_rung_heading(struct lj_report *page, const json_t *rung, bool me
     lj_cell_integer(page, whole(rung, "ranks"));
 }
 
+static const char predicted[] = "predicted_";
+
+static bool is_predicted(const char *column)
+{
+    return strncmp(column, predicted, sizeof predicted - 1) == 0;
+}
+
 static void add_rows(struct lj_report *page, const json_t *rungs, bool measured,
                      const char *const *column)
 {
-    static const char predicted[] = "predicted_";
     size_t i;
     json_t *rung;
     json_array_foreach(rungs, i, rung)
@@ -50,7 +56,7 @@ static void add_rows(struct lj_report *page, const json_t *rungs, bool measured,
         const json_t *prediction = json_object_get(rung, "prediction");
         add_rung_heading(page, rung, measured);
         for (int k = 0; column[k]; k++)
-            lj_cell_json(page, strncmp(column[k], predicted, sizeof predicted - 1) == 0
+            lj_cell_json(page, is_predicted(column[k])
                                    ? json_object_get(prediction, column[k] + sizeof predicted - 1)
                                    : json_object_get(rung, column[k]));
     }
@@ -61,11 +67,15 @@ void lj_scale_page_rungs(struct lj_report *page, const json_t *object, const cha
 {
     const char *heading[16] = {"mode", "ranks"};
     int columns = 2;
-    for (int k = 0; column[k] && columns < 16; k++)
+    bool predictions = false;
+    for (int k = 0; column[k] && columns < 16; k++) {
         heading[columns++] = column[k];
+        predictions = predictions || is_predicted(column[k]);
+    }
     lj_table_begin(page, summary, open, heading, columns);
     add_rows(page, json_object_get(object, "rungs"), true, column);
-    add_rows(page, json_object_get(object, "predictions"), false, column);
+    if (predictions)
+        add_rows(page, json_object_get(object, "predictions"), false, column);
     lj_table_end(page);
 }
 
