@@ -120,6 +120,7 @@ launch+=(-n "$size")
 # The steps. The last one makes the page.
 if "$program" help scale | grep -q '^objectives='; then
     step objectives objectives.json "${words[@]}" objectives=all
+    [ "$out/objectives.json" -ot "$out/scale.html" ] || rm -f "$out/scale.html" # which shows it
 fi
 step scaling scale.html "${words[@]}" "ranks=$ranks" "predict=$predict"
 

@@ -39,10 +39,16 @@ static void add_rung_heading(struct lj_report *page, const json_t *rung, bool me
     lj_cell_integer(page, whole(rung, "ranks"));
 }
 
+static const char predicted[] = "predicted_";
+
+static bool is_predicted(const char *column)
+{
+    return strncmp(column, predicted, sizeof predicted - 1) == 0;
+}
+
 static void add_rows(struct lj_report *page, const json_t *rungs, bool measured,
                      const char *const *column)
 {
-    static const char predicted[] = "predicted_";
     size_t i;
     json_t *rung;
     json_array_foreach(rungs, i, rung)
@@ -50,7 +56,7 @@ static void add_rows(struct lj_report *page, const json_t *rungs, bool measured,
         const json_t *prediction = json_object_get(rung, "prediction");
         add_rung_heading(page, rung, measured);
         for (int k = 0; column[k]; k++)
-            lj_cell_json(page, strncmp(column[k], predicted, sizeof predicted - 1) == 0
+            lj_cell_json(page, is_predicted(column[k])
                                    ? json_object_get(prediction, column[k] + sizeof predicted - 1)
                                    : json_object_get(rung, column[k]));
     }
@@ -61,11 +67,15 @@ void lj_scale_page_rungs(struct lj_report *page, const json_t *object, const cha
 {
     const char *heading[16] = {"mode", "ranks"};
     int columns = 2;
-    for (int k = 0; column[k] && columns < 16; k++)
+    bool predictions = false;
+    for (int k = 0; column[k] && columns < 16; k++) {
         heading[columns++] = column[k];
+        predictions = predictions || is_predicted(column[k]);
+    }
     lj_table_begin(page, summary, open, heading, columns);
     add_rows(page, json_object_get(object, "rungs"), true, column);
-    add_rows(page, json_object_get(object, "predictions"), false, column);
+    if (predictions)
+        add_rows(page, json_object_get(object, "predictions"), false, column);
     lj_table_end(page);
 }
 
@@ -172,6 +182,116 @@ static void add_targets(struct lj_report *page, const json_t *object)
     add_list(page, targets, "With reading the index, set-up and evaluations", true, column, 7);
 }
 
+/* ---- objectives ---------------------------------------------------------------------------- */
+
+/* Rows of a member of each objective, which is a list. */
+static void add_messages(struct lj_report *page, const json_t *objectives)
+{
+    static const char *const column[] = {"objective", "name",          "collective", "calls",
+                                         "bytes",     "formula_bytes", "formula"};
+    size_t i, k;
+    json_t *objective, *message;
+    lj_table_begin(page, "Messages of a step, measured and by formula", false, column, 7);
+    json_array_foreach(objectives, i, objective)
+    {
+        json_array_foreach(json_object_get(objective, "traffic"), k, message)
+        {
+            lj_row_begin(page, word(objective, "objective"));
+            for (int at = 1; at < 7; at++)
+                lj_cell_json(page, json_object_get(message, column[at]));
+        }
+    }
+    lj_table_end(page);
+}
+
+/* "2.00 (1.98 to 2.02)"; a dash where nothing was fitted. */
+static void add_power(struct lj_report *page, const json_t *power)
+{
+    const json_t *low = json_object_get(power, "low"), *at = json_object_get(power, "exponent");
+    char words[64] = "-";
+    if (json_is_number(low))
+        snprintf(words, sizeof words, "%.2f (%.2f to %.2f)", json_number_value(at),
+                 json_number_value(low), json_number_value(json_object_get(power, "high")));
+    else if (json_is_number(at))
+        snprintf(words, sizeof words, "%.2f", json_number_value(at));
+    lj_cell_text(page, words);
+}
+
+static void add_powers_row(struct lj_report *page, const char *name, const char *of,
+                           const json_t *powers, const char *const *growth)
+{
+    lj_row_begin(page, name);
+    lj_cell_text(page, of);
+    for (int k = 0; k < 4; k++)
+        add_power(page, json_object_get(powers, growth[k]));
+}
+
+static void add_exponents(struct lj_report *page, const json_t *objectives, const json_t *sigreg)
+{
+    static const char *const heading[] = {"objective",    "of",           "in N (samples)",
+                                          "in D (width)", "in P (ranks)", "in M (slices)"};
+    static const char *const growth[] = {"N", "D", "P", "M"};
+    size_t i;
+    json_t *row;
+    lj_table_begin(page, "Exponents, and 95 % intervals", false, heading, 6);
+    json_array_foreach(objectives, i, row)
+    {
+        const char *name = word(row, "objective");
+        add_powers_row(page, name, "bytes, by formula", json_object_get(row, "exponents_formula"),
+                       growth);
+        add_powers_row(page, name, "bytes, measured", json_object_get(row, "exponents_measured"),
+                       growth);
+    }
+    if (json_is_object(sigreg))
+        add_powers_row(page, "SIGReg", "seconds, one core", json_object_get(sigreg, "exponents"),
+                       growth);
+    lj_table_end(page);
+}
+
+static void add_training(struct lj_report *page, const json_t *objectives)
+{
+    static const char *const column[] = {"objective", "steps",    "knn_top1",
+                                         "seconds",   "within_s", "knn_top1_within"};
+    size_t i;
+    json_t *row;
+    if (!json_is_object(json_object_get(json_array_get(objectives, 0), "training")))
+        return;
+    lj_table_begin(page, "kNN after as many steps, and within the seconds of the fastest", true,
+                   column, 6);
+    json_array_foreach(objectives, i, row)
+    {
+        const json_t *training = json_object_get(row, "training");
+        lj_row_begin(page, word(row, "objective"));
+        for (int k = 1; k < 6; k++)
+            lj_cell_json(page, json_object_get(training, column[k]));
+    }
+    lj_table_end(page);
+}
+
+/* What `scale objectives=` has left in the same directory. */
+static void add_objectives(struct lj_report *page)
+{
+    static const char *const column[] = {"objective",  "step_s",       "step_s_low", "step_s_high",
+                                         "loss_share", "memory_bytes", "flops",      "collectives",
+                                         "messages",   "bytes",        "heuristics"};
+    char path[LJ_PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/objectives.json", page->folder);
+    json_t *object = json_load_file(path, 0, NULL);
+    const json_t *objectives = json_object_get(object, "objectives");
+    if (json_array_size(objectives) > 0) {
+        add_heading(page, "Objectives");
+        add_paragraph(page, "The same training with each objective, from objectives.json beside "
+                            "this page.");
+        add_list(page, objectives, "A step of each", true, column, 11);
+        add_messages(page, objectives);
+        add_exponents(page, objectives, json_object_get(object, "sigreg"));
+        add_training(page, objectives);
+    }
+    json_decref(object);
+}
+
+/* ---- network and machine ------------------------------------------------------------------- */
+
 static void add_network(struct lj_report *page, const json_t *object)
 {
     static const char *const level[] = {"level",
@@ -252,6 +372,7 @@ static void add_definitions(struct lj_report *page)
 void lj_scale_page_rest(struct lj_report *page, const json_t *object)
 {
     add_targets(page, object);
+    add_objectives(page);
     add_network(page, object);
     add_heading(page, "Machine and settings");
     add_pairs(page, object, "Machine, work and study");

@@ -55,8 +55,9 @@ int lj_scale_figures(const struct lj_scale_report *report, const json_t *object)
 /* scale_page.c: what of the page comes before the figures, and after them. */
 void lj_scale_page_head(struct lj_report *page, const json_t *object);
 void lj_scale_page_rest(struct lj_report *page, const json_t *object);
-/* A table of the rungs, measured and predicted.
- *   column  (to NULL) in  members of a rung; of its prediction after "predicted_" */
+/* A table of the rungs.
+ *   column  (to NULL) in  members of a rung; of its prediction after "predicted_", and then there
+ *                         are rows of what was predicted only */
 void lj_scale_page_rungs(struct lj_report *page, const json_t *object, const char *summary,
                          bool open, const char *const *column);
 

@@ -38,7 +38,8 @@ def value_of(rung, column):
 def check_table(what, rows, found):
     """Of a figure: measured rungs, then predictions, in the order of scale.json."""
     rungs = [(rung, rung["mode"]) for rung in found["rungs"]]
-    rungs += [(rung, f"{rung['mode']}, prediction") for rung in found["predictions"]]
+    if any(column.startswith("predicted_") for column in rows[0]):
+        rungs += [(rung, f"{rung['mode']}, prediction") for rung in found["predictions"]]
     if not check(len(rows) == 1 + len(rungs), f"{what}: {len(rows)} rows"):
         return
     for row, (rung, heading) in zip(rows[1:], rungs):

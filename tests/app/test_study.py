@@ -93,6 +93,44 @@ def test_failures():
     check("ranks=many" in wrong.stderr, f"no ranks: {wrong.stderr}")
 
 
+def stand_in():
+    """The program with a quick `scale objectives=all`."""
+    objective = {"objective": "first & last", "step_s": 0.125, "bytes": 4096, "heuristics": "none"}
+    objective["traffic"] = [{"name": "sums", "bytes": 4000, "formula": "8 N D"}]
+    objective["exponents_formula"] = {"N": {"exponent": 1, "low": 0.98, "high": 1.02}}
+    found = shlex.quote(json.dumps({"objectives": [objective]}))
+    path = here / "stand-in"
+    path.write_text(
+        "#!/bin/sh\n"
+        'for word in "$@"; do case $word in out=*) out=${word#out=} ;; esac; done\n'
+        'case "$*" in\n'
+        '"help scale") echo "objectives=  (text)" ;;\n'
+        f'*objectives=all*) [ -f {here}/works ] && echo {found} > "$out/objectives.json" ;;\n'
+        f'*) exec {program.PROGRAM} "$@" ;;\n'
+        "esac\n",
+        encoding="utf-8",
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_objectives():
+    """One step fails, the other one makes the page all the same; once it does not fail, the page
+    is made anew and shows it."""
+    script = edit(WORDS, "1")
+    words, job = ["steps=2", f"out={here}/both"], {"LEJEPA_MPI": str(stand_in())}
+    first = study("objectives fail", script, *words, env=job, code=1)
+    check("objectives: failed with exit code 1" in first.stderr, f"first: {first.stderr}")
+    check("Objectives" not in read_page("first", here / "both/scale.html").text, "first: the page")
+    (here / "works").touch()
+    study("objectives", script, *words, env=job)
+    page = read_page("objectives", here / "both/scale.html")
+    for text in ("first & last", "4096", "8 N D", "1.00 (0.98 to 1.02)"):
+        check(text in page.text, f"objectives: no {text} in the page")
+    again = study("objectives again", script, *words, env=job)
+    check(again.stdout.count("finished before") == 2, f"objectives again: {again.stdout}")
+
+
 def test_in_a_job():
     """Ranks are the tasks of the allocation; one has no links, and nothing is predicted."""
     script = edit(WORDS, "")
@@ -109,5 +147,6 @@ def test_in_a_job():
 
 test_study()
 test_failures()
+test_objectives()
 test_in_a_job()
 program.finish()
