@@ -302,6 +302,9 @@
         "scale: net: measures the links between the ranks, and nothing else")                      \
     TEXT(ARGUMENT, arg_target, "target", "",                                                       \
         "scale: knn:0.80: also trains, on each number of ranks, until kNN reaches this accuracy")  \
+    TEXT(ARGUMENT, arg_objectives, "objectives", "",                                               \
+        "scale: all, or some, such as lejepa,vicreg: compares objectives on all ranks of the job " \
+        "instead of numbers of ranks; with eval.every, trains each and compares kNN, too")         \
     TEXT(ARGUMENT, arg_train, "train", "", "probe: embedding file the probes are fitted on")       \
     TEXT(ARGUMENT, arg_test, "test", "", "probe: embedding file that is predicted")                \
     TEXT(ARGUMENT, arg_checkpoint, "checkpoint", "",                                               \

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scale: the same training on one number of ranks after the other, inside one job. */
 #include "app/app.h"
-#include "app/scale_report.h"
+#include "app/scale_objectives.h"
 
 #include "lejepa/runtime.h"
 
 #include "train/train.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* Opens the archive as `train` does, with labels only where the objective needs them, and takes the
  * statistics of its pixels, so that no rung has to. The rows that train are the same on ranks that
@@ -82,17 +83,24 @@ static int report_all(struct lj_comm *comm, struct lj_scale_report *report)
     return lj_root_section_end(comm, status);
 }
 
-static int resolve(struct lj_comm *comm, struct lj_config *config, struct lj_scale_report *report)
+/* What is measured, and on what. */
+static int resolve_machine(struct lj_comm *comm, struct lj_config *config,
+                           struct lj_scale_report *report)
 {
     const char *isa;
-    LJ_TRY(lj_agree(comm, lj_scale_plan(&report->scale, config, comm->size)));
-    LJ_TRY(lj_agree(comm, lj_scale_check_predict(config, comm->size)));
     LJ_TRY(lj_agree(comm, lj_use_example(config)));
     LJ_TRY(lj_runtime_agree(comm, &isa));
     LJ_TRY(lj_agree(comm, lj_runtime_resolve_precision(config)));
     lj_comm_nodes(comm, &report->nodes, &report->ranks_per_node);
     report->ranks = comm->size;
     return lj_agree(comm, lj_run_resolve_holdout(config));
+}
+
+static int resolve(struct lj_comm *comm, struct lj_config *config, struct lj_scale_report *report)
+{
+    LJ_TRY(lj_agree(comm, lj_scale_plan(&report->scale, config, comm->size)));
+    LJ_TRY(lj_agree(comm, lj_scale_check_predict(config, comm->size)));
+    return resolve_machine(comm, config, report);
 }
 
 static int measure(struct lj_comm *comm, struct lj_scale_report *report)
@@ -125,6 +133,49 @@ static int scale(struct lj_comm *comm, struct lj_config *config, struct lj_scale
     return status;
 }
 
+/* ---- objectives= ------------------------------------------------------------------------- */
+
+static int report_compared(struct lj_comm *comm, struct lj_scale_report *report,
+                           const struct lj_comparison *comparison)
+{
+    const struct lj_scale *measured = comparison->scale;
+    report->scale.threads = measured->threads;
+    report->scale.parameters = measured->parameters;
+    memcpy(report->scale.model, measured->model, sizeof report->scale.model);
+    lj_root_section_begin(comm);
+    bool writes = lj_comm_is_root(comm) && comparison->measured > 0;
+    return lj_root_section_end(comm, writes ? lj_compared_write(comparison, report) : LJ_OK);
+}
+
+/* What ends the comparison before its time leaves the objectives so far to be reported. */
+static int compare(struct lj_comm *comm, struct lj_config *config, struct lj_scale_report *report,
+                   struct lj_comparison *comparison)
+{
+    char text[2048];
+    LJ_TRY(lj_agree(comm, lj_comparison_plan(comparison, config, comm->size)));
+    LJ_TRY(resolve_machine(comm, config, report));
+    LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? lj_compared_prepare(comparison, config) : LJ_OK));
+    LJ_TRY(open_archive(comm, config, report));
+    int status = lj_comparison_measure(comparison, comm, config, report->archive);
+    snprintf(text, sizeof text, "%s", lj_error_text());
+    int reported = report_compared(comm, report, comparison);
+    if (status == LJ_OK)
+        return reported;
+    lj_error_set(text);
+    return status;
+}
+
+static int compare_objectives(struct lj_comm *comm, struct lj_config *config,
+                              struct lj_scale_report *report)
+{
+    struct lj_comparison *comparison = lj_alloc(sizeof *comparison, "scale");
+    LJ_TRY(lj_agree(comm, comparison ? LJ_OK : LJ_ERR_RESOURCE));
+    int status = compare(comm, config, report, comparison);
+    lj_comparison_release(comparison);
+    lj_free(comparison);
+    return status;
+}
+
 int lj_command_scale(struct lj_comm *comm, struct lj_config *config,
                      const struct lj_call_words *words)
 {
@@ -133,7 +184,8 @@ int lj_command_scale(struct lj_comm *comm, struct lj_config *config,
     int status = lj_agree(comm, report ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK) {
         report->config = config;
-        status = scale(comm, config, report);
+        status = config->arg_objectives[0] ? compare_objectives(comm, config, report)
+                                           : scale(comm, config, report);
         lj_archive_close(report->archive);
         lj_scale_release(&report->scale);
     }

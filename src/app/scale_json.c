@@ -112,10 +112,21 @@ static json_t *targets_json(const struct lj_scale_report *report)
     return list;
 }
 
+json_t *lj_scale_setting_json(const struct lj_scale_report *report)
+{
+    json_t *o = machine_json(report), *work = work_json(report);
+    if (!o || !work || json_object_update(o, work)) {
+        json_decref(o);
+        o = NULL;
+    }
+    json_decref(work);
+    return o;
+}
+
 json_t *lj_scale_json(const struct lj_scale_report *report)
 {
     const struct lj_scale *s = &report->scale;
-    json_t *o = machine_json(report), *work = work_json(report), *rungs = json_array();
+    json_t *o = lj_scale_setting_json(report), *rungs = json_array();
     for (int k = 0; k < s->measured; k++)
         json_array_append_new(rungs, rung_json(report, &s->rung[k]));
     json_t *study = json_pack(
@@ -126,11 +137,10 @@ json_t *lj_scale_json(const struct lj_scale_report *report)
         "open_s", report->open_s, "rungs", rungs, "targets", targets_json(report));
     json_object_set_new(study, "predictions", lj_scale_foreseen_json(s));
     json_object_set_new(study, "network", lj_scale_network_json(report));
-    if (!o || !work || !study || json_object_update(o, work) || json_object_update(o, study)) {
+    if (!o || !study || json_object_update(o, study)) {
         json_decref(o);
         o = NULL;
     }
-    json_decref(work);
     json_decref(study);
     return o;
 }

@@ -27,12 +27,18 @@ static int check_targets(const struct lj_scale_report *report)
     return LJ_OK;
 }
 
-int lj_scale_report_prepare(const struct lj_scale_report *report)
+int lj_scale_make_out(const struct lj_config *config)
 {
-    const char *out = report->config->arg_out;
+    const char *out = config->arg_out;
     if (out[0] && mkdir(out, 0777) != 0 && errno != EEXIST)
         return lj_fail(LJ_ERR_RESOURCE, "out=%s: cannot make the directory: %s", out,
                        strerror(errno));
+    return LJ_OK;
+}
+
+int lj_scale_report_prepare(const struct lj_scale_report *report)
+{
+    LJ_TRY(lj_scale_make_out(report->config));
     return check_targets(report);
 }
 

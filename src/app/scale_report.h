@@ -34,8 +34,13 @@ int lj_scale_report_keep(void *report) LJ_MUST_USE;
  * Errors: LJ_ERR_RESOURCE. */
 int lj_scale_report_write(const struct lj_scale_report *report) LJ_MUST_USE;
 
+/* Makes the directory out=, if there is to be one. Errors: LJ_ERR_RESOURCE. */
+int lj_scale_make_out(const struct lj_config *config) LJ_MUST_USE;
+
 /* scale_json.c: the object, owned by the caller; NULL: LJ_ERR_RESOURCE. */
 json_t *lj_scale_json(const struct lj_scale_report *report);
+/* Its part that says on what was measured: machine, model, archive, settings. */
+json_t *lj_scale_setting_json(const struct lj_scale_report *report);
 /* The same of what probe=net measures, and of the rows of predict=; both are part of the object. */
 json_t *lj_scale_network_json(const struct lj_scale_report *report);
 json_t *lj_scale_foreseen_json(const struct lj_scale *scale);

@@ -237,6 +237,7 @@ const struct lj_objective_kind lj_objective_lejepa = {
     .text = "prediction and SIGReg (Balestriero & LeCun 2025, arXiv 2511.08544)",
     .message = "sigreg",
     .message_text = "whatever the batch, the width or the ranks",
+    .heuristics = "none, but for lambda, which weighs the two terms",
     .against_collapse = "raise loss.lambda",
     .fewer_sums = "fewer sigreg.slices, fewer views or fewer threads",
     .term = {[LJ_LEJEPA_LOSS] = {"loss", 5},

@@ -104,6 +104,7 @@ struct lj_objective_kind {
     bool classifies;  /* its projections are logits of the classes, made by a linear classifier */
     /* The small allreduce: its name in the ledger, and what its bytes do not depend on. */
     const char *message, *message_text;
+    const char *heuristics;            /* what keeps it from collapse, and has to be tuned */
     const char *against_collapse;      /* advice when the projections collapse: "raise ..." */
     const char *fewer_sums;            /* advice when memory is short: what makes sums fewer */
     struct lj_term term[LJ_TERMS_MAX]; /* [0] the loss, then its parts; ends at a NULL name */

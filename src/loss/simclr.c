@@ -411,6 +411,7 @@ const struct lj_objective_kind lj_objective_simclr = {
     .text = "contrast of cosines, NT-Xent (Chen et al. 2020, arXiv 2002.05709)",
     .message = "simclr",
     .message_text = "whatever the batch or the ranks",
+    .heuristics = "a temperature; a batch large enough for negatives",
     .against_collapse = "lower simclr.temperature or raise batch.size",
     .fewer_sums = "a smaller projector.out or fewer threads",
     .term = {[LOSS] = {"loss", 5}, [POSITIVE] = {"positive", 6}, [NEGATIVE] = {"negative", 6}},

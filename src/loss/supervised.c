@@ -204,6 +204,7 @@ const struct lj_objective_kind lj_objective_supervised = {
     .classifies = true,
     .message = "supervised",
     .message_text = "whatever the batch, the classes or the ranks",
+    .heuristics = "labels; label smoothing if wanted",
     .against_collapse = "choose another objective",
     .fewer_sums = "fewer threads",
     .term = {[LOSS] = {"loss", 5}, [TOP1] = {"top1", 4}},

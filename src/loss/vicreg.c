@@ -293,6 +293,7 @@ const struct lj_objective_kind lj_objective_vicreg = {
     .text = "variance, invariance, covariance (Bardes, Ponce & LeCun 2022, arXiv 2105.04906)",
     .message = "vicreg",
     .message_text = "whatever the batch or the ranks",
+    .heuristics = "weights of its three terms",
     .against_collapse = "raise vicreg.variance or vicreg.covariance",
     .fewer_sums = "a smaller projector.out, fewer views or fewer threads",
     .term = {[LOSS] = {"loss", 5},

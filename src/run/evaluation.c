@@ -495,19 +495,35 @@ static void release(struct evaluation *e)
     lj_free(e->bank_labels);
 }
 
+/* Notes an evaluation. */
+static void keep_point(struct lj_run_goal *goal)
+{
+    if (!goal->point)
+        return;
+    if (goal->points == LJ_RUN_POINTS_MAX) {
+        goal->points /= 2;
+        for (int i = 0; i < goal->points; i++)
+            goal->point[i] = goal->point[2 * i + 1];
+    }
+    goal->point[goal->points++] = (struct lj_run_point){goal->steps, goal->seconds, goal->found};
+}
+
 /* Has the run reached its goal? The scores are the same on every rank. */
 static int look_at_goal(const struct lj_run_state *run, int64_t finished,
                         const struct lj_run_scores *scores)
 {
     struct lj_run_goal *goal = run->goal;
     if (!scores->has_labels)
-        return lj_fail(LJ_ERR_CONFIG, "target=: the rows of the evaluation have no labels, of "
-                                      "which kNN needs some: data.labels, eval.where");
+        return lj_fail(LJ_ERR_CONFIG,
+                       "kNN is to be compared (target=, objectives=): the rows of the "
+                       "evaluation have no labels, of which it needs some: "
+                       "data.labels, eval.where");
     goal->found = scores->knn.top1;
     goal->steps = finished;
     goal->seconds = lj_now_s() - run->begun_s;
     lj_broadcast(run->comm, &goal->seconds, sizeof goal->seconds, 0);
     goal->reached = goal->found >= goal->knn_top1;
+    keep_point(goal);
     return LJ_OK;
 }
 

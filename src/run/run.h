@@ -16,6 +16,7 @@
 
 #include "comm/comm.h"
 #include "data/data.h"
+#include "loss/loss.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -99,9 +100,20 @@ int lj_sweep(struct lj_comm *comm, const struct lj_config *config, const struct 
 
 enum { LJ_LADDER_MAX = 32, LJ_SCALE_REPEATS_MAX = 100 };
 
+enum { LJ_RUN_POINTS_MAX = 1024 };
+
+/* An evaluation on the way to an accuracy. */
+struct lj_run_point {
+    int64_t steps;
+    double seconds, found; /* as in struct lj_run_goal */
+};
 /* An accuracy to train to. */
 struct lj_run_goal {
-    double knn_top1; /* to be reached by an evaluation */
+    double knn_top1; /* to be reached by an evaluation; above 1: by none, the run goes to its end */
+    /* (LJ_RUN_POINTS_MAX) evaluations, ascending, when there are more every other one; borrowed;
+     * NULL: not kept. */
+    struct lj_run_point *point;
+    int points;
     /* Of the last evaluation: */
     bool reached;
     double found; /* its accuracy */
@@ -147,6 +159,8 @@ struct lj_scale_rung {
     struct lj_ledger ledger; /* rank 0's */
     bool same_bits;          /* as on the smallest number of ranks with the same batch */
     int workers;             /* lanes that rank 0 works on at once */
+    double flops;            /* of a step, all ranks */
+    int64_t memory;          /* bytes that a rank has allocated at once, at most */
     struct lj_scale_prediction prediction; /* from the baseline's arithmetic */
 };
 /* The same training on a number of ranks that predict= asks for. */
@@ -221,5 +235,84 @@ void lj_scale_judge(struct lj_scale *scale);
 /* The smallest rung of the same mode. Local. */
 const struct lj_scale_rung *lj_scale_baseline(const struct lj_scale *scale,
                                               const struct lj_scale_rung *rung);
+
+/* ---- scale objectives= ------------------------------------------------------------------- */
+
+/* An exponent by least squares of logarithms, and the ends of its 95 % interval; NaN: too few
+ * points. */
+struct lj_power {
+    double exponent, low, high;
+};
+enum { LJ_POWER_FACTORS_MAX = 3 };
+/* Fits y = c x_1^e_1 x_2^e_2 ... Local.
+ *   x      (points, factors) in, positive;  y  (points) in, positive
+ *   power  (factors) out */
+void lj_power_fit(int points, int factors, const double *x, const double *y,
+                  struct lj_power *power);
+
+/* What the bytes of an objective may grow with: samples of the batch, width, ranks. */
+enum lj_growth { LJ_GROWTH_N, LJ_GROWTH_D, LJ_GROWTH_P, LJ_GROWTHS };
+
+/* Bytes of an objective alone, on projections of this size. */
+struct lj_traffic_point {
+    enum lj_growth along; /* which series it is of; in a series only this changes */
+    int64_t samples, width;
+    int ranks;
+    int64_t bytes, formula_bytes; /* measured; by the formula */
+};
+enum { LJ_SERIES = 4, LJ_FORMULA_SERIES = 5 }; /* points of a series, each twice the one before */
+
+/* An objective with the settings of the run, on all ranks; what is measured is rank 0's. */
+struct lj_compared {
+    const struct lj_objective_kind *kind;
+    struct lj_objective_shape shape;
+    int messages; /* 0: it has no formula */
+    struct lj_objective_traffic traffic[LJ_TRAFFIC_MAX];
+    int64_t bytes[LJ_TRAFFIC_MAX];          /* measured, of a step, on the rank that has most */
+    double calls[LJ_TRAFFIC_MAX];           /* of a step */
+    double loss_share;                      /* of the steps' time, mean over ranks */
+    struct lj_power by_formula[LJ_GROWTHS]; /* of bytes, from the run's size to 16 times of it */
+    /* Of the objective alone, where it needs no more than projections. */
+    int points;
+    struct lj_traffic_point point[LJ_GROWTHS * LJ_SERIES];
+    struct lj_power measured[LJ_GROWTHS];
+    /* Trained, if there are evaluations. */
+    struct lj_run_goal goal;
+    double found_within; /* kNN of the last evaluation within the seconds of the fastest run */
+};
+
+/* Seconds of SIGReg on one core, forward and backward. */
+struct lj_sigreg_time {
+    int64_t samples, slices, width;
+    double seconds; /* the least of the repeats */
+};
+enum { LJ_SIGREG_TIMES = 27, LJ_SIGREG_FACTORS = 3 };
+
+enum { LJ_COMPARED_MAX = 16 };
+struct lj_comparison {
+    struct lj_scale *scale; /* owned: its rungs are the objectives */
+    int count, measured, trained;
+    struct lj_compared objective[LJ_COMPARED_MAX];
+    double within_s; /* seconds of the fastest run; 0: none was trained */
+    bool sigreg_timed;
+    struct lj_sigreg_time sigreg[LJ_SIGREG_TIMES];
+    struct lj_power sigreg_power[LJ_SIGREG_FACTORS]; /* in samples, slices, width */
+};
+/* Reads objectives=. Local.
+ *   comparison  out  owned by the caller: lj_comparison_release, also after a failure
+ *   size        in   ranks of the job
+ * Errors: LJ_ERR_CONFIG: there is none of that name, it needs labels, or arguments do not go
+ * together; LJ_ERR_RESOURCE. */
+int lj_comparison_plan(struct lj_comparison *comparison, const struct lj_config *config,
+                       int size) LJ_MUST_USE;
+/* Trains some steps with each objective, measures objectives alone and, with eval.every, trains
+ * each to its end in out=/objective-NAME. Collective; all ranks have agreed on a level.
+ *   archive  in  opened over comm; borrowed
+ * Errors, the same on every rank: those of training. */
+int lj_comparison_measure(struct lj_comparison *comparison, struct lj_comm *comm,
+                          const struct lj_config *config, struct lj_archive *archive) LJ_MUST_USE;
+void lj_comparison_release(struct lj_comparison *comparison); /* local */
+/* out=/objective-NAME. Local. */
+void lj_comparison_dir(const struct lj_config *config, const char *name, char dir[LJ_PATH_MAX]);
 
 #endif

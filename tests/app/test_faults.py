@@ -47,7 +47,7 @@ def test_table_is_complete():
     found = set()
     for path in SOURCES.rglob("*.c"):
         found.update(re.findall(r'\blj_fault\("([^"]+)"', path.read_text(encoding="utf-8")))
-    known = {point for point, _, _ in POINTS} | {"trace"}  # the latter in test_trace.py
+    known = {point for point, _, _ in POINTS} | {"network", "trace"}  # in tests of their own
     check(found == known, f"the sources have the points {sorted(found)}")
 
 

@@ -30,7 +30,7 @@ EDGES = {
     "store": "nn comm base",
     "eval": "store models loss data comm nn kernels base",
     "train": "eval store models loss optim data comm nn kernels runtime base",
-    "run": "train eval store models data comm nn kernels runtime base",
+    "run": "train eval store models loss data comm nn kernels runtime base",
     "app": "run train eval store models loss optim data comm nn kernels runtime base",
 }
 # headers of include/lejepa/ that are not named after their module

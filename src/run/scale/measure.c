@@ -153,6 +153,8 @@ static int measure(const struct lj_scale_work *work, struct lj_trainer *trainer,
     LJ_TRY(make_steps(trainer, LJ_SCALE_CHECKED, work->scale->warmup));
     LJ_TRY(make_repeats(work, trainer));
     rung->ledger = *lj_trainer_info(trainer).ledger;
+    rung->flops = lj_trainer_step_flops(trainer);
+    rung->memory = lj_all_max(work->comm, (int64_t)lj_memory_peak());
     lj_comm_nodes(work->comm, &rung->nodes, &most_ranks);
     return gather(work, &rung->ledger);
 }
@@ -161,6 +163,7 @@ int lj_scale_rung(const struct lj_scale_work *work, struct lj_scale_bits *bits)
 {
     struct lj_trainer *trainer = NULL;
     double begun_s = lj_now_s();
+    lj_memory_reset_peaks();
     int status = create(work, &trainer);
     if (status == LJ_OK) {
         work->rung->setup_s = lj_now_s() - begun_s;

@@ -28,6 +28,24 @@ struct lj_scale_work {
  * Errors: LJ_ERR_RESOURCE. */
 int lj_scale_keep_buckets(struct lj_scale *scale, const struct lj_params *params) LJ_MUST_USE;
 
+/* target.c: a whole run in out=/NAME. Collective over comm.
+ *   of_run  out     settings of the run; borrowed by nobody afterwards
+ *   goal    in/out
+ * Errors: those of lj_train. */
+int lj_scale_run(struct lj_comm *comm, const struct lj_config *config, const char *name,
+                 struct lj_config *of_run, struct lj_run_goal *goal) LJ_MUST_USE;
+
+/* exponents.c: bytes of an objective's step by its formula, from the run's size on. Local. */
+void lj_compare_formula(struct lj_compared *compared, const struct lj_config *config, int ranks);
+/* Bytes of an objective alone, measured, and how they grow. Collective.
+ * Errors: LJ_ERR_CONFIG, LJ_ERR_RESOURCE; agreed. */
+int lj_compare_alone(struct lj_compared *compared, struct lj_comm *comm,
+                     const struct lj_config *config) LJ_MUST_USE;
+/* sigreg_cost.c: times SIGReg on rank 0, in two seconds or so; the others wait. Collective.
+ * Errors: LJ_ERR_RESOURCE; agreed. */
+int lj_compare_sigreg(struct lj_comparison *comparison, struct lj_comm *comm,
+                      const struct lj_config *config) LJ_MUST_USE;
+
 /* Trains two steps. Collective over the rung.
  *   bits  out  on rank 0 of it
  * Errors: those of training; agreed. */

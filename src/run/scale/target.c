@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Time to a target: whole runs on one number of ranks after the other, each until an evaluation has
  * reached an accuracy. Reading the archive's index, set-up and evaluations are part of the time. */
-#include "run/run.h"
+#include "run/scale/scale.h"
 #include "run/state.h"
+
+#include <stdio.h>
 
 void lj_scale_target_dir(const struct lj_config *config, int ranks, char dir[LJ_PATH_MAX])
 {
@@ -16,18 +18,15 @@ static void say_goal(const struct lj_run_goal *goal, int ranks)
            goal->knn_top1, (long long)goal->steps, goal->steps == 1 ? "" : "s", goal->seconds);
 }
 
-/* Collective over the ranks of the run. */
-static int train(struct lj_comm *part, const struct lj_config *config, struct lj_config *of_run,
-                 struct lj_run_goal *goal)
+int lj_scale_run(struct lj_comm *comm, const struct lj_config *config, const char *name,
+                 struct lj_config *of_run, struct lj_run_goal *goal)
 {
-    char name[64];
     *of_run = *config;
-    lj_scale_target_dir(config, part->size, of_run->run_dir);
-    snprintf(name, sizeof name, "target-%d", part->size);
+    snprintf(of_run->run_dir, sizeof of_run->run_dir, "%.4000s/%s", config->arg_out, name);
     lj_log_set_run(name);
-    int status = lj_run_train(part, of_run, NULL, goal);
+    int status = lj_run_train(comm, of_run, NULL, goal);
     lj_log_set_run("");
-    if (lj_comm_is_root(part))
+    if (lj_comm_is_root(comm))
         lj_log_close();
     lj_progress_set_turns(1);
     return status;
@@ -38,8 +37,10 @@ static int train_on(struct lj_comm *comm, int ranks, const struct lj_config *con
                     struct lj_config *of_run, struct lj_run_goal *goal)
 {
     struct lj_comm *part = NULL;
+    char name[64];
+    snprintf(name, sizeof name, "target-%d", ranks);
     LJ_TRY(lj_comm_first(comm, ranks, &part));
-    int status = part ? train(part, config, of_run, goal) : LJ_OK;
+    int status = part ? lj_scale_run(part, config, name, of_run, goal) : LJ_OK;
     lj_comm_destroy(part);
     lj_wait_for_all(comm, NULL, NULL);
     return lj_agree(comm, status);
