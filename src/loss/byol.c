@@ -204,6 +204,14 @@ static double collapse(const struct lj_config *c, const double *term)
 
 /* ---- the row ----------------------------------------------------------------------------- */
 
+static int traffic(struct lj_objective_traffic *traffic, const struct lj_config *c,
+                   const struct lj_objective_shape *shape, int ranks)
+{
+    (void)c, (void)ranks;
+    traffic[0] = lj_objective_message(&lj_objective_byol, SUM_TARGET + shape->width, "8 (D + 6)");
+    return 1;
+}
+
 static void describe(const struct lj_config *c, char *text, size_t capacity)
 {
     snprintf(text, capacity,
@@ -219,6 +227,7 @@ const struct lj_objective_kind lj_objective_byol = {
     .needs = LJ_NEED_PREDICTOR | LJ_NEED_AVERAGE,
     .message = "byol",
     .message_text = "whatever the batch, the views or the ranks",
+    .heuristics = "a predictor; a target by a moving average of the weights, and its momentum",
     .against_collapse = "raise target.momentum, or use projector.norm=batch",
     .fewer_sums = "a smaller projector.out or fewer threads",
     .term = {[LOSS] = {"loss", 5}, [SPREAD] = {"spread", 4}},
@@ -228,5 +237,6 @@ const struct lj_objective_kind lj_objective_byol = {
     .finish = finish,
     .gradient = gradient,
     .collapse = collapse,
+    .traffic = traffic,
     .describe = describe,
 };
