@@ -44,10 +44,10 @@ count_cores() {
 # One rank a core, with the mpirun of the MPI that the program was built with (or $MPIRUN).
 launch() {
     local run=${MPIRUN:-mpirun} root=()
-    if [ -z "${MPIRUN:-}" ] && ldd "$program" | grep -q libmpich; then
+    if [ -z "${MPIRUN:-}" ] && ldd "$program" | grep libmpich >/dev/null; then
         run=$(command -v mpirun.mpich || echo mpirun)
     fi
-    if [ "$(id -u)" -eq 0 ] && "$run" --version 2>&1 | grep -q 'Open MPI'; then
+    if [ "$(id -u)" -eq 0 ] && "$run" --version 2>&1 | grep 'Open MPI' >/dev/null; then
         root=(--allow-run-as-root)
     fi
     "$run" ${root[@]+"${root[@]}"} -n "$(count_cores)" "$program" "$@"

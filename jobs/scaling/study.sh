@@ -10,8 +10,9 @@
 #
 # Words after the script's name go to `lejepa_mpi scale` (steps=20, predict=4096), out=DIR names
 # another directory. A step that is finished is not done again until its words, or the files of
-# settings among them, change: give the same command after a job that ended too early. The exit code
-# is that of the worst step.
+# settings among them, change: give the same command after a job that ended too early. What target=
+# or eval.every= trained until then is in directories of their own, to be removed before that. The
+# exit code is that of the worst step.
 #
 #     LEJEPA_MPI   the program, default build/src/app/lejepa_mpi below the current directory
 #SBATCH --job-name=lejepa-scaling
@@ -34,12 +35,14 @@ threads=${SLURM_CPUS_PER_TASK:-1}
 out=runs/scaling
 worst=0
 
-words=("${settings[@]}" "threads=$threads")
+words=("threads=$threads")
+of_rungs=("ranks=$ranks") # what only the rungs are told
 predict=default
-for word in "$@"; do
+for word in "${settings[@]}" "$@"; do
     case $word in
     out=*) out=${word#out=} ;;
     predict=*) predict=${word#predict=} ;;
+    mode=* | target=*) of_rungs+=("$word") ;;
     *) words+=("$word") ;;
     esac
 done
@@ -118,11 +121,11 @@ launch+=(-n "$size")
 [ "$predict" != default ] || predict=$(predicted)
 
 # The steps. The last one makes the page.
-if "$program" help scale | grep -q '^objectives='; then
+if "$program" help scale | grep '^objectives=' >/dev/null; then
     step objectives objectives.json "${words[@]}" objectives=all
     [ "$out/objectives.json" -ot "$out/scale.html" ] || rm -f "$out/scale.html" # which shows it
 fi
-step scaling scale.html "${words[@]}" "ranks=$ranks" "predict=$predict"
+step scaling scale.html "${words[@]}" "${of_rungs[@]}" "predict=$predict"
 
 [ ! -f "$out/scale.html" ] || echo "study.sh: the page: $out/scale.html"
 exit "$worst"

@@ -76,7 +76,8 @@ done
 
 # 75: stopped early with a good checkpoint, to go on; unless a file STOP or scancel asked for it.
 stopped_by_hand() {
-    tail --bytes="+$((before + 1))" "$directory/log.txt" | grep --quiet '^stops because of .*/STOP'
+    tail --bytes="+$((before + 1))" "$directory/log.txt" |
+        grep '^stops because of .*/STOP' >/dev/null # reads all: tail must not fail
 }
 if [ "$code" -eq 75 ] && [ "$cancelled" = no ] && ! stopped_by_hand; then
     echo "train.sh: requeueing job $SLURM_JOB_ID, to continue"

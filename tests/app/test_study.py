@@ -94,7 +94,7 @@ def test_failures():
 
 
 def stand_in():
-    """The program with a quick `scale objectives=all`."""
+    """The program with a quick `scale objectives=all`, which takes no mode=, and long help."""
     objective = {"objective": "first & last", "step_s": 0.125, "bytes": 4096, "heuristics": "none"}
     objective["traffic"] = [{"name": "sums", "bytes": 4000, "formula": "8 N D"}]
     objective["exponents_formula"] = {"N": {"exponent": 1, "low": 0.98, "high": 1.02}}
@@ -104,7 +104,8 @@ def stand_in():
         "#!/bin/sh\n"
         'for word in "$@"; do case $word in out=*) out=${word#out=} ;; esac; done\n'
         'case "$*" in\n'
-        '"help scale") echo "objectives=  (text)" ;;\n'
+        '"help scale") echo "objectives=  (text)" && seq 100000 ;;\n'
+        "*mode=*objectives=*) exit 2 ;;\n"
         f'*objectives=all*) [ -f {here}/works ] && echo {found} > "$out/objectives.json" ;;\n'
         f'*) exec {program.PROGRAM} "$@" ;;\n'
         "esac\n",
@@ -118,7 +119,7 @@ def test_objectives():
     """One step fails, the other one makes the page all the same; once it does not fail, the page
     is made anew and shows it."""
     script = edit(WORDS, "1")
-    words, job = ["steps=2", f"out={here}/both"], {"LEJEPA_MPI": str(stand_in())}
+    words, job = ["steps=2", "mode=weak", f"out={here}/both"], {"LEJEPA_MPI": str(stand_in())}
     first = study("objectives fail", script, *words, env=job, code=1)
     check("objectives: failed with exit code 1" in first.stderr, f"first: {first.stderr}")
     check("Objectives" not in read_page("first", here / "both/scale.html").text, "first: the page")

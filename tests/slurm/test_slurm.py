@@ -3,6 +3,7 @@
 """jobs/slurm on a Slurm of one node: preempted, cancelled and out of time, a run goes on with the
 bits of one that nothing interrupted. Skipped (77) where there can be no Slurm."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -159,9 +160,22 @@ def test_threads(slurm):
     check("2 threads" in (directory / "log.txt").read_text(), "hybrid: not two threads")
 
 
+def test_study(slurm):
+    """A scaling study as a job: the rungs are those of its tasks, and there is a page."""
+    out = here / "study"
+    log = f"--output={here}/study-%j.log"
+    more = ["batch.size=32", "steps=2", "mode=strong", f"out={out}"]
+    job = slurm.submit("--ntasks=2", log, JOBS / "scaling/study.sh", *words(), *more)
+    finished(slurm, job, "study", 0)
+    rungs = json.loads((out / "scale.json").read_text())["rungs"]
+    check([rung["ranks"] for rung in rungs] == [1, 2], f"study: {rungs}")
+    check(log_of("study").splitlines()[-1].endswith("study/scale.html"), f"study: {show('study')}")
+
+
 def main():
     with cluster.Cluster(here / "slurm") as slurm:
         for test in (
+            lambda: test_study(slurm),
             lambda: test_threads(slurm),
             lambda: test_preempted(slurm, "train.sh"),
             lambda: test_preempted(slurm, "srun.sh"),
