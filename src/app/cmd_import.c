@@ -7,6 +7,7 @@
 
 #include "data/data.h"
 #include "eval/eval.h"
+#include "run/run.h"
 #include "store/store.h"
 #include "train/train.h"
 
@@ -202,6 +203,17 @@ static int import_into(struct lj_comm *comm, struct lj_config *config, struct lj
     return status;
 }
 
+/* The rows that `train` would train on. Collective. */
+static int open_archive(struct lj_comm *comm, struct lj_config *config, struct lj_archive **archive)
+{
+    int64_t held_out;
+    struct lj_archive_options options = lj_archive_options_of(config);
+    options.skip_labels = !lj_trainer_needs_labels(config);
+    LJ_TRY(lj_agree(comm, lj_run_resolve_holdout(config)));
+    LJ_TRY(lj_archive_open(archive, comm, &options));
+    return lj_run_hold_out(*archive, comm, config->eval_holdout, &held_out);
+}
+
 int lj_command_import(struct lj_comm *comm, struct lj_config *config,
                       const struct lj_call_words *words)
 {
@@ -217,10 +229,9 @@ int lj_command_import(struct lj_comm *comm, struct lj_config *config,
     LJ_TRY(lj_import_encoder(comm, config));
     LJ_TRY(lj_runtime_agree(comm, &isa));
     LJ_TRY(lj_agree(comm, lj_runtime_resolve_precision(config)));
-    struct lj_archive_options options = lj_archive_options_of(config);
-    options.skip_labels = !lj_trainer_needs_labels(config);
-    LJ_TRY(lj_archive_open(&archive, comm, &options));
-    status = import_into(comm, config, archive);
+    status = open_archive(comm, config, &archive);
+    if (status == LJ_OK)
+        status = import_into(comm, config, archive);
     lj_archive_close(archive);
     return status;
 }

@@ -7,6 +7,7 @@ tests/golden/check_import.py compares the embeddings with timm's."""
 import json
 import struct
 
+import h5py
 import numpy
 
 import program
@@ -291,6 +292,27 @@ def test_heads():
     check("model.heads=6" in log, f"named: {log}")
 
 
+def test_training():
+    """`train` continues from what was imported, with a hold-out if import had one."""
+    shape = (
+        "data.size=16 model=vit model.patch=4 model.width=48 model.depth=2 model.heads=3 "
+        "model.mlp_ratio=2 train.steps=2"
+    ).split()
+    for name, more in (
+        ("plain", []),
+        ("evaluates", ["eval.every=2"]),
+        ("supervised", ["objective=supervised", "eval.every=2"]),
+    ):
+        imported(f"trained-{name}", vit(), 3, "train.steps=2", *more, **ARGUMENTS)
+        place = f"run.dir={here / f'run-trained-{name}'}"
+        done(name, ["train", *LIGHT, archive(3), place, *shape, *more])
+        last = program.checkpoints(here / f"run-trained-{name}")[-1]
+        with h5py.File(last) as file:
+            made = json.loads(file.attrs["provenance"])
+            check(file.attrs["step"] == 2, f"{name}: {dict(file.attrs)}")
+        check("weights_from" in made, f"{name}: trained from other weights: {made}")
+
+
 def test_classifier():
     """Of a supervised run the encoder is imported; its classifier starts random."""
     tensors = {**vit(), "projector.0.weight": drawn(3, WIDTH), "projector.0.bias": drawn(3)}
@@ -430,6 +452,7 @@ program.at_once(
         test_not_finite,
         test_classifier,
         test_refused,
+        test_training,
     ],
 )
 program.finish()
