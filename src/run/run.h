@@ -195,12 +195,13 @@ int lj_scale_measure(struct lj_scale *scale, struct lj_comm *comm, const struct 
                      struct lj_archive *archive, int (*keep)(void *data), void *data) LJ_MUST_USE;
 /* Trains to the goal of target= with batch.size on each number of ranks, one after the other, in
  * run.dir=DIR/target-RANKS each. Collective; all ranks have agreed on a level.
- *   scale   in/out  planned; sets goal on rank 0
- *   config  in      DIR is out=
- * Errors, the same on every rank: those of lj_train, LJ_STOPPED too; LJ_ERR_CONFIG: there are no
- * labels; never that a goal is not reached. */
-int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm,
-                   const struct lj_config *config) LJ_MUST_USE;
+ *   scale    in/out  planned; sets goal on rank 0
+ *   config   in      DIR is out=; run.max_seconds of the whole study
+ *   begun_s  in      when the study began, by lj_now_s
+ * Errors, the same on every rank: those of lj_train, but LJ_ERR_CONFIG for a run that was stopped,
+ * as a study cannot be continued, or if there are no labels; never that a goal is not reached. */
+int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm, const struct lj_config *config,
+                   double begun_s) LJ_MUST_USE;
 /* The directory of that run. Local. */
 void lj_scale_target_dir(const struct lj_config *config, int ranks, char dir[LJ_PATH_MAX]);
 /* Predicts a step of each rung and, with predict=, on other numbers of ranks. Local, on rank 0

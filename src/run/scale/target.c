@@ -4,6 +4,8 @@
 #include "run/run.h"
 #include "run/state.h"
 
+#include <math.h>
+
 void lj_scale_target_dir(const struct lj_config *config, int ranks, char dir[LJ_PATH_MAX])
 {
     snprintf(dir, LJ_PATH_MAX, "%.4000s/target-%d", config->arg_out, ranks);
@@ -16,12 +18,21 @@ static void say_goal(const struct lj_run_goal *goal, int ranks)
            goal->knn_top1, (long long)goal->steps, goal->steps == 1 ? "" : "s", goal->seconds);
 }
 
+/* Starting again what was stopped would not measure a time: there is no exit code to resubmit on.
+ * Of the ranks of the run. */
+static int refuse_to_stop(const struct lj_config *config, int ranks)
+{
+    return lj_fail(LJ_ERR_CONFIG,
+                   "target=%s: the run on %d rank%s was stopped, and a study cannot be continued; "
+                   "choose another out= and give it more time",
+                   config->arg_target, ranks, ranks == 1 ? "" : "s");
+}
+
 /* Collective over the ranks of the run. */
 static int train(struct lj_comm *part, const struct lj_config *config, struct lj_config *of_run,
                  struct lj_run_goal *goal)
 {
     char name[64];
-    *of_run = *config;
     lj_scale_target_dir(config, part->size, of_run->run_dir);
     snprintf(name, sizeof name, "target-%d", part->size);
     lj_log_set_run(name);
@@ -30,7 +41,7 @@ static int train(struct lj_comm *part, const struct lj_config *config, struct lj
     if (lj_comm_is_root(part))
         lj_log_close();
     lj_progress_set_turns(1);
-    return status;
+    return status == LJ_STOPPED ? refuse_to_stop(config, part->size) : status;
 }
 
 /* On the first `ranks` ranks; the others wait. Collective. */
@@ -45,11 +56,22 @@ static int train_on(struct lj_comm *comm, int ranks, const struct lj_config *con
     return lj_agree(comm, status);
 }
 
-int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm, const struct lj_config *config)
+/* A run has what is left of run.max_seconds: one without time ends after its first step. */
+static void settings_of(struct lj_config *of_run, const struct lj_config *config, double begun_s)
+{
+    const double least_s = 1e-3;
+    *of_run = *config;
+    if (config->run_max_seconds > 0)
+        of_run->run_max_seconds = fmax(begun_s + config->run_max_seconds - lj_now_s(), least_s);
+}
+
+int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm, const struct lj_config *config,
+                   double begun_s)
 {
     struct lj_config *of_run = lj_alloc(sizeof *of_run, "scale");
     int status = lj_agree(comm, of_run ? LJ_OK : LJ_ERR_RESOURCE);
     for (int i = 0; status == LJ_OK && i < scale->counts; i++) {
+        settings_of(of_run, config, begun_s);
         status = train_on(comm, scale->ladder[i], config, of_run, &scale->goal[i]);
         scale->trained += status == LJ_OK;
         if (status == LJ_OK)
