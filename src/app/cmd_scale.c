@@ -30,6 +30,9 @@ static int measure_network(struct lj_comm *comm, struct lj_scale_report *report)
     lj_say("scale: measuring the links between %d ranks", comm->size);
     LJ_TRY(lj_network_measure(comm, budget_s, &report->network));
     lj_network_fit(&report->network, &report->model);
+    if (!report->network.blocks)
+        lj_warn("nodes do not have as many ranks each, one node after the other: predictions are "
+                "for a job that does");
     return LJ_OK;
 }
 

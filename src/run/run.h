@@ -137,8 +137,9 @@ struct lj_scale_rung {
     /* Of the throughput of a rank, as a share of that on the smallest rung of the same mode; the
      * interval is that of the extremes of both. */
     double efficiency, efficiency_low, efficiency_high;
-    double
-        exposed_s; /* of a step in which a rank only communicates or waits for it; mean of ranks */
+    /* Of the repeats, the share in which a rank only communicates or waits for it, mean of ranks;
+     * and what that is of step_s. */
+    double exposed_share, exposed_s;
     double imbalance;    /* seconds in which a rank computes, most over mean, less 1 */
     int64_t bytes;       /* that a rank sends or puts into reductions in a step, at most */
     int64_t messages;    /* of a step to one other rank each, at most over ranks */
@@ -213,6 +214,10 @@ void lj_scale_target_dir(const struct lj_config *config, int ranks, char dir[LJ_
 int lj_scale_foresee(struct lj_scale *scale, const struct lj_config *config,
                      const struct lj_network *network,
                      const struct lj_network_model *model) LJ_MUST_USE;
+/* Predicts the rung that was measured last only. As lj_scale_foresee otherwise. */
+int lj_scale_foresee_latest(struct lj_scale *scale, const struct lj_config *config,
+                            const struct lj_network *network,
+                            const struct lj_network_model *model) LJ_MUST_USE;
 /* Checks predict= before hours are spent. Local. Errors: LJ_ERR_CONFIG. */
 int lj_scale_check_predict(const struct lj_config *config, int size) LJ_MUST_USE;
 /* Frees what a scale owns. Local. */

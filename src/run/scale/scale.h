@@ -24,6 +24,8 @@ struct lj_scale_work {
     struct lj_scale *scale;
     struct lj_scale_rung *rung;
 };
+/* ladder.c: seconds of all repeats of a rung together. Local. */
+double lj_scale_repeats_s(const struct lj_scale *scale, const struct lj_scale_rung *rung);
 /* predict.c: keeps how the parameters are cut into buckets, once. Local.
  * Errors: LJ_ERR_RESOURCE. */
 int lj_scale_keep_buckets(struct lj_scale *scale, const struct lj_params *params) LJ_MUST_USE;
