@@ -35,6 +35,9 @@ static int measure_network(struct lj_comm *comm, struct lj_scale_report *report)
     lj_say("scale: measuring the links between %d ranks", comm->size);
     LJ_TRY(lj_network_measure(comm, budget_s, &report->network));
     lj_network_fit(&report->network, &report->model);
+    if (!report->network.blocks)
+        lj_warn("nodes do not have as many ranks each, one node after the other: predictions are "
+                "for a job that does");
     return LJ_OK;
 }
 
@@ -83,11 +86,28 @@ static int report_all(struct lj_comm *comm, struct lj_scale_report *report)
     return lj_root_section_end(comm, status);
 }
 
+/* Settings of a run that a study would not obey. */
+static int check_settings(const struct lj_config *config)
+{
+    if (config->run_trace[0])
+        return lj_fail(LJ_ERR_CONFIG,
+                       "run.trace=%s: a study does not trace its rungs; trace one of them, by "
+                       "`train`",
+                       config->run_trace);
+    if (config->run_max_seconds > 0 && !config->arg_target[0])
+        return lj_fail(LJ_ERR_CONFIG,
+                       "run.max_seconds=%g: only runs to a target= end by the time; a rung takes "
+                       "repeats= times steps= steps, and each is kept in out= when it is measured",
+                       config->run_max_seconds);
+    return LJ_OK;
+}
+
 /* What is measured, and on what. */
 static int resolve_machine(struct lj_comm *comm, struct lj_config *config,
                            struct lj_scale_report *report)
 {
     const char *isa;
+    LJ_TRY(lj_agree(comm, check_settings(config)));
     LJ_TRY(lj_agree(comm, lj_use_example(config)));
     LJ_TRY(lj_runtime_agree(comm, &isa));
     LJ_TRY(lj_agree(comm, lj_runtime_resolve_precision(config)));
@@ -103,18 +123,21 @@ static int resolve(struct lj_comm *comm, struct lj_config *config, struct lj_sca
     return resolve_machine(comm, config, report);
 }
 
-static int measure(struct lj_comm *comm, struct lj_scale_report *report)
+static int measure(struct lj_comm *comm, struct lj_scale_report *report, double begun_s)
 {
     LJ_TRY(measure_network(comm, report));
     LJ_TRY(lj_scale_measure(&report->scale, comm, report->config, report->archive,
                             lj_scale_report_keep, report));
-    return report->scale.has_target ? lj_scale_train(&report->scale, comm, report->config) : LJ_OK;
+    if (!report->scale.has_target)
+        return LJ_OK;
+    return lj_scale_train(&report->scale, comm, report->config, begun_s);
 }
 
 /* What ends the study before its time leaves the rungs so far to be reported. */
 static int scale(struct lj_comm *comm, struct lj_config *config, struct lj_scale_report *report)
 {
     char text[2048];
+    double begun_s = lj_now_s();
     bool alone = config->arg_probe == LJ_ARG_PROBE_NET;
     if (!alone)
         LJ_TRY(resolve(comm, config, report));
@@ -122,7 +145,7 @@ static int scale(struct lj_comm *comm, struct lj_config *config, struct lj_scale
     if (alone)
         return probe_network(comm, report);
     LJ_TRY(open_archive(comm, config, report));
-    int status = measure(comm, report);
+    int status = measure(comm, report, begun_s);
     snprintf(text, sizeof text, "%s", lj_error_text());
     int reported = report_all(comm, report);
     if (status == LJ_OK)

@@ -44,10 +44,9 @@ int lj_scale_csv(const struct lj_scale_report *report)
                     (long long)r->batch, r->step_s, r->step_s_low, r->step_s_high,
                     (double)r->batch / r->step_s, r->efficiency, r->efficiency_low,
                     r->efficiency_high);
-        lj_text_add(&csv, "%.9g,%.9g,%lld,%lld,%lld,%.9g,%.9g,%s,", r->exposed_s,
-                    r->exposed_s / r->step_s, (long long)r->bytes, (long long)r->messages,
-                    (long long)r->collectives, r->imbalance, r->setup_s,
-                    r->same_bits ? "true" : "false");
+        lj_text_add(&csv, "%.9g,%.9g,%lld,%lld,%lld,%.9g,%.9g,%s,", r->exposed_s, r->exposed_share,
+                    (long long)r->bytes, (long long)r->messages, (long long)r->collectives,
+                    r->imbalance, r->setup_s, r->same_bits ? "true" : "false");
         add_prediction(&csv, &r->prediction, "measured");
     }
     add_foreseen(&csv, &report->scale);

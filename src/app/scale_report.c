@@ -136,7 +136,8 @@ int lj_scale_report_keep(void *data)
     struct lj_scale_report *report = data;
     if (!report->config->arg_out[0])
         return LJ_OK;
-    LJ_TRY(lj_scale_report_foresee(report));
+    LJ_TRY(
+        lj_scale_foresee_latest(&report->scale, report->config, &report->network, &report->model));
     json_t *object = lj_scale_json(report);
     int status = write_json(report, object);
     json_decref(object);

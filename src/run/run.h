@@ -149,8 +149,9 @@ struct lj_scale_rung {
     /* Of the throughput of a rank, as a share of that on the smallest rung of the same mode; the
      * interval is that of the extremes of both. */
     double efficiency, efficiency_low, efficiency_high;
-    double
-        exposed_s; /* of a step in which a rank only communicates or waits for it; mean of ranks */
+    /* Of the repeats, the share in which a rank only communicates or waits for it, mean of ranks;
+     * and what that is of step_s. */
+    double exposed_share, exposed_s;
     double imbalance;    /* seconds in which a rank computes, most over mean, less 1 */
     int64_t bytes;       /* that a rank sends or puts into reductions in a step, at most */
     int64_t messages;    /* of a step to one other rank each, at most over ranks */
@@ -209,12 +210,13 @@ int lj_scale_measure(struct lj_scale *scale, struct lj_comm *comm, const struct 
                      struct lj_archive *archive, int (*keep)(void *data), void *data) LJ_MUST_USE;
 /* Trains to the goal of target= with batch.size on each number of ranks, one after the other, in
  * run.dir=DIR/target-RANKS each. Collective; all ranks have agreed on a level.
- *   scale   in/out  planned; sets goal on rank 0
- *   config  in      DIR is out=
- * Errors, the same on every rank: those of lj_train, LJ_STOPPED too; LJ_ERR_CONFIG: there are no
- * labels; never that a goal is not reached. */
-int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm,
-                   const struct lj_config *config) LJ_MUST_USE;
+ *   scale    in/out  planned; sets goal on rank 0
+ *   config   in      DIR is out=; run.max_seconds of the whole study
+ *   begun_s  in      when the study began, by lj_now_s
+ * Errors, the same on every rank: those of lj_train, but LJ_ERR_CONFIG for a run that was stopped,
+ * as a study cannot be continued, or if there are no labels; never that a goal is not reached. */
+int lj_scale_train(struct lj_scale *scale, struct lj_comm *comm, const struct lj_config *config,
+                   double begun_s) LJ_MUST_USE;
 /* The directory of that run. Local. */
 void lj_scale_target_dir(const struct lj_config *config, int ranks, char dir[LJ_PATH_MAX]);
 /* Predicts a step of each rung and, with predict=, on other numbers of ranks. Local, on rank 0
@@ -226,6 +228,10 @@ void lj_scale_target_dir(const struct lj_config *config, int ranks, char dir[LJ_
 int lj_scale_foresee(struct lj_scale *scale, const struct lj_config *config,
                      const struct lj_network *network,
                      const struct lj_network_model *model) LJ_MUST_USE;
+/* Predicts the rung that was measured last only. As lj_scale_foresee otherwise. */
+int lj_scale_foresee_latest(struct lj_scale *scale, const struct lj_config *config,
+                            const struct lj_network *network,
+                            const struct lj_network_model *model) LJ_MUST_USE;
 /* Checks predict= before hours are spent. Local. Errors: LJ_ERR_CONFIG. */
 int lj_scale_check_predict(const struct lj_config *config, int size) LJ_MUST_USE;
 /* Frees what a scale owns. Local. */

@@ -166,6 +166,8 @@ def test_refused():
         ("a target without a number", ["target=knn:x"], 1, "target=knn:x"),
         ("a target of something else", ["target=linear:0.5"], 1, "target=linear:0.5"),
         ("a target without evaluations", ["target=knn:0.5", f"out={here}/no"], 1, "eval.every"),
+        ("a trace", [f"run.trace={here}/trace.json"], 1, "run.trace"),
+        ("a time that rungs do not obey", ["run.max_seconds=9"], 1, "run.max_seconds"),
         ("a target without a place", ["target=knn:0.5", "eval.every=1"], 1, "out="),
     ):
         ended = scale(what, *words, ranks=ranks, code=2)
@@ -237,6 +239,17 @@ def test_target():
     check("earlier study" in ended.errors[0], f"the same directory: {ended.tail()}")
 
 
+def test_target_stopped():
+    """A study cannot be continued, and no exit code says that it could."""
+    words = ["mode=strong", "eval.every=2", "eval.where=split=1", "train.steps=1000000"]
+    words += ["data.where=split=0", f"out={here}/short", "target=knn:1", "run.max_seconds=1e-9"]
+    ended = scale("stopped", *words, "json=1", ranks=2, code=2)
+    said = len(ended.errors) == 1 and "was stopped" in ended.errors[0]
+    check(said and "out=" in ended.errors[0], f"stopped: {ended.tail()}")
+    rungs = json.loads(ended.out)["rungs"]
+    check(len(rungs) == 2, f"stopped: what was measured is not reported: {ended.out}")
+
+
 def test_target_not_reached():
     words = ["mode=strong", "eval.every=2", "eval.where=split=1", "train.steps=4", "repeats=5"]
     words += ["data.where=split=0", f"out={here}/far", "target=knn:1"]
@@ -274,6 +287,7 @@ TESTS = (
     test_what_is_measured_stays,
     test_waiting,
     test_target,
+    test_target_stopped,
     test_target_not_reached,
 )
 for test in TESTS:

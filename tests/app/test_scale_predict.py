@@ -106,6 +106,20 @@ def test_one_rank():
     check(silent, "one rank communicates")
 
 
+def test_gathering():
+    """What SimCLR gathers and compares grows with the batch as no sum does: no number is given."""
+    out = here / "gathering"
+    words = ["objective=simclr", "mode=strong", "predict=8", f"out={out}"]
+    ended = scale("simclr", *WORDS, *words)
+    with open(out / "scale.json", encoding="utf-8") as file:
+        found = json.load(file)
+    for row in found["rungs"] + found["predictions"]:
+        nothing = row["predicted_s"] is None and row["prediction"] is None
+        check(nothing, f"simclr is predicted: {row['predicted_s']}")
+    said = [line for line in ended.out.splitlines() if "not predicted: the objective" in line]
+    check(len(said) == 3 and "MPI_Allgatherv" in said[0], f"simclr: it says {said}")
+
+
 def test_refused():
     for what, words, ranks, text in (
         ("one rank has no links", ["probe=net"], 1, "probe=net"),
@@ -126,6 +140,7 @@ def test_failing_rank():
 test_probe()
 test_predictions()
 test_one_rank()
+test_gathering()
 test_refused()
 test_failing_rank()
 program.finish()

@@ -98,6 +98,30 @@ Test(predict, ranks_share_lanes_and_parameters)
     lj_scale_release(&scale);
 }
 
+/* One slow repeat: means are of all repeats, a step is their median. */
+Test(predict, a_slow_repeat_does_not_count_for_what_is_exposed)
+{
+    make_study("");
+    struct lj_scale_rung *rung = &scale.rung[1];
+    rung->repeat_s[REPEATS - 1] = 10;
+    rung->exposed_share = 0.9;
+    lj_scale_judge(&scale);
+    assert_near(rung->step_s, 0.1, "the median");
+    assert_near(rung->exposed_s, 0.09, "what is exposed of it");
+    lj_scale_release(&scale);
+}
+
+Test(predict, what_is_gathered_is_not_predicted)
+{
+    make_study("64");
+    for (int k = 0; k < scale.rungs; k++)
+        lj_ledger_entry(&scale.rung[k].ledger, "projections", "MPI_Allgatherv")->calls = 1;
+    foresee(&no_time);
+    cr_assert(isnan(scale.rung[1].prediction.step_s) && isnan(scale.foreseen[0].prediction.step_s));
+    cr_assert(strstr(scale.foreseen[0].prediction.bound, "not predicted"));
+    lj_scale_release(&scale);
+}
+
 Test(predict, more_ranks_than_lanes_gain_nothing)
 {
     make_study("8,64");

@@ -134,6 +134,7 @@ static struct moving bucket_time(struct costing *c, int bucket)
         struct moving m = time_of(c->model, &t);
         keep_slowest(&slowest, &m);
     }
+    lj_progress();
     if (plan->fast) { /* MPI's own: the first half of a long sum */
         int64_t bytes = (plan->bounds[bucket + 1] - plan->bounds[bucket]) * (int64_t)sizeof(float);
         slowest.level_s[LJ_LEVEL_NETWORK] = lj_network_sum_s(c->model, c->step->place, bytes) / 2;

@@ -64,17 +64,35 @@ struct others {
     int64_t parts[LJ_LEVELS], elements[LJ_LEVELS];
 };
 
+/* What the first turns of a deal get, and how many of them get anything. */
+static int64_t elements_before(const struct lj_deal *deal, int turn)
+{
+    return (turn * deal->each + lj_min_i64(turn, deal->more)) * LJ_SHARD_ALIGN;
+}
+
+static int64_t parts_before(const struct lj_deal *deal, int turn)
+{
+    return lj_min_i64(turn, deal->parts);
+}
+
+/* The same of ranks [first, end), whose turns follow each other, and 0 the last. */
+static int64_t of_ranks(const struct lj_deal *deal, int first, int end,
+                        int64_t (*before)(const struct lj_deal *deal, int turn))
+{
+    int from = lj_deal_turn(deal, first), to = from + end - first;
+    if (to <= deal->size)
+        return before(deal, to) - before(deal, from);
+    return before(deal, deal->size) - before(deal, from) + before(deal, to - deal->size);
+}
+
 static struct others others_of(const struct lj_traffic_table *t, int bucket, int rank)
 {
     struct lj_deal deal = lj_deal_among(t->place.ranks, t->plan->bounds, bucket);
     struct others o = {.mine = lj_deal_part(&deal, lj_deal_turn(&deal, rank)).count};
     int first, end;
     node_of(t, rank, &first, &end);
-    for (int r = first; r < end; r++) {
-        int64_t count = lj_deal_part(&deal, lj_deal_turn(&deal, r)).count;
-        o.parts[LJ_LEVEL_NODE] += r != rank && count > 0;
-        o.elements[LJ_LEVEL_NODE] += r != rank ? count : 0;
-    }
+    o.parts[LJ_LEVEL_NODE] = of_ranks(&deal, first, end, parts_before) - (o.mine > 0);
+    o.elements[LJ_LEVEL_NODE] = of_ranks(&deal, first, end, elements_before) - o.mine;
     int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
     o.parts[LJ_LEVEL_NETWORK] = deal.parts - (o.mine > 0) - o.parts[LJ_LEVEL_NODE];
     o.elements[LJ_LEVEL_NETWORK] = all - o.mine - o.elements[LJ_LEVEL_NODE];

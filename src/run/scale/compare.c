@@ -181,7 +181,7 @@ static int train_objective(struct comparing *c, const struct lj_config *config, 
     o->goal = (struct lj_run_goal){.knn_top1 = 2};
     o->goal.point = lj_alloc_array(LJ_RUN_POINTS_MAX, sizeof *o->goal.point, "scale");
     LJ_TRY(lj_agree(c->comm, o->goal.point ? LJ_OK : LJ_ERR_RESOURCE));
-    LJ_TRY(lj_scale_run(c->comm, config_of(c, config, k), name, c->of_run, &o->goal));
+    LJ_TRY(lj_scale_run(c->comm, config_of(c, config, k), name, 0, c->of_run, &o->goal));
     lj_say("scale: objective=%s: knn_top1 %.4f after %lld steps, %.1f s", o->kind->name,
            o->goal.found, (long long)o->goal.steps, o->goal.seconds);
     c->comparison->trained = k + 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rungs of a scaling study, and what follows from their times. A rung that cannot be is refused
  * before anything runs. */
-#include "run/run.h"
+#include "run/scale/scale.h"
 
 #include "train/train.h"
 
@@ -141,6 +141,15 @@ static void summarise(struct lj_scale_rung *rung, int repeats)
     rung->step_s = 0.5 * (sorted[(repeats - 1) / 2] + sorted[repeats / 2]);
     rung->step_s_low = sorted[0];
     rung->step_s_high = sorted[repeats - 1];
+    rung->exposed_s = rung->exposed_share * rung->step_s;
+}
+
+double lj_scale_repeats_s(const struct lj_scale *scale, const struct lj_scale_rung *rung)
+{
+    double all_s = 0;
+    for (int k = 0; k < scale->repeats; k++)
+        all_s += rung->repeat_s[k] * (double)scale->steps;
+    return all_s;
 }
 
 const struct lj_scale_rung *lj_scale_baseline(const struct lj_scale *scale,

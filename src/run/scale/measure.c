@@ -122,7 +122,7 @@ static void summarise(const struct lj_scale_work *work, const double *all)
             mean[i] += value / work->comm->size;
             most[i] = value > most[i] ? value : most[i];
         }
-    rung->exposed_s = mean[EXPOSED] / steps;
+    rung->exposed_share = mean[EXPOSED] / lj_scale_repeats_s(work->scale, rung);
     rung->imbalance = most[COMPUTING] / mean[COMPUTING] - 1;
     rung->bytes = (int64_t)(most[BYTES] / steps + 0.5);
     rung->messages = (int64_t)(most[MESSAGES] / steps + 0.5);

@@ -72,12 +72,10 @@ static double waves(int64_t lanes, int ranks, int workers)
 static double seconds_of(const struct lj_scale *scale, const struct lj_scale_rung *rung,
                          const enum lj_phase *phase, int count)
 {
-    double sum = 0, all_s = 0;
+    double sum = 0;
     for (int i = 0; i < count; i++)
         sum += rung->phase[phase[i]].max;
-    for (int k = 0; k < scale->repeats; k++)
-        all_s += rung->repeat_s[k] * (double)scale->steps;
-    return sum / all_s * rung->step_s;
+    return sum / lj_scale_repeats_s(scale, rung) * rung->step_s;
 }
 
 static double second_of(const struct lj_scale *scale, const struct lj_scale_rung *rung,
@@ -185,6 +183,24 @@ static void judge(const struct foreseeing *f, const struct asked *a, struct lj_s
 
 /* ---- predictions ------------------------------------------------------------------------- */
 
+/* Gathering what every lane computed takes longer the more lanes there are, and so does what is
+ * computed from all of it: neither is modelled. */
+static bool is_gathered(const struct lj_scale_rung *base, struct lj_scale_prediction *p)
+{
+    for (int i = 0; i < base->ledger.count; i++) {
+        const struct lj_ledger_entry *entry = &base->ledger.entry[i];
+        if (strcmp(entry->collective, "MPI_Allgatherv") != 0)
+            continue;
+        snprintf(
+            p->bound, sizeof p->bound,
+            "not predicted: the objective gathers '%s' of all lanes (%s), which the model does "
+            "not know",
+            entry->name, entry->collective);
+        return true;
+    }
+    return false;
+}
+
 /* Efficiency is against the measured rung `first`. */
 static int predict(const struct foreseeing *f, const struct lj_scale_rung *base,
                    const struct lj_scale_rung *first, const struct asked *a,
@@ -192,7 +208,7 @@ static int predict(const struct foreseeing *f, const struct lj_scale_rung *base,
 {
     memset(p, 0, sizeof *p);
     p->step_s = p->efficiency = NAN;
-    if (f->model->samples == 0 && a->ranks > 1)
+    if ((f->model->samples == 0 && a->ranks > 1) || is_gathered(base, p))
         return LJ_OK;
     scale_arithmetic(f, base, a, p);
     LJ_TRY(add_communication(f, base, a, p));
@@ -203,15 +219,12 @@ static int predict(const struct foreseeing *f, const struct lj_scale_rung *base,
     return LJ_OK;
 }
 
-static int foresee_rungs(const struct foreseeing *f, struct lj_scale *scale)
+static int foresee_rung(const struct foreseeing *f, struct lj_scale *scale, int k)
 {
-    for (int k = 0; k < scale->measured; k++) {
-        struct lj_scale_rung *rung = &scale->rung[k];
-        const struct lj_scale_rung *first = lj_scale_baseline(scale, rung);
-        struct asked asked = {.ranks = rung->ranks, .batch = rung->batch, .lanes = rung->lanes};
-        LJ_TRY(predict(f, first, first, &asked, &rung->prediction));
-    }
-    return LJ_OK;
+    struct lj_scale_rung *rung = &scale->rung[k];
+    const struct lj_scale_rung *first = lj_scale_baseline(scale, rung);
+    struct asked asked = {.ranks = rung->ranks, .batch = rung->batch, .lanes = rung->lanes};
+    return predict(f, first, first, &asked, &rung->prediction);
 }
 
 /* The largest rung of a mode, whose cores share what those of a full node share; NULL: the study
@@ -247,6 +260,14 @@ static int foresee_mode(const struct foreseeing *f, struct lj_scale *scale, bool
     return LJ_OK;
 }
 
+int lj_scale_foresee_latest(struct lj_scale *scale, const struct lj_config *config,
+                            const struct lj_network *network, const struct lj_network_model *model)
+{
+    const struct foreseeing f = {
+        .scale = scale, .config = config, .network = network, .model = model};
+    return foresee_rung(&f, scale, scale->measured - 1);
+}
+
 int lj_scale_foresee(struct lj_scale *scale, const struct lj_config *config,
                      const struct lj_network *network, const struct lj_network_model *model)
 {
@@ -254,7 +275,8 @@ int lj_scale_foresee(struct lj_scale *scale, const struct lj_config *config,
         .scale = scale, .config = config, .network = network, .model = model};
     int ranks[LJ_LADDER_MAX], count = 0;
     LJ_TRY(lj_run_read_ranks("predict", config->arg_predict, LJ_LADDER_MAX, ranks, &count));
-    LJ_TRY(foresee_rungs(&f, scale));
+    for (int k = 0; k < scale->measured; k++)
+        LJ_TRY(foresee_rung(&f, scale, k));
     scale->foreseen_count = 0;
     LJ_TRY(foresee_mode(&f, scale, true, ranks, count));
     return foresee_mode(&f, scale, false, ranks, count);

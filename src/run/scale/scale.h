@@ -24,16 +24,19 @@ struct lj_scale_work {
     struct lj_scale *scale;
     struct lj_scale_rung *rung;
 };
+/* ladder.c: seconds of all repeats of a rung together. Local. */
+double lj_scale_repeats_s(const struct lj_scale *scale, const struct lj_scale_rung *rung);
 /* predict.c: keeps how the parameters are cut into buckets, once. Local.
  * Errors: LJ_ERR_RESOURCE. */
 int lj_scale_keep_buckets(struct lj_scale *scale, const struct lj_params *params) LJ_MUST_USE;
 
 /* target.c: a whole run in out=/NAME. Collective over comm.
+ *   left_s  in      its run.max_seconds; 0: no limit
  *   of_run  out     settings of the run; borrowed by nobody afterwards
  *   goal    in/out
- * Errors: those of lj_train. */
+ * Errors: those of lj_train; LJ_ERR_CONFIG: it was stopped. */
 int lj_scale_run(struct lj_comm *comm, const struct lj_config *config, const char *name,
-                 struct lj_config *of_run, struct lj_run_goal *goal) LJ_MUST_USE;
+                 double left_s, struct lj_config *of_run, struct lj_run_goal *goal) LJ_MUST_USE;
 
 /* exponents.c: bytes of an objective's step by its formula, from the run's size on. Local. */
 void lj_compare_formula(struct lj_compared *compared, const struct lj_config *config, int ranks);
