@@ -8,7 +8,6 @@
 #include "train/train.h"
 
 #include <stdio.h>
-#include <string.h>
 
 /* Opens the archive as `train` does, with labels only where the objective needs them, and takes the
  * statistics of its pixels, so that no rung has to. The rows that train are the same on ranks that
@@ -158,32 +157,36 @@ static int scale(struct lj_comm *comm, struct lj_config *config, struct lj_scale
 
 /* ---- objectives= ------------------------------------------------------------------------- */
 
-static int report_compared(struct lj_comm *comm, struct lj_scale_report *report,
-                           const struct lj_comparison *comparison)
+/* Rank 0 writes and prints, also without the objectives that a failure has left out. */
+static int report_compared(struct lj_comm *comm, struct lj_compared_report *compared)
 {
-    const struct lj_scale *measured = comparison->scale;
-    report->scale.threads = measured->threads;
-    report->scale.parameters = measured->parameters;
-    memcpy(report->scale.model, measured->model, sizeof report->scale.model);
+    int status = LJ_OK;
     lj_root_section_begin(comm);
-    bool writes = lj_comm_is_root(comm) && comparison->measured > 0;
-    return lj_root_section_end(comm, writes ? lj_compared_write(comparison, report) : LJ_OK);
+    if (lj_comm_is_root(comm) && compared->comparison->measured > 0) {
+        status = lj_compared_keep(compared);
+        if (status == LJ_OK)
+            status = lj_compared_print(compared);
+    }
+    return lj_root_section_end(comm, status);
 }
 
-/* What ends the comparison before its time leaves the objectives so far to be reported. */
 static int compare(struct lj_comm *comm, struct lj_config *config, struct lj_scale_report *report,
                    struct lj_comparison *comparison)
 {
     char text[2048];
+    struct lj_compared_report compared = {comparison, report};
     LJ_TRY(lj_agree(comm, lj_comparison_plan(comparison, config, comm->size)));
     LJ_TRY(resolve_machine(comm, config, report));
     LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? lj_compared_prepare(comparison, config) : LJ_OK));
     LJ_TRY(open_archive(comm, config, report));
-    int status = lj_comparison_measure(comparison, comm, config, report->archive);
+    int status = lj_comparison_measure(comparison, comm, config, report->archive, lj_compared_keep,
+                                       &compared);
     snprintf(text, sizeof text, "%s", lj_error_text());
-    int reported = report_compared(comm, report, comparison);
+    int reported = report_compared(comm, &compared);
     if (status == LJ_OK)
         return reported;
+    if (reported != LJ_OK)
+        lj_warn("%s", lj_error_text());
     lj_error_set(text);
     return status;
 }

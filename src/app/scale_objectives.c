@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 int lj_compared_prepare(const struct lj_comparison *comparison, const struct lj_config *config)
@@ -96,8 +97,12 @@ static void print_training(const struct lj_comparison *c)
            c->within_s, "objective", "steps", "knn_top1", "s", "within");
     for (int k = 0; k < c->trained; k++) {
         const struct lj_compared *o = &c->objective[k];
-        printf("%-12s %9lld %9.4f %9.1f %9.4f\n", o->kind->name, (long long)o->goal.steps,
-               o->goal.found, o->goal.seconds, o->found_within);
+        printf("%-12s %9lld %9.4f %9.1f", o->kind->name, (long long)o->goal.steps, o->goal.found,
+               o->goal.seconds);
+        if (isfinite(o->found_within))
+            printf(" %9.4f\n", o->found_within);
+        else
+            printf(" %9s\n", "-");
     }
 }
 
@@ -130,10 +135,13 @@ static void add_row(struct lj_text *csv, const struct lj_comparison *c, int k, i
                 o->loss_share, (long long)r->memory, r->flops, (long long)r->collectives,
                 (long long)r->messages, (long long)r->bytes, (long long)bytes, (long long)formula);
     if (k < c->trained)
-        lj_text_add(csv, "%lld,%.9g,%.9g,%.9g,%.9g\n", (long long)o->goal.steps, o->goal.found,
-                    o->goal.seconds, c->within_s, o->found_within);
+        lj_text_add(csv, "%lld,%.9g,%.9g,%.9g,", (long long)o->goal.steps, o->goal.found,
+                    o->goal.seconds, c->within_s);
     else
-        lj_text_add(csv, ",,,,\n");
+        lj_text_add(csv, ",,,,");
+    if (k < c->trained && isfinite(o->found_within))
+        lj_text_add(csv, "%.9g", o->found_within);
+    lj_text_add(csv, "\n");
 }
 
 static int write_csv(const struct lj_comparison *c, const struct lj_scale_report *report)
@@ -151,27 +159,38 @@ static int write_csv(const struct lj_comparison *c, const struct lj_scale_report
     return status;
 }
 
-static int write_files(const struct lj_comparison *c, const struct lj_scale_report *report,
-                       const json_t *object)
+/* From the last objective that was measured. */
+static void take_model(struct lj_scale_report *report, const struct lj_comparison *c)
 {
-    char path[LJ_PATH_MAX];
-    snprintf(path, sizeof path, "%.4000s/objectives.json", report->config->arg_out);
-    LJ_TRY(lj_json_write(path, object, 9));
-    LJ_TRY(write_csv(c, report));
-    lj_say("%s: objectives.json, objectives.csv", report->config->arg_out);
-    return LJ_OK;
+    report->scale.threads = c->scale->threads;
+    report->scale.parameters = c->scale->parameters;
+    memcpy(report->scale.model, c->scale->model, sizeof report->scale.model);
 }
 
-int lj_compared_write(const struct lj_comparison *comparison, const struct lj_scale_report *report)
+int lj_compared_keep(void *compared)
 {
-    json_t *object = lj_compared_json(comparison, report);
-    int status = object ? LJ_OK : lj_fail(LJ_ERR_RESOURCE, "out of memory: scale");
-    if (status == LJ_OK && report->config->arg_json)
-        status = lj_print_json(object, 9);
-    else if (status == LJ_OK)
-        print_all(comparison, report);
-    if (status == LJ_OK && report->config->arg_out[0])
-        status = write_files(comparison, report, object);
+    const struct lj_compared_report *r = compared;
+    char path[LJ_PATH_MAX];
+    if (!r->report->config->arg_out[0])
+        return LJ_OK;
+    take_model(r->report, r->comparison);
+    json_t *object = lj_compared_json(r->comparison, r->report);
+    snprintf(path, sizeof path, "%.4000s/objectives.json", r->report->config->arg_out);
+    int status =
+        object ? lj_json_write(path, object, 9) : lj_fail(LJ_ERR_RESOURCE, "out of memory: scale");
+    json_decref(object);
+    return status == LJ_OK ? write_csv(r->comparison, r->report) : status;
+}
+
+int lj_compared_print(const struct lj_compared_report *compared)
+{
+    take_model(compared->report, compared->comparison);
+    if (!compared->report->config->arg_json) {
+        print_all(compared->comparison, compared->report);
+        return LJ_OK;
+    }
+    json_t *object = lj_compared_json(compared->comparison, compared->report);
+    int status = lj_print_json(object, 9);
     json_decref(object);
     return status;
 }

@@ -9,12 +9,18 @@
  * of an earlier comparison are in it, which would be continued. */
 int lj_compared_prepare(const struct lj_comparison *comparison,
                         const struct lj_config *config) LJ_MUST_USE;
-/* Prints the table, or with json=1 the object; with out= also writes objectives.json and
- * objectives.csv. Local, on rank 0.
- *   report  in  of the job: archive, nodes
+/* Data of lj_compared_keep; borrowed. */
+struct lj_compared_report {
+    const struct lj_comparison *comparison;
+    struct lj_scale_report *report; /* of the job: archive, nodes */
+};
+/* Writes objectives.json and objectives.csv with what there is so far, if there is an out=. Local,
+ * on rank 0.
+ *   compared  in/out  a struct lj_compared_report
  * Errors: LJ_ERR_RESOURCE. */
-int lj_compared_write(const struct lj_comparison *comparison,
-                      const struct lj_scale_report *report) LJ_MUST_USE;
+int lj_compared_keep(void *compared) LJ_MUST_USE;
+/* Prints the table, or with json=1 the object. Local, on rank 0. Errors: LJ_ERR_RESOURCE. */
+int lj_compared_print(const struct lj_compared_report *compared) LJ_MUST_USE;
 /* scale_objectives_json.c: the object, owned by the caller; NULL: LJ_ERR_RESOURCE. */
 json_t *lj_compared_json(const struct lj_comparison *comparison,
                          const struct lj_scale_report *report);

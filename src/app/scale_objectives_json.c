@@ -56,9 +56,9 @@ static json_t *trained_json(const struct lj_comparison *c, int k)
     const struct lj_compared *o = &c->objective[k];
     if (k >= c->trained)
         return json_null();
-    return json_pack("{s:I, s:f, s:f, s:f, s:f}", "steps", (json_int_t)o->goal.steps, "seconds",
+    return json_pack("{s:I, s:f, s:f, s:f, s:o}", "steps", (json_int_t)o->goal.steps, "seconds",
                      o->goal.seconds, "knn_top1", o->goal.found, "within_s", c->within_s,
-                     "knn_top1_within", o->found_within);
+                     "knn_top1_within", lj_json_number(o->found_within));
 }
 
 static json_t *objective_json(const struct lj_comparison *c, int k, int ranks)

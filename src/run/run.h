@@ -284,7 +284,8 @@ struct lj_compared {
     struct lj_power measured[LJ_GROWTHS];
     /* Trained, if there are evaluations. */
     struct lj_run_goal goal;
-    double found_within; /* kNN of the last evaluation within the seconds of the fastest run */
+    double found_within; /* kNN of the last evaluation within the seconds of the fastest run; NaN:
+                            there was none by then */
 };
 
 /* Seconds of SIGReg on one core, forward and backward. */
@@ -313,10 +314,16 @@ int lj_comparison_plan(struct lj_comparison *comparison, const struct lj_config 
                        int size) LJ_MUST_USE;
 /* Trains some steps with each objective, measures objectives alone and, with eval.every, trains
  * each to its end in out=/objective-NAME. Collective; all ranks have agreed on a level.
- *   archive  in  opened over comm; borrowed
- * Errors, the same on every rank: those of training. */
+ *   comparison  in/out  planned; what is measured is rank 0's
+ *   archive     in      opened over comm; borrowed
+ *   keep        in      called on rank 0 with data when an objective is measured or trained; its
+ *                       failure ends the comparison
+ * Errors, the same on every rank: those of training and of keep; LJ_STOPPED. */
 int lj_comparison_measure(struct lj_comparison *comparison, struct lj_comm *comm,
-                          const struct lj_config *config, struct lj_archive *archive) LJ_MUST_USE;
+                          const struct lj_config *config, struct lj_archive *archive,
+                          int (*keep)(void *data), void *data) LJ_MUST_USE;
+/* within_s, and what each run so far had found by then. Local. */
+void lj_comparison_judge(struct lj_comparison *comparison);
 void lj_comparison_release(struct lj_comparison *comparison); /* local */
 /* out=/objective-NAME. Local. */
 void lj_comparison_dir(const struct lj_config *config, const char *name, char dir[LJ_PATH_MAX]);

@@ -155,7 +155,8 @@ def test_training():
         check(abs(training["knn_top1"] - scores[-1]) < 1e-6, f"{name}: {training}, {scores}")
         check(abs(training["within_s"] - fastest) < 1e-6, f"{name}: {training}")
         within = training["knn_top1_within"]
-        check(any(abs(within - s) < 1e-6 for s in [0, *scores]), f"{name}: {training}, {scores}")
+        known = within is None or any(abs(within - score) < 1e-6 for score in scores)
+        check(known, f"{name}: {training}, {scores}")
         if training["seconds"] == fastest:
             check(within == training["knn_top1"], f"{name} is the fastest: {training}")
     ended = compare("the same directory", *words, ranks=1, code=2)
@@ -185,6 +186,16 @@ def test_faults():
     ended = compare(fault, *words, ranks=2, code=6, env={"LJ_FAULT": fault})
     check(len(ended.errors) == 1 and "rank 1" in ended.errors[0], f"{fault}: {ended.tail()}")
     kept = json.loads((here / "fault/objectives.json").read_text())
+    check(set(by_name(kept)) == {"lejepa", "vicreg"}, f"{fault}: kept {list(by_name(kept))}")
+    fault = "step:1:3:stall"
+    stalls = {"ranks": 2, "code": 7, "env": {"LJ_FAULT": fault}}
+    compare(fault, words[0], f"out={here}/stall", "guard.stall_s=2", **stalls)
+    check(not (here / "stall/objectives.json").exists(), f"{fault}: nothing measured, but written")
+    fault = "evaluate:1:2:stall"
+    words[-1] = f"out={here}/stall-knn"
+    stalls["env"] = {"LJ_FAULT": fault}
+    compare(fault, *words, "guard.stall_s=2", **stalls)
+    kept = json.loads((here / "stall-knn/objectives.json").read_text())
     check(set(by_name(kept)) == {"lejepa", "vicreg"}, f"{fault}: kept {list(by_name(kept))}")
     fault = "setup:1:-1"
     ended = compare(fault, "objectives=all", ranks=2, code=6, env={"LJ_FAULT": fault})

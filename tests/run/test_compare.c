@@ -88,3 +88,24 @@ Test(compare, what_cannot_be_is_refused)
     config.eval_every = 10;
     check_refused("all", "out=");
 }
+
+/* The fastest run ends after 20 s; another one has its second evaluation at 19 s, a third one none
+ * before 21 s. */
+Test(compare, equal_seconds_are_those_of_the_fastest_run)
+{
+    struct lj_run_point fast[] = {{5, 10, 0.3}, {10, 20, 0.4}};
+    struct lj_run_point slow[] = {{5, 9.5, 0.5}, {10, 19, 0.6}, {15, 28.5, 0.7}};
+    struct lj_run_point late[] = {{10, 21, 0.8}};
+    cr_assert_eq(plan("lejepa,simclr,vicreg", 1), LJ_OK, "%s", lj_error_text());
+    struct lj_compared *o = comparison.objective;
+    o[0].goal = (struct lj_run_goal){.seconds = 28.5, .point = slow, .points = 3};
+    o[1].goal = (struct lj_run_goal){.seconds = 21, .point = late, .points = 1};
+    o[2].goal = (struct lj_run_goal){.seconds = 20, .point = fast, .points = 2};
+    comparison.trained = 2;
+    lj_comparison_judge(&comparison);
+    cr_assert(comparison.within_s == 21 && o[0].found_within == 0.6 && o[1].found_within == 0.8);
+    comparison.trained = 3;
+    lj_comparison_judge(&comparison);
+    cr_assert(comparison.within_s == 20 && o[0].found_within == 0.6 && o[2].found_within == 0.4);
+    cr_assert(isnan(o[1].found_within), "%g", o[1].found_within);
+}

@@ -2,6 +2,7 @@
 /* Objectives beside each other, on all ranks of the job, with the settings of one run. */
 #include "run/scale/scale.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -125,7 +126,15 @@ struct comparing {
     struct lj_config *config, *of_run; /* owned: with an objective; and that a run has resolved */
     struct lj_archive *archive;
     struct lj_comparison *comparison;
+    int (*keep)(void *data);
+    void *data;
 };
+
+static int keep(struct comparing *c)
+{
+    lj_root_section_begin(c->comm);
+    return lj_root_section_end(c->comm, lj_comm_is_root(c->comm) ? c->keep(c->data) : LJ_OK);
+}
 
 static struct lj_config *config_of(struct comparing *c, const struct lj_config *config, int k)
 {
@@ -163,14 +172,29 @@ static int measure_objective(struct comparing *c, const struct lj_config *config
     for (int r = 0; r < scale->repeats; r++)
         seconds += rung->repeat_s[r] * scale->steps;
     o->loss_share = rung->phase[LJ_PHASE_LOSS].mean / seconds;
-    scale->measured = c->comparison->measured = k + 1;
+    scale->measured = k + 1;
     lj_scale_judge(scale);
     lj_say("scale: objective=%s: a step takes %.4f s (%.4f to %.4f)", o->kind->name, rung->step_s,
            rung->step_s_low, rung->step_s_high);
-    return lj_compare_alone(o, c->comm, settings);
+    LJ_TRY(lj_compare_alone(o, c->comm, settings));
+    c->comparison->measured = k + 1;
+    return keep(c);
 }
 
 /* ---- kNN --------------------------------------------------------------------------------- */
+
+void lj_comparison_judge(struct lj_comparison *c)
+{
+    for (int k = 0; k < c->trained; k++)
+        if (k == 0 || c->objective[k].goal.seconds < c->within_s)
+            c->within_s = c->objective[k].goal.seconds;
+    for (int k = 0; k < c->trained; k++) {
+        struct lj_compared *o = &c->objective[k];
+        o->found_within = NAN;
+        for (int i = 0; i < o->goal.points && o->goal.point[i].seconds <= c->within_s; i++)
+            o->found_within = o->goal.point[i].found;
+    }
+}
 
 /* The accuracy is one that no evaluation reaches. */
 static int train_objective(struct comparing *c, const struct lj_config *config, int k)
@@ -185,20 +209,8 @@ static int train_objective(struct comparing *c, const struct lj_config *config, 
     lj_say("scale: objective=%s: knn_top1 %.4f after %lld steps, %.1f s", o->kind->name,
            o->goal.found, (long long)o->goal.steps, o->goal.seconds);
     c->comparison->trained = k + 1;
-    return LJ_OK;
-}
-
-/* What each run had reached when the fastest one ended; 0: it had no evaluation by then. */
-static void compare_seconds(struct lj_comparison *c)
-{
-    for (int k = 0; k < c->trained; k++)
-        if (k == 0 || c->objective[k].goal.seconds < c->within_s)
-            c->within_s = c->objective[k].goal.seconds;
-    for (int k = 0; k < c->trained; k++) {
-        struct lj_compared *o = &c->objective[k];
-        for (int i = 0; i < o->goal.points && o->goal.point[i].seconds <= c->within_s; i++)
-            o->found_within = o->goal.point[i].found;
-    }
+    lj_comparison_judge(c->comparison);
+    return keep(c);
 }
 
 static int train_all(struct comparing *c, const struct lj_config *config)
@@ -206,7 +218,6 @@ static int train_all(struct comparing *c, const struct lj_config *config)
     int status = LJ_OK;
     for (int k = 0; status == LJ_OK && k < c->comparison->count; k++)
         status = train_objective(c, config, k);
-    compare_seconds(c->comparison);
     for (int k = 0; k < c->comparison->count; k++) {
         lj_free(c->comparison->objective[k].goal.point);
         c->comparison->objective[k].goal.point = NULL;
@@ -224,9 +235,14 @@ static int compare_all(struct comparing *c, const struct lj_config *config)
 }
 
 int lj_comparison_measure(struct lj_comparison *comparison, struct lj_comm *comm,
-                          const struct lj_config *config, struct lj_archive *archive)
+                          const struct lj_config *config, struct lj_archive *archive,
+                          int (*keep_so_far)(void *data), void *data)
 {
-    struct comparing c = {.comm = comm, .archive = archive, .comparison = comparison};
+    struct comparing c = {.comm = comm,
+                          .archive = archive,
+                          .comparison = comparison,
+                          .keep = keep_so_far,
+                          .data = data};
     c.config = lj_alloc(sizeof *c.config, "scale");
     c.of_run = lj_alloc(sizeof *c.of_run, "scale");
     int status = lj_agree(comm, c.config && c.of_run ? LJ_OK : LJ_ERR_RESOURCE);

@@ -101,6 +101,7 @@ static int measure_point(struct lj_comm *comm, const struct lj_objective_kind *k
         mine += a.ledger.entry[i].bytes;
     if (status == LJ_OK)
         *bytes = lj_all_max(comm, mine);
+    lj_progress();
     lj_objective_destroy(a.objective);
     lj_free(a.proj);
     lj_free(a.dproj);

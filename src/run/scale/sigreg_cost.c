@@ -76,6 +76,7 @@ static int time_all(struct lj_comparison *c, struct lj_comm *comm, enum lj_sigre
                                         .slices = 256 << i / STEPS % STEPS,
                                         .width = 32 << i / STEPS / STEPS};
         LJ_TRY(time_size(size, comm, grid));
+        lj_progress();
         x[3 * i] = (double)size->samples;
         x[3 * i + 1] = (double)size->slices;
         x[3 * i + 2] = (double)size->width;
