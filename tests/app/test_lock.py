@@ -78,9 +78,8 @@ def test_after_kill(ranks):
     end(first)
     check((directory / "lock").exists(), f"{what}: a killed job removed its lock")
     for count in (ranks, 1):
-        again = train(
-            directory, data, "train.steps=1000000", "run.max_seconds=0.000001", ranks=count
-        )
+        (directory / "STOP").touch()
+        again = train(directory, data, "train.steps=1000000", ranks=count)
         check(
             again.code == STOPPED, f"{what}: {count} ranks: exit code {again.code}: {again.tail()}"
         )
@@ -92,19 +91,20 @@ FOREIGN = "host elsewhere.invalid\nprocess 1\nticks 5\nstarted 2026-01-02 03:04:
 
 
 def foreign_lock(name, age_s, job="none"):
-    """A directory with the lock of a job on another host."""
+    """A directory with the lock of a job on another host; whoever gets it stops."""
     directory = here / name
     directory.mkdir()
     (directory / "lock").write_text(FOREIGN.format(job))
     now = time.time()
     os.utime(directory / "lock", (now - age_s, now - age_s))
+    (directory / "STOP").touch()
     return directory
 
 
 def test_foreign(ranks):
     """The system gives its lock on the file, as where locks are those of one host."""
     what = f"a job on another host, {ranks} ranks"
-    short = [data, "run.max_seconds=0.000001"]
+    short = [data, "train.steps=1000000"]
     dead = train(foreign_lock(f"dead-{ranks}", 400), *short, ranks=ranks)
     check(dead.code == STOPPED, f"{what}: dead: exit code {dead.code}: {dead.tail()}")
 
