@@ -332,18 +332,17 @@ static int run_steps(struct lj_run_state *run)
     return LJ_OK;
 }
 
-/* A job that is shorter than set-up would, resubmitted for ever, make a step each time. A sweep goes
- * on with other runs, and a study ends by itself. */
+/* A job that is shorter than set-up would, resubmitted for ever, make one step each time. A sweep
+ * goes on with other runs, and a study ends by itself. */
 static int check_time(const struct lj_run_state *run)
 {
     const struct lj_deadline *d = &run->deadline;
     if (!d->because || run->sweep_dir || run->goal || lj_now_s() <= d->end_s)
         return LJ_OK;
-    return lj_fail(
-        LJ_ERR_CONFIG,
-        "set-up took %.1f s and left no time for a step, because of %s; ask for a longer "
-        "job",
-        lj_now_s() - run->begun_s, d->because);
+    return lj_fail(LJ_ERR_CONFIG,
+                   "set-up took %.1f s and left no time for a step, because of %s; ask for a "
+                   "longer job",
+                   lj_now_s() - run->begun_s, d->because);
 }
 
 /* However a run ends, the checkpoint that it began becomes whole. */

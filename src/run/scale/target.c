@@ -19,7 +19,7 @@ static void say_goal(const struct lj_run_goal *goal, int ranks)
            goal->knn_top1, (long long)goal->steps, goal->steps == 1 ? "" : "s", goal->seconds);
 }
 
-/* Starting again what was stopped would not measure a time: there is no exit code to resubmit on. */
+/* Starting again what was stopped would not measure a time: no exit code asks to resubmit it. */
 static int refuse_to_stop(const char *dir)
 {
     return lj_fail(LJ_ERR_CONFIG,
