@@ -276,7 +276,7 @@ struct lj_compared {
     struct lj_objective_traffic traffic[LJ_TRAFFIC_MAX];
     int64_t bytes[LJ_TRAFFIC_MAX];          /* measured, of a step, on the rank that has most */
     double calls[LJ_TRAFFIC_MAX];           /* of a step */
-    double loss_share;                      /* of the steps' time, mean over ranks */
+    double loss_share;                      /* arithmetic of the objective, of the steps' time */
     struct lj_power by_formula[LJ_GROWTHS]; /* of bytes, from the run's size to 16 times of it */
     /* Of the objective alone, where it needs no more than projections. */
     int points;
