@@ -274,7 +274,7 @@ def test_labels():
     found = scale("supervised", *words, *lanes, "json=1", f"out={here}/supervised", "steps=1")
     rungs = json.loads(found.out)["rungs"] if found.code == 0 else []
     check([rung["same_bits"] for rung in rungs] == [True] * 3, f"supervised: {found.tail()}")
-    check("3 classes from 0 to 2" in found.err, f"supervised: {found.err}")
+    check("3 classes, 0 to 2, of 28 to 28 rows" in found.err, f"supervised: {found.err}")
 
 
 TESTS = (
