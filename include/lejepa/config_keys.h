@@ -218,7 +218,8 @@
         WORD(LJ_LOG_TENSORBOARD_FALSE, "false") WORD(LJ_LOG_TENSORBOARD_TRUE, "true"),             \
         "also write an event file, which TensorBoard shows, to run.dir/tensorboard")               \
     INT(FREE, eval_every, "eval.every", 0, 0, 1000000000,                                          \
-        "steps between evaluations; see eval.holdout")                                             \
+        "steps between evaluations; see eval.holdout; 0: none, but of training on the example "    \
+        "archive without a word on it: 200, of test rows")                                         \
     TEXT(FREE, eval_archive, "eval.archive", "",                                                   \
         "archive of the evaluation; empty: data.archive")                                          \
     TEXT(FREE, eval_where, "eval.where", "",                                                       \

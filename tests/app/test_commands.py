@@ -535,6 +535,15 @@ def test_bare():
         len(made) == 1 and re.fullmatch(r"\d{8}-\d{6}", made[0].parent.name),
         f"a bare run made {made}",
     )
+    evaluated = [row for row in program.metrics(made[0].parent) if "event" in row]
+    check(len(evaluated) == 1 and evaluated[0]["knn_top1"] > 0.1, f"a bare run: {evaluated}")
+    check("evaluation: 500 of 2000" in ended.err, f"a bare run evaluates: {ended.tail()}")
+    for ranks, words in ((1, ["eval.every=0"]), (3, [])):  # the third rank has no lane
+        directory = here / f"bare-{ranks}"
+        words += ["train.steps=1", f"run.dir={directory}"]
+        ended = run([*program.TINY, *words], ranks)
+        check(ended.code == 0, f"a bare run, {words}: {ended.tail()}")
+        check(not any("event" in row for row in program.metrics(directory)), f"bare, {words}")
 
 
 def test_selftest():
