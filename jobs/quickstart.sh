@@ -55,16 +55,20 @@ launch() {
 
 train() {
     launch train data.archive="$archive" data.where=split=0 run.dir="$run" \
-        model=vit model.width=96 model.depth=4 model.heads=3 model.patch=7 \
-        views.global=4 views.local=0 views.intensity=0.8 views.noise=0.5 views.blur_sigma=2,8 \
-        projector.hidden=512 projector.norm=batch loss.lambda=0.02 sigreg.slices=256 \
-        batch.size=128 train.epochs=6 optim.lr=1e-3 "$@"
+        model=resnet model.width=32 model.depth=1 model.stem=large \
+        views.global=4 views.local=0 views.global_scale=0.6,1 views.ratio=1,1 \
+        views.intensity=1 views.blur=0 \
+        projector.hidden=512 projector.out=256 loss.lambda=0.05 sigreg.slices=256 \
+        batch.size=64 train.epochs=8 optim.lr=2e-3 \
+        eval.every=400 eval.where=split=1 eval.bank=1000 eval.queries=500 "$@"
 }
 
-# embed FEATURES SPLIT FILE
+# embed FEATURES SPLIT FILE: of an encoder, its last two stages.
 embed() {
+    local layers=2
+    [ "$1" = pixels ] && layers=1
     launch embed checkpoint="$run" data.archive="$archive" data.where=split="$2" features="$1" \
-        out="$3"
+        layers="$layers" out="$3"
 }
 
 # value KEY JSON: the number of that key, which must be there.

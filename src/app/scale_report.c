@@ -104,7 +104,7 @@ static void print_predictions(const struct lj_scale *s)
                (long long)f->batch, f->prediction.step_s, f->prediction.efficiency,
                f->prediction.cost.exposed_s);
     }
-    if (!isfinite(s->rung[0].prediction.step_s))
+    if (!s->rung[0].prediction.bound[0])
         return;
     printf("\nby the model of machine and network:\n");
     for (int k = 0; k < s->measured; k++)
