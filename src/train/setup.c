@@ -19,6 +19,12 @@ static bool classifies(const struct lj_config *c)
     return lj_objective_find(c->objective, &kind) == LJ_OK && kind->classifies;
 }
 
+static bool has_predictor(const struct lj_config *c)
+{
+    const struct lj_objective_kind *kind = NULL;
+    return lj_objective_find(c->objective, &kind) == LJ_OK && (kind->needs & LJ_NEED_PREDICTOR);
+}
+
 static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
 {
     if (c->batch_size % lanes != 0 && c->batch_lanes)
@@ -37,7 +43,8 @@ static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
                        "%lld ranks, or more lanes",
                        size, (long long)lanes, (long long)lanes);
     int64_t n = c->batch_size / lanes;
-    bool by_lane = c->projector_norm == LJ_PROJECTOR_NORM_LANE && c->projector_layers > 1;
+    bool normalises = c->projector_layers > 1 || has_predictor(c);
+    bool by_lane = c->projector_norm == LJ_PROJECTOR_NORM_LANE && normalises;
     if (by_lane && !classifies(c) && n < LANE_SAMPLES)
         return lj_fail(LJ_ERR_CONFIG,
                        "batch.size=%lld in %lld lanes gives lanes of %lld samples; "

@@ -8,7 +8,7 @@
  * With memory.recompute=lanes the views are made lane by lane inside lj_pass_encode. A layer that
  * is normalised over the global batch, in the projector (projector.norm=batch) or in the encoder,
  * shares its statistics in further small allreduces: one in lj_pass_project or lj_pass_encode, and
- * one in lj_pass_backward. */
+ * one in lj_pass_backward; a predictor's and a target's share theirs likewise. */
 #include "train/trainer.h"
 
 #include <math.h>

@@ -231,6 +231,10 @@ def test_byol_refused():
         (["predictor.hidden=8"], "has no predictor"),
         (["objective=byol", "views.global=1", "views.local=0"], "at least 2"),
         (["objective=byol", "target.momentum=1.1"], "target.momentum"),
+        (
+            [*"objective=byol projector.layers=1 projector.norm=lane batch.lanes=16".split()],
+            "projector.norm=lane needs at least 8",
+        ),
     ]:
         ended = train(here / "never", *PLAIN, *words)
         check(

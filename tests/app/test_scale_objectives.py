@@ -171,11 +171,13 @@ def test_refused():
         ("numbers of ranks", ["objectives=all", "ranks=1"], "ranks"),
         ("a prediction", ["objectives=all", "predict=64"], "predict"),
         ("training without a place", ["objectives=all", "eval.every=2"], "out="),
+        ("two averages", ["objectives=all", "train.average=0.9"], "objective=byol"),
     ):
         ended = compare(what, *words, code=2)
         check(len(ended.errors) == 1 and word in ended.errors[0], f"{what}: {ended.tail()}")
         check("a step takes" not in ended.err, f"{what}: refused after work: {ended.tail()}")
     compare("no directory", "objectives=all", "out=/dev/null/scale", code=6)
+    compare("a predictor of one", "objectives=lejepa,byol", "predictor.hidden=8")
 
 
 def test_faults():

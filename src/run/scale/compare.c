@@ -88,12 +88,25 @@ static void plan_objective(struct lj_comparison *c, int k, const struct lj_confi
         .strong = true, .ranks = size, .batch = config->batch_size, .lanes = lanes};
 }
 
+/* What would end the study only when an objective's turn comes. */
+static int check_average(const struct lj_comparison *comparison, const struct lj_config *config)
+{
+    for (int k = 0; k < comparison->count && config->train_average > 0; k++)
+        if (comparison->objective[k].kind->needs & LJ_NEED_AVERAGE)
+            return lj_fail(LJ_ERR_CONFIG,
+                           "train.average=%g: objective=%s keeps an average of the weights itself; "
+                           "leave train.average out, or the objective",
+                           config->train_average, comparison->objective[k].kind->name);
+    return LJ_OK;
+}
+
 int lj_comparison_plan(struct lj_comparison *comparison, const struct lj_config *config, int size)
 {
     int64_t lanes = 0;
     memset(comparison, 0, sizeof *comparison);
     LJ_TRY(check_arguments(config));
     LJ_TRY(read_names(comparison, config->arg_objectives));
+    LJ_TRY(check_average(comparison, config));
     LJ_TRY(lj_trainer_lanes(config, size, &lanes));
     comparison->scale = lj_alloc(sizeof *comparison->scale, "scale");
     if (!comparison->scale)
@@ -139,8 +152,10 @@ static int keep(struct comparing *c)
 static struct lj_config *config_of(struct comparing *c, const struct lj_config *config, int k)
 {
     *c->config = *config;
-    snprintf(c->config->objective, sizeof c->config->objective, "%s",
-             c->comparison->objective[k].kind->name);
+    const struct lj_objective_kind *kind = c->comparison->objective[k].kind;
+    snprintf(c->config->objective, sizeof c->config->objective, "%s", kind->name);
+    if (!(kind->needs & LJ_NEED_PREDICTOR))
+        c->config->predictor_hidden = 0;
     return c->config;
 }
 
