@@ -70,15 +70,15 @@ static int name_by_checkpoint(char path[LJ_PATH_MAX], const struct lj_config *co
 
 static int check_name(const char *path)
 {
-    char directory[LJ_PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    int length = slash ? (int)(slash - path) + 1 : 0;
-    snprintf(directory, sizeof directory, "%.*s.", length, path);
+    char directory[LJ_PATH_MAX + 1];
+    snprintf(directory, LJ_PATH_MAX, "%s", path);
+    char *slash = strrchr(directory, '/');
+    snprintf(slash ? slash + 1 : directory, 2, ".");
     if (access(path, F_OK) == 0)
         return lj_fail(LJ_ERR_CONFIG, "run.trace: %s exists; name a file that does not", path);
     if (access(directory, W_OK | X_OK) != 0)
-        return lj_fail(LJ_ERR_CONFIG, "run.trace: %s cannot be made in %.*s: %s", path,
-                       length ? length : 1, length ? path : ".", strerror(errno));
+        return lj_fail(LJ_ERR_CONFIG, "run.trace: %s cannot be made in %s: %s", path, directory,
+                       strerror(errno));
     return LJ_OK;
 }
 

@@ -253,7 +253,7 @@ static int refuse_activations(const struct lj_trainer *t)
  * lies in that thread's memory. */
 static int take_arenas(struct lj_trainer *t, enum lj_pass_kind part)
 {
-    bool shared = t->by_lane && lj_net_of(part) == LJ_NET_ENCODER;
+    bool shared = t->by_lane && lj_net_of((int)part) == LJ_NET_ENCODER;
     if (!t->plan[part])
         return LJ_OK;
     t->arenas[part] = shared ? t->workers : (int)lj_my_lanes(t);

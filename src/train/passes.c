@@ -9,7 +9,7 @@
 struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind part, int64_t k,
                                int worker)
 {
-    bool shared = t->by_lane && lj_net_of(part) == LJ_NET_ENCODER;
+    bool shared = t->by_lane && lj_net_of((int)part) == LJ_NET_ENCODER;
     return (struct lj_pass){.arena = t->arena[part][shared ? worker : k],
                             .scratch = t->scratch[worker],
                             .weights = t->by_target ? t->target : t->weights,
@@ -17,7 +17,8 @@ struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind par
                             .sync = t->sync_sums[0] + (part == LJ_PASS_LOCAL ? t->sync_stride : 0),
                             .sync_images = t->lanes * lj_plan_images(t->plan[part]),
                             .statistic_share = t->statistic_share[part],
-                            .train = lj_net_of(part) != LJ_NET_ENCODER || !lj_encoder_is_frozen(t),
+                            .train =
+                                lj_net_of((int)part) != LJ_NET_ENCODER || !lj_encoder_is_frozen(t),
                             .drops_nothing = t->by_target,
                             .seed = t->config.seed,
                             .step = t->step,
@@ -294,7 +295,7 @@ static float *projections(struct lj_trainer *t, int64_t k, int worker, bool grad
     enum lj_pass_kind part = lj_last_part(t);
     struct lj_pass pass = lj_trainer_pass(t, part, k, worker);
     const struct lj_plan *plan = t->plan[part];
-    int last = nodes_of(t, lj_net_of(part)) - 1;
+    int last = nodes_of(t, lj_net_of((int)part)) - 1;
     return gradient ? lj_plan_gradient(plan, &pass, last) : lj_plan_value(plan, &pass, last);
 }
 

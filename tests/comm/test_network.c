@@ -159,8 +159,8 @@ static void assert_balanced(const struct lj_gradsync_plan *plan, struct lj_place
             for (int r = 0; r < place.ranks; r++) {
                 struct lj_traffic g = lj_traffic_gradient(table, b, r);
                 struct lj_traffic w = lj_traffic_weights(table, b, r);
-                add_total(&gradient, &g, level);
-                add_total(&weights, &w, level);
+                add_total(&gradient, &g, (enum lj_level)level);
+                add_total(&weights, &w, (enum lj_level)level);
             }
             cr_assert(gradient.sent == gradient.received && weights.sent == weights.received,
                       "%d ranks, bucket %d: messages", place.ranks, b);
