@@ -79,6 +79,6 @@ Test(power, too_few_points)
     lj_power_fit(0, 1, x, y, &power);
     cr_assert(isnan(power.exponent), "no point has no exponent");
     const double same[] = {3, 3, 3};
-    lj_power_fit(3, 1, same, x, &power);
+    lj_power_fit(3, 1, same, same, &power);
     cr_assert(isnan(power.exponent), "a factor that stays the same has no exponent");
 }
