@@ -53,7 +53,8 @@ if [ -n "${LEJEPA_RUN:-}" ]; then
 elif [ "${LEJEPA_SRUN:-0}" = 1 ]; then
     launch=(srun --mpi=pmix --cpu-bind=cores "--cpus-per-task=$threads")
 else
-    launch=(mpirun -n "$SLURM_NTASKS" --map-by "slot:PE=$threads" --bind-to core)
+    launch=(mpirun -n "${SLURM_NTASKS:?say --ntasks or --ntasks-per-node}"
+            --map-by "slot:PE=$threads" --bind-to core)
 fi
 
 # Bytes of the run's log, which says why a run ended.
