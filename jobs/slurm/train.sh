@@ -64,18 +64,22 @@ log_bytes() {
 
 # mpirun and srun pass USR1 on to the ranks, which save and stop. TERM comes to this script only
 # when the job is cancelled.
+child=
 cancelled=no
-trap 'kill -USR1 "$child"' USR1
-trap 'cancelled=yes; kill -USR1 "$child"' TERM
+trap '[ -z "$child" ] || kill -USR1 "$child"' USR1
+trap 'cancelled=yes; [ -z "$child" ] || kill -USR1 "$child"' TERM
 
 before=$(log_bytes)
 "${launch[@]}" "$program" train "${words[@]}" &
 child=$!
 wait "$child"
 code=$?
-while [ "$code" -gt 128 ] && kill -0 "$child" 2>/dev/null; do # it was the wait that was interrupted
+alive=yes
+while [ "$code" -gt 128 ] && [ "$alive" = yes ]; do # perhaps the wait was interrupted
+    kill -0 "$child" 2>/dev/null || alive=no # then bash still knows its code
     wait "$child"
-    code=$?
+    again=$?
+    [ "$again" -eq 127 ] || code=$again
 done
 
 # 75: stopped early with a good checkpoint, to go on; unless a file STOP or scancel asked for it.
