@@ -49,17 +49,21 @@ else
 fi
 
 # PBS warns with TERM, of which mpirun's ranks would die; of USR1 they save and stop.
+child=
 warned=no
-trap 'warned=yes; kill -USR1 "$child"' TERM USR1
+trap 'warned=yes; [ -z "$child" ] || kill -USR1 "$child"' TERM USR1
 
 messages=$(mktemp)
 "${launch[@]}" "$program" train "${words[@]}" 2> >(tee "$messages" >&2) &
 child=$!
 wait "$child"
 code=$?
-while [ "$code" -gt 128 ] && kill -0 "$child" 2>/dev/null; do # it was the wait that was interrupted
+alive=yes
+while [ "$code" -gt 128 ] && [ "$alive" = yes ]; do # perhaps the wait was interrupted
+    kill -0 "$child" 2>/dev/null || alive=no # then bash still knows its code
     wait "$child"
-    code=$?
+    again=$?
+    [ "$again" -eq 127 ] || code=$again
 done
 
 # 75: stopped early with a good checkpoint, to go on; unless a file STOP or qdel asked for it.

@@ -63,7 +63,7 @@ count_ranks() {
         wc -l <"$PBS_NODEFILE"
     else
         cores=$(lscpu -p=Core,Socket | grep -v '^#' | sort -u | wc -l)
-        processors=$(nproc)
+        processors=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) # which obeys them
         echo $((cores < processors ? cores : processors))
     fi
 }

@@ -23,6 +23,9 @@ set -uo pipefail
 program=${LEJEPA_MPI:-build/src/app/lejepa_mpi}
 threads=${SLURM_CPUS_PER_TASK:-1}
 job=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:?this is a batch script: sbatch $0}}
+# This job, or this task of an array: the array's number alone would mean all of its tasks.
+me=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+me=${me:-$SLURM_JOB_ID}
 
 words=()
 directory=runs/slurm-$job
@@ -40,7 +43,7 @@ words+=("run.dir=$directory" "threads=$threads")
 
 # Newer Slurm says itself when the job ends; the program saves and ends before that.
 if [ -z "${SLURM_JOB_END_TIME:-}" ]; then
-    end=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%e) &&
+    end=$(squeue --noheader --jobs="$me" --format=%e) &&
         end=$(date --date="$end" +%s 2>/dev/null) && export SLURM_JOB_END_TIME=$end
 fi
 unset OMP_PLACES OMP_PROC_BIND # the launcher binds ranks to cores
@@ -50,7 +53,8 @@ if [ -n "${LEJEPA_RUN:-}" ]; then
 elif [ "${LEJEPA_SRUN:-0}" = 1 ]; then
     launch=(srun --mpi=pmix --cpu-bind=cores "--cpus-per-task=$threads")
 else
-    launch=(mpirun -n "$SLURM_NTASKS" --map-by "slot:PE=$threads" --bind-to core)
+    launch=(mpirun -n "${SLURM_NTASKS:?say --ntasks or --ntasks-per-node}"
+            --map-by "slot:PE=$threads" --bind-to core)
 fi
 
 # Bytes of the run's log, which says why a run ended.
@@ -60,18 +64,22 @@ log_bytes() {
 
 # mpirun and srun pass USR1 on to the ranks, which save and stop. TERM comes to this script only
 # when the job is cancelled.
+child=
 cancelled=no
-trap 'kill -USR1 "$child"' USR1
-trap 'cancelled=yes; kill -USR1 "$child"' TERM
+trap '[ -z "$child" ] || kill -USR1 "$child"' USR1
+trap 'cancelled=yes; [ -z "$child" ] || kill -USR1 "$child"' TERM
 
 before=$(log_bytes)
 "${launch[@]}" "$program" train "${words[@]}" &
 child=$!
 wait "$child"
 code=$?
-while [ "$code" -gt 128 ] && kill -0 "$child" 2>/dev/null; do # it was the wait that was interrupted
+alive=yes
+while [ "$code" -gt 128 ] && [ "$alive" = yes ]; do # perhaps the wait was interrupted
+    kill -0 "$child" 2>/dev/null || alive=no # then bash still knows its code
     wait "$child"
-    code=$?
+    again=$?
+    [ "$again" -eq 127 ] || code=$again
 done
 
 # 75: stopped early with a good checkpoint, to go on; unless a file STOP or scancel asked for it.
@@ -80,7 +88,7 @@ stopped_by_hand() {
         grep '^stops because of .*/STOP' >/dev/null # reads all: tail must not fail
 }
 if [ "$code" -eq 75 ] && [ "$cancelled" = no ] && ! stopped_by_hand; then
-    echo "train.sh: requeueing job $SLURM_JOB_ID, to continue"
-    scontrol requeue "$SLURM_JOB_ID" && sleep 60 # Slurm ends this script meanwhile
+    echo "train.sh: requeueing job $me, to continue"
+    scontrol requeue "$me" && sleep 60 # Slurm ends this script meanwhile
 fi
 exit "$code"

@@ -25,7 +25,7 @@ class LejepaMpi(MesonPackage):
     depends_on("meson@1:", type="build")
     depends_on("ninja", type="build")
     depends_on("pkgconfig", type="build")
-    depends_on("random123", type="build")
+    depends_on("random123")
     depends_on("mpi")
     for library in ("hdf5", "blis threads=openmp", "onednn", "sleef", "libyaml", "jansson",
                     "xxhash", "libdeflate", "zlib-api", "hwloc", "netlib-lapack+lapacke"):
