@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# Of a repository of one's own:  spack repo create lejepa-repo && spack repo add lejepa-repo, then
-# this file as packages/lejepa_mpi/package.py in it (packages/lejepa-mpi/ before Spack 1.0), and
+# Of a repository of one's own:  spack repo create lejepa-repo lejepa, then
+# spack repo add lejepa-repo/spack_repo/lejepa (before Spack 1.0: lejepa-repo), this file as
+# packages/lejepa_mpi/package.py in it (packages/lejepa-mpi/ before Spack 1.0), and
 #     spack dev-build --source-path PATH-OF-THIS-CHECKOUT lejepa-mpi@main
 from spack.package import *  # noqa: F403
 
