@@ -28,4 +28,6 @@ set yrange [0:1.2<*<2]
 set xrange [0.85:2.35294]
 set xtics (1, 2)
 plot 'scale.csv' using (strcol('mode') eq 'strong' ? 0.99*column('ranks') : NaN):(column('efficiency')):(column('efficiency_low')):(column('efficiency_high')) with yerrorlines title 'strong', \
-     'scale.csv' using (strcol('mode') eq 'weak' ? 1.01*column('ranks') : NaN):(column('efficiency')):(column('efficiency_low')):(column('efficiency_high')) with yerrorlines title 'weak'
+     'scale.csv' using (strcol('mode') eq 'strong' ? column('ranks') : NaN):(column('predicted_efficiency')) with linespoints dashtype 2 title 'strong, prediction', \
+     'scale.csv' using (strcol('mode') eq 'weak' ? 1.01*column('ranks') : NaN):(column('efficiency')):(column('efficiency_low')):(column('efficiency_high')) with yerrorlines title 'weak', \
+     'scale.csv' using (strcol('mode') eq 'weak' ? column('ranks') : NaN):(column('predicted_efficiency')) with linespoints dashtype 2 title 'weak, prediction'

@@ -28,4 +28,6 @@ set yrange [0:*]
 set xrange [0.85:2.35294]
 set xtics (1, 2)
 plot 'scale.csv' using (strcol('mode') eq 'strong' ? 0.99*column('ranks') : NaN):(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines title 'strong', \
-     'scale.csv' using (strcol('mode') eq 'weak' ? 1.01*column('ranks') : NaN):(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines title 'weak'
+     'scale.csv' using (strcol('mode') eq 'strong' ? column('ranks') : NaN):(column('predicted_s')) with linespoints dashtype 2 title 'strong, prediction', \
+     'scale.csv' using (strcol('mode') eq 'weak' ? 1.01*column('ranks') : NaN):(column('step_s')):(column('step_s_low')):(column('step_s_high')) with yerrorlines title 'weak', \
+     'scale.csv' using (strcol('mode') eq 'weak' ? column('ranks') : NaN):(column('predicted_s')) with linespoints dashtype 2 title 'weak, prediction'
