@@ -107,13 +107,6 @@ static int check_score(const struct lj_config *config, const char *dir, double a
                    dir, config->objective, config->loss_lambda);
 }
 
-/* Does the objective keep an average of the weights, which is evaluated? */
-static bool has_target(const struct lj_config *config)
-{
-    const struct lj_objective_kind *kind = NULL;
-    return lj_objective_find(config->objective, &kind) == LJ_OK && (kind->needs & LJ_NEED_AVERAGE);
-}
-
 int lj_past_run_read(struct lj_past_run *run, struct lj_config *config, const char *dir,
                      double alpha)
 {
@@ -123,7 +116,8 @@ int lj_past_run_read(struct lj_past_run *run, struct lj_config *config, const ch
     run->lambda = config->loss_lambda;
     run->lr = config->optim_lr;
     run->layers = config->eval_layers;
-    run->averaged_weights = config->train_average > 0 || has_target(config);
+    run->averaged_weights =
+        config->train_average > 0 || lj_objective_asks(config->objective, LJ_NEED_AVERAGE);
     run->probe_top1 = probe_accuracy(dir);
     LJ_TRY(read_metrics(run, config));
     run->score = run->loss / pow(run->lambda, alpha);

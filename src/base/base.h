@@ -361,6 +361,12 @@ static inline int64_t lj_max_i64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
+/* For qsort. */
+static inline int lj_ascending_f64(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
 /* The smallest multiple of `multiple` that is not below value; value >= 0, multiple >= 1. */
 static inline int64_t lj_round_up(int64_t value, int64_t multiple)
 {

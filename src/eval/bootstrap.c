@@ -41,12 +41,6 @@ static void draw(const struct bootstrap *b, int64_t d, int64_t *count, double *t
     *balanced /= (double)occurring;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Between the neighbours of the place (DRAWS - 1) share, in proportion. */
 static double quantile(const double *sorted, double share)
 {
@@ -57,7 +51,7 @@ static double quantile(const double *sorted, double share)
 
 static struct lj_interval interval_of(double *values)
 {
-    qsort(values, DRAWS, sizeof *values, ascending);
+    qsort(values, DRAWS, sizeof *values, lj_ascending_f64);
     return (struct lj_interval){quantile(values, 0.025), quantile(values, 0.975)};
 }
 

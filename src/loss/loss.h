@@ -154,6 +154,10 @@ int lj_objective_find(const char *name, const struct lj_objective_kind **kind) L
 extern const struct lj_objective_kind lj_objective_byol, lj_objective_lejepa, lj_objective_simclr,
     lj_objective_supervised, lj_objective_vicreg;
 
+/* Does the objective of that name need one of these (enum lj_objective_need)? One that is not known
+ * needs nothing; lj_objective_find tells of it. Local. */
+bool lj_objective_asks(const char *name, unsigned needs);
+
 /* Row i of the table; NULL behind the last. Local. */
 const struct lj_objective_kind *lj_objective_at(int i);
 

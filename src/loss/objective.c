@@ -44,6 +44,14 @@ struct lj_objective_traffic lj_objective_message(const struct lj_objective_kind 
                                          .formula = formula};
 }
 
+bool lj_objective_asks(const char *name, unsigned needs)
+{
+    for (int i = 0; i < ROWS; i++)
+        if (strcmp(table[i]->name, name) == 0)
+            return (table[i]->needs & needs) != 0;
+    return false;
+}
+
 int lj_objective_terms(const struct lj_objective_kind *kind)
 {
     int count = 0;

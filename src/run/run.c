@@ -252,6 +252,7 @@ static int evaluate(struct lj_run_state *run, int64_t finished)
 {
     double begun_s = lj_now_s();
     LJ_TRY(lj_run_evaluate(run, finished));
+    run->evaluated = true;
     lj_deadline_evaluated(&run->deadline, lj_now_s() - begun_s);
     return LJ_OK;
 }
@@ -270,7 +271,7 @@ static bool has_time_to_evaluate(struct lj_run_state *run, int64_t finished)
 /* An evaluation of unknown length may outlast the job: what there is comes to disk before. */
 static bool saves_for_safety(const struct lj_run_state *run, int64_t finished)
 {
-    return run->has_deadline && run->deadline.evaluate_s == 0 && evaluates(run, finished);
+    return run->has_deadline && !run->evaluated && evaluates(run, finished);
 }
 
 /* A checkpoint comes before an evaluation, for which whoever asks for a stop may not wait. */

@@ -29,21 +29,22 @@ struct lj_run_state {
     double begun_s;                /* when the command began, before set-up; by lj_now_s */
     struct lj_deadline deadline;   /* its end is the root's only */
     bool has_deadline;             /* the same on every rank */
-    double started_s;              /* when its first step began */
-    double saved_s;                /* when the last checkpoint was begun, or the first step */
-    double stood_s;                /* how long training stood still for it */
-    int64_t unsaid_step;           /* its step, until the log says that it is on disk; -1: none */
-    int64_t done;                  /* steps this process has finished */
-    struct lj_redraws redraws;     /* as summed last: at a logged step, or the end */
-    int64_t planned_bytes;         /* allocated on this rank at the end of set-up */
-    double peak_gflops;            /* of matmuls on all threads of all ranks; 0: not measured */
-    struct lj_run_trace trace;     /* of run.trace */
-    const char *sweep_dir;         /* run.dir of the sweep that it is a run of; NULL: of none */
-    struct lj_run_goal *goal;      /* an accuracy that ends it; borrowed; NULL: none */
-    double asked_s;                /* when the files of the sweep were last looked for */
-    int64_t collapsed_steps;       /* steps in a row whose terms show a collapse */
-    bool said_no_probe;            /* that an evaluation has no linear probe */
-    bool terminal;                 /* root: standard error is a terminal, so draw a progress bar */
+    bool evaluated;            /* by this job, so that the time it takes is known; on all ranks */
+    double started_s;          /* when its first step began */
+    double saved_s;            /* when the last checkpoint was begun, or the first step */
+    double stood_s;            /* how long training stood still for it */
+    int64_t unsaid_step;       /* its step, until the log says that it is on disk; -1: none */
+    int64_t done;              /* steps this process has finished */
+    struct lj_redraws redraws; /* as summed last: at a logged step, or the end */
+    int64_t planned_bytes;     /* allocated on this rank at the end of set-up */
+    double peak_gflops;        /* of matmuls on all threads of all ranks; 0: not measured */
+    struct lj_run_trace trace; /* of run.trace */
+    const char *sweep_dir;     /* run.dir of the sweep that it is a run of; NULL: of none */
+    struct lj_run_goal *goal;  /* an accuracy that ends it; borrowed; NULL: none */
+    double asked_s;            /* when the files of the sweep were last looked for */
+    int64_t collapsed_steps;   /* steps in a row whose terms show a collapse */
+    bool said_no_probe;        /* that an evaluation has no linear probe */
+    bool terminal;             /* root: standard error is a terminal, so draw a progress bar */
     struct lj_archive *eval_query; /* rows that are evaluated; NULL: no evaluation */
     struct lj_archive *eval_bank;  /* labelled rows that the kNN knows; NULL: no labels, no kNN */
     int64_t eval_held_out;         /* rows of data.where that do not train (eval.holdout) */

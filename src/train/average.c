@@ -11,17 +11,6 @@
 
 #include <string.h>
 
-static struct lj_shard_layout layout_of(const struct lj_trainer *t)
-{
-    const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
-    return (struct lj_shard_layout){.buckets = shard->buckets,
-                                    .first = shard->first,
-                                    .count = shard->count,
-                                    .offset = shard->shard_offset,
-                                    .weights = shard->weights_first,
-                                    .elements = shard->elements};
-}
-
 static int make_target(struct lj_trainer *t)
 {
     int64_t lane = t->views[0] * t->n * t->model->config.projector.out;
@@ -63,7 +52,7 @@ void lj_trainer_update_average(struct lj_trainer *t)
 {
     if (!t->average)
         return;
-    struct lj_shard_layout shards = layout_of(t);
+    struct lj_shard_layout shards = lj_trainer_shards(t);
     t->target_decay = decay_of(t);
     lj_average_update(&shards, t->target_decay, t->weights, t->average);
 }

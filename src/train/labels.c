@@ -12,8 +12,7 @@ enum { CLASSES_MAX = 65536 };
 
 bool lj_trainer_needs_labels(const struct lj_config *config)
 {
-    const struct lj_objective_kind *kind = NULL;
-    return lj_objective_find(config->objective, &kind) == LJ_OK && (kind->needs & LJ_NEED_LABELS);
+    return lj_objective_asks(config->objective, LJ_NEED_LABELS);
 }
 
 /* Place of a label among the classes, or where it would have to stand. */

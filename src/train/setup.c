@@ -19,12 +19,6 @@ static bool classifies(const struct lj_config *c)
     return lj_objective_find(c->objective, &kind) == LJ_OK && kind->classifies;
 }
 
-static bool has_predictor(const struct lj_config *c)
-{
-    const struct lj_objective_kind *kind = NULL;
-    return lj_objective_find(c->objective, &kind) == LJ_OK && (kind->needs & LJ_NEED_PREDICTOR);
-}
-
 static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
 {
     if (c->batch_size % lanes != 0 && c->batch_lanes)
@@ -43,7 +37,7 @@ static int check_lanes(const struct lj_config *c, int64_t lanes, int size)
                        "%lld ranks, or more lanes",
                        size, (long long)lanes, (long long)lanes);
     int64_t n = c->batch_size / lanes;
-    bool normalises = c->projector_layers > 1 || has_predictor(c);
+    bool normalises = c->projector_layers > 1 || lj_objective_asks(c->objective, LJ_NEED_PREDICTOR);
     bool by_lane = c->projector_norm == LJ_PROJECTOR_NORM_LANE && normalises;
     if (by_lane && !classifies(c) && n < LANE_SAMPLES)
         return lj_fail(LJ_ERR_CONFIG,
@@ -123,7 +117,6 @@ static int make_model(struct lj_trainer *t)
 static int resolve_objective(struct lj_trainer *t)
 {
     struct lj_config *c = &t->config;
-    LJ_TRY(lj_objective_find(c->objective, &t->objective_kind));
     bool predicts = t->objective_kind->needs & LJ_NEED_PREDICTOR;
     if (!predicts && c->predictor_hidden > 0)
         return lj_fail(LJ_ERR_CONFIG,
@@ -217,13 +210,7 @@ static int make_weights(struct lj_trainer *t)
 static int make_optim(struct lj_trainer *t)
 {
     const struct lj_config *c = &t->config;
-    const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
-    struct lj_shard_layout shards = {.buckets = shard->buckets,
-                                     .first = shard->first,
-                                     .count = shard->count,
-                                     .offset = shard->shard_offset,
-                                     .weights = shard->weights_first,
-                                     .elements = shard->elements};
+    struct lj_shard_layout shards = lj_trainer_shards(t);
     struct lj_optim_config config = {.beta1 = c->optim_beta1,
                                      .beta2 = c->optim_beta2,
                                      .eps = c->optim_eps,

@@ -106,6 +106,18 @@ static inline bool lj_encoder_is_frozen(const struct lj_trainer *t)
     return t->config.optim_encoder_lr == 0;
 }
 
+/* This rank's shard as optim takes it. */
+static inline struct lj_shard_layout lj_trainer_shards(const struct lj_trainer *t)
+{
+    const struct lj_shard *shard = lj_gradsync_shard(t->gradsync);
+    return (struct lj_shard_layout){.buckets = shard->buckets,
+                                    .first = shard->first,
+                                    .count = shard->count,
+                                    .offset = shard->shard_offset,
+                                    .weights = shard->weights_first,
+                                    .elements = shard->elements};
+}
+
 static inline int lj_encoder_buckets(const struct lj_trainer *t)
 {
     int buckets = 0;

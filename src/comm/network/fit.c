@@ -302,12 +302,6 @@ double lj_network_predict(const struct lj_network_model *model, const struct lj_
     }
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void judge(const struct lj_network *n, struct lj_network_model *model)
 {
     double error[LJ_NETWORK_SAMPLES_MAX];
@@ -316,7 +310,7 @@ static void judge(const struct lj_network *n, struct lj_network_model *model)
         if (n->sample[i].seconds > 0)
             error[count++] =
                 fabs(lj_network_predict(model, &n->sample[i]) / n->sample[i].seconds - 1);
-    qsort(error, (size_t)count, sizeof *error, ascending);
+    qsort(error, (size_t)count, sizeof *error, lj_ascending_f64);
     model->samples = count;
     model->error = count > 0 ? error[count / 2] : 0;
     model->error_most = count > 0 ? error[count - 1] : 0;

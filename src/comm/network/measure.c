@@ -158,12 +158,6 @@ static void choose_repeats(const struct work *w, int *inner, int *repeats)
     *repeats = (int)fmin(fmax(left / (once * *inner), REPEATS_MIN), REPEATS_MAX);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Takes a sample and books it. Collective over m->comm; ranks outside the group have
  * MPI_COMM_NULL, all give the same sample and stride. */
 static void take(struct measuring *m, MPI_Comm group, struct lj_network_sample sample, int stride)
@@ -180,7 +174,7 @@ static void take(struct measuring *m, MPI_Comm group, struct lj_network_sample s
     for (int i = 0; i < repeats; i++)
         m->times[i] = run_repeat(&work, inner);
     lj_all_max_f64(m->comm, m->times, repeats);
-    qsort(m->times, (size_t)repeats, sizeof *m->times, ascending);
+    qsort(m->times, (size_t)repeats, sizeof *m->times, lj_ascending_f64);
     sample.repeats = repeats;
     sample.seconds = m->times[repeats / 2];
     sample.low = m->times[repeats / 4];

@@ -183,10 +183,7 @@ static int measure_objective(struct comparing *c, const struct lj_config *config
         .comm = c->comm, .config = settings, .archive = c->archive, .scale = scale, .rung = rung};
     LJ_TRY(lj_scale_rung(&work, &bits));
     take_traffic(c, o, &rung->ledger);
-    double seconds = 0;
-    for (int r = 0; r < scale->repeats; r++)
-        seconds += rung->repeat_s[r] * scale->steps;
-    o->loss_share = rung->phase[LJ_PHASE_LOSS].mean / seconds;
+    o->loss_share = rung->phase[LJ_PHASE_LOSS].mean / lj_scale_repeats_s(scale, rung);
     scale->measured = k + 1;
     lj_scale_judge(scale);
     lj_say("scale: objective=%s: a step takes %.4f s (%.4f to %.4f)", o->kind->name, rung->step_s,

@@ -127,17 +127,11 @@ int lj_scale_plan(struct lj_scale *scale, const struct lj_config *config, int si
 
 /* ---- what follows from the times --------------------------------------------------------- */
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void summarise(struct lj_scale_rung *rung, int repeats)
 {
     double sorted[LJ_SCALE_REPEATS_MAX];
     memcpy(sorted, rung->repeat_s, (size_t)repeats * sizeof *sorted);
-    qsort(sorted, (size_t)repeats, sizeof *sorted, compare);
+    qsort(sorted, (size_t)repeats, sizeof *sorted, lj_ascending_f64);
     rung->step_s = 0.5 * (sorted[(repeats - 1) / 2] + sorted[repeats / 2]);
     rung->step_s_low = sorted[0];
     rung->step_s_high = sorted[repeats - 1];
