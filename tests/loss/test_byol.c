@@ -5,6 +5,7 @@
 
 #include "golden.h"
 #include "mpi_case.h"
+#include "objective_case.h"
 #include "random.h"
 
 #include <math.h>
@@ -21,112 +22,43 @@ struct batch {
     const float *p, *z; /* (V, N, D), (G, N, D) */
 };
 
-struct result {
-    int status;
-    struct lj_step_message message;
-    double term[LJ_TERMS_MAX];
-    struct lj_ledger ledger;
-};
-
 static struct lj_config config;
 
-static int64_t lanes_of(const struct batch *b)
+/* Sets the settings, too. */
+static struct lj_objective_case case_of(const struct batch *b)
 {
-    return (b->samples + b->lane_rows - 1) / b->lane_rows;
-}
-
-/* A lane's rows between arrays of the batch (views, N, D) and the lane (views, n, D). */
-static void copy_lane(const struct batch *b, int64_t lane, int64_t n, int64_t views, float *whole,
-                      float *own, bool back)
-{
-    for (int64_t v = 0; v < views; v++) {
-        float *rows = whole + (v * b->samples + lane * b->lane_rows) * b->width;
-        float *mine = own + v * n * b->width;
-        memcpy(back ? rows : mine, back ? mine : rows, (size_t)(n * b->width) * sizeof *mine);
-    }
-}
-
-static struct lj_loss_lane take_lane(const struct batch *b, int64_t lane, int64_t first, float *own)
-{
-    int64_t n = lj_min_i64(b->lane_rows, b->samples - lane * b->lane_rows);
-    float *averaged = own + b->views * n * b->width;
-    copy_lane(b, lane, n, b->views, (float *)b->p, own, false);
-    copy_lane(b, lane, n, b->targets, (float *)b->z, averaged, false);
-    return (struct lj_loss_lane){.worker = (int)(lane % b->workers),
-                                 .index = lane - first,
-                                 .n = n,
-                                 .proj = own,
-                                 .averaged = averaged};
-}
-
-static int create(struct lj_objective **objective, struct lj_comm *comm, const struct batch *b,
-                  unsigned gives, struct lj_ledger *ledger)
-{
-    struct lj_objective_shape shape = {.views = b->views,
-                                       .global_views = b->targets,
-                                       .width = b->width,
-                                       .lanes = lanes_of(b),
-                                       .lane_rows = b->lane_rows,
-                                       .workers = b->workers,
-                                       .gives = gives};
     lj_config_defaults(&config);
-    return lj_objective_create(objective, comm, &lj_objective_byol, &config, &shape, ledger);
+    return (struct lj_objective_case){.kind = &lj_objective_byol,
+                                      .config = &config,
+                                      .views = b->views,
+                                      .samples = b->samples,
+                                      .width = b->width,
+                                      .lane_rows = b->lane_rows,
+                                      .workers = b->workers,
+                                      .z = b->p,
+                                      .targets = b->targets,
+                                      .averaged = b->z};
 }
 
-/* Collective. dp (V, N, D): rows of other ranks stay as they are. */
-static struct result run(struct lj_comm *comm, const struct batch *b, float *dp)
+static struct lj_objective_result run(struct lj_comm *comm, const struct batch *b, float *dp)
 {
-    struct lj_objective *objective = NULL;
-    struct result r = {0};
-    int64_t first, end, floats = (b->views + b->targets) * b->lane_rows * b->width;
-    float *own = calloc((size_t)(2 * floats), sizeof *own), *down = own + floats;
-    unsigned gives = LJ_NEED_PREDICTOR | LJ_NEED_AVERAGE;
-    cr_assert_eq(create(&objective, comm, b, gives, &r.ledger), LJ_OK, "%s", lj_error_text());
-    lj_lanes_of_rank(lanes_of(b), comm->size, comm->rank, &first, &end);
-    for (int step = 0; step < 2; step++) { /* the second must find nothing of the first */
-        lj_objective_begin(objective, step);
-        for (int64_t k = first; k < end; k++) {
-            struct lj_loss_lane lane = take_lane(b, k, first, own);
-            lj_objective_add(objective, &lane);
-        }
-        r.status = lj_objective_reduce(objective, LJ_OK, &r.message, r.term);
-    }
-    for (int64_t k = first; r.status == LJ_OK && k < end; k++) {
-        struct lj_loss_lane lane = take_lane(b, k, first, own);
-        lj_objective_gradient(objective, &lane, down);
-        copy_lane(b, k, lane.n, b->views, dp, down, true);
-    }
-    lj_objective_destroy(objective);
-    free(own);
-    return r;
+    const struct lj_objective_case c = case_of(b);
+    return lj_objective_case_run(comm, &c, dp);
 }
 
-/* Is this sample in a lane of this rank? */
-static bool is_mine(const struct lj_comm *comm, const struct batch *b, int64_t sample)
-{
-    int64_t first, end, lane = sample / b->lane_rows;
-    lj_lanes_of_rank(lanes_of(b), comm->size, comm->rank, &first, &end);
-    return lane >= first && lane < end;
-}
-
-/* Largest |dp - expected| of this rank's rows, divided by the largest |expected| of all. */
+/* As lj_objective_case_error. */
 static double gradient_error(const struct lj_comm *comm, const struct batch *b, const float *dp,
                              const double *expected)
 {
-    double largest = 1e-30, error = 0;
-    for (int64_t i = 0; i < b->views * b->samples * b->width; i++) {
-        largest = fmax(largest, fabs(expected[i]));
-        if (is_mine(comm, b, i / b->width % b->samples))
-            error = fmax(error, fabs((double)dp[i] - expected[i]));
-    }
-    return error / largest;
+    const struct lj_objective_case c = case_of(b);
+    return lj_objective_case_error(comm, &c, dp, expected);
 }
 
 static void expect(struct lj_comm *comm, const struct batch *b, const double *terms,
                    const double *gradient, const char *what)
 {
     float *dp = calloc((size_t)(b->views * b->samples * b->width), sizeof *dp);
-    struct result r = run(comm, b, dp);
+    struct lj_objective_result r = run(comm, b, dp);
     lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
     lj_all_assert(comm, r.message.samples == b->samples, "%lld", (long long)r.message.samples);
     for (int i = 0; i < TERMS; i++)
@@ -216,7 +148,7 @@ static void compare(struct lj_comm *comm, struct batch b)
     b.p = numbers;
     b.z = numbers + count;
     dp = calloc((size_t)count, sizeof *dp);
-    struct result r = run(comm, &b, dp);
+    struct lj_objective_result r = run(comm, &b, dp);
     lj_all_assert(comm, r.status == LJ_OK && fabs(r.term[LOSS] - loss) < 1e-7, "%.12g not %.12g",
                   r.term[LOSS], loss);
     double error = gradient_error(comm, &b, dp, expected);
@@ -244,31 +176,12 @@ Test(byol, agrees_with_central_differences, .timeout = 60)
 Test(byol, bits_depend_on_the_lanes_only, .timeout = 60)
 {
     enum { VIEWS = 3, TARGETS = 2, SAMPLES = 61, WIDTH = 37, COUNT = VIEWS * SAMPLES * WIDTH };
-    struct lj_comm *comm = lj_case_begin(), *single = NULL;
-    float *numbers = calloc(2 * COUNT, sizeof *numbers), *dp = calloc(2 * COUNT, sizeof *dp);
-    float *wanted = dp + COUNT;
-    double term[LJ_TERMS_MAX] = {0};
-    int64_t wrong = 0;
+    struct lj_comm *comm = lj_case_begin();
+    float *numbers = calloc(2 * COUNT, sizeof *numbers);
     struct batch b = {VIEWS, TARGETS, SAMPLES, WIDTH, 6, 1, numbers, numbers + COUNT};
     lj_random_normal_f32(numbers, 2 * COUNT, 6);
-    lj_all_assert(comm, lj_comm_first(comm, 1, &single) == LJ_OK, "%s", lj_error_text());
-    if (single) {
-        struct result r = run(single, &b, wanted);
-        memcpy(term, r.term, sizeof term);
-    }
-    lj_broadcast(comm, term, sizeof term, 0);
-    lj_broadcast(comm, wanted, COUNT * (int64_t)sizeof *wanted, 0);
-    for (b.workers = 1; b.workers <= 3; b.workers += 2) {
-        struct result r = run(comm, &b, dp);
-        lj_all_assert(comm, r.status == LJ_OK && memcmp(r.term, term, sizeof term) == 0,
-                      "%d workers: loss %.17g, expected %.17g", b.workers, r.term[0], term[0]);
-        for (int64_t i = 0; i < COUNT; i++)
-            wrong += is_mine(comm, &b, i / WIDTH % SAMPLES) && dp[i] != wanted[i];
-        lj_all_assert(comm, wrong == 0, "%lld elements of the gradient differ", (long long)wrong);
-    }
-    lj_comm_destroy(single);
+    lj_objective_case_assert_bits(comm, case_of(&b));
     free(numbers);
-    free(dp);
     lj_case_end(comm);
 }
 
@@ -281,7 +194,7 @@ Test(byol, collapse_and_nonfinite_targets, .timeout = 60)
     struct batch b = {2, 2, SAMPLES, WIDTH, 8, 1, numbers, numbers + COUNT};
     for (int64_t i = 0; i < 2 * COUNT; i++)
         numbers[i] = (float)(1 + i / WIDTH % 3) * (float)(i % WIDTH - 7);
-    struct result r = run(comm, &b, dp);
+    struct lj_objective_result r = run(comm, &b, dp);
     double told = lj_objective_byol.collapse(&config, r.term);
     lj_all_assert(comm, fabs(told - 1) < 1e-6 && fabs(r.term[LOSS]) < 1e-6, "one point: %g", told);
     lj_random_normal_f32(numbers, 2 * COUNT, 8);
@@ -304,12 +217,16 @@ Test(byol, refuses_one_view_and_trainers_without_target, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
     struct lj_objective *objective = NULL;
-    struct batch b = {1, 1, 8, 4, 8, 1, NULL, NULL};
-    unsigned gives = LJ_NEED_PREDICTOR | LJ_NEED_AVERAGE;
-    lj_all_assert(comm, create(&objective, comm, &b, gives, NULL) == LJ_ERR_CONFIG, "one view");
-    b.views = 2;
-    int status = create(&objective, comm, &b, LJ_NEED_PREDICTOR, NULL);
-    lj_all_assert(comm, status == LJ_ERR_CONFIG && strstr(lj_error_text(), "moving average"), "%s",
+    static const float number;
+    struct batch b = {1, 1, 8, 4, 8, 1, NULL, &number};
+    struct lj_objective_case c = case_of(&b);
+    int status = lj_objective_case_create(&objective, comm, &c, NULL);
+    lj_all_assert(comm, status == LJ_ERR_CONFIG && strstr(lj_error_text(), "views of a sample"),
+                  "%s", lj_error_text());
+    c.views = 2;
+    c.averaged = NULL;
+    status = lj_objective_case_create(&objective, comm, &c, NULL);
+    lj_all_assert(comm, status == LJ_ERR_CONFIG && strstr(lj_error_text(), "a predictor"), "%s",
                   lj_error_text());
     lj_case_end(comm);
 }

@@ -4,8 +4,8 @@
 #include "loss/loss.h"
 
 #include "golden.h"
-#include "gradcheck.h"
 #include "mpi_case.h"
+#include "objective_case.h"
 #include "random.h"
 
 #include <math.h>
@@ -25,117 +25,35 @@ struct batch {
     bool balanced; /* class k has k + 1 training rows */
 };
 
-struct result {
-    int status;
-    struct lj_step_message message;
-    double term[LJ_TERMS_MAX];
-    struct lj_ledger ledger;
-};
-
 static struct lj_config config;
-
-static int64_t lanes_of(const struct batch *b)
-{
-    return (b->samples + b->lane_rows - 1) / b->lane_rows;
-}
 
 static int64_t count_of(const struct batch *b)
 {
     return b->views * b->samples * b->classes;
 }
 
-/* A lane's rows between the batch (V, N, K) and the lane (V, n, K), either way. */
-static void copy_lane(const struct batch *b, int64_t lane, int64_t n, float *whole, float *own,
-                      bool back)
-{
-    for (int64_t v = 0; v < b->views; v++) {
-        float *rows = whole + (v * b->samples + lane * b->lane_rows) * b->classes;
-        float *mine = own + v * n * b->classes;
-        memcpy(back ? rows : mine, back ? mine : rows, (size_t)(n * b->classes) * sizeof *mine);
-    }
-}
-
-static struct lj_loss_lane take_lane(const struct batch *b, int64_t lane, int64_t first,
-                                     float *proj)
-{
-    int64_t n = lj_min_i64(b->lane_rows, b->samples - lane * b->lane_rows);
-    copy_lane(b, lane, n, (float *)b->z, proj, false);
-    return (struct lj_loss_lane){.worker = (int)(lane % b->workers),
-                                 .index = lane - first,
-                                 .n = n,
-                                 .proj = proj,
-                                 .labels = b->label + lane * b->lane_rows};
-}
-
 enum { CLASSES_MAX = 64 };
 
-static int create(struct lj_objective **objective, struct lj_comm *comm, const struct batch *b,
-                  struct lj_ledger *ledger)
+/* Sets the settings of the batch, too. */
+static struct lj_objective_case case_of(const struct batch *b)
 {
-    struct lj_objective_shape shape = {.views = b->views,
-                                       .global_views = 1,
-                                       .width = b->classes,
-                                       .lanes = lanes_of(b),
-                                       .lane_rows = b->lane_rows,
-                                       .workers = b->workers,
-                                       .gives = LJ_NEED_LABELS};
-    int64_t rows[CLASSES_MAX];
+    static int64_t rows[CLASSES_MAX];
     for (int64_t k = 0; k < b->classes; k++)
         rows[k] = k + 1;
-    shape.class_rows = rows;
+    lj_config_defaults(&config);
     config.supervised_smoothing = b->smoothing;
     config.supervised_balance =
         b->balanced ? LJ_SUPERVISED_BALANCE_TRUE : LJ_SUPERVISED_BALANCE_FALSE;
-    return lj_objective_create(objective, comm, &lj_objective_supervised, &config, &shape, ledger);
-}
-
-/* Collective. dz (V, N, K): rows of other ranks stay as they are. */
-static struct result run(struct lj_comm *comm, const struct batch *b, float *dz)
-{
-    struct lj_objective *objective = NULL;
-    struct result r = {0};
-    int64_t first, end, lane_floats = b->views * b->lane_rows * b->classes;
-    float *proj = calloc((size_t)(2 * lane_floats), sizeof *proj), *dproj = proj + lane_floats;
-    lj_config_defaults(&config);
-    cr_assert_eq(create(&objective, comm, b, &r.ledger), LJ_OK, "%s", lj_error_text());
-    lj_lanes_of_rank(lanes_of(b), comm->size, comm->rank, &first, &end);
-    for (int step = 0; step < 2; step++) { /* the second must find nothing of the first */
-        lj_objective_begin(objective, step);
-        for (int64_t k = first; k < end; k++) {
-            struct lj_loss_lane lane = take_lane(b, k, first, proj);
-            lj_objective_add(objective, &lane);
-        }
-        r.status = lj_objective_reduce(objective, LJ_OK, &r.message, r.term);
-    }
-    for (int64_t k = first; r.status == LJ_OK && k < end; k++) {
-        struct lj_loss_lane lane = take_lane(b, k, first, proj);
-        lj_objective_gradient(objective, &lane, dproj);
-        copy_lane(b, k, lane.n, dz, dproj, true);
-    }
-    lj_objective_destroy(objective);
-    free(proj);
-    return r;
-}
-
-/* Is this row of the batch in a lane of this rank? */
-static bool is_mine(const struct lj_comm *comm, const struct batch *b, int64_t row)
-{
-    int64_t first, end, lane = row % b->samples / b->lane_rows;
-    lj_lanes_of_rank(lanes_of(b), comm->size, comm->rank, &first, &end);
-    return lane >= first && lane < end;
-}
-
-/* Largest |dz - expected| of this rank's rows, divided by the largest |expected| of all. */
-static double gradient_error(const struct lj_comm *comm, const struct batch *b, const float *dz,
-                             const double *expected)
-{
-    double largest = 1e-30, error = 0;
-    for (int64_t i = 0; i < count_of(b); i++) {
-        largest = fmax(largest, fabs(expected[i]));
-        if (is_mine(comm, b, i / b->classes))
-            error = fmax(error, fabs((double)dz[i] - expected[i]));
-    }
-    return error / largest;
+    return (struct lj_objective_case){.kind = &lj_objective_supervised,
+                                      .config = &config,
+                                      .views = b->views,
+                                      .samples = b->samples,
+                                      .width = b->classes,
+                                      .lane_rows = b->lane_rows,
+                                      .workers = b->workers,
+                                      .z = b->z,
+                                      .labels = b->label,
+                                      .class_rows = rows};
 }
 
 /* ---- golden ------------------------------------------------------------------------------ */
@@ -161,13 +79,14 @@ static void golden_setting(struct lj_comm *comm, struct batch b, const char *sha
     b.smoothing = smoothing.f64[0];
     b.balanced = balanced.i64[0];
     for (b.lane_rows = 7; b.lane_rows <= 64; b.lane_rows += 57) {
-        struct result r = run(comm, &b, dz);
+        struct lj_objective_case c = case_of(&b);
+        struct lj_objective_result r = lj_objective_case_run(comm, &c, dz);
         lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
         lj_all_assert(comm, r.message.samples == b.samples, "%lld", (long long)r.message.samples);
         for (int i = 0; i < TERMS; i++)
             lj_all_assert(comm, fabs(r.term[i] - terms.f64[i]) < 1e-6 * terms.f64[i],
                           "%s, term %d: %.12g not %.12g", shape, i, r.term[i], terms.f64[i]);
-        double error = gradient_error(comm, &b, dz, gradient.f64);
+        double error = lj_objective_case_error(comm, &c, dz, gradient.f64);
         lj_all_assert(comm, error < 2e-6, "%s %s: gradient off by %g", shape, name, error);
     }
     free(dz);
@@ -255,11 +174,12 @@ static void compare(struct lj_comm *comm, struct batch b, float deviation)
         expected[i] = (expected[i] - reference_loss(z64, count, &b)) / (2 * step);
         z64[i] = x;
     }
-    struct result r = run(comm, &b, dz);
+    struct lj_objective_case c = case_of(&b);
+    struct lj_objective_result r = lj_objective_case_run(comm, &c, dz);
     lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
     lj_all_assert(comm, fabs(r.term[LOSS] - loss) < 1e-6 * fmax(loss, 1), "%.12g, expected %.12g",
                   r.term[LOSS], loss);
-    double error = gradient_error(comm, &b, dz, expected);
+    double error = lj_objective_case_error(comm, &c, dz, expected);
     lj_all_assert(comm, error < 1e-5, "V %lld N %lld K %lld: gradient off by %g",
                   (long long)b.views, (long long)b.samples, (long long)b.classes, error);
     free(z);
@@ -283,31 +203,13 @@ Test(supervised, agrees_with_central_differences, .timeout = 60)
 /* All on one rank, or spread, in one worker or three: the same bits. */
 Test(supervised, bits_depend_on_the_lanes_only, .timeout = 60)
 {
-    struct lj_comm *comm = lj_case_begin(), *single;
+    struct lj_comm *comm = lj_case_begin();
     int32_t label[61];
     struct batch b = {3, 61, 17, 6, 1, NULL, label, 0.1, false};
-    int64_t count = count_of(&b), wrong = 0;
-    float *z = calloc((size_t)(3 * count), sizeof *z), *dz = z + count, *expected = dz + count;
-    double term[LJ_TERMS_MAX] = {0};
+    float *z = calloc((size_t)count_of(&b), sizeof *z);
     fill(&b, 2, z, label);
     b.z = z;
-    lj_all_assert(comm, lj_comm_first(comm, 1, &single) == LJ_OK, "%s", lj_error_text());
-    if (single) {
-        struct result r = run(single, &b, expected);
-        cr_assert_eq(r.status, LJ_OK);
-        memcpy(term, r.term, sizeof term);
-    }
-    lj_broadcast(comm, term, sizeof term, 0);
-    lj_broadcast(comm, expected, count * (int64_t)sizeof *expected, 0);
-    for (b.workers = 1; b.workers <= 3; b.workers += 2) {
-        struct result r = run(comm, &b, dz);
-        lj_all_assert(comm, r.status == LJ_OK && memcmp(r.term, term, sizeof term) == 0,
-                      "%d workers: loss %.17g, expected %.17g", b.workers, r.term[0], term[0]);
-        for (int64_t i = 0; i < count; i++)
-            wrong += is_mine(comm, &b, i / b.classes) && dz[i] != expected[i];
-        lj_all_assert(comm, wrong == 0, "%lld elements of the gradient differ", (long long)wrong);
-    }
-    lj_comm_destroy(single);
+    lj_objective_case_assert_bits(comm, case_of(&b));
     free(z);
     lj_case_end(comm);
 }
@@ -320,7 +222,8 @@ Test(supervised, bytes_of_the_message, .timeout = 60)
     float z[3 * 10 * 4], dz[3 * 10 * 4];
     struct batch b = {3, 10, 4, 2, 1, z, label, 0, false};
     fill(&b, 1, z, label);
-    struct result r = run(comm, &b, dz);
+    struct lj_objective_case c = case_of(&b);
+    struct lj_objective_result r = lj_objective_case_run(comm, &c, dz);
     const struct lj_ledger_entry *entry = &r.ledger.entry[0];
     lj_all_assert(comm, r.ledger.count == 1 && strcmp(entry->name, "supervised") == 0, "ledger");
     lj_all_assert(comm, entry->calls == 2 && entry->bytes == 2 * 8 * 7, "%lld calls, %lld bytes",
@@ -341,7 +244,8 @@ Test(supervised, logits_far_apart, .timeout = 60)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         float z[4] = {cases[i].own, cases[i].other, cases[i].own, cases[i].other}, dz[4];
         struct batch b = {1, 2, 2, 2, 1, z, label, 0, false};
-        struct result r = run(comm, &b, dz);
+        struct lj_objective_case c = case_of(&b);
+        struct lj_objective_result r = lj_objective_case_run(comm, &c, dz);
         lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
         lj_all_assert(comm, fabs(r.term[LOSS] - cases[i].loss) < 1e-7 * fmax(1, cases[i].loss),
                       "%g, %g: loss %g", (double)cases[i].own, (double)cases[i].other,
@@ -369,7 +273,8 @@ Test(supervised, nonfinite_rows_are_counted, .timeout = 60)
     fill(&b, 1, z, label);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         z[(40 + 30) * 4 + 2] = cases[i].value; /* not of the sample's class */
-        struct result r = run(comm, &b, dz);
+        struct lj_objective_case c = case_of(&b);
+        struct lj_objective_result r = lj_objective_case_run(comm, &c, dz);
         lj_all_assert(comm, r.status == LJ_OK, "%s", lj_error_text());
         lj_all_assert(comm, (r.message.nonfinite > 0) == cases[i].counted, "%g: %lld counted",
                       (double)cases[i].value, (long long)r.message.nonfinite);
@@ -383,13 +288,16 @@ Test(supervised, what_cannot_be_is_refused, .timeout = 60)
 {
     struct lj_comm *comm = lj_case_begin();
     struct lj_objective *objective = NULL;
-    struct batch b = {1, 8, 1, 4, 1, NULL, NULL, 0, false};
-    lj_config_defaults(&config);
-    lj_all_assert(comm, create(&objective, comm, &b, NULL) == LJ_ERR_CONFIG, "one class");
-    lj_all_assert(comm, strstr(lj_error_text(), "classes"), "%s", lj_error_text());
-    b.classes = 2;
+    static const int32_t label[8];
+    struct batch b = {1, 8, 1, 4, 1, NULL, label, 0, false};
+    struct lj_objective_case c = case_of(&b);
+    int status = lj_objective_case_create(&objective, comm, &c, NULL);
+    lj_all_assert(comm, status == LJ_ERR_CONFIG && strstr(lj_error_text(), "classes"), "%s",
+                  lj_error_text());
+    c.width = 2;
     config.guard_collapse = 1;
-    lj_all_assert(comm, create(&objective, comm, &b, NULL) == LJ_ERR_CONFIG, "guard.collapse");
-    lj_all_assert(comm, strstr(lj_error_text(), "guard.collapse"), "%s", lj_error_text());
+    status = lj_objective_case_create(&objective, comm, &c, NULL);
+    lj_all_assert(comm, status == LJ_ERR_CONFIG && strstr(lj_error_text(), "guard.collapse"), "%s",
+                  lj_error_text());
     lj_case_end(comm);
 }

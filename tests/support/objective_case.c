@@ -14,35 +14,51 @@ static int64_t lanes_of(const struct lj_objective_case *c)
     return (c->samples + c->lane_rows - 1) / c->lane_rows;
 }
 
-/* A lane's rows between the batch (V, N, D) and the lane (V, n, D), either way. */
-static void copy_lane(const struct lj_objective_case *c, int64_t lane, int64_t n, float *whole,
-                      float *own, bool back)
+static int64_t targets_of(const struct lj_objective_case *c)
 {
-    for (int64_t v = 0; v < c->views; v++) {
+    return lj_max_i64(c->targets, 1);
+}
+
+/* A lane's rows between the batch (views, N, D) and the lane (views, n, D), either way. */
+static void copy_lane(const struct lj_objective_case *c, int64_t lane, int64_t n, int64_t views,
+                      float *whole, float *own, bool back)
+{
+    for (int64_t v = 0; v < views; v++) {
         float *rows = whole + (v * c->samples + lane * c->lane_rows) * c->width;
         float *mine = own + v * n * c->width;
         memcpy(back ? rows : mine, back ? mine : rows, (size_t)(n * c->width) * sizeof *mine);
     }
 }
 
+/* The targets' rows lie behind the projections. */
 static struct lj_loss_lane take_lane(const struct lj_objective_case *c, int64_t lane, int64_t first,
                                      float *proj)
 {
     int64_t n = lj_min_i64(c->lane_rows, c->samples - lane * c->lane_rows);
-    copy_lane(c, lane, n, (float *)c->z, proj, false);
-    return (struct lj_loss_lane){
-        .worker = (int)(lane % c->workers), .index = lane - first, .n = n, .proj = proj};
+    float *averaged = proj + c->views * n * c->width;
+    copy_lane(c, lane, n, c->views, (float *)c->z, proj, false);
+    if (c->averaged)
+        copy_lane(c, lane, n, targets_of(c), (float *)c->averaged, averaged, false);
+    return (struct lj_loss_lane){.worker = (int)(lane % c->workers),
+                                 .index = lane - first,
+                                 .n = n,
+                                 .proj = proj,
+                                 .averaged = c->averaged ? averaged : NULL,
+                                 .labels = c->labels ? c->labels + lane * c->lane_rows : NULL};
 }
 
 int lj_objective_case_create(struct lj_objective **objective, struct lj_comm *comm,
                              const struct lj_objective_case *c, struct lj_ledger *ledger)
 {
     struct lj_objective_shape shape = {.views = c->views,
-                                       .global_views = 1,
+                                       .global_views = targets_of(c),
                                        .width = c->width,
                                        .lanes = lanes_of(c),
                                        .lane_rows = c->lane_rows,
-                                       .workers = c->workers};
+                                       .workers = c->workers,
+                                       .class_rows = c->class_rows};
+    shape.gives |= c->labels ? LJ_NEED_LABELS : 0;
+    shape.gives |= c->averaged ? LJ_NEED_PREDICTOR | LJ_NEED_AVERAGE : 0;
     return lj_objective_create(objective, comm, c->kind, c->config, &shape, ledger);
 }
 
@@ -51,7 +67,7 @@ struct lj_objective_result lj_objective_case_run(struct lj_comm *comm,
 {
     struct lj_objective *objective = NULL;
     struct lj_objective_result r = {0};
-    int64_t first, end, lane_floats = c->views * c->lane_rows * c->width;
+    int64_t first, end, lane_floats = (c->views + targets_of(c)) * c->lane_rows * c->width;
     float *proj = calloc((size_t)(2 * lane_floats), sizeof *proj), *dproj = proj + lane_floats;
     cr_assert_eq(lj_objective_case_create(&objective, comm, c, &r.ledger), LJ_OK, "%s",
                  lj_error_text());
@@ -67,7 +83,7 @@ struct lj_objective_result lj_objective_case_run(struct lj_comm *comm,
     for (int64_t k = first; r.status == LJ_OK && k < end; k++) {
         struct lj_loss_lane lane = take_lane(c, k, first, proj);
         lj_objective_gradient(objective, &lane, dproj);
-        copy_lane(c, k, lane.n, dz, dproj, true);
+        copy_lane(c, k, lane.n, c->views, dz, dproj, true);
     }
     lj_objective_destroy(objective);
     free(proj);

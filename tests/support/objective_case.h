@@ -12,6 +12,11 @@ struct lj_objective_case {
     int64_t views, samples, width, lane_rows; /* the last lane may be shorter */
     int workers;
     const float *z; /* (V, N, D), the same on every rank */
+    /* What some objectives need besides, the same on every rank: */
+    const int32_t *labels;     /* (N) NULL: it needs none */
+    const int64_t *class_rows; /* (D) of training, with labels */
+    int64_t targets;           /* global views; 0: 1 */
+    const float *averaged;     /* (targets, N, D) NULL: it needs none */
 };
 
 struct lj_objective_result {
