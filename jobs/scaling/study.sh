@@ -35,17 +35,19 @@ threads=${SLURM_CPUS_PER_TASK:-1}
 out=runs/scaling
 worst=0
 
-words=("threads=$threads")
+words=()
 of_rungs=("ranks=$ranks") # what only the rungs are told
 predict=default
 for word in "${settings[@]}" "$@"; do
     case $word in
     out=*) out=${word#out=} ;;
     predict=*) predict=${word#predict=} ;;
+    threads=*) threads=${word#threads=} ;;
     mode=* | target=*) of_rungs+=("$word") ;;
     *) words+=("$word") ;;
     esac
 done
+words+=("threads=$threads")
 
 fail() {
     echo "study.sh: error: $*" >&2
@@ -59,6 +61,8 @@ count_ranks() {
         echo "${ranks##*,}"
     elif [ -n "${SLURM_NTASKS:-}" ]; then
         echo "$SLURM_NTASKS"
+    elif [ -n "${SLURM_JOB_ID:-}" ]; then
+        fail "Slurm tells no number of tasks: say --ntasks or --ntasks-per-node"
     elif [ -n "${PBS_NODEFILE:-}" ]; then
         wc -l <"$PBS_NODEFILE"
     else
@@ -78,12 +82,24 @@ predicted() {
     [ "$size" -lt 2 ] || echo "${list#,}"
 }
 
-# What a step is asked: launcher, words, and what the files of settings among them hold.
+# What a step is asked: launcher, words, and what the files of settings among them hold; by which
+# program, on which processor, of which archive.
 asked_for() {
-    local word
+    local word file
     printf '%s\n' "${launch[*]}" "$@"
+    cksum <"$program"
+    lscpu | grep '^Model name'
     for word in "$@"; do
         if [ -f "$word" ]; then cksum "$word"; fi
+        case $word in
+        data.archive=*)
+            while read -r file; do
+                stat --format='%n %s %Y' "$file"
+            done < <(tr ',' '\n' <<<"${word#data.archive=}" | while read -r part; do
+                compgen -G "$part"
+            done)
+            ;;
+        esac
     done
 }
 
@@ -111,11 +127,19 @@ step() {
 
 [ -x "$program" ] || fail "$program is no program; build it, or name it by LEJEPA_MPI=PROGRAM"
 mkdir -p "$out" || fail "$out: cannot be made"
-size=$(count_ranks)
+size=$(count_ranks) || exit 2
 [[ $size =~ ^[1-9][0-9]*$ ]] || fail "ranks=$ranks: give numbers, such as 1,8,64"
 if [ "${#launch[@]}" -eq 0 ]; then
     launch=(mpirun --map-by "slot:PE=$threads" --bind-to core)
     [ -z "${PBS_NODEFILE:-}" ] || launch+=(--hostfile "$PBS_NODEFILE")
+fi
+# Threads of a rank have cores of their own, unless the line above says where.
+if [ "$threads" -gt 1 ] 2>/dev/null; then
+    case "${launch[*]}" in
+    *--map-by* | *--cpus-per-task* | *" -c "*) ;;
+    srun*) launch+=("--cpus-per-task=$threads") ;;
+    mpirun*) launch+=(--map-by "slot:PE=$threads") ;;
+    esac
 fi
 launch+=(-n "$size")
 [ "$predict" != default ] || predict=$(predicted)

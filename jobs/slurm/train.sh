@@ -32,6 +32,7 @@ directory=runs/slurm-$job
 for word in "$@"; do
     case $word in
     run.dir=*) directory=${word#run.dir=} ;;
+    threads=*) threads=${word#threads=} ;;
     *) words+=("$word") ;;
     esac
 done
