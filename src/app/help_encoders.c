@@ -48,6 +48,7 @@ static int prepare(struct lj_config *settings, int64_t *samples)
     LJ_TRY(lj_kernels_select(isa));
     if (settings->precision == LJ_PRECISION_AUTO)
         LJ_TRY(lj_runtime_resolve_precision(settings));
+    LJ_TRY(lj_trainer_resolve_objective(settings));
     LJ_TRY(lj_trainer_lanes(settings, 1, &lanes));
     *samples = settings->batch_size / lanes;
     return LJ_OK;

@@ -113,16 +113,14 @@ static int make_model(struct lj_trainer *t)
     return lj_view_recipe(&t->recipe[1], &t->config, info, true, size[1], t->mean, t->std);
 }
 
-/* Settings of what only some objectives have. */
-static int resolve_objective(struct lj_trainer *t)
+int lj_trainer_resolve_objective(struct lj_config *c)
 {
-    struct lj_config *c = &t->config;
-    bool predicts = t->objective_kind->needs & LJ_NEED_PREDICTOR;
+    bool predicts = lj_objective_asks(c->objective, LJ_NEED_PREDICTOR);
     if (!predicts && c->predictor_hidden > 0)
         return lj_fail(LJ_ERR_CONFIG,
-                       "predictor.hidden=%lld: objective=%s has no predictor; leave it out",
+                       "predictor.hidden=%lld: objective=%s has no predictor; set it to 0",
                        (long long)c->predictor_hidden, c->objective);
-    if (lj_has_target(t) && c->train_average > 0)
+    if (lj_objective_asks(c->objective, LJ_NEED_AVERAGE) && c->train_average > 0)
         return lj_fail(LJ_ERR_CONFIG,
                        "train.average=%g: objective=%s keeps an average of the weights itself, by "
                        "target.momentum, which is evaluated and exported; leave train.average out",
@@ -165,7 +163,7 @@ static int prepare_locally(struct lj_trainer *t)
         return lj_fail(LJ_ERR_RESOURCE, "out of memory: trainer");
     LJ_TRY(lj_threads_use(t->config.threads, &t->workers));
     LJ_TRY(deal_lanes(t));
-    LJ_TRY(resolve_objective(t));
+    LJ_TRY(lj_trainer_resolve_objective(&t->config));
     t->by_lane = t->config.memory_recompute == LJ_MEMORY_RECOMPUTE_LANES &&
                  lj_my_lanes(t) > t->workers; /* else each lane has a worker that keeps it */
     LJ_TRY(make_model(t));

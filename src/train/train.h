@@ -58,6 +58,9 @@ struct lj_trainer_info {
     int64_t first_step; /* 0, or the one after the checkpoint's */
     int64_t steps;      /* of the whole run */
 };
+/* Resolves the settings of what only some objectives have: a predictor, an average of their own.
+ * Local. Errors: LJ_ERR_CONFIG: they are set, and the objective has no use for them. */
+int lj_trainer_resolve_objective(struct lj_config *config) LJ_MUST_USE;
 /* Does the objective of a configuration need labels? Then the trainer's archive is to be opened
  * with them. Local. */
 bool lj_trainer_needs_labels(const struct lj_config *config);
