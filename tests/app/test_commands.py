@@ -477,11 +477,9 @@ def test_help():
     check("optim.lr" not in text and "parts=" not in text, f"help embed names too much: {text}")
     text = done("help train", ["help", "train"]).out
     check("\noptim.lr=" in text and "\ninit=" in text, "help train is not that of the command")
-    states = []  # a predictor and the average of the weights take memory, too
-    for objective in ("lejepa", "byol"):
-        text = done("help model", ["help", "model", f"objective={objective}"]).out
-        states.append(float(re.search(r"vit_small .* (\d+) \+ +\d+ MiB", text)[1]))
-    check(states[1] > 1.2 * states[0], f"help model: {states}")
+    texts = [done("help", ["help", "model", f"objective={o}"]).out for o in ("lejepa", "byol")]
+    states = [float(re.search(r"vit_small .* (\d+) \+ +\d+ MiB", text)[1]) for text in texts]
+    check(states[1] > 1.2 * states[0], f"a predictor and an average take memory: {states}")
     encoders = done("help model", ["help", "model", "data.size=128", "model.head=512"]).out
     check(
         re.search(r"^vit_small +21\.66 M .*width 384, depth 12, heads 6", encoders, re.M),
