@@ -9,10 +9,10 @@
 #     bash jobs/scaling/study.sh
 #
 # Words after the script's name go to `lejepa_mpi scale` (steps=20, predict=4096), out=DIR names
-# another directory. A part that is finished is not done again until its words, the files of settings
-# and the archive among them, the program or the processor change: give the same command after a job
-# that ended too early. What target= or eval.every= trained until then is in directories of their
-# own, to be removed before that. The exit code is that of the worst part.
+# another directory. A part that is finished is not done again until its words, the files of
+# settings and the archive among them, the program or the processor change: give the same command
+# after a job that ended too early. What target= or eval.every= trained until then is in directories
+# of their own, to be removed before that. The exit code is that of the worst part.
 #
 #     LEJEPA_MPI   the program, default build/src/app/lejepa_mpi below the current directory
 #SBATCH --job-name=lejepa-scaling
