@@ -47,8 +47,8 @@ void lj_pass_weights(struct lj_trainer *t)
         return;
     lj_phase_begin(LJ_PHASE_WEIGHT_COMM);
     lj_gradsync_gather_finish(t->gradsync);
-    lj_trainer_update_target(t);
+    lj_phase_end();
+    lj_trainer_update_target(t); /* these compute: they are no communication's time */
     lj_trainer_pack_weights(t);
     t->gathers = false;
-    lj_phase_end();
 }
