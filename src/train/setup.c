@@ -186,6 +186,7 @@ static int make_gradsync(struct lj_trainer *t)
                                     .workers = t->workers,
                                     .by_wave = t->by_lane ? lj_encoder_buckets(t) : 0,
                                     .fast = t->config.reduce == LJ_REDUCE_FAST,
+                                    .exchange = t->config.comm_exchange,
                                     .whole_everywhere = t->config.eval_every > 0};
     if (t->sync_count > 0) {
         t->sync_ledger = lj_ledger_entry(&t->ledger, "batchnorm", "MPI_Allreduce");

@@ -201,6 +201,21 @@ Test(exactness, wide_matmuls)
         check_wide("precision=bf16");
 }
 
+/* Ranks taken for those of several nodes, which exchange: in blocks, by turns, unequal. */
+Test(exactness, nodes_exchange)
+{
+    static const char *const maps[] = {"0 0 1 1", "0 1", "0 1 1 0 2"};
+    struct outcome wanted = of_one_rank(SETTINGS("batch.size=48"));
+    for (int i = 0; i < 3; i++) {
+        setenv("LJ_NODES", maps[i], 1);
+        expect_on_all_sizes(SETTINGS("batch.size=48", "comm.exchange=nodes"), &wanted);
+        expect_on_all_sizes(
+            SETTINGS("batch.size=48", "comm.exchange=nodes", "memory.recompute=lanes", "threads=2"),
+            &wanted);
+    }
+    unsetenv("LJ_NODES");
+}
+
 /* Small tiles, the last of them short: their size may change bits, ranks and recomputing may
  * not. */
 Test(exactness, tiles)

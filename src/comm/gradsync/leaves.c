@@ -9,7 +9,6 @@
 #include "comm/gradsync/gradsync.h"
 
 #include <math.h>
-#include <string.h>
 
 static int most_sums(const struct lj_gradsync *s)
 {
@@ -123,13 +122,6 @@ void lj_gradsync_add(struct lj_gradsync *s, int bucket, int worker, int64_t lane
     lj_forest_append(&s->forest, (struct lj_subtree){lane, 0}, leaf, &sums);
 }
 
-static void copy_in_parallel(float *to, const float *from, int64_t count)
-{
-#pragma omp parallel for schedule(static) if (count > 1 << 16)
-    for (int64_t first = 0; first < count; first += LJ_SHARD_ALIGN)
-        memcpy(to + first, from + first, LJ_SHARD_ALIGN * sizeof *to);
-}
-
 void lj_gradsync_take_up(struct lj_gradsync *s, int bucket)
 {
     s->forest = s->aside[bucket];
@@ -143,7 +135,7 @@ void lj_gradsync_set_aside(struct lj_gradsync *s, int bucket)
         float *place = s->aside_sums[i] + s->bounds[bucket];
         if (s->forest.sum[i] == place)
             continue;
-        copy_in_parallel(place, s->forest.sum[i], lj_bucket_width(s, bucket));
+        lj_copy_in_parallel(place, s->forest.sum[i], lj_bucket_width(s, bucket));
         release(s, s->forest.sum[i]);
         s->forest.sum[i] = place;
     }

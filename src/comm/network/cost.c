@@ -92,6 +92,7 @@ static struct moving time_of(const struct lj_network_model *model, const struct 
             moving.first_level = (enum lj_level)level;
         }
     }
+    moving.level_s[LJ_LEVEL_NODE] += (double)t->common_bytes * model->link[LJ_LEVEL_NODE].full_G;
     return moving;
 }
 
@@ -103,6 +104,7 @@ static void add_traffic(struct lj_traffic *sum, const struct lj_traffic *t)
         sum->received[level] += t->received[level];
         sum->received_bytes[level] += t->received_bytes[level];
     }
+    sum->common_bytes += t->common_bytes;
 }
 
 static void keep_slowest(struct moving *slowest, const struct moving *m)

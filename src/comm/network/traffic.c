@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The network: which messages the gradient reduction sends in a step, on any number of ranks. The
  * rules are those of gradsync (layout.c deals buckets out, move.c and gather.c send); here they are
- * counted, without communicator or buffers. Sums over consecutive ranks come from running totals,
- * so that thousands of ranks are counted in a moment. */
+ * counted, without communicator or buffers. Sums over consecutive ranks or nodes come from running
+ * totals, so that thousands of ranks are counted in a moment. */
 #include "comm/gradsync/gradsync.h"
 
 /* Of the ranks below one: subtrees they send of a bucket, those that send any, and those that keep
@@ -12,35 +12,95 @@ struct running {
     int senders, whole;
 };
 
+/* Parts of a bucket whose owners are at one place of their nodes, and their elements. */
+struct at_place {
+    int64_t parts, elements;
+};
+
 struct lj_traffic_table {
     const struct lj_gradsync_plan *plan;
     struct lj_placement place;
     struct running *below; /* (ranks + 1) owned */
+    /* Where nodes exchange; NULL where ranks do. */
+    struct running *nodes_below; /* (nodes + 1) owned; sums are those that a node sends */
+    struct at_place *at_place;   /* (buckets, per_node) owned */
 };
+
+static int node_count(struct lj_placement place)
+{
+    return (place.ranks + place.per_node - 1) / place.per_node;
+}
+
+static int allocate(struct lj_traffic_table *t)
+{
+    t->below = lj_alloc_array(t->place.ranks + 1, sizeof *t->below, "network");
+    if (!t->below)
+        return LJ_ERR_RESOURCE;
+    if (!lj_exchange_by_nodes(t->plan->exchange, node_count(t->place),
+                              lj_min_i64(t->place.per_node, t->place.ranks)))
+        return LJ_OK;
+    t->nodes_below = lj_alloc_array(node_count(t->place) + 1, sizeof *t->nodes_below, "network");
+    t->at_place = lj_alloc_array(t->plan->buckets * (int64_t)t->place.per_node, sizeof *t->at_place,
+                                 "network");
+    return t->nodes_below && t->at_place ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
+/* Adds what ranks [first, end) send together, whose lanes follow each other. */
+static struct running add_ranks(const struct lj_traffic_table *t, struct running sum, int first,
+                                int end)
+{
+    const struct lj_gradsync_plan *plan = t->plan;
+    struct lj_forest forest;
+    int64_t first_lane, end_lane, none;
+    lj_lanes_of_rank(plan->lanes, t->place.ranks, first, &first_lane, &none);
+    lj_lanes_of_rank(plan->lanes, t->place.ranks, end - 1, &none, &end_lane);
+    lj_forest_plan(&forest, plan->lanes, first_lane, end_lane);
+    sum.sums += forest.count;
+    sum.senders += forest.count > 0;
+    sum.whole += plan->whole_everywhere || first == 0 || end_lane > first_lane;
+    return sum;
+}
+
+static void count_places(struct lj_traffic_table *t, int bucket)
+{
+    struct lj_deal deal = lj_deal_among(t->place.ranks, t->plan->bounds, bucket);
+    for (int turn = 0; turn < deal.parts; turn++) {
+        struct lj_part part = lj_deal_part(&deal, turn);
+        int place = part.rank % t->place.per_node;
+        struct at_place *at = &t->at_place[bucket * t->place.per_node + place];
+        at->parts++;
+        at->elements += part.count;
+    }
+}
+
+static void fill(struct lj_traffic_table *t)
+{
+    struct lj_placement place = t->place;
+    for (int r = 0; r < place.ranks; r++)
+        t->below[r + 1] = add_ranks(t, t->below[r], r, r + 1);
+    for (int n = 0; n < node_count(place) && t->nodes_below; n++)
+        t->nodes_below[n + 1] = add_ranks(t, t->nodes_below[n], n * place.per_node,
+                                          (int)lj_min_i64((n + 1) * place.per_node, place.ranks));
+    for (int b = 0; b < t->plan->buckets && t->at_place; b++)
+        count_places(t, b);
+}
 
 int lj_traffic_create(struct lj_traffic_table **table, const struct lj_gradsync_plan *plan,
                       struct lj_placement place)
 {
     struct lj_traffic_table *t = lj_alloc(sizeof *t, "network");
-    struct running *below = lj_alloc_array(place.ranks + 1, sizeof *below, "network");
-    *table = t;
-    if (!t || !below) {
-        lj_free(below);
-        lj_free(t);
-        *table = NULL;
+    *table = NULL;
+    if (!t)
         return LJ_ERR_RESOURCE;
+    *t = (struct lj_traffic_table){.plan = plan, .place = place};
+    int status = allocate(t);
+    if (status == LJ_OK) {
+        fill(t);
+        *table = t;
+    } else {
+        lj_traffic_destroy(t);
     }
-    *t = (struct lj_traffic_table){.plan = plan, .place = place, .below = below};
-    for (int r = 0; r < place.ranks; r++) {
-        struct lj_forest forest;
-        int64_t first, end;
-        lj_lanes_of_rank(plan->lanes, place.ranks, r, &first, &end);
-        lj_forest_plan(&forest, plan->lanes, first, end);
-        below[r + 1].sums = below[r].sums + forest.count;
-        below[r + 1].senders = below[r].senders + (forest.count > 0);
-        below[r + 1].whole = below[r].whole + (plan->whole_everywhere || r == 0 || end > first);
-    }
-    return LJ_OK;
+    return status;
 }
 
 void lj_traffic_destroy(struct lj_traffic_table *table)
@@ -48,6 +108,8 @@ void lj_traffic_destroy(struct lj_traffic_table *table)
     if (!table)
         return;
     lj_free(table->below);
+    lj_free(table->nodes_below);
+    lj_free(table->at_place);
     lj_free(table);
 }
 
@@ -99,7 +161,7 @@ static struct others others_of(const struct lj_traffic_table *t, int bucket, int
     return o;
 }
 
-/* What ranks [first, end) count. */
+/* What ranks [first, end) count, each for itself. */
 static struct running within(const struct lj_traffic_table *t, int first, int end)
 {
     const struct running *b = t->below;
@@ -123,12 +185,92 @@ static void count_others(const struct lj_traffic_table *t, int rank, struct runn
                                             .whole = all.whole - node.whole};
 }
 
+/* ---- nodes exchange ---------------------------------------------------------------------- */
+
+/* Of a bucket: the parts of other nodes' ranks to which a rank speaks, those at its place and, on
+ * the last node if that has fewer ranks, at what is left of other places. */
+static struct at_place spoken_to(const struct lj_traffic_table *t, int bucket, int rank,
+                                 int64_t mine)
+{
+    struct at_place sum = {.parts = -(mine > 0), .elements = -mine};
+    int first, end;
+    node_of(t, rank, &first, &end);
+    for (int place = rank - first; place < t->place.per_node; place += end - first) {
+        const struct at_place *at = &t->at_place[bucket * t->place.per_node + place];
+        sum.parts += at->parts;
+        sum.elements += at->elements;
+    }
+    return sum;
+}
+
+/* What this rank's node counts, and all others together. */
+static void count_nodes(const struct lj_traffic_table *t, int rank, struct running *mine,
+                        struct running *others)
+{
+    const struct running *b = t->nodes_below, *all = &b[node_count(t->place)];
+    int node = rank / t->place.per_node;
+    *mine = (struct running){.sums = b[node + 1].sums - b[node].sums,
+                             .senders = b[node + 1].senders - b[node].senders,
+                             .whole = b[node + 1].whole - b[node].whole};
+    *others = (struct running){.sums = all->sums - mine->sums,
+                               .senders = all->senders - mine->senders,
+                               .whole = all->whole - mine->whole};
+}
+
+/* In the common memory a rank writes its sums, and reads those of all its node's ranks of the parts
+ * that it sums: its own and those that it sends. */
+static struct lj_traffic gradient_by_nodes(const struct lj_traffic_table *t, int bucket, int rank)
+{
+    const int64_t width = (int64_t)sizeof(float);
+    const int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
+    int64_t mine = others_of(t, bucket, rank).mine;
+    struct at_place parts = spoken_to(t, bucket, rank, mine);
+    struct running node, nodes;
+    int first, end;
+    count_nodes(t, rank, &node, &nodes);
+    node_of(t, rank, &first, &end);
+    int64_t written = end - first > 1 ? within(t, rank, rank + 1).sums * all : 0;
+    int64_t read = end - first > 1 ? within(t, first, end).sums * (mine + parts.elements) : 0;
+    struct lj_traffic traffic = {.common_bytes = lj_max_i64(written, read) * width};
+    traffic.sent[LJ_LEVEL_NETWORK] = node.sums > 0 ? parts.parts : 0;
+    traffic.sent_bytes[LJ_LEVEL_NETWORK] = node.sums * parts.elements * width;
+    traffic.received[LJ_LEVEL_NETWORK] = mine > 0 ? nodes.senders : 0;
+    traffic.received_bytes[LJ_LEVEL_NETWORK] = mine * nodes.sums * width;
+    return traffic;
+}
+
+/* In the common memory a rank writes its part, and reads what it does not have. */
+static struct lj_traffic weights_by_nodes(const struct lj_traffic_table *t, int bucket, int rank)
+{
+    const int64_t width = (int64_t)sizeof(float);
+    const int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
+    int64_t mine = others_of(t, bucket, rank).mine;
+    struct at_place parts = spoken_to(t, bucket, rank, mine);
+    struct running node, nodes;
+    int first, end;
+    count_nodes(t, rank, &node, &nodes);
+    node_of(t, rank, &first, &end);
+    int64_t written = node.whole > 0 ? mine : 0;
+    int64_t read = within(t, rank, rank + 1).whole > 0 ? all - mine : 0;
+    struct lj_traffic traffic = {.common_bytes =
+                                     end - first > 1 ? lj_max_i64(written, read) * width : 0};
+    traffic.sent[LJ_LEVEL_NETWORK] = mine > 0 ? nodes.whole : 0;
+    traffic.sent_bytes[LJ_LEVEL_NETWORK] = mine * nodes.whole * width;
+    traffic.received[LJ_LEVEL_NETWORK] = node.whole > 0 ? parts.parts : 0;
+    traffic.received_bytes[LJ_LEVEL_NETWORK] = node.whole > 0 ? parts.elements * width : 0;
+    return traffic;
+}
+
+/* ---- either ------------------------------------------------------------------------------ */
+
 struct lj_traffic lj_traffic_gradient(const struct lj_traffic_table *t, int bucket, int rank)
 {
     const int64_t width = (int64_t)sizeof(float);
     struct others o = others_of(t, bucket, rank);
     struct running mine = within(t, rank, rank + 1), others[LJ_LEVELS];
     struct lj_traffic traffic = {0};
+    if (t->nodes_below)
+        return gradient_by_nodes(t, bucket, rank);
     count_others(t, rank, others);
     for (int level = 0; level < LJ_LEVELS; level++) {
         traffic.sent[level] = mine.sums > 0 ? o.parts[level] : 0;
@@ -146,6 +288,8 @@ struct lj_traffic lj_traffic_weights(const struct lj_traffic_table *t, int bucke
     bool whole = within(t, rank, rank + 1).whole > 0;
     struct running others[LJ_LEVELS];
     struct lj_traffic traffic = {0};
+    if (t->nodes_below)
+        return weights_by_nodes(t, bucket, rank);
     count_others(t, rank, others);
     for (int level = 0; level < LJ_LEVELS; level++) {
         traffic.sent[level] = o.mine > 0 ? others[level].whole : 0;

@@ -105,7 +105,8 @@ static int add_communication(const struct foreseeing *f, const struct lj_scale_r
     const struct lj_gradsync_plan plan = {.lanes = a->lanes,
                                           .buckets = f->scale->buckets,
                                           .bounds = f->scale->bounds,
-                                          .fast = f->config->reduce == LJ_REDUCE_FAST};
+                                          .fast = f->config->reduce == LJ_REDUCE_FAST,
+                                          .exchange = f->config->comm_exchange};
     double more =
         waves(a->lanes, a->ranks, base->workers) / waves(base->lanes, base->ranks, base->workers);
     const struct lj_network_step step = {
