@@ -350,7 +350,11 @@ struct lj_gradsync_plan {
     /* Buckets [0, by_wave) are filled together, one wave of lanes after the other: a bucket's sums
      * are set aside until its next wave. Each of the others is filled by all lanes at once. */
     int by_wave;
-    bool fast;             /* MPI's own reductions instead of the tree (reduce: fast) */
+    bool fast; /* MPI's own reductions instead of the tree (reduce: fast) */
+    /* Units of LJ_SHARD_ALIGN parameters whose leaves and sums are rounded to bf16, every one of
+     * them, and travel so: (bounds[buckets] / LJ_SHARD_ALIGN), borrowed as bounds are. NULL: none.
+     * Not with fast. */
+    const bool *rounded;
     bool whole_everywhere; /* ranks without lanes need all weights, too (for evaluation) */
 };
 struct lj_gradsync;

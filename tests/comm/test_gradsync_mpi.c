@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS_MOST = 4, RANKS_MOST = 8, UNIT = LJ_SHARD_ALIGN };
+enum { BUCKETS_MOST = 4, RANKS_MOST = 8, UNITS_MOST = 64, UNIT = LJ_SHARD_ALIGN };
 
 struct layout {
     int64_t lanes;
@@ -35,7 +35,7 @@ enum { LAYOUTS = sizeof layouts / sizeof *layouts };
 
 static struct lj_comm *world;
 
-/* ---- leaves and their sum ---------------------------------------------------------------- */
+/* ---- leaves ------------------------------------------------------------------------------ */
 
 /* One element of one lane's leaf; tests of nonfinite values replace it. */
 typedef float (*leaf_value)(int64_t step, int64_t lane, int64_t element);
@@ -56,26 +56,6 @@ static float wild(int64_t step, int64_t lane, int64_t element)
     return sign * ldexpf(mantissa, (int)((bits >> 8) % 41) - 20);
 }
 
-/* Sum over lanes [start, start + width) below `lanes`: halves first, absent halves left out. */
-static float tree(leaf_value value, int64_t lanes, int64_t start, int64_t width, int64_t step,
-                  int64_t element)
-{
-    if (width == 1)
-        return value(step, start, element);
-    float left = tree(value, lanes, start, width / 2, step, element);
-    if (start + width / 2 >= lanes)
-        return left;
-    return left + tree(value, lanes, start + width / 2, width / 2, step, element);
-}
-
-static float total(leaf_value value, int64_t lanes, int64_t step, int64_t element)
-{
-    int64_t width = 1;
-    while (width < lanes)
-        width *= 2;
-    return tree(value, lanes, 0, width, step, element);
-}
-
 /* ---- running the reduction --------------------------------------------------------------- */
 
 struct run {
@@ -84,24 +64,29 @@ struct run {
     struct lj_gradsync *sync;
     struct lj_ledger ledger;
     int64_t bounds[BUCKETS_MOST + 1], first_lane, end_lane;
+    bool rounded[UNITS_MOST]; /* to bf16 */
     leaf_value value;
     int64_t step;
 };
 
-/* Manners of a run: MPI's own reductions; all weights on ranks without lanes, too. */
-enum { FAST = 1, EVERYWHERE = 2 };
+/* Manners of a run: MPI's own reductions; all weights on ranks without lanes, too; most units in
+ * bf16. */
+enum { FAST = 1, EVERYWHERE = 2, BF16 = 4 };
 
 static void run_begin(struct run *r, struct lj_comm *comm, const struct layout *layout, int manner)
 {
     *r = (struct run){.layout = layout, .comm = comm, .value = wild};
     for (int b = 0; b <= layout->buckets; b++)
         r->bounds[b] = layout->units[b] * UNIT;
+    for (int u = 0; u < UNITS_MOST; u++)
+        r->rounded[u] = (manner & BF16) && u % 4 != 3;
     struct lj_gradsync_plan plan = {.lanes = layout->lanes,
                                     .buckets = layout->buckets,
                                     .bounds = r->bounds,
                                     .workers = layout->workers,
                                     .by_wave = layout->by_wave,
                                     .fast = manner & FAST,
+                                    .rounded = manner & BF16 ? r->rounded : NULL,
                                     .whole_everywhere = manner & EVERYWHERE};
     omp_set_num_threads(layout->threads);
     int status = lj_gradsync_create(&r->sync, comm, &plan, &r->ledger);
@@ -160,6 +145,36 @@ static int64_t run_step(struct run *r, int64_t step)
     return nonfinite;
 }
 
+/* A leaf or sum: where it is rounded, to 8 significant bits, ties to even. Numbers here are far
+ * from the least and the largest of bf16. */
+static float node(const struct run *r, int64_t element, float x)
+{
+    int exponent;
+    if (!r->rounded[element / UNIT])
+        return x;
+    frexpf(x, &exponent);
+    return ldexpf(rintf(ldexpf(x, 8 - exponent)), exponent - 8);
+}
+
+/* Sum over lanes [start, start + width) of the batch: halves first, absent halves left out. */
+static float sum_of(const struct run *r, int64_t element, int64_t start, int64_t width)
+{
+    if (width == 1)
+        return node(r, element, r->value(r->step, start, element));
+    float left = sum_of(r, element, start, width / 2);
+    if (start + width / 2 >= r->layout->lanes)
+        return left;
+    return node(r, element, left + sum_of(r, element, start + width / 2, width / 2));
+}
+
+static float total(const struct run *r, int64_t element)
+{
+    int64_t width = 1;
+    while (width < r->layout->lanes)
+        width *= 2;
+    return sum_of(r, element, 0, width);
+}
+
 /* My shard, element by element: the parameter's index that lies at shard[*at], -1 at the end. */
 static int64_t shard_element(const struct lj_shard *shard, int64_t at)
 {
@@ -174,7 +189,7 @@ static int64_t find_difference(const struct run *r)
 {
     const struct lj_shard *shard = lj_gradsync_shard(r->sync);
     for (int64_t i = 0; i < shard->elements; i++) {
-        float expected = total(r->value, r->layout->lanes, r->step, shard_element(shard, i));
+        float expected = total(r, shard_element(shard, i));
         if (memcmp(&expected, &shard->gradient[i], sizeof expected) != 0)
             return i;
     }
@@ -187,8 +202,7 @@ static void assert_totals(const struct run *r)
     int64_t at = find_difference(r), element = at < 0 ? 0 : shard_element(shard, at);
     lj_all_assert(r->comm, at < 0, "step %lld, %lld lanes, element %lld is %a, expected %a",
                   (long long)r->step, (long long)r->layout->lanes, (long long)element,
-                  (double)shard->gradient[at < 0 ? 0 : at],
-                  (double)total(r->value, r->layout->lanes, r->step, element));
+                  (double)shard->gradient[at < 0 ? 0 : at], (double)total(r, element));
 }
 
 /* ---- totals ------------------------------------------------------------------------------ */
@@ -201,15 +215,18 @@ static void expect_sent(const struct run *r, int64_t *messages, int64_t *bytes)
     struct lj_forest plan;
     double mine[BUCKETS_MOST], all[BUCKETS_MOST * RANKS_MOST];
     lj_forest_plan(&plan, r->layout->lanes, r->first_lane, r->end_lane);
-    for (int b = 0; b < shard->buckets; b++)
-        mine[b] = (double)shard->count[b];
+    for (int b = 0; b < shard->buckets; b++) {
+        mine[b] = 0;
+        for (int64_t u = shard->first[b] / UNIT, i = 0; i < shard->count[b]; u++, i += UNIT)
+            mine[b] += r->rounded[u] ? 2 * UNIT : 4 * UNIT;
+    }
     lj_all_gather_f64(r->comm, mine, shard->buckets, all);
     *messages = *bytes = 0;
     for (int i = 0; i < r->comm->size * shard->buckets; i++) {
         if (i / shard->buckets == r->comm->rank || all[i] <= 0 || plan.count == 0)
             continue;
         ++*messages;
-        *bytes += (int64_t)all[i] * plan.count * (int64_t)sizeof(float);
+        *bytes += (int64_t)all[i] * plan.count;
     }
 }
 
@@ -238,26 +255,35 @@ static void assert_ledger(struct run *r, int steps)
                   "%lld sums of nonfinite elements", (long long)count->calls);
 }
 
-Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
+static void check_totals(int manner, int steps)
 {
-    enum { STEPS = 3 };
     world = lj_case_begin();
     for (int l = 0; l < LAYOUTS; l++) {
         struct run r;
         int64_t before = lj_open_blocks();
-        run_begin(&r, world, &layouts[l], 0);
+        run_begin(&r, world, &layouts[l], manner);
         int64_t calls = lj_memory_calls();
-        for (int64_t step = 0; step < STEPS; step++) {
+        for (int64_t step = 0; step < steps; step++) {
             int64_t nonfinite = run_step(&r, step);
             assert_totals(&r);
             lj_all_assert(world, nonfinite == 0, "%lld nonfinite", (long long)nonfinite);
         }
         lj_all_assert(world, lj_memory_calls() == calls, "a step allocates");
-        assert_ledger(&r, STEPS);
+        assert_ledger(&r, steps);
         lj_gradsync_destroy(r.sync);
         lj_all_assert(world, lj_open_blocks() == before, "layout %d leaks", l);
     }
     lj_case_end(world);
+}
+
+Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
+{
+    check_totals(0, 3);
+}
+
+Test(gradsync_mpi, totals_of_bf16_are_rounded_at_every_node, .timeout = 120)
+{
+    check_totals(BF16, 2);
 }
 
 /* ---- nonfinite values -------------------------------------------------------------------- */
@@ -280,11 +306,11 @@ static float with_overflow(int64_t step, int64_t lane, int64_t element)
     return step == 1 && element == 9 * UNIT - 1 ? 0x1p126f : wild(step, lane, element);
 }
 
-static void check_nonfinite(const struct layout *layout, bool fast, leaf_value value,
+static void check_nonfinite(const struct layout *layout, int manner, leaf_value value,
                             int64_t expected)
 {
     struct run r;
-    run_begin(&r, world, layout, fast ? FAST : 0);
+    run_begin(&r, world, layout, manner);
     r.value = value;
     for (int64_t step = 0; step < 3; step++) {
         int64_t nonfinite = run_step(&r, step), wanted = step == 1 ? expected : 0;
@@ -297,12 +323,13 @@ static void check_nonfinite(const struct layout *layout, bool fast, leaf_value v
 
 Test(gradsync_mpi, nonfinite_values_are_known_to_everybody, .timeout = 120)
 {
+    static const int manners[] = {0, FAST, BF16};
     world = lj_case_begin();
     for (int l = 0; l < 3; l++) /* six lanes, in three manners */
-        for (int fast = 0; fast < 2; fast++) {
-            check_nonfinite(&layouts[l], fast, with_nan, 1);
-            check_nonfinite(&layouts[l], fast, with_infinities, 2);
-            check_nonfinite(&layouts[l], fast, with_overflow, 6);
+        for (int m = 0; m < 3; m++) {
+            check_nonfinite(&layouts[l], manners[m], with_nan, 1);
+            check_nonfinite(&layouts[l], manners[m], with_infinities, 2);
+            check_nonfinite(&layouts[l], manners[m], with_overflow, 6);
         }
     lj_case_end(world);
 }
@@ -321,7 +348,7 @@ static void norm_alone(const struct run *r, double norm[2])
     run_step(&alone, r->step);
     norm[0] = lj_gradsync_norm(alone.sync);
     for (int64_t i = 0; i < r->bounds[r->layout->buckets]; i++) {
-        long double x = (long double)total(wild, r->layout->lanes, r->step, i);
+        long double x = (long double)total(&alone, i);
         sum += x * x;
     }
     norm[1] = (double)sqrtl(sum);

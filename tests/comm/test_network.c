@@ -174,17 +174,19 @@ static void assert_balanced(const struct lj_gradsync_plan *plan, struct lj_place
 }
 
 static const int64_t bounds[] = {0, 3 * UNIT, 20 * UNIT, 21 * UNIT, 300 * UNIT};
+static const bool rounded[300] = {[0] = true, [5] = true, [6] = true, [20] = true, [299] = true};
 static const struct lj_gradsync_plan plans[] = {
     {.lanes = 64, .buckets = 4, .bounds = bounds},
     {.lanes = 37, .buckets = 4, .bounds = bounds},
     {.lanes = 96, .buckets = 2, .bounds = bounds, .whole_everywhere = true},
+    {.lanes = 37, .buckets = 4, .bounds = bounds, .rounded = rounded},
 };
 
 Test(network, what_is_sent_is_received)
 {
     const int ranks[] = {1, 2, 3, 5, 32, 48, 200};
     const int per_node[] = {1, 3, 8, 64};
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
         for (size_t j = 0; j < sizeof ranks / sizeof *ranks; j++)
             for (size_t k = 0; k < 4; k++)
                 assert_balanced(&plans[i], (struct lj_placement){ranks[j], per_node[k]});

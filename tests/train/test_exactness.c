@@ -201,6 +201,20 @@ Test(exactness, wide_matmuls)
         check_wide("precision=bf16");
 }
 
+/* Gradients in bf16: from the first update on other bits than in float32, near them, and the same
+ * on any number of ranks. */
+Test(exactness, bf16_gradients)
+{
+    const char *const *bf16 = SETTINGS("batch.size=48", "comm.gradients=bf16");
+    struct outcome wanted = of_one_rank(bf16), single = of_one_rank(SETTINGS("batch.size=48"));
+    cr_assert(wanted.weights != single.weights && wanted.loss[0] == single.loss[0]);
+    cr_assert_float_eq(wanted.loss[2], single.loss[2], 1e-3 * single.loss[2]);
+    expect_on_all_sizes(bf16, &wanted);
+    expect_on_all_sizes(
+        SETTINGS("batch.size=48", "comm.gradients=bf16", "memory.recompute=lanes", "threads=2"),
+        &wanted);
+}
+
 /* Small tiles, the last of them short: their size may change bits, ranks and recomputing may
  * not. */
 Test(exactness, tiles)

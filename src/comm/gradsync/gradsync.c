@@ -3,6 +3,15 @@
  * does what. */
 #include "comm/gradsync/gradsync.h"
 
+/* Bytes that a sum of all parameters travels in, without this rank's shard. */
+static int64_t wire_of_others(const struct lj_gradsync *s)
+{
+    int64_t bytes = lj_wire_bytes(&s->wire, 0, s->bounds[s->buckets]);
+    for (int b = 0; b < s->buckets; b++)
+        bytes -= lj_wire_bytes(&s->wire, s->shard.first[b], s->shard.count[b]);
+    return bytes;
+}
+
 /* What this rank will send in a step, for the lines of the ledger. */
 static void predict(struct lj_gradsync *s)
 {
@@ -17,7 +26,7 @@ static void predict(struct lj_gradsync *s)
             sums > 0 && !s->fast ? lj_deal_of(s, b).parts - mine : 0;
         weights->predicted_messages_per_step += mine ? s->others_whole : 0;
     }
-    gradient->predicted_bytes_per_step = s->fast ? 0 : (all - s->shard.elements) * sums * width;
+    gradient->predicted_bytes_per_step = s->fast ? 0 : sums * wire_of_others(s);
     gradient->predicted_bytes_per_call =
         (s->fast ? all * width : gradient->predicted_bytes_per_step) / s->buckets;
     weights->predicted_bytes_per_step = s->shard.elements * s->others_whole * width;
@@ -40,6 +49,7 @@ static int create_locally(struct lj_gradsync *s, const struct lj_gradsync_plan *
 int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
                        const struct lj_gradsync_plan *plan, struct lj_ledger *ledger)
 {
+    LJ_CHECK(!plan->fast || !plan->rounded, "MPI's own reduction does not round");
     LJ_CHECK(plan->lanes > 0 && plan->buckets > 0 && plan->bounds[plan->buckets] > 0,
              "a plan of %lld lanes and %d buckets", (long long)plan->lanes, plan->buckets);
     struct lj_gradsync *s = lj_alloc(sizeof *s, "gradient reduction");
@@ -52,6 +62,7 @@ int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
         s->workers = plan->workers;
         s->by_wave = plan->by_wave;
         s->fast = plan->fast;
+        /* Half of what float32 holds: rounding to bf16 adds up to 2^-8 of a sum at a level. */
         s->limit = (float)(0x1p127 / (double)plan->lanes);
         s->ledger_gradient =
             lj_ledger_entry(ledger, "gradient", plan->fast ? "MPI_Ireduce_scatter" : "MPI_Isend");

@@ -17,6 +17,7 @@
  *     shard.c      norm of the totals; whole arrays to and from the root
  *     leaves.c     leaves, and the forest of this rank's lanes
  *     layout.c     who owns which part of what, and where it lies
+ *     wire.c       float32 or bf16: what a sum looks like on its way
  *
  * move.c, gather.c and shard.c do not know each other. */
 #ifndef LEJEPA_COMM_GRADSYNC_H
@@ -45,11 +46,18 @@ struct lj_part {
     int64_t first; /* element among all parameters */
 };
 
+/* How sums travel between ranks, in units of LJ_SHARD_ALIGN elements. */
+struct lj_wire {
+    bool *rounded;   /* (units) owned; as in the plan: bf16; NULL: all are float32 */
+    int64_t *before; /* (units + 1) owned; bytes of the units before */
+};
+
 /* One bucket on its way. Two of them take turns, so that one can be packed while the other
  * moves. */
 struct lj_move {
-    int bucket; /* -1: idle */
-    float *send, *receive;
+    int bucket;           /* -1: idle */
+    void *send;           /* my sums as they travel */
+    float *receive;       /* everybody's */
     MPI_Request *request; /* of the messages, (requests) of them in use */
     int requests;
     int *count;            /* (size) elements of each rank's part, for MPI's own reduction */
@@ -82,6 +90,7 @@ struct lj_gradsync {
     int others_whole;            /* ranks that do, but for this one */
     struct lj_subtree *subtrees; /* of rank 0, rank 1, ...; unused with MPI's own reduction */
     int *first_subtree;          /* (size + 1) first of each rank */
+    struct lj_wire wire;
     struct lj_shard shard;
     double *square_sums;          /* one per LJ_SHARD_ALIGN parameters */
     int *part_count, *part_start; /* (size) of a bucket, for shard.c */
@@ -141,6 +150,25 @@ int64_t lj_bucket_width(const struct lj_gradsync *sync, int bucket);
 int64_t lj_widest_bucket(const struct lj_gradsync *sync);
 /* How many subtrees, and so sums, a rank sends of each bucket. */
 int lj_subtrees_of(const struct lj_gradsync *sync, int rank);
+
+/* ---- wire.c ------------------------------------------------------------------------------ */
+
+/* Of any number of ranks. Local. Errors: LJ_ERR_RESOURCE; the caller frees it all the same. */
+int lj_wire_create(struct lj_wire *wire, const struct lj_gradsync_plan *plan) LJ_MUST_USE;
+void lj_wire_free(struct lj_wire *wire);
+/* Bytes that elements [first, first + count) of a sum travel in; whole units, here and below. */
+int64_t lj_wire_bytes(const struct lj_wire *wire, int64_t first, int64_t count);
+/* Which units are rounded, from that of element `first` on; NULL: none. */
+const bool *lj_wire_rounded(const struct lj_wire *wire, int64_t first);
+/* Writes a sum's elements [first, first + count), which begin at `sum`, as they travel. */
+void lj_wire_pack(const struct lj_wire *wire, int64_t first, int64_t count, const float *sum,
+                  void *packed);
+/* So many sums of these elements travel in one message, which is received at the end of their
+ * place; unpacking makes floats of it there. */
+void *lj_wire_arrival(const struct lj_wire *wire, int64_t first, int64_t count, float *sums,
+                      int number);
+void lj_wire_unpack(const struct lj_wire *wire, int64_t first, int64_t count, float *sums,
+                    int number);
 
 /* ---- leaves.c ---------------------------------------------------------------------------- */
 

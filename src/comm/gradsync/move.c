@@ -13,8 +13,11 @@
 #include <limits.h>
 #include <string.h>
 
-/* The largest number that a call of MPI will be given, on any rank: elements of a message, or of a
- * bucket whose parts are moved to and from the root. */
+/* Messages are counted in words of 4 bytes: one number of float32 or two of bf16. */
+enum { WORD = 4 };
+
+/* The largest number that a call of MPI will be given, on any rank: words of a message, or elements
+ * of a bucket whose parts are moved to and from the root. */
 static int64_t largest_count(const struct lj_gradsync *s)
 {
     int64_t units = lj_widest_bucket(s) / LJ_SHARD_ALIGN, size = s->comm->size;
@@ -22,6 +25,15 @@ static int64_t largest_count(const struct lj_gradsync *s)
     for (int r = 0; r < size; r++)
         sums = sums > lj_subtrees_of(s, r) ? sums : lj_subtrees_of(s, r);
     return lj_max_i64(units, (units + size - 1) / size * sums) * LJ_SHARD_ALIGN;
+}
+
+/* Bytes that a sum of any bucket travels in. */
+static int64_t widest_wire(const struct lj_gradsync *s)
+{
+    int64_t widest = 0;
+    for (int b = 0; b < s->buckets; b++)
+        widest = lj_max_i64(widest, lj_wire_bytes(&s->wire, s->bounds[b], lj_bucket_width(s, b)));
+    return widest;
 }
 
 static int allocate_move(struct lj_gradsync *s, struct lj_move *move)
@@ -32,9 +44,9 @@ static int allocate_move(struct lj_gradsync *s, struct lj_move *move)
             LJ_ERR_CONFIG, "a layer of %lld parameters exceeds what one MPI call can move; use %s",
             (long long)widest,
             widest > INT_MAX ? "a narrower layer" : "more ranks, or a power of two lanes on each");
-    int64_t sent = widest * lj_subtrees_of(s, s->comm->rank);
+    int64_t sent = widest_wire(s) * lj_subtrees_of(s, s->comm->rank);
     int64_t received = lj_my_widest(s) * s->first_subtree[size];
-    move->send = lj_alloc_array(sent, sizeof(float), "gradient buffers");
+    move->send = lj_alloc_array(sent, 1, "gradient buffers");
     move->receive = lj_alloc_array(received, sizeof(float), "gradient buffers");
     move->request = lj_alloc_array(2 * size, sizeof *move->request, "gradient reduction");
     move->count = lj_alloc_array(size, sizeof *move->count, "gradient reduction");
@@ -72,24 +84,45 @@ static float *arriving(const struct lj_gradsync *s, const struct lj_move *move, 
 
 static void receive_subtrees(struct lj_gradsync *s, struct lj_move *move)
 {
-    int me = s->comm->rank, size = s->comm->size, count = (int)lj_my_count(s, move->bucket);
-    for (int r = (me + 1) % size; r != me; r = (r + 1) % size)
-        if (count > 0 && lj_subtrees_of(s, r) > 0)
-            MPI_Irecv(arriving(s, move, r), lj_subtrees_of(s, r) * count, MPI_FLOAT, r,
-                      LJ_TAG_GRADIENT, s->comm->mpi->comm, &move->request[move->requests++]);
+    int me = s->comm->rank, size = s->comm->size;
+    int64_t count = lj_my_count(s, move->bucket), first = s->shard.first[move->bucket];
+    int64_t words = lj_wire_bytes(&s->wire, first, count) / WORD;
+    for (int r = (me + 1) % size; r != me; r = (r + 1) % size) {
+        int sums = lj_subtrees_of(s, r);
+        if (count > 0 && sums > 0)
+            MPI_Irecv(lj_wire_arrival(&s->wire, first, count, arriving(s, move, r), sums),
+                      (int)(sums * words), MPI_UINT32_T, r, LJ_TAG_GRADIENT, s->comm->mpi->comm,
+                      &move->request[move->requests++]);
+    }
 }
 
-/* Copies a rank's part out of my sums: to the buffer it is sent from, or to its place among those
- * that arrive if the part is mine. */
-static float *pack_part(const struct lj_gradsync *s, const struct lj_move *move,
-                        const struct lj_part *part)
+static void unpack_subtrees(struct lj_gradsync *s, struct lj_move *move)
 {
-    int64_t offset = part->first - s->bounds[move->bucket];
-    bool mine = part->rank == s->comm->rank;
-    float *to = mine ? arriving(s, move, part->rank) : move->send + s->forest.count * offset;
+    int64_t count = lj_my_count(s, move->bucket), first = s->shard.first[move->bucket];
+    for (int r = 0; r < s->comm->size; r++)
+        if (r != s->comm->rank && count > 0)
+            lj_wire_unpack(&s->wire, first, count, arriving(s, move, r), lj_subtrees_of(s, r));
+}
+
+/* Copies my own part of my sums to its place among those that arrive. */
+static void keep_part(const struct lj_gradsync *s, const struct lj_move *move,
+                      const struct lj_part *part)
+{
+    float *to = arriving(s, move, part->rank);
     for (int j = 0; j < s->forest.count; j++)
-        memcpy(to + j * part->count, s->forest.sum[j] + offset,
+        memcpy(to + j * part->count, s->forest.sum[j] + part->first - s->bounds[move->bucket],
                (size_t)part->count * sizeof(float));
+}
+
+/* Copies a rank's part out of my sums, to the buffer it is sent from. */
+static const void *pack_part(const struct lj_gradsync *s, const struct lj_move *move,
+                             const struct lj_part *part)
+{
+    int64_t start = s->bounds[move->bucket], offset = part->first - start;
+    int64_t bytes = lj_wire_bytes(&s->wire, part->first, part->count);
+    char *to = (char *)move->send + s->forest.count * lj_wire_bytes(&s->wire, start, offset);
+    for (int j = 0; j < s->forest.count; j++)
+        lj_wire_pack(&s->wire, part->first, part->count, s->forest.sum[j] + offset, to + j * bytes);
     return to;
 }
 
@@ -105,13 +138,15 @@ static void send_subtrees(struct lj_gradsync *s, struct lj_move *move)
     for (int i = 0; i < deal.parts && sums > 0; i++) {
         turn = (turn + 1) % deal.parts;
         struct lj_part part = lj_deal_part(&deal, turn);
-        const float *packed = pack_part(s, move, &part);
-        if (part.rank == s->comm->rank)
+        if (part.rank == s->comm->rank) {
+            keep_part(s, move, &part);
             continue;
-        MPI_Isend(packed, (int)(sums * part.count), MPI_FLOAT, part.rank, LJ_TAG_GRADIENT,
-                  s->comm->mpi->comm, &move->request[move->requests++]);
+        }
+        int64_t bytes = sums * lj_wire_bytes(&s->wire, part.first, part.count);
+        MPI_Isend(pack_part(s, move, &part), (int)(bytes / WORD), MPI_UINT32_T, part.rank,
+                  LJ_TAG_GRADIENT, s->comm->mpi->comm, &move->request[move->requests++]);
         s->ledger_gradient->messages++;
-        move->bytes += sums * part.count * (int64_t)sizeof(float);
+        move->bytes += bytes;
     }
 }
 
@@ -120,18 +155,19 @@ static void send_subtrees(struct lj_gradsync *s, struct lj_move *move)
 static void start_reduction(struct lj_gradsync *s, struct lj_move *move)
 {
     int64_t at = 0;
+    float *send = move->send;
     for (int r = 0; r < s->comm->size; r++) {
         struct lj_part part = lj_part_of(s, move->bucket, r);
         size_t bytes = (size_t)part.count * sizeof(float);
         if (s->forest.count > 0)
-            memcpy(move->send + at, s->forest.sum[0] + part.first - s->bounds[move->bucket], bytes);
+            memcpy(send + at, s->forest.sum[0] + part.first - s->bounds[move->bucket], bytes);
         else
-            memset(move->send + at, 0, bytes);
+            memset(send + at, 0, bytes);
         move->count[r] = (int)part.count;
         at += part.count;
     }
-    MPI_Ireduce_scatter(move->send, move->receive, move->count, MPI_FLOAT, MPI_SUM,
-                        s->comm->mpi->comm, &move->request[move->requests++]);
+    MPI_Ireduce_scatter(send, move->receive, move->count, MPI_FLOAT, MPI_SUM, s->comm->mpi->comm,
+                        &move->request[move->requests++]);
     move->bytes += at * (int64_t)sizeof(float);
 }
 
@@ -140,10 +176,12 @@ static void start_reduction(struct lj_gradsync *s, struct lj_move *move)
 static void take_total(struct lj_gradsync *s, struct lj_move *move)
 {
     int64_t count = lj_my_count(s, move->bucket);
-    const struct lj_forest_sums sums = {.elements = count};
+    const struct lj_forest_sums sums = {
+        .elements = count, .rounded = lj_wire_rounded(&s->wire, s->shard.first[move->bucket])};
     struct lj_forest all = {.lanes = s->lanes};
     const float *total = move->receive;
     if (!s->fast) {
+        unpack_subtrees(s, move);
         for (int j = 0; j < s->first_subtree[s->comm->size]; j++)
             lj_forest_append(&all, s->subtrees[j], move->receive + j * count, &sums);
         LJ_CHECK(all.count == 1, "the tree has %d roots", all.count);

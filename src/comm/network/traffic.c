@@ -15,6 +15,7 @@ struct running {
 struct lj_traffic_table {
     const struct lj_gradsync_plan *plan;
     struct lj_placement place;
+    struct lj_wire wire;
     struct running *below; /* (ranks + 1) owned */
 };
 
@@ -23,14 +24,17 @@ int lj_traffic_create(struct lj_traffic_table **table, const struct lj_gradsync_
 {
     struct lj_traffic_table *t = lj_alloc(sizeof *t, "network");
     struct running *below = lj_alloc_array(place.ranks + 1, sizeof *below, "network");
-    *table = t;
+    *table = NULL;
     if (!t || !below) {
         lj_free(below);
         lj_free(t);
-        *table = NULL;
         return LJ_ERR_RESOURCE;
     }
     *t = (struct lj_traffic_table){.plan = plan, .place = place, .below = below};
+    if (lj_wire_create(&t->wire, plan) != LJ_OK) {
+        lj_traffic_destroy(t);
+        return LJ_ERR_RESOURCE;
+    }
     for (int r = 0; r < place.ranks; r++) {
         struct lj_forest forest;
         int64_t first, end;
@@ -40,6 +44,7 @@ int lj_traffic_create(struct lj_traffic_table **table, const struct lj_gradsync_
         below[r + 1].senders = below[r].senders + (forest.count > 0);
         below[r + 1].whole = below[r].whole + (plan->whole_everywhere || r == 0 || end > first);
     }
+    *table = t;
     return LJ_OK;
 }
 
@@ -47,6 +52,7 @@ void lj_traffic_destroy(struct lj_traffic_table *table)
 {
     if (!table)
         return;
+    lj_wire_free(&table->wire);
     lj_free(table->below);
     lj_free(table);
 }
@@ -58,44 +64,58 @@ static void node_of(const struct lj_traffic_table *t, int rank, int *first, int 
     *end = (int)lj_min_i64(*first + t->place.per_node, t->place.ranks);
 }
 
-/* Of a bucket: parts of other ranks, and their elements, by level. */
+/* Of a bucket: parts of other ranks, their elements, and the bytes of these in a sum, by level. */
 struct others {
-    int64_t mine; /* elements of this rank's part */
-    int64_t parts[LJ_LEVELS], elements[LJ_LEVELS];
+    int64_t mine, my_bytes; /* of this rank's part */
+    int64_t parts[LJ_LEVELS], elements[LJ_LEVELS], bytes[LJ_LEVELS];
 };
 
-/* What the first turns of a deal get, and how many of them get anything. */
-static int64_t elements_before(const struct lj_deal *deal, int turn)
+/* What the first turns of a deal get, in what a sum of it travels, and how many of them get
+ * anything. */
+static int64_t elements_before(const struct lj_wire *wire, const struct lj_deal *deal, int turn)
 {
+    (void)wire;
     return (turn * deal->each + lj_min_i64(turn, deal->more)) * LJ_SHARD_ALIGN;
 }
 
-static int64_t parts_before(const struct lj_deal *deal, int turn)
+static int64_t bytes_before(const struct lj_wire *wire, const struct lj_deal *deal, int turn)
 {
+    return lj_wire_bytes(wire, deal->first, elements_before(wire, deal, turn));
+}
+
+static int64_t parts_before(const struct lj_wire *wire, const struct lj_deal *deal, int turn)
+{
+    (void)wire;
     return lj_min_i64(turn, deal->parts);
 }
 
 /* The same of ranks [first, end), whose turns follow each other, and 0 the last. */
-static int64_t of_ranks(const struct lj_deal *deal, int first, int end,
-                        int64_t (*before)(const struct lj_deal *deal, int turn))
+static int64_t of_ranks(const struct lj_wire *w, const struct lj_deal *deal, int first, int end,
+                        int64_t (*before)(const struct lj_wire *wire, const struct lj_deal *deal,
+                                          int turn))
 {
     int from = lj_deal_turn(deal, first), to = from + end - first;
     if (to <= deal->size)
-        return before(deal, to) - before(deal, from);
-    return before(deal, deal->size) - before(deal, from) + before(deal, to - deal->size);
+        return before(w, deal, to) - before(w, deal, from);
+    return before(w, deal, deal->size) - before(w, deal, from) + before(w, deal, to - deal->size);
 }
 
 static struct others others_of(const struct lj_traffic_table *t, int bucket, int rank)
 {
     struct lj_deal deal = lj_deal_among(t->place.ranks, t->plan->bounds, bucket);
-    struct others o = {.mine = lj_deal_part(&deal, lj_deal_turn(&deal, rank)).count};
+    struct lj_part mine = lj_deal_part(&deal, lj_deal_turn(&deal, rank));
+    const struct lj_wire *w = &t->wire;
+    struct others o = {.mine = mine.count, .my_bytes = lj_wire_bytes(w, mine.first, mine.count)};
     int first, end;
     node_of(t, rank, &first, &end);
-    o.parts[LJ_LEVEL_NODE] = of_ranks(&deal, first, end, parts_before) - (o.mine > 0);
-    o.elements[LJ_LEVEL_NODE] = of_ranks(&deal, first, end, elements_before) - o.mine;
+    o.parts[LJ_LEVEL_NODE] = of_ranks(w, &deal, first, end, parts_before) - (o.mine > 0);
+    o.elements[LJ_LEVEL_NODE] = of_ranks(w, &deal, first, end, elements_before) - o.mine;
+    o.bytes[LJ_LEVEL_NODE] = of_ranks(w, &deal, first, end, bytes_before) - o.my_bytes;
     int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
     o.parts[LJ_LEVEL_NETWORK] = deal.parts - (o.mine > 0) - o.parts[LJ_LEVEL_NODE];
     o.elements[LJ_LEVEL_NETWORK] = all - o.mine - o.elements[LJ_LEVEL_NODE];
+    o.bytes[LJ_LEVEL_NETWORK] =
+        lj_wire_bytes(w, deal.first, all) - o.my_bytes - o.bytes[LJ_LEVEL_NODE];
     return o;
 }
 
@@ -125,16 +145,15 @@ static void count_others(const struct lj_traffic_table *t, int rank, struct runn
 
 struct lj_traffic lj_traffic_gradient(const struct lj_traffic_table *t, int bucket, int rank)
 {
-    const int64_t width = (int64_t)sizeof(float);
     struct others o = others_of(t, bucket, rank);
     struct running mine = within(t, rank, rank + 1), others[LJ_LEVELS];
     struct lj_traffic traffic = {0};
     count_others(t, rank, others);
     for (int level = 0; level < LJ_LEVELS; level++) {
         traffic.sent[level] = mine.sums > 0 ? o.parts[level] : 0;
-        traffic.sent_bytes[level] = mine.sums * o.elements[level] * width;
+        traffic.sent_bytes[level] = mine.sums * o.bytes[level];
         traffic.received[level] = o.mine > 0 ? others[level].senders : 0;
-        traffic.received_bytes[level] = o.mine * others[level].sums * width;
+        traffic.received_bytes[level] = o.my_bytes * others[level].sums;
     }
     return traffic;
 }
