@@ -353,8 +353,12 @@ struct lj_gradsync_plan {
      * are set aside until its next wave. Each of the others is filled by all lanes at once. */
     int by_wave;
     bool fast; /* MPI's own reductions instead of the tree (reduce: fast) */
-    enum lj_comm_exchange
-        exchange;          /* of gradients (unless fast) and weights: no bit depends on it */
+    /* Units of LJ_SHARD_ALIGN parameters whose leaves and sums are rounded to bf16, every one of
+     * them, and travel so: (bounds[buckets] / LJ_SHARD_ALIGN), borrowed as bounds are. NULL: none.
+     * Not with fast. */
+    const bool *rounded;
+    /* Of gradients, unless fast, and of weights; no bit depends on it. */
+    enum lj_comm_exchange exchange;
     bool whole_everywhere; /* ranks without lanes need all weights, too (for evaluation) */
 };
 struct lj_gradsync;

@@ -2,6 +2,8 @@
 /* The fixed tree: subtrees grow as carries do in a binary counter. */
 #include "comm/tree.h"
 
+#include "comm/bf16.h"
+
 #include <string.h>
 
 /* Level of the root: the tree spans 2^level >= lanes leaves. */
@@ -45,9 +47,24 @@ void lj_copy_in_parallel(float *y, const float *x, int64_t count)
         memcpy(y + first, x + first, (size_t)lj_min_i64(PIECE, count - first) * sizeof *y);
 }
 
+static void add_rounded(float *y, const float *x, int64_t count, const bool *rounded)
+{
+#pragma omp parallel for schedule(static) if (count > 1 << 16)
+    for (int64_t first = 0; first < count; first += LJ_SHARD_ALIGN) {
+        if (rounded[first / LJ_SHARD_ALIGN])
+            lj_bf16_add(y + first, x + first);
+        else
+            for (int64_t i = first; i < first + LJ_SHARD_ALIGN; i++)
+                y[i] += x[i];
+    }
+}
+
 static void add_sums(const struct lj_forest_sums *sums, float *left, float *right)
 {
-    lj_add_in_parallel(left, right, sums->elements);
+    if (sums->rounded)
+        add_rounded(left, right, sums->elements, sums->rounded);
+    else
+        lj_add_in_parallel(left, right, sums->elements);
     if (sums->release)
         sums->release(sums->context, right);
 }

@@ -8,6 +8,9 @@
  *   siblings  it and its left neighbour are the two children of one node: their sum is that node;
  *   passing   it is a left child whose sibling has only absent lanes: its sum is the parent's, too.
  *
+ * Where gradients are bf16, every leaf and every sum is rounded, whoever adds it; a sum that is
+ * passed on is a rounded one.
+ *
  * So the same pairs are added wherever the subtrees come from. The same walk plans (which subtrees
  * the lanes of a rank end in, how many sums lie side by side meanwhile) and adds. */
 #ifndef LEJEPA_COMM_TREE_H
@@ -32,7 +35,8 @@ struct lj_forest {
 
 /* What there is to add when two siblings join: left += right, then right is no longer needed. */
 struct lj_forest_sums {
-    int64_t elements;                              /* of a sum */
+    int64_t elements;    /* of a sum */
+    const bool *rounded; /* (elements / LJ_SHARD_ALIGN) units rounded to bf16; NULL: none */
     void (*release)(void *context, float *buffer); /* takes right back; NULL: nobody does */
     void *context;
 };

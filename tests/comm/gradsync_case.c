@@ -22,7 +22,7 @@ const struct layout layouts[LAYOUTS] = {
  * Ranks exchange where there is no text. */
 const char *const node_maps[NODE_MAPS] = {NULL, "0", "0 0 1 1", "0 1", "0 1 1 0 2", "0 0 0 1"};
 
-/* ---- leaves and their sum ---------------------------------------------------------------- */
+/* ---- leaves ------------------------------------------------------------------------------ */
 
 static uint64_t mixed(uint64_t x) /* splitmix64 */
 {
@@ -37,26 +37,6 @@ float wild(int64_t step, int64_t lane, int64_t element)
     float mantissa = 1 + (float)(bits >> 41) * 0x1p-23f;
     float sign = bits & 1 ? -1.0f : 1.0f;
     return sign * ldexpf(mantissa, (int)((bits >> 8) % 41) - 20);
-}
-
-/* Sum over lanes [start, start + width) below `lanes`: halves first, absent halves left out. */
-static float tree(leaf_value value, int64_t lanes, int64_t start, int64_t width, int64_t step,
-                  int64_t element)
-{
-    if (width == 1)
-        return value(step, start, element);
-    float left = tree(value, lanes, start, width / 2, step, element);
-    if (start + width / 2 >= lanes)
-        return left;
-    return left + tree(value, lanes, start + width / 2, width / 2, step, element);
-}
-
-float total(leaf_value value, int64_t lanes, int64_t step, int64_t element)
-{
-    int64_t width = 1;
-    while (width < lanes)
-        width *= 2;
-    return tree(value, lanes, 0, width, step, element);
 }
 
 /* ---- running the reduction --------------------------------------------------------------- */
@@ -78,12 +58,15 @@ void run_begin(struct run *r, struct lj_comm *comm, const struct layout *layout,
     *r = (struct run){.layout = layout, .comm = comm, .value = wild};
     for (int b = 0; b <= layout->buckets; b++)
         r->bounds[b] = layout->units[b] * UNIT;
+    for (int u = 0; u < UNITS_MOST; u++)
+        r->rounded[u] = (manner & BF16) && u % 4 != 3;
     struct lj_gradsync_plan plan = {.lanes = layout->lanes,
                                     .buckets = layout->buckets,
                                     .bounds = r->bounds,
                                     .workers = layout->workers,
                                     .by_wave = layout->by_wave,
                                     .fast = manner & FAST,
+                                    .rounded = manner & BF16 ? r->rounded : NULL,
                                     .whole_everywhere = manner & EVERYWHERE};
     omp_set_num_threads(layout->threads);
     pretend_nodes(r, &plan, nodes);
@@ -151,6 +134,36 @@ int64_t run_step(struct run *r, int64_t step)
     return nonfinite;
 }
 
+/* A leaf or sum: where it is rounded, to 8 significant bits, ties to even. Numbers here are far
+ * from the least and the largest of bf16. */
+static float node(const struct run *r, int64_t element, float x)
+{
+    int exponent;
+    if (!r->rounded[element / UNIT])
+        return x;
+    frexpf(x, &exponent);
+    return ldexpf(rintf(ldexpf(x, 8 - exponent)), exponent - 8);
+}
+
+/* Sum over lanes [start, start + width) of the batch: halves first, absent halves left out. */
+static float sum_of(const struct run *r, int64_t element, int64_t start, int64_t width)
+{
+    if (width == 1)
+        return node(r, element, r->value(r->step, start, element));
+    float left = sum_of(r, element, start, width / 2);
+    if (start + width / 2 >= r->layout->lanes)
+        return left;
+    return node(r, element, left + sum_of(r, element, start + width / 2, width / 2));
+}
+
+float total(const struct run *r, int64_t element)
+{
+    int64_t width = 1;
+    while (width < r->layout->lanes)
+        width *= 2;
+    return sum_of(r, element, 0, width);
+}
+
 int64_t shard_element(const struct lj_shard *shard, int64_t at)
 {
     for (int b = 0; b < shard->buckets; b++)
@@ -164,7 +177,7 @@ static int64_t find_difference(const struct run *r)
 {
     const struct lj_shard *shard = lj_gradsync_shard(r->sync);
     for (int64_t i = 0; i < shard->elements; i++) {
-        float expected = total(r->value, r->layout->lanes, r->step, shard_element(shard, i));
+        float expected = total(r, shard_element(shard, i));
         if (memcmp(&expected, &shard->gradient[i], sizeof expected) != 0)
             return i;
     }
@@ -177,6 +190,5 @@ void assert_totals(const struct run *r)
     int64_t at = find_difference(r), element = at < 0 ? 0 : shard_element(shard, at);
     lj_all_assert(r->comm, at < 0, "step %lld, %lld lanes, element %lld is %a, expected %a",
                   (long long)r->step, (long long)r->layout->lanes, (long long)element,
-                  (double)shard->gradient[at < 0 ? 0 : at],
-                  (double)total(r->value, r->layout->lanes, r->step, element));
+                  (double)shard->gradient[at < 0 ? 0 : at], (double)total(r, element));
 }

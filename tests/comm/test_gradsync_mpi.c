@@ -74,15 +74,18 @@ static void expect_sent(const struct run *r, int64_t *messages, int64_t *bytes)
     const struct lj_shard *shard = lj_gradsync_shard(r->sync);
     double mine[BUCKETS_MOST], all[BUCKETS_MOST * RANKS_MOST];
     int subtrees = count_subtrees(r, r->node[r->comm->rank], 0, 1 << 10);
-    for (int b = 0; b < shard->buckets; b++)
-        mine[b] = (double)shard->count[b];
+    for (int b = 0; b < shard->buckets; b++) {
+        mine[b] = 0;
+        for (int64_t u = shard->first[b] / UNIT, i = 0; i < shard->count[b]; u++, i += UNIT)
+            mine[b] += r->rounded[u] ? 2 * UNIT : 4 * UNIT;
+    }
     lj_all_gather_f64(r->comm, mine, shard->buckets, all);
     *messages = *bytes = 0;
     for (int i = 0; i < r->comm->size * shard->buckets; i++) {
         if (all[i] <= 0 || subtrees == 0 || !speaks_to(r, i / shard->buckets))
             continue;
         ++*messages;
-        *bytes += (int64_t)all[i] * subtrees * (int64_t)sizeof(float);
+        *bytes += (int64_t)all[i] * subtrees;
     }
 }
 
@@ -112,11 +115,11 @@ static void assert_ledger(struct run *r, int steps)
 }
 
 /* A few steps against the tree, with the messages that they should send. */
-static void check_totals(const struct layout *layout, const char *nodes, int steps)
+static void check_totals(const struct layout *layout, int manner, const char *nodes, int steps)
 {
     struct run r;
     int64_t before = lj_open_blocks();
-    run_begin(&r, world, layout, 0, nodes);
+    run_begin(&r, world, layout, manner, nodes);
     r.hesitates = nodes != NULL;
     int64_t calls = lj_memory_calls();
     for (int64_t step = 0; step < steps; step++) {
@@ -135,18 +138,26 @@ Test(gradsync_mpi, totals_have_the_bits_of_the_tree, .timeout = 120)
 {
     world = lj_case_begin();
     for (int l = 0; l < LAYOUTS; l++)
-        check_totals(&layouts[l], NULL, 3);
+        check_totals(&layouts[l], 0, NULL, 3);
     lj_case_end(world);
 }
 
-/* Each layout on every other map. */
+Test(gradsync_mpi, totals_of_bf16_are_rounded_at_every_node, .timeout = 120)
+{
+    world = lj_case_begin();
+    for (int l = 0; l < LAYOUTS; l++)
+        check_totals(&layouts[l], BF16, NULL, 3);
+    lj_case_end(world);
+}
+
+/* Each layout on every other map, half of the layouts in bf16. */
 Test(gradsync_mpi, nodes_exchange_the_same_bits, .timeout = 120)
 {
     world = lj_case_begin();
     for (int l = 0; l < LAYOUTS; l++)
         for (int n = 1; n < NODE_MAPS; n++)
             if ((l + n) % 2 == 0)
-                check_totals(&layouts[l], node_maps[n], 3);
+                check_totals(&layouts[l], l % 4 < 2 ? BF16 : 0, node_maps[n], 3);
     lj_case_end(world);
 }
 
@@ -188,11 +199,11 @@ static float with_overflow(int64_t step, int64_t lane, int64_t element)
     return step == 1 && element == 9 * UNIT - 1 ? 0x1p126f : wild(step, lane, element);
 }
 
-static void check_nonfinite(const struct layout *layout, bool fast, const char *nodes,
+static void check_nonfinite(const struct layout *layout, int manner, const char *nodes,
                             leaf_value value, int64_t expected)
 {
     struct run r;
-    run_begin(&r, world, layout, fast ? FAST : 0, nodes);
+    run_begin(&r, world, layout, manner, nodes);
     r.value = value;
     for (int64_t step = 0; step < 3; step++) {
         int64_t nonfinite = run_step(&r, step), wanted = step == 1 ? expected : 0;
@@ -205,13 +216,14 @@ static void check_nonfinite(const struct layout *layout, bool fast, const char *
 
 Test(gradsync_mpi, nonfinite_values_are_known_to_everybody, .timeout = 120)
 {
+    static const int manners[] = {0, FAST, BF16};
     world = lj_case_begin();
     for (int l = 0; l < 3; l++) /* six lanes, in three manners */
-        for (int fast = 0; fast < 2; fast++) {
+        for (int m = 0; m < 3; m++) {
             const char *nodes = l == 1 ? "0 0 1 1" : NULL;
-            check_nonfinite(&layouts[l], fast, nodes, with_nan, 1);
-            check_nonfinite(&layouts[l], fast, nodes, with_infinities, 2);
-            check_nonfinite(&layouts[l], fast, nodes, with_overflow, 6);
+            check_nonfinite(&layouts[l], manners[m], nodes, with_nan, 1);
+            check_nonfinite(&layouts[l], manners[m], nodes, with_infinities, 2);
+            check_nonfinite(&layouts[l], manners[m], nodes, with_overflow, 6);
         }
     lj_case_end(world);
 }

@@ -20,7 +20,7 @@ static void norm_alone(const struct run *r, double norm[2])
     run_step(&alone, r->step);
     norm[0] = lj_gradsync_norm(alone.sync);
     for (int64_t i = 0; i < r->bounds[r->layout->buckets]; i++) {
-        long double x = (long double)total(wild, r->layout->lanes, r->step, i);
+        long double x = (long double)total(&alone, i);
         sum += x * x;
     }
     norm[1] = (double)sqrtl(sum);

@@ -174,6 +174,7 @@ static void assert_balanced(const struct lj_gradsync_plan *plan, struct lj_place
 }
 
 static const int64_t bounds[] = {0, 3 * UNIT, 20 * UNIT, 21 * UNIT, 300 * UNIT};
+static const bool rounded[300] = {[0] = true, [5] = true, [6] = true, [20] = true, [299] = true};
 static const struct lj_gradsync_plan plans[] = {
     {.lanes = 64, .buckets = 4, .bounds = bounds, .exchange = LJ_COMM_EXCHANGE_RANKS},
     {.lanes = 37, .buckets = 4, .bounds = bounds, .exchange = LJ_COMM_EXCHANGE_RANKS},
@@ -188,6 +189,16 @@ static const struct lj_gradsync_plan plans[] = {
      .buckets = 2,
      .bounds = bounds,
      .whole_everywhere = true,
+     .exchange = LJ_COMM_EXCHANGE_NODES},
+    {.lanes = 37,
+     .buckets = 4,
+     .bounds = bounds,
+     .rounded = rounded,
+     .exchange = LJ_COMM_EXCHANGE_RANKS},
+    {.lanes = 37,
+     .buckets = 4,
+     .bounds = bounds,
+     .rounded = rounded,
      .exchange = LJ_COMM_EXCHANGE_NODES},
 };
 enum { PLANS = sizeof plans / sizeof *plans };

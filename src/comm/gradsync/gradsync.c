@@ -3,8 +3,9 @@
  * does what. */
 #include "comm/gradsync/gradsync.h"
 
-/* Messages of a bucket in which this rank sends its node's sums, and their elements of one sum. */
-static int64_t count_parts(const struct lj_gradsync *s, int bucket, int64_t *elements)
+/* Messages of a bucket in which this rank sends its node's sums, and the bytes of one sum in all of
+ * them. */
+static int64_t count_parts(const struct lj_gradsync *s, int bucket, int64_t *bytes)
 {
     struct lj_deal deal = lj_deal_of(s, bucket);
     int64_t parts = 0;
@@ -13,7 +14,7 @@ static int64_t count_parts(const struct lj_gradsync *s, int bucket, int64_t *ele
         if (!lj_node_speaks_to(&s->map, s->comm->rank, part.rank))
             continue;
         parts++;
-        *elements += part.count;
+        *bytes += lj_wire_bytes(&s->wire, part.first, part.count);
     }
     return parts;
 }
@@ -24,15 +25,15 @@ static void predict(struct lj_gradsync *s)
     struct lj_ledger_entry *gradient = s->ledger_gradient, *weights = s->ledger_weights;
     const int64_t width = (int64_t)sizeof(float), all = s->bounds[s->buckets];
     const int64_t sums = s->fast ? 0 : lj_node_outputs(s, s->map.mine);
-    int64_t elements = 0;
+    int64_t bytes = 0;
     if (s->comm->size == 1)
         return;
     for (int b = 0; b < s->buckets; b++) {
         bool mine = lj_my_count(s, b) > 0;
-        gradient->predicted_messages_per_step += sums > 0 ? count_parts(s, b, &elements) : 0;
+        gradient->predicted_messages_per_step += sums > 0 ? count_parts(s, b, &bytes) : 0;
         weights->predicted_messages_per_step += mine ? s->others_whole : 0;
     }
-    gradient->predicted_bytes_per_step = elements * sums * width;
+    gradient->predicted_bytes_per_step = bytes * sums;
     gradient->predicted_bytes_per_call =
         (s->fast ? all * width : gradient->predicted_bytes_per_step) / s->buckets;
     weights->predicted_bytes_per_step = s->shard.elements * s->others_whole * width;
@@ -61,6 +62,7 @@ static void describe(struct lj_gradsync *s, struct lj_comm *comm,
     s->workers = plan->workers;
     s->by_wave = plan->by_wave;
     s->fast = plan->fast;
+    /* Half of what float32 holds: rounding to bf16 adds up to 2^-8 of a sum at a level. */
     s->limit = (float)(0x1p127 / (double)plan->lanes);
     s->ledger_gradient =
         lj_ledger_entry(ledger, "gradient", plan->fast ? "MPI_Ireduce_scatter" : "MPI_Isend");
@@ -73,6 +75,7 @@ static void describe(struct lj_gradsync *s, struct lj_comm *comm,
 int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
                        const struct lj_gradsync_plan *plan, struct lj_ledger *ledger)
 {
+    LJ_CHECK(!plan->fast || !plan->rounded, "MPI's own reduction does not round");
     LJ_CHECK(plan->lanes > 0 && plan->buckets > 0 && plan->bounds[plan->buckets] > 0,
              "a plan of %lld lanes and %d buckets", (long long)plan->lanes, plan->buckets);
     struct lj_gradsync *s = lj_alloc(sizeof *s, "gradient reduction");

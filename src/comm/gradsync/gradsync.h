@@ -23,6 +23,7 @@
  *     node.c       memory of the ranks of a node, and what they let each other know
  *     leaves.c     leaves, and the forest of this rank's lanes
  *     layout.c     who owns which part of what, and where it lies
+ *     wire.c       float32 or bf16: what a sum looks like on its way
  *
  * move.c, gather.c and shard.c do not know each other. */
 #ifndef LEJEPA_COMM_GRADSYNC_H
@@ -51,6 +52,12 @@ struct lj_part {
     int64_t first; /* element among all parameters */
 };
 
+/* How sums travel between ranks, in units of LJ_SHARD_ALIGN elements. */
+struct lj_wire {
+    bool *rounded;   /* (units) owned; as in the plan: bf16; NULL: all are float32 */
+    int64_t *before; /* (units + 1) owned; bytes of the units before */
+};
+
 /* A sum that a node sends of each bucket, and its place among those of node 0, 1, ... */
 struct lj_sum {
     struct lj_subtree subtree;
@@ -63,8 +70,9 @@ struct lj_move {
     int bucket;     /* -1: idle */
     int64_t number; /* of all buckets that have moved since the reduction was created, from 1 */
     bool sent;      /* this rank has sent what it has to send: its node's sums were there */
-    const float **input; /* (node_sums) sums of the ranks of this node, whole buckets */
-    float *send, *receive;
+    const float **input;  /* (node_sums) sums of the ranks of this node, whole buckets */
+    void *send;           /* the node's sums as they travel */
+    float *receive;       /* all nodes' */
     MPI_Request *request; /* of the messages, (requests) of them in use */
     int requests;
     int *count;            /* (size) elements of each rank's part, for MPI's own reduction */
@@ -130,6 +138,7 @@ struct lj_gradsync {
     int *joins;            /* (node_sums) how they become those that this node sends */
     int *first_sum;        /* (nodes + 1) first of each node, of those that nodes send */
     struct lj_sum *sums;   /* (first_sum[nodes]) of all nodes, in order of lanes */
+    struct lj_wire wire;
     struct lj_shard shard;
     double *square_sums;          /* one per LJ_SHARD_ALIGN parameters */
     int *part_count, *part_start; /* (size) of a bucket, for shard.c */
@@ -212,6 +221,28 @@ bool lj_node_told(struct lj_gradsync *sync, enum lj_notice notice, int64_t numbe
 /* A moment between two such questions of a rank that waits: MPI moves on, other processes run. */
 void lj_node_pause(struct lj_gradsync *sync);
 
+/* ---- wire.c ------------------------------------------------------------------------------ */
+
+/* Of any number of ranks. Local. Errors: LJ_ERR_RESOURCE; the caller frees it all the same. */
+int lj_wire_create(struct lj_wire *wire, const struct lj_gradsync_plan *plan) LJ_MUST_USE;
+void lj_wire_free(struct lj_wire *wire);
+/* Bytes that elements [first, first + count) of a sum travel in; whole units, here and below. */
+int64_t lj_wire_bytes(const struct lj_wire *wire, int64_t first, int64_t count);
+/* Which units are rounded, from that of element `first` on; NULL: none. */
+const bool *lj_wire_rounded(const struct lj_wire *wire, int64_t first);
+/* Writes a sum's elements [first, first + count), which begin at `sum`, as they travel. */
+void lj_wire_pack(const struct lj_wire *wire, int64_t first, int64_t count, const float *sum,
+                  void *packed);
+/* Packs so many sums of these elements where they lie, one after the other. */
+void lj_wire_pack_in_place(const struct lj_wire *wire, int64_t first, int64_t count, float *sums,
+                           int number);
+/* So many sums of these elements travel in one message, which is received at the end of their
+ * place; unpacking makes floats of it there. */
+void *lj_wire_arrival(const struct lj_wire *wire, int64_t first, int64_t count, float *sums,
+                      int number);
+void lj_wire_unpack(const struct lj_wire *wire, int64_t first, int64_t count, float *sums,
+                    int number);
+
 /* ---- leaves.c ---------------------------------------------------------------------------- */
 
 int lj_gradsync_allocate_leaves(struct lj_gradsync *sync) LJ_MUST_USE;
@@ -233,8 +264,8 @@ void lj_moves_progress(struct lj_gradsync *sync);
  * OpenMP threads.
  *   input  (node_sums) in: sums of the node's ranks, at the beginning of the bucket
  *   out    (lj_node_outputs of this node, count) out */
-void lj_sum_node(const struct lj_gradsync *sync, const float *const *input, int64_t first,
-                 int64_t count, float *out);
+void lj_sum_node(const struct lj_gradsync *sync, const float *const *input, int bucket,
+                 int64_t first, int64_t count, float *out);
 
 /* ---- shard.c ----------------------------------------------------------------------------- */
 

@@ -224,6 +224,7 @@ int lj_gradsync_lay_out(struct lj_gradsync *s, const struct lj_gradsync_plan *pl
         return LJ_ERR_RESOURCE;
     memcpy(bounds, plan->bounds, (size_t)(plan->buckets + 1) * sizeof *bounds);
     s->bounds = bounds;
+    LJ_TRY(lj_wire_create(&s->wire, plan));
     LJ_TRY(index_sums(s));
     LJ_TRY(choose_whole(s, plan->whole_everywhere));
     return lay_out_shard(s);
@@ -231,6 +232,7 @@ int lj_gradsync_lay_out(struct lj_gradsync *s, const struct lj_gradsync_plan *pl
 
 void lj_gradsync_free_layout(struct lj_gradsync *s)
 {
+    lj_wire_free(&s->wire);
     lj_free(s->node_whole);
     lj_free(s->joins);
     lj_free(s->first_sum);

@@ -15,8 +15,11 @@
 #include <limits.h>
 #include <string.h>
 
-/* The largest number that a call of MPI will be given, on any rank: elements of a message, or of a
- * bucket whose parts are moved to and from the root. */
+/* Messages are counted in words of 4 bytes: one number of float32 or two of bf16. */
+enum { WORD = 4 };
+
+/* The largest number that a call of MPI will be given, on any rank: words of a message, or elements
+ * of a bucket whose parts are moved to and from the root. */
 static int64_t largest_count(const struct lj_gradsync *s)
 {
     int64_t units = lj_widest_bucket(s) / LJ_SHARD_ALIGN, size = s->comm->size;
@@ -33,16 +36,24 @@ static bool sends(const struct lj_gradsync *s, const struct lj_part *part)
            lj_node_speaks_to(&s->map, s->comm->rank, part->rank);
 }
 
-/* Elements that this rank sends of a bucket, at most. */
+/* Bytes in which a part is made ready to be sent: where sums are added first, those of floats. */
+static int64_t bytes_to_send(const struct lj_gradsync *s, const struct lj_part *part)
+{
+    int64_t floats = part->count * (int64_t)sizeof(float);
+    return lj_node_outputs(s, s->map.mine) *
+           (s->common.sums ? floats : lj_wire_bytes(&s->wire, part->first, part->count));
+}
+
+/* The same of a bucket, at most. */
 static int64_t most_sent(const struct lj_gradsync *s)
 {
-    int64_t most = s->fast ? lj_widest_bucket(s) : 0;
+    int64_t most = s->fast ? lj_widest_bucket(s) * (int64_t)sizeof(float) : 0;
     for (int b = 0; b < s->buckets && !s->fast; b++) {
         struct lj_deal deal = lj_deal_of(s, b);
         int64_t sent = 0;
         for (int turn = 0; turn < deal.parts; turn++) {
             struct lj_part part = lj_deal_part(&deal, turn);
-            sent += sends(s, &part) ? part.count * lj_node_outputs(s, s->map.mine) : 0;
+            sent += sends(s, &part) ? bytes_to_send(s, &part) : 0;
         }
         most = lj_max_i64(most, sent);
     }
@@ -66,7 +77,7 @@ static int allocate_move(struct lj_gradsync *s, struct lj_move *move)
             (long long)widest,
             widest > INT_MAX ? "a narrower layer" : "more ranks, or a power of two lanes on each");
     int64_t received = lj_my_widest(s) * (s->fast ? 1 : s->first_sum[s->map.nodes]);
-    move->send = lj_alloc_array(most_sent(s), sizeof(float), "gradient buffers");
+    move->send = lj_alloc_array(most_sent(s), 1, "gradient buffers");
     move->receive = lj_alloc_array(received, sizeof(float), "gradient buffers");
     move->input = lj_alloc_array(s->node_sums, sizeof *move->input, "gradient reduction");
     move->request = lj_alloc_array(2 * size, sizeof *move->request, "gradient reduction");
@@ -110,38 +121,74 @@ static float *arriving(const struct lj_gradsync *s, const struct lj_move *move, 
 /* Beginning with the node after this one, so that not all turn to the same one. */
 static void receive_sums(struct lj_gradsync *s, struct lj_move *move)
 {
-    int nodes = s->map.nodes, count = (int)lj_my_count(s, move->bucket);
-    for (int i = 1; i < nodes && count > 0; i++) {
-        int node = (s->map.mine + i) % nodes, sums = lj_node_outputs(s, node);
+    int64_t count = lj_my_count(s, move->bucket), first = s->shard.first[move->bucket];
+    int64_t words = lj_wire_bytes(&s->wire, first, count) / WORD;
+    for (int i = 1; i < s->map.nodes && count > 0; i++) {
+        int node = (s->map.mine + i) % s->map.nodes, sums = lj_node_outputs(s, node);
         if (sums > 0)
-            MPI_Irecv(arriving(s, move, node), sums * count, MPI_FLOAT,
+            MPI_Irecv(lj_wire_arrival(&s->wire, first, count, arriving(s, move, node), sums),
+                      (int)(sums * words), MPI_UINT32_T,
                       lj_node_speaker(&s->map, node, s->comm->rank), LJ_TAG_GRADIENT,
                       s->comm->mpi->comm, &move->request[move->requests++]);
     }
 }
 
-/* Each part is sent as soon as it is summed, beginning with the owner after this rank, so that not
+static void unpack_sums(struct lj_gradsync *s, struct lj_move *move)
+{
+    int64_t count = lj_my_count(s, move->bucket), first = s->shard.first[move->bucket];
+    for (int node = 0; node < s->map.nodes && count > 0; node++)
+        if (node != s->map.mine)
+            lj_wire_unpack(&s->wire, first, count, arriving(s, move, node),
+                           lj_node_outputs(s, node));
+}
+
+/* Writes the node's sums of a part as they travel. A rank that is alone has them already. */
+static void pack_part(const struct lj_gradsync *s, const struct lj_move *move,
+                      const struct lj_part *part, void *to)
+{
+    int64_t bytes = lj_wire_bytes(&s->wire, part->first, part->count);
+    int64_t offset = part->first - s->bounds[move->bucket];
+    if (s->common.sums) {
+        lj_sum_node(s, move->input, move->bucket, part->first, part->count, to);
+        lj_wire_pack_in_place(&s->wire, part->first, part->count, to,
+                              lj_node_outputs(s, s->map.mine));
+        return;
+    }
+    for (int i = 0; i < s->node_sums; i++)
+        lj_wire_pack(&s->wire, part->first, part->count, move->input[i] + offset,
+                     (char *)to + i * bytes);
+}
+
+static void send_part(struct lj_gradsync *s, struct lj_move *move, const struct lj_part *part,
+                      const void *packed)
+{
+    int64_t bytes =
+        lj_node_outputs(s, s->map.mine) * lj_wire_bytes(&s->wire, part->first, part->count);
+    MPI_Isend(packed, (int)(bytes / WORD), MPI_UINT32_T, part->rank, LJ_TAG_GRADIENT,
+              s->comm->mpi->comm, &move->request[move->requests++]);
+    s->ledger_gradient->messages++;
+    s->ledger_gradient->bytes += bytes;
+    move->bytes += bytes;
+}
+
+/* Each part is sent as soon as it is packed, beginning with the owner after this rank, so that not
  * all ranks send to the same one. My own part goes to its place among those that arrive. */
 static void send_sums(struct lj_gradsync *s, struct lj_move *move)
 {
     struct lj_deal deal = lj_deal_of(s, move->bucket);
-    int sums = lj_node_outputs(s, s->map.mine), turn = lj_deal_turn(&deal, s->comm->rank);
-    float *to = move->send;
+    int turn = lj_deal_turn(&deal, s->comm->rank);
+    char *to = move->send;
     for (int i = 0; i < deal.parts; i++) {
         turn = (turn + 1) % deal.parts;
         struct lj_part part = lj_deal_part(&deal, turn);
-        int64_t first = part.first - deal.first, elements = sums * part.count;
         if (part.rank == s->comm->rank)
-            lj_sum_node(s, move->input, first, part.count, arriving(s, move, s->map.mine));
+            lj_sum_node(s, move->input, move->bucket, part.first, part.count,
+                        arriving(s, move, s->map.mine));
         if (!sends(s, &part))
             continue;
-        lj_sum_node(s, move->input, first, part.count, to);
-        MPI_Isend(to, (int)elements, MPI_FLOAT, part.rank, LJ_TAG_GRADIENT, s->comm->mpi->comm,
-                  &move->request[move->requests++]);
-        s->ledger_gradient->messages++;
-        s->ledger_gradient->bytes += elements * (int64_t)sizeof(float);
-        move->bytes += elements * (int64_t)sizeof(float);
-        to += elements;
+        pack_part(s, move, &part, to);
+        send_part(s, move, &part, to);
+        to += bytes_to_send(s, &part);
     }
     move->sent = true;
 }
@@ -167,18 +214,19 @@ static void fill(struct lj_gradsync *s, struct lj_move *move)
 static void start_reduction(struct lj_gradsync *s, struct lj_move *move)
 {
     int64_t at = 0;
+    float *send = move->send;
     for (int r = 0; r < s->comm->size; r++) {
         struct lj_part part = lj_part_of(s, move->bucket, r);
         size_t bytes = (size_t)part.count * sizeof(float);
         if (s->forest.count > 0)
-            memcpy(move->send + at, s->forest.sum[0] + part.first - s->bounds[move->bucket], bytes);
+            memcpy(send + at, s->forest.sum[0] + part.first - s->bounds[move->bucket], bytes);
         else
-            memset(move->send + at, 0, bytes);
+            memset(send + at, 0, bytes);
         move->count[r] = (int)part.count;
         at += part.count;
     }
-    MPI_Ireduce_scatter(move->send, move->receive, move->count, MPI_FLOAT, MPI_SUM,
-                        s->comm->mpi->comm, &move->request[move->requests++]);
+    MPI_Ireduce_scatter(send, move->receive, move->count, MPI_FLOAT, MPI_SUM, s->comm->mpi->comm,
+                        &move->request[move->requests++]);
     move->bytes += at * (int64_t)sizeof(float);
     s->ledger_gradient->bytes += move->bytes;
     move->sent = true;
@@ -191,10 +239,12 @@ static void start_reduction(struct lj_gradsync *s, struct lj_move *move)
 static void take_total(struct lj_gradsync *s, struct lj_move *move)
 {
     int64_t count = lj_my_count(s, move->bucket);
-    const struct lj_forest_sums sums = {.elements = count};
+    const struct lj_forest_sums sums = {
+        .elements = count, .rounded = lj_wire_rounded(&s->wire, s->shard.first[move->bucket])};
     struct lj_forest all = {.lanes = s->lanes};
     const float *total = move->receive;
     if (!s->fast) {
+        unpack_sums(s, move);
         for (int j = 0; j < s->first_sum[s->map.nodes]; j++)
             lj_forest_append(&all, s->sums[j].subtree, move->receive + s->sums[j].at * count,
                              &sums);

@@ -12,14 +12,16 @@ struct running {
     int senders, whole;
 };
 
-/* Parts of a bucket whose owners are at one place of their nodes, and their elements. */
+/* Parts of a bucket whose owners are at one place of their nodes, their elements, and the bytes of
+ * these in a sum. */
 struct at_place {
-    int64_t parts, elements;
+    int64_t parts, elements, bytes;
 };
 
 struct lj_traffic_table {
     const struct lj_gradsync_plan *plan;
     struct lj_placement place;
+    struct lj_wire wire;
     struct running *below; /* (ranks + 1) owned */
     /* Where nodes exchange; NULL where ranks do. */
     struct running *nodes_below; /* (nodes + 1) owned; sums are those that a node sends */
@@ -36,6 +38,7 @@ static int allocate(struct lj_traffic_table *t)
     t->below = lj_alloc_array(t->place.ranks + 1, sizeof *t->below, "network");
     if (!t->below)
         return LJ_ERR_RESOURCE;
+    LJ_TRY(lj_wire_create(&t->wire, t->plan));
     if (!lj_exchange_by_nodes(t->plan->exchange, node_count(t->place),
                               lj_min_i64(t->place.per_node, t->place.ranks)))
         return LJ_OK;
@@ -70,6 +73,7 @@ static void count_places(struct lj_traffic_table *t, int bucket)
         struct at_place *at = &t->at_place[bucket * t->place.per_node + place];
         at->parts++;
         at->elements += part.count;
+        at->bytes += lj_wire_bytes(&t->wire, part.first, part.count);
     }
 }
 
@@ -107,6 +111,7 @@ void lj_traffic_destroy(struct lj_traffic_table *table)
 {
     if (!table)
         return;
+    lj_wire_free(&table->wire);
     lj_free(table->below);
     lj_free(table->nodes_below);
     lj_free(table->at_place);
@@ -120,44 +125,58 @@ static void node_of(const struct lj_traffic_table *t, int rank, int *first, int 
     *end = (int)lj_min_i64(*first + t->place.per_node, t->place.ranks);
 }
 
-/* Of a bucket: parts of other ranks, and their elements, by level. */
+/* Of a bucket: parts of other ranks, their elements, and the bytes of these in a sum, by level. */
 struct others {
-    int64_t mine; /* elements of this rank's part */
-    int64_t parts[LJ_LEVELS], elements[LJ_LEVELS];
+    int64_t mine, my_bytes; /* of this rank's part */
+    int64_t parts[LJ_LEVELS], elements[LJ_LEVELS], bytes[LJ_LEVELS];
 };
 
-/* What the first turns of a deal get, and how many of them get anything. */
-static int64_t elements_before(const struct lj_deal *deal, int turn)
+/* What the first turns of a deal get, in what a sum of it travels, and how many of them get
+ * anything. */
+static int64_t elements_before(const struct lj_wire *wire, const struct lj_deal *deal, int turn)
 {
+    (void)wire;
     return (turn * deal->each + lj_min_i64(turn, deal->more)) * LJ_SHARD_ALIGN;
 }
 
-static int64_t parts_before(const struct lj_deal *deal, int turn)
+static int64_t bytes_before(const struct lj_wire *wire, const struct lj_deal *deal, int turn)
 {
+    return lj_wire_bytes(wire, deal->first, elements_before(wire, deal, turn));
+}
+
+static int64_t parts_before(const struct lj_wire *wire, const struct lj_deal *deal, int turn)
+{
+    (void)wire;
     return lj_min_i64(turn, deal->parts);
 }
 
 /* The same of ranks [first, end), whose turns follow each other, and 0 the last. */
-static int64_t of_ranks(const struct lj_deal *deal, int first, int end,
-                        int64_t (*before)(const struct lj_deal *deal, int turn))
+static int64_t of_ranks(const struct lj_wire *w, const struct lj_deal *deal, int first, int end,
+                        int64_t (*before)(const struct lj_wire *wire, const struct lj_deal *deal,
+                                          int turn))
 {
     int from = lj_deal_turn(deal, first), to = from + end - first;
     if (to <= deal->size)
-        return before(deal, to) - before(deal, from);
-    return before(deal, deal->size) - before(deal, from) + before(deal, to - deal->size);
+        return before(w, deal, to) - before(w, deal, from);
+    return before(w, deal, deal->size) - before(w, deal, from) + before(w, deal, to - deal->size);
 }
 
 static struct others others_of(const struct lj_traffic_table *t, int bucket, int rank)
 {
     struct lj_deal deal = lj_deal_among(t->place.ranks, t->plan->bounds, bucket);
-    struct others o = {.mine = lj_deal_part(&deal, lj_deal_turn(&deal, rank)).count};
+    struct lj_part mine = lj_deal_part(&deal, lj_deal_turn(&deal, rank));
+    const struct lj_wire *w = &t->wire;
+    struct others o = {.mine = mine.count, .my_bytes = lj_wire_bytes(w, mine.first, mine.count)};
     int first, end;
     node_of(t, rank, &first, &end);
-    o.parts[LJ_LEVEL_NODE] = of_ranks(&deal, first, end, parts_before) - (o.mine > 0);
-    o.elements[LJ_LEVEL_NODE] = of_ranks(&deal, first, end, elements_before) - o.mine;
+    o.parts[LJ_LEVEL_NODE] = of_ranks(w, &deal, first, end, parts_before) - (o.mine > 0);
+    o.elements[LJ_LEVEL_NODE] = of_ranks(w, &deal, first, end, elements_before) - o.mine;
+    o.bytes[LJ_LEVEL_NODE] = of_ranks(w, &deal, first, end, bytes_before) - o.my_bytes;
     int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
     o.parts[LJ_LEVEL_NETWORK] = deal.parts - (o.mine > 0) - o.parts[LJ_LEVEL_NODE];
     o.elements[LJ_LEVEL_NETWORK] = all - o.mine - o.elements[LJ_LEVEL_NODE];
+    o.bytes[LJ_LEVEL_NETWORK] =
+        lj_wire_bytes(w, deal.first, all) - o.my_bytes - o.bytes[LJ_LEVEL_NODE];
     return o;
 }
 
@@ -190,15 +209,16 @@ static void count_others(const struct lj_traffic_table *t, int rank, struct runn
 /* Of a bucket: the parts of other nodes' ranks to which a rank speaks, those at its place and, on
  * the last node if that has fewer ranks, at what is left of other places. */
 static struct at_place spoken_to(const struct lj_traffic_table *t, int bucket, int rank,
-                                 int64_t mine)
+                                 const struct others *o)
 {
-    struct at_place sum = {.parts = -(mine > 0), .elements = -mine};
+    struct at_place sum = {.parts = -(o->mine > 0), .elements = -o->mine, .bytes = -o->my_bytes};
     int first, end;
     node_of(t, rank, &first, &end);
     for (int place = rank - first; place < t->place.per_node; place += end - first) {
         const struct at_place *at = &t->at_place[bucket * t->place.per_node + place];
         sum.parts += at->parts;
         sum.elements += at->elements;
+        sum.bytes += at->bytes;
     }
     return sum;
 }
@@ -223,19 +243,19 @@ static struct lj_traffic gradient_by_nodes(const struct lj_traffic_table *t, int
 {
     const int64_t width = (int64_t)sizeof(float);
     const int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
-    int64_t mine = others_of(t, bucket, rank).mine;
-    struct at_place parts = spoken_to(t, bucket, rank, mine);
+    struct others o = others_of(t, bucket, rank);
+    struct at_place parts = spoken_to(t, bucket, rank, &o);
     struct running node, nodes;
     int first, end;
     count_nodes(t, rank, &node, &nodes);
     node_of(t, rank, &first, &end);
     int64_t written = end - first > 1 ? within(t, rank, rank + 1).sums * all : 0;
-    int64_t read = end - first > 1 ? within(t, first, end).sums * (mine + parts.elements) : 0;
+    int64_t read = end - first > 1 ? within(t, first, end).sums * (o.mine + parts.elements) : 0;
     struct lj_traffic traffic = {.common_bytes = lj_max_i64(written, read) * width};
     traffic.sent[LJ_LEVEL_NETWORK] = node.sums > 0 ? parts.parts : 0;
-    traffic.sent_bytes[LJ_LEVEL_NETWORK] = node.sums * parts.elements * width;
-    traffic.received[LJ_LEVEL_NETWORK] = mine > 0 ? nodes.senders : 0;
-    traffic.received_bytes[LJ_LEVEL_NETWORK] = mine * nodes.sums * width;
+    traffic.sent_bytes[LJ_LEVEL_NETWORK] = node.sums * parts.bytes;
+    traffic.received[LJ_LEVEL_NETWORK] = o.mine > 0 ? nodes.senders : 0;
+    traffic.received_bytes[LJ_LEVEL_NETWORK] = o.my_bytes * nodes.sums;
     return traffic;
 }
 
@@ -244,18 +264,18 @@ static struct lj_traffic weights_by_nodes(const struct lj_traffic_table *t, int 
 {
     const int64_t width = (int64_t)sizeof(float);
     const int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
-    int64_t mine = others_of(t, bucket, rank).mine;
-    struct at_place parts = spoken_to(t, bucket, rank, mine);
+    struct others o = others_of(t, bucket, rank);
+    struct at_place parts = spoken_to(t, bucket, rank, &o);
     struct running node, nodes;
     int first, end;
     count_nodes(t, rank, &node, &nodes);
     node_of(t, rank, &first, &end);
-    int64_t written = node.whole > 0 ? mine : 0;
-    int64_t read = within(t, rank, rank + 1).whole > 0 ? all - mine : 0;
+    int64_t written = node.whole > 0 ? o.mine : 0;
+    int64_t read = within(t, rank, rank + 1).whole > 0 ? all - o.mine : 0;
     struct lj_traffic traffic = {.common_bytes =
                                      end - first > 1 ? lj_max_i64(written, read) * width : 0};
-    traffic.sent[LJ_LEVEL_NETWORK] = mine > 0 ? nodes.whole : 0;
-    traffic.sent_bytes[LJ_LEVEL_NETWORK] = mine * nodes.whole * width;
+    traffic.sent[LJ_LEVEL_NETWORK] = o.mine > 0 ? nodes.whole : 0;
+    traffic.sent_bytes[LJ_LEVEL_NETWORK] = o.mine * nodes.whole * width;
     traffic.received[LJ_LEVEL_NETWORK] = node.whole > 0 ? parts.parts : 0;
     traffic.received_bytes[LJ_LEVEL_NETWORK] = node.whole > 0 ? parts.elements * width : 0;
     return traffic;
@@ -265,7 +285,6 @@ static struct lj_traffic weights_by_nodes(const struct lj_traffic_table *t, int 
 
 struct lj_traffic lj_traffic_gradient(const struct lj_traffic_table *t, int bucket, int rank)
 {
-    const int64_t width = (int64_t)sizeof(float);
     struct others o = others_of(t, bucket, rank);
     struct running mine = within(t, rank, rank + 1), others[LJ_LEVELS];
     struct lj_traffic traffic = {0};
@@ -274,9 +293,9 @@ struct lj_traffic lj_traffic_gradient(const struct lj_traffic_table *t, int buck
     count_others(t, rank, others);
     for (int level = 0; level < LJ_LEVELS; level++) {
         traffic.sent[level] = mine.sums > 0 ? o.parts[level] : 0;
-        traffic.sent_bytes[level] = mine.sums * o.elements[level] * width;
+        traffic.sent_bytes[level] = mine.sums * o.bytes[level];
         traffic.received[level] = o.mine > 0 ? others[level].senders : 0;
-        traffic.received_bytes[level] = o.mine * others[level].sums * width;
+        traffic.received_bytes[level] = o.my_bytes * others[level].sums;
     }
     return traffic;
 }

@@ -216,9 +216,11 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
     lj_archive_describe(run->archive, archive, sizeof archive);
     const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
     lj_processor_name(processor, sizeof processor);
-    lj_say("lejepa_mpi %s; kernels %s on %s; precision %s; matmuls %s; reduce %s; recompute %s",
+    lj_say("lejepa_mpi %s; kernels %s on %s; precision %s; matmuls %s; reduce %s; gradients %s; "
+           "recompute %s",
            LJ_VERSION, isa, processor, lj_precision_word(t->config->precision),
            lj_matmul_backend(&matmul), lj_reduce_word(t->config->reduce),
+           lj_comm_gradients_word(t->config->comm_gradients),
            lj_memory_recompute_word(t->config->memory_recompute));
     LJ_TRY(say_binding(run));
     lj_say("archive: %s", archive);
