@@ -99,9 +99,10 @@ void lj_forest_plan(struct lj_forest *forest, int64_t lanes, int64_t first, int6
         lj_forest_append(forest, (struct lj_subtree){lane, 0}, NULL, NULL);
 }
 
-int lj_subtrees_grow(struct lj_subtree *row, int count, int64_t lanes, int *joins)
+int lj_subtrees_grow(struct lj_subtree *row, int count, int64_t lanes, int *joins, int *most)
 {
     int left = 0;
+    *most = 0;
     for (int i = 0; i < count; i++) {
         struct lj_subtree grown = row[i];
         joins[i] = 0;
@@ -116,6 +117,7 @@ int lj_subtrees_grow(struct lj_subtree *row, int count, int64_t lanes, int *join
             }
         }
         row[left++] = grown;
+        *most = left > *most ? left : *most;
     }
     return left;
 }

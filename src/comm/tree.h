@@ -56,8 +56,9 @@ void lj_forest_plan(struct lj_forest *forest, int64_t lanes, int64_t first, int6
  * grows by the same two rules as it is appended. Returns how many are left, the maximal subtrees
  * that the row fills. Local.
  *   row    (count) in: subtrees; out: those that are left
- *   joins  (count) out: after subtree i is appended, the last two sums become one so many times */
-int lj_subtrees_grow(struct lj_subtree *row, int count, int64_t lanes, int *joins);
+ *   joins  (count) out: after subtree i is appended, the last two sums become one so many times
+ *   most   out  how many sums lie side by side then, at most */
+int lj_subtrees_grow(struct lj_subtree *row, int count, int64_t lanes, int *joins, int *most);
 
 /* True if left and right are the two children of one node. */
 bool lj_subtree_siblings(struct lj_subtree left, struct lj_subtree right);

@@ -138,18 +138,20 @@ static void check_row(uint64_t set, int64_t lanes)
 {
     struct lj_subtree row[64];
     uint64_t sum[65], expected[64];
-    int joins[64], count = 0, top = 0;
+    int joins[64], count = 0, top = 0, deepest = 0, most;
     for (int64_t lane = 0; lane < lanes; lane++)
         if (set >> lane & 1)
             row[count++] = (struct lj_subtree){lane, 0};
-    int left = lj_subtrees_grow(row, count, lanes, joins), lane = 0;
+    int left = lj_subtrees_grow(row, count, lanes, joins, &most), lane = 0;
     for (int i = 0; i < count; i++, lane++) {
         while (!(set >> lane & 1))
             lane++;
         sum[top++] = UINT64_C(1) << lane;
         for (int join = 0; join < joins[i]; join++, top--)
             sum[top - 2] |= sum[top - 1];
+        deepest = top > deepest ? top : deepest;
     }
+    cr_assert_eq(deepest, most);
     cr_assert(left == top && left == cover_set(set, lanes, 0, root_of(lanes), expected),
               "lanes %llx of %lld: %d subtrees", (unsigned long long)set, (long long)lanes, left);
     for (int i = 0; i < left; i++)

@@ -136,6 +136,8 @@ struct lj_gradsync {
     int node_sums;         /* of all ranks of this node, in order of lanes */
     int my_first_sum;      /* of them */
     int *joins;            /* (node_sums) how they become those that this node sends */
+    int spare_sums;        /* that lie side by side meanwhile, besides those that are left */
+    float *spare;          /* (workers, spare_sums, LJ_SHARD_ALIGN) */
     int *first_sum;        /* (nodes + 1) first of each node, of those that nodes send */
     struct lj_sum *sums;   /* (first_sum[nodes]) of all nodes, in order of lanes */
     struct lj_wire wire;

@@ -110,15 +110,17 @@ static int by_start(const void *a, const void *b)
 /* What each node sends: the maximal subtrees that the lanes of its ranks fill. */
 static void grow_all(struct lj_gradsync *s, struct lj_subtree *row)
 {
-    int at = 0;
+    int at = 0, most;
     for (int node = 0; node < s->map.nodes; node++) {
-        int count = lj_subtrees_grow(row, row_of_node(s, node, row), s->lanes, s->joins);
+        int count = lj_subtrees_grow(row, row_of_node(s, node, row), s->lanes, s->joins, &most);
         for (int i = 0; i < count; i++, at++)
             s->sums[at] = (struct lj_sum){row[i], at};
         s->first_sum[node + 1] = at;
     }
     qsort(s->sums, (size_t)at, sizeof *s->sums, by_start);
-    lj_subtrees_grow(row, row_of_node(s, s->map.mine, row), s->lanes, s->joins);
+    s->node_sums = row_of_node(s, s->map.mine, row);
+    int left = lj_subtrees_grow(row, s->node_sums, s->lanes, s->joins, &most);
+    s->spare_sums = most - left;
 }
 
 /* Which of the sums of its node a rank has. */
@@ -154,10 +156,10 @@ static int index_sums(struct lj_gradsync *s)
     if (good && !s->fast) {
         grow_all(s, row);
         find_mine(s);
-        s->node_sums = row_of_node(s, s->map.mine, NULL);
     }
     lj_free(row);
-    return good ? LJ_OK : LJ_ERR_RESOURCE;
+    s->spare = take((int64_t)s->workers * s->spare_sums * LJ_SHARD_ALIGN, sizeof *s->spare);
+    return good && s->spare ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 /* Who keeps all weights: whoever computes lanes, and the root, which writes checkpoints. */
@@ -235,6 +237,7 @@ void lj_gradsync_free_layout(struct lj_gradsync *s)
     lj_wire_free(&s->wire);
     lj_free(s->node_whole);
     lj_free(s->joins);
+    lj_free(s->spare);
     lj_free(s->first_sum);
     lj_free(s->sums);
     lj_free((void *)s->bounds);

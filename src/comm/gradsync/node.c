@@ -95,8 +95,9 @@ int lj_gradsync_join_nodes(struct lj_gradsync *s, const struct lj_gradsync_plan 
         bool by_nodes = lj_exchange_by_nodes(plan->exchange, s->map.nodes, s->map.most);
         if (by_nodes && lj_all_min(s->comm, take_memory(s, plan)))
             return LJ_OK;
-        if (by_nodes && plan->exchange == LJ_COMM_EXCHANGE_NODES)
-            lj_warn("comm.exchange=nodes: a node has no room in /dev/shm, so ranks exchange");
+        if (by_nodes)
+            lj_warn("comm.exchange: a node has no room in /dev/shm, or MPI shares none; ranks "
+                    "exchange instead of nodes, in more messages");
         lj_gradsync_leave_nodes(s);
     }
     return lj_agree(s->comm, lj_node_map_alone(&s->map, s->comm));

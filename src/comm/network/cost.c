@@ -4,7 +4,9 @@
  * Buckets of gradients start while backward goes on, from the last to the first, each when its
  * share of backward (that of its parameters) is done. They move one after the other, and the second
  * after a bucket starts only when that has arrived, as two of them have buffers. The busiest rank
- * counts: its messages and bytes, the larger of those it sends and those it receives. */
+ * counts: its messages and bytes, the larger of those it sends and those it receives. What goes
+ * through the memory of a node without messages takes the time of as many bytes in messages there,
+ * before the bucket leaves the node. */
 #include "comm/network/network.h"
 
 #include <math.h>
