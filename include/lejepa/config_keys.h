@@ -32,6 +32,15 @@
     CHOICE(BITS, reduce, "reduce", LJ_REDUCE_EXACT,                                                \
         WORD(LJ_REDUCE_EXACT, "exact") WORD(LJ_REDUCE_FAST, "fast"),                               \
         "gradient sums: along the fixed tree, or by MPI's own reduction")                          \
+    CHOICE(FREE, comm_exchange, "comm.exchange", LJ_COMM_EXCHANGE_AUTO,                            \
+        WORD(LJ_COMM_EXCHANGE_AUTO, "auto") WORD(LJ_COMM_EXCHANGE_RANKS, "ranks")                  \
+        WORD(LJ_COMM_EXCHANGE_NODES, "nodes"),                                                     \
+        "who sends gradients and weights to whom: ranks to ranks, or nodes to nodes, whose ranks " \
+        "share memory; auto: nodes, if there are several and one has several ranks")               \
+    CHOICE(BITS, comm_gradients, "comm.gradients", LJ_COMM_GRADIENTS_FLOAT32,                      \
+        WORD(LJ_COMM_GRADIENTS_FLOAT32, "float32") WORD(LJ_COMM_GRADIENTS_BF16, "bf16"),           \
+        "gradients between ranks; bf16: a lane's, and every sum of the tree, are rounded, and "    \
+        "messages have half the bytes")                                                            \
     TEXT(FREE, data_archive, "data.archive", "",                                                   \
         "HDF5 files: a path, a comma-separated list, a glob or a directory; empty: the example")   \
     TEXT(FREE, data_images, "data.images", "",                                                     \

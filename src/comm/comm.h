@@ -8,6 +8,7 @@
 #define LEJEPA_COMM_COMM_H
 
 #include "lejepa/comm.h"
+#include "lejepa/config.h"
 
 #include "base/base.h"
 
@@ -235,6 +236,8 @@ double lj_network_sum_s(const struct lj_network_model *model, struct lj_placemen
 struct lj_traffic {
     int64_t sent[LJ_LEVELS], sent_bytes[LJ_LEVELS];
     int64_t received[LJ_LEVELS], received_bytes[LJ_LEVELS];
+    int64_t common_bytes; /* without messages, where nodes exchange: those that it writes to the
+                             memory of its node or, if more, reads there */
 };
 /* Who sends what in a step of a planned reduction, on any number of ranks. */
 struct lj_traffic_table;
@@ -254,8 +257,7 @@ struct lj_traffic lj_traffic_weights(const struct lj_traffic_table *table, int b
 
 /* A step whose communication is asked for. */
 struct lj_network_step {
-    const struct lj_gradsync_plan
-        *plan; /* lanes, buckets, bounds, fast, whole_everywhere are read */
+    const struct lj_gradsync_plan *plan; /* all but workers and by_wave is read */
     struct lj_placement place;
     const struct lj_ledger *ledger; /* of a run of any number of ranks: its sums and their bytes */
     int64_t steps;     /* that the ledger has counted; 0: one call a step of each sum */
@@ -350,7 +352,13 @@ struct lj_gradsync_plan {
     /* Buckets [0, by_wave) are filled together, one wave of lanes after the other: a bucket's sums
      * are set aside until its next wave. Each of the others is filled by all lanes at once. */
     int by_wave;
-    bool fast;             /* MPI's own reductions instead of the tree (reduce: fast) */
+    bool fast; /* MPI's own reductions instead of the tree (reduce: fast) */
+    /* Units of LJ_SHARD_ALIGN parameters whose leaves and sums are rounded to bf16, every one of
+     * them, and travel so: (bounds[buckets] / LJ_SHARD_ALIGN), borrowed as bounds are. NULL: none.
+     * Not with fast. */
+    const bool *rounded;
+    /* Of gradients, unless fast, and of weights; no bit depends on it. */
+    enum lj_comm_exchange exchange;
     bool whole_everywhere; /* ranks without lanes need all weights, too (for evaluation) */
 };
 struct lj_gradsync;
@@ -358,12 +366,20 @@ struct lj_gradsync;
 /* Allocates every buffer. Collective; all ranks pass the same plan, but for workers and by_wave.
  *   sync    out  owned by the caller: lj_gradsync_destroy
  *   ledger  in   borrowed for the life of sync; gets the lines gradient, weights and norm
+ * Where a node has no shared memory to give, ranks exchange.
  * Errors, on every rank alike: LJ_ERR_RESOURCE; LJ_ERR_CONFIG when a bucket is too long
  * for MPI's counts. */
 int lj_gradsync_create(struct lj_gradsync **sync, struct lj_comm *comm,
                        const struct lj_gradsync_plan *plan, struct lj_ledger *ledger) LJ_MUST_USE;
-/* Accepts NULL. Local. */
+/* Accepts NULL, but then on all ranks. Collective. */
 void lj_gradsync_destroy(struct lj_gradsync *sync);
+
+/* Do ranks of a node share memory, and nodes exchange? Returns the bytes of this node's memory for
+ * it; 0: ranks exchange. Local. */
+int64_t lj_gradsync_common_bytes(const struct lj_gradsync *sync);
+/* The same question before there is a reduction, of ranks on so many nodes, of which one has at
+ * most so many. Local. */
+bool lj_exchange_by_nodes(enum lj_comm_exchange exchange, int64_t nodes, int64_t most_ranks);
 
 /* Takes a leaf for each of the workers 0 .. count - 1, before their threads fill them.
  * Local; main thread. */

@@ -2,6 +2,10 @@
 /* The fixed tree: subtrees grow as carries do in a binary counter. */
 #include "comm/tree.h"
 
+#include "comm/bf16.h"
+
+#include <string.h>
+
 /* Level of the root: the tree spans 2^level >= lanes leaves. */
 static int root_level(int64_t lanes)
 {
@@ -35,9 +39,32 @@ void lj_add_in_parallel(float *y, const float *x, int64_t count)
         y[i] += x[i];
 }
 
+void lj_copy_in_parallel(float *y, const float *x, int64_t count)
+{
+    enum { PIECE = 4096 };
+#pragma omp parallel for schedule(static) if (count > 1 << 16)
+    for (int64_t first = 0; first < count; first += PIECE)
+        memcpy(y + first, x + first, (size_t)lj_min_i64(PIECE, count - first) * sizeof *y);
+}
+
+static void add_rounded(float *y, const float *x, int64_t count, const bool *rounded)
+{
+#pragma omp parallel for schedule(static) if (count > 1 << 16)
+    for (int64_t first = 0; first < count; first += LJ_SHARD_ALIGN) {
+        if (rounded[first / LJ_SHARD_ALIGN])
+            lj_bf16_add(y + first, x + first);
+        else
+            for (int64_t i = first; i < first + LJ_SHARD_ALIGN; i++)
+                y[i] += x[i];
+    }
+}
+
 static void add_sums(const struct lj_forest_sums *sums, float *left, float *right)
 {
-    lj_add_in_parallel(left, right, sums->elements);
+    if (sums->rounded)
+        add_rounded(left, right, sums->elements, sums->rounded);
+    else
+        lj_add_in_parallel(left, right, sums->elements);
     if (sums->release)
         sums->release(sums->context, right);
 }
@@ -70,4 +97,27 @@ void lj_forest_plan(struct lj_forest *forest, int64_t lanes, int64_t first, int6
     *forest = (struct lj_forest){.lanes = lanes};
     for (int64_t lane = first; lane < end; lane++)
         lj_forest_append(forest, (struct lj_subtree){lane, 0}, NULL, NULL);
+}
+
+int lj_subtrees_grow(struct lj_subtree *row, int count, int64_t lanes, int *joins, int *most)
+{
+    int left = 0;
+    *most = 0;
+    for (int i = 0; i < count; i++) {
+        struct lj_subtree grown = row[i];
+        joins[i] = 0;
+        for (;;) {
+            if (left > 0 && lj_subtree_siblings(row[left - 1], grown)) {
+                grown = (struct lj_subtree){row[--left].start, grown.level + 1};
+                joins[i]++;
+            } else if (lj_subtree_passes(grown, lanes)) {
+                grown.level++;
+            } else {
+                break;
+            }
+        }
+        row[left++] = grown;
+        *most = left > *most ? left : *most;
+    }
+    return left;
 }

@@ -8,6 +8,9 @@
  *   siblings  it and its left neighbour are the two children of one node: their sum is that node;
  *   passing   it is a left child whose sibling has only absent lanes: its sum is the parent's, too.
  *
+ * Where gradients are bf16, every leaf and every sum is rounded, whoever adds it; a sum that is
+ * passed on is a rounded one.
+ *
  * So the same pairs are added wherever the subtrees come from. The same walk plans (which subtrees
  * the lanes of a rank end in, how many sums lie side by side meanwhile) and adds. */
 #ifndef LEJEPA_COMM_TREE_H
@@ -32,7 +35,8 @@ struct lj_forest {
 
 /* What there is to add when two siblings join: left += right, then right is no longer needed. */
 struct lj_forest_sums {
-    int64_t elements;                              /* of a sum */
+    int64_t elements;    /* of a sum */
+    const bool *rounded; /* (elements / LJ_SHARD_ALIGN) units rounded to bf16; NULL: none */
     void (*release)(void *context, float *buffer); /* takes right back; NULL: nobody does */
     void *context;
 };
@@ -48,12 +52,21 @@ void lj_forest_append(struct lj_forest *forest, struct lj_subtree subtree, float
  * maximal subtrees they fill, and in `most` how many sums have to be kept at once. Local. */
 void lj_forest_plan(struct lj_forest *forest, int64_t lanes, int64_t first, int64_t end);
 
+/* How a row of subtrees in ascending order grows where lanes may be missing between them: each
+ * grows by the same two rules as it is appended. Returns how many are left, the maximal subtrees
+ * that the row fills. Local.
+ *   row    (count) in: subtrees; out: those that are left
+ *   joins  (count) out: after subtree i is appended, the last two sums become one so many times
+ *   most   out  how many sums lie side by side then, at most */
+int lj_subtrees_grow(struct lj_subtree *row, int count, int64_t lanes, int *joins, int *most);
+
 /* True if left and right are the two children of one node. */
 bool lj_subtree_siblings(struct lj_subtree left, struct lj_subtree right);
 /* True if the subtree's sibling has no lane, so that its sum is its parent's. */
 bool lj_subtree_passes(struct lj_subtree subtree, int64_t lanes);
 
-/* y += x, elements split over OpenMP threads. */
+/* y += x; y = x. Elements split over OpenMP threads. */
 void lj_add_in_parallel(float *y, const float *x, int64_t count);
+void lj_copy_in_parallel(float *y, const float *x, int64_t count);
 
 #endif

@@ -79,7 +79,10 @@ struct lj_params {
     int64_t trained;  /* scalars that are trained: without padding and statistics */
     int buckets;
     int64_t *bounds; /* (buckets + 1) first element of each bucket, then `elements`; owned */
+    /* (elements / LJ_PARAMS_UNIT) true where such a unit holds no running statistic; owned */
+    bool *trained_only;
 };
+enum { LJ_PARAMS_UNIT = 4096 }; /* bounds are multiples of it: a bucket is cut there (comm) */
 /* Frees what the table owns and empties it. */
 void lj_params_destroy(struct lj_params *params);
 /* Index of the named parameter, or -1. */
@@ -329,7 +332,7 @@ struct lj_segment {
 /* Gives every parameter its offset, and cuts the nodes of the nets, in this order, into buckets of
  * about bucket_bytes at most. A block is never cut; a bucket also ends after each node with
  * statistics of the global batch, whose backward must wait for all lanes. Local.
- *   params    in/out  sets offset, elements, trained, buckets, bounds
+ *   params    in/out  sets offset, elements, trained, buckets, bounds, trained_only
  *   nets      in      (count) all nets that share the table
  *   segments  out     (capacity) the nodes of each bucket
  * Errors: LJ_ERR_RESOURCE. */

@@ -6,15 +6,15 @@
 #include <string.h>
 
 enum {
-    TENSOR_ALIGN = 16,   /* elements: a cache line */
-    BUCKET_ALIGN = 4096, /* elements: a bucket is cut into shards at such multiples (comm) */
-    INIT_CHUNK = 4096    /* elements of a tensor that are drawn from one stream */
+    TENSOR_ALIGN = 16, /* elements: a cache line */
+    INIT_CHUNK = 4096  /* elements of a tensor that are drawn from one stream */
 };
 
 void lj_params_destroy(struct lj_params *params)
 {
     lj_free(params->list);
     lj_free(params->bounds);
+    lj_free(params->trained_only);
     *params = (struct lj_params){0};
 }
 
@@ -126,6 +126,23 @@ static bool follows_sync(const struct lj_net *net, int i)
     return lj_node_sync_count(&net->node[i - 1]) > 0;
 }
 
+static int find_statistics(struct lj_params *params)
+{
+    const int64_t units = params->elements / LJ_PARAMS_UNIT;
+    params->trained_only = lj_alloc_array(units, sizeof *params->trained_only, "network");
+    if (!params->trained_only)
+        return LJ_ERR_RESOURCE;
+    for (int64_t u = 0; u < units; u++)
+        params->trained_only[u] = true;
+    for (int p = 0; p < params->count; p++) {
+        const struct lj_param *param = &params->list[p];
+        int64_t last = (param->offset + param->count - 1) / LJ_PARAMS_UNIT;
+        for (int64_t u = param->offset / LJ_PARAMS_UNIT; u <= last; u++)
+            params->trained_only[u] &= param->role == LJ_ROLE_WEIGHT;
+    }
+    return LJ_OK;
+}
+
 int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int count,
                      int64_t bucket_bytes, struct lj_segment *segments, int capacity)
 {
@@ -143,7 +160,7 @@ int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int c
             bool opens = i == 0 || follows_sync(nets[n], i) || (begins_unit(nets[n], i) && full);
             if (opens) {
                 LJ_CHECK(params->buckets < capacity, "more than %d buckets", capacity);
-                at = lj_round_up(at, BUCKET_ALIGN);
+                at = lj_round_up(at, LJ_PARAMS_UNIT);
                 params->bounds[params->buckets] = at;
                 segments[params->buckets++] = (struct lj_segment){.net = n, .first = i};
                 filled = 0;
@@ -153,9 +170,9 @@ int lj_params_layout(struct lj_params *params, struct lj_net *const *nets, int c
             segments[params->buckets - 1].end = i + 1;
         }
     }
-    params->elements = lj_round_up(lj_max_i64(at, 1), BUCKET_ALIGN);
+    params->elements = lj_round_up(lj_max_i64(at, 1), LJ_PARAMS_UNIT);
     params->bounds[params->buckets] = params->elements;
-    return LJ_OK;
+    return find_statistics(params);
 }
 
 void lj_params_clear_gaps(const struct lj_params *params, int bucket, float *values)

@@ -185,9 +185,10 @@ struct lj_scale {
     struct lj_scale_rung rung[2 * LJ_LADDER_MAX]; /* (rungs) strong ones first, ascending */
     char model[256];                              /* what it is, in words; rank 0's */
     int64_t parameters;
-    int threads;     /* of a rank; rank 0's */
-    int buckets;     /* of gradients; rank 0's, as bounds */
-    int64_t *bounds; /* (buckets + 1) first parameter of each; owned: lj_scale_release */
+    int threads;        /* of a rank; rank 0's */
+    int buckets;        /* of gradients; rank 0's, as bounds */
+    int64_t *bounds;    /* (buckets + 1) first parameter of each; owned: lj_scale_release */
+    bool *trained_only; /* as in lj_params; owned as bounds are */
     int foreseen_count;
     struct lj_scale_foreseen foreseen[2 * LJ_LADDER_MAX]; /* strong ones first, ascending */
 };

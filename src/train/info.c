@@ -19,6 +19,7 @@ struct lj_trainer_info lj_trainer_info(const struct lj_trainer *t)
                                    .recompute_bytes = t->recompute_bytes,
                                    .clock = t->clock,
                                    .ledger = (struct lj_ledger *)&t->ledger,
+                                   .common_bytes = lj_gradsync_common_bytes(t->gradsync),
                                    .warmup_steps = t->schedule.warmup_steps,
                                    .lr_peak = t->schedule.peak,
                                    .lr_floor = t->schedule.floor,

@@ -130,6 +130,14 @@ int lj_trainer_resolve_objective(struct lj_config *c)
     return LJ_OK;
 }
 
+static int check_gradients(const struct lj_config *c)
+{
+    if (c->comm_gradients == LJ_COMM_GRADIENTS_BF16 && c->reduce == LJ_REDUCE_FAST)
+        return lj_fail(LJ_ERR_CONFIG, "comm.gradients=bf16: MPI's own reduction (reduce=fast) adds "
+                                      "float32 only; use reduce=exact");
+    return LJ_OK;
+}
+
 static int make_objective(struct lj_trainer *t)
 {
     struct lj_objective_shape shape = {
@@ -158,6 +166,7 @@ static int make_objective(struct lj_trainer *t)
 static int prepare_locally(struct lj_trainer *t)
 {
     LJ_TRY(lj_trainer_check_allowed(&t->config));
+    LJ_TRY(check_gradients(&t->config));
     t->changes = json_array();
     if (!t->changes)
         return lj_fail(LJ_ERR_RESOURCE, "out of memory: trainer");
@@ -186,6 +195,10 @@ static int make_gradsync(struct lj_trainer *t)
                                     .workers = t->workers,
                                     .by_wave = t->by_lane ? lj_encoder_buckets(t) : 0,
                                     .fast = t->config.reduce == LJ_REDUCE_FAST,
+                                    .rounded = t->config.comm_gradients == LJ_COMM_GRADIENTS_BF16
+                                                   ? t->model->params.trained_only
+                                                   : NULL,
+                                    .exchange = t->config.comm_exchange,
                                     .whole_everywhere = t->config.eval_every > 0};
     if (t->sync_count > 0) {
         t->sync_ledger = lj_ledger_entry(&t->ledger, "batchnorm", "MPI_Allreduce");

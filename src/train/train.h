@@ -54,6 +54,7 @@ struct lj_trainer_info {
     const int64_t *recompute_bytes;
     struct lj_layer_clock *const *clock; /* (workers) of (kinds of layers) */
     struct lj_ledger *ledger;
+    int64_t common_bytes; /* memory by which ranks of this node exchange; 0: ranks exchange */
     double warmup_steps, lr_peak, lr_floor;
     int64_t first_step; /* 0, or the one after the checkpoint's */
     int64_t steps;      /* of the whole run */

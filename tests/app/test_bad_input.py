@@ -287,6 +287,7 @@ def train_cases():
     yield "out of range", ["loss.lambda=-1"], 2, ["loss.lambda", "-1", "0 .. "]
     yield "not a number", ["batch.size=many"], 2, ["batch.size", "many", "whole number"]
     yield "bad choice", ["loss.combine=sum"], 2, ["loss.combine", "sum", "convex|additive"]
+    yield "bf16 by MPI", [data("good.h5"), "comm.gradients=bf16", "reduce=fast"], 2, ["=exact"]
     yield "list in YAML", [here / "list.yaml"], 2, ["list.yaml:2", "optim.lr"]
     yield "bad YAML", [here / "bad.yaml"], 2, ["bad.yaml:"]
     yield "unknown key in YAML", [here / "unknown.yaml"], 2, [

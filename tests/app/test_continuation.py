@@ -48,6 +48,7 @@ def test_refused():
         "model.width=32",
         "optim.lr=0.1",
         "seed=9",
+        "comm.gradients=bf16",
     )
     program.at_once(refused, [(change, 1 + i % 2) for i, change in enumerate(changes)])
 

@@ -88,10 +88,11 @@ def test_fault(case):
 
 
 def test_stall(case):
-    """SIGSTOP to one rank: for good, or for longer than the watchdog waits."""
-    rank, pause_s = case
-    what = f"rank {rank} stopped for {pause_s} s"
-    directory = here / f"stall-{rank}-{pause_s}"
+    """SIGSTOP to one rank: for good, or for longer than the watchdog waits. The other waits for its
+    messages, or for what it has to write into the memory of their node."""
+    rank, pause_s, exchange = case
+    what = f"rank {rank} stopped for {pause_s} s, {exchange} exchange"
+    directory = here / f"stall-{rank}-{pause_s}-{exchange}"
     process = start(
         [
             "train",
@@ -102,6 +103,7 @@ def test_stall(case):
             "train.steps=1000000",
             "log.every=1",
             "guard.stall_s=3",
+            f"comm.exchange={exchange}",
         ],
         2,
     )
@@ -269,7 +271,10 @@ program.at_once(
         (("step", 3, [0, 1, 2]), 2, 3),
     ],
 )
-program.at_once(test_stall, [(1, 0), (0, 0), (1, 9)])
+program.at_once(
+    test_stall,
+    [(1, 0, "ranks"), (0, 0, "ranks"), (1, 9, "ranks"), (0, 0, "nodes"), (1, 9, "nodes")],
+)
 program.at_once(test_slow, [(1, 0), (2, 1)])
 program.at_once(test_slow_checkpoint, [1, 2])
 test_stall_beside_training()

@@ -13,11 +13,12 @@ STEPS = 3
 holder, here = program.scratch()
 archive = program.archive(here / "archive.h5", 96)
 words = [f"data.archive={archive}", f"train.steps={STEPS}"]
+two_nodes = {"LJ_NODES": "0 0 1 1"}
 
 
-def plan(name, ranks, *more):
+def plan(name, ranks, *more, **how):
     """What the run wrote, and the bytes that rank 0 sent to other ranks in a step."""
-    ended = train(here / name, *words, *more, ranks=ranks)
+    ended = train(here / name, *words, *more, ranks=ranks, **how)
     check(ended.code == 0, f"{name}: {ended.tail()}")
     ledger = json.loads((here / name / "timing.json").read_text())["ledger"]
     sent = sum(
@@ -69,6 +70,25 @@ def test_given_lanes():
     check("a rank sends at most" not in log, "one rank sends messages")
 
 
+def test_nodes():
+    """Four ranks taken for those of two nodes, which exchange: a part of the bytes, the same
+    bits."""
+    log, sent = plan("ranks", 4, "batch.size=32", "comm.exchange=ranks", env=two_nodes)
+    check_messages("ranks", log, sent)
+    check("nodes exchange" not in log, f"ranks: {log[-2000:]}")
+    log, fewer = plan("nodes", 4, "batch.size=32", env=two_nodes)
+    check_messages("nodes", log, fewer)
+    check("nodes exchange gradients and weights; the ranks of one share" in log, f"nodes: {log}")
+    check(3 * fewer == sent, f"ranks send {sent} bytes, nodes {fewer}")
+    log, _ = plan("one", 4, "batch.size=32")
+    check("nodes exchange" not in log, f"one node: {log[-2000:]}")
+    one, *others = (
+        program.tensors(program.checkpoints(here / name)[-1]) for name in ("one", "ranks", "nodes")
+    )
+    check(all(one == other for other in others), "other bits")
+
+
 test_messages_and_advice()
+test_nodes()
 test_given_lanes()
 program.finish()

@@ -3,6 +3,7 @@
 """run.trace: what the file holds, that it stays within its bound, and when there is none."""
 
 import collections
+import itertools
 import json
 import os
 import signal
@@ -84,6 +85,27 @@ def test_content():
     check(len(sums[0]) == calls["sigreg"], f"{len(sums[0])} allreduces, the ledger has {calls}")
     leftover = [p.name for p in here.iterdir() if p.name.endswith(".tmp")]
     check(not leftover, f"left behind: {leftover}")
+
+
+def test_overlap():
+    """Each bucket of gradients but the last is on its way while backward goes on."""
+    path = here / "overlap.json"
+    words = ["train.steps=3", "model.width=64", "model.depth=4", f"run.trace={path}"]
+    ended = train(here / "overlap", data, *words, ranks=2)
+    check(ended.code == 0, f"overlap: exit code {ended.code}: {ended.tail()}")
+    _, spans = load(path)
+    for rank, step in itertools.product(range(2), range(3)):
+        mine = [s for s in spans if s["pid"] == rank and s["args"]["step"] == step]
+        backward = [s for s in mine if s["name"] == "backward"]
+        starts = sorted(s["ts"] for s in mine if s["name"] == "gradient")
+        check(len(starts) > 3, f"{len(starts)} buckets")
+        inside = [any(b["ts"] < at < b["ts"] + b["dur"] for b in backward) for at in starts]
+        gaps = [after - before for before, after in zip(starts, starts[1:])]
+        total = sum(b["dur"] for b in backward)
+        check(
+            all(inside) and sum(gaps) > 0.3 * total,
+            f"rank {rank}, step {step}: starts {starts}, backward {backward}",
+        )
 
 
 def test_bound():
@@ -206,6 +228,7 @@ def test_gathers():
 
 
 test_content()
+test_overlap()
 test_gathers()
 test_bound()
 test_stopped()

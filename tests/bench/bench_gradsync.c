@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reducing gradients and gathering weights, exact and fast: 4 lanes, 6 million parameters in
- * buckets of 4 MiB. The result is the rate of the gradients' bytes that the lanes of one rank hand
- * in, compared with memcpy of as many bytes. */
+/* Reducing gradients and gathering weights, exact, exact in bf16 and fast, among ranks, and exact
+ * among nodes whose ranks share memory (LJ_NODES="0 0 1 1" makes nodes of one machine): 4 lanes or
+ * one a rank, 6 million parameters in buckets of 4 MiB. The result is the rate of the gradients'
+ * bytes that the lanes of one rank hand in, compared with memcpy of as many bytes. */
 #include "bench.h"
 
 #include "comm/comm.h"
@@ -9,12 +10,17 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LANES = 4, BUCKETS = 6 };
+enum { LANES_LEAST = 4, BUCKETS = 6, UNITS = BUCKETS * 256 };
+
+enum manner { EXACT, BF16, FAST, NODES, NODES_BF16, MANNERS };
+static const char *const word[] = {"exact", "exact, bf16", "fast", "exact, nodes",
+                                   "exact, nodes, bf16"};
 
 struct gradsync_case {
     struct lj_comm *comm;
     struct lj_gradsync *sync;
-    int64_t bounds[BUCKETS + 1], first_lane, end_lane;
+    int64_t bounds[BUCKETS + 1], lanes, first_lane, end_lane;
+    bool rounded[UNITS];
     float *gradient, *weights; /* (elements) */
 };
 
@@ -54,12 +60,19 @@ static void run_together(struct gradsync_case *c, struct bench_sample *sample)
     }
 }
 
-static void measure(struct gradsync_case *c, bool fast)
+static void measure(struct gradsync_case *c, enum manner manner)
 {
     struct bench_sample *sample = lj_alloc(sizeof *sample, "bench"),
                         *copies = lj_alloc(sizeof *copies, "bench");
-    struct lj_gradsync_plan plan = {
-        .lanes = LANES, .buckets = BUCKETS, .bounds = c->bounds, .workers = 1, .fast = fast};
+    bool bf16 = manner == BF16 || manner == NODES_BF16;
+    struct lj_gradsync_plan plan = {.lanes = c->lanes,
+                                    .buckets = BUCKETS,
+                                    .bounds = c->bounds,
+                                    .workers = 1,
+                                    .fast = manner == FAST,
+                                    .rounded = bf16 ? c->rounded : NULL,
+                                    .exchange = manner >= NODES ? LJ_COMM_EXCHANGE_NODES
+                                                                : LJ_COMM_EXCHANGE_RANKS};
     struct lj_ledger ledger = {0};
     char shape[64];
     double bytes =
@@ -68,8 +81,8 @@ static void measure(struct gradsync_case *c, bool fast)
     sample->by_wall = copies->by_wall = true;
     run_together(c, sample);
     bench_run(copies, 1, copy, c);
-    snprintf(shape, sizeof shape, "%d lanes, %lld parameters, %s", LANES,
-             (long long)c->bounds[BUCKETS], fast ? "fast" : "exact");
+    snprintf(shape, sizeof shape, "%lld lanes, %lld parameters, %s", (long long)c->lanes,
+             (long long)c->bounds[BUCKETS], word[manner]);
     struct bench_line line = {.name = "gradsync",
                               .shape = shape,
                               .unit = "GB/s",
@@ -87,14 +100,17 @@ int main(void)
 {
     struct gradsync_case c = {0};
     bench_expect(lj_comm_start(&c.comm));
-    lj_lanes_of_rank(LANES, c.comm->size, c.comm->rank, &c.first_lane, &c.end_lane);
+    c.lanes = lj_max_i64(LANES_LEAST, c.comm->size);
+    lj_lanes_of_rank(c.lanes, c.comm->size, c.comm->rank, &c.first_lane, &c.end_lane);
     for (int b = 0; b <= BUCKETS; b++)
         c.bounds[b] = b * bench_size(256, 1) * LJ_SHARD_ALIGN;
     c.gradient = lj_alloc_array(c.bounds[BUCKETS], sizeof(float), "bench");
     c.weights = lj_alloc_array(c.bounds[BUCKETS], sizeof(float), "bench");
     bench_fill(c.gradient, c.bounds[BUCKETS]);
-    measure(&c, false);
-    measure(&c, true);
+    for (int u = 0; u < UNITS; u++)
+        c.rounded[u] = true;
+    for (int manner = EXACT; manner < (c.comm->size > 1 ? MANNERS : NODES); manner++)
+        measure(&c, (enum manner)manner);
     lj_free(c.gradient);
     lj_free(c.weights);
     lj_comm_finish(c.comm);

@@ -174,17 +174,40 @@ static void assert_balanced(const struct lj_gradsync_plan *plan, struct lj_place
 }
 
 static const int64_t bounds[] = {0, 3 * UNIT, 20 * UNIT, 21 * UNIT, 300 * UNIT};
+static const bool rounded[300] = {[0] = true, [5] = true, [6] = true, [20] = true, [299] = true};
 static const struct lj_gradsync_plan plans[] = {
-    {.lanes = 64, .buckets = 4, .bounds = bounds},
-    {.lanes = 37, .buckets = 4, .bounds = bounds},
-    {.lanes = 96, .buckets = 2, .bounds = bounds, .whole_everywhere = true},
+    {.lanes = 64, .buckets = 4, .bounds = bounds, .exchange = LJ_COMM_EXCHANGE_RANKS},
+    {.lanes = 37, .buckets = 4, .bounds = bounds, .exchange = LJ_COMM_EXCHANGE_RANKS},
+    {.lanes = 96,
+     .buckets = 2,
+     .bounds = bounds,
+     .whole_everywhere = true,
+     .exchange = LJ_COMM_EXCHANGE_RANKS},
+    {.lanes = 64, .buckets = 4, .bounds = bounds, .exchange = LJ_COMM_EXCHANGE_NODES},
+    {.lanes = 37, .buckets = 4, .bounds = bounds, .exchange = LJ_COMM_EXCHANGE_NODES},
+    {.lanes = 96,
+     .buckets = 2,
+     .bounds = bounds,
+     .whole_everywhere = true,
+     .exchange = LJ_COMM_EXCHANGE_NODES},
+    {.lanes = 37,
+     .buckets = 4,
+     .bounds = bounds,
+     .rounded = rounded,
+     .exchange = LJ_COMM_EXCHANGE_RANKS},
+    {.lanes = 37,
+     .buckets = 4,
+     .bounds = bounds,
+     .rounded = rounded,
+     .exchange = LJ_COMM_EXCHANGE_NODES},
 };
+enum { PLANS = sizeof plans / sizeof *plans };
 
 Test(network, what_is_sent_is_received)
 {
     const int ranks[] = {1, 2, 3, 5, 32, 48, 200};
     const int per_node[] = {1, 3, 8, 64};
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < PLANS; i++)
         for (size_t j = 0; j < sizeof ranks / sizeof *ranks; j++)
             for (size_t k = 0; k < 4; k++)
                 assert_balanced(&plans[i], (struct lj_placement){ranks[j], per_node[k]});
@@ -195,7 +218,8 @@ Test(network, what_is_sent_is_received)
 Test(network, powers_of_two_send_no_more_than_a_reduce_scatter)
 {
     const int64_t even[] = {0, 64 * UNIT, 192 * UNIT};
-    const struct lj_gradsync_plan plan = {.lanes = 64, .buckets = 2, .bounds = even};
+    struct lj_gradsync_plan plan = {
+        .lanes = 64, .buckets = 2, .bounds = even, .exchange = LJ_COMM_EXCHANGE_RANKS};
     struct lj_traffic_table *table = NULL;
     cr_assert_eq(lj_traffic_create(&table, &plan, (struct lj_placement){32, 8}), LJ_OK);
     struct lj_traffic t = lj_traffic_gradient(table, 0, 5);
@@ -203,18 +227,31 @@ Test(network, powers_of_two_send_no_more_than_a_reduce_scatter)
     cr_assert_eq(t.sent[LJ_LEVEL_NODE], 7);
     cr_assert_eq(t.sent[LJ_LEVEL_NETWORK], 24);
     lj_traffic_destroy(table);
+    plan.exchange =
+        LJ_COMM_EXCHANGE_NODES; /* an eighth of it, to one rank of each of three nodes */
+    cr_assert_eq(lj_traffic_create(&table, &plan, (struct lj_placement){32, 8}), LJ_OK);
+    t = lj_traffic_gradient(table, 0, 5);
+    cr_assert(t.sent[LJ_LEVEL_NODE] == 0 && t.sent[LJ_LEVEL_NETWORK] == 3);
+    cr_assert_eq(t.sent_bytes[LJ_LEVEL_NETWORK], 6 * UNIT * (int64_t)sizeof(float));
+    cr_assert_eq(t.common_bytes, 64 * UNIT * (int64_t)sizeof(float));
+    t = lj_traffic_weights(table, 0, 5);
+    cr_assert(t.sent[LJ_LEVEL_NODE] == 0 && t.sent[LJ_LEVEL_NETWORK] == 3);
+    cr_assert_eq(t.common_bytes, 62 * UNIT * (int64_t)sizeof(float));
+    lj_traffic_destroy(table);
 }
 
 /* ---- cost of a step ---------------------------------------------------------------------- */
 
-static struct lj_step_cost cost_with(const struct lj_network_model *model,
-                                     struct lj_placement place, double backward_s, int64_t message)
+static struct lj_step_cost cost_of_plan(const struct lj_gradsync_plan *plan,
+                                        const struct lj_network_model *model,
+                                        struct lj_placement place, double backward_s,
+                                        int64_t message)
 {
     struct lj_ledger ledger = {0};
     struct lj_ledger_entry *sigreg = lj_ledger_entry(&ledger, "sigreg", "MPI_Allreduce");
     sigreg->predicted_bytes_per_call = message;
     sigreg->calls = 10;
-    struct lj_network_step step = {.plan = &plans[0],
+    struct lj_network_step step = {.plan = plan,
                                    .place = place,
                                    .ledger = &ledger,
                                    .steps = 10,
@@ -223,6 +260,12 @@ static struct lj_step_cost cost_with(const struct lj_network_model *model,
     struct lj_step_cost cost;
     cr_assert_eq(lj_network_cost(model, &step, &cost), LJ_OK);
     return cost;
+}
+
+static struct lj_step_cost cost_with(const struct lj_network_model *model,
+                                     struct lj_placement place, double backward_s, int64_t message)
+{
+    return cost_of_plan(&plans[0], model, place, backward_s, message);
 }
 
 static struct lj_step_cost cost_of(struct lj_placement place, double backward_s, int64_t message)
@@ -300,4 +343,19 @@ Test(network, backward_hides_buckets)
                 entry_of(&bare, "sigreg")->exposed_s + entry_of(&bare, "nonfinite")->exposed_s +
                     shown->exposed_s + entry_of(&bare, "weights")->exposed_s,
                 "the sum of all lines");
+}
+
+/* Nodes of eight ranks that exchange move an eighth as much between them, in fewer messages. */
+Test(network, nodes_move_less_than_their_ranks)
+{
+    struct lj_placement place = {32, 8};
+    struct lj_step_cost ranks = cost_of_plan(&plans[0], &truth, place, 0.1, 1 << 10);
+    struct lj_step_cost nodes = cost_of_plan(&plans[3], &truth, place, 0.1, 1 << 10);
+    for (int i = 0; i < 2; i++) {
+        const char *name = i == 0 ? "gradient" : "weights";
+        const struct lj_cost *by_ranks = entry_of(&ranks, name), *by_nodes = entry_of(&nodes, name);
+        cr_assert_lt(by_nodes->messages, by_ranks->messages / 8 + 1, "%s", name);
+        cr_assert_lt(by_nodes->network_s, by_ranks->network_s / 4, "%s", name);
+        cr_assert(by_nodes->node_s > 0, "%s", name);
+    }
 }

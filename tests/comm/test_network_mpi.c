@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The network on several ranks: a sweep ends in time with the same samples on every rank, also when
  * a rank fails; and the messages that the model counts are those that a step sends. */
-#include "comm/network/network.h"
 #include "mpi_case.h"
 
 #include <stdio.h>
@@ -77,7 +76,7 @@ Test(network_mpi, links_between_nodes_are_measured, .timeout = 120)
     struct lj_comm *comm = lj_case_begin();
     struct lj_network n;
     struct lj_network_model model;
-    lj_network_node_ranks = 2;
+    setenv("LJ_NODES", "0 0 1 1", 1);
     measure(comm, &n);
     lj_all_assert(comm, n.nodes == (comm->size + 1) / 2 && n.per_node == 2, "%d nodes of %d ranks",
                   n.nodes, n.per_node);
@@ -170,12 +169,20 @@ Test(network_mpi, the_model_counts_what_a_step_sends, .timeout = 120)
     static const int64_t bounds[] = {0, UNIT, 4 * UNIT, 6 * UNIT, 23 * UNIT};
     static const int64_t lanes[] = {1, 2, 6, 8, 13};
     struct lj_comm *comm = lj_case_begin();
+    bool rounded[23];
+    for (int u = 0; u < 23; u++)
+        rounded[u] = u % 4 != 1;
+    setenv("LJ_NODES", "0 0 1 1 2 2", 1);
     for (size_t i = 0; i < sizeof lanes / sizeof *lanes; i++)
-        for (int everywhere = 0; everywhere < 2; everywhere++)
-            check_messages(comm, &(struct lj_gradsync_plan){.lanes = lanes[i],
-                                                            .buckets = 4,
-                                                            .bounds = bounds,
-                                                            .workers = 1,
-                                                            .whole_everywhere = everywhere});
+        for (int manner = 0; manner < 8; manner++)
+            check_messages(
+                comm, &(struct lj_gradsync_plan){.lanes = lanes[i],
+                                                 .buckets = 4,
+                                                 .bounds = bounds,
+                                                 .workers = 1,
+                                                 .rounded = manner & 1 ? rounded : NULL,
+                                                 .exchange = manner & 2 ? LJ_COMM_EXCHANGE_NODES
+                                                                        : LJ_COMM_EXCHANGE_RANKS,
+                                                 .whole_everywhere = manner & 4});
     lj_case_end(comm);
 }

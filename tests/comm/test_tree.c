@@ -114,6 +114,64 @@ Test(tree, subtrees_of_all_ranks_have_one_root)
         }
 }
 
+/* ---- a row with gaps --------------------------------------------------------------------- */
+
+/* The largest nodes of which all present lanes are in the set, from the root down. */
+static int cover_set(uint64_t set, int64_t lanes, int64_t start, int level, uint64_t *covered)
+{
+    uint64_t node = 0;
+    for (int64_t lane = start; lane < minimum(start + (INT64_C(1) << level), lanes); lane++)
+        node |= UINT64_C(1) << lane;
+    if (node == 0 || (node & set) == 0)
+        return 0;
+    if ((node & set) == node) {
+        *covered = node;
+        return 1;
+    }
+    int left = cover_set(set, lanes, start, level - 1, covered);
+    return left +
+           cover_set(set, lanes, start + (INT64_C(1) << (level - 1)), level - 1, covered + left);
+}
+
+/* Lanes of a set come one by one; a sum is here the set of lanes in it. */
+static void check_row(uint64_t set, int64_t lanes)
+{
+    struct lj_subtree row[64];
+    uint64_t sum[65], expected[64];
+    int joins[64], count = 0, top = 0, deepest = 0, most;
+    for (int64_t lane = 0; lane < lanes; lane++)
+        if (set >> lane & 1)
+            row[count++] = (struct lj_subtree){lane, 0};
+    int left = lj_subtrees_grow(row, count, lanes, joins, &most), lane = 0;
+    for (int i = 0; i < count; i++, lane++) {
+        while (!(set >> lane & 1))
+            lane++;
+        sum[top++] = UINT64_C(1) << lane;
+        for (int join = 0; join < joins[i]; join++, top--)
+            sum[top - 2] |= sum[top - 1];
+        deepest = top > deepest ? top : deepest;
+    }
+    cr_assert_eq(deepest, most);
+    cr_assert(left == top && left == cover_set(set, lanes, 0, root_of(lanes), expected),
+              "lanes %llx of %lld: %d subtrees", (unsigned long long)set, (long long)lanes, left);
+    for (int i = 0; i < left; i++)
+        cr_assert(sum[i] == expected[i] && (expected[i] >> row[i].start & 1),
+                  "lanes %llx of %lld: sum %d", (unsigned long long)set, (long long)lanes, i);
+}
+
+Test(tree, rows_with_gaps_grow_to_the_largest_nodes)
+{
+    uint64_t bits = 1;
+    for (int64_t lanes = 1; lanes <= 63; lanes++) {
+        uint64_t all = (UINT64_C(1) << lanes) - 1;
+        check_row(all, lanes);
+        for (int i = 0; i < 300; i++) {
+            bits = bits * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            check_row((bits >> 1 | bits << 17 | (i % 3 ? bits << 5 : 0)) & all, lanes);
+        }
+    }
+}
+
 /* ---- sums in use ------------------------------------------------------------------------- */
 
 /* After each lane, the subtrees of the lanes so far lie side by side: that many buffers

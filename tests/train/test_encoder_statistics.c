@@ -206,6 +206,19 @@ Test(encoder_statistics, of_lanes_and_every_way_to_recompute)
     lj_all_assert(world, batch.weights != wanted.weights, "lane and batch give the same bits");
 }
 
+/* What is no gradient is not rounded as one: after a step, weights differ and statistics do not. */
+Test(encoder_statistics, gradients_of_bf16_leave_them_as_they_are)
+{
+    CONFIGURE(&over_lane, "projector.norm=batch");
+    struct outcome single = train_on(2);
+    CONFIGURE(&over_lane, "projector.norm=batch", "comm.gradients=bf16");
+    struct outcome bf16 = train_on(2);
+    lj_all_assert(world, bf16.weights != single.weights, "nothing is rounded");
+    lj_all_assert(world, memcmp(bf16.statistic, single.statistic, sizeof bf16.statistic) == 0,
+                  "statistics are rounded");
+    expect_on_all_sizes(&bf16, "bf16");
+}
+
 /* One lane that is the whole batch: both kinds compute the same, by different arithmetic. */
 Test(encoder_statistics, one_lane_is_the_batch)
 {

@@ -201,6 +201,36 @@ Test(exactness, wide_matmuls)
         check_wide("precision=bf16");
 }
 
+/* Gradients in bf16: from the first update on other bits than in float32, near them, and the same
+ * on any number of ranks. */
+Test(exactness, bf16_gradients)
+{
+    const char *const *bf16 = SETTINGS("batch.size=48", "comm.gradients=bf16");
+    struct outcome wanted = of_one_rank(bf16), single = of_one_rank(SETTINGS("batch.size=48"));
+    cr_assert(wanted.weights != single.weights && wanted.loss[0] == single.loss[0]);
+    cr_assert_float_eq(wanted.loss[2], single.loss[2], 1e-3 * single.loss[2]);
+    expect_on_all_sizes(bf16, &wanted);
+    expect_on_all_sizes(
+        SETTINGS("batch.size=48", "comm.gradients=bf16", "memory.recompute=lanes", "threads=2"),
+        &wanted);
+}
+
+/* Ranks taken for those of several nodes, which exchange: in blocks, by turns, unequal. */
+Test(exactness, nodes_exchange)
+{
+    static const char *const maps[] = {"0 0 1 1", "0 1", "0 1 1 0 2"};
+    struct outcome wanted = of_one_rank(SETTINGS("batch.size=48"));
+    struct outcome bf16 = of_one_rank(SETTINGS("batch.size=48", "comm.gradients=bf16"));
+    for (int i = 0; i < 3; i++) {
+        setenv("LJ_NODES", maps[i], 1);
+        expect_on_all_sizes(SETTINGS("batch.size=48", "comm.exchange=nodes"), &wanted);
+    }
+    expect_on_all_sizes(SETTINGS("batch.size=48", "comm.exchange=nodes", "comm.gradients=bf16",
+                                 "memory.recompute=lanes", "threads=2"),
+                        &bf16);
+    unsetenv("LJ_NODES");
+}
+
 /* Small tiles, the last of them short: their size may change bits, ranks and recomputing may
  * not. */
 Test(exactness, tiles)

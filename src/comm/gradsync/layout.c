@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The gradient reduction: which part of each bucket a rank owns, which subtrees it sends, whether
+/* The gradient reduction: which part of each bucket a rank owns, which sums its node sends, whether
  * it keeps all weights, and where all that lies. */
 #include "comm/gradsync/gradsync.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void *take(int64_t count, size_t size)
@@ -72,55 +73,121 @@ int64_t lj_widest_bucket(const struct lj_gradsync *s)
     return widest;
 }
 
-int lj_subtrees_of(const struct lj_gradsync *s, int rank)
+/* Appends the subtrees of all ranks of a node to a row, if there is one; returns how many. They
+ * come in order of lanes, as lanes do with ranks. */
+static int row_of_node(const struct lj_gradsync *s, int node, struct lj_subtree *row)
 {
-    return s->first_subtree[rank + 1] - s->first_subtree[rank];
+    int count = 0;
+    for (int i = s->map.first[node]; i < s->map.first[node + 1]; i++) {
+        struct lj_forest forest;
+        int64_t first, end;
+        lj_lanes_of_rank(s->lanes, s->comm->size, s->map.member[i], &first, &end);
+        lj_forest_plan(&forest, s->lanes, first, end);
+        if (row)
+            memcpy(row + count, forest.subtree, (size_t)forest.count * sizeof *row);
+        count += forest.count;
+    }
+    return count;
 }
 
-static void plan_forest(const struct lj_gradsync *s, int rank, struct lj_forest *forest)
+int lj_node_inputs(const struct lj_gradsync *s, int node)
 {
-    int64_t first, end;
-    lj_lanes_of_rank(s->lanes, s->comm->size, rank, &first, &end);
-    lj_forest_plan(forest, s->lanes, first, end);
+    return s->fast ? 0 : row_of_node(s, node, NULL);
 }
 
-/* Subtrees of every rank, in order of rank and so of lanes. With MPI's own reduction every rank
- * sends one sum, whatever its lanes. */
-static int index_subtrees(struct lj_gradsync *s)
+int lj_node_outputs(const struct lj_gradsync *s, int node)
+{
+    return s->first_sum[node + 1] - s->first_sum[node];
+}
+
+static int by_start(const void *a, const void *b)
+{
+    int64_t first = ((const struct lj_sum *)a)->subtree.start;
+    int64_t second = ((const struct lj_sum *)b)->subtree.start;
+    return (first > second) - (first < second);
+}
+
+/* What each node sends: the maximal subtrees that the lanes of its ranks fill. */
+static void grow_all(struct lj_gradsync *s, struct lj_subtree *row)
+{
+    int at = 0, most;
+    for (int node = 0; node < s->map.nodes; node++) {
+        int count = lj_subtrees_grow(row, row_of_node(s, node, row), s->lanes, s->joins, &most);
+        for (int i = 0; i < count; i++, at++)
+            s->sums[at] = (struct lj_sum){row[i], at};
+        s->first_sum[node + 1] = at;
+    }
+    qsort(s->sums, (size_t)at, sizeof *s->sums, by_start);
+    s->node_sums = row_of_node(s, s->map.mine, row);
+    int left = lj_subtrees_grow(row, s->node_sums, s->lanes, s->joins, &most);
+    s->spare_sums = most - left;
+}
+
+/* Which of the sums of its node a rank has. */
+static void find_mine(struct lj_gradsync *s)
 {
     struct lj_forest forest;
-    int size = s->comm->size;
-    s->first_subtree = take(size + 1, sizeof *s->first_subtree);
-    if (!s->first_subtree)
-        return LJ_ERR_RESOURCE;
-    for (int r = 0; r < size; r++) {
-        plan_forest(s, r, &forest);
-        s->first_subtree[r + 1] = s->first_subtree[r] + (s->fast ? 1 : forest.count);
+    int64_t first, end;
+    for (int i = 0; i <= s->map.place[s->comm->rank]; i++) {
+        int rank = s->map.member[s->map.first[s->map.mine] + i];
+        lj_lanes_of_rank(s->lanes, s->comm->size, rank, &first, &end);
+        lj_forest_plan(&forest, s->lanes, first, end);
+        s->my_first_sum += s->my_sums;
+        s->my_sums = forest.count;
     }
-    s->subtrees = take(s->first_subtree[size], sizeof *s->subtrees);
-    if (!s->subtrees)
-        return LJ_ERR_RESOURCE;
-    for (int r = 0; r < size && !s->fast; r++) {
-        plan_forest(s, r, &forest);
-        memcpy(s->subtrees + s->first_subtree[r], forest.subtree,
-               (size_t)forest.count * sizeof *s->subtrees);
+}
+
+/* Sums of this rank, of its node, and of all nodes. With MPI's own reduction every rank sends one
+ * sum, whatever its lanes. */
+static int index_sums(struct lj_gradsync *s)
+{
+    int most = 0, all = 0;
+    s->my_sums = s->fast;
+    for (int node = 0; node < s->map.nodes && !s->fast; node++) {
+        int inputs = row_of_node(s, node, NULL);
+        most = inputs > most ? inputs : most;
+        all += inputs;
     }
-    return LJ_OK;
+    struct lj_subtree *row = take(most, sizeof *row);
+    s->joins = take(most, sizeof *s->joins);
+    s->sums = take(all, sizeof *s->sums);
+    s->first_sum = take(s->map.nodes + 1, sizeof *s->first_sum);
+    bool good = row && s->joins && s->sums && s->first_sum;
+    if (good && !s->fast) {
+        grow_all(s, row);
+        find_mine(s);
+    }
+    lj_free(row);
+    s->spare = take((int64_t)s->workers * s->spare_sums * LJ_SHARD_ALIGN, sizeof *s->spare);
+    return good && s->spare ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
 /* Who keeps all weights: whoever computes lanes, and the root, which writes checkpoints. */
-static int choose_whole(struct lj_gradsync *s, bool everywhere)
+static bool keeps_weights(const struct lj_gradsync *s, int rank, bool everywhere)
 {
     int64_t first, end;
-    s->whole = take(s->comm->size, sizeof *s->whole);
-    if (!s->whole)
+    lj_lanes_of_rank(s->lanes, s->comm->size, rank, &first, &end);
+    return everywhere || rank == 0 || end > first;
+}
+
+bool lj_node_keeps_weights(const struct lj_gradsync *s, int node, bool everywhere)
+{
+    for (int i = s->map.first[node]; i < s->map.first[node + 1]; i++)
+        if (keeps_weights(s, s->map.member[i], everywhere))
+            return true;
+    return false;
+}
+
+static int choose_whole(struct lj_gradsync *s, bool everywhere)
+{
+    s->node_whole = take(s->map.nodes, sizeof *s->node_whole);
+    if (!s->node_whole)
         return LJ_ERR_RESOURCE;
-    for (int r = 0; r < s->comm->size; r++) {
-        lj_lanes_of_rank(s->lanes, s->comm->size, r, &first, &end);
-        s->whole[r] = everywhere || r == 0 || end > first;
-        s->others_whole += s->whole[r] && r != s->comm->rank;
+    for (int node = 0; node < s->map.nodes; node++) {
+        s->node_whole[node] = lj_node_keeps_weights(s, node, everywhere);
+        s->others_whole += s->node_whole[node] && node != s->map.mine;
     }
-    s->shard.whole = s->whole[s->comm->rank];
+    s->shard.whole = keeps_weights(s, s->comm->rank, everywhere);
     return LJ_OK;
 }
 
@@ -159,16 +226,20 @@ int lj_gradsync_lay_out(struct lj_gradsync *s, const struct lj_gradsync_plan *pl
         return LJ_ERR_RESOURCE;
     memcpy(bounds, plan->bounds, (size_t)(plan->buckets + 1) * sizeof *bounds);
     s->bounds = bounds;
-    LJ_TRY(index_subtrees(s));
+    LJ_TRY(lj_wire_create(&s->wire, plan));
+    LJ_TRY(index_sums(s));
     LJ_TRY(choose_whole(s, plan->whole_everywhere));
     return lay_out_shard(s);
 }
 
 void lj_gradsync_free_layout(struct lj_gradsync *s)
 {
-    lj_free(s->whole);
-    lj_free(s->first_subtree);
-    lj_free(s->subtrees);
+    lj_wire_free(&s->wire);
+    lj_free(s->node_whole);
+    lj_free(s->joins);
+    lj_free(s->spare);
+    lj_free(s->first_sum);
+    lj_free(s->sums);
     lj_free((void *)s->bounds);
     lj_free((void *)s->shard.first);
     lj_free((void *)s->shard.count);

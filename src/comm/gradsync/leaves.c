@@ -6,10 +6,10 @@
  * sums in memory of their own: there are as many buffers as one bucket needs. A forest is a stack,
  * whose sums are added to from the right, so sum i set aside is sum i of the forest as long as it
  * is in use, and lies at one place. */
+#include "comm/bf16.h"
 #include "comm/gradsync/gradsync.h"
 
 #include <math.h>
-#include <string.h>
 
 static int most_sums(const struct lj_gradsync *s)
 {
@@ -94,8 +94,9 @@ float *lj_gradsync_leaf(struct lj_gradsync *s, int worker)
     return s->leaf[worker];
 }
 
-/* Elements whose magnitude is at or above the limit, or that are not a number. */
-static int64_t count_nonfinite(const float *x, int64_t count, float limit)
+/* Counts elements whose magnitude is at or above the limit, or that are not a number, and rounds
+ * the units that are to be rounded while they are in the cache. */
+static int64_t count_and_round(float *x, int64_t count, float limit, const bool *rounded)
 {
     int64_t nonfinite = 0;
 #pragma omp parallel for schedule(static) reduction(+ : nonfinite) if (count > 1 << 16)
@@ -104,6 +105,8 @@ static int64_t count_nonfinite(const float *x, int64_t count, float limit)
         for (int i = 0; i < LJ_SHARD_ALIGN; i++)
             here += !(fabsf(x[first + i]) < limit);
         nonfinite += here;
+        if (rounded && rounded[first / LJ_SHARD_ALIGN])
+            lj_bf16_round(x + first);
     }
     return nonfinite;
 }
@@ -113,21 +116,16 @@ void lj_gradsync_add(struct lj_gradsync *s, int bucket, int worker, int64_t lane
     int64_t width = lj_bucket_width(s, bucket);
     float *leaf = s->leaf[worker];
     s->leaf[worker] = NULL;
-    s->nonfinite_here += count_nonfinite(leaf, width, s->limit);
+    const bool *rounded = lj_wire_rounded(&s->wire, s->bounds[bucket]);
+    s->nonfinite_here += count_and_round(leaf, width, s->limit, rounded);
     if (s->fast && s->forest.count == 1) {
         lj_add_in_parallel(s->forest.sum[0], leaf, width);
         release(s, leaf);
         return;
     }
-    const struct lj_forest_sums sums = {.elements = width, .release = release, .context = s};
+    const struct lj_forest_sums sums = {
+        .elements = width, .rounded = rounded, .release = release, .context = s};
     lj_forest_append(&s->forest, (struct lj_subtree){lane, 0}, leaf, &sums);
-}
-
-static void copy_in_parallel(float *to, const float *from, int64_t count)
-{
-#pragma omp parallel for schedule(static) if (count > 1 << 16)
-    for (int64_t first = 0; first < count; first += LJ_SHARD_ALIGN)
-        memcpy(to + first, from + first, LJ_SHARD_ALIGN * sizeof *to);
 }
 
 void lj_gradsync_take_up(struct lj_gradsync *s, int bucket)
@@ -143,7 +141,7 @@ void lj_gradsync_set_aside(struct lj_gradsync *s, int bucket)
         float *place = s->aside_sums[i] + s->bounds[bucket];
         if (s->forest.sum[i] == place)
             continue;
-        copy_in_parallel(place, s->forest.sum[i], lj_bucket_width(s, bucket));
+        lj_copy_in_parallel(place, s->forest.sum[i], lj_bucket_width(s, bucket));
         release(s, s->forest.sum[i]);
         s->forest.sum[i] = place;
     }

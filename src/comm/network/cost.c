@@ -4,7 +4,9 @@
  * Buckets of gradients start while backward goes on, from the last to the first, each when its
  * share of backward (that of its parameters) is done. They move one after the other, and the second
  * after a bucket starts only when that has arrived, as two of them have buffers. The busiest rank
- * counts: its messages and bytes, the larger of those it sends and those it receives. */
+ * counts: its messages and bytes, the larger of those it sends and those it receives. What goes
+ * through the memory of a node without messages takes the time of as many bytes in messages there,
+ * before the bucket leaves the node. */
 #include "comm/network/network.h"
 
 #include <math.h>
@@ -92,6 +94,7 @@ static struct moving time_of(const struct lj_network_model *model, const struct 
             moving.first_level = (enum lj_level)level;
         }
     }
+    moving.level_s[LJ_LEVEL_NODE] += (double)t->common_bytes * model->link[LJ_LEVEL_NODE].full_G;
     return moving;
 }
 
@@ -103,6 +106,7 @@ static void add_traffic(struct lj_traffic *sum, const struct lj_traffic *t)
         sum->received[level] += t->received[level];
         sum->received_bytes[level] += t->received_bytes[level];
     }
+    sum->common_bytes += t->common_bytes;
 }
 
 static void keep_slowest(struct moving *slowest, const struct moving *m)

@@ -22,8 +22,6 @@ enum {
     TAG = 1
 };
 
-int lj_network_node_ranks = 0;
-
 /* Calls that are shorter are timed several in a row: clocks and barriers cost about a tenth. */
 static const double inner_s = 20e-6;
 
@@ -281,9 +279,7 @@ static void find_nodes(struct measuring *m)
     struct lj_comm *comm = m->comm;
     struct lj_network *n = m->network;
     int in_node = 0, node_size = 1, node = 0;
-    MPI_Comm mine = lj_network_node_ranks > 0
-                        ? lj_split(comm, comm->rank / lj_network_node_ranks, comm->rank)
-                        : lj_split_nodes(comm);
+    MPI_Comm mine = lj_split_nodes(comm);
     MPI_Comm_rank(mine, &in_node);
     MPI_Comm_size(mine, &node_size);
     m->first = lj_split(comm, in_node == 0 ? 0 : MPI_UNDEFINED, comm->rank);

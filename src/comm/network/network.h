@@ -15,8 +15,4 @@
  * fit.c. */
 double lj_network_exchange_s(const struct lj_link *link, int64_t messages, int64_t bytes);
 
-/* Ranks that are taken for a node; 0: those that share memory. A variable, so that a test on one
- * machine has two nodes. measure.c. */
-extern int lj_network_node_ranks;
-
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The network: which messages the gradient reduction sends in a step, on any number of ranks. The
  * rules are those of gradsync (layout.c deals buckets out, move.c and gather.c send); here they are
- * counted, without communicator or buffers. Sums over consecutive ranks come from running totals,
- * so that thousands of ranks are counted in a moment. */
+ * counted, without communicator or buffers. Sums over consecutive ranks or nodes come from running
+ * totals, so that thousands of ranks are counted in a moment. */
 #include "comm/gradsync/gradsync.h"
 
 /* Of the ranks below one: subtrees they send of a bucket, those that send any, and those that keep
@@ -12,42 +12,109 @@ struct running {
     int senders, whole;
 };
 
+/* Parts of a bucket whose owners are at one place of their nodes, their elements, and the bytes of
+ * these in a sum. */
+struct at_place {
+    int64_t parts, elements, bytes;
+};
+
 struct lj_traffic_table {
     const struct lj_gradsync_plan *plan;
     struct lj_placement place;
+    struct lj_wire wire;
     struct running *below; /* (ranks + 1) owned */
+    /* Where nodes exchange; NULL where ranks do. */
+    struct running *nodes_below; /* (nodes + 1) owned; sums are those that a node sends */
+    struct at_place *at_place;   /* (buckets, per_node) owned */
 };
+
+static int node_count(struct lj_placement place)
+{
+    return (place.ranks + place.per_node - 1) / place.per_node;
+}
+
+static int allocate(struct lj_traffic_table *t)
+{
+    t->below = lj_alloc_array(t->place.ranks + 1, sizeof *t->below, "network");
+    if (!t->below)
+        return LJ_ERR_RESOURCE;
+    LJ_TRY(lj_wire_create(&t->wire, t->plan));
+    if (!lj_exchange_by_nodes(t->plan->exchange, node_count(t->place),
+                              lj_min_i64(t->place.per_node, t->place.ranks)))
+        return LJ_OK;
+    t->nodes_below = lj_alloc_array(node_count(t->place) + 1, sizeof *t->nodes_below, "network");
+    t->at_place = lj_alloc_array(t->plan->buckets * (int64_t)t->place.per_node, sizeof *t->at_place,
+                                 "network");
+    return t->nodes_below && t->at_place ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
+/* Adds what ranks [first, end) send together, whose lanes follow each other. */
+static struct running add_ranks(const struct lj_traffic_table *t, struct running sum, int first,
+                                int end)
+{
+    const struct lj_gradsync_plan *plan = t->plan;
+    struct lj_forest forest;
+    int64_t first_lane, end_lane, none;
+    lj_lanes_of_rank(plan->lanes, t->place.ranks, first, &first_lane, &none);
+    lj_lanes_of_rank(plan->lanes, t->place.ranks, end - 1, &none, &end_lane);
+    lj_forest_plan(&forest, plan->lanes, first_lane, end_lane);
+    sum.sums += forest.count;
+    sum.senders += forest.count > 0;
+    sum.whole += plan->whole_everywhere || first == 0 || end_lane > first_lane;
+    return sum;
+}
+
+static void count_places(struct lj_traffic_table *t, int bucket)
+{
+    struct lj_deal deal = lj_deal_among(t->place.ranks, t->plan->bounds, bucket);
+    for (int turn = 0; turn < deal.parts; turn++) {
+        struct lj_part part = lj_deal_part(&deal, turn);
+        int place = part.rank % t->place.per_node;
+        struct at_place *at = &t->at_place[bucket * t->place.per_node + place];
+        at->parts++;
+        at->elements += part.count;
+        at->bytes += lj_wire_bytes(&t->wire, part.first, part.count);
+    }
+}
+
+static void fill(struct lj_traffic_table *t)
+{
+    struct lj_placement place = t->place;
+    for (int r = 0; r < place.ranks; r++)
+        t->below[r + 1] = add_ranks(t, t->below[r], r, r + 1);
+    for (int n = 0; n < node_count(place) && t->nodes_below; n++)
+        t->nodes_below[n + 1] = add_ranks(t, t->nodes_below[n], n * place.per_node,
+                                          (int)lj_min_i64((n + 1) * place.per_node, place.ranks));
+    for (int b = 0; b < t->plan->buckets && t->at_place; b++)
+        count_places(t, b);
+}
 
 int lj_traffic_create(struct lj_traffic_table **table, const struct lj_gradsync_plan *plan,
                       struct lj_placement place)
 {
     struct lj_traffic_table *t = lj_alloc(sizeof *t, "network");
-    struct running *below = lj_alloc_array(place.ranks + 1, sizeof *below, "network");
-    *table = t;
-    if (!t || !below) {
-        lj_free(below);
-        lj_free(t);
-        *table = NULL;
+    *table = NULL;
+    if (!t)
         return LJ_ERR_RESOURCE;
+    *t = (struct lj_traffic_table){.plan = plan, .place = place};
+    int status = allocate(t);
+    if (status == LJ_OK) {
+        fill(t);
+        *table = t;
+    } else {
+        lj_traffic_destroy(t);
     }
-    *t = (struct lj_traffic_table){.plan = plan, .place = place, .below = below};
-    for (int r = 0; r < place.ranks; r++) {
-        struct lj_forest forest;
-        int64_t first, end;
-        lj_lanes_of_rank(plan->lanes, place.ranks, r, &first, &end);
-        lj_forest_plan(&forest, plan->lanes, first, end);
-        below[r + 1].sums = below[r].sums + forest.count;
-        below[r + 1].senders = below[r].senders + (forest.count > 0);
-        below[r + 1].whole = below[r].whole + (plan->whole_everywhere || r == 0 || end > first);
-    }
-    return LJ_OK;
+    return status;
 }
 
 void lj_traffic_destroy(struct lj_traffic_table *table)
 {
     if (!table)
         return;
+    lj_wire_free(&table->wire);
     lj_free(table->below);
+    lj_free(table->nodes_below);
+    lj_free(table->at_place);
     lj_free(table);
 }
 
@@ -58,48 +125,62 @@ static void node_of(const struct lj_traffic_table *t, int rank, int *first, int 
     *end = (int)lj_min_i64(*first + t->place.per_node, t->place.ranks);
 }
 
-/* Of a bucket: parts of other ranks, and their elements, by level. */
+/* Of a bucket: parts of other ranks, their elements, and the bytes of these in a sum, by level. */
 struct others {
-    int64_t mine; /* elements of this rank's part */
-    int64_t parts[LJ_LEVELS], elements[LJ_LEVELS];
+    int64_t mine, my_bytes; /* of this rank's part */
+    int64_t parts[LJ_LEVELS], elements[LJ_LEVELS], bytes[LJ_LEVELS];
 };
 
-/* What the first turns of a deal get, and how many of them get anything. */
-static int64_t elements_before(const struct lj_deal *deal, int turn)
+/* What the first turns of a deal get, in what a sum of it travels, and how many of them get
+ * anything. */
+static int64_t elements_before(const struct lj_wire *wire, const struct lj_deal *deal, int turn)
 {
+    (void)wire;
     return (turn * deal->each + lj_min_i64(turn, deal->more)) * LJ_SHARD_ALIGN;
 }
 
-static int64_t parts_before(const struct lj_deal *deal, int turn)
+static int64_t bytes_before(const struct lj_wire *wire, const struct lj_deal *deal, int turn)
 {
+    return lj_wire_bytes(wire, deal->first, elements_before(wire, deal, turn));
+}
+
+static int64_t parts_before(const struct lj_wire *wire, const struct lj_deal *deal, int turn)
+{
+    (void)wire;
     return lj_min_i64(turn, deal->parts);
 }
 
 /* The same of ranks [first, end), whose turns follow each other, and 0 the last. */
-static int64_t of_ranks(const struct lj_deal *deal, int first, int end,
-                        int64_t (*before)(const struct lj_deal *deal, int turn))
+static int64_t of_ranks(const struct lj_wire *w, const struct lj_deal *deal, int first, int end,
+                        int64_t (*before)(const struct lj_wire *wire, const struct lj_deal *deal,
+                                          int turn))
 {
     int from = lj_deal_turn(deal, first), to = from + end - first;
     if (to <= deal->size)
-        return before(deal, to) - before(deal, from);
-    return before(deal, deal->size) - before(deal, from) + before(deal, to - deal->size);
+        return before(w, deal, to) - before(w, deal, from);
+    return before(w, deal, deal->size) - before(w, deal, from) + before(w, deal, to - deal->size);
 }
 
 static struct others others_of(const struct lj_traffic_table *t, int bucket, int rank)
 {
     struct lj_deal deal = lj_deal_among(t->place.ranks, t->plan->bounds, bucket);
-    struct others o = {.mine = lj_deal_part(&deal, lj_deal_turn(&deal, rank)).count};
+    struct lj_part mine = lj_deal_part(&deal, lj_deal_turn(&deal, rank));
+    const struct lj_wire *w = &t->wire;
+    struct others o = {.mine = mine.count, .my_bytes = lj_wire_bytes(w, mine.first, mine.count)};
     int first, end;
     node_of(t, rank, &first, &end);
-    o.parts[LJ_LEVEL_NODE] = of_ranks(&deal, first, end, parts_before) - (o.mine > 0);
-    o.elements[LJ_LEVEL_NODE] = of_ranks(&deal, first, end, elements_before) - o.mine;
+    o.parts[LJ_LEVEL_NODE] = of_ranks(w, &deal, first, end, parts_before) - (o.mine > 0);
+    o.elements[LJ_LEVEL_NODE] = of_ranks(w, &deal, first, end, elements_before) - o.mine;
+    o.bytes[LJ_LEVEL_NODE] = of_ranks(w, &deal, first, end, bytes_before) - o.my_bytes;
     int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
     o.parts[LJ_LEVEL_NETWORK] = deal.parts - (o.mine > 0) - o.parts[LJ_LEVEL_NODE];
     o.elements[LJ_LEVEL_NETWORK] = all - o.mine - o.elements[LJ_LEVEL_NODE];
+    o.bytes[LJ_LEVEL_NETWORK] =
+        lj_wire_bytes(w, deal.first, all) - o.my_bytes - o.bytes[LJ_LEVEL_NODE];
     return o;
 }
 
-/* What ranks [first, end) count. */
+/* What ranks [first, end) count, each for itself. */
 static struct running within(const struct lj_traffic_table *t, int first, int end)
 {
     const struct running *b = t->below;
@@ -123,18 +204,98 @@ static void count_others(const struct lj_traffic_table *t, int rank, struct runn
                                             .whole = all.whole - node.whole};
 }
 
-struct lj_traffic lj_traffic_gradient(const struct lj_traffic_table *t, int bucket, int rank)
+/* ---- nodes exchange ---------------------------------------------------------------------- */
+
+/* Of a bucket: the parts of other nodes' ranks to which a rank speaks, those at its place and, on
+ * the last node if that has fewer ranks, at what is left of other places. */
+static struct at_place spoken_to(const struct lj_traffic_table *t, int bucket, int rank,
+                                 const struct others *o)
+{
+    struct at_place sum = {.parts = -(o->mine > 0), .elements = -o->mine, .bytes = -o->my_bytes};
+    int first, end;
+    node_of(t, rank, &first, &end);
+    for (int place = rank - first; place < t->place.per_node; place += end - first) {
+        const struct at_place *at = &t->at_place[bucket * t->place.per_node + place];
+        sum.parts += at->parts;
+        sum.elements += at->elements;
+        sum.bytes += at->bytes;
+    }
+    return sum;
+}
+
+/* What this rank's node counts, and all others together. */
+static void count_nodes(const struct lj_traffic_table *t, int rank, struct running *mine,
+                        struct running *others)
+{
+    const struct running *b = t->nodes_below, *all = &b[node_count(t->place)];
+    int node = rank / t->place.per_node;
+    *mine = (struct running){.sums = b[node + 1].sums - b[node].sums,
+                             .senders = b[node + 1].senders - b[node].senders,
+                             .whole = b[node + 1].whole - b[node].whole};
+    *others = (struct running){.sums = all->sums - mine->sums,
+                               .senders = all->senders - mine->senders,
+                               .whole = all->whole - mine->whole};
+}
+
+/* In the common memory a rank writes its sums, and reads those of all its node's ranks of the parts
+ * that it sums: its own and those that it sends. */
+static struct lj_traffic gradient_by_nodes(const struct lj_traffic_table *t, int bucket, int rank)
 {
     const int64_t width = (int64_t)sizeof(float);
+    const int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
+    struct others o = others_of(t, bucket, rank);
+    struct at_place parts = spoken_to(t, bucket, rank, &o);
+    struct running node, nodes;
+    int first, end;
+    count_nodes(t, rank, &node, &nodes);
+    node_of(t, rank, &first, &end);
+    int64_t written = end - first > 1 ? within(t, rank, rank + 1).sums * all : 0;
+    int64_t read = end - first > 1 ? within(t, first, end).sums * (o.mine + parts.elements) : 0;
+    struct lj_traffic traffic = {.common_bytes = lj_max_i64(written, read) * width};
+    traffic.sent[LJ_LEVEL_NETWORK] = node.sums > 0 ? parts.parts : 0;
+    traffic.sent_bytes[LJ_LEVEL_NETWORK] = node.sums * parts.bytes;
+    traffic.received[LJ_LEVEL_NETWORK] = o.mine > 0 ? nodes.senders : 0;
+    traffic.received_bytes[LJ_LEVEL_NETWORK] = o.my_bytes * nodes.sums;
+    return traffic;
+}
+
+/* In the common memory a rank writes its part, and reads what it does not have. */
+static struct lj_traffic weights_by_nodes(const struct lj_traffic_table *t, int bucket, int rank)
+{
+    const int64_t width = (int64_t)sizeof(float);
+    const int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
+    struct others o = others_of(t, bucket, rank);
+    struct at_place parts = spoken_to(t, bucket, rank, &o);
+    struct running node, nodes;
+    int first, end;
+    count_nodes(t, rank, &node, &nodes);
+    node_of(t, rank, &first, &end);
+    int64_t written = node.whole > 0 ? o.mine : 0;
+    int64_t read = within(t, rank, rank + 1).whole > 0 ? all - o.mine : 0;
+    struct lj_traffic traffic = {.common_bytes =
+                                     end - first > 1 ? lj_max_i64(written, read) * width : 0};
+    traffic.sent[LJ_LEVEL_NETWORK] = o.mine > 0 ? nodes.whole : 0;
+    traffic.sent_bytes[LJ_LEVEL_NETWORK] = o.mine * nodes.whole * width;
+    traffic.received[LJ_LEVEL_NETWORK] = node.whole > 0 ? parts.parts : 0;
+    traffic.received_bytes[LJ_LEVEL_NETWORK] = node.whole > 0 ? parts.elements * width : 0;
+    return traffic;
+}
+
+/* ---- either ------------------------------------------------------------------------------ */
+
+struct lj_traffic lj_traffic_gradient(const struct lj_traffic_table *t, int bucket, int rank)
+{
     struct others o = others_of(t, bucket, rank);
     struct running mine = within(t, rank, rank + 1), others[LJ_LEVELS];
     struct lj_traffic traffic = {0};
+    if (t->nodes_below)
+        return gradient_by_nodes(t, bucket, rank);
     count_others(t, rank, others);
     for (int level = 0; level < LJ_LEVELS; level++) {
         traffic.sent[level] = mine.sums > 0 ? o.parts[level] : 0;
-        traffic.sent_bytes[level] = mine.sums * o.elements[level] * width;
+        traffic.sent_bytes[level] = mine.sums * o.bytes[level];
         traffic.received[level] = o.mine > 0 ? others[level].senders : 0;
-        traffic.received_bytes[level] = o.mine * others[level].sums * width;
+        traffic.received_bytes[level] = o.my_bytes * others[level].sums;
     }
     return traffic;
 }
@@ -146,6 +307,8 @@ struct lj_traffic lj_traffic_weights(const struct lj_traffic_table *t, int bucke
     bool whole = within(t, rank, rank + 1).whole > 0;
     struct running others[LJ_LEVELS];
     struct lj_traffic traffic = {0};
+    if (t->nodes_below)
+        return weights_by_nodes(t, bucket, rank);
     count_others(t, rank, others);
     for (int level = 0; level < LJ_LEVELS; level++) {
         traffic.sent[level] = o.mine > 0 ? others[level].whole : 0;

@@ -31,10 +31,13 @@ int lj_scale_keep_buckets(struct lj_scale *scale, const struct lj_params *params
 {
     if (scale->bounds)
         return LJ_OK;
+    const int64_t units = params->elements / LJ_PARAMS_UNIT;
     scale->bounds = lj_alloc_array(params->buckets + 1, sizeof *scale->bounds, "scale");
-    if (!scale->bounds)
+    scale->trained_only = lj_alloc_array(units, sizeof *scale->trained_only, "scale");
+    if (!scale->bounds || !scale->trained_only)
         return LJ_ERR_RESOURCE;
     memcpy(scale->bounds, params->bounds, (size_t)(params->buckets + 1) * sizeof *scale->bounds);
+    memcpy(scale->trained_only, params->trained_only, (size_t)units * sizeof *scale->trained_only);
     scale->buckets = params->buckets;
     return LJ_OK;
 }
@@ -42,7 +45,9 @@ int lj_scale_keep_buckets(struct lj_scale *scale, const struct lj_params *params
 void lj_scale_release(struct lj_scale *scale)
 {
     lj_free(scale->bounds);
+    lj_free(scale->trained_only);
     scale->bounds = NULL;
+    scale->trained_only = NULL;
 }
 
 /* ---- what ranks compute ------------------------------------------------------------------ */
@@ -102,10 +107,13 @@ static void scale_arithmetic(const struct foreseeing *f, const struct lj_scale_r
 static int add_communication(const struct foreseeing *f, const struct lj_scale_rung *base,
                              const struct asked *a, struct lj_scale_prediction *p)
 {
+    const bool bf16 = f->config->comm_gradients == LJ_COMM_GRADIENTS_BF16;
     const struct lj_gradsync_plan plan = {.lanes = a->lanes,
                                           .buckets = f->scale->buckets,
                                           .bounds = f->scale->bounds,
-                                          .fast = f->config->reduce == LJ_REDUCE_FAST};
+                                          .fast = f->config->reduce == LJ_REDUCE_FAST,
+                                          .rounded = bf16 ? f->scale->trained_only : NULL,
+                                          .exchange = f->config->comm_exchange};
     double more =
         waves(a->lanes, a->ranks, base->workers) / waves(base->lanes, base->ranks, base->workers);
     const struct lj_network_step step = {

@@ -148,6 +148,17 @@ static void say_messages(const struct lj_run_state *run)
                (long long)messages, (long long)bytes, parts);
 }
 
+/* Says whether nodes exchange instead of ranks, and returns it. Collective. */
+static bool say_exchange(const struct lj_run_state *run)
+{
+    int64_t bytes = lj_all_max(run->comm, run->info.common_bytes);
+    if (bytes > 0)
+        lj_say("communication: nodes exchange gradients and weights; the ranks of one share up to "
+               "%lld MiB for it (comm.exchange)",
+               (long long)(bytes + (1 << 20) - 1) >> 20);
+    return bytes > 0;
+}
+
 /* Says what lanes that do not fit the ranks cost, and which numbers would fit. */
 static void say_sums(const struct lj_run_state *run)
 {
@@ -205,9 +216,11 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
     lj_archive_describe(run->archive, archive, sizeof archive);
     const struct lj_matmul matmul = {.batch = 1, .m = 1, .n = 1, .k = 1};
     lj_processor_name(processor, sizeof processor);
-    lj_say("lejepa_mpi %s; kernels %s on %s; precision %s; matmuls %s; reduce %s; recompute %s",
+    lj_say("lejepa_mpi %s; kernels %s on %s; precision %s; matmuls %s; reduce %s; gradients %s; "
+           "recompute %s",
            LJ_VERSION, isa, processor, lj_precision_word(t->config->precision),
            lj_matmul_backend(&matmul), lj_reduce_word(t->config->reduce),
+           lj_comm_gradients_word(t->config->comm_gradients),
            lj_memory_recompute_word(t->config->memory_recompute));
     LJ_TRY(say_binding(run));
     lj_say("archive: %s", archive);
@@ -221,7 +234,8 @@ int lj_run_summary_start(struct lj_run_state *run, const char *isa)
     say_tiles(t);
     say_plan(t);
     say_messages(run);
-    say_sums(run);
+    if (!say_exchange(run))
+        say_sums(run);
     LJ_TRY(say_peak(run));
     lj_say("run directory: %s%s", run->dir, t->first_step > 0 ? " (continuing)" : "");
     return LJ_OK;

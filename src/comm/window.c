@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Windows of MPI in the memory of a node, which the node's lowest rank allocates. */
+#include "comm/nodes.h"
+
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+
+enum { BYTES_SPARE = 4 << 20 }; /* room that is left besides */
+
+/* Do all ranks of the node say yes? Collective over it. */
+static bool all_of_node(MPI_Comm node, bool yes)
+{
+    int mine = yes, everybody = 0;
+    LJ_WAIT_IN(MPI_Allreduce(&mine, &everybody, 1, MPI_INT, MPI_MIN, node));
+    return everybody != 0;
+}
+
+/* Is there room for the file behind a window? Asked before, because where it cannot grow Open MPI 4
+ * fails on one rank and lets the others of the node wait for it. */
+static bool has_room(int64_t bytes)
+{
+    struct rlimit file;
+    struct statvfs shm;
+    int64_t wanted = bytes + BYTES_SPARE;
+    if (getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur < (rlim_t)wanted)
+        return false;
+    return statvfs("/dev/shm", &shm) != 0 ||
+           (__int128)shm.f_bavail * (__int128)shm.f_frsize >= wanted;
+}
+
+/* Returns MPI's error code. */
+static int allocate(struct lj_window *window, MPI_Comm node, int64_t bytes)
+{
+    MPI_Errhandler handler;
+    void *mine = NULL;
+    int rank = 0;
+    MPI_Comm_rank(node, &rank);
+    MPI_Comm_get_errhandler(node, &handler);
+    MPI_Comm_set_errhandler(node, MPI_ERRORS_RETURN);
+    lj_progress_wait(true);
+    int code = MPI_Win_allocate_shared(rank == 0 ? (MPI_Aint)bytes : 0, 1, MPI_INFO_NULL, node,
+                                       &mine, &window->handle);
+    lj_progress_wait(false);
+    MPI_Comm_set_errhandler(node, handler);
+    MPI_Errhandler_free(&handler);
+    return code;
+}
+
+bool lj_window_create(struct lj_window *window, MPI_Comm node, int64_t bytes)
+{
+    MPI_Aint size = 0;
+    int unit = 1;
+    *window = (struct lj_window){.handle = MPI_WIN_NULL};
+    if (!all_of_node(node, lj_fault("shared", -1) == LJ_OK && has_room(bytes)))
+        return false;
+    bool good = allocate(window, node, bytes) == MPI_SUCCESS;
+    if (!all_of_node(node, good)) {
+        if (good)
+            LJ_WAIT_IN(MPI_Win_free(&window->handle));
+        return false;
+    }
+    MPI_Win_shared_query(window->handle, 0, &size, &unit, &window->memory);
+    MPI_Win_lock_all(MPI_MODE_NOCHECK, window->handle);
+    return true;
+}
+
+void lj_window_sync(const struct lj_window *window)
+{
+    MPI_Win_sync(window->handle);
+}
+
+void lj_window_free(struct lj_window *window)
+{
+    if (!window->memory)
+        return;
+    MPI_Win_unlock_all(window->handle);
+    LJ_WAIT_IN(MPI_Win_free(&window->handle));
+    window->memory = NULL;
+}
