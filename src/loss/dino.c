@@ -330,7 +330,7 @@ const struct lj_objective_kind lj_objective_dino = {
     .message_text = "whatever the batch, the width, the views or the ranks",
     .heuristics = "a target by a moving average of the weights, and its momentum; a centre, and "
                   "its momentum; two temperatures, one with a warm-up; prototypes, held at first",
-    .against_collapse = "change dino.teacher_temperature or raise target.momentum",
+    .against_collapse = "raise target.momentum, change dino.teacher_temperature",
     .fewer_sums = "fewer dino.prototypes or fewer threads",
     .term = {[LOSS] = {"loss", 5}, [ENTROPY] = {"entropy", 4}, [SPREAD] = {"spread", 4}},
     .create = create,
