@@ -162,8 +162,8 @@
         "objective=byol: hidden width of the predictor behind the projector; 0: "                  \
         "projector.hidden")                                                                        \
     TEXT(BITS, objective, "objective", "lejepa",                                                   \
-        "what training minimises: lejepa, byol, simclr, supervised, vicreg; an unknown name is "   \
-        "answered with all there are")                                                             \
+        "what training minimises: lejepa, byol, dino, simclr, supervised, vicreg; an unknown "     \
+        "name is answered with all there are")                                                     \
     REAL(BITS, loss_lambda, "loss.lambda", 0.05, 0.0, 1.0e6, "weight of SIGReg")                   \
     CHOICE(BITS, loss_combine, "loss.combine", LJ_LOSS_COMBINE_CONVEX,                             \
         WORD(LJ_LOSS_COMBINE_CONVEX, "convex") WORD(LJ_LOSS_COMBINE_ADDITIVE, "additive"),         \
@@ -177,6 +177,21 @@
     CHOICE(BITS, sigreg_grid, "sigreg.grid", LJ_SIGREG_GRID_A,                                     \
         WORD(LJ_SIGREG_GRID_A, "a") WORD(LJ_SIGREG_GRID_B, "b"),                                   \
         "knots: a: 17 on [0,3]; b: 17 on [-5,5]")                                                  \
+    INT(BITS, dino_prototypes, "dino.prototypes", 0, 0, 1048576,                                   \
+        "objective=dino: directions that projections, projector.out wide (DINO's own: 256), are "  \
+        "compared with; 0: 4096; DINO's own: 65536")                                               \
+    REAL(BITS, dino_student_temperature, "dino.student_temperature", 0.1, 0.01, 1.0e3,             \
+        "objective=dino: what cosines of the trained network are divided by")                      \
+    REAL(BITS, dino_teacher_temperature, "dino.teacher_temperature", 0.07, 0.01, 1.0e3,            \
+        "objective=dino: what those of the targets are divided by, after the warm-up")             \
+    REAL(BITS, dino_warmup_temperature, "dino.warmup_temperature", 0.04, 0.01, 1.0e3,              \
+        "objective=dino: the same in the first step")                                              \
+    REAL(BITS, dino_warmup_epochs, "dino.warmup_epochs", 30.0, 0.0, 1.0e9,                         \
+        "objective=dino: epochs in which the targets' temperature goes from one to the other")     \
+    REAL(BITS, dino_centre_momentum, "dino.centre_momentum", 0.9, 0.0, 1.0,                        \
+        "objective=dino: decay of the running mean of the targets' cosines that is subtracted")    \
+    REAL(BITS, dino_freeze_epochs, "dino.freeze_epochs", 1.0, 0.0, 1.0e9,                          \
+        "objective=dino: epochs, the first ones, in which prototypes keep their directions")       \
     REAL(BITS, vicreg_invariance, "vicreg.invariance", 25.0, 0.0, 1.0e6,                           \
         "objective=vicreg: weight of the distance between views")                                  \
     REAL(BITS, vicreg_variance, "vicreg.variance", 25.0, 0.0, 1.0e6,                               \
@@ -194,8 +209,8 @@
     REAL(BITS, supervised_smoothing, "supervised.smoothing", 0.0, 0.0, 1.0,                        \
         "objective=supervised: label smoothing, the share of a target spread over all classes")    \
     REAL(BITS, target_momentum, "target.momentum", 0.996, 0.0, 1.0,                                \
-        "objective=byol: decay of the average of weights that makes the targets, at first; rises " \
-        "to 1 by a cosine")                                                                        \
+        "objective=byol, dino: decay of the average of weights that makes the targets, at first; " \
+        "rises to 1 by a cosine")                                                                  \
     INT(BITS, batch_size, "batch.size", 256, 1, 1073741824, "samples of the global batch")         \
     INT(BITS, batch_lanes, "batch.lanes", 0, 0, 1073741824,                                        \
         "equal parts of the batch, the unit of computation; 0: 8 samples each")                    \

@@ -180,6 +180,17 @@ bool lj_rng_chance(struct lj_rng *rng, double probability);
 int64_t lj_permute(int64_t seed, enum lj_purpose purpose, uint64_t a, uint64_t b, int64_t n,
                    int64_t i);
 
+/* ---- state ------------------------------------------------------------------------------- */
+
+/* An array that an objective carries from step to step, and a checkpoint from run to run. */
+struct lj_state_array {
+    const char *name, *description; /* in checkpoints */
+    int64_t count;
+    float *values; /* (count) */
+};
+/* The most arrays of an objective. */
+enum { LJ_STATE_ARRAYS_MAX = 4 };
+
 /* ---- fixed point ------------------------------------------------------------------------- */
 
 /* Rounds one of `addends` numbers once to 64-bit fixed point: returns the integer nearest to

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For other modules. loss: what training minimises. Objectives stand in one table (objective.c):
- * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c), BYOL (byol.c), SimCLR (simclr.c),
- * VICReg (vicreg.c) and, on labels, supervised (supervised.c). Whoever trains does not know which
- * of them runs:
+ * LeJEPA (lejepa.c, with its parts sigreg.c and prediction.c), BYOL (byol.c), DINO (dino.c), SimCLR
+ * (simclr.c), VICReg (vicreg.c) and, on labels, supervised (supervised.c). Whoever trains does not
+ * know which of them runs:
  *
  *     lj_objective_find("lejepa", &kind)                     a row of the table
  *     lj_objective_create(&objective, comm, kind, &config, &shape, &ledger)
@@ -10,6 +10,7 @@
  *     lj_objective_add(objective, &lane)                     for each lane: its share of all sums
  *     lj_objective_reduce(objective, local, &message, term)  the one small allreduce, then the loss
  *     lj_objective_gradient(objective, &lane, dproj)         for each lane: d(loss)/d(proj)
+ *     lj_objective_advance(objective)                        the weights were updated
  *
  * or, for SIGReg alone, once, of any array:
  *     lj_sigreg(comm, rows, n, width, slices, step, &value, gradient) */
@@ -26,7 +27,7 @@
 
 /* What an objective can ask of the trainer besides projections. The trainer says in struct
  * lj_objective_shape what it gives; lj_objective_create refuses a row that asks for more. Where
- * each of them goes, or will go:
+ * each of them goes:
  *
  *   LABELS     the class of each sample. The trainer keeps rows without a label out, numbers the
  *              classes (train/labels.c) and puts `labels` into struct lj_loss_lane.
@@ -37,10 +38,13 @@
  *   AVERAGE    projections of the global views by a moving average of the network, the target. The
  *              trainer keeps the average beside the weights (train/average.c), runs it forward
  *              only, and checkpoints it as /average; `averaged` of struct lj_loss_lane.
- *   STATE      arrays of the objective's own that outlive a step, like a centre, a queue or
- *              prototypes. The row names them (name, count, address); a checkpoint stores them as
- *              /objective/NAME. They must be the same on every rank: made from what came through a
- *              reduction.
+ *   STATE      arrays of the objective's own that outlive a step, like a centre. The row names them
+ *              (`arrays`) and moves them on when weights are updated (`advance`); a checkpoint
+ *              stores them as /objective/NAME. They must be the same on every rank: made from what
+ *              came through a reduction.
+ *   PROTOTYPES directions that are learned, behind the projector. They are a third net as a
+ *              predictor is, but the target runs it, too: `proj` and `averaged` of struct
+ *              lj_loss_lane are cosines with them.
  *
  * What a row needs of other ranks beside sums (all projections for negatives, several rounds of
  * centring) it exchanges itself: `connect` and `exchange` below. */
@@ -49,13 +53,18 @@ enum lj_objective_need {
     LJ_NEED_PREDICTOR = 2,
     LJ_NEED_AVERAGE = 4,
     LJ_NEED_STATE = 8,
+    LJ_NEED_PROTOTYPES = 16,
 };
+
+/* Prototypes where dino.prototypes leaves their number open. */
+enum { LJ_PROTOTYPES = 4096 };
 
 /* The problem that an objective is made for. */
 struct lj_objective_shape {
     int64_t views;        /* V of a sample */
     int64_t global_views; /* the first so many of them */
-    int64_t width;        /* D */
+    int64_t width;        /* D, with prototypes their number */
+    double epoch;         /* steps of one, may be a fraction: where settings count epochs */
     int64_t lanes;        /* of the global batch, at most: what sums must have room for */
     int64_t my_lanes;     /* of this rank */
     int64_t lane_rows;    /* n: samples of a lane, at most */
@@ -72,9 +81,10 @@ struct lj_loss_lane {
     int worker;        /* 0 .. workers - 1: which of the lanes worked on at once */
     int64_t index;     /* counts this rank's lanes from 0 */
     int64_t n;         /* samples */
-    const float *proj; /* (V, n, D) view-major, global views first; with a predictor predictions */
-    const float *averaged; /* (global views, n, D) projections by the average of the network; NULL
-                              unless the row needs them */
+    const float *proj; /* (V, n, D) view-major, global views first; with a predictor predictions,
+                          with prototypes cosines */
+    const float *averaged; /* (global views, n, D) projections, or cosines, by the average of the
+                              network; NULL unless the row needs them */
     const int32_t *labels; /* (n) class of each sample, from 0 on; NULL unless the row needs
                                  them */
 };
@@ -137,6 +147,13 @@ struct lj_objective_kind {
     void (*finish)(void *state, const int64_t *sums, int64_t samples, double term[LJ_TERMS_MAX]);
     /* dproj (V, n, D) out = d(loss)/d(proj), overwritten; parallel as add. */
     void (*gradient)(void *state, const struct lj_loss_lane *lane, float *dproj);
+    /* Of a row that carries something from step to step; NULL: it does not. What finish has
+     * made becomes what the next step begins with: the weights were updated. */
+    void (*advance)(void *state);
+    /* Goes with advance: names its arrays.
+     *   array  out  (LJ_STATE_ARRAYS_MAX)
+     * Returns their number. */
+    int (*arrays)(void *state, struct lj_state_array *array);
     /* How much of a collapse the terms show: about 1 or above where all projections are one point,
      * much less in a healthy run that has left its beginning. NULL: they cannot tell. */
     double (*collapse)(const struct lj_config *config, const double *term);
@@ -151,8 +168,8 @@ struct lj_objective_kind {
 
 /* The row of that name. Local. Errors: LJ_ERR_CONFIG with the names there are. */
 int lj_objective_find(const char *name, const struct lj_objective_kind **kind) LJ_MUST_USE;
-extern const struct lj_objective_kind lj_objective_byol, lj_objective_lejepa, lj_objective_simclr,
-    lj_objective_supervised, lj_objective_vicreg;
+extern const struct lj_objective_kind lj_objective_byol, lj_objective_dino, lj_objective_lejepa,
+    lj_objective_simclr, lj_objective_supervised, lj_objective_vicreg;
 
 /* Does the objective of that name need one of these (enum lj_objective_need)? One that is not known
  * needs nothing; lj_objective_find tells of it. Local. */
@@ -207,6 +224,16 @@ int lj_objective_reduce(struct lj_objective *objective, int local, struct lj_ste
  *   dproj  (V, n, D) out, overwritten; may not alias lane->proj */
 void lj_objective_gradient(struct lj_objective *objective, const struct lj_loss_lane *lane,
                            float *dproj);
+
+/* Tells that the weights were updated by this gradient, so that what the objective carries on
+ * belongs to them. Not after a step without an update. Local; the same on every rank. */
+void lj_objective_advance(struct lj_objective *objective);
+
+/* What it carries from step to step, borrowed: a checkpoint keeps it, and a run that continues
+ * writes it there before its first step, on every rank the same. Local.
+ *   array  out  (LJ_STATE_ARRAYS_MAX)
+ * Returns the number of arrays; 0: nothing. */
+int lj_objective_arrays(const struct lj_objective *objective, struct lj_state_array *array);
 
 /* ---- LeJEPA (Balestriero & LeCun 2025, arXiv 2511.08544 v3) ------------------------------ */
 

@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const struct lj_objective_kind *const table[] = {
-    &lj_objective_lejepa,     &lj_objective_byol,   &lj_objective_simclr,
-    &lj_objective_supervised, &lj_objective_vicreg,
+    &lj_objective_lejepa, &lj_objective_byol,       &lj_objective_dino,
+    &lj_objective_simclr, &lj_objective_supervised, &lj_objective_vicreg,
 };
 enum { ROWS = sizeof table / sizeof *table };
 
@@ -71,6 +71,7 @@ static int check_needs(const struct lj_objective_kind *kind, unsigned gives)
         {LJ_NEED_PREDICTOR, "a predictor behind the projector"},
         {LJ_NEED_AVERAGE, "projections by a moving average of the network"},
         {LJ_NEED_STATE, "a state of its own in checkpoints"},
+        {LJ_NEED_PROTOTYPES, "prototypes behind the projector, of the target, too"},
     };
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if (kind->needs & ~gives & needs[i].need)
@@ -187,4 +188,15 @@ void lj_objective_gradient(struct lj_objective *o, const struct lj_loss_lane *la
 {
     check_lane(o, lane);
     o->kind->gradient(o->state, lane, dproj);
+}
+
+void lj_objective_advance(struct lj_objective *o)
+{
+    if (o->kind->advance)
+        o->kind->advance(o->state);
+}
+
+int lj_objective_arrays(const struct lj_objective *o, struct lj_state_array *array)
+{
+    return o->kind->arrays ? o->kind->arrays(o->state, array) : 0;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is trained: encoder, projector or a classifier in its place, and for some objectives a
- * predictor, over one table of
- * parameters. */
+ * predictor or prototypes behind it, over one table of parameters. */
 #include "models/encoders.h"
 
 bool lj_model_classifies(const struct lj_config *settings)
@@ -48,15 +47,20 @@ static int note_facts(struct lj_model_config *facts, const struct lj_config *set
                                                         .layers = 2,
                                                         .out = settings->projector_out,
                                                         .norm = settings->projector_norm};
+    facts->prototypes = settings->dino_prototypes;
     facts->encoder->family->describe(facts->encoder, settings, facts->text, sizeof facts->text);
     return LJ_OK;
 }
 
-static int build_predictor(struct lj_model *m)
+static int build_head(struct lj_model *m)
 {
-    LJ_TRY(lj_net_create(&m->net[LJ_NET_PREDICTOR], &m->params));
-    lj_predictor(m->net[LJ_NET_PREDICTOR], m->config.projector.out, &m->config.predictor);
-    return m->net[LJ_NET_PREDICTOR]->status;
+    int64_t width = m->config.projector.out;
+    LJ_TRY(lj_net_create(&m->net[LJ_NET_HEAD], &m->params));
+    if (m->config.predictor.layers > 0)
+        lj_predictor(m->net[LJ_NET_HEAD], width, &m->config.predictor);
+    else
+        lj_prototypes(m->net[LJ_NET_HEAD], width, m->config.prototypes);
+    return m->net[LJ_NET_HEAD]->status;
 }
 
 static int build(struct lj_model *m, const struct lj_config *settings, int64_t bucket_bytes)
@@ -73,9 +77,9 @@ static int build(struct lj_model *m, const struct lj_config *settings, int64_t b
     LJ_TRY(lj_net_create(&m->net[LJ_NET_PROJECTOR], &m->params));
     lj_projector(m->net[LJ_NET_PROJECTOR], m->embedding, &m->config.projector);
     LJ_TRY(m->net[LJ_NET_PROJECTOR]->status);
-    if (m->config.predictor.layers > 0)
-        LJ_TRY(build_predictor(m));
-    int nets = m->net[LJ_NET_PREDICTOR] ? LJ_NETS : LJ_NET_PREDICTOR;
+    if (m->config.predictor.layers > 0 || m->config.prototypes > 0)
+        LJ_TRY(build_head(m));
+    int nets = m->net[LJ_NET_HEAD] ? LJ_NETS : LJ_NET_HEAD;
     return lj_params_layout(&m->params, m->net, nets, bucket_bytes, m->segment, LJ_SEGMENTS_MAX);
 }
 
@@ -93,6 +97,12 @@ int lj_model_create(struct lj_model **model, const struct lj_config *settings, i
     else
         lj_model_destroy(m);
     return status;
+}
+
+int64_t lj_model_width(const struct lj_model *model, int net)
+{
+    const struct lj_net *n = model->net[net];
+    return lj_shape_features(&n->node[n->count - 1].shape);
 }
 
 struct lj_shape lj_model_view(const struct lj_model *model, int local)

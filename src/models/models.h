@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For other modules. models: the table of encoders, the projector, and the two together as what is
- * trained.
+/* For other modules. models: the table of encoders, the projector, and the two together, with what
+ * some objectives have behind them, as what is trained.
  *
  *     lj_model_resolve(&settings, size)                    automatic values get their numbers
  *     lj_model_create(&model, &settings, channels, bytes)  nets, parameters, buckets
@@ -127,6 +127,8 @@ struct lj_projector_config {
 lj_val lj_projector(struct lj_net *net, int64_t width, const struct lj_projector_config *config);
 /* Adds a predictor, which is built alike; its names have "predictor." behind "projector.". */
 lj_val lj_predictor(struct lj_net *net, int64_t width, const struct lj_projector_config *config);
+/* Adds so many prototypes, "projector.prototypes": input (width), output cosines (count). */
+lj_val lj_prototypes(struct lj_net *net, int64_t width, int64_t count);
 
 /* ---- what is trained -------------------------------------------------------------------- */
 
@@ -140,16 +142,18 @@ struct lj_model_config {
     int64_t channels; /* of an image */
     int64_t size[2];  /* pixels of global and of local views: size x size */
     struct lj_projector_config projector, predictor; /* predictor.layers 0: there is none */
+    int64_t prototypes;                              /* 0: there are none */
     char text[160];                                  /* the encoder in a few words */
 };
 
 enum { LJ_SEGMENTS_MAX = 4096 };
-enum { LJ_NET_ENCODER, LJ_NET_PROJECTOR, LJ_NET_PREDICTOR, LJ_NETS };
+/* The head is a predictor or prototypes. */
+enum { LJ_NET_ENCODER, LJ_NET_PROJECTOR, LJ_NET_HEAD, LJ_NETS };
 
 struct lj_model {
     struct lj_model_config config;
     struct lj_params params;
-    struct lj_net *net[LJ_NETS];                /* [LJ_NET_PREDICTOR] NULL without a predictor */
+    struct lj_net *net[LJ_NETS];                /* [LJ_NET_HEAD] NULL: there is none */
     struct lj_segment segment[LJ_SEGMENTS_MAX]; /* one per bucket */
     int64_t embedding;                          /* width */
     bool has_places;                            /* its family knows them */
@@ -163,13 +167,17 @@ struct lj_model {
  * Errors: LJ_ERR_CONFIG: no such encoder, or settings it cannot take, or does not have. */
 int lj_model_resolve(struct lj_config *settings, int64_t size) LJ_MUST_USE;
 
-/* Builds encoder and projector, and a predictor where predictor.hidden is above 0.
+/* Builds encoder and projector, a predictor where predictor.hidden is above 0, and prototypes where
+ * dino.prototypes is.
  *   settings      in   resolved
  *   bucket_bytes  in   about the size of a gradient bucket
  *   model         out  owned by the caller */
 int lj_model_create(struct lj_model **model, const struct lj_config *settings, int64_t channels,
                     int64_t bucket_bytes) LJ_MUST_USE;
 void lj_model_destroy(struct lj_model *model);
+
+/* Width of what comes out of a net of the model. */
+int64_t lj_model_width(const struct lj_model *model, int net);
 
 /* The encoder in timm's words; empty ones where timm has no such encoder.
  *   settings  in  those that the model was created with */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Projector and predictor: MLPs whose hidden layers are normalised; the last layer is bare. Tensor
- * names are those of torchvision.ops.MLP, which counts linear, norm, activation and dropout. */
+ * names are those of torchvision.ops.MLP, which counts linear, norm, activation and dropout. And
+ * prototypes. */
 #include "models/models.h"
 
 #include <math.h>
@@ -56,4 +57,11 @@ lj_val lj_projector(struct lj_net *n, int64_t width, const struct lj_projector_c
 lj_val lj_predictor(struct lj_net *n, int64_t width, const struct lj_projector_config *c)
 {
     return mlp(n, "predictor.", width, c);
+}
+
+lj_val lj_prototypes(struct lj_net *n, int64_t width, int64_t count)
+{
+    lj_net_scope(n, -1, "projector");
+    lj_val x = lj_input(n, (struct lj_shape){1, {width}}, true);
+    return lj_cosine(n, "prototypes", x, count);
 }

@@ -272,6 +272,9 @@ lj_val lj_linear(struct lj_net *net, const char *name, lj_val x, int64_t width, 
  * branch that is never dropped. */
 lj_val lj_linear_residual(struct lj_net *net, const char *name, lj_val trunk, lj_val x,
                           enum lj_init init, double init_scale);
+/* Cosines of rows with `count` directions that are learned, prototypes: lengths do not matter, of
+ * rows or of prototypes. */
+lj_val lj_cosine(struct lj_net *net, const char *name, lj_val x, int64_t count);
 lj_val lj_layernorm(struct lj_net *net, const char *name, lj_val x, double eps);
 lj_val lj_attention(struct lj_net *net, const char *name, lj_val qkv, int64_t heads);
 /* The weights by which such a node mixes tokens, the softmax in it: row t of a head says what token
@@ -394,6 +397,7 @@ struct lj_pass {
                                      has one pass through the net, 0 leaves them alone */
     bool train;                   /* drop path on; batch statistics instead of running ones */
     bool drops_nothing;           /* drop path off all the same */
+    bool holds_prototypes;        /* the gradient of prototypes (lj_cosine) is 0 */
     int64_t seed;                 /* of the run. It names the draws of drop path, together with: */
     int64_t step;                 /* of training, */
     int64_t first_sample;         /* place in the global batch of this lane's first sample */

@@ -21,19 +21,23 @@ enum { LJ_PATH_MAX = 4096 }; /* bytes of a path, with its NUL */
  *     /optim/moment1/<name>, moment2/<name> float32, state of AdamW, if it was written
  *     /average/<name>                       float32, running average of the weights, if the run
  *                                           keeps one
+ *     /objective/<name>                     float32, what the objective carries from step to step,
+ *                                           such as a centre, if it has something
  *     /data/mean, std, least, most          float32 (channels); older files lack the last two
  *     /data/low, high                       float32 (channels), limits of data.stretch, if it has
  *                                           any; older files lack those of asinh
  *     attributes of /                       format, format_version, step, seed, tensors, moments,
- *                                           average (from version 2 on), config (YAML), provenance
- *                                           (JSON), checksum, xxh3
+ *                                           average (from version 2 on), objective (from version 3
+ *                                           on), config (YAML), provenance (JSON), checksum, xxh3
  *
- * A file has the least format_version that has room for what it holds: 2 with an average, else 1.
+ * A file has the least format_version that has room for what it holds: 3 with arrays of the
+ * objective, else 2 with an average, else 1.
  *
  * Every dataset has attributes role, description and xxh3, the XXH3-64 of its bytes; the xxh3 of /
  * covers the attributes of /. */
 
-/* What a checkpoint holds. All arrays are laid out like params; everything is borrowed. */
+/* What a checkpoint holds. All arrays but those of the objective are laid out like params;
+ * everything is borrowed. */
 struct lj_checkpoint {
     const struct lj_params *params;
     int64_t step; /* finished steps */
@@ -44,6 +48,8 @@ struct lj_checkpoint {
     const float *moment1; /* NULL: written without the optimiser's state */
     const float *moment2;
     const float *average; /* NULL: the run keeps none */
+    int states;
+    const struct lj_state_array *state; /* (states) of the objective */
     int channels;
     const float *mean, *std;   /* (channels) of the pixels */
     const float *least, *most; /* (channels) their range; NULL: not known */
@@ -81,6 +87,9 @@ struct lj_checkpoint_arrays {
     float *weights, *moment1, *moment2;
     float *average;   /* left as it is where the file has none */
     bool has_average; /* out */
+    int states;
+    const struct lj_state_array *state; /* (states) of the objective; with any, the file must have
+                                           these and no others */
 };
 /* Reads them. Names and shapes must match exactly; checksums are checked. Local.
  * Errors: LJ_ERR_CHECKPOINT, naming the tensor, what was expected and what was found. */

@@ -15,6 +15,21 @@ int lj_trainer_snapshot_arrays(const struct lj_trainer *t)
     return lj_averages(t) ? LJ_SNAPSHOT_ARRAYS : LJ_SNAPSHOT_AVERAGE;
 }
 
+/* The writer, and room for a copy of what the objective carries on. */
+static int make_root(struct lj_trainer *t)
+{
+    int arrays = lj_objective_arrays(t->objective, t->snapshot_state);
+    for (int i = 0; i < arrays; i++)
+        t->snapshot_state[i].values = NULL;
+    for (int i = 0; i < arrays; i++) {
+        struct lj_state_array *copy = &t->snapshot_state[i];
+        copy->values = lj_alloc_array(copy->count, sizeof *copy->values, "checkpoint snapshot");
+        if (!copy->values)
+            return LJ_ERR_RESOURCE;
+    }
+    return lj_writer_create(&t->writer);
+}
+
 int lj_trainer_make_snapshot(struct lj_trainer *t)
 {
     bool root = lj_comm_is_root(t->comm);
@@ -25,7 +40,7 @@ int lj_trainer_make_snapshot(struct lj_trainer *t)
         if (!t->snapshot[i])
             return LJ_ERR_RESOURCE;
     }
-    return root ? lj_writer_create(&t->writer) : LJ_OK;
+    return root ? make_root(t) : LJ_OK;
 }
 
 static void free_texts(struct lj_trainer *t)
@@ -40,6 +55,8 @@ void lj_trainer_free_snapshot(struct lj_trainer *t)
     lj_writer_destroy(t->writer); /* which may still read the rest */
     for (int i = 0; i < LJ_SNAPSHOT_ARRAYS; i++)
         lj_free(t->snapshot[i]);
+    for (int i = 0; i < LJ_STATE_ARRAYS_MAX; i++)
+        lj_free(t->snapshot_state[i].values);
     free_texts(t);
 }
 
@@ -59,6 +76,17 @@ static void take_snapshot(struct lj_trainer *t)
     if (root)
         memcpy(t->snapshot[LJ_SNAPSHOT_WEIGHTS], t->weights,
                (size_t)t->model->params.elements * sizeof(float));
+}
+
+/* It is small: the root copies it at once. Local. */
+static int copy_state(struct lj_trainer *t)
+{
+    struct lj_state_array now[LJ_STATE_ARRAYS_MAX];
+    int arrays = lj_objective_arrays(t->objective, now);
+    for (int i = 0; i < arrays; i++)
+        memcpy(t->snapshot_state[i].values, now[i].values,
+               (size_t)now[i].count * sizeof *now[i].values);
+    return arrays;
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */
@@ -83,6 +111,8 @@ static int prepare_writer(struct lj_trainer *t, const char *dir, int64_t finishe
                                        .moment1 = t->snapshot[LJ_SNAPSHOT_MOMENT1],
                                        .moment2 = t->snapshot[LJ_SNAPSHOT_MOMENT2],
                                        .average = t->snapshot[LJ_SNAPSHOT_AVERAGE],
+                                       .states = copy_state(t),
+                                       .state = t->snapshot_state,
                                        .channels = lj_archive_info(t->archive)->channels,
                                        .mean = t->mean,
                                        .std = t->std,

@@ -68,9 +68,9 @@ static double projected_flops(const struct lj_trainer *t, int local)
            (double)lj_net_flops(t->model->net[LJ_NET_PROJECTOR], &row);
 }
 
-static double predictor_flops(const struct lj_trainer *t)
+static double head_flops(const struct lj_trainer *t)
 {
-    const struct lj_net *net = t->model->net[LJ_NET_PREDICTOR];
+    const struct lj_net *net = t->model->net[LJ_NET_HEAD];
     struct lj_shape row = {1, {t->model->config.projector.out}};
     return net ? (double)lj_net_flops(net, &row) : 0;
 }
@@ -80,8 +80,9 @@ double lj_trainer_step_flops(const struct lj_trainer *t)
     double sum = 0;
     for (int part = 0; part < 2; part++) {
         double views = (double)t->views[part], once = views > 0 ? projected_flops(t, part) : 0;
-        bool twice = part == LJ_PASS_GLOBAL && t->plan[LJ_PASS_TARGET];
-        sum += views * (3 * (once + predictor_flops(t)) + (twice ? once : 0));
+        double target = t->plan[LJ_PASS_TARGET] ? once : 0;
+        target += t->plan[LJ_PASS_TARGET_HEAD] ? head_flops(t) : 0;
+        sum += views * (3 * (once + head_flops(t)) + (part == LJ_PASS_GLOBAL ? target : 0));
     }
     return sum * (double)t->config.batch_size;
 }

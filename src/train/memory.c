@@ -105,12 +105,15 @@ static int plan_parts(struct lj_trainer *t)
     LJ_TRY(plan_encoder(t, t->config.memory_recompute, t->plan));
     LJ_TRY(lj_plan_create(&t->plan[LJ_PASS_PROJECTOR], t->model->net[LJ_NET_PROJECTOR], images,
                           &row, plan_options(t, LJ_PLAN_TRAIN)));
-    if (t->model->net[LJ_NET_PREDICTOR])
-        LJ_TRY(lj_plan_create(&t->plan[LJ_PASS_PREDICTOR], t->model->net[LJ_NET_PREDICTOR], images,
+    if (t->model->net[LJ_NET_HEAD])
+        LJ_TRY(lj_plan_create(&t->plan[LJ_PASS_HEAD], t->model->net[LJ_NET_HEAD], images,
                               &projection, plan_options(t, LJ_PLAN_TRAIN)));
     if (lj_has_target(t))
         LJ_TRY(lj_plan_create(&t->plan[LJ_PASS_TARGET], t->model->net[LJ_NET_PROJECTOR],
                               t->views[0] * t->n, &row, plan_options(t, LJ_PLAN_INFER)));
+    if (lj_has_target(t) && t->model->config.prototypes > 0)
+        LJ_TRY(lj_plan_create(&t->plan[LJ_PASS_TARGET_HEAD], t->model->net[LJ_NET_HEAD],
+                              t->views[0] * t->n, &projection, plan_options(t, LJ_PLAN_INFER)));
     return LJ_OK;
 }
 

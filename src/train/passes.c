@@ -10,22 +10,23 @@ struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind par
                                int worker)
 {
     bool shared = t->by_lane && lj_net_of((int)part) == LJ_NET_ENCODER;
-    return (struct lj_pass){.arena = t->arena[part][shared ? worker : k],
-                            .scratch = t->scratch[worker],
-                            .weights = t->by_target ? t->target : t->weights,
-                            .packed = t->by_target ? t->target_packed : t->packed,
-                            .sync = t->sync_sums[0] + (part == LJ_PASS_LOCAL ? t->sync_stride : 0),
-                            .sync_images = t->lanes * lj_plan_images(t->plan[part]),
-                            .statistic_share = t->statistic_share[part],
-                            .train =
-                                lj_net_of((int)part) != LJ_NET_ENCODER || !lj_encoder_is_frozen(t),
-                            .drops_nothing = t->by_target,
-                            .seed = t->config.seed,
-                            .step = t->step,
-                            .first_sample = (t->first_lane + k) * t->n,
-                            .n = t->n,
-                            .first_view = part == LJ_PASS_LOCAL ? t->views[0] : 0,
-                            .clock = t->clock[worker]};
+    return (struct lj_pass){
+        .arena = t->arena[part][shared ? worker : k],
+        .scratch = t->scratch[worker],
+        .weights = t->by_target ? t->target : t->weights,
+        .packed = t->by_target ? t->target_packed : t->packed,
+        .sync = t->sync_sums[0] + (part == LJ_PASS_LOCAL ? t->sync_stride : 0),
+        .sync_images = t->lanes * lj_plan_images(t->plan[part]),
+        .statistic_share = t->statistic_share[part],
+        .train = lj_net_of((int)part) != LJ_NET_ENCODER || !lj_encoder_is_frozen(t),
+        .drops_nothing = t->by_target,
+        .holds_prototypes = (double)t->step < t->config.dino_freeze_epochs * t->epoch_steps,
+        .seed = t->config.seed,
+        .step = t->step,
+        .first_sample = (t->first_lane + k) * t->n,
+        .n = t->n,
+        .first_view = part == LJ_PASS_LOCAL ? t->views[0] : 0,
+        .clock = t->clock[worker]};
 }
 
 typedef void (*lane_work)(struct lj_trainer *t, int64_t k, int worker);
@@ -167,9 +168,7 @@ static enum lj_pass_kind part_above(const struct lj_trainer *t, int net)
 /* Floats of what a pass makes of a lane. */
 static int64_t output_floats(const struct lj_trainer *t, int part)
 {
-    int64_t width =
-        lj_net_of(part) == LJ_NET_ENCODER ? t->model->embedding : t->model->config.projector.out;
-    return lj_plan_images(t->plan[part]) * width;
+    return lj_plan_images(t->plan[part]) * lj_model_width(t->model, lj_net_of(part));
 }
 
 /* What a net has made of a lane, of global, then of local views, becomes the next one's input. */
@@ -259,18 +258,20 @@ void lj_pass_project(struct lj_trainer *t, struct lj_step_report *report)
 {
     lj_phase_begin(LJ_PHASE_PROJECTOR);
     forward_net(t, LJ_NET_PROJECTOR, report);
-    if (t->plan[LJ_PASS_PREDICTOR] && !t->by_target)
-        forward_net(t, LJ_NET_PREDICTOR, report);
+    if (t->plan[t->by_target ? LJ_PASS_TARGET_HEAD : LJ_PASS_HEAD])
+        forward_net(t, LJ_NET_HEAD, report);
     lj_phase_end();
 }
 
-/* The target's projections of a lane leave the arena, which the trained network needs next. */
+/* What the objective sees of a lane by the target leaves the arena, which the trained network needs
+ * next. */
 static void keep_averaged(struct lj_trainer *t, int64_t k, int worker)
 {
-    struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_TARGET, k, worker);
-    const struct lj_plan *plan = t->plan[LJ_PASS_TARGET];
-    int64_t count = output_floats(t, LJ_PASS_TARGET);
-    memcpy(t->averaged + k * count, lj_plan_value(plan, &pass, nodes_of(t, LJ_NET_PROJECTOR) - 1),
+    enum lj_pass_kind part = lj_last_target_part(t);
+    struct lj_pass pass = lj_trainer_pass(t, part, k, worker);
+    int64_t count = output_floats(t, part);
+    int last = nodes_of(t, lj_net_of((int)part)) - 1;
+    memcpy(t->averaged + k * count, lj_plan_value(t->plan[part], &pass, last),
            (size_t)count * sizeof *t->averaged);
 }
 
@@ -289,7 +290,7 @@ void lj_pass_target(struct lj_trainer *t, struct lj_step_report *report)
 
 /* ---- loss -------------------------------------------------------------------------------- */
 
-/* What the objective sees of a lane: projections, or predictions. */
+/* What the objective sees of a lane: projections, predictions, or cosines with prototypes. */
 static float *projections(struct lj_trainer *t, int64_t k, int worker, bool gradient)
 {
     enum lj_pass_kind part = lj_last_part(t);
@@ -301,7 +302,7 @@ static float *projections(struct lj_trainer *t, int64_t k, int worker, bool grad
 
 static struct lj_loss_lane lane_of_loss(struct lj_trainer *t, int64_t k, int worker)
 {
-    int64_t averaged = t->averaged ? output_floats(t, LJ_PASS_TARGET) : 0;
+    int64_t averaged = t->averaged ? output_floats(t, lj_last_target_part(t)) : 0;
     return (struct lj_loss_lane){.worker = worker,
                                  .index = k,
                                  .n = t->n,
@@ -460,8 +461,8 @@ static void backward_net(struct lj_trainer *t, int net, struct lj_step_report *r
 void lj_pass_backward(struct lj_trainer *t, struct lj_step_report *report)
 {
     lj_phase_begin(LJ_PHASE_BACKWARD);
-    if (t->plan[LJ_PASS_PREDICTOR]) {
-        backward_net(t, LJ_NET_PREDICTOR, report);
+    if (t->plan[LJ_PASS_HEAD]) {
+        backward_net(t, LJ_NET_HEAD, report);
         run_lanes(t, hand_to_projector);
     }
     backward_net(t, LJ_NET_PROJECTOR, report);

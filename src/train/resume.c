@@ -45,12 +45,15 @@ static int read_on_root(struct lj_trainer *t, const char *where, struct lj_limit
                         bool *has_average)
 {
     char path[LJ_PATH_MAX], reason[2048];
+    struct lj_state_array state[LJ_STATE_ARRAYS_MAX];
     if (!lj_comm_is_root(t->comm))
         return LJ_OK;
     struct lj_checkpoint_arrays arrays = {.weights = t->weights,
                                           .moment1 = t->snapshot[LJ_SNAPSHOT_MOMENT1],
                                           .moment2 = t->snapshot[LJ_SNAPSHOT_MOMENT2],
-                                          .average = t->snapshot[LJ_SNAPSHOT_AVERAGE]};
+                                          .average = t->snapshot[LJ_SNAPSHOT_AVERAGE],
+                                          .states = lj_objective_arrays(t->objective, state),
+                                          .state = state};
     int status = lj_checkpoint_load(where, &t->model->params, &arrays, path);
     if (!path[0])
         return status;
@@ -71,6 +74,15 @@ static void deal_out(struct lj_trainer *t, int array, float *mine)
                         lj_gradsync_shard(t->gradsync)->shard_offset);
 }
 
+/* What the objective carries on, from the root to everybody. */
+static void spread_state(struct lj_trainer *t)
+{
+    struct lj_state_array state[LJ_STATE_ARRAYS_MAX];
+    int arrays = lj_objective_arrays(t->objective, state);
+    for (int i = 0; i < arrays; i++)
+        lj_broadcast(t->comm, state[i].values, state[i].count * (int64_t)sizeof(float), 0);
+}
+
 int lj_trainer_resume(struct lj_trainer *t, const char *where)
 {
     const struct lj_limits *of_rows = lj_archive_limits(t->archive);
@@ -84,6 +96,7 @@ int lj_trainer_resume(struct lj_trainer *t, const char *where)
     lj_broadcast(t->comm, &has_average, sizeof has_average, 0);
     lj_broadcast(t->comm, t->mean, sizeof t->mean, 0);
     lj_broadcast(t->comm, t->std, sizeof t->std, 0);
+    spread_state(t);
     lj_trainer_spread_weights(t);
     deal_out(t, LJ_SNAPSHOT_MOMENT1, lj_optim_moment(t->optim, 0));
     deal_out(t, LJ_SNAPSHOT_MOMENT2, lj_optim_moment(t->optim, 1));

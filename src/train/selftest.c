@@ -18,10 +18,10 @@ struct outcome {
 /* Takes over the objective and what it reads, but for what makes it large. */
 static int take_objective(struct lj_config *config, const struct lj_config *given)
 {
-    static const char *const beginning[] = {"objective",     "loss.",           "predict.",
-                                            "vicreg.",       "simclr.",         "supervised.",
-                                            "target.",       "data.labels",     "data.unlabelled",
-                                            "train.average", "optim.encoder_lr"};
+    static const char *const beginning[] = {
+        "objective",       "loss.",         "predict.",         "dino.",
+        "vicreg.",         "simclr.",       "target.",          "supervised.",
+        "data.unlabelled", "train.average", "optim.encoder_lr", "data.labels"};
     char text[LJ_TEXT_MAX], word[LJ_TEXT_MAX + 128];
     int count = 0;
     const struct lj_key *key = lj_config_keys(&count);

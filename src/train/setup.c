@@ -113,6 +113,18 @@ static int make_model(struct lj_trainer *t)
     return lj_view_recipe(&t->recipe[1], &t->config, info, true, size[1], t->mean, t->std);
 }
 
+static int resolve_prototypes(struct lj_config *c)
+{
+    bool compares = lj_objective_asks(c->objective, LJ_NEED_PROTOTYPES);
+    if (!compares && c->dino_prototypes > 0)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "dino.prototypes=%lld: objective=%s has no prototypes; set it to 0",
+                       (long long)c->dino_prototypes, c->objective);
+    if (compares && c->dino_prototypes == 0)
+        c->dino_prototypes = LJ_PROTOTYPES;
+    return LJ_OK;
+}
+
 int lj_trainer_resolve_objective(struct lj_config *c)
 {
     bool predicts = lj_objective_asks(c->objective, LJ_NEED_PREDICTOR);
@@ -127,7 +139,7 @@ int lj_trainer_resolve_objective(struct lj_config *c)
                        c->train_average, c->objective);
     if (predicts && c->predictor_hidden == 0)
         c->predictor_hidden = c->projector_hidden;
-    return LJ_OK;
+    return resolve_prototypes(c);
 }
 
 static int check_gradients(const struct lj_config *c)
@@ -143,7 +155,9 @@ static int make_objective(struct lj_trainer *t)
     struct lj_objective_shape shape = {
         .views = lj_views_per_sample(t),
         .global_views = t->views[0],
-        .width = t->model->config.projector.out,
+        .width =
+            lj_model_width(t->model, t->model->net[LJ_NET_HEAD] ? LJ_NET_HEAD : LJ_NET_PROJECTOR),
+        .epoch = t->epoch_steps,
         .lanes = t->lanes,
         .my_lanes = lj_my_lanes(t),
         .lane_rows = t->n,
@@ -151,7 +165,7 @@ static int make_objective(struct lj_trainer *t)
         /* Where even the encoder runs again rather than be kept, so do the objective's smaller
          * matmuls. */
         .caches = t->config.memory_recompute != LJ_MEMORY_RECOMPUTE_LANES,
-        .gives = LJ_NEED_PREDICTOR | LJ_NEED_AVERAGE |
+        .gives = LJ_NEED_PREDICTOR | LJ_NEED_AVERAGE | LJ_NEED_STATE | LJ_NEED_PROTOTYPES |
                  (t->classes.classes > 0 ? (unsigned)LJ_NEED_LABELS : 0),
         .class_rows = t->classes.rows};
     if (shape.gives & LJ_NEED_LABELS) {
@@ -178,7 +192,9 @@ static int prepare_locally(struct lj_trainer *t)
     LJ_TRY(make_model(t));
     LJ_TRY(check_lane_statistics(t));
     LJ_TRY(check_samples(t));
-    t->schedule = lj_schedule_of(&t->config, lj_archive_info(t->archive)->selected);
+    int64_t selected = lj_archive_info(t->archive)->selected;
+    t->epoch_steps = (double)selected / (double)t->config.batch_size;
+    t->schedule = lj_schedule_of(&t->config, selected);
     t->steps = t->schedule.steps;
     LJ_TRY(make_objective(t));
     LJ_TRY(lj_fault("setup", -1));

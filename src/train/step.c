@@ -24,7 +24,7 @@ int lj_trainer_step(struct lj_trainer *t, int64_t step, bool want_norm,
 
     lj_pass_views(t);                           /* V views of each sample, in pixels */
     lj_pass_weights(t);                         /* the last step's new weights have arrived */
-    lj_pass_target(t, report);                  /* BYOL: projections by averaged weights */
+    lj_pass_target(t, report);                  /* BYOL, DINO: targets by averaged weights */
     lj_pass_encode(t, report);                  /* embeddings (V, n, C) of each lane */
     lj_pass_project(t, report);                 /* projections (V, n, D) of each lane */
     lj_pass_loss(t);                            /* each lane's share of the objective's sums */
@@ -39,6 +39,7 @@ int lj_trainer_step(struct lj_trainer *t, int64_t step, bool want_norm,
         return LJ_OK;
 
     lj_pass_update(t, want_norm, report); /* AdamW on the shard */
+    lj_objective_advance(t->objective);   /* DINO: the centre of the next step's targets */
     lj_pass_gather(t);                    /* new weights start moving to everybody */
     return LJ_OK;
 }

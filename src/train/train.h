@@ -12,14 +12,16 @@
 #include "models/models.h"
 
 /* The passes of a lane: the encoder on its global and on its local views, the projector on all, and
- * the predictor behind it. The target of an objective, an average of the weights, has the encoder's
- * pass on global views and a pass of the projector of its own. */
+ * the head behind it, a predictor or prototypes. The target of an objective, an average of the
+ * weights, has the encoder's pass on global views, and passes of its own of the projector and of
+ * prototypes. */
 enum lj_pass_kind {
     LJ_PASS_GLOBAL,
     LJ_PASS_LOCAL,
     LJ_PASS_PROJECTOR,
-    LJ_PASS_PREDICTOR,
+    LJ_PASS_HEAD,
     LJ_PASS_TARGET,
+    LJ_PASS_TARGET_HEAD,
     LJ_PASS_KINDS
 };
 

@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-/* What a checkpoint holds of a training. */
+/* What a checkpoint holds of a training, beside what the objective carries on. */
 enum {
     LJ_SNAPSHOT_WEIGHTS,
     LJ_SNAPSHOT_MOMENT1,
@@ -79,16 +79,18 @@ struct lj_trainer {
     float *target;       /* the average, laid out like weights */
     void *target_packed; /* its packed forms; NULL where none pays */
     double target_decay; /* of the update that is on its way */
-    float *averaged;     /* (my lanes) (global views, n, D) the target's projections */
+    float *averaged;     /* (my lanes) (global views, n, D) the target's projections, or cosines */
     bool by_target;      /* the passes at work are the target's */
     struct lj_schedule schedule;
+    double epoch_steps;                  /* may be a fraction */
     int64_t steps;                       /* of the whole run */
     int64_t first_step;                  /* of this process: 0, or the one after the checkpoint's */
     int64_t step;                        /* being worked on */
     float *snapshot[LJ_SNAPSHOT_ARRAYS]; /* root: whole arrays of a checkpoint that is written or
                                             read; elsewhere copies of my shards */
-    char *snapshot_config, *snapshot_provenance; /* its texts */
-    struct lj_writer *writer;                    /* root; else NULL */
+    struct lj_state_array snapshot_state[LJ_STATE_ARRAYS_MAX]; /* root: likewise */
+    char *snapshot_config, *snapshot_provenance;               /* its texts */
+    struct lj_writer *writer;                                  /* root; else NULL */
     bool writes;     /* a checkpoint was begun, and not yet waited for; on all ranks */
     json_t *changes; /* root: array of what continuations changed, for provenance */
     json_t *source;  /* root: the file of the first weights; NULL: they were drawn */
@@ -128,12 +130,17 @@ static inline int lj_encoder_buckets(const struct lj_trainer *t)
 
 static inline int lj_net_of(int part)
 {
-    static const int net[LJ_PASS_KINDS] = {[LJ_PASS_GLOBAL] = LJ_NET_ENCODER,
-                                           [LJ_PASS_LOCAL] = LJ_NET_ENCODER,
-                                           [LJ_PASS_PROJECTOR] = LJ_NET_PROJECTOR,
-                                           [LJ_PASS_PREDICTOR] = LJ_NET_PREDICTOR,
-                                           [LJ_PASS_TARGET] = LJ_NET_PROJECTOR};
+    static const int net[LJ_PASS_KINDS] = {
+        [LJ_PASS_GLOBAL] = LJ_NET_ENCODER,      [LJ_PASS_LOCAL] = LJ_NET_ENCODER,
+        [LJ_PASS_PROJECTOR] = LJ_NET_PROJECTOR, [LJ_PASS_HEAD] = LJ_NET_HEAD,
+        [LJ_PASS_TARGET] = LJ_NET_PROJECTOR,    [LJ_PASS_TARGET_HEAD] = LJ_NET_HEAD};
     return net[part];
+}
+
+/* Is it a pass of the target alone? */
+static inline bool lj_is_of_target(int part)
+{
+    return part == LJ_PASS_TARGET || part == LJ_PASS_TARGET_HEAD;
 }
 
 /* Does this run have the pass `part`, and does it go through `net`, now that the passes at work are
@@ -141,15 +148,20 @@ static inline int lj_net_of(int part)
  * all views. */
 static inline bool lj_passes_net(const struct lj_trainer *t, int part, int net)
 {
-    bool of_target = part == LJ_PASS_GLOBAL || part == LJ_PASS_TARGET;
-    bool at_work = t->by_target ? of_target : part != LJ_PASS_TARGET;
+    bool of_target = part == LJ_PASS_GLOBAL || lj_is_of_target(part);
+    bool at_work = t->by_target ? of_target : !lj_is_of_target(part);
     return t->plan[part] && at_work && lj_net_of(part) == net;
 }
 
-/* The pass whose output the objective sees. */
+/* The passes whose outputs the objective sees: of the trained network, and of the target. */
 static inline enum lj_pass_kind lj_last_part(const struct lj_trainer *t)
 {
-    return t->plan[LJ_PASS_PREDICTOR] ? LJ_PASS_PREDICTOR : LJ_PASS_PROJECTOR;
+    return t->plan[LJ_PASS_HEAD] ? LJ_PASS_HEAD : LJ_PASS_PROJECTOR;
+}
+
+static inline enum lj_pass_kind lj_last_target_part(const struct lj_trainer *t)
+{
+    return t->plan[LJ_PASS_TARGET_HEAD] ? LJ_PASS_TARGET_HEAD : LJ_PASS_TARGET;
 }
 
 /* Does the objective compare with projections by an average of the weights? */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`train.average`: the running average of the weights is the recurrence it is said to be, the same
 on any number of ranks and over restarts, changes no weight, and is what is evaluated, embedded and
-exported. And the average that is the target of `objective=byol`."""
+exported. And the average that is the target of `objective=byol` and `dino`."""
 
 import json
 import shutil
@@ -225,12 +225,70 @@ def test_byol():
     done("embed", ["embed", f"checkpoint={directory}", f"out={here}/byol.h5", data])
 
 
-def test_byol_refused():
+def test_dino():
+    """Prototypes, an average and a centre are in checkpoints; a restart on other ranks goes on with
+    all of them, a damaged centre is found."""
+    whole = here / "dino"
+    words = [word for word in PLAIN if not word.startswith("eval.every")]
+    words += ["objective=dino", "dino.prototypes=20", "dino.freeze_epochs=0.5", "eval.every=6"]
+    ended = train(whole, *words, ranks=2)
+    check(ended.code == 0, f"dino: {ended.tail()}")
+    check("loss: DINO, 20 prototypes" in ended.err, ended.tail())
+    lines = program.metrics(whole)
+    program.has_keys("metrics.jsonl of dino", lines[0], "loss entropy spread collapse")
+    check(abs(lines[0]["collapse"] - (1 - lines[0]["spread"])) < 1e-8, f"dino: {lines[0]}")
+    entry = {row["name"]: row for row in json.loads((whole / "timing.json").read_text())["ledger"]}
+    check(
+        entry["dino"]["bytes_per_call"] == entry["dino"]["predicted_bytes_per_call"] == 8 * 28,
+        f"{entry['dino']}",
+    )
+    groups = ("weights", "optim", "average", "objective")
+    centres = [arrays(whole, step, "objective")["centre"] for step in (1, STEPS)]
+    check(centres[0].shape == (20,) and (centres[0] != centres[1]).all(), f"centre: {centres}")
+    names = arrays(whole, STEPS, "weights")
+    check(names["projector.prototypes.weight"].shape == (20, 8), f"prototypes: {sorted(names)}")
+    directory = resumed("dino-restarted", whole, 4)
+    ended = train(directory, *words, ranks=3)
+    check(ended.code == 0, f"dino, restart: {ended.tail()}")
+    wanted = last_tensors(whole, *groups)
+    check("objective/centre" in wanted, f"{sorted(wanted)}")
+    check(last_tensors(directory, *groups) == wanted, "a restarted run of dino has other bits")
+    done("embed", ["embed", f"checkpoint={whole}", f"out={here}/dino.h5", data])
+    out = here / "export-dino/model.safetensors"
+    out.parent.mkdir()
+    done("export", ["export", f"checkpoint={whole}", f"out={out}"])
+    left = sorted(name for name in names if "projector" not in name)
+    check(sorted(safetensors(out)) == left, f"export of dino: {sorted(safetensors(out))}")
+    check_centre(resumed("dino-damaged", whole, 1), words)
+
+
+def check_centre(directory, words):
+    path = program.checkpoints(directory)[0]
+    done("verify", ["checkpoint", "verify", path])
+    with h5py.File(path, "r+") as file:
+        file["objective/centre"][3] += 1
+    ended = run(["checkpoint", "verify", path])
+    check(
+        ended.code == 4 and "/objective/centre" in ended.err,
+        f"a damaged centre: exit code {ended.code}: {ended.tail()}",
+    )
+    ended = train(directory, *words, ranks=2)
+    check(ended.code == 4, f"from a damaged centre: exit code {ended.code}: {ended.tail()}")
+
+
+def test_targets_refused():
     for words, said in [
         (["objective=byol", "train.average=0.9"], "leave train.average out"),
         (["predictor.hidden=8"], "has no predictor"),
         (["objective=byol", "views.global=1", "views.local=0"], "at least 2"),
         (["objective=byol", "target.momentum=1.1"], "target.momentum"),
+        (["objective=dino", "train.average=0.9"], "leave train.average out"),
+        (["dino.prototypes=8"], "has no prototypes"),
+        (["objective=dino", "dino.prototypes=1"], "at least 2"),
+        (["objective=dino", "predictor.hidden=8"], "has no predictor"),
+        (["objective=dino", "views.global=1", "views.local=0"], "at least 2"),
+        (["objective=dino", "dino.teacher_temperature=0"], "dino.teacher_temperature"),
+        (["objective=dino", "dino.centre_momentum=-0.1"], "dino.centre_momentum"),
         (
             [*"objective=byol projector.layers=1 projector.norm=lane batch.lanes=16".split()],
             "projector.norm=lane needs at least 8",
@@ -293,7 +351,8 @@ test_restart_without()
 test_evaluation()
 test_export()
 test_byol()
-test_byol_refused()
+test_dino()
+test_targets_refused()
 test_verify()
 test_refused()
 program.finish()

@@ -5,6 +5,7 @@ intervals, files hold what is printed, kNN is that of the runs, and what cannot 
 
 import csv
 import json
+import re
 
 import program
 from program import TINY, check, run
@@ -12,7 +13,7 @@ from program import TINY, check, run
 holder, here = program.scratch()
 archive = program.archive(here / "archive.h5", count=96)
 WORDS = [*TINY, f"data.archive={archive}", "batch.size=16", "steps=2"]
-NAMES = ["lejepa", "byol", "simclr", "vicreg"]
+NAMES = ["lejepa", "byol", "dino", "simclr", "vicreg"]
 
 
 def compare(what, *words, ranks=1, code=0, **more):
@@ -37,7 +38,7 @@ def check_bytes(what, row):
         )
     moved = sum(entry["bytes"] for entry in row["traffic"])
     check(row["bytes"] >= moved, f"{what}: {row['bytes']} bytes of a step, its messages {moved}")
-    alone = row["objective"] != "byol"  # its predictor and target are the trainer's
+    alone = row["objective"] not in ("byol", "dino")  # their heads and targets are the trainer's
     check(bool(row["points"]) == alone, f"{what}: measured alone")
     for point in row["points"]:
         check(point["bytes"] == point["formula_bytes"] > 0, f"{what} alone: {point}")
@@ -48,6 +49,7 @@ def expected(ranks):
     return {
         "lejepa": [8 * (2 * 3 * 8 * 16 + 6)],
         "byol": [8 * (8 + 6)],
+        "dino": [8 * (4096 + 8)],
         "simclr": [8 * (8 + 6), 4 * 3 * 8 * 16 // ranks, 8 * 3 * 16 // ranks],
         "vicreg": [8 * (3 * (8 + 36) + 6)],
     }
@@ -74,6 +76,9 @@ def check_exponents(rows, ranks):
         for along in "ND":
             lejepa = rows["lejepa"][source][along]
             check(abs(lejepa["exponent"]) < 1e-6, f"{source}: lejepa in {along}: {lejepa}")
+    for along in "NDP":
+        dino = rows["dino"]["exponents_formula"][along]
+        check(abs(dino["exponent"]) < 1e-6, f"dino in {along}: {dino}")
         simclr, vicreg = rows["simclr"][source]["N"], rows["vicreg"][source]["D"]
         check(0.9 < simclr["low"] <= simclr["high"] < 1.05, f"{source}: simclr in N: {simclr}")
         check(1.7 < vicreg["exponent"] < 2.0, f"{source}: vicreg in D: {vicreg}")
@@ -178,6 +183,9 @@ def test_refused():
         check("a step takes" not in ended.err, f"{what}: refused after work: {ended.tail()}")
     compare("no directory", "objectives=all", "out=/dev/null/scale", code=6)
     compare("a predictor of one", "objectives=lejepa,byol", "predictor.hidden=8")
+    ended = compare("prototypes of one", "objectives=byol,dino", "dino.prototypes=24")
+    check("8 (dino.prototypes + 8)" in ended.out, f"prototypes of one: {ended.out}")
+    check(re.search(r"^dino +dino .* 256 +256 ", ended.out, re.M), f"24 prototypes: {ended.out}")
 
 
 def test_faults():

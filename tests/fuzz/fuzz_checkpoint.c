@@ -9,7 +9,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-enum { ELEMENTS = 48, CHANNELS = 2, HELD_MAX = 1024 };
+enum { ELEMENTS = 48, CHANNELS = 2, CENTRE = 7, HELD_MAX = 1024 };
 
 static struct lj_param list[] = {
     {.name = "a", .dims = 2, .dim = {2, 3}, .count = 6, .offset = 0},
@@ -83,12 +83,24 @@ static void put_pixels(struct fuzz_bytes *b, hid_t file)
         put_tensor(b, file, "/data", names[i], 1, &channels);
 }
 
+/* None, one or two arrays of an objective. */
+static void put_state(struct fuzz_bytes *b, hid_t file)
+{
+    const int64_t count = CENTRE;
+    int arrays = fuzz_below(b, 4);
+    if (arrays >= 1)
+        put_tensor(b, file, "/objective", "centre", 1, &count);
+    if (arrays == 3)
+        put_tensor(b, file, "/objective", "other", 1, &count);
+}
+
 /* Those of / with their checksum, then perhaps one of them of another kind. */
 static void put_attributes(struct fuzz_bytes *b, hid_t file)
 {
-    static const char *const names[] = {"format",  "format_version", "step",   "seed",
-                                        "tensors", "moments",        "config", "provenance",
-                                        "xxh3",    "average"};
+    static const char *const names[] = {"format",  "format_version", "step",     "seed",
+                                        "tensors", "moments",        "config",   "provenance",
+                                        "xxh3",    "average",        "objective"};
+    static const int64_t counts_of_arrays[] = {0, 0, 0, 0, 1, 1, 2, INT64_MAX};
     static const int64_t counts[] = {TENSORS, TENSORS + 1, 0, -1, INT64_MAX};
     const struct lj_checkpoint_attributes attributes = {
         .step = fuzz_byte(b) - 4,
@@ -97,13 +109,14 @@ static void put_attributes(struct fuzz_bytes *b, hid_t file)
         .moments = fuzz_below(b, 4) != 3,
         .average = fuzz_below(b, 4) == 3,
         .config = fuzz_below(b, 4) == 3 ? "" : "seed: 1\n",
-        .provenance = fuzz_below(b, 4) == 3 ? "{\"pixels\": 12" : "{\"pixels\": \"u8 and more\"}"};
+        .provenance = fuzz_below(b, 4) == 3 ? "{\"pixels\": 12" : "{\"pixels\": \"u8 and more\"}",
+        .objective = counts_of_arrays[fuzz_below(b, 8)]};
     LJ_CHECK(lj_checkpoint_put_attributes(file, &attributes), "attributes");
     int which = fuzz_below(b, 64);
-    if (which < 64 - 10)
+    if (which < 64 - 11)
         return;
-    H5Adelete(file, names[which - (64 - 10)]);
-    fuzz_put_text(b, file, names[which - (64 - 10)], "lejepa_mpi checkpoint");
+    H5Adelete(file, names[which - (64 - 11)]);
+    fuzz_put_text(b, file, names[which - (64 - 11)], "lejepa_mpi checkpoint");
 }
 
 static void make_file(struct fuzz_bytes *b, const char *path)
@@ -118,6 +131,7 @@ static void make_file(struct fuzz_bytes *b, const char *path)
     if (fuzz_below(b, 4) != 3)
         put_group(b, file, "/average");
     put_pixels(b, file);
+    put_state(b, file);
     H5Fclose(file);
 }
 
@@ -152,12 +166,17 @@ static int read_arrays(const char *path, bool moments)
     uint8_t untouched[sizeof array[0]];
     memset(array, UNTOUCHED, sizeof array);
     memset(untouched, UNTOUCHED, sizeof untouched);
-    struct lj_checkpoint_arrays arrays = {.weights = array[0],
+    float centre[CENTRE + 1] = {[CENTRE] = 1};
+    struct lj_state_array state = {.name = "centre", .count = CENTRE, .values = centre};
+    struct lj_checkpoint_arrays arrays = {.states = moments,
+                                          .state = &state,
+                                          .weights = array[0],
                                           .moment1 = moments ? array[1] : NULL,
                                           .moment2 = moments ? array[2] : NULL,
                                           .average = moments ? array[3] : NULL};
     int status = lj_checkpoint_read(path, &params, &arrays);
     fuzz_expect(status);
+    LJ_CHECK(centre[CENTRE] == 1, "written behind the state");
     for (int a = 0; a < 4; a++)
         for (int i = 0; i < TENSORS; i++) {
             int64_t end = list[i].offset + list[i].count;

@@ -73,6 +73,10 @@ def grn(x, weight, bias):
     return x + weight * (x * norm / (norm.mean(-1, keepdim=True) + 1e-6)) + bias
 
 
+def cosine(x, weight):
+    return F.linear(F.normalize(x, dim=-1), F.normalize(weight, dim=-1))
+
+
 linear = F.linear
 CASES = {
     "linear": ((2, 3, 5), [(7, 5), (7,)], linear),
@@ -130,6 +134,8 @@ CASES = {
     "grn": ((3, 4, 5, 7), [(7,), (7,)], grn),
     "grn_point": ((2, 1, 1, 3), [(3,), (3,)], grn),
     "concat": ((2, 3, 4), [(5, 4), (5,)], lambda x, w, b: torch.cat([x, F.linear(x, w, b)], -1)),
+    "cosine": ((7, 5), [(11, 5)], cosine),
+    "cosine_map": ((2, 3, 2, 6), [(4, 6)], cosine),
 }
 
 with h5py.File(sys.argv[1], "w") as f:

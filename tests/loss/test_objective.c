@@ -24,7 +24,7 @@ Test(objective, an_unknown_name_is_answered_with_those_there_are)
     const struct lj_objective_kind *kind = NULL;
     cr_assert_eq(lj_objective_find("lejep", &kind), LJ_ERR_CONFIG);
     cr_assert(strstr(lj_error_text(), "'lejep'") &&
-                  strstr(lj_error_text(), "lejepa, byol, simclr, supervised, vicreg"),
+                  strstr(lj_error_text(), "lejepa, byol, dino, simclr, supervised, vicreg"),
               "%s", lj_error_text());
     cr_assert_eq(lj_objective_find("", &kind), LJ_ERR_CONFIG);
 }
@@ -56,7 +56,8 @@ Test(objective, a_need_that_is_not_given_is_refused)
     } needs[] = {{LJ_NEED_LABELS, "labels"},
                  {LJ_NEED_PREDICTOR, "predictor"},
                  {LJ_NEED_AVERAGE, "moving average"},
-                 {LJ_NEED_STATE, "state"}};
+                 {LJ_NEED_STATE, "state"},
+                 {LJ_NEED_PROTOTYPES, "prototypes"}};
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++) {
         struct lj_objective *objective = NULL;
         struct lj_objective_kind kind = {.name = "wish",

@@ -17,6 +17,8 @@ struct fixture {
     struct lj_params params;
     float weights[FIXTURE_ELEMENTS], moment1[FIXTURE_ELEMENTS], moment2[FIXTURE_ELEMENTS];
     float average[FIXTURE_ELEMENTS]; /* of the weights, where a test has the checkpoint hold it */
+    float centre[9];                 /* of an objective, likewise */
+    struct lj_state_array state;     /* that */
     float mean[3], std[3], least[3], most[3], low[3], high[3];
     struct lj_checkpoint checkpoint;
 };
@@ -57,6 +59,9 @@ static inline bool fixture_create(struct fixture *f)
             f->moment2[j] = 1e-9f * (float)(j + 3);
             f->average[j] = 0.36f * (float)(j + 1);
         }
+    for (int i = 0; i < 9; i++)
+        f->centre[i] = 0.25f - 0.01f * (float)i;
+    f->state = (struct lj_state_array){"centre", "running mean", 9, f->centre};
     for (int c = 0; c < 3; c++) {
         f->mean[c] = 0.1f * (float)(c + 1);
         f->std[c] = 0.2f * (float)(c + 1);

@@ -53,12 +53,14 @@ int lj_objective_case_create(struct lj_objective **objective, struct lj_comm *co
     struct lj_objective_shape shape = {.views = c->views,
                                        .global_views = targets_of(c),
                                        .width = c->width,
+                                       .epoch = c->epoch,
                                        .lanes = lanes_of(c),
                                        .lane_rows = c->lane_rows,
                                        .workers = c->workers,
                                        .class_rows = c->class_rows};
     shape.gives |= c->labels ? LJ_NEED_LABELS : 0;
     shape.gives |= c->averaged ? LJ_NEED_PREDICTOR | LJ_NEED_AVERAGE : 0;
+    shape.gives |= c->averaged ? LJ_NEED_STATE | LJ_NEED_PROTOTYPES : 0;
     return lj_objective_create(objective, comm, c->kind, c->config, &shape, ledger);
 }
 
@@ -79,6 +81,8 @@ struct lj_objective_result lj_objective_case_run(struct lj_comm *comm,
             lj_objective_add(objective, &lane);
         }
         r.status = lj_objective_reduce(objective, LJ_OK, &r.message, r.term);
+        if (c->advances && step == 0)
+            lj_objective_advance(objective);
     }
     for (int64_t k = first; r.status == LJ_OK && k < end; k++) {
         struct lj_loss_lane lane = take_lane(c, k, first, proj);

@@ -17,6 +17,8 @@ struct lj_objective_case {
     const int64_t *class_rows; /* (D) of training, with labels */
     int64_t targets;           /* global views; 0: 1 */
     const float *averaged;     /* (targets, N, D) NULL: it needs none */
+    double epoch;              /* steps of one */
+    bool advances;             /* weights are updated between the two steps */
 };
 
 struct lj_objective_result {

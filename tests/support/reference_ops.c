@@ -17,6 +17,22 @@ void reference_linear(const struct reference_op *op, const double *x, const doub
         }
 }
 
+void reference_cosine(const struct reference_op *op, const double *x, const double *const *p,
+                      double *y)
+{
+    for (int64_t r = 0; r < op->images * op->rows; r++)
+        for (int64_t o = 0; o < op->out; o++) {
+            double product = 0, xx = 0, ww = 0;
+            for (int64_t i = 0; i < op->width; i++) {
+                double a = x[r * op->width + i], w = p[0][o * op->width + i];
+                product += a * w;
+                xx += a * a;
+                ww += w * w;
+            }
+            y[r * op->out + o] = product / sqrt(xx * ww);
+        }
+}
+
 /* y = (x - mean) / sqrt(var + eps) weight + bias over `count` elements, `stride` apart; weights and
  * biases are `wstep` apart. */
 static void normalise(const double *x, double *y, int64_t count, int64_t stride, double eps,

@@ -33,6 +33,7 @@ typedef void reference_forward(const struct reference_op *op, const double *x,
                                const double *const *p, double *y);
 
 reference_forward reference_linear;    /* y = x W^T + b; p: W (out, width), b */
+reference_forward reference_cosine;    /* with the rows of p: W (out, width) */
 reference_forward reference_layernorm; /* p: weight, bias; eps */
 reference_forward reference_gelu;      /* y = x Phi(x) */
 reference_forward reference_relu;

@@ -290,25 +290,26 @@ Test(exactness, running_average)
     }
 }
 
-/* An objective with a predictor and a target that is an average of the weights: on any number of
- * ranks, in any way of computing, and continued on others, as if nothing had happened. */
-Test(exactness, byol)
+/* An objective with a head, a predictor or prototypes, and a target that is an average of the
+ * weights: on any number of ranks, in any way of computing, and continued on others, as if nothing
+ * had happened. */
+static void check_target(const char *objective, const char *head)
 {
-    const char *const *byol = SETTINGS("batch.size=48", "objective=byol", "target.momentum=0.5",
-                                       "projector.norm=batch", "predictor.hidden=20");
-    struct outcome wanted = of_one_rank(byol);
+    const char *const *plain = SETTINGS("batch.size=48", objective, "target.momentum=0.5",
+                                        "projector.norm=batch", head, "dino.freeze_epochs=0");
+    struct outcome wanted = of_one_rank(plain);
     cr_assert(wanted.loss[0] > 0 && wanted.loss[1] != wanted.loss[0]);
     cr_assert(wanted.average != wanted.weights);
-    expect_on_all_sizes(byol, &wanted);
-    expect_on_all_sizes(SETTINGS("batch.size=48", "objective=byol", "target.momentum=0.5",
-                                 "projector.norm=batch", "predictor.hidden=20",
+    expect_on_all_sizes(plain, &wanted);
+    expect_on_all_sizes(SETTINGS("batch.size=48", objective, "target.momentum=0.5",
+                                 "projector.norm=batch", head, "dino.freeze_epochs=0",
                                  "memory.recompute=lanes", "threads=2"),
                         &wanted);
-    expect_on_all_sizes(SETTINGS("batch.size=48", "objective=byol", "target.momentum=0.5",
-                                 "projector.norm=batch", "predictor.hidden=20",
+    expect_on_all_sizes(SETTINGS("batch.size=48", objective, "target.momentum=0.5",
+                                 "projector.norm=batch", head, "dino.freeze_epochs=0",
                                  "memory.recompute=blocks"),
                         &wanted);
-    configure(byol);
+    configure(plain);
     train_on(3, NULL, dir.path, 2);
     const char *path = lj_tmpdir_file(&dir, "step-000000002.h5");
     for (int i = 0; i < SIZES; i++) {
@@ -318,6 +319,17 @@ Test(exactness, byol)
                           got.loss[2] == wanted.loss[2],
                       "continued on %d ranks", sizes[i]);
     }
+}
+
+Test(exactness, byol)
+{
+    check_target("objective=byol", "predictor.hidden=20");
+}
+
+/* Its centre goes on, too. */
+Test(exactness, dino)
+{
+    check_target("objective=dino", "dino.prototypes=50");
 }
 
 /* Another objective: on any number of ranks, in any way of computing, and continued on others after

@@ -157,6 +157,98 @@ Test(target, drops_no_branch)
                   (double)dropped);
 }
 
+/* ---- prototypes -------------------------------------------------------------------------- */
+
+static double cosine(const float *a, const float *b, int64_t width)
+{
+    double product = 0, aa = 0, bb = 0;
+    for (int64_t j = 0; j < width; j++) {
+        product += (double)a[j] * (double)b[j];
+        aa += (double)a[j] * (double)a[j];
+        bb += (double)b[j] * (double)b[j];
+    }
+    return product / sqrt(aa * bb);
+}
+
+/* How far the target's cosines of the last step are from those of its projections with the
+ * prototypes among these weights. */
+static double distance_from(const struct lj_trainer *t, const float *weights)
+{
+    const struct lj_param *param =
+        &t->model->params.list[lj_params_find(&t->model->params, "projector.prototypes.weight")];
+    int64_t K = param->dim[0], D = param->dim[1], rows = t->views[0] * t->n;
+    double largest = 0;
+    for (int64_t k = 0; k < lj_my_lanes(t); k++) {
+        struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_TARGET_HEAD, k, 0);
+        const float *projection = lj_plan_value(t->plan[LJ_PASS_TARGET_HEAD], &pass, 0);
+        for (int64_t i = 0; i < rows * K; i++) {
+            double wanted = cosine(projection + i / K * D, weights + param->offset + i % K * D, D);
+            largest = fmax(largest, fabs((double)t->averaged[k * rows * K + i] - wanted));
+        }
+    }
+    return largest;
+}
+
+/* Prototypes are those of the average, as the network before them is. */
+Test(target, compares_with_the_averaged_prototypes)
+{
+    struct lj_trainer *t = NULL;
+    double distance[2] = {0, 1}; /* from those of the average, and of the trained network */
+    configure(SETTINGS("objective=dino", "dino.prototypes=12", "dino.freeze_epochs=0",
+                       "views.local=1", "target.momentum=0.9"));
+    int status = lj_trainer_create(&t, world, &config, archive, NULL);
+    for (int64_t step = 0; step < STEPS && status == LJ_OK; step++) {
+        struct lj_step_report report = {0};
+        status = lj_trainer_step(t, step, false, &report);
+    }
+    lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+    if (lj_my_lanes(t) > 0) {
+        distance[0] = distance_from(t, t->target);
+        distance[1] = distance_from(t, t->weights);
+    }
+    lj_all_assert(world, distance[0] < 1e-5 && distance[1] > 1e-3, "%g, %g", distance[0],
+                  distance[1]);
+    lj_trainer_destroy(t);
+}
+
+/* Trains on one rank. Returns how far the prototypes have moved from where they began. */
+static double prototypes_move(struct lj_comm *single, const char *epochs)
+{
+    struct lj_trainer *t = NULL;
+    double largest = 0;
+    float first[12 * 8];
+    configure(SETTINGS("objective=dino", "dino.prototypes=12", "views.local=1",
+                       "optim.weight_decay=0", epochs));
+    int status = lj_trainer_create(&t, single, &config, archive, NULL);
+    cr_assert_eq(status, LJ_OK, "%s", lj_error_text());
+    int p = lj_params_find(&t->model->params, "projector.prototypes.weight");
+    cr_assert(p >= 0 && t->model->params.list[p].count == 12 * 8);
+    const float *now = t->weights + t->model->params.list[p].offset;
+    memcpy(first, now, sizeof first);
+    for (int64_t step = 0; step < STEPS; step++) {
+        struct lj_step_report report = {0};
+        cr_assert_eq(lj_trainer_step(t, step, false, &report), LJ_OK, "%s", lj_error_text());
+    }
+    for (int i = 0; i < 12 * 8; i++)
+        largest = fmax(largest, fabs((double)now[i] - (double)first[i]));
+    lj_trainer_destroy(t);
+    return largest;
+}
+
+/* In the first epochs, as many as it is said; the rest of the network moves. */
+Test(target, holds_prototypes_at_first)
+{
+    struct lj_comm *single = NULL;
+    double held = 0, free = 1;
+    lj_all_assert(world, lj_comm_first(world, 1, &single) == LJ_OK, "%s", lj_error_text());
+    if (single) {
+        held = prototypes_move(single, "dino.freeze_epochs=100");
+        free = prototypes_move(single, "dino.freeze_epochs=0");
+    }
+    lj_comm_destroy(single);
+    lj_all_assert(world, held == 0 && free > 1e-3, "held by %g, free by %g", held, free);
+}
+
 /* ---- the gradient ------------------------------------------------------------------------ */
 
 /* The loss of the last step's batch and targets by the weights as they are. */
@@ -179,9 +271,10 @@ static bool begins_with(const char *name, const char *prefix)
 /* Is the parameter of that net? */
 static bool is_of(const struct lj_param *param, int net)
 {
-    bool predictor = begins_with(param->name, "projector.predictor.");
-    bool projector = begins_with(param->name, "projector.") && !predictor;
-    bool of[LJ_NETS] = {!projector && !predictor, projector, predictor};
+    bool head = begins_with(param->name, "projector.predictor.") ||
+                begins_with(param->name, "projector.prototypes.");
+    bool projector = begins_with(param->name, "projector.") && !head;
+    bool of[LJ_NETS] = {!projector && !head, projector, head};
     return param->role == LJ_ROLE_WEIGHT && of[net];
 }
 
@@ -216,12 +309,12 @@ static double error_along(struct lj_trainer *t, int net)
 /* The loss changes along the gradient of each net as the gradient says: it came down from the
  * predictions, and nothing of it through the targets. On one rank, whose shard is all of it. Kinks
  * of ReLU make some tenths of a per cent. */
-Test(target, gradient_agrees_with_central_differences)
+static void check_gradient(const char *const *settings)
 {
     struct lj_trainer *t = NULL;
     struct lj_comm *single = NULL;
     struct lj_step_report report = {0};
-    configure(SETTINGS("views.local=2", "optim.lr=0", "optim.lr_floor=0", "projector.norm=batch"));
+    configure(settings);
     lj_all_assert(world, lj_comm_first(world, 1, &single) == LJ_OK, "%s", lj_error_text());
     int status = LJ_OK;
     double apart = 0, wrong = 0; /* of the loss made again; of the worst net's gradient, relative */
@@ -238,4 +331,18 @@ Test(target, gradient_agrees_with_central_differences)
                   wrong);
     lj_trainer_destroy(t);
     lj_comm_destroy(single);
+}
+
+Test(target, gradient_agrees_with_central_differences)
+{
+    check_gradient(
+        SETTINGS("views.local=2", "optim.lr=0", "optim.lr_floor=0", "projector.norm=batch"));
+}
+
+/* The centre stays where it is, so that the loss can be made again. */
+Test(target, gradient_of_prototypes_agrees_with_central_differences)
+{
+    check_gradient(SETTINGS("views.local=2", "optim.lr=0", "optim.lr_floor=0",
+                            "projector.norm=batch", "objective=dino", "dino.prototypes=12",
+                            "dino.freeze_epochs=0", "dino.centre_momentum=1"));
 }

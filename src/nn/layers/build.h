@@ -31,7 +31,8 @@
     KIND(concat) \
     KIND(conv) \
     KIND(stem) \
-    KIND(conv_depthwise)
+    KIND(conv_depthwise) \
+    KIND(cosine)
 // clang-format on
 
 #define LJ_DECLARE_KIND(name) extern const struct lj_layer_kind lj_kind_##name;

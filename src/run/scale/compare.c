@@ -156,6 +156,8 @@ static struct lj_config *config_of(struct comparing *c, const struct lj_config *
     snprintf(c->config->objective, sizeof c->config->objective, "%s", kind->name);
     if (!(kind->needs & LJ_NEED_PREDICTOR))
         c->config->predictor_hidden = 0;
+    if (!(kind->needs & LJ_NEED_PROTOTYPES))
+        c->config->dino_prototypes = 0;
     return c->config;
 }
 

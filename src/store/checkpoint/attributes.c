@@ -7,25 +7,31 @@
 #include <xxhash.h>
 
 #define FORMAT "lejepa_mpi checkpoint"
-#define CHECKSUM                                                            \
-    "XXH3-64 of each dataset's bytes; on / of format_version, step, seed, " \
-    "tensors, moments, if there is one average (int64), format, config, provenance (with NUL)"
-enum { VERSION_PLAIN = 1, VERSION_AVERAGE = 2 };
+#define CHECKSUM                                                                                 \
+    "XXH3-64 of each dataset's bytes; on / of format_version, step, seed, "                      \
+    "tensors, moments, from version 2 on average, from version 3 on objective (int64), format, " \
+    "config, provenance (with NUL)"
+enum { VERSION_PLAIN = 1, VERSION_AVERAGE = 2, VERSION_OBJECTIVE = 3 };
 
 /* The least that has room for what the file holds, so that older programs read what they can. */
 static int64_t version_of(const struct lj_checkpoint_attributes *a)
 {
+    if (a->objective > 0)
+        return VERSION_OBJECTIVE;
     return a->average ? VERSION_AVERAGE : VERSION_PLAIN;
 }
 
 /* As CHECKSUM says. */
 static uint64_t hash_of(const struct lj_checkpoint_attributes *a)
 {
-    const int64_t numbers[] = {version_of(a), a->step, a->seed, a->tensors, a->moments, a->average};
+    const int64_t version = version_of(a);
+    const int64_t numbers[] = {version,    a->step,    a->seed,     a->tensors,
+                               a->moments, a->average, a->objective};
+    const size_t later = (size_t)(VERSION_OBJECTIVE - version); /* numbers of later versions */
     XXH3_state_t *state = XXH3_createState();
     LJ_CHECK(state, "no memory for a checksum");
     XXH3_64bits_reset(state);
-    XXH3_64bits_update(state, numbers, sizeof numbers - (a->average ? 0 : sizeof *numbers));
+    XXH3_64bits_update(state, numbers, sizeof numbers - later * sizeof *numbers);
     XXH3_64bits_update(state, FORMAT, sizeof FORMAT);
     XXH3_64bits_update(state, a->config, strlen(a->config) + 1);
     XXH3_64bits_update(state, a->provenance, strlen(a->provenance) + 1);
@@ -41,7 +47,9 @@ bool lj_checkpoint_put_attributes(hid_t file, const struct lj_checkpoint_attribu
            lj_hdf5_put_i64(file, "step", a->step) && lj_hdf5_put_i64(file, "seed", a->seed) &&
            lj_hdf5_put_i64(file, "tensors", a->tensors) &&
            lj_hdf5_put_i64(file, "moments", a->moments) &&
-           (!a->average || lj_hdf5_put_i64(file, "average", a->average)) &&
+           (version_of(a) < VERSION_AVERAGE || lj_hdf5_put_i64(file, "average", a->average)) &&
+           (version_of(a) < VERSION_OBJECTIVE ||
+            lj_hdf5_put_i64(file, "objective", a->objective)) &&
            lj_hdf5_put_text(file, "config", a->config) &&
            lj_hdf5_put_text(file, "provenance", a->provenance) &&
            lj_hdf5_put_text(file, "checksum", CHECKSUM) &&
@@ -66,11 +74,11 @@ static int check_format(hid_t file, const char *path, int64_t *version)
         return lj_fail(LJ_ERR_CHECKPOINT,
                        "%s: not a checkpoint of lejepa_mpi: attribute format is not \"%s\"", path,
                        FORMAT);
-    if (*version < VERSION_PLAIN || *version > VERSION_AVERAGE)
+    if (*version < VERSION_PLAIN || *version > VERSION_OBJECTIVE)
         return lj_fail(LJ_ERR_CHECKPOINT,
-                       "%s: format_version is %lld, this program reads %d and %d; use the version "
+                       "%s: format_version is %lld, this program reads %d to %d; use the version "
                        "of the program that wrote it",
-                       path, (long long)*version, (int)VERSION_PLAIN, (int)VERSION_AVERAGE);
+                       path, (long long)*version, (int)VERSION_PLAIN, (int)VERSION_OBJECTIVE);
     return LJ_OK;
 }
 
@@ -80,12 +88,13 @@ int lj_checkpoint_get_attributes(hid_t file, const char *path, struct lj_checkpo
     uint64_t hash = 0;
     int64_t version = 0;
     *config = *provenance = NULL;
-    a->average = 0;
+    a->average = a->objective = 0;
     LJ_TRY(check_format(file, path, &version));
     if (!lj_hdf5_get_i64(file, "step", &a->step) || !lj_hdf5_get_i64(file, "seed", &a->seed) ||
         !lj_hdf5_get_i64(file, "tensors", &a->tensors) ||
         !lj_hdf5_get_i64(file, "moments", &a->moments) ||
-        (version == VERSION_AVERAGE && !lj_hdf5_get_i64(file, "average", &a->average)) ||
+        (version >= VERSION_AVERAGE && !lj_hdf5_get_i64(file, "average", &a->average)) ||
+        (version >= VERSION_OBJECTIVE && !lj_hdf5_get_i64(file, "objective", &a->objective)) ||
         !lj_hdf5_get_text(file, "config", config) ||
         !lj_hdf5_get_text(file, "provenance", provenance) || !lj_hdf5_get_u64(file, "xxh3", &hash))
         return lj_checkpoint_damaged(path, "an attribute of /", "");

@@ -12,9 +12,10 @@
  * in attribute xxh3. */
 struct lj_checkpoint_attributes {
     int64_t step, seed;
-    int64_t tensors; /* datasets under /weights */
-    int64_t moments; /* 1: the optimiser's state is there */
-    int64_t average; /* 1: a running average of the weights is there */
+    int64_t tensors;   /* datasets under /weights */
+    int64_t moments;   /* 1: the optimiser's state is there */
+    int64_t average;   /* 1: a running average of the weights is there */
+    int64_t objective; /* datasets under /objective */
     const char *config, *provenance;
 };
 

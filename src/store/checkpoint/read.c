@@ -324,6 +324,46 @@ static int read_array(const struct reader *reader, const char *group,
     return name_surplus(reader, params, group, left);
 }
 
+/* ---- the objective's arrays -------------------------------------------------------------- */
+
+static const char of_objective[] = "/objective";
+
+static int check_states(const struct reader *reader)
+{
+    if (group_links(reader, of_objective) == reader->attributes.objective)
+        return LJ_OK;
+    return lj_checkpoint_damaged(reader->path, "an array of ", of_objective);
+}
+
+static int read_state(const struct reader *reader, const struct lj_state_array *state)
+{
+    struct found found;
+    LJ_TRY(tensor_open(reader, of_objective, state->name, &found));
+    int status = check_shape(reader, of_objective, state->name, &found, 1, &state->count);
+    if (status != LJ_OK) {
+        H5Dclose(found.set);
+        return status;
+    }
+    return tensor_read_close(reader, of_objective, state->name, &found, state->values);
+}
+
+static int read_states(const struct reader *reader, struct lj_checkpoint_arrays *arrays)
+{
+    if (arrays->states == 0)
+        return LJ_OK;
+    if (reader->attributes.objective != arrays->states)
+        return lj_fail(LJ_ERR_CHECKPOINT,
+                       "%s: has %lld arrays of the objective, expected %d; give the configuration "
+                       "that the checkpoint was made with",
+                       reader->path, (long long)reader->attributes.objective, arrays->states);
+    LJ_TRY(check_states(reader));
+    for (int i = 0; i < arrays->states; i++)
+        LJ_TRY(read_state(reader, &arrays->state[i]));
+    return LJ_OK;
+}
+
+/* ---- all of them ------------------------------------------------------------------------- */
+
 static int read_all(const struct reader *reader, const struct lj_params *params,
                     struct lj_checkpoint_arrays *arrays)
 {
@@ -336,8 +376,9 @@ static int read_all(const struct reader *reader, const struct lj_params *params,
     LJ_TRY(read_array(reader, "/weights", params, NULL, arrays->weights));
     LJ_TRY(read_array(reader, "/optim/moment1", params, NULL, arrays->moment1));
     LJ_TRY(read_array(reader, "/optim/moment2", params, NULL, arrays->moment2));
-    return arrays->has_average ? read_array(reader, "/average", params, NULL, arrays->average)
-                               : LJ_OK;
+    if (arrays->has_average)
+        LJ_TRY(read_array(reader, "/average", params, NULL, arrays->average));
+    return read_states(reader, arrays);
 }
 
 int lj_checkpoint_read(const char *path, const struct lj_params *params,
@@ -407,6 +448,21 @@ static int verify_name(const struct reader *reader, const char *name)
     return LJ_OK;
 }
 
+static int verify_states(const struct reader *reader)
+{
+    char name[LJ_NAME_MAX];
+    struct found found;
+    if (reader->attributes.objective == 0)
+        return LJ_OK;
+    LJ_TRY(check_states(reader));
+    for (int64_t i = 0; i < reader->attributes.objective; i++) {
+        if (!group_name(reader, of_objective, i, name))
+            return lj_checkpoint_damaged(reader->path, "an array's name in ", of_objective);
+        LJ_TRY(verify_tensor(reader, of_objective, name, NULL, &found));
+    }
+    return LJ_OK;
+}
+
 static int verify_all(struct reader *reader)
 {
     struct lj_checkpoint_header pixels = {0};
@@ -424,7 +480,7 @@ static int verify_all(struct reader *reader)
             return lj_checkpoint_damaged(reader->path, "a tensor's name in ", "/weights");
         LJ_TRY(verify_name(reader, name));
     }
-    return LJ_OK;
+    return verify_states(reader);
 }
 
 int lj_checkpoint_verify(const char *path)

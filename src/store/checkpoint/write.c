@@ -209,6 +209,26 @@ static bool put_pixels(struct output *out, const struct lj_checkpoint *checkpoin
     return (group < 0 || H5Gclose(group) >= 0) && good;
 }
 
+static bool put_state(struct output *out, const struct lj_checkpoint *checkpoint)
+{
+    if (checkpoint->states == 0)
+        return true;
+    hid_t group = put_group(out->file, "/objective", "what the objective carries on", "1");
+    bool good = group >= 0;
+    for (int i = 0; i < checkpoint->states && good; i++) {
+        const struct lj_state_array *state = &checkpoint->state[i];
+        struct tensor tensor = {.name = state->name,
+                                .dims = 1,
+                                .dim = &state->count,
+                                .count = state->count,
+                                .values = state->values,
+                                .role = "statistic",
+                                .description = state->description};
+        good = put_tensor(out, group, &tensor);
+    }
+    return (group < 0 || H5Gclose(group) >= 0) && good;
+}
+
 static bool put_attributes(hid_t file, const struct lj_checkpoint *checkpoint)
 {
     const struct lj_checkpoint_attributes attributes = {.step = checkpoint->step,
@@ -216,6 +236,7 @@ static bool put_attributes(hid_t file, const struct lj_checkpoint *checkpoint)
                                                         .tensors = checkpoint->params->count,
                                                         .moments = checkpoint->moment1 != NULL,
                                                         .average = checkpoint->average != NULL,
+                                                        .objective = checkpoint->states,
                                                         .config = checkpoint->config,
                                                         .provenance = checkpoint->provenance};
     return lj_checkpoint_put_attributes(file, &attributes);
@@ -248,7 +269,7 @@ static bool fill_and_close(struct output *out, const struct lj_checkpoint *check
                 put_array(out, "/weights", "parameters of encoder and projector, by timm's names",
                           checkpoint->params, checkpoint->weights) &&
                 put_optimiser(out, checkpoint) && put_average(out, checkpoint) &&
-                put_pixels(out, checkpoint);
+                put_state(out, checkpoint) && put_pixels(out, checkpoint);
     return H5Fclose(out->file) >= 0 && good;
 }
 

@@ -11,6 +11,11 @@ static lj_val layernorm(struct lj_net *net, const struct layer_case *c, lj_val x
     return lj_layernorm(net, "layer", x, c->op.eps);
 }
 
+static lj_val cosine(struct lj_net *net, const struct layer_case *c, lj_val x)
+{
+    return lj_cosine(net, "layer", x, c->op.out);
+}
+
 static lj_val gelu(struct lj_net *net, const struct layer_case *c, lj_val x)
 {
     (void)c;
@@ -328,5 +333,9 @@ const struct layer_case layer_cases[] = {
      CONV(2, 4, 5, 6, 3, 1, 1, .out = 6, .depthwise = true), .build = conv_depthwise},
     {"conv_depthwise_large", "conv_depthwise", SHAPE(3, {5, 3, 17}),
      CONV(2, 5, 3, 17, 7, 1, 3, .out = 17, .depthwise = true), .build = conv_depthwise},
+    {"cosine", "cosine", SHAPE(1, {5}), OP(7, .rows = 1, .width = 5, .out = 11),
+     .reference = reference_cosine, .build = cosine},
+    {"cosine_map", "cosine", SHAPE(3, {3, 2, 6}), OP(2, .rows = 6, .width = 6, .out = 4),
+     .reference = reference_cosine, .build = cosine},
 };
 const int layer_case_count = (int)(sizeof layer_cases / sizeof *layer_cases);

@@ -274,6 +274,41 @@ Test(checkpoint_read, running_average)
     fixture_destroy(&f);
 }
 
+/* Of the objective; with an average and without. A file without one, or with one of another length,
+ * is of another run. */
+Test(checkpoint_read, state_of_the_objective)
+{
+    struct fixture f;
+    char path[LJ_PATH_MAX];
+    float weights[FIXTURE_ELEMENTS] = {0}, centre[9] = {0};
+    struct lj_state_array state = {.name = "centre", .count = 9, .values = centre};
+    struct lj_checkpoint_arrays arrays = {.weights = weights, .states = 1, .state = &state};
+    written(&f, path);
+    cr_assert_eq(lj_checkpoint_read(path, &f.params, &arrays), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "has 0 arrays of the objective"), "%s", lj_error_text());
+    f.checkpoint.states = 1;
+    f.checkpoint.state = &f.state;
+    for (int averages = 0; averages < 2; averages++) {
+        f.checkpoint.average = averages ? f.average : NULL;
+        memset(centre, 0, sizeof centre);
+        cr_assert_eq(lj_checkpoint_write(f.dir, &f.checkpoint, 3), LJ_OK, "%s", lj_error_text());
+        cr_assert_eq(lj_checkpoint_verify(path), LJ_OK, "%s", lj_error_text());
+        cr_assert_eq(lj_checkpoint_read(path, &f.params, &arrays), LJ_OK, "%s", lj_error_text());
+        cr_assert_eq(arrays.has_average, averages);
+        cr_assert_arr_eq(centre, f.centre, sizeof centre);
+        cr_assert_arr_eq(weights, f.weights, sizeof weights);
+    }
+    cr_assert_eq(read_weights(path, &f.params), LJ_OK); /* whoever needs no state */
+    state.count = 8;
+    cr_assert_eq(lj_checkpoint_read(path, &f.params, &arrays), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "/objective/centre has shape (9), expected (8)"), "%s",
+              lj_error_text());
+    replace(path, "/objective/centre", 0);
+    cr_assert_eq(lj_checkpoint_verify(path), LJ_ERR_CHECKPOINT);
+    cr_assert(strstr(lj_error_text(), "an array of /objective"), "%s", lj_error_text());
+    fixture_destroy(&f);
+}
+
 Test(checkpoint_read, not_a_checkpoint)
 {
     struct fixture f;

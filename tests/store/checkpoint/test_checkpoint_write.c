@@ -121,6 +121,26 @@ Test(checkpoint, version_of_a_file_with_an_average)
     fixture_destroy(&f);
 }
 
+/* Nor of arrays of the objective; whether there is an average is said beside. */
+Test(checkpoint, version_of_a_file_with_a_state)
+{
+    struct fixture f;
+    char path[LJ_PATH_MAX];
+    int64_t version = 0, average = 1, objective = 0;
+    cr_assert(fixture_create(&f));
+    f.checkpoint.states = 1;
+    f.checkpoint.state = &f.state;
+    cr_assert_eq(write_step(&f, 1200, 2), LJ_OK, "%s", lj_error_text());
+    fixture_path(path, &f, 1200);
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    read_attribute(file, "format_version", H5T_NATIVE_INT64, &version);
+    read_attribute(file, "average", H5T_NATIVE_INT64, &average);
+    read_attribute(file, "objective", H5T_NATIVE_INT64, &objective);
+    H5Fclose(file);
+    cr_assert(version == 3 && average == 0 && objective == 1);
+    fixture_destroy(&f);
+}
+
 Test(checkpoint, large_texts_and_no_moments)
 {
     struct fixture f;
