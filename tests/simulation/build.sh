@@ -15,6 +15,7 @@ if [ -x "$program" ] && [ -z "$(find "$source"/{include,src/comm,src/base} "$her
     -newer "$program" -name '*.[ch]' -print -quit)" ]; then
     exit 0
 fi
-smpicc -O2 -std=c11 -D_GNU_SOURCE -I"$source/include" -I"$source/src" -I"$here" \
-    "$here"/{simulate,step,description,folded_memory}.c "$source"/src/comm/*.c \
+smpicc -O2 -std=c11 -D_GNU_SOURCE -include "$here/renamed_calls.h" \
+    -I"$source/include" -I"$source/src" -I"$here" \
+    "$here"/{simulate,step,description,folded_memory,joined_messages}.c "$source"/src/comm/*.c \
     "$source"/src/comm/{gradsync,network}/*.c "${base[@]}" -o "$program" -ljansson -lxxhash -lm

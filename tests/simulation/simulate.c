@@ -10,6 +10,8 @@
  *                 0: it is not made
  *     model=N     ranks on which they are; 0: those of two nodes
  *
+ * The prediction is also made for 4 and 16 times as many ranks, which are not simulated.
+ *
  * Prints one line of JSON. jobs/scaling/simulate.sh starts it. */
 #include "simulate.h"
 
@@ -26,6 +28,8 @@ struct options {
     double budget_s;
 };
 
+enum { AHEAD = 3 };
+
 struct simulation {
     struct lj_comm *comm;
     struct options options;
@@ -34,7 +38,7 @@ struct simulation {
     int64_t nodes, per_node;
     bool predicted;
     struct lj_network_model model;
-    struct lj_step_cost cost;
+    struct lj_step_cost cost[AHEAD]; /* on these ranks, on 4 and 16 times as many */
 };
 
 /* ---- arguments --------------------------------------------------------------------------- */
@@ -80,6 +84,26 @@ static bool gathers(const struct sim_description *d)
     return any;
 }
 
+static int ranks_ahead(const struct simulation *s, int ahead)
+{
+    return s->comm->size << 2 * ahead;
+}
+
+static int predict_on(struct simulation *s, int ahead)
+{
+    const struct sim_description *d = &s->description;
+    int ranks = ranks_ahead(s, ahead);
+    const struct lj_gradsync_plan plan = sim_plan(d, ranks);
+    const struct lj_network_step step = {.plan = &plan,
+                                         .place = {ranks, (int)s->per_node},
+                                         .ledger = &s->result.ledger,
+                                         .steps = s->options.steps,
+                                         .backward_s = sim_phase_s(d, LJ_PHASE_BACKWARD, ranks),
+                                         .between_s = sim_phase_s(d, LJ_PHASE_WAIT_DATA, ranks) +
+                                                      sim_phase_s(d, LJ_PHASE_VIEWS, ranks)};
+    return lj_network_cost(&s->model, &step, &s->cost[ahead]);
+}
+
 /* Measures the links between the first ranks and asks the model about all of them. The model knows
  * sums and the reduction, not what gathers. Collective. */
 static int predict(struct simulation *s)
@@ -90,25 +114,16 @@ static int predict(struct simulation *s)
     s->predicted = s->options.budget_s > 0 && all > 1 && !gathers(&s->description);
     if (!s->predicted)
         return LJ_OK;
-    struct lj_network *network = lj_alloc(sizeof *network, "network");
+    struct lj_network *network = lj_alloc(sizeof *network, "results");
     int status = lj_agree(s->comm, network ? LJ_OK : LJ_ERR_RESOURCE);
     if (status == LJ_OK)
         status = lj_comm_first(s->comm, (int)lj_min_i64(ranks, all), &few);
     if (status == LJ_OK && few)
         status = lj_network_measure(few, s->options.budget_s, network);
-    if (status == LJ_OK && lj_comm_is_root(s->comm)) {
-        const struct sim_description *d = &s->description;
-        const struct lj_gradsync_plan plan = sim_plan(d, all);
-        const struct lj_network_step step = {.plan = &plan,
-                                             .place = {all, (int)s->per_node},
-                                             .ledger = &s->result.ledger,
-                                             .steps = s->options.steps,
-                                             .backward_s = sim_phase_s(d, LJ_PHASE_BACKWARD, all),
-                                             .between_s = sim_phase_s(d, LJ_PHASE_WAIT_DATA, all) +
-                                                          sim_phase_s(d, LJ_PHASE_VIEWS, all)};
+    if (status == LJ_OK && lj_comm_is_root(s->comm))
         lj_network_fit(network, &s->model);
-        status = lj_network_cost(&s->model, &step, &s->cost);
-    }
+    for (int i = 0; i < AHEAD && status == LJ_OK && lj_comm_is_root(s->comm); i++)
+        status = predict_on(s, i);
     lj_comm_destroy(few);
     lj_free(network);
     return lj_agree(s->comm, status);
@@ -166,18 +181,30 @@ static json_t *ledger_json(const struct simulation *s, double *exposed_s)
     return list;
 }
 
-static json_t *prediction_json(const struct simulation *s)
+static json_t *prediction_json(const struct simulation *s, int ahead)
 {
+    const struct lj_step_cost *cost = &s->cost[ahead];
+    const int ranks = ranks_ahead(s, ahead);
+    const double step_s = sim_compute_s(&s->description, ranks) + cost->exposed_s;
     json_t *list = json_array();
-    double step_s = s->result.compute_s + s->cost.exposed_s;
-    for (int i = 0; i < s->cost.count; i++) {
-        const struct lj_cost *c = &s->cost.entry[i];
+    for (int i = 0; i < cost->count; i++) {
+        const struct lj_cost *c = &cost->entry[i];
         json_array_append_new(list, json_pack("{s:s, s:f, s:f}", "name", c->name, "seconds",
                                               c->seconds, "exposed_s", c->exposed_s));
     }
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:o}", "step_s", step_s, "efficiency",
-                     s->description.step_s / step_s, "exposed_s", s->cost.exposed_s, "model_error",
-                     s->model.error, "model_error_most", s->model.error_most, "ledger", list);
+    return json_pack("{s:i, s:f, s:f, s:f, s:o}", "ranks", ranks, "step_s", step_s, "efficiency",
+                     s->description.step_s / step_s, "exposed_s", cost->exposed_s, "ledger", list);
+}
+
+static void add_predictions(const struct simulation *s, json_t *o)
+{
+    json_t *ahead = json_array();
+    for (int i = 1; i < AHEAD && s->predicted; i++)
+        json_array_append_new(ahead, prediction_json(s, i));
+    json_object_set_new(o, "model_error", json_real(s->model.error));
+    json_object_set_new(o, "model_error_most", json_real(s->model.error_most));
+    json_object_set_new(o, "prediction", s->predicted ? prediction_json(s, 0) : json_null());
+    json_object_set_new(o, "ahead", ahead);
 }
 
 /* Collective; the root prints. */
@@ -194,7 +221,7 @@ static void print(const struct simulation *s)
         (json_int_t)(d->lanes_of_rank * s->comm->size), "step_s", s->result.step_s, "compute_s",
         s->result.compute_s, "base_step_s", d->step_s, "base_ranks", d->ranks, "efficiency",
         d->step_s / s->result.step_s, "exposed_s", exposed_s, "ledger", ledger);
-    json_object_set_new(o, "prediction", s->predicted ? prediction_json(s) : json_null());
+    add_predictions(s, o);
     json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
     putchar('\n');
     json_decref(o);

@@ -142,6 +142,7 @@ static void make_step(struct stepping *s)
         lj_gradsync_norm(s->sync);
     compute(s, LJ_PHASE_OPTIMISER, 1);
     lj_gradsync_gather_start(s->sync, s->weights);
+    lj_gradsync_progress(s->sync);
 }
 
 /* ---- set-up ------------------------------------------------------------------------------ */
