@@ -34,7 +34,7 @@ module:hwloc                 libhwloc-dev              hwloc-devel       hwloc
 # What tests need besides, on Debian. Words joined by | name one thing in different releases.
 test_packages=(git clang clang-format-14 'libclang-rt-14-dev|libclang-rt-19-dev|libclang-rt-dev'
                libomp-dev libcriterion-dev python3-minimal python3-numpy python3-h5py python3-torch
-               hdf5-tools valgrind gnuplot-nox shellcheck)
+               hdf5-tools valgrind gnuplot-nox shellcheck libsimgrid-dev)
 slurm_packages=(slurm-wlm munge)
 
 say() {

@@ -94,6 +94,15 @@ static json_t *work_json(const struct lj_scale_report *report)
                      "settings", settings_json(c));
 }
 
+/* First parameter of each bucket of gradients, and behind the last one. */
+static json_t *bounds_json(const struct lj_scale *scale)
+{
+    json_t *list = json_array();
+    for (int b = 0; b <= scale->buckets && scale->bounds; b++)
+        json_array_append_new(list, json_integer((json_int_t)scale->bounds[b]));
+    return list;
+}
+
 /* Apart from the rungs: what an accuracy takes, not what a step does. */
 static json_t *targets_json(const struct lj_scale_report *report)
 {
@@ -135,6 +144,7 @@ json_t *lj_scale_json(const struct lj_scale_report *report)
         "warmup", s->warmup, "baseline", baseline_json(s), "estimate", "median of the repeats",
         "interval", "least and largest of the repeats; of efficiency, from those of both rungs",
         "open_s", report->open_s, "rungs", rungs, "targets", targets_json(report));
+    json_object_set_new(study, "bucket_bounds", bounds_json(s));
     json_object_set_new(study, "predictions", lj_scale_foreseen_json(s));
     json_object_set_new(study, "network", lj_scale_network_json(report));
     if (!o || !study || json_object_update(o, study)) {

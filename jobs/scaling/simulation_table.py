@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""simulation_table.py DIR: from DIR/simulation.json, what simulate.sh found, a table in
+DIR/simulation.md and a figure, DIR/simulation.svg, if there is gnuplot. Lines of real runs on
+shaped links have the topology "real"."""
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+MOVED = ("gradient", "weights")  # lines of the ledger that are no small messages
+
+
+def small_share(run):
+    """Of a step, what is exposed of all small messages."""
+    small = sum(line["exposed_s"] for line in run["ledger"] if line["name"] not in MOVED)
+    return small / run["step_s"]
+
+
+def row(run):
+    predicted = run["prediction"]
+    cells = [run["topology"], run["ranks"], run["nodes"], f"{run['step_s']:.4f}",
+             f"{run['efficiency']:.3f}", f"{1e3 * run['exposed_s']:.2f}",
+             f"{100 * small_share(run):.3f}"]
+    if predicted:
+        off = predicted["step_s"] / run["step_s"] - 1
+        cells += [f"{predicted['step_s']:.4f}", f"{1e3 * predicted['exposed_s']:.2f}",
+                  f"{100 * off:+.1f}"]
+    else:
+        cells += ["-", "-", "-"]
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def write_table(runs, path):
+    head = ["links", "ranks", "nodes", "step s", "efficiency", "exposed ms", "small messages %",
+            "predicted s", "predicted exposed ms", "off %"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += [row(run) for run in runs]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+def draw(runs, out):
+    """Seconds of a step that are exposed, simulated as points and predicted as lines."""
+    topologies = list(dict.fromkeys(run["topology"] for run in runs))
+    script = ["set terminal svg size 720,440 font 'sans-serif,13'",
+              f"set output '{out / 'simulation.svg'}'", "set logscale xy",
+              "set xlabel 'ranks'", "set ylabel 'seconds of a step that communication adds'",
+              "set key outside bottom center horizontal", "set grid"]
+    blocks, plots = [], []
+    for i, topology in enumerate(topologies):
+        points = [run for run in runs if run["topology"] == topology]
+        blocks.append(f"$run{i} << EOD")
+        for run in points:
+            predicted = (run["prediction"] or {}).get("exposed_s", "NaN")
+            blocks.append(f"{run['ranks']} {run['step_s'] - run['compute_s']} {predicted}")
+        blocks.append("EOD")
+        colour = i + 1
+        plots.append(f"$run{i} using 1:2 with points pt 7 lc {colour} title '{topology}'")
+        plots.append(f"$run{i} using 1:3 with lines lc {colour} title '{topology}, predicted'")
+    script += blocks + ["plot " + ", ".join(plots)]
+    (out / "simulation.gp").write_text("\n".join(script) + "\n", encoding="utf-8")
+    if shutil.which("gnuplot"):
+        subprocess.run(["gnuplot", str(out / "simulation.gp")], check=True)
+
+
+def main():
+    out = pathlib.Path(sys.argv[1])
+    text = (out / "simulation.json").read_text(encoding="utf-8")
+    runs = [json.loads(line) for line in text.splitlines()]
+    write_table(runs, out / "simulation.md")
+    draw(runs, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to tests/simulation. Read before every file of the simulation (smpicc -include): calls of
+ * comm reach joined_messages.c. */
+#ifndef SIMULATION_RENAMED_CALLS_H
+#define SIMULATION_RENAMED_CALLS_H
+
+#include <mpi.h>
+
+int simulation_isend(const void *data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
+                     MPI_Request *request);
+int simulation_irecv(void *data, int count, MPI_Datatype type, int from, int tag, MPI_Comm comm,
+                     MPI_Request *request);
+int simulation_testall(int count, MPI_Request request[], int *done, MPI_Status status[]);
+int simulation_waitall(int count, MPI_Request request[], MPI_Status status[]);
+
+#define MPI_Isend   simulation_isend
+#define MPI_Irecv   simulation_irecv
+#define MPI_Testall simulation_testall
+#define MPI_Waitall simulation_waitall
+
+#endif
