@@ -166,9 +166,9 @@ static enum lj_pass_kind part_above(const struct lj_trainer *t, int net)
 }
 
 /* Floats of what a pass makes of a lane. */
-static int64_t output_floats(const struct lj_trainer *t, int part)
+static int64_t output_floats(const struct lj_trainer *t, enum lj_pass_kind part)
 {
-    return lj_plan_images(t->plan[part]) * lj_model_width(t->model, lj_net_of(part));
+    return lj_plan_images(t->plan[part]) * lj_model_width(t->model, lj_net_of((int)part));
 }
 
 /* What a net has made of a lane, of global, then of local views, becomes the next one's input. */
@@ -184,7 +184,7 @@ static void hand_up(struct lj_trainer *t, int net, int64_t k, int worker)
         if (!lj_passes_net(t, part, net))
             continue;
         struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
-        int64_t count = output_floats(t, part);
+        int64_t count = output_floats(t, (enum lj_pass_kind)part);
         memcpy(rows, lj_plan_value(t->plan[part], &pass, last), (size_t)count * sizeof *rows);
         rows += count;
     }
@@ -380,7 +380,7 @@ static void hand_down(struct lj_trainer *t, int net, int64_t k, int worker)
         if (!lj_passes_net(t, part, net))
             continue;
         struct lj_pass pass = lj_trainer_pass(t, (enum lj_pass_kind)part, k, worker);
-        int64_t count = output_floats(t, part);
+        int64_t count = output_floats(t, (enum lj_pass_kind)part);
         float *gradient = lj_plan_gradient(t->plan[part], &pass, last);
         memcpy(gradient, rows, (size_t)count * sizeof *rows);
         rows += count;
