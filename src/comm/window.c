@@ -5,7 +5,8 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
-enum { BYTES_SPARE = 4 << 20 }; /* room that is left besides */
+/* Room that is left besides; what the memory is aligned to. */
+enum { BYTES_SPARE = 4 << 20, PAGE = 4096 };
 
 /* Do all ranks of the node say yes? Collective over it. */
 static bool all_of_node(MPI_Comm node, bool yes)
@@ -46,20 +47,31 @@ static int allocate(struct lj_window *window, MPI_Comm node, int64_t bytes)
     return code;
 }
 
-bool lj_window_create(struct lj_window *window, MPI_Comm node, int64_t bytes)
+/* Where the memory begins on this rank: at a page's boundary, as Open MPI puts a few words of its
+ * own before it. The lowest rank says where that is, as others may see the window elsewhere. */
+static void *find_memory(const struct lj_window *window, MPI_Comm node)
 {
     MPI_Aint size = 0;
     int unit = 1;
+    char *memory = NULL;
+    MPI_Win_shared_query(window->handle, 0, &size, &unit, &memory);
+    int64_t skipped = (int64_t)(-(uintptr_t)memory % PAGE);
+    LJ_WAIT_IN(MPI_Bcast(&skipped, 1, MPI_INT64_T, 0, node));
+    return memory + skipped;
+}
+
+bool lj_window_create(struct lj_window *window, MPI_Comm node, int64_t bytes)
+{
     *window = (struct lj_window){.handle = MPI_WIN_NULL};
     if (!all_of_node(node, lj_fault("shared", -1) == LJ_OK && has_room(bytes)))
         return false;
-    bool good = allocate(window, node, bytes) == MPI_SUCCESS;
+    bool good = allocate(window, node, bytes + PAGE) == MPI_SUCCESS;
     if (!all_of_node(node, good)) {
         if (good)
             LJ_WAIT_IN(MPI_Win_free(&window->handle));
         return false;
     }
-    MPI_Win_shared_query(window->handle, 0, &size, &unit, &window->memory);
+    window->memory = find_memory(window, node);
     MPI_Win_lock_all(MPI_MODE_NOCHECK, window->handle);
     return true;
 }
