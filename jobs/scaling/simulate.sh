@@ -12,6 +12,8 @@
 #     ranks=16,64,256                        numbers of ranks; 256 take minutes and 2 GB of memory
 #     cores=64                               ranks of a node
 #     link=BYTES_PER_S,LATENCY_S             of the network, instead of the topology's
+#     faster=1                               cores, than those that were measured
+#     steps=2                                behind one that is not counted
 #     out=runs/simulation                    a directory for what follows
 #
 # Writes simulation.json, a line for each topology and number of ranks, beside a table
@@ -29,6 +31,8 @@ topologies=fat-tree,dragonfly,ethernet
 ladder=16,64,256
 cores=64
 link=
+faster=1
+steps=2
 out=runs/simulation
 for word in "$@"; do
     case $word in
@@ -36,8 +40,10 @@ for word in "$@"; do
     ranks=*) ladder=${word#*=} ;;
     cores=*) cores=${word#*=} ;;
     link=*) link=${word#*=} ;;
+    faster=*) faster=${word#*=} ;;
+    steps=*) steps=${word#*=} ;;
     out=*) out=${word#*=} ;;
-    *=*) fail 2 "$word: there are topology=, ranks=, cores=, link= and out=" ;;
+    *=*) fail 2 "$word: there are topology=, ranks=, cores=, link=, faster=, steps= and out=" ;;
     *) scale=$word ;;
     esac
 done
@@ -58,8 +64,8 @@ for topology in ${topologies//,/ }; do
         "$source/jobs/scaling/platform.sh" "$topology" "$nodes" "$cores" ${link//,/ } \
             >"$out/platform.xml"
         for ((rank = 0; rank < ranks; rank++)); do echo "node-$((rank / cores))"; done >"$out/hosts"
-        if "$source/tests/simulation/smpirun.sh" "$out" "$ranks" "$scale" budget=0.001 \
-            >"$out/line.json"; then
+        if "$source/tests/simulation/smpirun.sh" "$out" "$ranks" "$scale" \
+            "steps=$steps" "faster=$faster" slices=1 budget=0.001 >"$out/line.json"; then
             sed "s/^{/{\"topology\":\"$topology\",/" "$out/line.json" >>"$out/simulation.json"
             echo "simulate.sh: $topology, $ranks ranks: simulated" >&2
         else

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """simulation_table.py DIR: from DIR/simulation.json, what simulate.sh found, a table in
-DIR/simulation.md and a figure, DIR/simulation.svg, if there is gnuplot. Lines of real runs on
-shaped links have the topology "real"."""
+DIR/simulation.md and a figure, DIR/simulation.svg, if there is gnuplot."""
 import json
 import pathlib
 import shutil
@@ -49,6 +48,8 @@ def draw(runs, out):
               "set xlabel 'ranks'", "set ylabel 'seconds of a step that communication adds'",
               "set key outside bottom center horizontal", "set grid"]
     blocks, plots = [], []
+    if len({run["ranks"] for run in runs}) == 1:
+        script.append(f"set xrange [{runs[0]['ranks'] / 2}:{runs[0]['ranks'] * 2}]")
     for i, topology in enumerate(topologies):
         points = [run for run in runs if run["topology"] == topology]
         blocks.append(f"$run{i} << EOD")

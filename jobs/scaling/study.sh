@@ -9,10 +9,12 @@
 #     bash jobs/scaling/study.sh
 #
 # Words after the script's name go to `lejepa_mpi scale` (steps=20, predict=4096), out=DIR names
-# another directory. A part that is finished is not done again until its words, the files of
-# settings and the archive among them, the program or the processor change: give the same command
-# after a job that ended too early. What target= or eval.every= trained until then is in directories
-# of their own, to be removed before that. The exit code is that of the worst part.
+# another directory; simulate=16,64 also simulates these numbers of ranks on three kinds of links,
+# where SimGrid is (simulate.sh, started in the source directory). A part that is finished is not
+# done again until its words, the files of settings and the archive among them, the program or the
+# processor change: give the same command after a job that ended too early. What target= or
+# eval.every= trained until then is in directories of their own, to be removed before that. The exit
+# code is that of the worst part.
 #
 #     LEJEPA_MPI   the program, default build/src/app/lejepa_mpi below the current directory
 #SBATCH --job-name=lejepa-scaling
@@ -38,11 +40,13 @@ worst=0
 words=()
 of_rungs=("ranks=$ranks") # what only the rungs are told
 predict=default
+simulated=
 for word in "${settings[@]}" "$@"; do
     case $word in
     out=*) out=${word#out=} ;;
     predict=*) predict=${word#predict=} ;;
     threads=*) threads=${word#threads=} ;;
+    simulate=*) simulated=${word#simulate=} ;;
     mode=* | target=*) of_rungs+=("$word") ;;
     *) words+=("$word") ;;
     esac
@@ -151,5 +155,11 @@ if "$program" help scale | grep '^objectives=' >/dev/null; then
 fi
 step scaling scale.html "${words[@]}" "${of_rungs[@]}" "predict=$predict"
 
+if [ -n "$simulated" ] && [ -f "$out/scale.json" ]; then
+    jobs/scaling/simulate.sh "$out/scale.json" "ranks=$simulated" "out=$out/simulation"
+    code=$?
+    [ "$code" -ne 77 ] || code=0 # SimGrid is missing, and it has said so
+    [ "$code" -le "$worst" ] || worst=$code
+fi
 [ ! -f "$out/scale.html" ] || echo "study.sh: the page: $out/scale.html"
 exit "$worst"

@@ -109,7 +109,14 @@ static int read_study(struct sim_description *d, const json_t *study)
     return read_bounds(d, study);
 }
 
-int sim_description_read(struct sim_description *description, const char *path)
+static void speed_up(struct sim_description *d, double faster)
+{
+    d->step_s /= faster;
+    for (int p = 0; p < LJ_PHASE_COUNT; p++)
+        d->phase_s[p] /= faster;
+}
+
+int sim_description_read(struct sim_description *description, const char *path, double faster)
 {
     json_error_t error;
     *description = (struct sim_description){0};
@@ -117,6 +124,7 @@ int sim_description_read(struct sim_description *description, const char *path)
     if (!study)
         return lj_fail(LJ_ERR_DATA, "%s: %s", path, error.text);
     int status = read_study(description, study);
+    speed_up(description, faster);
     json_decref(study);
     if (status == LJ_ERR_DATA)
         return lj_fail(LJ_ERR_DATA, "%s: %s; it is to be a scale.json of `lejepa_mpi scale`", path,

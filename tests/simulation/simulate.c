@@ -6,6 +6,7 @@
  *
  *     steps=2     steps that are counted, behind one that is not
  *     slices=2    pieces of each bucket's backward, between which communication may progress
+ *     faster=X    cores are X times as fast as those of the scale.json
  *     budget=S    seconds (of the simulation) in which links are measured, for the prediction;
  *                 0: it is not made
  *     model=N     ranks on which they are; 0: those of two nodes
@@ -25,7 +26,7 @@
 struct options {
     const char *scale;
     int steps, slices, model_ranks;
-    double budget_s;
+    double budget_s, faster;
 };
 
 enum { AHEAD = 3 };
@@ -54,18 +55,21 @@ static int read_option(struct options *o, const char *text)
         o->steps = (int)number;
     else if (strncmp(text, "slices=", 7) == 0 && number >= 1)
         o->slices = (int)number;
+    else if (strncmp(text, "faster=", 7) == 0 && number > 0)
+        o->faster = number;
     else if (strncmp(text, "model=", 6) == 0)
         o->model_ranks = (int)number;
     else if (strncmp(text, "budget=", 7) == 0)
         o->budget_s = number;
     else
-        return lj_fail(LJ_ERR_CONFIG, "%s: there are steps=, slices=, budget= and model=", text);
+        return lj_fail(LJ_ERR_CONFIG,
+                       "%s: there are steps=, slices=, faster=, budget= and model=", text);
     return LJ_OK;
 }
 
 static int read_options(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){.steps = 2, .slices = 2};
+    *o = (struct options){.steps = 2, .slices = 2, .faster = 1};
     if (argc < 2)
         return lj_fail(LJ_ERR_CONFIG, "give a scale.json of `lejepa_mpi scale`");
     o->scale = argv[1];
@@ -233,7 +237,7 @@ static int simulate(struct simulation *s, int argc, char **argv)
 {
     int status = read_options(&s->options, argc, argv);
     if (status == LJ_OK)
-        status = sim_description_read(&s->description, s->options.scale);
+        status = sim_description_read(&s->description, s->options.scale, s->options.faster);
     LJ_TRY(lj_agree(s->comm, status));
     lj_comm_nodes(s->comm, &s->nodes, &s->per_node);
     LJ_TRY(sim_steps(s->comm, &s->description, s->options.steps, s->options.slices, &s->result));

@@ -7,7 +7,12 @@
  *     simulate.c        arguments, the ranks' results as one line of JSON
  *     step.c            the step: sleeps, and the calls of comm in the order of a training step
  *     description.c     what a step computes and sends, from the scale.json of `lejepa_mpi scale`
- *     folded_memory.c   for smpicc: lj_alloc whose large blocks share their pages */
+ *
+ * and for smpicc (build.sh)
+ *
+ *     folded_memory.c     lj_alloc whose large blocks share their pages
+ *     joined_messages.c   what SMPI would be too slow for
+ *     renamed_calls.h     leads calls there */
 #ifndef SIMULATION_SIMULATE_H
 #define SIMULATION_SIMULATE_H
 
@@ -37,8 +42,11 @@ struct sim_description {
     struct sim_message message[LJ_LEDGER_MAX];
 };
 
-/* Reads scale.json. Local. Errors: LJ_ERR_DATA. */
-int sim_description_read(struct sim_description *description, const char *path) LJ_MUST_USE;
+/* Reads scale.json. Local.
+ *   faster  in  how many times as fast the cores are as those that it was measured on
+ * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE. */
+int sim_description_read(struct sim_description *description, const char *path,
+                         double faster) LJ_MUST_USE;
 void sim_description_release(struct sim_description *description); /* local */
 
 /* What steps took. */
