@@ -9,7 +9,7 @@
 #
 # Words NAME=VALUE change what is simulated:
 #     topology=fat-tree,dragonfly,ethernet   see jobs/scaling/platform.sh
-#     ranks=16,64,256                        numbers of ranks; 256 take minutes and 2 GB of memory
+#     ranks=16,64,256                        numbers of ranks; 256 take a quarter of an hour
 #     cores=64                               ranks of a node
 #     link=BYTES_PER_S,LATENCY_S             of the network, instead of the topology's
 #     faster=1                               cores, than those that were measured
