@@ -92,6 +92,18 @@ static int read_bounds(struct sim_description *d, const json_t *study)
     return LJ_OK;
 }
 
+/* Training keeps running statistics out of that, which are few. */
+static int round_gradients(struct sim_description *d, const json_t *study)
+{
+    const int64_t units = d->bounds[d->buckets] / LJ_SHARD_ALIGN;
+    if (!is(text_of(json_object_get(study, "settings"), "comm.gradients"), "bf16"))
+        return LJ_OK;
+    d->rounded = lj_alloc_array(units, sizeof *d->rounded, "results");
+    for (int64_t i = 0; i < units && d->rounded; i++)
+        d->rounded[i] = true;
+    return d->rounded ? LJ_OK : LJ_ERR_RESOURCE;
+}
+
 static int read_study(struct sim_description *d, const json_t *study)
 {
     const json_t *rung = find_rung(study), *ledger = json_object_get(rung, "ledger");
@@ -106,7 +118,8 @@ static int read_study(struct sim_description *d, const json_t *study)
     read_phases(d, study, rung);
     for (size_t i = 0; i < json_array_size(ledger); i++)
         read_message(d, json_array_get(ledger, i), steps);
-    return read_bounds(d, study);
+    LJ_TRY(read_bounds(d, study));
+    return round_gradients(d, study);
 }
 
 static void speed_up(struct sim_description *d, double faster)
@@ -135,5 +148,7 @@ int sim_description_read(struct sim_description *description, const char *path, 
 void sim_description_release(struct sim_description *description)
 {
     lj_free(description->bounds);
+    lj_free(description->rounded);
     description->bounds = NULL;
+    description->rounded = NULL;
 }

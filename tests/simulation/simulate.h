@@ -34,9 +34,10 @@ struct sim_description {
     int workers;           /* lanes that a rank works on at once */
     double step_s;         /* least of the repeats */
     int buckets;
-    int64_t *bounds;                /* (buckets + 1) owned */
-    bool fast;                      /* reduce=fast */
-    bool clips;                     /* the norm is needed in every step */
+    int64_t *bounds; /* (buckets + 1) owned */
+    bool fast;       /* reduce=fast */
+    bool *rounded;   /* comm.gradients=bf16: (bounds[buckets] / LJ_SHARD_ALIGN) all true; or NULL */
+    bool clips;      /* the norm is needed in every step */
     double phase_s[LJ_PHASE_COUNT]; /* of a step, on the slowest rank each */
     int messages;
     struct sim_message message[LJ_LEDGER_MAX];
