@@ -7,8 +7,8 @@ principal components of pixels. Accuracies are of the rows that TEST selects.
     in_domain.py PROGRAM MPIRUN DIRECTORY ARCHIVE [train=WHERE] [test=WHERE] [ranks=N]
                  [KEY=VALUE...]
 
-Runs and embeddings go to DIRECTORY: what is whole there is not computed again, a run that was
-interrupted goes on. KEY=VALUE are settings of both runs. The last thing printed is the table; the
+Runs and embeddings go to DIRECTORY, where a run that was interrupted goes on, and one of other
+settings is refused. KEY=VALUE are settings of both runs. The last thing printed is the table; the
 same numbers are in DIRECTORY/in_domain.json.
 
 The archive has colour images of cells, or of anything else without an upper side; by default rows
@@ -26,6 +26,7 @@ import numpy
 SHORT = os.environ.get("LJ_BENCH_SHORT") == "1"
 COMPONENTS = 256
 FEWSHOT = (1, 2, 5, 10, 100)
+L2 = "l2=auto"
 # No upper side: flips and quarter turns. Stains and lamps differ, hue tells cells apart.
 VIEWS = ["views.flip=0.5", "views.flip_vertical=0.5", "views.rotate=0.75",
          "views.ratio=0.9,1.1111111111111112", "views.jitter=0.8", "views.brightness=0.4",
@@ -39,7 +40,7 @@ PRETRAIN = ["views.global=2", "views.global_scale=0.3,1", "views.local=4", "view
 SUPERVISE = ["objective=supervised", "views.global=1", "views.local=0", "views.global_scale=0.5,1",
              "batch.size=128", "optim.lr=2e-3", "train.epochs=40", "train.average=0.998"]
 if SHORT:
-    COMPONENTS, FEWSHOT = 8, (1, 2)
+    COMPONENTS, FEWSHOT, L2 = 8, (1, 2), "l2=10"
     ENCODER[1:] = ["model.width=8", "model.depth=1", "model.stem=small"]
     TINY = ["data.size=16", "views.local_size=8", "projector.hidden=16", "projector.out=8",
             "sigreg.slices=8", "batch.size=16", "train.steps=6"]
@@ -81,14 +82,13 @@ class Study:
         files = []
         for rows, where in self.where.items():
             files.append(self.directory / f"{features}-{layers}-{rows}.h5")
-            if not files[-1].exists():
-                self.launch("embed", f"checkpoint={run}", f"data.archive={self.archive}",
-                            f"data.where={where}", f"features={features}", f"layers={layers}",
-                            f"out={files[-1]}")
+            self.launch("embed", f"checkpoint={run}", f"data.archive={self.archive}",
+                        f"data.where={where}", f"features={features}", f"layers={layers}",
+                        f"out={files[-1]}")
         return files
 
     def probe(self, files):
-        words = ["probe", f"train={files[0]}", f"test={files[1]}", "json=1", "l2=auto",
+        words = ["probe", f"train={files[0]}", f"test={files[1]}", "json=1", L2,
                  "fewshot=" + ",".join(map(str, FEWSHOT))]
         return json.loads(self.launch(*words))
 
@@ -180,7 +180,7 @@ def main():
         print(row(name, numbers))
     for name, numbers in found.items():
         if "training" in numbers:
-            print(f"{name}: {numbers['training']['epochs']:.0f} epochs at "
+            print(f"{name}: {numbers['training']['epochs']:.3g} epochs at "
                   f"{numbers['training']['samples_per_s']:.0f} samples/s on {study.ranks} ranks")
 
 
