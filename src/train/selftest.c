@@ -55,7 +55,9 @@ static int small_config(struct lj_config *config, const struct lj_config *given)
     memcpy(config->data_images, given->data_images, sizeof config->data_images);
     memcpy(config->data_where, given->data_where, sizeof config->data_where);
     config->data_axes = given->data_axes;
-    return take_objective(config, given);
+    LJ_TRY(take_objective(config, given));
+    config->dino_freeze_epochs = 0; /* prototypes train in these few steps, too */
+    return LJ_OK;
 }
 
 static int train_small(struct lj_comm *comm, const struct lj_config *config,

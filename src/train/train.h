@@ -101,8 +101,8 @@ const float *lj_trainer_weights(struct lj_trainer *trainer);
  * once before an evaluation, of the average then, and once behind it. No step in between.
  * Collective. */
 void lj_trainer_swap_average(struct lj_trainer *trainer);
-/* FLOP of one step: 3 x 2 x forward multiply-adds of encoder, projector and predictor, attention
- * included, and 2 x those of the target's passes. Local. */
+/* FLOP of one step: 3 x 2 x forward multiply-adds of encoder, projector and what is behind it,
+ * attention included, and 2 x those of the target's passes. Local. */
 double lj_trainer_step_flops(const struct lj_trainer *trainer);
 
 /* Crops of views that saw nothing and were drawn again (views.redraw). */
