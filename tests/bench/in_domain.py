@@ -7,9 +7,9 @@ principal components of pixels. Accuracies are of the rows that TEST selects.
     in_domain.py PROGRAM MPIRUN DIRECTORY ARCHIVE [train=WHERE] [test=WHERE] [ranks=N]
                  [KEY=VALUE...]
 
-Runs and embeddings go to DIRECTORY, where a run that was interrupted goes on, and one of other
-settings is refused. KEY=VALUE are settings of both runs. The last thing printed is the table; the
-same numbers are in DIRECTORY/in_domain.json.
+Runs and embeddings go to DIRECTORY, where a run that was interrupted goes on; it belongs to one
+archive, choice of rows and settings, and others are refused. KEY=VALUE are settings of both runs.
+The last thing printed is the table; the same numbers are in DIRECTORY/in_domain.json.
 
 The archive has colour images of cells, or of anything else without an upper side; by default rows
 with split=0 train and rows with split=1 test.
@@ -19,6 +19,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import h5py
 import numpy
@@ -60,6 +61,21 @@ class Study:
                       "test": options.pop("test", "split=1")}
         self.ranks = int(options.pop("ranks", os.cpu_count()))
         self.settings = [f"{key}={value}" for key, value in options.items()]
+        self.of_data = [word for word in self.settings if word.startswith("data.")]
+        self.claim()
+
+    def claim(self):
+        """The directory is this study's, or ends the script: scores of other rows look alike."""
+        found = os.stat(self.archive)
+        study = {"archive": os.path.abspath(self.archive), "bytes": found.st_size,
+                 "changed": found.st_mtime, "rows": self.where, "settings": self.settings,
+                 "recipe": [VIEWS, ENCODER, PRETRAIN, SUPERVISE]}
+        path = self.directory / "study.json"
+        if not path.exists():
+            path.write_text(json.dumps(study, indent=1), encoding="utf-8")
+        elif json.loads(path.read_text(encoding="utf-8")) != study:
+            sys.exit(f"{path} is of another study (archive, rows, settings or recipe): "
+                     "use another directory")
 
     def launch(self, *words, ranks=None):
         command = [self.mpirun, "-n", str(ranks or self.ranks), "--bind-to", "none", self.program,
@@ -84,7 +100,7 @@ class Study:
             files.append(self.directory / f"{features}-{layers}-{rows}.h5")
             self.launch("embed", f"checkpoint={run}", f"data.archive={self.archive}",
                         f"data.where={where}", f"features={features}", f"layers={layers}",
-                        f"out={files[-1]}")
+                        f"out={files[-1]}", *self.of_data)
         return files
 
     def probe(self, files):
@@ -122,16 +138,25 @@ def principal_components(files, directory):
     return written
 
 
+def metrics(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
 def last_evaluation(run):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if "supervised_top1" in line][-1]
+    """The one after the last step. A finished run without it was killed in between, and has to be
+    trained again: evaluations follow steps only."""
+    lines = metrics(run)
+    last = max(line["step"] for line in lines)
+    scores = [line for line in lines if "supervised_top1" in line and line["step"] == last]
+    if not scores:
+        sys.exit(f"{run} ended before its last evaluation; remove it and start again")
+    return scores[-1]
 
 
 def cost(run):
     """Epochs, and samples a second since the last start."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     with open(run / "timing.json", encoding="ascii") as file:
-        return {"epochs": max(line["epoch"] for line in lines if "loss" in line),
+        return {"epochs": max(line["epoch"] for line in metrics(run)),
                 "samples_per_s": json.load(file)["samples_per_s"]}
 
 
@@ -149,7 +174,7 @@ def measure(study):
     found = {name: study.probe(files) for name, files in rows.items()}
     found["pretrained"]["training"] = cost(run)
     supervised = study.train("supervised", *SUPERVISE, f"eval.where={study.where['test']}",
-                             "eval.every=1000000")
+                             "eval.every=1000000", "eval.queries=100000000")
     found["trained on all labels"] = {**last_evaluation(supervised), "training": cost(supervised)}
     return found
 
@@ -166,11 +191,8 @@ def row(name, found):
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def main():
-    if len(sys.argv) < 5:
-        sys.exit(__doc__)
-    options = dict(word.split("=", 1) for word in sys.argv[5:])
-    study = Study(*sys.argv[1:5], options)
+def run_study(program, mpirun, directory, archive, options):
+    study = Study(program, mpirun, directory, archive, options)
     found = measure(study)
     with open(study.directory / "in_domain.json", "w", encoding="ascii") as file:
         json.dump(found, file, indent=1)
@@ -182,6 +204,18 @@ def main():
         if "training" in numbers:
             print(f"{name}: {numbers['training']['epochs']:.3g} epochs at "
                   f"{numbers['training']['samples_per_s']:.0f} samples/s on {study.ranks} ranks")
+
+
+def main():
+    if len(sys.argv) < 5 or not all("=" in word for word in sys.argv[5:]):
+        sys.exit(__doc__)
+    program, mpirun, directory, archive = sys.argv[1:5]
+    options = dict(word.split("=", 1) for word in sys.argv[5:])
+    if SHORT:  # trains anew each time
+        with tempfile.TemporaryDirectory() as here:
+            run_study(program, mpirun, here, archive, options)
+    else:
+        run_study(program, mpirun, directory, archive, options)
 
 
 main()

@@ -180,13 +180,16 @@ static struct others others_of(const struct lj_traffic_table *t, int bucket, int
     return o;
 }
 
+static struct running difference(struct running a, struct running b)
+{
+    return (struct running){
+        .sums = a.sums - b.sums, .senders = a.senders - b.senders, .whole = a.whole - b.whole};
+}
+
 /* What ranks [first, end) count, each for itself. */
 static struct running within(const struct lj_traffic_table *t, int first, int end)
 {
-    const struct running *b = t->below;
-    return (struct running){.sums = b[end].sums - b[first].sums,
-                            .senders = b[end].senders - b[first].senders,
-                            .whole = b[end].whole - b[first].whole};
+    return difference(t->below[end], t->below[first]);
 }
 
 /* Of the other ranks, by level. */
@@ -194,14 +197,9 @@ static void count_others(const struct lj_traffic_table *t, int rank, struct runn
 {
     int first, end;
     node_of(t, rank, &first, &end);
-    struct running mine = within(t, rank, rank + 1), node = within(t, first, end),
-                   all = within(t, 0, t->place.ranks);
-    by[LJ_LEVEL_NODE] = (struct running){.sums = node.sums - mine.sums,
-                                         .senders = node.senders - mine.senders,
-                                         .whole = node.whole - mine.whole};
-    by[LJ_LEVEL_NETWORK] = (struct running){.sums = all.sums - node.sums,
-                                            .senders = all.senders - node.senders,
-                                            .whole = all.whole - node.whole};
+    struct running node = within(t, first, end);
+    by[LJ_LEVEL_NODE] = difference(node, within(t, rank, rank + 1));
+    by[LJ_LEVEL_NETWORK] = difference(within(t, 0, t->place.ranks), node);
 }
 
 /* ---- nodes exchange ---------------------------------------------------------------------- */
@@ -223,39 +221,50 @@ static struct at_place spoken_to(const struct lj_traffic_table *t, int bucket, i
     return sum;
 }
 
-/* What this rank's node counts, and all others together. */
-static void count_nodes(const struct lj_traffic_table *t, int rank, struct running *mine,
-                        struct running *others)
+/* A bucket as a rank sees it that exchanges with other nodes' ranks. */
+struct seen {
+    struct others own;
+    struct at_place parts;       /* of those to which it speaks */
+    struct running node, others; /* what its node counts, and all others together */
+    int64_t elements;            /* of the bucket */
+    int64_t inputs;              /* sums of its node's ranks, which it reads */
+    bool alone;                  /* on its node, without common memory */
+};
+
+static struct seen seen_by(const struct lj_traffic_table *t, int bucket, int rank)
 {
-    const struct running *b = t->nodes_below, *all = &b[node_count(t->place)];
-    int node = rank / t->place.per_node;
-    *mine = (struct running){.sums = b[node + 1].sums - b[node].sums,
-                             .senders = b[node + 1].senders - b[node].senders,
-                             .whole = b[node + 1].whole - b[node].whole};
-    *others = (struct running){.sums = all->sums - mine->sums,
-                               .senders = all->senders - mine->senders,
-                               .whole = all->whole - mine->whole};
+    const struct running *below = t->nodes_below;
+    int node = rank / t->place.per_node, first, end;
+    struct seen seen = {.own = others_of(t, bucket, rank),
+                        .elements = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket]};
+    node_of(t, rank, &first, &end);
+    seen.parts = spoken_to(t, bucket, rank, &seen.own);
+    seen.node = difference(below[node + 1], below[node]);
+    seen.others = difference(below[node_count(t->place)], seen.node);
+    seen.inputs = within(t, first, end).sums;
+    seen.alone = end - first == 1;
+    return seen;
+}
+
+/* Bytes that hold a rank up in the common memory: those that it writes or reads, whichever are
+ * more. */
+static int64_t floats_in_common(const struct seen *seen, int64_t written, int64_t read)
+{
+    return seen->alone ? 0 : lj_max_i64(written, read) * (int64_t)sizeof(float);
 }
 
 /* In the common memory a rank writes its sums, and reads those of all its node's ranks of the parts
  * that it sums: its own and those that it sends. */
 static struct lj_traffic gradient_by_nodes(const struct lj_traffic_table *t, int bucket, int rank)
 {
-    const int64_t width = (int64_t)sizeof(float);
-    const int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
-    struct others o = others_of(t, bucket, rank);
-    struct at_place parts = spoken_to(t, bucket, rank, &o);
-    struct running node, nodes;
-    int first, end;
-    count_nodes(t, rank, &node, &nodes);
-    node_of(t, rank, &first, &end);
-    int64_t written = end - first > 1 ? within(t, rank, rank + 1).sums * all : 0;
-    int64_t read = end - first > 1 ? within(t, first, end).sums * (o.mine + parts.elements) : 0;
-    struct lj_traffic traffic = {.common_bytes = lj_max_i64(written, read) * width};
-    traffic.sent[LJ_LEVEL_NETWORK] = node.sums > 0 ? parts.parts : 0;
-    traffic.sent_bytes[LJ_LEVEL_NETWORK] = node.sums * parts.bytes;
-    traffic.received[LJ_LEVEL_NETWORK] = o.mine > 0 ? nodes.senders : 0;
-    traffic.received_bytes[LJ_LEVEL_NETWORK] = o.my_bytes * nodes.sums;
+    struct seen s = seen_by(t, bucket, rank);
+    int64_t written = within(t, rank, rank + 1).sums * s.elements;
+    int64_t read = s.inputs * (s.own.mine + s.parts.elements);
+    struct lj_traffic traffic = {.common_bytes = floats_in_common(&s, written, read)};
+    traffic.sent[LJ_LEVEL_NETWORK] = s.node.sums > 0 ? s.parts.parts : 0;
+    traffic.sent_bytes[LJ_LEVEL_NETWORK] = s.node.sums * s.parts.bytes;
+    traffic.received[LJ_LEVEL_NETWORK] = s.own.mine > 0 ? s.others.senders : 0;
+    traffic.received_bytes[LJ_LEVEL_NETWORK] = s.own.my_bytes * s.others.sums;
     return traffic;
 }
 
@@ -263,21 +272,14 @@ static struct lj_traffic gradient_by_nodes(const struct lj_traffic_table *t, int
 static struct lj_traffic weights_by_nodes(const struct lj_traffic_table *t, int bucket, int rank)
 {
     const int64_t width = (int64_t)sizeof(float);
-    const int64_t all = t->plan->bounds[bucket + 1] - t->plan->bounds[bucket];
-    struct others o = others_of(t, bucket, rank);
-    struct at_place parts = spoken_to(t, bucket, rank, &o);
-    struct running node, nodes;
-    int first, end;
-    count_nodes(t, rank, &node, &nodes);
-    node_of(t, rank, &first, &end);
-    int64_t written = node.whole > 0 ? o.mine : 0;
-    int64_t read = within(t, rank, rank + 1).whole > 0 ? all - o.mine : 0;
-    struct lj_traffic traffic = {.common_bytes =
-                                     end - first > 1 ? lj_max_i64(written, read) * width : 0};
-    traffic.sent[LJ_LEVEL_NETWORK] = o.mine > 0 ? nodes.whole : 0;
-    traffic.sent_bytes[LJ_LEVEL_NETWORK] = o.mine * nodes.whole * width;
-    traffic.received[LJ_LEVEL_NETWORK] = node.whole > 0 ? parts.parts : 0;
-    traffic.received_bytes[LJ_LEVEL_NETWORK] = node.whole > 0 ? parts.elements * width : 0;
+    struct seen s = seen_by(t, bucket, rank);
+    int64_t written = s.node.whole > 0 ? s.own.mine : 0;
+    int64_t read = within(t, rank, rank + 1).whole > 0 ? s.elements - s.own.mine : 0;
+    struct lj_traffic traffic = {.common_bytes = floats_in_common(&s, written, read)};
+    traffic.sent[LJ_LEVEL_NETWORK] = s.own.mine > 0 ? s.others.whole : 0;
+    traffic.sent_bytes[LJ_LEVEL_NETWORK] = s.own.mine * s.others.whole * width;
+    traffic.received[LJ_LEVEL_NETWORK] = s.node.whole > 0 ? s.parts.parts : 0;
+    traffic.received_bytes[LJ_LEVEL_NETWORK] = s.node.whole > 0 ? s.parts.elements * width : 0;
     return traffic;
 }
 
