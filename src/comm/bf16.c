@@ -39,13 +39,13 @@ void lj_bf16_add(float *y, const float *x)
         y[i] = rounded(y[i] + x[i]);
 }
 
-void lj_bf16_narrow(uint16_t *half, const float *x)
+void lj_bf16_from_f32(uint16_t *half, const float *x)
 {
     for (int i = 0; i < LJ_SHARD_ALIGN; i++)
         half[i] = (uint16_t)(bits_of(x[i]) >> 16);
 }
 
-void lj_bf16_widen(float *x, const uint16_t *half)
+void lj_bf16_to_f32(float *x, const uint16_t *half)
 {
     for (int i = 0; i < LJ_SHARD_ALIGN; i++)
         x[i] = float_of((uint32_t)half[i] << 16);

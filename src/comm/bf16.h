@@ -11,7 +11,7 @@ void lj_bf16_round(float *x);
 /* y += x, a unit, rounded. */
 void lj_bf16_add(float *y, const float *x);
 /* The upper halves of a unit that is rounded, and the unit that they are of. */
-void lj_bf16_narrow(uint16_t *half, const float *x);
-void lj_bf16_widen(float *x, const uint16_t *half);
+void lj_bf16_from_f32(uint16_t *half, const float *x);
+void lj_bf16_to_f32(float *x, const uint16_t *half);
 
 #endif

@@ -65,8 +65,8 @@ Test(bf16, halves_are_what_is_rounded)
     uint16_t half[UNIT];
     for (int i = 0; i < UNIT; i++)
         x[i] = cases[i % CASES].nearest;
-    lj_bf16_narrow(half, x);
-    lj_bf16_widen(y, half);
+    lj_bf16_from_f32(half, x);
+    lj_bf16_to_f32(y, half);
     for (int i = 0; i < UNIT; i++)
         assert_bits(y[i], x[i], "widened", i % CASES);
     cr_assert_eq(half[2], 0x3f80, "1 is %04x", half[2]);
@@ -81,8 +81,8 @@ Test(bf16, what_is_no_number_stays_so)
     for (int i = 0; i < UNIT; i++)
         memcpy(&x[i], &bits[i % 5], sizeof x[i]);
     lj_bf16_round(x);
-    lj_bf16_narrow(half, x);
-    lj_bf16_widen(y, half);
+    lj_bf16_from_f32(half, x);
+    lj_bf16_to_f32(y, half);
     for (int i = 0; i < UNIT; i++)
         cr_assert(isnan(x[i]) && isnan(y[i]), "%08x", bits[i % 5]);
     memset(y, 0, sizeof y);

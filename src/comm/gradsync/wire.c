@@ -54,7 +54,7 @@ void lj_wire_pack(const struct lj_wire *wire, int64_t first, int64_t count, cons
     for (int64_t i = 0; i < count; i += LJ_SHARD_ALIGN) {
         char *to = (char *)packed + lj_wire_bytes(wire, first, i);
         if (rounded[i / LJ_SHARD_ALIGN])
-            lj_bf16_narrow((uint16_t *)to, sum + i);
+            lj_bf16_from_f32((uint16_t *)to, sum + i);
         else
             memcpy(to, sum + i, LJ_SHARD_ALIGN * sizeof *sum);
     }
@@ -69,7 +69,7 @@ void lj_wire_pack_in_place(const struct lj_wire *wire, int64_t first, int64_t co
     uint16_t half[LJ_SHARD_ALIGN];
     for (int64_t i = 0; rounded && i < number * count; i += LJ_SHARD_ALIGN) {
         if (rounded[i % count / LJ_SHARD_ALIGN]) {
-            lj_bf16_narrow(half, sums + i);
+            lj_bf16_from_f32(half, sums + i);
             memcpy(to, half, sizeof half);
             to += sizeof half;
         } else {
@@ -89,7 +89,7 @@ void lj_wire_unpack(const struct lj_wire *wire, int64_t first, int64_t count, fl
     for (int64_t i = 0; rounded && i < number * count; i += LJ_SHARD_ALIGN) {
         if (rounded[i % count / LJ_SHARD_ALIGN]) {
             memcpy(half, from, sizeof half);
-            lj_bf16_widen(sums + i, half);
+            lj_bf16_to_f32(sums + i, half);
             from += sizeof half;
         } else {
             memmove(sums + i, from, LJ_SHARD_ALIGN * sizeof *sums);
