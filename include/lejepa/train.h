@@ -57,7 +57,8 @@ struct lj_step_report {
 LJ_API int lj_trainer_create(struct lj_trainer **trainer, struct lj_comm *comm,
                              const struct lj_config *config, struct lj_archive *archive,
                              const char *resume_from) LJ_MUST_USE;
-LJ_API void lj_trainer_destroy(struct lj_trainer *trainer); /* accepts NULL */
+/* Accepts NULL, but then on all ranks. Collective. */
+LJ_API void lj_trainer_destroy(struct lj_trainer *trainer);
 
 /* The steps of the run: from the first (0, or the one after the checkpoint's) to `steps` - 1.
  * Local. */

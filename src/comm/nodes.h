@@ -51,6 +51,10 @@ struct lj_window {
  *   node   in  MPI's communicator of its ranks; may be freed then
  *   bytes  in  the same on all of them */
 bool lj_window_create(struct lj_window *window, MPI_Comm node, int64_t bytes) LJ_MUST_USE;
+/* Writes a 0 to each page of mapped memory. False where there is no page to be had behind it, such
+ * as in a file system that others have filled meanwhile: whoever writes there ends by SIGBUS.
+ * Local; replaces the process's handler of SIGBUS for that time. */
+bool lj_pages_take(void *memory, int64_t bytes) LJ_MUST_USE;
 /* Orders this rank's accesses to the memory before and after. Local. */
 void lj_window_sync(const struct lj_window *window);
 /* Collective over the node, whose ranks wait for each other; none is freed as nothing. */

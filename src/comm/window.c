@@ -2,8 +2,12 @@
 /* Windows of MPI in the memory of a node, which the node's lowest rank allocates. */
 #include "comm/nodes.h"
 
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 /* Room that is left besides; what the memory is aligned to. */
 enum { BYTES_SPARE = 4 << 20, PAGE = 4096 };
@@ -16,8 +20,17 @@ static bool all_of_node(MPI_Comm node, bool yes)
     return everybody != 0;
 }
 
-/* Is there room for the file behind a window? Asked before, because where it cannot grow Open MPI 4
- * fails on one rank and lets the others of the node wait for it. */
+/* Can this rank map so much? */
+static bool has_addresses(int64_t bytes)
+{
+    void *probe =
+        mmap(NULL, (size_t)bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return probe != MAP_FAILED && munmap(probe, (size_t)bytes) == 0;
+}
+
+/* Is there room for a window: for the file behind it, in /dev/shm, and for its addresses? Asked
+ * before, because where it cannot grow, or be mapped, Open MPI 4 fails on one rank and lets the
+ * others of the node wait for it; and without /dev/shm it looks elsewhere. */
 static bool has_room(int64_t bytes)
 {
     struct rlimit file;
@@ -25,8 +38,44 @@ static bool has_room(int64_t bytes)
     int64_t wanted = bytes + BYTES_SPARE;
     if (getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur < (rlim_t)wanted)
         return false;
-    return statvfs("/dev/shm", &shm) != 0 ||
-           (__int128)shm.f_bavail * (__int128)shm.f_frsize >= wanted;
+    return access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &shm) == 0 &&
+           (__int128)shm.f_bavail * (__int128)shm.f_frsize >= wanted && has_addresses(wanted);
+}
+
+static sigjmp_buf without_page;
+
+static void leave_page(int number)
+{
+    (void)number;
+    siglongjmp(without_page, 1);
+}
+
+bool lj_pages_take(void *memory, int64_t bytes)
+{
+    const struct sigaction leave = {.sa_handler = leave_page};
+    struct sigaction before;
+    volatile bool good = false;
+    if (sigaction(SIGBUS, &leave, &before) != 0)
+        return false;
+    if (sigsetjmp(without_page, 1) == 0) {
+        for (int64_t at = 0; at < bytes; at += PAGE)
+            ((volatile char *)memory)[at] = 0;
+        good = true;
+    }
+    sigaction(SIGBUS, &before, NULL);
+    return good;
+}
+
+/* The window's pages, each rank of the node an equal part. */
+static bool take_pages(const struct lj_window *window, MPI_Comm node, int64_t bytes)
+{
+    int rank, ranks;
+    MPI_Comm_rank(node, &rank);
+    MPI_Comm_size(node, &ranks);
+    int64_t pages = (bytes + PAGE - 1) / PAGE;
+    int64_t first = pages * rank / ranks * PAGE;
+    int64_t end = lj_min_i64(pages * (rank + 1) / ranks * PAGE, bytes);
+    return lj_pages_take((char *)window->memory + first, end - first);
 }
 
 /* Returns MPI's error code. */
@@ -73,7 +122,10 @@ bool lj_window_create(struct lj_window *window, MPI_Comm node, int64_t bytes)
     }
     window->memory = find_memory(window, node);
     MPI_Win_lock_all(MPI_MODE_NOCHECK, window->handle);
-    return true;
+    if (all_of_node(node, take_pages(window, node, bytes)))
+        return true;
+    lj_window_free(window);
+    return false;
 }
 
 void lj_window_sync(const struct lj_window *window)

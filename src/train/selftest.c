@@ -56,6 +56,8 @@ static int small_config(struct lj_config *config, const struct lj_config *given)
     memcpy(config->data_where, given->data_where, sizeof config->data_where);
     config->data_axes = given->data_axes;
     LJ_TRY(take_objective(config, given));
+    config->comm_gradients = given->comm_gradients;
+    config->comm_exchange = given->comm_exchange;
     config->dino_freeze_epochs = 0; /* prototypes train in these few steps, too */
     return LJ_OK;
 }

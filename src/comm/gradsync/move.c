@@ -213,10 +213,11 @@ static void fill(struct lj_gradsync *s, struct lj_move *move)
  * sends zeros. */
 static void start_reduction(struct lj_gradsync *s, struct lj_move *move)
 {
+    struct lj_deal deal = lj_deal_of(s, move->bucket);
     int64_t at = 0;
     float *send = move->send;
     for (int r = 0; r < s->comm->size; r++) {
-        struct lj_part part = lj_part_of(s, move->bucket, r);
+        struct lj_part part = lj_deal_part(&deal, lj_deal_turn(&deal, r));
         size_t bytes = (size_t)part.count * sizeof(float);
         if (s->forest.count > 0)
             memcpy(send + at, s->forest.sum[0] + part.first - s->bounds[move->bucket], bytes);
