@@ -20,6 +20,10 @@ usage() {
     exit 2
 }
 
+is_positive() {
+    [[ $1 =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?$ && ${1%%[eE]*} =~ [1-9] ]]
+}
+
 [ $# -eq 3 ] || [ $# -eq 5 ] || usage "$# arguments"
 case $1 in
 fat-tree | dragonfly) bandwidth=${4:-25e9} latency=${5:-1.5e-6} ;;
@@ -27,6 +31,8 @@ ethernet) bandwidth=${4:-1.25e9} latency=${5:-20e-6} ;;
 *) usage "topology $1" ;;
 esac
 [[ $2 =~ ^[1-9][0-9]{0,2}$ && $3 =~ ^[1-9][0-9]{0,3}$ ]] || usage "nodes $2, cores $3"
+is_positive "$bandwidth" || usage "$bandwidth bytes a second: not a number above 0, such as 25e9"
+is_positive "$latency" || usage "latency $latency: not a number of seconds above 0, such as 1.5e-6"
 
 awk -v topology="$1" -v nodes="$2" -v cores="$3" -v bandwidth="$bandwidth" -v latency="$latency" '
 function link(name, rate, seconds) {
@@ -53,11 +59,10 @@ function between_dragonfly(i, j,   from, to, gate) { # group and router: 4 group
     from = int(i / 2)
     to = int(j / 2)
     if (int(from / 4) != int(to / 4)) {
-        gate = int(from / 4) * 4 + j % 4
+        gate = int(from / 4) * 4 + to % 4 # linked with the router of the receiver
         if (gate != from)
             pass("router-" from "-" gate, latency / 5)
-        from = int(to / 4) * 4 + j % 4
-        pass("router-" gate "-" from, latency / 5)
+        from = gate
     }
     if (from != to)
         pass("router-" from "-" to, latency / 5)

@@ -18,7 +18,9 @@
 #
 # Writes simulation.json, a line for each topology and number of ranks, beside a table
 # (simulation.md) and, with gnuplot, a figure (simulation.svg). jobs/README.md says what is
-# simulated and what is not. Exit codes: 2 usage, 3 no such scale.json, 77 SimGrid is missing.
+# simulated and what is not. What an earlier simulation left there under these names is removed
+# first. Exit codes: 2 usage, 3 no such scale.json or an unusable one, 77 SimGrid is missing; a
+# simulation that fails goes on with the next, and the exit code is that of the worst.
 set -euo pipefail
 
 fail() {
@@ -48,29 +50,44 @@ for word in "$@"; do
     esac
 done
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+rm -f "$out"/simulation.{json,md,svg,gp}
+
+is_positive() {
+    [[ $1 =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?$ && ${1%%[eE]*} =~ [1-9] ]]
+}
+
 [ -n "$scale" ] || fail 2 "give the scale.json of a study; see the head of this script"
 [ -f "$scale" ] || fail 3 "$scale: there is no such file"
-[[ $ladder,$cores =~ ^[1-9][0-9]*(,[1-9][0-9]*)*$ ]] || fail 2 "ranks=$ladder, cores=$cores"
+[[ $ladder =~ ^[1-9][0-9]{0,4}(,[1-9][0-9]{0,4})*$ ]] || fail 2 "ranks=$ladder"
+[[ $cores =~ ^[1-9][0-9]{0,3}$ ]] || fail 2 "cores=$cores: one number of ranks of a node"
+[[ $steps =~ ^[1-9][0-9]{0,3}$ ]] || fail 2 "steps=$steps: a number of steps, 1 or more"
+is_positive "$faster" || fail 2 "faster=$faster: a number above 0"
+IFS=, read -r -a topologies <<<"$topologies"
+IFS=, read -r -a link <<<"$link"
+[ "${#topologies[@]}" -gt 0 ] || fail 2 "topology= is empty"
+for topology in "${topologies[@]}"; do
+    "$source/jobs/scaling/platform.sh" "$topology" 1 "$cores" "${link[@]}" >/dev/null || exit
+done
 command -v smpicc >/dev/null || fail 77 "SimGrid is missing: install libsimgrid-dev"
 mkdir -p "$out" || fail 2 "$out: cannot be made"
 worst=0
 
 "$source/tests/simulation/build.sh" "$out/simulate"
-rm -f "$out/simulation.json"
-for topology in ${topologies//,/ }; do
+for topology in "${topologies[@]}"; do
     for ranks in ${ladder//,/ }; do
         nodes=$(((ranks + cores - 1) / cores))
-        # shellcheck disable=SC2086
-        "$source/jobs/scaling/platform.sh" "$topology" "$nodes" "$cores" ${link//,/ } \
+        "$source/jobs/scaling/platform.sh" "$topology" "$nodes" "$cores" "${link[@]}" \
             >"$out/platform.xml"
         for ((rank = 0; rank < ranks; rank++)); do echo "node-$((rank / cores))"; done >"$out/hosts"
-        if "$source/tests/simulation/smpirun.sh" "$out" "$ranks" "$scale" \
-            "steps=$steps" "faster=$faster" slices=1 budget=0.001 >"$out/line.json"; then
+        code=0
+        "$source/tests/simulation/smpirun.sh" "$out" "$ranks" "$scale" "steps=$steps" \
+            "faster=$faster" slices=1 budget=0.001 >"$out/line.json" || code=$?
+        if [ "$code" -eq 0 ]; then
             sed "s/^{/{\"topology\":\"$topology\",/" "$out/line.json" >>"$out/simulation.json"
             echo "simulate.sh: $topology, $ranks ranks: simulated" >&2
         else
-            echo "simulate.sh: $topology, $ranks ranks: failed" >&2
-            worst=1
+            echo "simulate.sh: $topology, $ranks ranks: failed with exit code $code" >&2
+            [ "$code" -le "$worst" ] || worst=$code
         fi
     done
 done

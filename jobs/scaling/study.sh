@@ -9,12 +9,12 @@
 #     bash jobs/scaling/study.sh
 #
 # Words after the script's name go to `lejepa_mpi scale` (steps=20, predict=4096), out=DIR names
-# another directory; simulate=16,64 also simulates these numbers of ranks on three kinds of links,
-# where SimGrid is (simulate.sh, started in the source directory). A part that is finished is not
-# done again until its words, the files of settings and the archive among them, the program or the
-# processor change: give the same command after a job that ended too early. What target= or
-# eval.every= trained until then is in directories of their own, to be removed before that. The exit
-# code is that of the worst part.
+# another directory; simulate=16,64 also simulates these numbers of ranks, as many on a node as the
+# job has, on three kinds of links, where SimGrid is (simulate.sh, started in the source directory).
+# A part that is finished is not done again until its words, the files of settings and the archive
+# among them, the program or the processor change: give the same command after a job that ended too
+# early. What target= or eval.every= trained until then is in directories of their own, to be
+# removed before that. The exit code is that of the worst part.
 #
 #     LEJEPA_MPI   the program, default build/src/app/lejepa_mpi below the current directory
 #SBATCH --job-name=lejepa-scaling
@@ -129,6 +129,12 @@ step() {
     [ "$code" -le "$worst" ] || worst=$code
 }
 
+# Of the job, as the study has found.
+ranks_per_node() {
+    python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["ranks_per_node"])' \
+        "$out/scale.json"
+}
+
 [ -x "$program" ] || fail "$program is no program; build it, or name it by LEJEPA_MPI=PROGRAM"
 mkdir -p "$out" || fail "$out: cannot be made"
 size=$(count_ranks) || exit 2
@@ -155,8 +161,9 @@ if "$program" help scale | grep '^objectives=' >/dev/null; then
 fi
 step scaling scale.html "${words[@]}" "${of_rungs[@]}" "predict=$predict"
 
-if [ -n "$simulated" ] && [ -f "$out/scale.json" ]; then
-    jobs/scaling/simulate.sh "$out/scale.json" "ranks=$simulated" "out=$out/simulation"
+if [ -n "$simulated" ] && [ -f "$out/scaling.done" ]; then # else scale.json is an earlier one
+    jobs/scaling/simulate.sh "$out/scale.json" "ranks=$simulated" "cores=$(ranks_per_node)" \
+        "out=$out/simulation"
     code=$?
     [ "$code" -ne 77 ] || code=0 # SimGrid is missing, and it has said so
     [ "$code" -le "$worst" ] || worst=$code

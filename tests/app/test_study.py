@@ -146,8 +146,25 @@ def test_in_a_job():
     check(found["ranks"] == 2, f"two in PBS: {found['ranks']} ranks")
 
 
+def test_simulated():
+    """simulate.sh is told the ranks of a node, and not started for a study that failed."""
+    stand_in = here / "jobs/scaling/simulate.sh"
+    stand_in.parent.mkdir(parents=True)
+    stand_in.write_text('#!/bin/sh\necho "$*" >>told\nexit 77\n', encoding="utf-8")
+    stand_in.chmod(0o755)
+    words = ["steps=2", "mode=weak", "simulate=16,64", f"out={here}/third"]
+    study("simulated", edit(WORDS, "1,2"), *words)
+    told = (here / "told").read_text(encoding="utf-8")
+    expected = f"{here}/third/scale.json ranks=16,64 cores=2 out={here}/third/simulation\n"
+    check(told == expected, f"simulate.sh was told {told}, not {expected}")
+    study("failed", edit(WORDS, "1,2"), *words, "batch.size=0", code=2)
+    check((here / "third/scale.json").exists(), "failed: no earlier study is left to be taken")
+    check((here / "told").read_text(encoding="utf-8") == told, "failed: simulated all the same")
+
+
 test_study()
 test_failures()
+test_simulated()
 test_objectives()
 test_in_a_job()
 program.finish()

@@ -163,6 +163,35 @@ Test(predict, communication_is_added_and_named)
     lj_scale_release(&scale);
 }
 
+static double exposed_of(const struct lj_scale_prediction *p, const char *name)
+{
+    for (int i = 0; i < p->cost.count; i++)
+        if (strcmp(p->cost.entry[i].name, name) == 0)
+            return p->cost.entry[i].exposed_s;
+    cr_assert(false, "nothing is said of %s", name);
+    return NAN;
+}
+
+/* Four ranks have two lanes each, one rank eight. */
+Test(predict, weights_do_not_travel_behind_views_that_are_made_lane_by_lane)
+{
+    struct lj_network_model slow = no_time;
+    slow.link[LJ_LEVEL_NETWORK].full_G = 1e-6;
+    make_study("8");
+    foresee(&slow);
+    struct lj_scale_prediction at_once = scale.rung[2].prediction;
+    struct lj_scale_prediction a_lane = scale.foreseen[0].prediction;
+    config.memory_recompute = LJ_MEMORY_RECOMPUTE_LANES;
+    foresee(&slow);
+    const struct lj_scale_prediction *p = &scale.rung[2].prediction;
+    assert_near(exposed_of(p, "weights"), exposed_of(&at_once, "weights") + 0.01 * 2 / 8,
+                "weights");
+    cr_assert_gt(exposed_of(p, "gradient"), exposed_of(&at_once, "gradient"));
+    assert_near(scale.foreseen[0].prediction.cost.exposed_s, a_lane.cost.exposed_s,
+                "a lane a rank");
+    lj_scale_release(&scale);
+}
+
 Test(predict, without_a_network_only_one_rank_is_predicted)
 {
     make_study("");

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# build.sh PROGRAM: builds the simulation against SimGrid's MPI, unless that is newer than its
-# sources. Of src/ it takes comm and what that needs of base; blocks of memory are folded
-# (folded_memory.c).
+# build.sh PROGRAM: builds the simulation against SimGrid's MPI. Of src/ it takes comm and what that
+# needs of base; blocks of memory are folded (folded_memory.c).
 set -euo pipefail
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 program=$1
@@ -11,10 +10,6 @@ base=()
 for name in clock log phase progress status trace words; do
     base+=("$source/src/base/$name.c")
 done
-if [ -x "$program" ] && [ -z "$(find "$source"/{include,src/comm,src/base} "$here" \
-    -newer "$program" -name '*.[ch]' -print -quit)" ]; then
-    exit 0
-fi
 smpicc -O2 -std=c11 -D_GNU_SOURCE -include "$here/renamed_calls.h" \
     -I"$source/include" -I"$source/src" -I"$here" \
     "$here"/{simulate,step,description,folded_memory,joined_messages}.c "$source"/src/comm/*.c \

@@ -15,7 +15,7 @@ rate=$3
 shift 3
 name=ljsim$$
 
-if [ "$(id -u)" -ne 0 ] || ! command -v ip tc >/dev/null; then
+if [ "$(id -u)" -ne 0 ] || ! command -v ip >/dev/null || ! command -v tc >/dev/null; then
     echo "shaped_links.sh: needs root, ip and tc" >&2
     exit 77
 fi

@@ -11,7 +11,8 @@
  *                 0: it is not made
  *     model=N     ranks on which they are; 0: those of two nodes
  *
- * The prediction is also made for 4 and 16 times as many ranks, which are not simulated.
+ * Where links between nodes were measured, the prediction is also made for 4 and 16 times as many
+ * ranks, which are not simulated.
  *
  * Prints one line of JSON. jobs/scaling/simulate.sh starts it. */
 #include "simulate.h"
@@ -200,14 +201,21 @@ static json_t *prediction_json(const struct simulation *s, int ahead)
                      s->description.step_s / step_s, "exposed_s", cost->exposed_s, "ledger", list);
 }
 
+/* Without measured links between nodes the model knows steps of one node. */
+static bool is_known(const struct simulation *s, int ahead)
+{
+    return s->predicted &&
+           (s->model.link[LJ_LEVEL_NETWORK].measured || (ahead == 0 && s->nodes == 1));
+}
+
 static void add_predictions(const struct simulation *s, json_t *o)
 {
     json_t *ahead = json_array();
-    for (int i = 1; i < AHEAD && s->predicted; i++)
+    for (int i = 1; i < AHEAD && is_known(s, i); i++)
         json_array_append_new(ahead, prediction_json(s, i));
     json_object_set_new(o, "model_error", json_real(s->model.error));
     json_object_set_new(o, "model_error_most", json_real(s->model.error_most));
-    json_object_set_new(o, "prediction", s->predicted ? prediction_json(s, 0) : json_null());
+    json_object_set_new(o, "prediction", is_known(s, 0) ? prediction_json(s, 0) : json_null());
     json_object_set_new(o, "ahead", ahead);
 }
 

@@ -26,8 +26,8 @@ struct sim_message {
     bool gathers;
 };
 
-/* What a step computes and sends, from the rung on fewest ranks whose lanes of a rank are those of
- * all rungs (mode weak, or the only rung). */
+/* What a step computes and sends, from the rung of mode weak on most ranks of one node; from the
+ * first rung where there is none of that mode. */
 struct sim_description {
     int ranks;             /* of that rung */
     int64_t lanes_of_rank; /* the same on every rank */

@@ -3,7 +3,8 @@
 # smpirun.sh DIR RANKS WORD...: starts DIR/simulate with these words on RANKS simulated ranks of the
 # hosts in DIR/hosts and the links in DIR/platform.xml. Computing takes no simulated time, a message
 # its links' latency and share of their bandwidth, whatever its length; MPI's own processing and
-# failing tests take none. A message above 1 KiB waits for its receiver.
+# failing tests take none. A message above 1 KiB waits for its receiver. No window of TCP bounds the
+# bytes that are under way on long links.
 set -euo pipefail
 dir=$1
 ranks=$2
@@ -19,6 +20,7 @@ exec smpirun -np "$ranks" -platform "$dir/platform.xml" -hostfile "$dir/hosts" \
     --cfg=smpi/lat-factor:0:1 \
     --cfg=smpi/coll-selector:ompi \
     --cfg=network/crosstraffic:no \
+    --cfg=network/TCP-gamma:1e15 \
     --cfg=contexts/stack-size:512 \
     --log=root.thres:warning \
     "$dir/simulate" "$@"

@@ -2,7 +2,8 @@
 /* The step: what lj_trainer_step (train/step.c) and lj_pass_backward (train/passes.c) do, with a
  * sleep for each stretch of arithmetic. A bucket's share of backward is its share of the
  * parameters, as in the model of the network. Messages that a step sends more than once are those
- * of batch statistics: half of them in forward, half in backward. Buffers hold zeros. */
+ * of batch statistics: half of them in forward, half in backward, where they all come before the
+ * first bucket. Buffers hold zeros. */
 #include "simulate.h"
 
 #include <math.h>

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 SKIPPED = 77
@@ -59,20 +60,119 @@ def check_run(run):
     check(run["step_s"] <= run["compute_s"] + 1.001 * max(run["exposed_s"], 1e-9) + 1e-4,
           f"{name}: a step of {run['step_s']} s, {run['compute_s']} s of it computed and "
           f"{run['exposed_s']} s exposed")
-    off = run["prediction"]["step_s"] / run["step_s"] - 1
-    check(abs(off) < 0.15, f"{name}: the prediction is off by {100 * off:.1f} %")
-    check([ahead["ranks"] for ahead in run["ahead"]] == [4 * run["ranks"], 16 * run["ranks"]],
-          f"{name}: ranks ahead")
+    ahead = [of["ranks"] for of in run["ahead"]]
+    known = [4 * run["ranks"], 16 * run["ranks"]] if run["nodes"] > 1 else []
+    check(ahead == known, f"{name}: predicted are {ahead} ranks; the network was measured if there "
+          f"are several nodes, and of these there are {run['nodes']}")
+    if run["nodes"] > 1:
+        check_prediction(name, run)
     return run["step_s"]
 
 
-def check_refusals(here, scale):
+def check_prediction(name, run):
+    """Seconds that communication adds, as the rest of a step is the same by construction. They are
+    not compared on one node, whose copies the model counts as exposed and the simulation lets go on
+    by themselves; these copies are also what the model says too much on fast links."""
+    predicted, found = run["prediction"]["exposed_s"], run["exposed_s"]
+    most = 1.15 if run["topology"] == "ethernet" else 2
+    check(1 / most < predicted / found < most,
+          f"{name}: communication adds {found} s, and {predicted} s were predicted")
+
+
+def broken_studies():
+    """Each with what its refusal names."""
+    whole, rung = study(), study()["rungs"][0]
+    bounds = whole["bucket_bounds"]
+
+    def of_rung(**changes):
+        return {**whole, "rungs": [{**rung, **changes}]}
+
+    def of_line(**changes):
+        return of_rung(ledger=[{**rung["ledger"][0], **changes}])
+
+    renamed = [{**phase, "name": phase["name"].upper()} for phase in rung["phases"]]
+    lines = [{**rung["ledger"][0], "name": f"line {i}"} for i in range(20)]
+    by_lane = {"settings": {"memory.recompute": "lanes"}}
+    return [
+        ("bucket_bounds", {**whole, "bucket_bounds": []}),
+        ("ascend", {**whole, "bucket_bounds": bounds[::-1]}),
+        ("ascend", {**whole, "bucket_bounds": [0, UNIT + 1]}),
+        ("ascend", {**whole, "bucket_bounds": [0, UNIT << 50]}),
+        ("phases are 0 s", of_rung(phases=[])),
+        ("phases are 0 s", of_rung(phases=renamed)),
+        ("phases are 0.0", of_rung(phases=rung["phases"][:-3])),
+        ("phases are 1.48 s", of_rung(step_s_low=1.0, repeats_s=[0.05])),
+        ("no phase is backward", of_rung(phases=[{"name": "forward", "max_s": 0.148}])),
+        ("below 0", of_rung(phases=[{"name": "forward", "max_s": -0.148}])),
+        ("measured rung", of_rung(repeats_s=[])),
+        ("shares of 3 lanes", of_rung(ranks=2, lanes=3)),
+        ("ranks", of_rung(ranks=1 << 40)),
+        ("lanes", of_rung(lanes=0)),
+        ("threads", {**whole, "threads": 1 << 33}),
+        ("steps", {**whole, "steps": -1}),
+        ("predicted_bytes_per_call", of_line(predicted_bytes_per_call=1 << 40)),
+        ("sigreg is called", of_line(calls=1 << 40)),
+        ("ledger", of_rung(ledger=lines)),
+        ("memory.recompute=lanes", {**of_rung(lanes=2), **by_lane}),
+    ]
+
+
+def start(here, description):
+    """The program alone, on two ranks; simulate.sh has left it there, and links."""
+    path = here / "other.json"
+    path.write_text(json.dumps(description))
+    return subprocess.run([SOURCE / "tests/simulation/smpirun.sh", here, "2", path],
+                          capture_output=True, text=True)
+
+
+def check_studies(here):
+    for word, description in broken_studies():
+        done = start(here, description)
+        check(done.returncode == 3 and word in done.stderr,
+              f"'{word}': exit code {done.returncode}: {done.stderr}")
+    kept = {**study(), "threads": 2, "settings": {"memory.recompute": "lanes"}}
+    kept["rungs"][0]["lanes"] = 2
+    check(start(here, kept).returncode == 0, "each lane has a thread, and it is refused")
+    rung = {**study()["rungs"][0], "nodes": 1}
+    rungs = [{**rung, "ranks": 8, "lanes": 8, "mode": "strong"}, rung,
+             {**rung, "ranks": 2, "lanes": 2}, {**rung, "ranks": 4, "lanes": 4, "nodes": 2}]
+    for taken, of in ((2, rungs), (4, rungs[3:]), (8, rungs[:1])):
+        found = json.loads(start(here, {**study(), "rungs": of}).stdout)
+        check(found["base_ranks"] == taken, f"the rung of {found['base_ranks']} ranks, not {taken}")
+
+
+def check_usage(here, scale):
+    """What is asked wrongly is refused before anything is built, and no old result stays."""
+    stale = [here / f"simulation.{suffix}" for suffix in ("json", "md", "svg", "gp")]
+    for path in stale:
+        path.write_text("old")
+    for word in ("topologies=ethernet", "topology=", "topology=star", "cores=4,8", "ranks=4,",
+                 "link=25GBps,1.5us", "link=0,0", "link=25e9,0", "link=25e9", "link=,",
+                 "faster=0", "faster=twice", "steps=0", "steps=1.5"):
+        message = simulate(here, scale, word, code=2)
+        check(".sh: error: " in message, f"{word}: {message}")
     check("no such file" in simulate(here, here / "nothing.json", code=3), "a missing file")
-    check("topology" in simulate(here, scale, "topologies=ethernet", code=2), "a wrong word")
-    broken = here / "broken.json"
-    broken.write_text(json.dumps({**study(), "bucket_bounds": []}))
-    check("bucket_bounds" in simulate(here, broken, "topology=ethernet", "ranks=2", code=1),
-          "a study without buckets")
+    check(not any(path.exists() for path in stale), "an old result stays")
+    check(not (here / "simulate").exists(), "the program was built for nothing")
+
+
+def router_of(node):
+    """Group of a dragonfly, and router of the group."""
+    return divmod(node // 2, 4)
+
+
+def check_dragonfly():
+    """Each way leads from the sender's router to the receiver's, by no more links than it needs."""
+    script = SOURCE / "jobs/scaling/platform.sh"
+    text = subprocess.run([script, "dragonfly", "24", "1"], check=True, capture_output=True).stdout
+    for route in xml.etree.ElementTree.fromstring(text).iter("route"):
+        start, end = (int(route.get(key).removeprefix("node-")) for key in ("src", "dst"))
+        links = [link.get("id") for link in route if link.get("id").startswith("router-")]
+        ends = [tuple(map(int, link.split("-")[1:])) for link in links]
+        least = sum(a != b for a, b in zip(router_of(start), router_of(end)))
+        way = f"nodes {start} to {end}: {links}"
+        check(len(links) == least, f"{way}, {least} links suffice")
+        check([a for a, _ in ends] + [end // 2] == [start // 2] + [b for _, b in ends], way)
 
 
 def main():
@@ -83,6 +183,8 @@ def main():
         here = pathlib.Path(name)
         scale = here / "scale.json"
         scale.write_text(json.dumps(study()))
+        check_dragonfly()
+        check_usage(here, scale)
         fast = simulate(here, scale, "topology=fat-tree,dragonfly", "ranks=4,16", "cores=4")
         slow = simulate(here, scale, "topology=ethernet", "ranks=4,16", "cores=4")
         check([run["nodes"] for run in fast] == [1, 4, 1, 4], "nodes")
@@ -92,7 +194,10 @@ def main():
         check(again == fast[:2], "the same simulation has another result")
         faster = simulate(here, scale, "topology=fat-tree", "ranks=4", "cores=4", "faster=2")
         check(abs(faster[0]["compute_s"] - fast[0]["compute_s"] / 2) < 1e-9, "faster cores")
-        check_refusals(here, scale)
+        check_studies(here)
+        broken = here / "broken.json"
+        broken.write_text(json.dumps({**study(), "bucket_bounds": []}))
+        simulate(here, broken, "topology=ethernet", "ranks=2", code=3)
 
 
 if __name__ == "__main__":

@@ -35,16 +35,16 @@ static int node_count(struct lj_placement place)
 
 static int allocate(struct lj_traffic_table *t)
 {
-    t->below = lj_alloc_array(t->place.ranks + 1, sizeof *t->below, "network");
+    t->below = lj_alloc_array(t->place.ranks + 1, sizeof *t->below, "traffic");
     if (!t->below)
         return LJ_ERR_RESOURCE;
     LJ_TRY(lj_wire_create(&t->wire, t->plan));
     if (!lj_exchange_by_nodes(t->plan->exchange, node_count(t->place),
                               lj_min_i64(t->place.per_node, t->place.ranks)))
         return LJ_OK;
-    t->nodes_below = lj_alloc_array(node_count(t->place) + 1, sizeof *t->nodes_below, "network");
+    t->nodes_below = lj_alloc_array(node_count(t->place) + 1, sizeof *t->nodes_below, "traffic");
     t->at_place = lj_alloc_array(t->plan->buckets * (int64_t)t->place.per_node, sizeof *t->at_place,
-                                 "network");
+                                 "traffic");
     return t->nodes_below && t->at_place ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
@@ -92,7 +92,7 @@ static void fill(struct lj_traffic_table *t)
 int lj_traffic_create(struct lj_traffic_table **table, const struct lj_gradsync_plan *plan,
                       struct lj_placement place)
 {
-    struct lj_traffic_table *t = lj_alloc(sizeof *t, "network");
+    struct lj_traffic_table *t = lj_alloc(sizeof *t, "traffic");
     *table = NULL;
     if (!t)
         return LJ_ERR_RESOURCE;

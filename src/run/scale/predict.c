@@ -114,15 +114,19 @@ static int add_communication(const struct foreseeing *f, const struct lj_scale_r
                                           .fast = f->config->reduce == LJ_REDUCE_FAST,
                                           .rounded = bf16 ? f->scale->trained_only : NULL,
                                           .exchange = f->config->comm_exchange};
-    double more =
-        waves(a->lanes, a->ranks, base->workers) / waves(base->lanes, base->ranks, base->workers);
-    const struct lj_network_step step = {
-        .plan = &plan,
-        .place = {a->ranks, f->network->per_node},
-        .ledger = &base->ledger,
-        .steps = (int64_t)f->scale->repeats * f->scale->steps,
-        .backward_s = more * second_of(f->scale, base, LJ_PHASE_BACKWARD),
-        .between_s = p->data_s + more * second_of(f->scale, base, LJ_PHASE_VIEWS)};
+    const double many = waves(a->lanes, a->ranks, base->workers);
+    const double more = many / waves(base->lanes, base->ranks, base->workers);
+    /* Each wave makes its views and goes backward by itself then: weights are waited for before the
+     * views, and buckets start moving in the last wave. */
+    const bool by_wave = f->config->memory_recompute == LJ_MEMORY_RECOMPUTE_LANES && many > 1;
+    const double views_s = more * second_of(f->scale, base, LJ_PHASE_VIEWS);
+    const double backward_s = more * second_of(f->scale, base, LJ_PHASE_BACKWARD);
+    const struct lj_network_step step = {.plan = &plan,
+                                         .place = {a->ranks, f->network->per_node},
+                                         .ledger = &base->ledger,
+                                         .steps = (int64_t)f->scale->repeats * f->scale->steps,
+                                         .backward_s = by_wave ? backward_s / many : backward_s,
+                                         .between_s = by_wave ? p->data_s : p->data_s + views_s};
     return lj_network_cost(f->model, &step, &p->cost);
 }
 
