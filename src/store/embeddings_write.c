@@ -126,11 +126,13 @@ static const char *first_difference(json_t *left, json_t *wanted)
     return json_object_size(left) == json_object_size(wanted) ? NULL : "provenance";
 }
 
-/* Do the values lie in the file in one piece? Elsewhere is not where to go on writing. */
+/* Do the values lie in the file in one piece? Elsewhere is not where to go on writing, and values
+ * without storage were never written, whatever number of rows is noted. */
 static bool lies_in_file(hid_t set)
 {
     hid_t plan = H5Dget_create_plist(set);
-    bool here = H5Pget_layout(plan) == H5D_CONTIGUOUS && H5Pget_external_count(plan) == 0;
+    bool here = H5Pget_layout(plan) == H5D_CONTIGUOUS && H5Pget_external_count(plan) == 0 &&
+                H5Dget_storage_size(set) > 0;
     H5Pclose(plan);
     return here;
 }
