@@ -84,6 +84,7 @@ struct lj_trainer {
     struct lj_schedule schedule;
     double epoch_steps;                  /* may be a fraction */
     int64_t steps;                       /* of the whole run */
+    int64_t held_steps;                  /* the first ones, in which prototypes are held */
     int64_t first_step;                  /* of this process: 0, or the one after the checkpoint's */
     int64_t step;                        /* being worked on */
     float *snapshot[LJ_SNAPSHOT_ARRAYS]; /* root: whole arrays of a checkpoint that is written or
@@ -125,6 +126,15 @@ static inline int lj_encoder_buckets(const struct lj_trainer *t)
     int buckets = 0;
     while (buckets < t->model->params.buckets && t->model->segment[buckets].net == LJ_NET_ENCODER)
         buckets++;
+    return buckets;
+}
+
+/* Those of the networks in front of the prototypes: all, where there are none. */
+static inline int lj_buckets_without_prototypes(const struct lj_trainer *t)
+{
+    int buckets = t->model->params.buckets;
+    while (t->model->config.prototypes > 0 && t->model->segment[buckets - 1].net == LJ_NET_HEAD)
+        buckets--;
     return buckets;
 }
 
