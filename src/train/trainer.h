@@ -174,6 +174,12 @@ static inline enum lj_pass_kind lj_last_target_part(const struct lj_trainer *t)
     return t->plan[LJ_PASS_TARGET_HEAD] ? LJ_PASS_TARGET_HEAD : LJ_PASS_TARGET;
 }
 
+/* Floats of what the objective sees of a lane by the target. */
+static inline int64_t lj_averaged_floats(const struct lj_trainer *t)
+{
+    return t->views[0] * t->n * lj_model_width(t->model, lj_net_of((int)lj_last_target_part(t)));
+}
+
 /* Does the objective compare with projections by an average of the weights? */
 static inline bool lj_has_target(const struct lj_trainer *t)
 {
