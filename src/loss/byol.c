@@ -56,15 +56,11 @@ static int create(void **state, int64_t *sums, const struct lj_config *config,
                   const struct lj_objective_shape *shape)
 {
     (void)config;
-    if (shape->views < 2)
-        return lj_fail(LJ_ERR_CONFIG,
-                       "objective=byol compares views of a sample, and there is one; set "
-                       "views.global or views.local to have at least 2");
     struct byol *l = lj_alloc(sizeof *l, "loss");
     if (!l)
         return LJ_ERR_RESOURCE;
     l->shape = *shape;
-    l->blocks = shape->lanes * ((shape->lane_rows + LJ_BLOCK_ROWS - 1) / LJ_BLOCK_ROWS);
+    l->blocks = lj_objective_blocks(shape);
     *sums = SUM_TARGET + shape->width;
     int status = allocate(l);
     if (status == LJ_OK)
@@ -225,6 +221,7 @@ const struct lj_objective_kind lj_objective_byol = {
     .name = "byol",
     .text = "bootstrap your own latent (Grill et al. 2020, arXiv 2006.07733)",
     .needs = LJ_NEED_PREDICTOR | LJ_NEED_AVERAGE,
+    .compares_views = true,
     .message = "byol",
     .message_text = "whatever the batch, the views or the ranks",
     .heuristics = "a predictor; a target by a moving average of the weights, and its momentum",

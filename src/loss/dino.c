@@ -79,12 +79,9 @@ static int allocate(struct dino *l)
     return good ? LJ_OK : LJ_ERR_RESOURCE;
 }
 
-static int check(const struct lj_objective_shape *shape)
+static int check(const struct lj_config *config, const struct lj_objective_shape *shape)
 {
-    if (shape->views < 2)
-        return lj_fail(LJ_ERR_CONFIG,
-                       "objective=dino compares views of a sample, and there is one; set "
-                       "views.global or views.local to have at least 2");
+    (void)config;
     if (shape->width < 2)
         return lj_fail(LJ_ERR_CONFIG,
                        "dino.prototypes=%lld: there is nothing to choose from; use at least 2",
@@ -95,7 +92,6 @@ static int check(const struct lj_objective_shape *shape)
 static int create(void **state, int64_t *sums, const struct lj_config *config,
                   const struct lj_objective_shape *shape)
 {
-    LJ_TRY(check(shape));
     struct dino *l = lj_alloc(sizeof *l, "loss");
     if (!l)
         return LJ_ERR_RESOURCE;
@@ -105,7 +101,7 @@ static int create(void **state, int64_t *sums, const struct lj_config *config,
     l->warmup = config->dino_warmup_temperature;
     l->warmup_steps = config->dino_warmup_epochs * shape->epoch;
     l->momentum = config->dino_centre_momentum;
-    l->blocks = shape->lanes * ((shape->lane_rows + LJ_BLOCK_ROWS - 1) / LJ_BLOCK_ROWS);
+    l->blocks = lj_objective_blocks(shape);
     *sums = SUM_TARGET + shape->width;
     int status = allocate(l);
     if (status == LJ_OK)
@@ -326,6 +322,7 @@ const struct lj_objective_kind lj_objective_dino = {
     .name = "dino",
     .text = "self-distillation with no labels (Caron et al. 2021, arXiv 2104.14294)",
     .needs = LJ_NEED_AVERAGE | LJ_NEED_STATE | LJ_NEED_PROTOTYPES,
+    .compares_views = true,
     .message = "dino",
     .message_text = "whatever the batch, the width, the views or the ranks",
     .heuristics = "a target by a moving average of the weights, and its momentum; a centre, and "
@@ -333,6 +330,7 @@ const struct lj_objective_kind lj_objective_dino = {
     .against_collapse = "raise target.momentum, change dino.teacher_temperature",
     .fewer_sums = "fewer dino.prototypes or fewer threads",
     .term = {[LOSS] = {"loss", 5}, [ENTROPY] = {"entropy", 4}, [SPREAD] = {"spread", 4}},
+    .check = check,
     .create = create,
     .destroy = destroy,
     .begin = begin,

@@ -131,22 +131,34 @@ static int create_state(struct lj_lejepa **state, int64_t *sums,
 
 /* ---- the row ----------------------------------------------------------------------------- */
 
+static struct lj_lejepa_config settings_of(const struct lj_config *c,
+                                           const struct lj_objective_shape *shape)
+{
+    bool all = c->predict_centre == LJ_PREDICT_CENTRE_ALL;
+    return (struct lj_lejepa_config){.views = shape->views,
+                                     .centre_views = all ? shape->views : shape->global_views,
+                                     .width = shape->width,
+                                     .slices = c->sigreg_slices,
+                                     .grid = c->sigreg_grid,
+                                     .lambda = c->loss_lambda,
+                                     .additive = c->loss_combine == LJ_LOSS_COMBINE_ADDITIVE,
+                                     .seed = c->seed,
+                                     .workers = shape->workers,
+                                     .lanes = shape->lanes,
+                                     .lane_rows = shape->lane_rows};
+}
+
+static int check_settings(const struct lj_config *c, const struct lj_objective_shape *shape)
+{
+    struct lj_lejepa_config config = settings_of(c, shape);
+    return check(&config);
+}
+
 static int create(void **state, int64_t *sums, const struct lj_config *c,
                   const struct lj_objective_shape *shape)
 {
     struct lj_lejepa *loss = NULL;
-    bool all = c->predict_centre == LJ_PREDICT_CENTRE_ALL;
-    struct lj_lejepa_config config = {.views = shape->views,
-                                      .centre_views = all ? shape->views : shape->global_views,
-                                      .width = shape->width,
-                                      .slices = c->sigreg_slices,
-                                      .grid = c->sigreg_grid,
-                                      .lambda = c->loss_lambda,
-                                      .additive = c->loss_combine == LJ_LOSS_COMBINE_ADDITIVE,
-                                      .seed = c->seed,
-                                      .workers = shape->workers,
-                                      .lanes = shape->lanes,
-                                      .lane_rows = shape->lane_rows};
+    struct lj_lejepa_config config = settings_of(c, shape);
     if (shape->caches)
         config.cached_lanes = lj_lejepa_cached_lanes(&config, shape->my_lanes);
     LJ_TRY(create_state(&loss, sums, &config));
@@ -243,6 +255,7 @@ const struct lj_objective_kind lj_objective_lejepa = {
     .term = {[LJ_LEJEPA_LOSS] = {"loss", 5},
              [LJ_LEJEPA_PREDICTION] = {"pred", 6},
              [LJ_LEJEPA_SIGREG] = {"sigreg", 4}},
+    .check = check_settings,
     .create = create,
     .destroy = destroy,
     .begin = begin,

@@ -112,6 +112,7 @@ struct lj_objective_kind {
     const char *text; /* a line: what it is, and its source */
     unsigned needs;   /* enum lj_objective_need */
     bool classifies;  /* its projections are logits of the classes, made by a linear classifier */
+    bool compares_views; /* of a sample, so that it takes two at least */
     /* The small allreduce: its name in the ledger, and what its bytes do not depend on. */
     const char *message, *message_text;
     const char *heuristics;            /* what keeps it from collapse, and has to be tuned */
@@ -119,7 +120,10 @@ struct lj_objective_kind {
     const char *fewer_sums;            /* advice when memory is short: what makes sums fewer */
     struct lj_term term[LJ_TERMS_MAX]; /* [0] the loss, then its parts; ends at a NULL name */
 
-    /* Local. Reads the objective's settings from config.
+    /* Local: what it refuses, known before there is an archive; NULL: nothing. Errors:
+     * LJ_ERR_CONFIG, naming the key. */
+    int (*check)(const struct lj_config *config, const struct lj_objective_shape *shape);
+    /* Local. Reads the objective's settings from config, which were checked.
      *   state  out  of the objective, released by destroy
      *   sums   out  number of integers that it sums
      * Errors: LJ_ERR_CONFIG, LJ_ERR_RESOURCE. */
@@ -177,6 +181,11 @@ bool lj_objective_asks(const char *name, unsigned needs);
 
 /* Row i of the table; NULL behind the last. Local. */
 const struct lj_objective_kind *lj_objective_at(int i);
+
+/* Can it work on such a shape, with these settings? What it needs of the trainer is not looked at.
+ * Local. Errors: LJ_ERR_CONFIG. */
+int lj_objective_check(const struct lj_objective_kind *kind, const struct lj_config *config,
+                       const struct lj_objective_shape *shape) LJ_MUST_USE;
 
 /* Number of terms that the row names. */
 int lj_objective_terms(const struct lj_objective_kind *kind);

@@ -82,6 +82,17 @@ static int check_needs(const struct lj_objective_kind *kind, unsigned gives)
     return LJ_OK;
 }
 
+int lj_objective_check(const struct lj_objective_kind *kind, const struct lj_config *config,
+                       const struct lj_objective_shape *shape)
+{
+    if (kind->compares_views && shape->views < 2)
+        return lj_fail(LJ_ERR_CONFIG,
+                       "objective=%s compares views of a sample, and there is one; set "
+                       "views.global or views.local to have at least 2",
+                       kind->name);
+    return kind->check ? kind->check(config, shape) : LJ_OK;
+}
+
 /* A worker's sums are touched first by the thread that will add to them, so that they lie in that
  * thread's memory. */
 static int allocate_sums(struct lj_objective *o)
@@ -138,6 +149,7 @@ int lj_objective_create(struct lj_objective **objective, struct lj_comm *comm,
     void *state = NULL;
     int64_t count = 0;
     LJ_TRY(check_needs(kind, shape->gives));
+    LJ_TRY(lj_objective_check(kind, config, shape));
     LJ_TRY(kind->create(&state, &count, config, shape));
     return lj_objective_assemble(objective, comm, kind, state, count, shape->workers,
                                  shape->lane_rows, ledger);

@@ -39,6 +39,12 @@ int lj_objective_assemble(struct lj_objective **objective, struct lj_comm *comm,
 struct lj_objective_traffic lj_objective_message(const struct lj_objective_kind *kind, int64_t sums,
                                                  const char *formula);
 
+/* Blocks of rows of one view that the global batch adds up, at most. */
+static inline int64_t lj_objective_blocks(const struct lj_objective_shape *shape)
+{
+    return shape->lanes * ((shape->lane_rows + LJ_BLOCK_ROWS - 1) / LJ_BLOCK_ROWS);
+}
+
 /* All sums and scalars to 0. */
 void lj_objective_clear(struct lj_objective *objective);
 

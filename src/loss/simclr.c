@@ -61,12 +61,9 @@ static int64_t lane_rows(const struct simclr *l)
 
 /* ---- creation ---------------------------------------------------------------------------- */
 
-static int check(const struct lj_objective_shape *s)
+static int check(const struct lj_config *config, const struct lj_objective_shape *s)
 {
-    if (s->views < 2)
-        return lj_fail(LJ_ERR_CONFIG,
-                       "objective=simclr compares views of a sample, and there is one; set "
-                       "views.global or views.local to have at least 2");
+    (void)config;
     if (s->lanes * s->lane_rows < 2)
         return lj_fail(LJ_ERR_CONFIG,
                        "objective=simclr tells samples of the batch from each other; batch.size "
@@ -130,7 +127,6 @@ static int allocate(struct simclr *l)
 static int create(void **state, int64_t *sums, const struct lj_config *config,
                   const struct lj_objective_shape *shape)
 {
-    LJ_TRY(check(shape));
     struct simclr *l = lj_alloc(sizeof *l, "loss");
     if (!l)
         return LJ_ERR_RESOURCE;
@@ -409,12 +405,14 @@ static void describe(const struct lj_config *c, char *text, size_t capacity)
 const struct lj_objective_kind lj_objective_simclr = {
     .name = "simclr",
     .text = "contrast of cosines, NT-Xent (Chen et al. 2020, arXiv 2002.05709)",
+    .compares_views = true,
     .message = "simclr",
     .message_text = "whatever the batch or the ranks",
     .heuristics = "a temperature; a batch large enough for negatives",
     .against_collapse = "lower simclr.temperature or raise batch.size",
     .fewer_sums = "a smaller projector.out or fewer threads",
     .term = {[LOSS] = {"loss", 5}, [POSITIVE] = {"positive", 6}, [NEGATIVE] = {"negative", 6}},
+    .check = check,
     .create = create,
     .destroy = destroy,
     .connect = connect,

@@ -86,14 +86,12 @@ static int allocate(struct supervised *l)
 static int create(void **state, int64_t *sums, const struct lj_config *config,
                   const struct lj_objective_shape *shape)
 {
-    LJ_TRY(check(config, shape));
     struct supervised *l = lj_alloc(sizeof *l, "loss");
     if (!l)
         return LJ_ERR_RESOURCE;
     l->shape = *shape;
     l->smoothing = config->supervised_smoothing;
-    l->blocks =
-        shape->lanes * shape->views * ((shape->lane_rows + LJ_BLOCK_ROWS - 1) / LJ_BLOCK_ROWS);
+    l->blocks = shape->views * lj_objective_blocks(shape);
     *sums = SUMS;
     int status = allocate(l);
     if (status != LJ_OK) {
@@ -208,6 +206,7 @@ const struct lj_objective_kind lj_objective_supervised = {
     .against_collapse = "choose another objective",
     .fewer_sums = "fewer threads",
     .term = {[LOSS] = {"loss", 5}, [TOP1] = {"top1", 4}},
+    .check = check,
     .create = create,
     .destroy = destroy,
     .add = add,

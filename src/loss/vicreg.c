@@ -61,12 +61,9 @@ static int64_t products_at(const struct vicreg *l, int64_t i)
 
 /* ---- creation ---------------------------------------------------------------------------- */
 
-static int check(const struct lj_objective_shape *s)
+static int check(const struct lj_config *config, const struct lj_objective_shape *s)
 {
-    if (s->views < 2)
-        return lj_fail(LJ_ERR_CONFIG,
-                       "objective=vicreg compares views of a sample, and there is one; set "
-                       "views.global or views.local to have at least 2");
+    (void)config;
     if (s->lanes * s->lane_rows < 2)
         return lj_fail(LJ_ERR_CONFIG,
                        "objective=vicreg takes variances over the batch; batch.size must be at "
@@ -114,7 +111,6 @@ static int allocate(struct vicreg *l)
 static int create(void **state, int64_t *sums, const struct lj_config *config,
                   const struct lj_objective_shape *shape)
 {
-    LJ_TRY(check(shape));
     struct vicreg *l = lj_alloc(sizeof *l, "loss");
     if (!l)
         return LJ_ERR_RESOURCE;
@@ -124,7 +120,7 @@ static int create(void **state, int64_t *sums, const struct lj_config *config,
     l->weight[INVARIANCE] = config->vicreg_invariance;
     l->weight[VARIANCE] = config->vicreg_variance;
     l->weight[COVARIANCE] = config->vicreg_covariance;
-    l->blocks = shape->lanes * ((shape->lane_rows + LJ_BLOCK_ROWS - 1) / LJ_BLOCK_ROWS);
+    l->blocks = lj_objective_blocks(shape);
     *sums = shape->views * view_sums(l) + 1;
     int status = allocate(l);
     if (status == LJ_OK)
@@ -291,6 +287,7 @@ static void describe(const struct lj_config *c, char *text, size_t capacity)
 const struct lj_objective_kind lj_objective_vicreg = {
     .name = "vicreg",
     .text = "variance, invariance, covariance (Bardes, Ponce & LeCun 2022, arXiv 2105.04906)",
+    .compares_views = true,
     .message = "vicreg",
     .message_text = "whatever the batch or the ranks",
     .heuristics = "weights of its three terms",
@@ -300,6 +297,7 @@ const struct lj_objective_kind lj_objective_vicreg = {
              [INVARIANCE] = {"invariance", 6},
              [VARIANCE] = {"variance", 6},
              [COVARIANCE] = {"covariance", 6}},
+    .check = check,
     .create = create,
     .destroy = destroy,
     .add = add,

@@ -2,6 +2,7 @@
 /* AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019), as PyTorch computes it:
  *   w <- w (1 - lr decay)    m <- b1 m + (1 - b1) g    v <- b2 v + (1 - b2) g^2
  *   w <- w - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
+ * where t counts steps from the first one that has a gradient.
  * It works element by element, so bits do not depend on which rank owns an element. */
 #include "optim/optim.h"
 
@@ -43,6 +44,7 @@ static void add_overlap(struct lj_optim *o, const struct lj_param *param,
                                 .weights = shards->weights[bucket] + low - first,
                                 .count = high - low,
                                 .lr = bucket < o->config.encoder_buckets ? o->config.encoder_lr : 1,
+                                .held = bucket < o->config.free_buckets ? 0 : o->config.held_steps,
                                 .treatment = treatment_of(o, param)};
 }
 
@@ -118,19 +120,26 @@ static void step_chunk(struct lj_optim *o, const struct lj_optim_range *part, in
                         count, factors);
 }
 
+/* All but learning rate and decay.
+ *   t  in  1 for the first step with a gradient */
+static struct lj_adamw_factors factors_of(const struct lj_optim_config *c, int64_t t)
+{
+    return (struct lj_adamw_factors){.beta1 = (float)c->beta1,
+                                     .beta2 = (float)c->beta2,
+                                     .eps = (float)c->eps,
+                                     .correct1 = (float)(1 / (1 - pow(c->beta1, (double)t))),
+                                     .correct2 = (float)(1 / (1 - pow(c->beta2, (double)t)))};
+}
+
 void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale, float *weights,
                    float *gradient)
 {
     const struct lj_optim_config *c = &optim->config;
-    struct lj_adamw_factors factors = {.beta1 = (float)c->beta1,
-                                       .beta2 = (float)c->beta2,
-                                       .eps = (float)c->eps,
-                                       .correct1 = (float)(1 / (1 - pow(c->beta1, (double)step))),
-                                       .correct2 = (float)(1 / (1 - pow(c->beta2, (double)step)))};
     for (int s = 0; s < optim->ranges; s++) {
         const struct lj_optim_range *part = &optim->range[s];
         if (part->treatment == LJ_TREAT_STATISTIC || part->lr == 0)
             continue;
+        struct lj_adamw_factors factors = factors_of(c, lj_max_i64(step - part->held, 1));
         factors.lr = (float)(part->lr * lr);
         factors.decay = part->treatment == LJ_TREAT_DECAY ? (float)c->weight_decay : 0;
 #pragma omp parallel for schedule(static) if (part->count > 4 * CHUNK)

@@ -30,6 +30,7 @@ struct lj_optim_range {
     int64_t weights; /* its first element in this rank's array of weights */
     int64_t count;   /* elements */
     double lr;       /* their learning rate, in units of that of the step */
+    int64_t held;    /* steps before the first one with a gradient */
     enum lj_treatment treatment;
 };
 
@@ -42,6 +43,9 @@ struct lj_optim_config {
     int encoder_buckets;       /* the first so many buckets are the encoder's */
     double encoder_lr;         /* its learning rate, in units of that of the step; 0: it, and its
                                   running statistics, stay as they are */
+    int64_t held_steps;        /* in the first so many steps the gradient of the last buckets is 0;
+                                  their moments, and so bias correction, begin behind them */
+    int free_buckets;          /* the first so many buckets are not held */
     double statistic_momentum; /* weight of the newest batch statistic in the running one */
     int64_t lanes;             /* G: the statistics of all lanes are summed, and divided by this */
 };

@@ -13,13 +13,12 @@
 
 static int make_target(struct lj_trainer *t)
 {
-    int last = lj_net_of((int)lj_last_target_part(t));
-    int64_t lane = t->views[0] * t->n * lj_model_width(t->model, last);
     if (!lj_has_target(t) || lj_my_lanes(t) == 0)
         return LJ_OK;
     t->target = lj_alloc_array(lj_gradsync_shard(t->gradsync)->weights_elements, sizeof *t->target,
                                "average of weights");
-    t->averaged = lj_alloc_array(lj_my_lanes(t) * lane, sizeof *t->averaged, "activations");
+    t->averaged =
+        lj_alloc_array(lj_my_lanes(t) * lj_averaged_floats(t), sizeof *t->averaged, "activations");
     return t->target && t->averaged ? LJ_OK : LJ_ERR_RESOURCE;
 }
 

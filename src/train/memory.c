@@ -141,6 +141,8 @@ static int64_t bytes_with(const struct lj_trainer *t, enum lj_memory_recompute r
     }
     for (int part = LJ_PASS_PROJECTOR; part < LJ_PASS_KINDS; part++)
         floats += t->plan[part] ? lj_my_lanes(t) * lj_plan_arena(t->plan[part]) : 0;
+    if (lj_has_target(t))
+        floats += lj_my_lanes(t) * lj_averaged_floats(t);
     if (by_lane)
         floats += aside(t, workers) * t->model->params.bounds[lj_encoder_buckets(t)];
     return status == LJ_OK ? floats * (int64_t)sizeof(float) : -1;

@@ -10,23 +10,23 @@ struct lj_pass lj_trainer_pass(const struct lj_trainer *t, enum lj_pass_kind par
                                int worker)
 {
     bool shared = t->by_lane && lj_net_of((int)part) == LJ_NET_ENCODER;
-    return (struct lj_pass){
-        .arena = t->arena[part][shared ? worker : k],
-        .scratch = t->scratch[worker],
-        .weights = t->by_target ? t->target : t->weights,
-        .packed = t->by_target ? t->target_packed : t->packed,
-        .sync = t->sync_sums[0] + (part == LJ_PASS_LOCAL ? t->sync_stride : 0),
-        .sync_images = t->lanes * lj_plan_images(t->plan[part]),
-        .statistic_share = t->statistic_share[part],
-        .train = lj_net_of((int)part) != LJ_NET_ENCODER || !lj_encoder_is_frozen(t),
-        .drops_nothing = t->by_target,
-        .holds_prototypes = (double)t->step < t->config.dino_freeze_epochs * t->epoch_steps,
-        .seed = t->config.seed,
-        .step = t->step,
-        .first_sample = (t->first_lane + k) * t->n,
-        .n = t->n,
-        .first_view = part == LJ_PASS_LOCAL ? t->views[0] : 0,
-        .clock = t->clock[worker]};
+    return (struct lj_pass){.arena = t->arena[part][shared ? worker : k],
+                            .scratch = t->scratch[worker],
+                            .weights = t->by_target ? t->target : t->weights,
+                            .packed = t->by_target ? t->target_packed : t->packed,
+                            .sync = t->sync_sums[0] + (part == LJ_PASS_LOCAL ? t->sync_stride : 0),
+                            .sync_images = t->lanes * lj_plan_images(t->plan[part]),
+                            .statistic_share = t->statistic_share[part],
+                            .train =
+                                lj_net_of((int)part) != LJ_NET_ENCODER || !lj_encoder_is_frozen(t),
+                            .drops_nothing = t->by_target,
+                            .holds_prototypes = t->step < t->held_steps,
+                            .seed = t->config.seed,
+                            .step = t->step,
+                            .first_sample = (t->first_lane + k) * t->n,
+                            .n = t->n,
+                            .first_view = part == LJ_PASS_LOCAL ? t->views[0] : 0,
+                            .clock = t->clock[worker]};
 }
 
 typedef void (*lane_work)(struct lj_trainer *t, int64_t k, int worker);

@@ -196,6 +196,8 @@ static int prepare_locally(struct lj_trainer *t)
     t->epoch_steps = (double)selected / (double)t->config.batch_size;
     t->schedule = lj_schedule_of(&t->config, selected);
     t->steps = t->schedule.steps;
+    t->held_steps =
+        (int64_t)ceil(fmin(t->config.dino_freeze_epochs * t->epoch_steps, (double)t->steps));
     LJ_TRY(make_objective(t));
     LJ_TRY(lj_fault("setup", -1));
     return lj_trainer_plan(t);
@@ -246,6 +248,8 @@ static int make_optim(struct lj_trainer *t)
                                          c->optim_decay_on != LJ_OPTIM_DECAY_ON_ALL,
                                      .encoder_buckets = lj_encoder_buckets(t),
                                      .encoder_lr = c->optim_encoder_lr,
+                                     .held_steps = t->held_steps,
+                                     .free_buckets = lj_buckets_without_prototypes(t),
                                      .statistic_momentum = 0.1,
                                      .lanes = t->lanes};
     return lj_optim_create(&t->optim, &t->model->params, &shards, &config);

@@ -84,6 +84,7 @@ struct lj_trainer {
     struct lj_schedule schedule;
     double epoch_steps;                  /* may be a fraction */
     int64_t steps;                       /* of the whole run */
+    int64_t held_steps;                  /* the first ones, in which prototypes are held */
     int64_t first_step;                  /* of this process: 0, or the one after the checkpoint's */
     int64_t step;                        /* being worked on */
     float *snapshot[LJ_SNAPSHOT_ARRAYS]; /* root: whole arrays of a checkpoint that is written or
@@ -128,6 +129,15 @@ static inline int lj_encoder_buckets(const struct lj_trainer *t)
     return buckets;
 }
 
+/* Those of the networks in front of the prototypes: all, where there are none. */
+static inline int lj_buckets_without_prototypes(const struct lj_trainer *t)
+{
+    int buckets = t->model->params.buckets;
+    while (t->model->config.prototypes > 0 && t->model->segment[buckets - 1].net == LJ_NET_HEAD)
+        buckets--;
+    return buckets;
+}
+
 static inline int lj_net_of(int part)
 {
     static const int net[LJ_PASS_KINDS] = {
@@ -162,6 +172,12 @@ static inline enum lj_pass_kind lj_last_part(const struct lj_trainer *t)
 static inline enum lj_pass_kind lj_last_target_part(const struct lj_trainer *t)
 {
     return t->plan[LJ_PASS_TARGET_HEAD] ? LJ_PASS_TARGET_HEAD : LJ_PASS_TARGET;
+}
+
+/* Floats of what the objective sees of a lane by the target. */
+static inline int64_t lj_averaged_floats(const struct lj_trainer *t)
+{
+    return t->views[0] * t->n * lj_model_width(t->model, lj_net_of((int)lj_last_target_part(t)));
 }
 
 /* Does the objective compare with projections by an average of the weights? */

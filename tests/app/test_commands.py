@@ -501,28 +501,6 @@ def test_help():
     )
 
 
-def test_help_memory():
-    """The memory that help model tells of an encoder is what a run of one lane plans."""
-    words = "model.width=192 model.depth=4 model.heads=3 model.patch=4 views.local=3 batch.size=16 "
-    words = [*words.split(), "batch.lanes=1", "data.size=24", "precision=fp32"]
-    rgb = program.write_h5(here / "rgb.h5", images=program.images(16, shape=(24, 24, 3)))
-    for recompute in ("none", "blocks"):
-        more = [*words, f"memory.recompute={recompute}"]
-        listed = done(f"help model, {recompute}", ["help", "model", *more]).out
-        row = re.search(r"^vit .* (\d+) \+ +(\d+) MiB ", listed, re.M)
-        where = [f"data.archive={rgb}", f"run.dir={here / ('memory-' + recompute)}"]
-        log = done("train", ["train", "model=vit", *more, *where, "train.steps=1"]).err
-        planned = re.search(r"memory of rank 0: (\d+) MiB(.*)", log)
-        if not check(row and planned, f"{recompute}: {listed} {log}"):
-            continue
-        part = dict(re.findall(r", ([a-z ]+) (\d+)", planned[2]))
-        state, lane = int(row[1]), int(row[2])
-        wanted = int(part["activations"]) + int(part.get("scratch", 0))
-        check(abs(lane - wanted) <= 2, f"{recompute}: lane {lane} MiB, {planned[0]}")
-        wanted = int(planned[1]) - wanted
-        check(0.95 * wanted - 5 <= state <= wanted + 1, f"{recompute}: {state}, {planned[0]}")
-
-
 def test_output_full():
     for words in (["help", "table"], ["version"], ["inspect", data]):
         ended = run(words, wrap=program.OUTPUT_FULL)
@@ -583,7 +561,6 @@ program.at_once(
         test_inspect,
         test_checkpoint,
         test_help,
-        test_help_memory,
         test_output_full,
         test_bare,
     ],

@@ -7,7 +7,7 @@ import pathlib
 import re
 
 import program
-from program import check, train
+from program import check, done, train
 
 holder, here = program.scratch()
 data = f"data.archive={program.archive(here / 'archive.h5')}"
@@ -162,6 +162,35 @@ def test_out_of_memory():
     )
 
 
+def test_help_memory():
+    """The memory that help model tells of an encoder is what a run of one lane plans."""
+    words = "model.width=192 model.depth=4 model.heads=3 model.patch=4 views.local=3 batch.size=16 "
+    words = [*words.split(), "batch.lanes=1", "data.size=24", "precision=fp32"]
+    rgb = program.write_h5(here / "rgb.h5", images=program.images(16, shape=(24, 24, 3)))
+    dino = "objective=dino dino.prototypes=65536 projector.out=16".split()
+    cases = {"none": [], "blocks": [], "byol": ["objective=byol"], "dino": dino}
+    for case, settings in cases.items():
+        recompute = "blocks" if case == "blocks" else "none"
+        more = [*words, f"memory.recompute={recompute}", *settings]
+        listed = done(f"help model, {case}", ["help", "model", *more]).out
+        row = re.search(r"^vit .* (\d+) \+ +(\d+) MiB ", listed, re.M)
+        where = [f"data.archive={rgb}", f"run.dir={here / ('memory-' + case)}"]
+        log = done("train", ["train", "model=vit", *more, *where, "train.steps=1"]).err
+        planned = re.search(r"memory of rank 0: (\d+) MiB(.*)", log)
+        lines = [line for line in log.splitlines() if line.startswith("memory.recompute:")]
+        said = mebibytes_said(" ".join(lines)).get(recompute)
+        if not check(row and planned and said, f"{case}: {listed} {log}"):
+            continue
+        part = dict(re.findall(r", ([a-z ]+) (\d+)", planned[2]))
+        state, lane = int(row[1]), int(row[2])
+        activations = int(part["activations"])
+        check(abs(said - activations) <= 1, f"{case}: {lines}, {planned[0]}")
+        wanted = activations + int(part.get("scratch", 0))
+        check(abs(lane - wanted) <= 2, f"{case}: lane {lane} MiB, {planned[0]}")
+        wanted = int(planned[1]) - wanted
+        check(0.95 * wanted - 5 <= state <= wanted + 1, f"{case}: {state}, {planned[0]}")
+
+
 def test_places_of_openmp():
     """They bind the main thread to one of the cores that a rank may have."""
     for variable, value in (("OMP_PLACES", "cores"), ("OMP_PROC_BIND", "close")):
@@ -179,6 +208,7 @@ program.at_once(
         test_above_the_limit,
         test_not_finite,
         test_out_of_memory,
+        test_help_memory,
         test_places_of_openmp,
     ],
 )

@@ -177,6 +177,8 @@ def test_refused():
         ("a prediction", ["objectives=all", "predict=64"], "predict"),
         ("training without a place", ["objectives=all", "eval.every=2"], "out="),
         ("two averages", ["objectives=all", "train.average=0.9"], "objective=byol"),
+        ("one prototype", ["objectives=all", "dino.prototypes=1"], "dino.prototypes"),
+        ("one view", ["objectives=all", "views.global=1", "views.local=0"], "views.global"),
     ):
         ended = compare(what, *words, code=2)
         check(len(ended.errors) == 1 and word in ended.errors[0], f"{what}: {ended.tail()}")

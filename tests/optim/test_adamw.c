@@ -129,6 +129,44 @@ Test(adamw, the_encoder_has_its_learning_rate)
     }
 }
 
+/* A bucket whose gradient is 0 in the first steps moves on its own as if the run began behind
+ * them, whatever is in front of it. */
+Test(adamw, bias_correction_counts_from_the_release)
+{
+    enum { HELD = 300, STEPS = 20 };
+    static const int64_t first[] = {0, 16}, count[] = {16, 16};
+    struct lj_shard_layout shards = {2, first, count, first, first, 32};
+    struct lj_param list[] = {param(0, 16, true, LJ_ROLE_WEIGHT),
+                              param(16, 16, true, LJ_ROLE_WEIGHT)};
+    struct lj_optim_config c = config;
+    c.held_steps = HELD;
+    c.free_buckets = 1;
+    struct lj_optim *late = create(list, 2, &shards, &c), *fresh = create(list, 1, WHOLE(16), &c);
+    struct lj_optim *never = create(list, 2, &shards, &config);
+    float w[3][32], g[3][32];
+    lj_random_normal_f32(w[0], 32, 1);
+    memcpy(w[2], w[0], sizeof w[0]);
+    for (int s = 0; s < HELD + STEPS; s++) {
+        lj_random_normal_f32(g[0], 32, (uint64_t)s);
+        for (int i = 16; s < HELD && i < 32; i++)
+            g[0][i] = 0;
+        for (int i = 0; i < 16; i++)
+            g[1][i] = g[0][i + 16];
+        memcpy(g[2], g[0], sizeof g[0]);
+        if (s == HELD)
+            memcpy(w[1], w[0] + 16, 16 * sizeof *w[1]);
+        lj_optim_step(late, s + 1, 0.1, 1, w[0], g[0]);
+        lj_optim_step(never, s + 1, 0.1, 1, w[2], g[2]);
+        if (s >= HELD)
+            lj_optim_step(fresh, s - HELD + 1, 0.1, 1, w[1], g[1]);
+    }
+    cr_assert_eq(memcmp(w[0] + 16, w[1], 16 * sizeof *w[1]), 0, "not as from a start of its own");
+    cr_assert_eq(memcmp(w[0], w[2], 16 * sizeof *w[0]), 0, "what is not held has changed");
+    lj_optim_destroy(late);
+    lj_optim_destroy(fresh);
+    lj_optim_destroy(never);
+}
+
 /* Clipping: scale 1/4 acts as a gradient of a quarter, and is left in the gradient. */
 Test(adamw, scale_acts_on_the_gradient)
 {

@@ -89,6 +89,30 @@ Test(compare, what_cannot_be_is_refused)
     check_refused("all", "out=");
 }
 
+/* Of any objective, whichever is first, before there is a rung. */
+Test(compare, what_one_objective_cannot_be_is_refused)
+{
+    config.dino_prototypes = 1;
+    check_refused("all", "dino.prototypes=1");
+    cr_assert_eq(plan("lejepa,vicreg", 1), LJ_OK, "%s", lj_error_text());
+    lj_comparison_release(&comparison);
+    config.dino_prototypes = 0;
+    config.loss_lambda = 2;
+    check_refused("vicreg,lejepa", "loss.lambda");
+    config.loss_lambda = 0.05;
+    config.train_average = 0.9;
+    check_refused("lejepa,dino", "train.average");
+    config.train_average = 0;
+    config.views_global = 1;
+    config.views_local = 0;
+    check_refused("lejepa,simclr", "views.global");
+    config.views_local = 1;
+    config.projector_layers = 1;
+    config.projector_norm = LJ_PROJECTOR_NORM_LANE;
+    config.batch_lanes = 16;
+    check_refused("lejepa,byol", "projector.norm=lane");
+}
+
 /* The fastest run ends after 20 s; another one has its second evaluation at 19 s, a third one none
  * before 21 s. */
 Test(compare, equal_seconds_are_those_of_the_fastest_run)

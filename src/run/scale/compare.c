@@ -88,16 +88,42 @@ static void plan_objective(struct lj_comparison *c, int k, const struct lj_confi
         .strong = true, .ranks = size, .batch = config->batch_size, .lanes = lanes};
 }
 
-/* What would end the study only when an objective's turn comes. */
-static int check_average(const struct lj_comparison *comparison, const struct lj_config *config)
+/* Those of a run with that objective. What is another one's alone is left out. */
+static void settings_with(struct lj_config *settings, const struct lj_config *config,
+                          const struct lj_objective_kind *kind)
 {
-    for (int k = 0; k < comparison->count && config->train_average > 0; k++)
-        if (comparison->objective[k].kind->needs & LJ_NEED_AVERAGE)
-            return lj_fail(LJ_ERR_CONFIG,
-                           "train.average=%g: objective=%s keeps an average of the weights itself; "
-                           "leave train.average out, or the objective",
-                           config->train_average, comparison->objective[k].kind->name);
-    return LJ_OK;
+    *settings = *config;
+    snprintf(settings->objective, sizeof settings->objective, "%s", kind->name);
+    if (!(kind->needs & LJ_NEED_PREDICTOR))
+        settings->predictor_hidden = 0;
+    if (!(kind->needs & LJ_NEED_PROTOTYPES))
+        settings->dino_prototypes = 0;
+}
+
+/* What would end the study only when an objective's turn comes.
+ *   settings  out  of its run */
+static int check_objective(const struct lj_compared *o, const struct lj_config *config, int size,
+                           struct lj_config *settings)
+{
+    int64_t lanes;
+    struct lj_objective_shape shape = o->shape;
+    settings_with(settings, config, o->kind);
+    LJ_TRY(lj_trainer_lanes(settings, size, &lanes));
+    LJ_TRY(lj_trainer_resolve_objective(settings));
+    if (o->kind->needs & LJ_NEED_PROTOTYPES)
+        shape.width = settings->dino_prototypes;
+    return lj_objective_check(o->kind, settings, &shape);
+}
+
+static int check_objectives(const struct lj_comparison *comparison, const struct lj_config *config,
+                            int size)
+{
+    struct lj_config *settings = lj_alloc(sizeof *settings, "scale");
+    int status = settings ? LJ_OK : LJ_ERR_RESOURCE;
+    for (int k = 0; status == LJ_OK && k < comparison->count; k++)
+        status = check_objective(&comparison->objective[k], config, size, settings);
+    lj_free(settings);
+    return status;
 }
 
 int lj_comparison_plan(struct lj_comparison *comparison, const struct lj_config *config, int size)
@@ -106,7 +132,6 @@ int lj_comparison_plan(struct lj_comparison *comparison, const struct lj_config 
     memset(comparison, 0, sizeof *comparison);
     LJ_TRY(check_arguments(config));
     LJ_TRY(read_names(comparison, config->arg_objectives));
-    LJ_TRY(check_average(comparison, config));
     LJ_TRY(lj_trainer_lanes(config, size, &lanes));
     comparison->scale = lj_alloc(sizeof *comparison->scale, "scale");
     if (!comparison->scale)
@@ -116,7 +141,7 @@ int lj_comparison_plan(struct lj_comparison *comparison, const struct lj_config 
     comparison->scale->warmup = (int)config->arg_warmup;
     for (int k = 0; k < comparison->count; k++)
         plan_objective(comparison, k, config, size, lanes);
-    return LJ_OK;
+    return check_objectives(comparison, config, size);
 }
 
 void lj_comparison_release(struct lj_comparison *comparison)
@@ -151,13 +176,7 @@ static int keep(struct comparing *c)
 
 static struct lj_config *config_of(struct comparing *c, const struct lj_config *config, int k)
 {
-    *c->config = *config;
-    const struct lj_objective_kind *kind = c->comparison->objective[k].kind;
-    snprintf(c->config->objective, sizeof c->config->objective, "%s", kind->name);
-    if (!(kind->needs & LJ_NEED_PREDICTOR))
-        c->config->predictor_hidden = 0;
-    if (!(kind->needs & LJ_NEED_PROTOTYPES))
-        c->config->dino_prototypes = 0;
+    settings_with(c->config, config, c->comparison->objective[k].kind);
     return c->config;
 }
 
