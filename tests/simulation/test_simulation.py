@@ -175,10 +175,15 @@ def check_assumptions(here, scale):
     """Of two studies, each line names its objective; products are faster by bf16=, all is by
     faster=, and both ratios stand beside the results."""
     other = here / "vicreg.json"
-    other.write_text(json.dumps({**study(), "settings": {"objective": "vicreg"}}))
+    vicreg = {**study(), "settings": {"objective": "vicreg"}}
+    vicreg["rungs"][0]["ledger"][0].update(name="vicreg", predicted_bytes_per_call=1 << 29)
+    other.write_text(json.dumps(vicreg))
     runs = simulate(here, scale, other, "topology=fat-tree", "ranks=2", "cores=4", "bf16=1.87",
                     "faster=1.5")
     check([run["objective"] for run in runs] == ["lejepa", "vicreg"], "objectives")
+    least_s = 2 * (1 << 29) / 100e9  # each of two ranks sends as much through their node's memory
+    found_s = exposed(runs[1], "vicreg")
+    check(least_s < found_s < 1.2 * least_s, f"a sum of half a GB takes {found_s} s")
     products = sum(PHASES[name] for name in ("forward", "projector", "backward"))
     base_s = (sum(PHASES.values()) - products * (1 - 1 / 1.87)) / 1.5
     for run in runs:
