@@ -17,10 +17,26 @@ def small_share(run):
     return small / run["step_s"]
 
 
+def added_s(run):
+    """By communication to a step, copies inside a node included."""
+    return run["step_s"] - run["compute_s"]
+
+
+def assumptions(run):
+    """What is not as it was measured: speeds by which measured times were divided."""
+    words = []
+    if run["faster"] != 1:
+        words.append(f"cores {run['faster']:g} times as fast as measured")
+    if run["bf16"] != 1:
+        words.append(f"forward, projector and backward {run['bf16']:g} times as fast by bf16")
+    return "Assumed: " + ("; ".join(words) or "nothing; times are as measured") + "."
+
+
 def row(run):
     predicted = run["prediction"]
-    cells = [run["topology"], run["ranks"], run["nodes"], f"{run['step_s']:.4f}",
-             f"{run['efficiency']:.3f}", f"{1e3 * run['exposed_s']:.2f}",
+    cells = [run["objective"], run["topology"], run["ranks"], run["nodes"],
+             "nodes" if run["nodes_exchange"] else "ranks", f"{run['step_s']:.4f}",
+             f"{run['efficiency']:.3f}", f"{1e3 * added_s(run):.2f}",
              f"{100 * small_share(run):.3f}"]
     if predicted:
         off = predicted["step_s"] / run["step_s"] - 1
@@ -32,17 +48,21 @@ def row(run):
 
 
 def write_table(runs, path):
-    head = ["links", "ranks", "nodes", "step s", "efficiency", "exposed ms", "small messages %",
-            "predicted s", "predicted exposed ms", "off %"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    head = ["objective", "links", "ranks", "nodes", "who exchanges", "step s", "efficiency",
+            "adds ms", "small messages %", "predicted s", "predicted to add ms", "off %"]
+    lines = [assumptions(runs[0]), "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += [row(run) for run in runs]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 
+def curve(run):
+    return f"{run['objective']}, {run['topology']}"
+
+
 def draw(runs, out):
     """Seconds of a step that are exposed, simulated as points and predicted as lines."""
-    topologies = list(dict.fromkeys(run["topology"] for run in runs))
+    names = list(dict.fromkeys(curve(run) for run in runs))
     script = ["set terminal svg size 720,440 font 'sans-serif,13'",
               f"set output '{out / 'simulation.svg'}'", "set logscale xy",
               "set xlabel 'ranks'", "set ylabel 'seconds of a step that communication adds'",
@@ -50,16 +70,16 @@ def draw(runs, out):
     blocks, plots = [], []
     if len({run["ranks"] for run in runs}) == 1:
         script.append(f"set xrange [{runs[0]['ranks'] / 2}:{runs[0]['ranks'] * 2}]")
-    for i, topology in enumerate(topologies):
-        points = [run for run in runs if run["topology"] == topology]
+    for i, name in enumerate(names):
+        points = [run for run in runs if curve(run) == name]
         blocks.append(f"$run{i} << EOD")
         for run in points:
             predicted = (run["prediction"] or {}).get("exposed_s", "NaN")
-            blocks.append(f"{run['ranks']} {run['step_s'] - run['compute_s']} {predicted}")
+            blocks.append(f"{run['ranks']} {added_s(run)} {predicted}")
         blocks.append("EOD")
         colour = i + 1
-        plots.append(f"$run{i} using 1:2 with points pt 7 lc {colour} title '{topology}'")
-        plots.append(f"$run{i} using 1:3 with lines lc {colour} title '{topology}, predicted'")
+        plots.append(f"$run{i} using 1:2 with points pt 7 lc {colour} title '{name}'")
+        plots.append(f"$run{i} using 1:3 with lines lc {colour} title '{name}, predicted'")
     script += blocks + ["plot " + ", ".join(plots)]
     (out / "simulation.gp").write_text("\n".join(script) + "\n", encoding="utf-8")
     if shutil.which("gnuplot"):

@@ -183,6 +183,28 @@ static int read_sizes(struct sim_description *d, const json_t *study, const json
     return LJ_OK;
 }
 
+/* An empty word: not given. */
+static int read_exchange(struct sim_description *d, const char *word)
+{
+    static const char *const words[] = {[LJ_COMM_EXCHANGE_AUTO] = "auto",
+                                        [LJ_COMM_EXCHANGE_RANKS] = "ranks",
+                                        [LJ_COMM_EXCHANGE_NODES] = "nodes"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (is(word, words[i])) {
+            d->exchange = (enum lj_comm_exchange)i;
+            return LJ_OK;
+        }
+    return *word ? lj_fail(LJ_ERR_DATA, "comm.exchange is '%s'", word) : LJ_OK;
+}
+
+/* Of which only those differ from the defaults that were given. */
+static int read_settings(struct sim_description *d, const json_t *settings)
+{
+    const char *objective = text_of(settings, "objective");
+    snprintf(d->objective, sizeof d->objective, "%s", *objective ? objective : "lejepa");
+    return read_exchange(d, text_of(settings, "comm.exchange"));
+}
+
 static int read_study(struct sim_description *d, const json_t *study)
 {
     const json_t *rung = find_rung(study), *ledger = json_object_get(rung, "ledger");
@@ -190,6 +212,7 @@ static int read_study(struct sim_description *d, const json_t *study)
     int64_t steps = 0;
     LJ_TRY(read_sizes(d, study, rung, &steps));
     LJ_TRY(check_order(d, study));
+    LJ_TRY(read_settings(d, json_object_get(study, "settings")));
     d->fast = is(text_of(study, "reduce"), "fast");
     d->step_s = real_of(rung, "step_s_low");
     double all_s = repeats_s(rung, steps);
@@ -202,14 +225,23 @@ static int read_study(struct sim_description *d, const json_t *study)
     return round_gradients(d, study);
 }
 
-static void speed_up(struct sim_description *d, double faster)
+/* Encoder and projector have products in bf16 under precision=bf16. */
+static void speed_up(struct sim_description *d, const struct sim_assumed *assumed)
 {
-    d->step_s /= faster;
+    static const enum lj_phase products[] = {LJ_PHASE_FORWARD, LJ_PHASE_PROJECTOR,
+                                             LJ_PHASE_BACKWARD};
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
+        double before_s = d->phase_s[products[i]];
+        d->phase_s[products[i]] = before_s / assumed->bf16;
+        d->step_s -= before_s - d->phase_s[products[i]];
+    }
+    d->step_s /= assumed->faster;
     for (int p = 0; p < LJ_PHASE_COUNT; p++)
-        d->phase_s[p] /= faster;
+        d->phase_s[p] /= assumed->faster;
 }
 
-int sim_description_read(struct sim_description *description, const char *path, double faster)
+int sim_description_read(struct sim_description *description, const char *path,
+                         const struct sim_assumed *assumed)
 {
     json_error_t error;
     *description = (struct sim_description){0};
@@ -217,7 +249,9 @@ int sim_description_read(struct sim_description *description, const char *path, 
     if (!study)
         return lj_fail(LJ_ERR_DATA, "%s: %s", path, error.text);
     int status = read_study(description, study);
-    speed_up(description, faster);
+    if (status == LJ_OK && assumed->exchange)
+        status = read_exchange(description, assumed->exchange);
+    speed_up(description, assumed);
     json_decref(study);
     if (status == LJ_ERR_DATA)
         return lj_fail(LJ_ERR_DATA, "%s: %s; it is to be a scale.json of `lejepa_mpi scale`", path,

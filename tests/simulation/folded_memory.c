@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FOLDED_BYTES = 256 << 10, FOLDED_MAX = 4096, ALIGNMENT = 64 };
+enum { FOLDED_MAX = 4096, ALIGNMENT = 64 };
 
 static void *folded[FOLDED_MAX]; /* blocks of this rank; NULL: none */
 
@@ -18,7 +18,7 @@ static bool is_folded(size_t bytes, const char *label)
 {
     static const char *const labels[] = {"gradient leaves", "gradient sums", "gradient buffers",
                                          "network",         "simulation",    NULL};
-    return bytes >= FOLDED_BYTES && lj_is_one_of(label, labels);
+    return bytes >= SIM_FOLDED_BYTES && lj_is_one_of(label, labels);
 }
 
 static void *fold(size_t bytes)

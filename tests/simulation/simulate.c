@@ -7,6 +7,8 @@
  *     steps=2     steps that are counted, behind one that is not
  *     slices=2    pieces of each bucket's backward, between which communication may progress
  *     faster=X    cores are X times as fast as those of the scale.json
+ *     bf16=X      forward, projector and backward are X times as fast, besides, as with bf16
+ *     exchange=W  auto, ranks or nodes, instead of comm.exchange of the scale.json
  *     budget=S    seconds (of the simulation) in which links are measured, for the prediction;
  *                 0: it is not made
  *     model=N     ranks on which they are; 0: those of two nodes
@@ -27,7 +29,8 @@
 struct options {
     const char *scale;
     int steps, slices, model_ranks;
-    double budget_s, faster;
+    double budget_s;
+    struct sim_assumed assumed;
 };
 
 enum { AHEAD = 3 };
@@ -50,6 +53,10 @@ static int read_option(struct options *o, const char *text)
     char *end = NULL;
     const char *value = strchr(text, '=');
     double number = value ? strtod(value + 1, &end) : 0;
+    if (strncmp(text, "exchange=", 9) == 0) {
+        o->assumed.exchange = value + 1;
+        return LJ_OK;
+    }
     if (!value || end == value + 1 || *end || !(number >= 0 && number <= 1e6))
         return lj_fail(LJ_ERR_CONFIG, "%s: expected NAME=NUMBER", text);
     if (strncmp(text, "steps=", 6) == 0 && number >= 1)
@@ -57,20 +64,24 @@ static int read_option(struct options *o, const char *text)
     else if (strncmp(text, "slices=", 7) == 0 && number >= 1)
         o->slices = (int)number;
     else if (strncmp(text, "faster=", 7) == 0 && number > 0)
-        o->faster = number;
+        o->assumed.faster = number;
+    else if (strncmp(text, "bf16=", 5) == 0 && number > 0)
+        o->assumed.bf16 = number;
     else if (strncmp(text, "model=", 6) == 0)
         o->model_ranks = (int)number;
     else if (strncmp(text, "budget=", 7) == 0)
         o->budget_s = number;
     else
         return lj_fail(LJ_ERR_CONFIG,
-                       "%s: there are steps=, slices=, faster=, budget= and model=", text);
+                       "%s: there are steps=, slices=, faster=, bf16=, exchange=, budget= and "
+                       "model=",
+                       text);
     return LJ_OK;
 }
 
 static int read_options(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){.steps = 2, .slices = 2, .faster = 1};
+    *o = (struct options){.steps = 2, .slices = 2, .assumed = {.faster = 1, .bf16 = 1}};
     if (argc < 2)
         return lj_fail(LJ_ERR_CONFIG, "give a scale.json of `lejepa_mpi scale`");
     o->scale = argv[1];
@@ -228,8 +239,10 @@ static void print(const struct simulation *s)
     if (!lj_comm_is_root(s->comm))
         return;
     json_t *o = json_pack(
-        "{s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:i, s:f, s:f, s:o}", "ranks", s->comm->size, "nodes",
-        (json_int_t)s->nodes, "ranks_per_node", (json_int_t)s->per_node, "lanes",
+        "{s:s, s:i, s:b, s:f, s:f, s:I, s:I, s:I, s:f, s:f, s:f, s:i, s:f, s:f, s:o}", "objective",
+        d->objective, "ranks", s->comm->size, "nodes_exchange", s->result.nodes_exchange, "faster",
+        s->options.assumed.faster, "bf16", s->options.assumed.bf16, "nodes", (json_int_t)s->nodes,
+        "ranks_per_node", (json_int_t)s->per_node, "lanes",
         (json_int_t)(d->lanes_of_rank * s->comm->size), "step_s", s->result.step_s, "compute_s",
         s->result.compute_s, "base_step_s", d->step_s, "base_ranks", d->ranks, "efficiency",
         d->step_s / s->result.step_s, "exposed_s", exposed_s, "ledger", ledger);
@@ -245,7 +258,7 @@ static int simulate(struct simulation *s, int argc, char **argv)
 {
     int status = read_options(&s->options, argc, argv);
     if (status == LJ_OK)
-        status = sim_description_read(&s->description, s->options.scale, s->options.faster);
+        status = sim_description_read(&s->description, s->options.scale, &s->options.assumed);
     LJ_TRY(lj_agree(s->comm, status));
     lj_comm_nodes(s->comm, &s->nodes, &s->per_node);
     LJ_TRY(sim_steps(s->comm, &s->description, s->options.steps, s->options.slices, &s->result));

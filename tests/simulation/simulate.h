@@ -12,6 +12,7 @@
  *
  *     folded_memory.c     lj_alloc whose large blocks share their pages
  *     joined_messages.c   what SMPI would be too slow for
+ *     node_memory.c       memory that the ranks of a node share, and what goes through it
  *     renamed_calls.h     leads calls there */
 #ifndef SIMULATION_SIMULATE_H
 #define SIMULATION_SIMULATE_H
@@ -29,6 +30,7 @@ struct sim_message {
 /* What a step computes and sends, from the rung of mode weak on most ranks of one node; from the
  * first rung where there is none of that mode. */
 struct sim_description {
+    char objective[32];
     int ranks;             /* of that rung */
     int64_t lanes_of_rank; /* the same on every rank */
     int workers;           /* lanes that a rank works on at once */
@@ -37,23 +39,30 @@ struct sim_description {
     int64_t *bounds; /* (buckets + 1) owned */
     bool fast;       /* reduce=fast */
     bool *rounded;   /* comm.gradients=bf16: (bounds[buckets] / LJ_SHARD_ALIGN) all true; or NULL */
-    bool clips;      /* the norm is needed in every step */
+    enum lj_comm_exchange exchange; /* comm.exchange */
+    bool clips;                     /* the norm is needed in every step */
     double phase_s[LJ_PHASE_COUNT]; /* of a step, on the slowest rank each */
     int messages;
     struct sim_message message[LJ_LEDGER_MAX];
 };
 
-/* Reads scale.json. Local.
- *   faster  in  how many times as fast the cores are as those that it was measured on
- * Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE. */
+/* What is simulated instead of what was measured. */
+struct sim_assumed {
+    double faster;        /* how many times as fast cores are, in all that they do */
+    double bf16;          /* how many times as fast, besides, where products could be bf16's */
+    const char *exchange; /* comm.exchange; NULL: as measured */
+};
+
+/* Reads scale.json. Local. Errors: LJ_ERR_DATA, LJ_ERR_RESOURCE. */
 int sim_description_read(struct sim_description *description, const char *path,
-                         double faster) LJ_MUST_USE;
+                         const struct sim_assumed *assumed) LJ_MUST_USE;
 void sim_description_release(struct sim_description *description); /* local */
 
 /* What steps took. */
 struct sim_result {
     double step_s;    /* mean of the steps, on the slowest rank */
     double compute_s; /* of a step: what every rank sleeps */
+    bool nodes_exchange;
     struct lj_ledger ledger;
 };
 

@@ -12,7 +12,7 @@ shift 2
 exec smpirun -np "$ranks" -platform "$dir/platform.xml" -hostfile "$dir/hosts" \
     --cfg=smpi/simulate-computation:no \
     --cfg=smpi/shared-malloc:global \
-    --cfg=smpi/shared-malloc-blocksize:4194304 \
+    --cfg=smpi/shared-malloc-blocksize:8388608 \
     --cfg=smpi/send-is-detached-thresh:1024 \
     --cfg=smpi/async-small-thresh:0 \
     --cfg=smpi/test:0 \

@@ -25,8 +25,6 @@ struct stepping {
 
 /* ---- what takes how long ----------------------------------------------------------------- */
 
-/* Ranks exchange: nodes would wait for each other by tests, which find nothing done here
- * (joined_messages.c). */
 struct lj_gradsync_plan sim_plan(const struct sim_description *d, int ranks)
 {
     return (struct lj_gradsync_plan){.lanes = d->lanes_of_rank * ranks,
@@ -35,7 +33,7 @@ struct lj_gradsync_plan sim_plan(const struct sim_description *d, int ranks)
                                      .workers = d->workers,
                                      .fast = d->fast,
                                      .rounded = d->rounded,
-                                     .exchange = LJ_COMM_EXCHANGE_RANKS};
+                                     .exchange = d->exchange};
 }
 
 double sim_phase_s(const struct sim_description *d, enum lj_phase phase, int ranks)
@@ -206,6 +204,7 @@ int sim_steps(struct lj_comm *comm, const struct sim_description *description, i
                          .slices = slices};
     *result = (struct sim_result){.compute_s = sim_compute_s(description, comm->size)};
     int status = prepare(&s);
+    result->nodes_exchange = status == LJ_OK && lj_gradsync_common_bytes(s.sync) > 0;
     if (status == LJ_OK)
         run(&s, steps, result);
     lj_free(s.weights);
