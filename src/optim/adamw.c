@@ -44,7 +44,7 @@ static void add_overlap(struct lj_optim *o, const struct lj_param *param,
                                 .weights = shards->weights[bucket] + low - first,
                                 .count = high - low,
                                 .lr = bucket < o->config.encoder_buckets ? o->config.encoder_lr : 1,
-                                .held = bucket < o->config.free_buckets ? 0 : o->config.held_steps,
+                                .held = bucket >= o->config.free_buckets,
                                 .treatment = treatment_of(o, param)};
 }
 
@@ -139,13 +139,19 @@ void lj_optim_step(struct lj_optim *optim, int64_t step, double lr, double scale
         const struct lj_optim_range *part = &optim->range[s];
         if (part->treatment == LJ_TREAT_STATISTIC || part->lr == 0)
             continue;
-        struct lj_adamw_factors factors = factors_of(c, lj_max_i64(step - part->held, 1));
+        struct lj_adamw_factors factors =
+            factors_of(c, lj_max_i64(step - (part->held ? c->held_steps : 0), 1));
         factors.lr = (float)(part->lr * lr);
         factors.decay = part->treatment == LJ_TREAT_DECAY ? (float)c->weight_decay : 0;
 #pragma omp parallel for schedule(static) if (part->count > 4 * CHUNK)
         for (int64_t at = 0; at < part->count; at += CHUNK)
             step_chunk(optim, part, at, &factors, (float)scale, weights, gradient);
     }
+}
+
+void lj_optim_hold(struct lj_optim *optim, int64_t steps)
+{
+    optim->config.held_steps = steps;
 }
 
 float *lj_optim_moment(struct lj_optim *optim, int which)

@@ -30,7 +30,7 @@ struct lj_optim_range {
     int64_t weights; /* its first element in this rank's array of weights */
     int64_t count;   /* elements */
     double lr;       /* their learning rate, in units of that of the step */
-    int64_t held;    /* steps before the first one with a gradient */
+    bool held;       /* its gradient is 0 in the first held_steps */
     enum lj_treatment treatment;
 };
 
@@ -102,6 +102,9 @@ double lj_target_decay(double momentum, int64_t step, int64_t steps);
  *   average  in/out  (shard) */
 void lj_average_update(const struct lj_shard_layout *shards, double decay, const float *weights,
                        float *average);
+
+/* Another held_steps than at creation, for a run that goes on. Local. */
+void lj_optim_hold(struct lj_optim *optim, int64_t steps);
 
 /* The first (which = 0) or second (1) moment, (shard), to be saved and restored. Owned by optim. */
 float *lj_optim_moment(struct lj_optim *optim, int which);

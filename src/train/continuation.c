@@ -225,6 +225,22 @@ static void keep_limits(const struct lj_config *now, const struct lj_config *was
         *limits = kept;
 }
 
+/* Prototypes that learn are not held again, and others are not released in the past: where their
+ * moments began decides on AdamW's bias correction, whatever settings and rows are now. */
+static void keep_release(struct lj_trainer *t, const json_t *was, int64_t step)
+{
+    const json_t *held = json_object_get(was, "held_steps");
+    if (!json_is_integer(held))
+        return;
+    int64_t release = lj_max_i64(json_integer_value(held), 0), wanted = t->held_steps;
+    t->held_steps = release <= step ? release : lj_max_i64(wanted, step);
+    if (t->held_steps != wanted)
+        lj_warn("prototypes learn from step %lld on, not from step %lld as settings have it now: "
+                "they %s",
+                (long long)t->held_steps + 1, (long long)wanted + 1,
+                release <= step ? "do already" : "were held until here");
+}
+
 int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoint_header *header,
                                   const char *path, struct lj_limits *limits)
 {
@@ -247,6 +263,7 @@ int lj_trainer_check_continuation(struct lj_trainer *t, const struct lj_checkpoi
     if (status == LJ_OK) {
         keep_limits(&t->config, was, header, limits);
         warn_of_arithmetic(made_now, made);
+        keep_release(t, made, header->step);
         status = hand_on(t, made, header->step, d->allowed);
     }
     json_decref(made);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a checkpoint comes from, as JSON in its attribute provenance: the program, its ranks, the
  * archive and the type of its pixels, what rounds in its own way, what continuations changed, the
- * file that the first weights came from, if it was one, the labels of a classifier's classes, and a
- * hash of which row has which label, where labels train.
+ * file that the first weights came from, if it was one, in how many steps prototypes were held, the
+ * labels of a classifier's classes, and a hash of which row has which label, where labels train.
  * Changes and file are handed on from checkpoint to checkpoint. Root only. */
 #include "train/trainer.h"
 
@@ -54,6 +54,8 @@ json_t *lj_trainer_provenance(const struct lj_trainer *t)
         json_object_set(object, "weights_from", t->source);
     if (object && lj_model_classifies(&t->config))
         json_object_set_new(object, "classes", labels_of_classes(t));
+    if (object && lj_buckets_without_prototypes(t) < t->model->params.buckets)
+        json_object_set_new(object, "held_steps", json_integer((json_int_t)t->held_steps));
     if (object && t->classes.classes > 0) {
         char labels[17];
         hex_of(labels, t->classes.hash);

@@ -94,6 +94,8 @@ int lj_trainer_resume(struct lj_trainer *t, const char *where)
     lj_archive_set_limits(t->archive, &limits);
     lj_broadcast(t->comm, &t->first_step, sizeof t->first_step, 0);
     lj_broadcast(t->comm, &has_average, sizeof has_average, 0);
+    lj_broadcast(t->comm, &t->held_steps, sizeof t->held_steps, 0);
+    lj_optim_hold(t->optim, t->held_steps);
     lj_broadcast(t->comm, t->mean, sizeof t->mean, 0);
     lj_broadcast(t->comm, t->std, sizeof t->std, 0);
     spread_state(t);

@@ -196,8 +196,7 @@ static int prepare_locally(struct lj_trainer *t)
     t->epoch_steps = (double)selected / (double)t->config.batch_size;
     t->schedule = lj_schedule_of(&t->config, selected);
     t->steps = t->schedule.steps;
-    t->held_steps =
-        (int64_t)ceil(fmin(t->config.dino_freeze_epochs * t->epoch_steps, (double)t->steps));
+    t->held_steps = (int64_t)ceil(fmin(t->config.dino_freeze_epochs * t->epoch_steps, 0x1p53));
     LJ_TRY(make_objective(t));
     LJ_TRY(lj_fault("setup", -1));
     return lj_trainer_plan(t);

@@ -84,7 +84,8 @@ struct lj_trainer {
     struct lj_schedule schedule;
     double epoch_steps;                  /* may be a fraction */
     int64_t steps;                       /* of the whole run */
-    int64_t held_steps;                  /* the first ones, in which prototypes are held */
+    int64_t held_steps;                  /* the first ones, in which prototypes are held: as
+                                            settings say, or as a release before found */
     int64_t first_step;                  /* of this process: 0, or the one after the checkpoint's */
     int64_t step;                        /* being worked on */
     float *snapshot[LJ_SNAPSHOT_ARRAYS]; /* root: whole arrays of a checkpoint that is written or

@@ -255,6 +255,58 @@ Test(target, holds_prototypes_at_first)
                   "held by %g, released by %g, free by %g", held, released, free);
 }
 
+/* Trains on one rank: STEPS steps with prototypes held for `before`, then, from a checkpoint of
+ * them, one more with `after`. Returns how far they move in it, in units of its learning rate. */
+static double moves_after(struct lj_comm *single, double before, double after)
+{
+    struct lj_trainer *t = NULL;
+    double moved = 0;
+    int64_t step = 0;
+    const double held[] = {before, after};
+    for (int i = 0; i < 2; i++) {
+        struct lj_step_report report = {0};
+        float first[12 * 8];
+        configure(SETTINGS("objective=dino", "dino.prototypes=12", "views.local=1",
+                           "train.steps=100", "optim.weight_decay=0",
+                           "resume.change=dino.freeze_epochs"));
+        config.dino_freeze_epochs = held[i] * 32 / (double)lj_archive_info(archive)->selected;
+        int status = lj_trainer_create(&t, single, &config, archive, i > 0 ? dir.path : NULL);
+        cr_assert_eq(status, LJ_OK, "%s", lj_error_text());
+        int p = lj_params_find(&t->model->params, "projector.prototypes.weight");
+        const float *now = t->weights + t->model->params.list[p].offset;
+        for (int64_t end = step + (i > 0 ? 1 : STEPS); step < end; step++) {
+            memcpy(first, now, sizeof first);
+            cr_assert_eq(lj_trainer_step(t, step, false, &report), LJ_OK, "%s", lj_error_text());
+        }
+        moved = 0;
+        for (int j = 0; j < 12 * 8; j++)
+            moved = fmax(moved, fabs((double)now[j] - (double)first[j]) / report.lr);
+        if (i == 0)
+            cr_assert_eq(lj_trainer_checkpoint(t, dir.path, step), LJ_OK, "%s", lj_error_text());
+        lj_trainer_destroy(t);
+    }
+    return moved;
+}
+
+/* Bias is corrected from where the moments began, whatever the settings of a continuation. */
+Test(target, releases_prototypes_once)
+{
+    struct lj_comm *single = NULL;
+    double same = 0, earlier = 0, free = 0, again = 0;
+    lj_all_assert(world, lj_comm_first(world, 1, &single) == LJ_OK, "%s", lj_error_text());
+    if (single) {
+        same = moves_after(single, 50, 50);
+        earlier = moves_after(single, 50, 0);
+        free = moves_after(single, 0, 0);
+        again = moves_after(single, 0, 50);
+    }
+    lj_comm_destroy(single);
+    lj_all_assert(world, same == 0 && (!single || fabs(earlier - 1) < 1e-3),
+                  "held on %g, released earlier %g", same, earlier);
+    lj_all_assert(world, again == free && (!single || free > 0), "free %g, held again %g", free,
+                  again);
+}
+
 /* ---- the gradient ------------------------------------------------------------------------ */
 
 /* The loss of the last step's batch and targets by the weights as they are. */
