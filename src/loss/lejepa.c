@@ -247,6 +247,7 @@ static void describe(const struct lj_config *c, char *text, size_t capacity)
 const struct lj_objective_kind lj_objective_lejepa = {
     .name = "lejepa",
     .text = "prediction and SIGReg (Balestriero & LeCun 2025, arXiv 2511.08544)",
+    .sees_lengths = true,
     .message = "sigreg",
     .message_text = "whatever the batch, the width or the ranks",
     .heuristics = "none, but for lambda, which weighs the two terms",

@@ -113,6 +113,9 @@ struct lj_objective_kind {
     unsigned needs;   /* enum lj_objective_need */
     bool classifies;  /* its projections are logits of the classes, made by a linear classifier */
     bool compares_views; /* of a sample, so that it takes two at least */
+    /* The loss depends on how long projections are. Where it does not, no figure of an evaluation
+     * does: SIGReg, and a covariance beside the identity, would tell of chance. */
+    bool sees_lengths;
     /* The small allreduce: its name in the ledger, and what its bytes do not depend on. */
     const char *message, *message_text;
     const char *heuristics;            /* what keeps it from collapse, and has to be tuned */

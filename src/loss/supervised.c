@@ -200,6 +200,7 @@ const struct lj_objective_kind lj_objective_supervised = {
     .text = "cross-entropy of a linear classifier on labels, from scratch or to fine-tune",
     .needs = LJ_NEED_LABELS,
     .classifies = true,
+    .sees_lengths = true,
     .message = "supervised",
     .message_text = "whatever the batch, the classes or the ranks",
     .heuristics = "labels; label smoothing if wanted",

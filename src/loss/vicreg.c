@@ -288,6 +288,7 @@ const struct lj_objective_kind lj_objective_vicreg = {
     .name = "vicreg",
     .text = "variance, invariance, covariance (Bardes, Ponce & LeCun 2022, arXiv 2105.04906)",
     .compares_views = true,
+    .sees_lengths = true,
     .message = "vicreg",
     .message_text = "whatever the batch or the ranks",
     .heuristics = "weights of its three terms",

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Evaluation while training, of the weights' running average where there is one: effective rank and
- * condition of the embeddings of some rows, the query, and SIGReg of their projections; where there
- * are labels, the accuracy of a kNN, too. The bank is the rows whose labels are known to the kNN,
- * the query those whose labels it predicts. Ranks share the rows of both, and keep the embeddings
- * of theirs. The query is what eval.where or eval.archive say, else rows that are held out, one of
- * eval.holdout.
+ * condition of the embeddings of some rows, the query, and SIGReg of their projections where the
+ * objective sees how long these are; where there are labels, the accuracy of a kNN, too. The bank
+ * is the rows whose labels are known to the kNN, the query those whose labels it predicts. Ranks
+ * share the rows of both, and keep the embeddings of theirs. The query is what eval.where or
+ * eval.archive say, else rows that are held out, one of eval.holdout.
  *
  * SIGReg is taken as training takes it, on the projections of all views, of batch.size rows at
  * most, because it grows with their number: so it compares with what steps log. */
@@ -241,29 +241,49 @@ struct evaluation {
     struct lj_run_scores scores;
 };
 
+static const char *condition_text(const struct lj_spectrum *s, char text[32])
+{
+    if (!isfinite(s->condition))
+        return "none";
+    snprintf(text, 32, "%.4g", s->condition);
+    return text;
+}
+
 /* How far a covariance is from the identity, or from any multiple of it. */
 static const char *covariance_text(const struct lj_spectrum *s, char text[128])
 {
-    char condition[32] = "none";
+    char condition[32];
     if (!isfinite(s->trace))
         return "too wide to be looked at";
-    if (isfinite(s->condition))
-        snprintf(condition, sizeof condition, "%.4g", s->condition);
     snprintf(text, 128, "eigenvalues %.3g .. %.3g  off-diagonal %.3g  condition %s",
-             s->eigenvalue_min, s->eigenvalue_max, fabs(s->offdiagonal), condition);
+             s->eigenvalue_min, s->eigenvalue_max, fabs(s->offdiagonal),
+             condition_text(s, condition));
+    return text;
+}
+
+/* What is said of a covariance whose size means nothing. */
+static const char *ratios_text(const struct lj_spectrum *s, char text[128])
+{
+    char condition[32];
+    if (!isfinite(s->trace))
+        return "too wide to be looked at";
+    snprintf(text, 128, "effective rank %.1f  participation %.1f  condition %s", s->effective_rank,
+             s->participation, condition_text(s, condition));
     return text;
 }
 
 /* What is said of projections: "" where there are none. */
 static const char *projections_text(const struct lj_run_scores *s, char text[320])
 {
-    char views[48] = "";
+    char sigreg[64] = "", views[48] = "", covariance[128];
     if (s->classifies)
         return "";
+    if (s->sees_lengths)
+        snprintf(sigreg, sizeof sigreg, "  SIGReg %.3f (floor %.3f)", s->sigreg, s->sigreg_floor);
     if (isfinite(s->alignment))
         snprintf(views, sizeof views, "  alignment %.3f", s->alignment);
-    snprintf(text, 320, "  SIGReg %.3f (floor %.3f)%s  projections %s", s->sigreg, s->sigreg_floor,
-             views, covariance_text(&s->projections, (char[128]){0}));
+    snprintf(text, 320, "%s%s  projections %s", sigreg, views,
+             (s->sees_lengths ? covariance_text : ratios_text)(&s->projections, covariance));
     return text;
 }
 
@@ -423,10 +443,11 @@ static int score_projections(struct lj_run_state *run, struct evaluation *e)
     else
         s->projections = unknown;
     lj_projections_alignment(run->comm, &e->projections, s->projections.trace, &s->alignment);
-    LJ_TRY(lj_projections_sigreg(run->comm, run->info.config, &e->projections, &s->sigreg));
+    s->samples = e->samples;
+    if (!s->sees_lengths)
+        return LJ_OK;
     s->sigreg_floor = lj_sigreg_floor(run->info.config->sigreg_grid);
-    s->sigreg_samples = e->samples;
-    return LJ_OK;
+    return lj_projections_sigreg(run->comm, run->info.config, &e->projections, &s->sigreg);
 }
 
 /* Collective. */
@@ -457,6 +478,7 @@ static int prepare(struct lj_run_state *run, struct evaluation *e)
     int64_t bank_rows = run->eval_bank ? rows_of_bank(run) : 0;
     int64_t views = c->views_global + c->views_local;
     e->scores.classifies = lj_model_classifies(c);
+    e->scores.sees_lengths = run->info.objective->sees_lengths;
     e->samples = e->scores.classifies ? 0 : lj_min_i64(rows, c->batch_size);
     e->scores.width = width;
     e->bank = (struct lj_features){NULL, share_of(run, bank_rows), width, LJ_FEATURES_BLOCK};

@@ -83,9 +83,12 @@ void lj_run_log_step(struct lj_run_state *run, int64_t finished,
     end_line(run);
 }
 
-/* Writes mean and covariance in a few members, whose names begin with prefix. */
-static void put_spectrum(struct lj_run_state *run, const char *prefix, const struct lj_spectrum *s)
+/* Writes mean and covariance in a few members, whose names begin with prefix.
+ *   has_scale  in  false: without those that twice as long rows would change */
+static void put_spectrum(struct lj_run_state *run, const char *prefix, const struct lj_spectrum *s,
+                         bool has_scale)
 {
+    enum { RATIOS = 4 }; /* the first ones */
     const struct {
         const char *name;
         double value;
@@ -101,7 +104,7 @@ static void put_spectrum(struct lj_run_state *run, const char *prefix, const str
         {"offdiagonal", s->offdiagonal},
     };
     char name[64];
-    for (size_t i = 0; i < sizeof member / sizeof *member; i++) {
+    for (size_t i = 0; i < (has_scale ? sizeof member / sizeof *member : RATIOS); i++) {
         snprintf(name, sizeof name, "%s%s", prefix, member[i].name);
         put_eval(run, name, member[i].value);
     }
@@ -109,11 +112,13 @@ static void put_spectrum(struct lj_run_state *run, const char *prefix, const str
 
 static void put_projections(struct lj_run_state *run, const struct lj_run_scores *scores)
 {
-    put_spectrum(run, "proj_", &scores->projections);
+    put_spectrum(run, "proj_", &scores->projections, scores->sees_lengths);
     put_eval(run, "alignment", scores->alignment);
+    if (!scores->sees_lengths)
+        return;
     put_eval(run, "sigreg", scores->sigreg);
     put_eval(run, "sigreg_floor", scores->sigreg_floor);
-    put_eval(run, "sigreg_samples", (double)scores->sigreg_samples);
+    put_eval(run, "sigreg_samples", (double)scores->samples);
 }
 
 void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
@@ -133,7 +138,7 @@ void lj_run_log_evaluation(struct lj_run_state *run, int64_t finished,
         put_eval(run, "supervised_top1", scores->supervised.top1);
         put_eval(run, "supervised_balanced", scores->supervised.balanced);
     }
-    put_spectrum(run, "", &scores->embeddings);
+    put_spectrum(run, "", &scores->embeddings, true);
     if (!scores->classifies)
         put_projections(run, scores);
     end_line(run);

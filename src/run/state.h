@@ -65,9 +65,10 @@ struct lj_run_scores {
     int64_t width;                  /* of the embeddings */
     struct lj_spectrum embeddings;  /* their eigenvalues are borrowed */
     struct lj_spectrum projections; /* likewise; of all views of so many samples: */
-    double sigreg, sigreg_floor;    /* of these projections */
-    double alignment;               /* lj_projections_alignment */
-    int64_t sigreg_samples;
+    int64_t samples;
+    double alignment;            /* lj_projections_alignment */
+    bool sees_lengths;           /* of projections: the objective does; then there are: */
+    double sigreg, sigreg_floor; /* of these projections */
 };
 
 /* ---- run.c ------------------------------------------------------------------------------- */

@@ -62,40 +62,60 @@ int lj_trainer_agree(struct lj_trainer *t, int local, struct lj_step_report *rep
     return LJ_OK;
 }
 
-/* Row of proj (views x n, D) of my lane k that holds a value not finite; -1: none. */
-static int64_t find_nonfinite(struct lj_trainer *t, int64_t k)
+/* Row of (rows, width) that holds a value not finite; -1: none. */
+static int64_t find_nonfinite(const float *values, int64_t rows, int64_t width)
 {
-    const struct lj_plan *plan = t->plan[LJ_PASS_PROJECTOR];
-    struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, 0);
-    int64_t width = t->model->config.projector.out, rows = lj_plan_images(plan);
-    const float *proj = lj_plan_value(plan, &pass, lj_plan_net(plan)->count - 1);
     for (int64_t i = 0; i < rows * width; i++)
-        if (!isfinite(proj[i]))
+        if (!isfinite(values[i]))
             return i / width;
     return -1;
 }
 
-int lj_trainer_name_culprit(struct lj_trainer *t)
+/* Row (views x n) of my lane k whose projection is not finite; -1: none. */
+static int64_t find_projection(struct lj_trainer *t, int64_t k)
+{
+    const struct lj_plan *plan = t->plan[LJ_PASS_PROJECTOR];
+    struct lj_pass pass = lj_trainer_pass(t, LJ_PASS_PROJECTOR, k, 0);
+    return find_nonfinite(lj_plan_value(plan, &pass, lj_plan_net(plan)->count - 1),
+                          lj_plan_images(plan), t->model->config.projector.out);
+}
+
+/* Likewise of what the target has made of the global views. */
+static int64_t find_averaged(struct lj_trainer *t, int64_t k)
+{
+    int64_t floats = t->averaged ? lj_averaged_floats(t) : 0, rows = t->views[0] * t->n;
+    return floats > 0 ? find_nonfinite(t->averaged + k * floats, rows, floats / rows) : -1;
+}
+
+/* Names the first of my samples and views that `find` finds.
+ *   whose  in  what of them is not finite
+ * Collective. */
+static int name_first(struct lj_trainer *t, int64_t (*find)(struct lj_trainer *, int64_t),
+                      const char *whose)
 {
     int status = LJ_OK;
     for (int64_t k = 0; status == LJ_OK && k < lj_my_lanes(t); k++) {
-        int64_t row = find_nonfinite(t, k);
+        int64_t row = find(t, k);
         if (row < 0)
             continue;
         char name[1024];
         const struct lj_draw *draw = &t->batch.draws[k * t->n + row % t->n];
         lj_archive_name_row(t->archive, lj_archive_row(t->archive, draw->index), name, sizeof name);
-        status =
-            lj_fail(LJ_ERR_NUMERIC,
-                    "step %lld: the projection of %s, view %lld, is not finite; lower optim.lr "
-                    "or set optim.clip, and look at this sample",
-                    (long long)t->step, name, (long long)(row / t->n));
-    }
-    status = lj_agree(t->comm, status);
-    if (status == LJ_OK) /* only sums or gradients were not finite: everybody knows that */
         status = lj_fail(LJ_ERR_NUMERIC,
-                         "step %lld: the gradient is not finite or out of range; lower optim.lr or "
-                         "set optim.clip",
-                         (long long)t->step);
-    return status;
+                         "step %lld: %s of %s, view %lld, is not finite; lower optim.lr "
+                         "or set optim.clip, and look at this sample",
+                         (long long)t->step, whose, name, (long long)(row / t->n));
+    }
+    return lj_agree(t->comm, status);
+}
+
+int lj_trainer_name_culprit(struct lj_trainer *t)
+{
+    LJ_TRY(name_first(t, find_projection, "the projection"));
+    LJ_TRY(name_first(t, find_averaged, "the target's output (by averaged weights)"));
+    /* only sums or gradients were not finite: everybody knows that */
+    return lj_fail(LJ_ERR_NUMERIC,
+                   "step %lld: the gradient is not finite or out of range; lower optim.lr or "
+                   "set optim.clip",
+                   (long long)t->step);
 }

@@ -113,8 +113,8 @@ struct lj_redraws {
 /* Sums over all ranks, by one small allreduce. Collective. */
 struct lj_redraws lj_trainer_redraws(struct lj_trainer *trainer);
 
-/* After a step that was not finite: names a sample and view whose projection is not finite.
- * Collective. Errors: always LJ_ERR_NUMERIC. */
+/* After a step that was not finite: names a sample and view whose projection is not finite, or
+ * else what the target has made of it. Collective. Errors: always LJ_ERR_NUMERIC. */
 int lj_trainer_name_culprit(struct lj_trainer *trainer);
 /* After a step: LJ_ERR_NUMERIC when the projections' effective rank is below `least`; does nothing
  * unless `now` and least > 0. Collective. */

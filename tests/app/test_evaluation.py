@@ -243,6 +243,28 @@ def test_collapsed():
     check(found["sigreg"] > 3 * found["sigreg_floor"], f"equal images: {found}")
 
 
+def test_lengths():
+    """Of objectives that see no lengths of projections, only figures of their shape: not SIGReg,
+    nor the covariance beside the identity."""
+    path = program.write_h5(here / "lengths.h5", images=program.images(160))
+    words = [f"data.archive={path}", "eval.every=2", "train.steps=2", "views.global=2"]
+    ratios = "effective_rank rankme participation condition".split()
+    lengths = "eigenvalue_min eigenvalue_max offdiagonal mean_norm trace".split()
+    sigreg = "sigreg sigreg_floor sigreg_samples".split()
+    for objective in "lejepa vicreg byol dino simclr".split():
+        ended = train(here / objective, *words, f"objective={objective}", ranks=2)
+        check(ended.code == 0, f"{objective}: {ended.tail()}")
+        found, sees = program.metrics(here / objective)[-1], objective in ("lejepa", "vicreg")
+        program.has_keys(objective, found, " ".join(["alignment", *ratios, *lengths]))
+        program.has_keys(objective, found, " ".join(f"proj_{name}" for name in ratios))
+        for name in sigreg + [f"proj_{name}" for name in lengths]:
+            check((name in found) == sees, f"{objective}: {name} of {sorted(found)}")
+        (line,) = [line for line in ended.err.splitlines() if "  projections " in line]
+        said = line.split("  projections ")
+        check(("SIGReg" in said[0]) == sees == ("eigenvalues" in said[1]), f"{objective}: {line}")
+        check("alignment" in said[0] and "condition" in said[1], f"{objective}: {line}")
+
+
 def test_queries():
     """A part of the rows to predict, from all over them: the last of the sorted classes, too."""
     rows = numpy.arange(240)
@@ -456,6 +478,7 @@ program.at_once(
         test_held_out_continues,
         test_evaluation_begins_later,
         test_collapsed,
+        test_lengths,
         test_queries,
         test_evaluated_rows_leave_the_bank,
         test_probe,

@@ -270,6 +270,21 @@ def test_several():
     check("steps-3.tsv" not in scripts, f"several: {scripts}")
 
 
+def test_lengths():
+    """Nothing is compared with a Gaussian where the objective sees no lengths of projections."""
+    simclr = here / "simclr"
+    ended = program.train(simclr, *WORDS, "objective=simclr", "views.global=2")
+    check(ended.code == 0, f"simclr: {ended.tail()}")
+    report("simclr", simclr, "sample=50")
+    page = read_page("simclr", simclr / "report.html")
+    check("Checkpoint of step 6, 50 rows" in page.text, "simclr: no embeddings")
+    for words in ("isotropic Gaussian", "random slices"):
+        check(words not in page.text, f"simclr: {words} in the page")
+    check(not (simclr / "report/slices-1.tsv").exists(), "simclr: slices")
+    for name in ("proj_effective_rank", "alignment"):
+        check((simclr / f"report/evaluations-{name}.gp").exists(), f"simclr: no {name}")
+
+
 def test_damaged():
     """Lines that are no JSON, no object, cut off, overlong, or with hostile names."""
     lines = [
@@ -336,6 +351,7 @@ for test in (
     test_far_labels,
     test_places,
     test_several,
+    test_lengths,
     test_damaged,
     test_without_gnuplot,
     test_refusals,

@@ -3,17 +3,15 @@
  * same lanes, collapse, and what is not finite. */
 #include "loss/loss.h"
 
-#include "golden.h"
 #include "mpi_case.h"
 #include "objective_case.h"
 #include "random.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOSS, SPREAD, TERMS };
+enum { LOSS, SPREAD };
 
 /* A global batch, cut into lanes. */
 struct batch {
@@ -54,51 +52,16 @@ static double gradient_error(const struct lj_comm *comm, const struct batch *b, 
     return lj_objective_case_error(comm, &c, dp, expected);
 }
 
-static void expect(struct lj_comm *comm, const struct batch *b, const double *terms,
-                   const double *gradient, const char *what)
-{
-    float *dp = calloc((size_t)(b->views * b->samples * b->width), sizeof *dp);
-    struct lj_objective_result r = run(comm, b, dp);
-    lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
-    lj_all_assert(comm, r.message.samples == b->samples, "%lld", (long long)r.message.samples);
-    for (int i = 0; i < TERMS; i++)
-        lj_all_assert(comm, fabs(r.term[i] - terms[i]) < 1e-7, "%s, term %d: %.12g not %.12g", what,
-                      i, r.term[i], terms[i]);
-    double error = gradient_error(comm, b, dp, gradient);
-    lj_all_assert(comm, error < 1e-6, "%s: gradient off by %g", what, error);
-    free(dp);
-}
-
 /* ---- golden ------------------------------------------------------------------------------ */
-
-static struct lj_golden golden(const char *shape, const char *what, bool single)
-{
-    char path[64];
-    snprintf(path, sizeof path, "%s/%s", shape, what);
-    return single ? lj_golden_f32("byol.h5", path) : lj_golden_f64("byol.h5", path);
-}
-
-static void golden_case(struct lj_comm *comm, const char *shape)
-{
-    struct lj_golden p = golden(shape, "predicted", true), z = golden(shape, "averaged", true);
-    struct lj_golden terms = golden(shape, "terms", false),
-                     gradient = golden(shape, "gradient", false);
-    for (int64_t rows = 3; rows <= 64; rows += 61) {
-        struct batch b = {p.shape[0], z.shape[0], p.shape[1], p.shape[2], rows, 1, p.f32, z.f32};
-        expect(comm, &b, terms.f64, gradient.f64, shape);
-    }
-    lj_golden_free(&p);
-    lj_golden_free(&z);
-    lj_golden_free(&terms);
-    lj_golden_free(&gradient);
-}
 
 Test(byol, golden_values, .timeout = 60)
 {
+    static const char *const shapes[] = {"two", "crops", "one_target"};
+    static const double tolerance[] = {1e-7, 1e-6};
     struct lj_comm *comm = lj_case_begin();
-    golden_case(comm, "two");
-    golden_case(comm, "crops");
-    golden_case(comm, "one_target");
+    const struct lj_objective_case c = case_of(&(struct batch){.workers = 1});
+    for (int i = 0; i < 3; i++)
+        lj_objective_case_golden(comm, c, "byol.h5", shapes[i], "predicted", "averaged", tolerance);
     lj_case_end(comm);
 }
 

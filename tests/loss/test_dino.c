@@ -3,13 +3,11 @@
  * same lanes, the centre, collapse, and what is not finite. */
 #include "loss/loss.h"
 
-#include "golden.h"
 #include "mpi_case.h"
 #include "objective_case.h"
 #include "random.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,51 +55,16 @@ static double gradient_error(const struct lj_comm *comm, const struct batch *b, 
     return lj_objective_case_error(comm, &c, ds, expected);
 }
 
-static void expect(struct lj_comm *comm, const struct batch *b, const double *terms,
-                   const double *gradient, const char *what)
-{
-    float *ds = calloc((size_t)(b->views * b->samples * b->width), sizeof *ds);
-    struct lj_objective_result r = run(comm, b, ds);
-    lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
-    lj_all_assert(comm, r.message.samples == b->samples, "%lld", (long long)r.message.samples);
-    for (int i = 0; i < TERMS; i++)
-        lj_all_assert(comm, fabs(r.term[i] - terms[i]) < 1e-5, "%s, term %d: %.12g not %.12g", what,
-                      i, r.term[i], terms[i]);
-    double error = gradient_error(comm, b, ds, gradient);
-    lj_all_assert(comm, error < 1e-5, "%s: gradient off by %g", what, error);
-    free(ds);
-}
-
 /* ---- golden ------------------------------------------------------------------------------ */
-
-static struct lj_golden golden(const char *shape, const char *what, bool single)
-{
-    char path[64];
-    snprintf(path, sizeof path, "%s/%s", shape, what);
-    return single ? lj_golden_f32("dino.h5", path) : lj_golden_f64("dino.h5", path);
-}
-
-static void golden_case(struct lj_comm *comm, const char *shape)
-{
-    struct lj_golden s = golden(shape, "student", true), t = golden(shape, "teacher", true);
-    struct lj_golden terms = golden(shape, "terms", false),
-                     gradient = golden(shape, "gradient", false);
-    for (int64_t rows = 3; rows <= 64; rows += 61) {
-        struct batch b = {s.shape[0], t.shape[0], s.shape[1], s.shape[2], rows, 1, s.f32, t.f32};
-        expect(comm, &b, terms.f64, gradient.f64, shape);
-    }
-    lj_golden_free(&s);
-    lj_golden_free(&t);
-    lj_golden_free(&terms);
-    lj_golden_free(&gradient);
-}
 
 Test(dino, golden_values, .timeout = 60)
 {
+    static const char *const shapes[] = {"two", "crops", "one_target"};
+    static const double tolerance[] = {1e-5, 1e-5};
     struct lj_comm *comm = lj_case_begin();
-    golden_case(comm, "two");
-    golden_case(comm, "crops");
-    golden_case(comm, "one_target");
+    const struct lj_objective_case c = case_of(&(struct batch){.workers = 1});
+    for (int i = 0; i < 3; i++)
+        lj_objective_case_golden(comm, c, "dino.h5", shapes[i], "student", "teacher", tolerance);
     lj_case_end(comm);
 }
 

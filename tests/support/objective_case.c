@@ -2,10 +2,12 @@
 /* Cuts a batch into lanes, and runs an objective on them. */
 #include "objective_case.h"
 
+#include "golden.h"
 #include "mpi_case.h"
 #include "random.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,6 +116,51 @@ double lj_objective_case_error(const struct lj_comm *comm, const struct lj_objec
             error = fmax(error, fabs((double)dz[i] - expected[i]));
     }
     return error / largest;
+}
+
+static struct lj_golden golden(const char *file, const char *shape, const char *what, bool single)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%s/%s", shape, what);
+    return single ? lj_golden_f32(file, path) : lj_golden_f64(file, path);
+}
+
+/* Asserts what the case gives. */
+static void expect(struct lj_comm *comm, const struct lj_objective_case *c, const double *terms,
+                   const double *gradient, const char *what, const double tolerance[2])
+{
+    float *dz = calloc((size_t)(c->views * c->samples * c->width), sizeof *dz);
+    struct lj_objective_result r = lj_objective_case_run(comm, c, dz);
+    lj_all_assert(comm, r.status == LJ_OK && r.message.nonfinite == 0, "%s", lj_error_text());
+    lj_all_assert(comm, r.message.samples == c->samples, "%lld", (long long)r.message.samples);
+    for (int i = 0; i < lj_objective_terms(c->kind); i++)
+        lj_all_assert(comm, fabs(r.term[i] - terms[i]) < tolerance[0],
+                      "%s, term %d: %.12g not %.12g", what, i, r.term[i], terms[i]);
+    double error = lj_objective_case_error(comm, c, dz, gradient);
+    lj_all_assert(comm, error < tolerance[1], "%s: gradient off by %g", what, error);
+    free(dz);
+}
+
+void lj_objective_case_golden(struct lj_comm *comm, struct lj_objective_case c, const char *file,
+                              const char *shape, const char *trained, const char *averaged,
+                              const double tolerance[2])
+{
+    struct lj_golden z = golden(file, shape, trained, true),
+                     target = golden(file, shape, averaged, true),
+                     terms = golden(file, shape, "terms", false),
+                     gradient = golden(file, shape, "gradient", false);
+    c.views = z.shape[0];
+    c.samples = z.shape[1];
+    c.width = z.shape[2];
+    c.z = z.f32;
+    c.targets = target.shape[0];
+    c.averaged = target.f32;
+    for (c.lane_rows = 3; c.lane_rows <= 64; c.lane_rows += 61)
+        expect(comm, &c, terms.f64, gradient.f64, shape, tolerance);
+    lj_golden_free(&z);
+    lj_golden_free(&target);
+    lj_golden_free(&terms);
+    lj_golden_free(&gradient);
 }
 
 float *lj_objective_case_numbers(const struct lj_objective_case *c, float mean, float low,

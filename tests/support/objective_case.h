@@ -48,6 +48,15 @@ bool lj_objective_case_is_mine(const struct lj_comm *comm, const struct lj_objec
 double lj_objective_case_error(const struct lj_comm *comm, const struct lj_objective_case *c,
                                const float *dz, const double *expected);
 
+/* Asserts terms and gradient of a row with a target by its golden file, whose group `shape` has the
+ * datasets `trained` (V, N, D), `averaged` (targets, N, D), terms and gradient, in lanes that cut
+ * blocks and in one lane. Collective.
+ *   c          in  without numbers and their sizes
+ *   tolerance  in  of the terms, and of the gradient relative to its largest element */
+void lj_objective_case_golden(struct lj_comm *comm, struct lj_objective_case c, const char *file,
+                              const char *shape, const char *trained, const char *averaged,
+                              const double tolerance[2]);
+
 /* Numbers (V, N, D) of this mean whose deviation grows with the column, from `low` to `high`; the
  * caller frees them. */
 float *lj_objective_case_numbers(const struct lj_objective_case *c, float mean, float low,

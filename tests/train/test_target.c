@@ -404,3 +404,30 @@ Test(target, gradient_of_prototypes_agrees_with_central_differences)
                             "projector.norm=batch", "objective=dino", "dino.prototypes=12",
                             "dino.freeze_epochs=0", "dino.centre_momentum=1"));
 }
+
+/* Weights of the target that are not finite make nothing of the trained network so. The sample and
+ * the view are the first ones, on any number of ranks. */
+Test(target, is_named_where_it_is_not_finite)
+{
+    static const char *const objectives[] = {"objective=byol", "objective=dino"};
+    for (int i = 0; i < 2; i++) {
+        struct lj_trainer *t = NULL;
+        struct lj_step_report report = {0};
+        configure(SETTINGS(objectives[i], "precision=fp32"));
+        int status = lj_trainer_create(&t, world, &config, archive, NULL);
+        lj_all_assert(world, status == LJ_OK, "%s", lj_error_text());
+        if (t->target) {
+            int64_t count = lj_gradsync_shard(t->gradsync)->weights_elements;
+            for (int64_t w = 0; w < count; w++)
+                t->target[w] = NAN;
+        }
+        status = lj_trainer_step(t, 0, false, &report);
+        lj_all_assert(world, status == LJ_OK && report.nonfinite > 0, "%s", lj_error_text());
+        status = lj_trainer_name_culprit(t);
+        lj_all_assert(world,
+                      status == LJ_ERR_NUMERIC && strstr(lj_error_text(), "step 0: the target") &&
+                          strstr(lj_error_text(), "view 0"),
+                      "%s: %d: %s", objectives[i], status, lj_error_text());
+        lj_trainer_destroy(t);
+    }
+}

@@ -49,7 +49,7 @@ static const struct words of_evaluations[] = {
     {"effective_rank", "effective rank of embeddings",
      "How many directions the embeddings use: exp of the entropy of the covariance's eigenvalues."},
     {"proj_effective_rank", "effective rank of projections",
-     "The same of the projections, which SIGReg drives towards all of them."},
+     "The same of the projections, which LeJEPA drives towards all of them."},
     {"alignment", "alignment of views",
      "Share of the projections' variance between views of one sample; 0: its views agree."},
     {"sigreg", "SIGReg of the evaluated rows",

@@ -4,6 +4,8 @@
 
 #include "lejepa/runtime.h"
 
+#include "loss/loss.h"
+
 #include <string.h>
 
 bool lj_report_has_rows(const struct lj_report_sample *sample)
@@ -89,6 +91,16 @@ static int count_classes(struct lj_report_sample *s)
     return status;
 }
 
+/* Of `out` dimensions those that a Gaussian says something of: none of logits, and none where the
+ * objective sees no lengths. */
+static int64_t dimensions_of(const struct lj_config *config, int64_t out)
+{
+    const struct lj_objective_kind *kind;
+    if (lj_objective_find(config->objective, &kind) != LJ_OK)
+        return 0;
+    return kind->sees_lengths && !kind->classifies ? out : 0;
+}
+
 /* Rank 0, with the embeddings. */
 static int look(struct lj_report_sample *s, struct lj_archive *archive,
                 const struct lj_pretrained *pretrained, const struct lj_config *config)
@@ -117,12 +129,13 @@ static int embed(struct lj_report_sample *s, struct lj_comm *comm,
     config->views_local = 0;
     s->rows = lj_min_i64(rows, lj_archive_info(archive)->selected);
     s->width = lj_embed_width(&embedder);
-    s->dimensions = lj_embed_width(&projector);
+    s->dimensions = dimensions_of(config, lj_embed_width(&projector));
     s->step = pretrained->step;
     s->layers = config->arg_layers;
     LJ_TRY(lj_agree(comm, lj_comm_is_root(comm) ? allocate(s) : LJ_OK));
     LJ_TRY(lj_embed(comm, &embedder, archive, s->rows, 0, keep, s));
-    LJ_TRY(lj_embed(comm, &projector, archive, s->rows, 0, keep_projections, s));
+    if (s->dimensions > 0)
+        LJ_TRY(lj_embed(comm, &projector, archive, s->rows, 0, keep_projections, s));
     int status = LJ_OK;
     lj_root_section_begin(comm);
     if (lj_comm_is_root(comm))

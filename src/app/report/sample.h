@@ -26,7 +26,7 @@ struct lj_report_sample {
     int32_t *near;                 /* (rows, LJ_KNN_NEIGHBOURS) the most similar first, -1: there
                                       are no more; owned */
     float *similarity;             /* (rows, LJ_KNN_NEIGHBOURS) cosine; owned */
-    int64_t dimensions;            /* of the projections */
+    int64_t dimensions;            /* of the projections; 0: none that could be Gaussian */
     float *projection;             /* (rows, dimensions) of one global view of each row, as training
                                       draws it; owned */
     struct lj_confusion confusion; /* of labelled rows, by what the nearest rows tell; owned */

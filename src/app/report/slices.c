@@ -97,6 +97,8 @@ int lj_report_slices(struct lj_report *report, int run)
     struct lj_figure figure;
     struct lj_slice slice[SLICES] = {{0}};
     char name[64];
+    if (s->dimensions == 0)
+        return LJ_OK;
     LJ_TRY(take_slices(s, slice));
     LJ_TRY(write_histogram(report, s, slice, lj_report_name(name, "slices", run)));
     lj_figure_begin(&figure, name, "projections along random slices");
@@ -109,7 +111,7 @@ int lj_report_slices(struct lj_report *report, int run)
                 SLICES, name, name);
     LJ_TRY(lj_figure_draw(report, &figure,
                           "Histograms of the projections of a global view along six random "
-                          "directions, and the normal distribution that SIGReg drives them "
+                          "directions, and the normal distribution that LeJEPA drives them "
                           "towards. The outermost bins hold what lies beyond."));
     list(report, s, slice);
     lj_figure_end(report);
