@@ -225,6 +225,16 @@ static int read_study(struct sim_description *d, const json_t *study)
     return round_gradients(d, study);
 }
 
+/* Of products that were in bf16 already, bf16= would count the gain twice. */
+static int check_precision(const json_t *study, const struct sim_assumed *assumed)
+{
+    const char *precision = text_of(study, "precision");
+    if (assumed->bf16 == 1 || is(precision, "fp32"))
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA, "precision is '%s', and bf16= is for what was measured in fp32",
+                   precision);
+}
+
 /* Encoder and projector have products in bf16 under precision=bf16. */
 static void speed_up(struct sim_description *d, const struct sim_assumed *assumed)
 {
@@ -251,10 +261,13 @@ int sim_description_read(struct sim_description *description, const char *path,
     int status = read_study(description, study);
     if (status == LJ_OK && assumed->exchange)
         status = read_exchange(description, assumed->exchange);
-    speed_up(description, assumed);
+    if (status == LJ_OK)
+        status = check_precision(study, assumed);
+    if (status == LJ_OK)
+        speed_up(description, assumed);
     json_decref(study);
     if (status == LJ_ERR_DATA)
-        return lj_fail(LJ_ERR_DATA, "%s: %s; it is to be a scale.json of `lejepa_mpi scale`", path,
+        return lj_fail(LJ_ERR_DATA, "%s, read as a scale.json of `lejepa_mpi scale`: %s", path,
                        lj_error_text());
     return status;
 }

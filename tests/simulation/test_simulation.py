@@ -30,8 +30,8 @@ def study():
     rung = {"mode": "weak", "ranks": 1, "lanes": 1, "repeats_s": [sum(PHASES.values())],
             "step_s_low": sum(PHASES.values()), "ledger": [sums, statistics, norm],
             "phases": [{"name": name, "max_s": 2 * seconds} for name, seconds in PHASES.items()]}
-    return {"steps": 2, "repeats": 1, "threads": 1, "reduce": "exact", "rungs": [rung],
-            "bucket_bounds": [0, 100 * UNIT, 250 * UNIT, 370 * UNIT, 512 * UNIT]}
+    return {"steps": 2, "repeats": 1, "threads": 1, "precision": "fp32", "reduce": "exact",
+            "rungs": [rung], "bucket_bounds": [0, 100 * UNIT, 250 * UNIT, 370 * UNIT, 512 * UNIT]}
 
 
 def check(condition, text):
@@ -124,12 +124,12 @@ def broken_studies():
     ]
 
 
-def start(here, description):
+def start(here, description, *words):
     """The program alone, on two ranks; simulate.sh has left it there, and links."""
     path = here / "other.json"
     path.write_text(json.dumps(description))
-    return subprocess.run([SOURCE / "tests/simulation/smpirun.sh", here, "2", path],
-                          capture_output=True, text=True)
+    return subprocess.run([SOURCE / "tests/simulation/smpirun.sh", here, "2", path,
+                           *words], capture_output=True, text=True)
 
 
 def check_studies(here):
@@ -137,6 +137,11 @@ def check_studies(here):
         done = start(here, description)
         check(done.returncode == 3 and word in done.stderr,
               f"'{word}': exit code {done.returncode}: {done.stderr}")
+    measured = {**study(), "precision": "bf16"}
+    twice = start(here, measured, "bf16=1.87")
+    check(twice.returncode == 3 and "precision is 'bf16'" in twice.stderr,
+          f"bf16= of bf16: exit code {twice.returncode}: {twice.stderr}")
+    check(start(here, measured).returncode == 0, "a study in bf16 is refused")
     kept = {**study(), "threads": 2, "settings": {"memory.recompute": "lanes"}}
     kept["rungs"][0]["lanes"] = 2
     check(start(here, kept).returncode == 0, "each lane has a thread, and it is refused")
