@@ -116,12 +116,17 @@ def broken_studies():
         ("lanes", of_rung(lanes=0)),
         ("threads", {**whole, "threads": 1 << 33}),
         ("steps", {**whole, "steps": -1}),
-        ("predicted_bytes_per_call", of_line(predicted_bytes_per_call=1 << 40)),
+        ("predicted_bytes_per_call", of_line(predicted_bytes_per_call=0)),
+        (f"sigreg sends {1 << 31} bytes a call", of_line(predicted_bytes_per_call=1 << 31)),
         ("sigreg is called", of_line(calls=1 << 40)),
         ("ledger", of_rung(ledger=lines)),
         ("comm.exchange is 'both'", {**whole, "settings": {"comm.exchange": "both"}}),
         ("memory.recompute=lanes", {**of_rung(lanes=2), **by_lane}),
     ]
+
+
+def in_products_s():
+    return sum(PHASES[name] for name in ("forward", "projector", "backward"))
 
 
 def start(here, description, *words):
@@ -142,6 +147,12 @@ def check_studies(here):
     check(twice.returncode == 3 and "precision is 'bf16'" in twice.stderr,
           f"bf16= of bf16: exit code {twice.returncode}: {twice.stderr}")
     check(start(here, measured).returncode == 0, "a study in bf16 is refused")
+    uneven = study()  # two ranks, of which each is the slower one in half of the phases
+    uneven["rungs"][0].update(ranks=2, lanes=2, step_s_low=sum(PHASES.values()) / 2,
+                              repeats_s=[sum(PHASES.values()) / 2])
+    found = json.loads(start(here, uneven, "bf16=2").stdout)["base_step_s"]
+    least_s = (sum(PHASES.values()) - in_products_s() / 2) / 2
+    check(abs(found - least_s) < 1e-9, f"a step of two ranks takes {found} s by bf16=2")
     kept = {**study(), "threads": 2, "settings": {"memory.recompute": "lanes"}}
     kept["rungs"][0]["lanes"] = 2
     check(start(here, kept).returncode == 0, "each lane has a thread, and it is refused")
@@ -189,8 +200,7 @@ def check_assumptions(here, scale):
     least_s = 2 * (1 << 29) / 100e9  # each of two ranks sends as much through their node's memory
     found_s = exposed(runs[1], "vicreg")
     check(least_s < found_s < 1.2 * least_s, f"a sum of half a GB takes {found_s} s")
-    products = sum(PHASES[name] for name in ("forward", "projector", "backward"))
-    base_s = (sum(PHASES.values()) - products * (1 - 1 / 1.87)) / 1.5
+    base_s = (sum(PHASES.values()) - in_products_s() * (1 - 1 / 1.87)) / 1.5
     for run in runs:
         check(run["bf16"] == 1.87 and run["faster"] == 1.5, "ratios are not in the result")
         check(abs(run["base_step_s"] - base_s) < 1e-9, f"a step of {run['base_step_s']} s alone")
