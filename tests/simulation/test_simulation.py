@@ -176,9 +176,12 @@ def check_exchange(here, scale):
     words = "topology=ethernet", "ranks=16", "cores=4"
     (by_nodes,) = simulate(here, scale, *words)
     (by_ranks,) = simulate(here, given, *words)
-    (asked,) = simulate(here, given, *words, "exchange=nodes")
+    (asked,) = simulate(here, given, *words, "exchange=nodes", "budget=0")
     check(by_nodes["nodes_exchange"] and not by_ranks["nodes_exchange"], "who exchanges")
-    check(asked == by_nodes, "exchange=nodes is not what auto does on several nodes")
+    check(asked["prediction"] is None, "a prediction with budget=0")
+    named = ("study", "prediction", "ahead", "model_error", "model_error_most")
+    check(all(asked[key] == by_nodes[key] for key in by_nodes if key not in named),
+          "exchange=nodes is not what auto does on several nodes")
     sent = [line["bytes"] for run in (by_nodes, by_ranks) for line in run["ledger"]
             if line["name"] == "gradient"]
     check(sent[0] * 4 < sent[1], f"a rank sends {sent[0]} bytes by nodes, {sent[1]} by ranks")
@@ -197,6 +200,11 @@ def check_assumptions(here, scale):
     runs = simulate(here, scale, other, "topology=fat-tree", "ranks=2", "cores=4", "bf16=1.87",
                     "faster=1.5")
     check([run["objective"] for run in runs] == ["lejepa", "vicreg"], "objectives")
+    check([run["study"] for run in runs] == [str(scale), str(other)], "studies")
+    check(all(run["link"] is None and run["steps"] == 2 for run in runs), "link and steps")
+    for name in ("md", "gp"):
+        text = (here / f"simulation.{name}").read_text()
+        check(str(scale) in text and str(other) in text, f"{name}: studies cannot be told apart")
     least_s = 2 * (1 << 29) / 100e9  # each of two ranks sends as much through their node's memory
     found_s = exposed(runs[1], "vicreg")
     check(least_s < found_s < 1.2 * least_s, f"a sum of half a GB takes {found_s} s")
@@ -217,8 +225,9 @@ def check_usage(here, scale):
         path.write_text("old")
     for word in ("topologies=ethernet", "topology=", "topology=star", "cores=4,8", "ranks=4,",
                  "link=25GBps,1.5us", "link=0,0", "link=25e9,0", "link=25e9", "link=,",
-                 "faster=0", "faster=twice", "bf16=0", "exchange=both", "steps=0", "steps=1.5"):
-        message = simulate(here, scale, word, code=2)
+                 "faster=0", "faster=twice", "bf16=0", "exchange=both", "steps=0", "steps=1.5",
+                 "budget=-1", "cores=1 ranks=2,1000"):
+        message = simulate(here, scale, *word.split(), code=2)
         check(".sh: error: " in message, f"{word}: {message}")
     check("no such file" in simulate(here, here / "nothing.json", code=3), "a missing file")
     check(not any(path.exists() for path in stale), "an old result stays")
