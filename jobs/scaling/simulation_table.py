@@ -32,12 +32,18 @@ def assumptions(run):
     return "Assumed: " + ("; ".join(words) or "nothing; times are as measured") + "."
 
 
-def row(run):
+def is_of_several(runs):
+    return len({run["study"] for run in runs}) > 1
+
+
+def row(run, is_named):
     predicted = run["prediction"]
     cells = [run["objective"], run["topology"], run["ranks"], run["nodes"],
              "nodes" if run["nodes_exchange"] else "ranks", f"{run['step_s']:.4f}",
              f"{run['efficiency']:.3f}", f"{1e3 * added_s(run):.2f}",
              f"{100 * small_share(run):.3f}"]
+    if is_named:
+        cells.insert(0, run["study"].replace("|", "\\|"))
     if predicted:
         off = predicted["step_s"] / run["step_s"] - 1
         cells += [f"{predicted['step_s']:.4f}", f"{1e3 * predicted['exposed_s']:.2f}",
@@ -50,20 +56,25 @@ def row(run):
 def write_table(runs, path):
     head = ["objective", "links", "ranks", "nodes", "who exchanges", "step s", "efficiency",
             "adds ms", "small messages %", "predicted s", "predicted to add ms", "off %"]
+    is_named = is_of_several(runs)
+    if is_named:
+        head.insert(0, "study")
     lines = [assumptions(runs[0]), "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += [row(run) for run in runs]
+    lines += [row(run, is_named) for run in runs]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 
-def curve(run):
-    return f"{run['objective']}, {run['topology']}"
+def curve(run, is_named):
+    name = f"{run['objective']}, {run['topology']}"
+    return f"{run['study']}: {name}".replace("'", "''") if is_named else name
 
 
 def draw(runs, out):
     """Seconds of a step that are exposed, simulated as points and predicted as lines."""
-    names = list(dict.fromkeys(curve(run) for run in runs))
-    script = ["set terminal svg size 720,440 font 'sans-serif,13'",
+    is_named = is_of_several(runs)
+    names = list(dict.fromkeys(curve(run, is_named) for run in runs))
+    script = ["set terminal svg size 720,440 noenhanced font 'sans-serif,13'",
               f"set output '{out / 'simulation.svg'}'", "set logscale xy",
               "set xlabel 'ranks'", "set ylabel 'seconds of a step that communication adds'",
               "set key outside bottom center horizontal", "set grid"]
@@ -71,7 +82,7 @@ def draw(runs, out):
     if len({run["ranks"] for run in runs}) == 1:
         script.append(f"set xrange [{runs[0]['ranks'] / 2}:{runs[0]['ranks'] * 2}]")
     for i, name in enumerate(names):
-        points = [run for run in runs if curve(run) == name]
+        points = [run for run in runs if curve(run, is_named) == name]
         blocks.append(f"$run{i} << EOD")
         for run in points:
             predicted = (run["prediction"] or {}).get("exposed_s", "NaN")

@@ -72,24 +72,30 @@ static double repeats_s(const json_t *rung, int64_t steps)
     return sum * (double)steps;
 }
 
+static double told_s(const struct sim_description *d)
+{
+    double sum = 0;
+    for (int p = 0; p < LJ_PHASE_COUNT; p++)
+        sum += d->phase_s[p];
+    return sum;
+}
+
 /* Phases of the slowest rank each are at least all of a step. Without one, or by another name, the
  * simulation would be of a step that computes less.
  *   all_s  in  seconds of all repeats together, which they are sums over */
 static int read_phases(struct sim_description *d, const json_t *rung, double all_s)
 {
     const json_t *list = json_object_get(rung, "phases");
-    double told_s = 0;
     for (size_t i = 0; i < json_array_size(list); i++)
         for (int p = 0; p < LJ_PHASE_COUNT; p++)
             if (is(text_of(json_array_get(list, i), "name"), lj_phase_name((enum lj_phase)p)))
                 d->phase_s[p] = real_of(json_array_get(list, i), "max_s") / all_s * d->step_s;
-    for (int p = 0; p < LJ_PHASE_COUNT; p++) {
+    for (int p = 0; p < LJ_PHASE_COUNT; p++)
         if (!(d->phase_s[p] >= 0))
             return lj_fail(LJ_ERR_DATA, "its phases have seconds below 0");
-        told_s += d->phase_s[p];
-    }
-    if (!(told_s >= LEAST_TOLD * d->step_s && told_s <= d->ranks / LEAST_TOLD * d->step_s))
-        return lj_fail(LJ_ERR_DATA, "phases are %.3g s of a step of %.3g s", told_s, d->step_s);
+    const double told = told_s(d);
+    if (!(told >= LEAST_TOLD * d->step_s && told <= d->ranks / LEAST_TOLD * d->step_s))
+        return lj_fail(LJ_ERR_DATA, "phases are %.3g s of a step of %.3g s", told, d->step_s);
     if (!(d->phase_s[LJ_PHASE_BACKWARD] > 0))
         return lj_fail(LJ_ERR_DATA, "no phase is %s", lj_phase_name(LJ_PHASE_BACKWARD));
     return LJ_OK;
@@ -113,7 +119,10 @@ static int read_message(struct sim_description *d, const json_t *line, int64_t s
                               .gathers = is(collective, "MPI_Allgatherv")};
     if (!(m->calls > 0 && m->calls <= CALLS_MAX))
         return lj_fail(LJ_ERR_DATA, "%s is called %g times a step", name, m->calls);
-    LJ_TRY(read_count(line, "predicted_bytes_per_call", INT32_MAX, &m->bytes));
+    LJ_TRY(read_count(line, "predicted_bytes_per_call", INT64_MAX, &m->bytes));
+    if (m->bytes > INT32_MAX)
+        return lj_fail(LJ_ERR_DATA, "%s sends %lld bytes a call; above 2 GiB is not simulated",
+                       name, (long long)m->bytes);
     m->bytes /= m->gathers ? d->lanes_of_rank : 1;
     snprintf(m->name, sizeof m->name, "%s", name);
     snprintf(m->collective, sizeof m->collective, "%s", collective);
@@ -225,17 +234,26 @@ static int read_study(struct sim_description *d, const json_t *study)
     return round_gradients(d, study);
 }
 
-/* Encoder and projector have products in bf16 under precision=bf16. */
+/* Of products that were in bf16 already, bf16= would count the gain twice. */
+static int check_precision(const json_t *study, const struct sim_assumed *assumed)
+{
+    const char *precision = text_of(study, "precision");
+    if (assumed->bf16 == 1 || is(precision, "fp32"))
+        return LJ_OK;
+    return lj_fail(LJ_ERR_DATA, "precision is '%s', and bf16= is for what was measured in fp32",
+                   precision);
+}
+
+/* Encoder and projector have products in bf16 under precision=bf16. On several ranks phases, of the
+ * slowest rank each, are together more than a step, which gets shorter by as much as they do. */
 static void speed_up(struct sim_description *d, const struct sim_assumed *assumed)
 {
     static const enum lj_phase products[] = {LJ_PHASE_FORWARD, LJ_PHASE_PROJECTOR,
                                              LJ_PHASE_BACKWARD};
-    for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
-        double before_s = d->phase_s[products[i]];
-        d->phase_s[products[i]] = before_s / assumed->bf16;
-        d->step_s -= before_s - d->phase_s[products[i]];
-    }
-    d->step_s /= assumed->faster;
+    const double measured_s = told_s(d);
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++)
+        d->phase_s[products[i]] /= assumed->bf16;
+    d->step_s *= told_s(d) / measured_s / assumed->faster;
     for (int p = 0; p < LJ_PHASE_COUNT; p++)
         d->phase_s[p] /= assumed->faster;
 }
@@ -251,10 +269,13 @@ int sim_description_read(struct sim_description *description, const char *path,
     int status = read_study(description, study);
     if (status == LJ_OK && assumed->exchange)
         status = read_exchange(description, assumed->exchange);
-    speed_up(description, assumed);
+    if (status == LJ_OK)
+        status = check_precision(study, assumed);
+    if (status == LJ_OK)
+        speed_up(description, assumed);
     json_decref(study);
     if (status == LJ_ERR_DATA)
-        return lj_fail(LJ_ERR_DATA, "%s: %s; it is to be a scale.json of `lejepa_mpi scale`", path,
+        return lj_fail(LJ_ERR_DATA, "%s, read as a scale.json of `lejepa_mpi scale`: %s", path,
                        lj_error_text());
     return status;
 }

@@ -30,8 +30,8 @@ def study():
     rung = {"mode": "weak", "ranks": 1, "lanes": 1, "repeats_s": [sum(PHASES.values())],
             "step_s_low": sum(PHASES.values()), "ledger": [sums, statistics, norm],
             "phases": [{"name": name, "max_s": 2 * seconds} for name, seconds in PHASES.items()]}
-    return {"steps": 2, "repeats": 1, "threads": 1, "reduce": "exact", "rungs": [rung],
-            "bucket_bounds": [0, 100 * UNIT, 250 * UNIT, 370 * UNIT, 512 * UNIT]}
+    return {"steps": 2, "repeats": 1, "threads": 1, "precision": "fp32", "reduce": "exact",
+            "rungs": [rung], "bucket_bounds": [0, 100 * UNIT, 250 * UNIT, 370 * UNIT, 512 * UNIT]}
 
 
 def check(condition, text):
@@ -116,7 +116,8 @@ def broken_studies():
         ("lanes", of_rung(lanes=0)),
         ("threads", {**whole, "threads": 1 << 33}),
         ("steps", {**whole, "steps": -1}),
-        ("predicted_bytes_per_call", of_line(predicted_bytes_per_call=1 << 40)),
+        ("predicted_bytes_per_call", of_line(predicted_bytes_per_call=0)),
+        (f"sigreg sends {1 << 31} bytes a call", of_line(predicted_bytes_per_call=1 << 31)),
         ("sigreg is called", of_line(calls=1 << 40)),
         ("ledger", of_rung(ledger=lines)),
         ("comm.exchange is 'both'", {**whole, "settings": {"comm.exchange": "both"}}),
@@ -124,12 +125,16 @@ def broken_studies():
     ]
 
 
-def start(here, description):
+def in_products_s():
+    return sum(PHASES[name] for name in ("forward", "projector", "backward"))
+
+
+def start(here, description, *words):
     """The program alone, on two ranks; simulate.sh has left it there, and links."""
     path = here / "other.json"
     path.write_text(json.dumps(description))
-    return subprocess.run([SOURCE / "tests/simulation/smpirun.sh", here, "2", path],
-                          capture_output=True, text=True)
+    return subprocess.run([SOURCE / "tests/simulation/smpirun.sh", here, "2", path,
+                           *words], capture_output=True, text=True)
 
 
 def check_studies(here):
@@ -137,6 +142,17 @@ def check_studies(here):
         done = start(here, description)
         check(done.returncode == 3 and word in done.stderr,
               f"'{word}': exit code {done.returncode}: {done.stderr}")
+    measured = {**study(), "precision": "bf16"}
+    twice = start(here, measured, "bf16=1.87")
+    check(twice.returncode == 3 and "precision is 'bf16'" in twice.stderr,
+          f"bf16= of bf16: exit code {twice.returncode}: {twice.stderr}")
+    check(start(here, measured).returncode == 0, "a study in bf16 is refused")
+    uneven = study()  # two ranks, of which each is the slower one in half of the phases
+    uneven["rungs"][0].update(ranks=2, lanes=2, step_s_low=sum(PHASES.values()) / 2,
+                              repeats_s=[sum(PHASES.values()) / 2])
+    found = json.loads(start(here, uneven, "bf16=2").stdout)["base_step_s"]
+    least_s = (sum(PHASES.values()) - in_products_s() / 2) / 2
+    check(abs(found - least_s) < 1e-9, f"a step of two ranks takes {found} s by bf16=2")
     kept = {**study(), "threads": 2, "settings": {"memory.recompute": "lanes"}}
     kept["rungs"][0]["lanes"] = 2
     check(start(here, kept).returncode == 0, "each lane has a thread, and it is refused")
@@ -160,9 +176,12 @@ def check_exchange(here, scale):
     words = "topology=ethernet", "ranks=16", "cores=4"
     (by_nodes,) = simulate(here, scale, *words)
     (by_ranks,) = simulate(here, given, *words)
-    (asked,) = simulate(here, given, *words, "exchange=nodes")
+    (asked,) = simulate(here, given, *words, "exchange=nodes", "budget=0")
     check(by_nodes["nodes_exchange"] and not by_ranks["nodes_exchange"], "who exchanges")
-    check(asked == by_nodes, "exchange=nodes is not what auto does on several nodes")
+    check(asked["prediction"] is None, "a prediction with budget=0")
+    named = ("study", "prediction", "ahead", "model_error", "model_error_most")
+    check(all(asked[key] == by_nodes[key] for key in by_nodes if key not in named),
+          "exchange=nodes is not what auto does on several nodes")
     sent = [line["bytes"] for run in (by_nodes, by_ranks) for line in run["ledger"]
             if line["name"] == "gradient"]
     check(sent[0] * 4 < sent[1], f"a rank sends {sent[0]} bytes by nodes, {sent[1]} by ranks")
@@ -181,11 +200,15 @@ def check_assumptions(here, scale):
     runs = simulate(here, scale, other, "topology=fat-tree", "ranks=2", "cores=4", "bf16=1.87",
                     "faster=1.5")
     check([run["objective"] for run in runs] == ["lejepa", "vicreg"], "objectives")
+    check([run["study"] for run in runs] == [str(scale), str(other)], "studies")
+    check(all(run["link"] is None and run["steps"] == 2 for run in runs), "link and steps")
+    for name in ("md", "gp"):
+        text = (here / f"simulation.{name}").read_text()
+        check(str(scale) in text and str(other) in text, f"{name}: studies cannot be told apart")
     least_s = 2 * (1 << 29) / 100e9  # each of two ranks sends as much through their node's memory
     found_s = exposed(runs[1], "vicreg")
     check(least_s < found_s < 1.2 * least_s, f"a sum of half a GB takes {found_s} s")
-    products = sum(PHASES[name] for name in ("forward", "projector", "backward"))
-    base_s = (sum(PHASES.values()) - products * (1 - 1 / 1.87)) / 1.5
+    base_s = (sum(PHASES.values()) - in_products_s() * (1 - 1 / 1.87)) / 1.5
     for run in runs:
         check(run["bf16"] == 1.87 and run["faster"] == 1.5, "ratios are not in the result")
         check(abs(run["base_step_s"] - base_s) < 1e-9, f"a step of {run['base_step_s']} s alone")
@@ -202,8 +225,9 @@ def check_usage(here, scale):
         path.write_text("old")
     for word in ("topologies=ethernet", "topology=", "topology=star", "cores=4,8", "ranks=4,",
                  "link=25GBps,1.5us", "link=0,0", "link=25e9,0", "link=25e9", "link=,",
-                 "faster=0", "faster=twice", "bf16=0", "exchange=both", "steps=0", "steps=1.5"):
-        message = simulate(here, scale, word, code=2)
+                 "faster=0", "faster=twice", "bf16=0", "exchange=both", "steps=0", "steps=1.5",
+                 "budget=-1", "cores=1 ranks=2,1000"):
+        message = simulate(here, scale, *word.split(), code=2)
         check(".sh: error: " in message, f"{word}: {message}")
     check("no such file" in simulate(here, here / "nothing.json", code=3), "a missing file")
     check(not any(path.exists() for path in stale), "an old result stays")
