@@ -30,7 +30,7 @@ fat-tree | dragonfly) bandwidth=${4:-25e9} latency=${5:-1.5e-6} ;;
 ethernet) bandwidth=${4:-1.25e9} latency=${5:-20e-6} ;;
 *) usage "topology $1" ;;
 esac
-[[ $2 =~ ^[1-9][0-9]{0,2}$ && $3 =~ ^[1-9][0-9]{0,3}$ ]] || usage "nodes $2, cores $3"
+[[ $2 =~ ^[1-9][0-9]{0,2}$ && $3 =~ ^[1-9][0-9]{0,3}$ ]] || usage "nodes $2 (1 to 999), cores $3 (1 to 9999)"
 is_positive "$bandwidth" || usage "$bandwidth bytes a second: not a number above 0, such as 25e9"
 is_positive "$latency" || usage "latency $latency: not a number of seconds above 0, such as 1.5e-6"
 
@@ -94,10 +94,13 @@ BEGIN {
         link("memory-" i, 100e9, 0.5e-6)
         for (j = 0; j < nodes; j++) {
             find_way(i, j)
-            routes = routes sprintf("  <route src=\"node-%d\" dst=\"node-%d\" symmetrical=\"NO\">" \
-                                    "%s</route>\n", i, j, way)
+            route[i, j] = way
         }
     }
-    print routes " </zone>"
+    for (i = 0; i < nodes; i++)
+        for (j = 0; j < nodes; j++)
+            printf "  <route src=\"node-%d\" dst=\"node-%d\" symmetrical=\"NO\">%s</route>\n", i, j,
+                   route[i, j]
+    print " </zone>"
     print "</platform>"
 }'
