@@ -30,7 +30,8 @@ fat-tree | dragonfly) bandwidth=${4:-25e9} latency=${5:-1.5e-6} ;;
 ethernet) bandwidth=${4:-1.25e9} latency=${5:-20e-6} ;;
 *) usage "topology $1" ;;
 esac
-[[ $2 =~ ^[1-9][0-9]{0,2}$ && $3 =~ ^[1-9][0-9]{0,3}$ ]] || usage "nodes $2 (1 to 999), cores $3 (1 to 9999)"
+[[ $2 =~ ^[1-9][0-9]{0,2}$ && $3 =~ ^[1-9][0-9]{0,3}$ ]] ||
+    usage "nodes $2 (1 to 999), cores $3 (1 to 9999)"
 is_positive "$bandwidth" || usage "$bandwidth bytes a second: not a number above 0, such as 25e9"
 is_positive "$latency" || usage "latency $latency: not a number of seconds above 0, such as 1.5e-6"
 
