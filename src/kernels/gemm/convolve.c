@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Convolutions: oneDNN at every level that has vectors, but for weight gradients of depthwise ones,
- * where it is slow; plain loops at level scalar. Level and shape decide, so that bits are fixed. */
+ * where it is slow, and of some with few channels, where it is wrong; plain loops at level scalar.
+ * Level and shape decide, so that bits are fixed. */
 #include "kernels/gemm/backends.h"
 
 static bool by_onednn(void)
@@ -15,12 +16,14 @@ static bool by_kernel(const struct lj_convolution *p)
            p->padding == p->kernel / 2 && (p->kernel == 3 || p->kernel == 5 || p->kernel == 7);
 }
 
-/* Is it a weight gradient that oneDNN gets wrong? Its AVX2 kernel for 1 x 1 windows that lie apart
- * sums parts of the map only, which test_resnet shows. */
+/* Is it a weight gradient that oneDNN may get wrong? At level avx2, 2.6 sums other values than X's
+ * where windows of one pixel lie two apart and a pixel has fewer channels than a vector has floats;
+ * wider vectors are not trusted either. With so few channels loops cost nothing. */
 static bool by_loops(const struct lj_convolution *p)
 {
+    int64_t floats = lj_isa_selected() == LJ_ISA_AVX2 ? 8 : 16;
     return p->pass == LJ_CONVOLUTION_WEIGHT_GRADIENT && p->kernel == 1 && p->stride > 1 &&
-           lj_isa_selected() < LJ_ISA_AVX512;
+           p->channels < floats && p->input == LJ_F32;
 }
 
 void lj_convolve(const struct lj_convolution *convolution, const void *a, const void *b,
