@@ -211,31 +211,46 @@ Test(target, compares_with_the_averaged_prototypes)
     lj_trainer_destroy(t);
 }
 
-/* Trains on one rank. Returns how far the prototypes have moved from where they began, in units of
- * the last learning rate. */
-static double prototypes_move(struct lj_comm *single, double held_steps)
+enum { WEIGHTS = 12 * 8 }; /* of the prototypes */
+
+/* A trainer of DINO on one rank whose prototypes are held for so many steps of its settings; from a
+ * checkpoint, or NULL. */
+static struct lj_trainer *holding(struct lj_comm *single, double steps, const char *from)
 {
     struct lj_trainer *t = NULL;
-    double largest = 0, lr = 0;
-    float first[12 * 8];
-    configure(
-        SETTINGS("objective=dino", "dino.prototypes=12", "views.local=1", "optim.weight_decay=0"));
-    config.dino_freeze_epochs = held_steps * 32 / (double)lj_archive_info(archive)->selected;
-    int status = lj_trainer_create(&t, single, &config, archive, NULL);
+    configure(SETTINGS("objective=dino", "dino.prototypes=12", "views.local=1", "train.steps=100",
+                       "optim.weight_decay=0", "resume.change=dino.freeze_epochs"));
+    config.dino_freeze_epochs = steps * 32 / (double)lj_archive_info(archive)->selected;
+    int status = lj_trainer_create(&t, single, &config, archive, from);
     cr_assert_eq(status, LJ_OK, "%s", lj_error_text());
+    return t;
+}
+
+/* Trains steps [first, end). Returns how far the prototypes move, in units of the last learning
+ * rate. */
+static double prototypes_move(struct lj_trainer *t, int64_t first, int64_t end)
+{
+    double largest = 0;
+    float before[WEIGHTS];
+    struct lj_step_report report = {0};
     int p = lj_params_find(&t->model->params, "projector.prototypes.weight");
-    cr_assert(p >= 0 && t->model->params.list[p].count == 12 * 8);
+    cr_assert(p >= 0 && t->model->params.list[p].count == WEIGHTS);
     const float *now = t->weights + t->model->params.list[p].offset;
-    memcpy(first, now, sizeof first);
-    for (int64_t step = 0; step < STEPS; step++) {
-        struct lj_step_report report = {0};
+    memcpy(before, now, sizeof before);
+    for (int64_t step = first; step < end; step++)
         cr_assert_eq(lj_trainer_step(t, step, false, &report), LJ_OK, "%s", lj_error_text());
-        lr = report.lr;
-    }
-    for (int i = 0; i < 12 * 8; i++)
-        largest = fmax(largest, fabs((double)now[i] - (double)first[i]));
+    for (int i = 0; i < WEIGHTS; i++)
+        largest = fmax(largest, fabs((double)now[i] - (double)before[i]));
+    return largest / report.lr;
+}
+
+/* In the first steps of a run whose prototypes are held for `held`. */
+static double move_held(struct lj_comm *single, double held)
+{
+    struct lj_trainer *t = holding(single, held, NULL);
+    double moved = prototypes_move(t, 0, STEPS);
     lj_trainer_destroy(t);
-    return largest / lr;
+    return moved;
 }
 
 /* In the first epochs, as many as it is said; the rest of the network moves. Adam's first step is
@@ -246,45 +261,25 @@ Test(target, holds_prototypes_at_first)
     double held = 0, released = 1, free = 2;
     lj_all_assert(world, lj_comm_first(world, 1, &single) == LJ_OK, "%s", lj_error_text());
     if (single) {
-        held = prototypes_move(single, STEPS);
-        released = prototypes_move(single, STEPS - 1.5);
-        free = prototypes_move(single, 0);
+        held = move_held(single, STEPS);
+        released = move_held(single, STEPS - 1.5);
+        free = move_held(single, 0);
     }
     lj_comm_destroy(single);
     lj_all_assert(world, held == 0 && fabs(released - 1) < 1e-3 && free > 1,
                   "held by %g, released by %g, free by %g", held, released, free);
 }
 
-/* Trains on one rank: STEPS steps with prototypes held for `before`, then, from a checkpoint of
- * them, one more with `after`. Returns how far they move in it, in units of its learning rate. */
-static double moves_after(struct lj_comm *single, double before, double after)
+/* In the step behind a checkpoint of STEPS steps, held for `before`, in a run held for `after`. */
+static double move_after(struct lj_comm *single, double before, double after)
 {
-    struct lj_trainer *t = NULL;
-    double moved = 0;
-    int64_t step = 0;
-    const double held[] = {before, after};
-    for (int i = 0; i < 2; i++) {
-        struct lj_step_report report = {0};
-        float first[12 * 8];
-        configure(SETTINGS("objective=dino", "dino.prototypes=12", "views.local=1",
-                           "train.steps=100", "optim.weight_decay=0",
-                           "resume.change=dino.freeze_epochs"));
-        config.dino_freeze_epochs = held[i] * 32 / (double)lj_archive_info(archive)->selected;
-        int status = lj_trainer_create(&t, single, &config, archive, i > 0 ? dir.path : NULL);
-        cr_assert_eq(status, LJ_OK, "%s", lj_error_text());
-        int p = lj_params_find(&t->model->params, "projector.prototypes.weight");
-        const float *now = t->weights + t->model->params.list[p].offset;
-        for (int64_t end = step + (i > 0 ? 1 : STEPS); step < end; step++) {
-            memcpy(first, now, sizeof first);
-            cr_assert_eq(lj_trainer_step(t, step, false, &report), LJ_OK, "%s", lj_error_text());
-        }
-        moved = 0;
-        for (int j = 0; j < 12 * 8; j++)
-            moved = fmax(moved, fabs((double)now[j] - (double)first[j]) / report.lr);
-        if (i == 0)
-            cr_assert_eq(lj_trainer_checkpoint(t, dir.path, step), LJ_OK, "%s", lj_error_text());
-        lj_trainer_destroy(t);
-    }
+    struct lj_trainer *t = holding(single, before, NULL);
+    prototypes_move(t, 0, STEPS);
+    cr_assert_eq(lj_trainer_checkpoint(t, dir.path, STEPS), LJ_OK, "%s", lj_error_text());
+    lj_trainer_destroy(t);
+    t = holding(single, after, dir.path);
+    double moved = prototypes_move(t, STEPS, STEPS + 1);
+    lj_trainer_destroy(t);
     return moved;
 }
 
@@ -295,10 +290,10 @@ Test(target, releases_prototypes_once)
     double same = 0, earlier = 0, free = 0, again = 0;
     lj_all_assert(world, lj_comm_first(world, 1, &single) == LJ_OK, "%s", lj_error_text());
     if (single) {
-        same = moves_after(single, 50, 50);
-        earlier = moves_after(single, 50, 0);
-        free = moves_after(single, 0, 0);
-        again = moves_after(single, 0, 50);
+        same = move_after(single, 50, 50);
+        earlier = move_after(single, 50, 0);
+        free = move_after(single, 0, 0);
+        again = move_after(single, 0, 50);
     }
     lj_comm_destroy(single);
     lj_all_assert(world, same == 0 && (!single || fabs(earlier - 1) < 1e-3),
