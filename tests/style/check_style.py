@@ -237,6 +237,19 @@ def check_test_names(texts):
             seen[name] = path
 
 
+def check_cases(texts):
+    """texts: {path: text}. Cases for several ranks are launched by name: one that its meson.build
+    does not name would never run."""
+    for path, text in texts.items():
+        blocks = re.split(r"\n(?=\w+ \+= )", re.sub(r"#.*", "", text))
+        tables = [block for block in blocks if block.startswith("mpi_tests +=")]
+        for name in re.findall(r"'([\w/]+\.c)'", "".join(tables)):
+            code = texts.get((pathlib.PurePosixPath(path).parent / name).as_posix(), "")
+            for suite, case in re.findall(r"^Test\((\w+), (\w+)", code, flags=re.M):
+                if not re.search(f"['/]{case}'", text):
+                    yield f"{path}: {suite}/{case} of {name} is never launched"
+
+
 # Calls between the files of a module go one way. The exception: the first matmul of a process
 # selects the processor level (kernels/dispatch.c), which is then forced on the libraries behind
 # matmuls.
@@ -299,6 +312,7 @@ def check_tree(root):
                                    for p in paths if p.endswith("meson.build"))
     texts = {path: (root / path).read_text() for path in paths}
     complaints += check_circles(texts)
+    complaints += check_cases(texts)
     for path in paths:
         complaints += check_file(path, texts[path])
     return complaints
@@ -368,6 +382,11 @@ def self_test(directory):
                       ("isa_tests += {'x': ['test_b', 1]}", False)):
         if bool(list(check_test_names(tables + [("b/meson.build", more)]))) != bad:
             wrong.append(f"names of tests: {more}")
+    launched = {"tests/a/meson.build": "mpi_tests += {'test_a': [files('a.c'), ['a/one'], [1]]}\n",
+                "tests/a/a.c": "Test(a, one)\n{\n}\n"}
+    forgotten = dict(launched, **{"tests/a/a.c": "Test(a, one)\n{\n}\nTest(a, two, .x = 1)\n"})
+    if list(check_cases(launched)) or len(list(check_cases(forgotten))) != 1:
+        wrong.append("cases that are never launched")
     one_way = {"src/nn/a.c": "int lj_a(void)\n{\n    return lj_b();\n}\n",
                "src/nn/b.c": "int lj_b(void)\n{\n    return 1;\n}\n"}
     circle = dict(one_way, **{"src/nn/b.c": "int lj_b(void)\n{\n    return lj_a();\n}\n"})
